@@ -1,0 +1,67 @@
+"""The names that the template and the client share, and the HTCondor knobs that the outputs go into.
+
+Knobs are those that ``condor_annex`` reads today (8.7.1 and later) and those of the 8.7.0 guide. The template's
+outputs are made from this module, and so is the configuration, so neither can drift from the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+DEFAULT_STACK_NAME = "annex-bootstrap"
+TEMPLATE_NAME = "annex-bootstrap.template.json"
+
+STACK_TAG = "annex-bootstrap:stack"
+"""The tag that marks what a stack made; its value is the stack's ID. Design: ownership is written on the resource."""
+
+ROLE_PATH = "/annex-bootstrap/"
+"""The IAM path of every role, profile and policy that the stack or its functions make."""
+
+ANNEX_TAG = "htcondor:AnnexName"
+"""The tag that condor_annex puts on the machines of an annex; its value is the annex ID."""
+
+
+class Output(StrEnum):
+    """The outputs of the stack."""
+
+    S3_BUCKET_NAME = "S3BucketName"
+    LEASE_FUNCTION_ARN = "LeaseFunctionARN"
+    CONNECTIVITY_FUNCTION_ARN = "ConnectivityFunctionARN"
+    INSTANCE_CONFIGURATION_PROFILE = "InstanceConfigurationProfile"
+    INSTANCE_ROLE_ARN = "InstanceRoleARN"
+    IAM_FLEET_ROLE_ARN = "IamFleetRoleARN"
+    SECURITY_GROUP_ID = "SecurityGroupID"
+    ANNEX_USER_POLICY_ARN = "AnnexUserPolicyARN"
+    VERSION = "Version"
+    KEY_PAIR_NAME = "KeyPairName"
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One HTCondor configuration macro, its value taken from one output.
+
+    Attributes:
+        name: the macro's name, without a region's prefix.
+        output: the output whose value it gets.
+        guide: whether it is the name that HTCondor's 8.7.0 guide used.
+    """
+
+    name: str
+    output: Output
+    guide: bool = False
+
+
+KNOBS: tuple[Knob, ...] = (
+    Knob("ANNEX_DEFAULT_S3_BUCKET", Output.S3_BUCKET_NAME),
+    Knob("ANNEX_DEFAULT_ODI_LEASE_FUNCTION_ARN", Output.LEASE_FUNCTION_ARN),
+    Knob("ANNEX_DEFAULT_SFR_LEASE_FUNCTION_ARN", Output.LEASE_FUNCTION_ARN),
+    Knob("ANNEX_DEFAULT_CONNECTIVITY_FUNCTION_ARN", Output.CONNECTIVITY_FUNCTION_ARN),
+    Knob("ANNEX_DEFAULT_ODI_INSTANCE_PROFILE_ARN", Output.INSTANCE_CONFIGURATION_PROFILE),
+    Knob("ANNEX_DEFAULT_ODI_SECURITY_GROUP_IDS", Output.SECURITY_GROUP_ID),
+    Knob("ANNEX_DEFAULT_ODI_KEY_NAME", Output.KEY_PAIR_NAME),
+    Knob("ANNEX_DEFAULT_LEASE_ARN", Output.LEASE_FUNCTION_ARN, guide=True),
+    Knob("ANNEX_DEFAULT_INSTANCE_ROLE_ARN", Output.INSTANCE_CONFIGURATION_PROFILE, guide=True),
+    Knob("ANNEX_DEFAULT_SECURITY_GROUP_ID", Output.SECURITY_GROUP_ID, guide=True),
+    Knob("ANNEX_DEFAULT_IAM_FLEET_ROLE_ARN", Output.IAM_FLEET_ROLE_ARN, guide=True),
+)

@@ -1,0 +1,1 @@
+"""The lease function: ends an annex when its time is up."""
