@@ -1,0 +1,217 @@
+"""The private bucket: condor_annex leaves the pool's configuration and password there for the machines.
+
+Properties: ``BucketName``, ``ExpirationDays``. Attributes: ``BucketName``.
+
+A bucket of that name that exists is adopted: checked, used, never changed and never deleted. One that this stack
+made is closed to the public, encrypted, open to TLS only, and forgets ``config-*`` after ``ExpirationDays``. It
+keeps no versions, because a pool password must not linger.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.exceptions import ClientError
+
+from custom_resources.lifecycle import (
+    CLIENT_CONFIG,
+    Outcome,
+    Request,
+    ResourceError,
+    error_code,
+    retry_while,
+    serve,
+)
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CreateBucketConfigurationTypeDef, ObjectIdentifierTypeDef
+
+logger = logging.getLogger(__name__)
+
+OUR_KEYS = "config-"
+"""What condor_annex writes begins so (contract: ``config-<annex name>.tar.gz``); nothing else is ours to delete."""
+
+SETTLING = ("OperationAborted", "BucketAlreadyExists")
+"""S3 answers so while an earlier deletion of the same name is not finished everywhere."""
+
+
+def name(request: Request) -> str:
+    """The bucket's name, which is its physical ID too."""
+    return str(request.properties["BucketName"])
+
+
+def put(request: Request) -> Outcome:
+    """Make and configure the bucket, or check the one to adopt.
+
+    Raises:
+        ResourceError: the bucket exists and cannot be adopted.
+        ClientError: AWS refused a call.
+    """
+    bucket = name(request)
+    s3: S3Client = boto3.client("s3", config=CLIENT_CONFIG)
+    if not _exists(s3, bucket):
+        _create(s3, request, bucket)
+    elif not _is_ours(s3, request, bucket):
+        _check_adoptable(s3, bucket)
+        logger.info("adopted the bucket %s", bucket)
+        return Outcome(bucket, {"BucketName": bucket})
+    _configure(s3, bucket, int(request.properties["ExpirationDays"]))
+    return Outcome(bucket, {"BucketName": bucket})
+
+
+def delete(request: Request) -> None:
+    """Empty and delete the bucket if this stack made it; one that holds anything but ``config-*`` stays."""
+    bucket = request.physical_id
+    s3: S3Client = boto3.client("s3", config=CLIENT_CONFIG)
+    if not _exists(s3, bucket) or not _is_ours(s3, request, bucket):
+        return
+    _empty(s3, bucket)
+    try:
+        s3.delete_bucket(Bucket=bucket)
+    except ClientError as error:
+        if error_code(error) == "BucketNotEmpty":
+            logger.warning("%s holds objects that annex-bootstrap did not put there, and so stays", bucket)
+        elif error_code(error) != "NoSuchBucket":
+            raise
+
+
+def _exists(s3: S3Client, bucket: str) -> bool:
+    try:
+        s3.head_bucket(Bucket=bucket)
+    except ClientError as error:
+        # HEAD has no body: the code is the HTTP status.
+        if error_code(error) == "404":
+            return False
+        if error_code(error) == "403":
+            raise ResourceError(
+                f"the bucket {bucket} belongs to another account or its policy keeps us out; choose another BucketName"
+            ) from error
+        if error_code(error) in {"301", "400"}:
+            raise ResourceError(
+                f"the bucket {bucket} is in another region; choose one in this region, or another BucketName"
+            ) from error
+        raise
+    return True
+
+
+def _is_ours(s3: S3Client, request: Request, bucket: str) -> bool:
+    try:
+        return request.owns(s3.get_bucket_tagging(Bucket=bucket)["TagSet"])
+    except ClientError as error:
+        if error_code(error) == "NoSuchTagSet":
+            return False
+        raise
+
+
+def _check_adoptable(s3: S3Client, bucket: str) -> None:
+    region = s3.get_bucket_location(Bucket=bucket)["LocationConstraint"] or "us-east-1"
+    if region != s3.meta.region_name:
+        raise ResourceError(
+            f"the bucket {bucket} is in {region}; choose one in {s3.meta.region_name}, or another BucketName"
+        )
+    try:
+        blocks = s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"]
+    except ClientError as error:
+        if error_code(error) != "NoSuchPublicAccessBlockConfiguration":
+            raise
+        blocks = {}
+    if not (blocks.get("IgnorePublicAcls") and blocks.get("RestrictPublicBuckets")):
+        raise ResourceError(
+            f"the bucket {bucket} may be open to the public, and it would hold the pool's password; "
+            "turn on its Block Public Access, or choose another BucketName"
+        )
+
+
+def _create(s3: S3Client, request: Request, bucket: str) -> None:
+    # The tag comes with the creation, so that no interruption leaves a bucket that nobody owns.
+    configuration: CreateBucketConfigurationTypeDef = {"Tags": request.tags}
+    if s3.meta.region_name != "us-east-1":
+        configuration["LocationConstraint"] = s3.meta.region_name  # type: ignore[typeddict-item]  # any region
+
+    def create() -> None:
+        try:
+            s3.create_bucket(Bucket=bucket, CreateBucketConfiguration=configuration)
+        except ClientError as error:
+            # A lost answer was retried: the bucket stands.
+            if error_code(error) != "BucketAlreadyOwnedByYou":
+                raise
+
+    retry_while(request, SETTLING, create, f"the name {bucket} to become free")
+
+
+def _configure(s3: S3Client, bucket: str, expiration_days: int) -> None:
+    s3.put_public_access_block(
+        Bucket=bucket,
+        PublicAccessBlockConfiguration={
+            "BlockPublicAcls": True,
+            "IgnorePublicAcls": True,
+            "BlockPublicPolicy": True,
+            "RestrictPublicBuckets": True,
+        },
+    )
+    s3.put_bucket_ownership_controls(
+        Bucket=bucket, OwnershipControls={"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+    )
+    s3.put_bucket_encryption(
+        Bucket=bucket,
+        ServerSideEncryptionConfiguration={
+            "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
+        },
+    )
+    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(_tls_only(s3.meta.partition, bucket)))
+    s3.put_bucket_lifecycle_configuration(
+        Bucket=bucket,
+        LifecycleConfiguration={
+            "Rules": [
+                {
+                    "ID": "annex-configurations-expire",
+                    "Status": "Enabled",
+                    "Filter": {"Prefix": OUR_KEYS},
+                    "Expiration": {"Days": expiration_days},
+                },
+                {
+                    "ID": "unfinished-uploads-expire",
+                    "Status": "Enabled",
+                    "Filter": {"Prefix": ""},
+                    "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
+                },
+            ]
+        },
+    )
+
+
+def _tls_only(partition: str, bucket: str) -> dict[str, Any]:
+    arn = f"arn:{partition}:s3:::{bucket}"
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "TlsOnly",
+                "Effect": "Deny",
+                "Principal": "*",
+                "Action": "s3:*",
+                "Resource": [arn, f"{arn}/*"],
+                "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+            }
+        ],
+    }
+
+
+def _empty(s3: S3Client, bucket: str) -> None:
+    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=OUR_KEYS):
+        found: list[ObjectIdentifierTypeDef] = [
+            {"Key": item["Key"], "VersionId": item["VersionId"]}
+            for item in (*page.get("Versions", []), *page.get("DeleteMarkers", []))
+        ]
+        if found:
+            s3.delete_objects(Bucket=bucket, Delete={"Objects": found, "Quiet": True})
+    for uploads in s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=OUR_KEYS):
+        for upload in uploads.get("Uploads", []):
+            s3.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+
+
+handler = serve(name, put, delete)

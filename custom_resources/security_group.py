@@ -1,0 +1,188 @@
+"""The security group of the machines: who may reach them on HTCondor's port and over SSH.
+
+Properties: ``GroupName``, ``VpcId`` (empty: the default VPC), ``CondorPort``, ``CondorCidrs``, ``SshCidrs`` (lists of
+IPv4 and IPv6 ranges). Attributes: ``GroupId``.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.exceptions import ClientError
+
+from custom_resources.lifecycle import (
+    CLIENT_CONFIG,
+    Outcome,
+    Request,
+    ResourceError,
+    error_code,
+    serve,
+    wait_until,
+)
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_ec2.type_defs import (
+        FilterTypeDef,
+        IpPermissionOutputTypeDef,
+        IpPermissionTypeDef,
+        SecurityGroupTypeDef,
+        TagSpecificationTypeDef,
+    )
+
+logger = logging.getLogger(__name__)
+
+SSH_PORT = 22
+
+Rule = tuple[int, str]
+"""A TCP port that is open, and the range that may reach it."""
+
+
+def name(request: Request) -> str:
+    """What a Create that never got as far as a group ID answers with."""
+    return str(request.properties["GroupName"])
+
+
+def put(request: Request) -> Outcome:
+    """Make the group, or bring ours to the rules that the properties ask for. Another VPC is another group.
+
+    Raises:
+        ResourceError: there is no VPC, or a group of that name is not this stack's.
+        ClientError: AWS refused a call.
+    """
+    ec2: EC2Client = boto3.client("ec2", config=CLIENT_CONFIG)
+    vpc_id = str(request.properties["VpcId"]) or _default_vpc(ec2)
+    group = _find(ec2, [("group-name", name(request)), ("vpc-id", vpc_id)])
+    if group is None:
+        group_id = _create(ec2, request, vpc_id)
+        current: set[Rule] = set()
+    elif not request.owns(group.get("Tags", [])):
+        raise ResourceError(
+            f"a security group {name(request)} exists in {vpc_id} and was not made by this stack; delete or rename it"
+        )
+    else:
+        group_id, current = group["GroupId"], set(_rules_of(group["IpPermissions"]))
+    wanted = set(wanted_rules(request.properties))
+    if wanted - current:
+        ec2.authorize_security_group_ingress(GroupId=group_id, IpPermissions=_permissions(wanted - current))
+    if current - wanted:
+        ec2.revoke_security_group_ingress(GroupId=group_id, IpPermissions=_permissions(current - wanted))
+    return Outcome(group_id, {"GroupId": group_id})
+
+
+def delete(request: Request) -> None:
+    """Delete the group if this stack made it, once no machine uses it any more.
+
+    Raises:
+        ResourceError: machines still use it when the time is up; the text names them.
+    """
+    ec2: EC2Client = boto3.client("ec2", config=CLIENT_CONFIG)
+    by = ("group-id", request.physical_id)
+    if not request.physical_id.startswith("sg-"):
+        by = ("group-name", request.physical_id)
+    group = _find(ec2, [by])
+    if group is None or not request.owns(group.get("Tags", [])):
+        return
+    group_id = group["GroupId"]
+    in_use: list[str] = []
+
+    def deleted() -> bool:
+        try:
+            ec2.delete_security_group(GroupId=group_id)
+        except ClientError as error:
+            if error_code(error) == "InvalidGroup.NotFound":
+                return True
+            if error_code(error) != "DependencyViolation":
+                raise
+            in_use[:] = _users(ec2, group_id)
+            logger.info("%s is still used by %s", group_id, ", ".join(in_use))
+            return False
+        return True
+
+    try:
+        wait_until(request, deleted, f"{group_id} to be free")
+    except ResourceError as error:
+        raise ResourceError(
+            f"{group_id} is still used; end what uses it, then delete the stack again: {', '.join(in_use)}"
+        ) from error
+
+
+def wanted_rules(properties: Mapping[str, Any]) -> Iterator[Rule]:
+    """The rules that the properties ask for. An empty list closes the port.
+
+    Raises:
+        ResourceError: a range is not one.
+    """
+    for port, ranges in (
+        (int(properties["CondorPort"]), properties["CondorCidrs"]),
+        (SSH_PORT, properties["SshCidrs"]),
+    ):
+        for text in filter(None, map(str.strip, ranges)):
+            try:
+                # EC2 stores ranges in this form, so rules can be compared.
+                yield port, str(ipaddress.ip_network(text))
+            except ValueError as error:
+                raise ResourceError(f"{text!r} is not a range of addresses such as 192.0.2.0/24: {error}") from error
+
+
+def _default_vpc(ec2: EC2Client) -> str:
+    vpcs = ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"]
+    if not vpcs:
+        raise ResourceError("this region has no default VPC; give the parameter VpcId")
+    return vpcs[0]["VpcId"]
+
+
+def _find(ec2: EC2Client, by: Iterable[tuple[str, str]]) -> SecurityGroupTypeDef | None:
+    filters: list[FilterTypeDef] = [{"Name": key, "Values": [value]} for key, value in by]
+    groups = ec2.describe_security_groups(Filters=filters)["SecurityGroups"]
+    return groups[0] if groups else None
+
+
+def _create(ec2: EC2Client, request: Request, vpc_id: str) -> str:
+    # Tagged in the same call, so that no interruption leaves a group that nobody owns.
+    tagged: TagSpecificationTypeDef = {
+        "ResourceType": "security-group",
+        "Tags": request.tags,  # type: ignore[typeddict-item]  # EC2's own tag type has optional members
+    }
+    return ec2.create_security_group(
+        GroupName=name(request),
+        Description="Machines of HTCondor annexes",
+        VpcId=vpc_id,
+        TagSpecifications=[tagged],
+    )["GroupId"]
+
+
+def _permissions(rules: Iterable[Rule]) -> list[IpPermissionTypeDef]:
+    permissions: list[IpPermissionTypeDef] = []
+    for port, cidr in sorted(rules):
+        permission: IpPermissionTypeDef = {"IpProtocol": "tcp", "FromPort": port, "ToPort": port}
+        if ":" in cidr:
+            permission["Ipv6Ranges"] = [{"CidrIpv6": cidr}]
+        else:
+            permission["IpRanges"] = [{"CidrIp": cidr}]
+        permissions.append(permission)
+    return permissions
+
+
+def _rules_of(permissions: Iterable[IpPermissionOutputTypeDef]) -> Iterator[Rule]:
+    for permission in permissions:
+        if permission["IpProtocol"] == "tcp" and permission["FromPort"] == permission["ToPort"]:
+            for v4 in permission["IpRanges"]:
+                yield permission["FromPort"], v4["CidrIp"]
+            for v6 in permission["Ipv6Ranges"]:
+                yield permission["FromPort"], v6["CidrIpv6"]
+
+
+def _users(ec2: EC2Client, group_id: str) -> list[str]:
+    interfaces = ec2.describe_network_interfaces(Filters=[{"Name": "group-id", "Values": [group_id]}])
+    return sorted(
+        interface.get("Attachment", {}).get("InstanceId") or interface["NetworkInterfaceId"]
+        for interface in interfaces["NetworkInterfaces"]
+    )
+
+
+handler = serve(name, put, delete)
