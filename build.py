@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""Builds ``dist/`` from the sources: the same bytes on every machine and from every directory.
+
+Run as ``python build.py``. Prints what was built and how far it is from AWS's limits; fails above 70% of one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT))
+
+from annex_bootstrap.contract import TEMPLATE_NAME  # noqa: E402  # found through the path set above
+from template_gen.template import build  # noqa: E402  # found through the path set above
+
+TEMPLATE_LIMIT = 1_000_000
+"""Bytes of a template in S3: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html"""
+
+INLINE_LIMIT = 4_000_000
+"""Bytes of a function's inline code, zipped; ours is counted unzipped:
+https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-properties-lambda-function-code.html"""
+
+ALLOWED_SHARE = 0.7
+"""Of any limit, so that a release never discovers one."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """The size of one thing that AWS limits, both in bytes."""
+
+    what: str
+    size: int
+    limit: int
+
+    @property
+    def share(self) -> float:
+        """The part of the limit that is used up: 1.0 is all of it."""
+        return self.size / self.limit
+
+
+def sizes(text: str) -> list[Size]:
+    """The sizes of a template and of the code in each of its functions."""
+    resources: dict[str, Any] = json.loads(text)["Resources"]
+    code = [
+        Size(title, len(resource["Properties"]["Code"]["ZipFile"].encode()), INLINE_LIMIT)
+        for title, resource in sorted(resources.items())
+        if resource["Type"] == "AWS::Lambda::Function"
+    ]
+    return [*code, Size(TEMPLATE_NAME, len(text.encode()), TEMPLATE_LIMIT)]
+
+
+def main() -> int:
+    """Build, report, and say whether everything is well within its limit."""
+    text = build().to_json(indent=1, sort_keys=True) + "\n"
+    report = sizes(text)
+    for each in report:
+        sys.stdout.write(f"{each.what:32} {each.size:>9,} bytes  {each.share:6.1%} of {each.limit:,}\n")
+    too_large = [each.what for each in report if each.share > ALLOWED_SHARE]
+    if too_large:
+        sys.stderr.write(f"build.py: above {ALLOWED_SHARE:.0%} of AWS's limit: {', '.join(too_large)}; embed less\n")
+        return 1
+    target = ROOT / "dist" / TEMPLATE_NAME
+    target.parent.mkdir(exist_ok=True)
+    target.write_bytes(text.encode())
+    sys.stdout.write(f"dist/{TEMPLATE_NAME}  sha256 {hashlib.sha256(text.encode()).hexdigest()}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,186 @@
+"""The custom resources of the stack, each on a function of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from troposphere import AWSHelperFn, GetAtt, Ref, Sub, Template
+from troposphere.cloudformation import AWSCustomObject
+
+from annex_bootstrap import __version__
+from template_gen import names, policies
+from template_gen.functions import add_function, custom_resource_sources
+
+TIMEOUT = 300
+"""Seconds a custom resource may take. Each takes a few; the rest is for AWS's delays."""
+
+GROUP_TIMEOUT = 900
+"""Seconds for the security group, whose deletion waits for machines: the longest that Lambda allows."""
+
+ANSWER_DELAY = 60
+"""Seconds that CloudFormation waits beyond a function's end for an answer that was sent but is late."""
+
+EXPIRATION_DAYS = 30
+"""Days that a pool's configuration stays in the bucket when its lease function never takes it away."""
+
+
+class _AnnexResource(AWSCustomObject):  # type: ignore[misc]  # troposphere has no types
+    """A custom resource. ``Version`` makes every release an Update, which puts its ways of doing things in force."""
+
+    common: ClassVar[dict[str, Any]] = {
+        "ServiceToken": (str, True),
+        "ServiceTimeout": (int, True),
+        "Version": (str, True),
+    }
+
+
+class AnnexBucket(_AnnexResource):
+    """The private bucket. See ``custom_resources.bucket``."""
+
+    resource_type = "Custom::AnnexBucket"
+    props = _AnnexResource.common | {"BucketName": (str, True), "ExpirationDays": (int, True)}
+
+
+class AnnexInstanceRole(_AnnexResource):
+    """The machines' role and profile. See ``custom_resources.instance_role``."""
+
+    resource_type = "Custom::AnnexInstanceRole"
+    props = _AnnexResource.common | {
+        "RoleName": (str, True),
+        "TrustedService": (str, True),
+        "BucketName": (str, True),
+        "KeyPattern": (str, True),
+        "PermissionsBoundaryArn": (str, True),
+    }
+
+
+class AnnexFleetRole(_AnnexResource):
+    """The spot fleets' role. See ``custom_resources.fleet_role``."""
+
+    resource_type = "Custom::AnnexFleetRole"
+    props = _AnnexResource.common | {
+        "RoleName": (str, True),
+        "TrustedService": (str, True),
+        "PermissionsBoundaryArn": (str, True),
+    }
+
+
+class AnnexSecurityGroup(_AnnexResource):
+    """The machines' security group. See ``custom_resources.security_group``."""
+
+    resource_type = "Custom::AnnexSecurityGroup"
+    props = _AnnexResource.common | {
+        "GroupName": (str, True),
+        "VpcId": (str, True),
+        "CondorPort": (int, True),
+        "CondorCidrs": (list, True),
+        "SshCidrs": (list, True),
+    }
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """What the custom resources made, for the rest of the template."""
+
+    bucket_name: AWSHelperFn
+    profile_arn: AWSHelperFn
+    instance_role_arn: AWSHelperFn
+    fleet_role_arn: AWSHelperFn
+    group_id: AWSHelperFn
+
+
+def add_custom_resources(template: Template) -> Attributes:
+    """Add the four custom resources and their functions."""
+    boundary = Ref("PermissionsBoundaryArn")
+
+    bucket_function = add_function(
+        template,
+        "BucketFunction",
+        "annex-bootstrap: makes or adopts the private bucket",
+        custom_resource_sources("bucket"),
+        policies.bucket(),
+        timeout=TIMEOUT,
+    )
+    bucket = template.add_resource(
+        AnnexBucket(
+            "Bucket",
+            **_common(bucket_function, TIMEOUT),
+            BucketName=names.BUCKET,
+            ExpirationDays=EXPIRATION_DAYS,
+        )
+    )
+
+    instance_role_function = add_function(
+        template,
+        "InstanceRoleFunction",
+        "annex-bootstrap: makes the machines' role and profile",
+        custom_resource_sources("instance_role", "roles"),
+        policies.instance_role(),
+        timeout=TIMEOUT,
+    )
+    instance_role = template.add_resource(
+        AnnexInstanceRole(
+            "InstanceRole",
+            **_common(instance_role_function, TIMEOUT),
+            RoleName=names.INSTANCE_ROLE,
+            TrustedService=Sub("ec2.${AWS::URLSuffix}"),
+            BucketName=GetAtt(bucket, "BucketName"),
+            KeyPattern=Ref("ConfigKeyPattern"),
+            PermissionsBoundaryArn=boundary,
+        )
+    )
+
+    fleet_role_function = add_function(
+        template,
+        "FleetRoleFunction",
+        "annex-bootstrap: makes or adopts the spot fleets' role",
+        custom_resource_sources("fleet_role", "roles"),
+        policies.fleet_role(),
+        timeout=TIMEOUT,
+    )
+    fleet_role = template.add_resource(
+        AnnexFleetRole(
+            "FleetRole",
+            **_common(fleet_role_function, TIMEOUT),
+            RoleName=names.FLEET_ROLE,
+            TrustedService="spotfleet.amazonaws.com",
+            PermissionsBoundaryArn=boundary,
+        )
+    )
+
+    security_group_function = add_function(
+        template,
+        "SecurityGroupFunction",
+        "annex-bootstrap: makes the machines' security group",
+        custom_resource_sources("security_group"),
+        policies.security_group(),
+        timeout=GROUP_TIMEOUT,
+    )
+    security_group = template.add_resource(
+        AnnexSecurityGroup(
+            "SecurityGroup",
+            **_common(security_group_function, GROUP_TIMEOUT),
+            GroupName=names.SECURITY_GROUP,
+            VpcId=Ref("VpcId"),
+            CondorPort=Ref("CondorPort"),
+            CondorCidrs=Ref("CondorCidrs"),
+            SshCidrs=Ref("SshCidrs"),
+        )
+    )
+
+    return Attributes(
+        bucket_name=GetAtt(bucket, "BucketName"),
+        profile_arn=GetAtt(instance_role, "ProfileArn"),
+        instance_role_arn=GetAtt(instance_role, "RoleArn"),
+        fleet_role_arn=GetAtt(fleet_role, "RoleArn"),
+        group_id=GetAtt(security_group, "GroupId"),
+    )
+
+
+def _common(function: Any, timeout: int) -> dict[str, Any]:
+    return {
+        "ServiceToken": GetAtt(function, "Arn"),
+        "ServiceTimeout": timeout + ANSWER_DELAY,
+        "Version": __version__,
+    }

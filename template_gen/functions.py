@@ -1,0 +1,122 @@
+"""One Lambda function as one unit: the function, its own role and its own log group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from troposphere import GetAtt, If, Ref, Template
+from troposphere.awslambda import Code, Environment, Function, LoggingConfig
+from troposphere.iam import Policy, Role
+from troposphere.logs import LogGroup
+
+from annex_bootstrap import __version__
+from annex_bootstrap.contract import ROLE_PATH
+from template_gen import policies
+from template_gen.archive import POWERTOOLS, Sources, inline_code
+
+RUNTIME = "python3.13"
+ARCHITECTURE = "arm64"
+
+SHARED = ("annex_bootstrap", "annex_bootstrap.contract")
+"""What every function of ours may import of the client's package: the names that both sides use."""
+
+
+def custom_resource_sources(module: str, *shared: str) -> Sources:
+    """The sources of the function behind one custom resource.
+
+    Args:
+        module: its name in ``custom_resources``.
+        shared: modules of ``custom_resources`` that it imports besides ``lifecycle``.
+    """
+    own = ("custom_resources", *(f"custom_resources.{each}" for each in (module, "lifecycle", *shared)))
+    return Sources(f"custom_resources.{module}", (*SHARED, *own), packages=("crhelper",), answers=True)
+
+
+LEASE_SOURCES = Sources(
+    "lambda_lease.handler",
+    (*SHARED, "lambda_lease.*"),
+    packages=POWERTOOLS,
+    modules=("typing_extensions",),
+)
+
+CONNECTIVITY_SOURCES = Sources("lambda_connectivity.handler", ("lambda_connectivity.*",))
+
+
+def add_function(
+    template: Template,
+    title: str,
+    description: str,
+    sources: Sources,
+    statements: list[policies.Statement],
+    *,
+    timeout: int,
+    memory: int = 128,
+    environment: Mapping[str, Any] | None = None,
+) -> Function:
+    """Add a function with its role and its log group.
+
+    Args:
+        template: where to.
+        title: the function's logical ID; the role's and the log group's derive from it.
+        description: what a person reads in the console.
+        sources: its code.
+        statements: what it may do, besides writing its own log.
+        timeout: seconds it may run.
+        memory: MB it gets.
+        environment: its variables.
+
+    Returns:
+        The function.
+    """
+    logs = template.add_resource(LogGroup(f"{title}Logs", RetentionInDays=Ref("LogRetentionDays")))
+    role = template.add_resource(
+        Role(
+            f"{title}Role",
+            Path=ROLE_PATH,
+            Description=f"Taken by the function: {description}",
+            PermissionsBoundary=boundary(),
+            AssumeRolePolicyDocument=policy_document(
+                [
+                    {
+                        "Sid": "TakenByLambda",
+                        "Effect": "Allow",
+                        "Principal": {"Service": "lambda.amazonaws.com"},
+                        "Action": "sts:AssumeRole",
+                    }
+                ]
+            ),
+            Policies=[
+                Policy(
+                    PolicyName="function",
+                    PolicyDocument=policy_document([policies.write_logs(GetAtt(logs, "Arn")), *statements]),
+                )
+            ],
+        )
+    )
+    extra = {"Environment": Environment(Variables=dict(environment))} if environment else {}
+    return template.add_resource(
+        Function(
+            title,
+            Description=description,
+            Runtime=RUNTIME,
+            Architectures=[ARCHITECTURE],
+            Handler="index.handler",
+            Code=Code(ZipFile=inline_code(sources, __version__)),
+            Role=GetAtt(role, "Arn"),
+            Timeout=timeout,
+            MemorySize=memory,
+            LoggingConfig=LoggingConfig(LogGroup=Ref(logs)),
+            **extra,
+        )
+    )
+
+
+def boundary() -> If:
+    """The permissions boundary of every role, where one is asked for."""
+    return If("HasBoundary", Ref("PermissionsBoundaryArn"), Ref("AWS::NoValue"))
+
+
+def policy_document(statements: list[policies.Statement]) -> dict[str, Any]:
+    """A policy document of these statements."""
+    return {"Version": "2012-10-17", "Statement": statements}

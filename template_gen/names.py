@@ -1,0 +1,45 @@
+"""The names of what custom resources make. They derive from the stack's ID, so that a repeated Create finds them."""
+
+from __future__ import annotations
+
+from troposphere import AWSHelperFn, If, Join, Ref, Select, Split, Sub
+
+from annex_bootstrap.contract import ROLE_PATH
+
+# Of the stack ID's UUID: the part that changes with time and the part that differs between hosts.
+_UUID = Split("-", Select(2, Split("/", Ref("AWS::StackId"))))
+UNIQUE = Join("-", [Select(0, _UUID), Select(4, _UUID)])
+
+
+def _own(kind: str) -> AWSHelperFn:
+    return Join("-", ["annex-bootstrap", kind, UNIQUE])
+
+
+# 50 characters: 15 + 1 + 12 (account) + 1 + 8 + 1 + 12. S3 allows 63.
+BUCKET = If("HasBucketName", Ref("BucketName"), Join("-", ["annex-bootstrap", Ref("AWS::AccountId"), UNIQUE]))
+INSTANCE_ROLE = _own("instance")
+FLEET_ROLE = If("HasFleetRoleName", Ref("FleetRoleName"), _own("fleet"))
+SECURITY_GROUP = _own("machines")
+
+
+def arn(service: str, resource: str, **values: object) -> AWSHelperFn:
+    """An ARN in the stack's own partition, region and account.
+
+    Args:
+        service: such as ``lambda``. IAM's ARNs have no region.
+        resource: the rest, with ``${Name}`` for each of the values.
+        values: what to put in.
+    """
+    region = "" if service == "iam" else "${AWS::Region}"
+    text = f"arn:${{AWS::Partition}}:{service}:{region}:${{AWS::AccountId}}:{resource}"
+    return Sub(text, **values) if values else Sub(text)
+
+
+def bucket_arn(resource: str = "") -> AWSHelperFn:
+    """The ARN of the bucket, or of objects in it. S3's ARNs have neither region nor account."""
+    return Sub("arn:${AWS::Partition}:s3:::${Bucket}" + resource, Bucket=BUCKET)
+
+
+def role_arn(name: AWSHelperFn, path: str = ROLE_PATH, kind: str = "role") -> AWSHelperFn:
+    """The ARN of a role or an instance profile by its name."""
+    return arn("iam", f"{kind}{path}${{Name}}", Name=name)

@@ -1,0 +1,184 @@
+"""The inputs of the stack: patterns, texts that say what to type, and groups for the console."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from troposphere import Equals, Not, Parameter, Ref, Template
+
+V4_RANGE = r"(\d{1,3}\.){3}\d{1,3}/(\d|[12]\d|3[0-2])"
+V6_RANGE = r"[0-9a-fA-F:]*:[0-9a-fA-F:.]*/(\d{1,2}|1[01]\d|12[0-8])"
+CIDRS = rf"^(({V4_RANGE})|({V6_RANGE}))?$"
+
+# A name with dots fails TLS on S3's virtual hosts, which is how condor_annex uploads.
+BUCKET_NAME = r"^([a-z0-9][a-z0-9-]{1,61}[a-z0-9])?$"
+
+RETENTION_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 3653)
+"""What CloudWatch Logs allows: https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html"""
+
+
+@dataclass(frozen=True)
+class Input:
+    """One parameter.
+
+    Attributes:
+        name: as the template has it.
+        label: what the console calls it.
+        description: what a person reads beside the field.
+        default: its default value.
+        rest: further properties of the Parameter.
+    """
+
+    name: str
+    label: str
+    description: str
+    default: str | int
+    rest: Mapping[str, Any]
+
+
+def _choice(name: str, label: str, description: str) -> Input:
+    return Input(name, label, description, "no", {"Type": "String", "AllowedValues": ["no", "yes"]})
+
+
+def _text(name: str, label: str, description: str, pattern: str, constraint: str, default: str = "") -> Input:
+    rest = {"Type": "String", "AllowedPattern": pattern, "ConstraintDescription": constraint}
+    return Input(name, label, description, default, rest)
+
+
+def _ranges(name: str, label: str, description: str) -> Input:
+    rest = {
+        "Type": "CommaDelimitedList",
+        "AllowedPattern": CIDRS,
+        "ConstraintDescription": "Type ranges such as 192.0.2.0/24,2001:db8::/32 or leave it empty to close the port.",
+    }
+    return Input(name, label, description, "0.0.0.0/0", rest)
+
+
+GROUPS: Sequence[tuple[str, Sequence[Input]]] = (
+    (
+        "Network",
+        (
+            _text(
+                "VpcId",
+                "VPC",
+                "Where the machines run. Empty: the region's default VPC, which on-demand annexes need.",
+                r"^(vpc-[0-9a-f]{8,17})?$",
+                "Type the ID of a VPC, such as vpc-0123456789abcdef0, or leave it empty.",
+            ),
+            _ranges("CondorCidrs", "Who may reach HTCondor", "Ranges that may reach the machines on HTCondor's port."),
+            _ranges("SshCidrs", "Who may reach SSH", "Ranges that may reach the machines over SSH (port 22)."),
+            Input(
+                "CondorPort",
+                "HTCondor's port",
+                "The port of the pool's daemons on the machines.",
+                9618,
+                {
+                    "Type": "Number",
+                    "MinValue": 1,
+                    "MaxValue": 65535,
+                    "ConstraintDescription": "Type a port from 1 to 65535.",
+                },
+            ),
+        ),
+    ),
+    (
+        "Storage",
+        (
+            _text(
+                "BucketName",
+                "Bucket",
+                "The private bucket for pool configurations. Empty: one is made. The name of a private bucket of "
+                "yours: it is used as it is. A free name: it is made.",
+                BUCKET_NAME,
+                "Type 3 to 63 lower-case letters, digits and hyphens (no dots), or leave it empty.",
+            ),
+            _text(
+                "ConfigKeyPattern",
+                "Configuration objects",
+                "The objects that a machine may read from the bucket.",
+                r"^config-[A-Za-z0-9._/-]*\*[A-Za-z0-9._/-]*$",
+                "Type a pattern that begins with config- and has one *, such as config-*.tar.gz.",
+                default="config-*.tar.gz",
+            ),
+        ),
+    ),
+    (
+        "Roles",
+        (
+            _text(
+                "FleetRoleName",
+                "Spot fleet role",
+                "The role that spot fleets use. Empty: one is made. The name of one of yours: it is used as it is.",
+                r"^[\w+=,.@-]{0,64}$",
+                "Type the name of a role (not its ARN), 64 characters at most, or leave it empty.",
+            ),
+            _text(
+                "PermissionsBoundaryArn",
+                "Permissions boundary",
+                "The policy that bounds every role made here. Empty: none.",
+                r"^(arn:aws[a-z-]*:iam::(\d{12}|aws):policy/.+)?$",
+                "Type the ARN of a managed policy, or leave it empty.",
+            ),
+        ),
+    ),
+    (
+        "Care",
+        (
+            _text(
+                "NotificationEmail",
+                "E-mail",
+                "Who is told when a lease cannot be ended, which costs money. Empty: nobody.",
+                r"^([^@\s]+@[^@\s]+\.[^@\s]+)?$",
+                "Type an e-mail address, or leave it empty.",
+            ),
+            _choice(
+                "EndOrphans",
+                "End orphans",
+                "Whether annex machines that have no lease any more are ended (yes) or only reported (no).",
+            ),
+            Input(
+                "LogRetentionDays",
+                "Days of logs",
+                "How many days the logs of the functions are kept.",
+                30,
+                {"Type": "Number", "AllowedValues": list(RETENTION_DAYS)},
+            ),
+            _choice(
+                "KeyPair", "Key pair", "Whether a key pair for SSH is made (yes); its key goes to Parameter Store."
+            ),
+        ),
+    ),
+)
+
+INPUTS: Mapping[str, Input] = {each.name: each for _, inputs in GROUPS for each in inputs}
+
+CONDITIONS = {
+    "HasBucketName": "BucketName",
+    "HasVpcId": "VpcId",
+    "HasFleetRoleName": "FleetRoleName",
+    "HasBoundary": "PermissionsBoundaryArn",
+    "HasEmail": "NotificationEmail",
+}
+"""Conditions that hold where a parameter is not empty."""
+
+
+def add_parameters(template: Template) -> None:
+    """Add every parameter, the console's groups, and the conditions on parameters."""
+    for each in INPUTS.values():
+        template.add_parameter(Parameter(each.name, Description=each.description, Default=each.default, **each.rest))
+    template.set_metadata(
+        {
+            "AWS::CloudFormation::Interface": {
+                "ParameterGroups": [
+                    {"Label": {"default": label}, "Parameters": [each.name for each in inputs]}
+                    for label, inputs in GROUPS
+                ],
+                "ParameterLabels": {each.name: {"default": each.label} for each in INPUTS.values()},
+            }
+        }
+    )
+    for condition, parameter in CONDITIONS.items():
+        template.add_condition(condition, Not(Equals(Ref(parameter), "")))
+    template.add_condition("WantsKeyPair", Equals(Ref("KeyPair"), "yes"))

@@ -1,0 +1,145 @@
+"""The master template. Read it as a table of contents."""
+
+from __future__ import annotations
+
+from troposphere import GetAtt, If, Ref, Sub, Template
+from troposphere.awslambda import Function, Permission
+from troposphere.cloudwatch import Alarm, MetricDimension
+from troposphere.ec2 import KeyPair
+from troposphere.events import Rule, Target
+from troposphere.iam import ManagedPolicy
+from troposphere.sns import Subscription, Topic
+
+from annex_bootstrap import __version__
+from annex_bootstrap.contract import ROLE_PATH, Output
+from lambda_lease import settings
+from template_gen import names, policies
+from template_gen.custom import Attributes, add_custom_resources
+from template_gen.functions import CONNECTIVITY_SOURCES, LEASE_SOURCES, add_function, policy_document
+from template_gen.outputs import add_outputs
+from template_gen.parameters import add_parameters
+
+LEASE_TIMEOUT = 240
+"""Seconds for one tick: less than the five minutes to the next, more than thousands of machines take."""
+
+CONNECTIVITY_TIMEOUT = 60
+"""Seconds: longer than the timeout that any event asks for (condor_annex asks for 5)."""
+
+
+def build() -> Template:
+    """The whole template."""
+    template = Template(
+        f"annex-bootstrap {__version__}: prepares this account and region for HTCondor's condor_annex. "
+        "Creates a private bucket, roles, a security group and the function that ends annexes when their time is up."
+    )
+    template.set_version()
+    add_parameters(template)
+    made = add_custom_resources(template)
+    lease = _add_lease_function(template, made)
+    _add_alarm(template, lease)
+    connectivity = add_function(
+        template,
+        "ConnectivityFunction",
+        "annex-bootstrap: tells condor_annex whether AWS reaches the pool",
+        CONNECTIVITY_SOURCES,
+        [],
+        timeout=CONNECTIVITY_TIMEOUT,
+    )
+    user_policy = template.add_resource(
+        ManagedPolicy(
+            "AnnexUserPolicy",
+            Path=ROLE_PATH,
+            Description="What condor_annex needs to start, see, extend and end annexes",
+            PolicyDocument=policy_document(
+                policies.annex_user(
+                    [GetAtt(lease, "Arn"), GetAtt(connectivity, "Arn")], made.instance_role_arn, made.fleet_role_arn
+                )
+            ),
+        )
+    )
+    key_pair = template.add_resource(
+        KeyPair("AnnexKeyPair", Condition="WantsKeyPair", KeyName=Sub("annex-bootstrap-${U}", U=names.UNIQUE))
+    )
+    add_outputs(
+        template,
+        {
+            Output.S3_BUCKET_NAME: made.bucket_name,
+            Output.LEASE_FUNCTION_ARN: GetAtt(lease, "Arn"),
+            Output.CONNECTIVITY_FUNCTION_ARN: GetAtt(connectivity, "Arn"),
+            Output.INSTANCE_CONFIGURATION_PROFILE: made.profile_arn,
+            Output.INSTANCE_ROLE_ARN: made.instance_role_arn,
+            Output.IAM_FLEET_ROLE_ARN: made.fleet_role_arn,
+            Output.SECURITY_GROUP_ID: made.group_id,
+            Output.ANNEX_USER_POLICY_ARN: Ref(user_policy),
+            Output.VERSION: __version__,
+            Output.KEY_PAIR_NAME: Ref(key_pair),
+        },
+    )
+    return template
+
+
+def _add_lease_function(template: Template, made: Attributes) -> Function:
+    lease = add_function(
+        template,
+        "LeaseFunction",
+        "annex-bootstrap: ends an annex when its time is up",
+        LEASE_SOURCES,
+        policies.lease(made.profile_arn),
+        timeout=LEASE_TIMEOUT,
+        environment={
+            settings.BUCKET_NAME: made.bucket_name,
+            settings.CONFIG_KEY_PATTERN: Ref("ConfigKeyPattern"),
+            settings.INSTANCE_PROFILE_ARN: made.profile_arn,
+            settings.END_ORPHANS: Ref("EndOrphans"),
+            "POWERTOOLS_SERVICE_NAME": "annex-bootstrap",
+            "POWERTOOLS_METRICS_NAMESPACE": "AnnexBootstrap",
+        },
+    )
+    # condor_annex names the rules, so any rule of this account and region may call.
+    template.add_resource(
+        Permission(
+            "LeasePermission",
+            Action="lambda:InvokeFunction",
+            FunctionName=Ref(lease),
+            Principal="events.amazonaws.com",
+            SourceAccount=Ref("AWS::AccountId"),
+            SourceArn=names.arn("events", "rule/*"),
+        )
+    )
+    template.add_resource(
+        Rule(
+            "SweepRule",
+            Description="annex-bootstrap: looks every hour for annex machines without a lease",
+            ScheduleExpression="rate(1 hour)",
+            Targets=[Target(Id="sweep", Arn=GetAtt(lease, "Arn"), Input='{"Sweep": true}')],
+        )
+    )
+    return lease
+
+
+def _add_alarm(template: Template, lease: Function) -> None:
+    topic = template.add_resource(
+        Topic(
+            "AlarmTopic",
+            Condition="HasEmail",
+            DisplayName="annex-bootstrap",
+            Subscription=[Subscription(Protocol="email", Endpoint=Ref("NotificationEmail"))],
+        )
+    )
+    template.add_resource(
+        Alarm(
+            "LeaseAlarm",
+            AlarmDescription="A lease could not be ended: its machines may run on and cost money. See the log of the "
+            "lease function.",
+            Namespace="AWS/Lambda",
+            MetricName="Errors",
+            Dimensions=[MetricDimension(Name="FunctionName", Value=Ref(lease))],
+            Statistic="Sum",
+            Period=300,
+            EvaluationPeriods=1,
+            Threshold=1,
+            ComparisonOperator="GreaterThanOrEqualToThreshold",
+            TreatMissingData="notBreaching",
+            AlarmActions=If("HasEmail", [Ref(topic)], Ref("AWS::NoValue")),
+        )
+    )
