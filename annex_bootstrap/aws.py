@@ -1,0 +1,148 @@
+"""The edge to AWS: one account in one region, its clients, and what botocore's errors mean to a person."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    SSLError,
+)
+
+from annex_bootstrap.errors import UserError
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_s3 import S3Client
+
+EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
+UNKNOWN_KEYS = {"InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch", "AuthFailure"}
+DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
+
+CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=10, read_timeout=60)
+
+
+@dataclass(frozen=True)
+class Account:
+    """An AWS account in one region, as one principal.
+
+    Attributes:
+        session: gives the credentials.
+        region: such as ``us-east-1``.
+    """
+
+    session: boto3.Session
+    region: str
+
+    @cached_property
+    def cloudformation(self) -> CloudFormationClient:
+        """The CloudFormation client."""
+        return self.session.client("cloudformation", region_name=self.region, config=CONFIG)
+
+    @cached_property
+    def s3(self) -> S3Client:
+        """The S3 client."""
+        return self.session.client("s3", region_name=self.region, config=CONFIG)
+
+    @cached_property
+    def events(self) -> EventBridgeClient:
+        """The EventBridge client."""
+        return self.session.client("events", region_name=self.region, config=CONFIG)
+
+    @cached_property
+    def account_id(self) -> str:
+        """The account's number, 12 digits."""
+        return self.session.client("sts", region_name=self.region, config=CONFIG).get_caller_identity()["Account"]
+
+    @property
+    def partition(self) -> str:
+        """``aws``, ``aws-us-gov`` or ``aws-cn``."""
+        return self.session.get_partition_for_region(self.region)
+
+
+def connect(region: str | None, profile: str | None) -> Account:
+    """Find credentials and region as every AWS tool does, and check both.
+
+    Args:
+        region: overrides the environment's and the profile's.
+        profile: overrides the environment's.
+
+    Raises:
+        UserError: the profile, the region or the credentials do not exist or do not work.
+    """
+    with explained("finding your AWS credentials"):
+        session = boto3.Session(profile_name=profile, region_name=region)
+        chosen = region or session.region_name
+        if not chosen:
+            raise NoRegionError
+        if chosen not in session.get_available_regions("cloudformation", _partition(session, chosen)):
+            raise UserError(
+                f"AWS has no region {chosen!r} that this version of boto3 knows: "
+                "give --region a name such as us-east-1, or update boto3"
+            )
+        account = Account(session, chosen)
+        # Asked for its error, if any: better now than half-way.
+        _ = account.account_id
+        return account
+
+
+def _partition(session: boto3.Session, region: str) -> str:
+    try:
+        return session.get_partition_for_region(region)
+    except BotoCoreError:
+        return "aws"
+
+
+@contextlib.contextmanager
+def explained(doing: str) -> Iterator[None]:
+    """Turn botocore's errors into sentences.
+
+    Args:
+        doing: what the block does, such as ``reading the stack``.
+
+    Raises:
+        UserError: in place of every error of botocore.
+    """
+    try:
+        yield
+    except NoCredentialsError as error:
+        raise UserError(
+            "no AWS credentials were found: run aws configure, or set AWS_PROFILE or AWS_ACCESS_KEY_ID"
+        ) from error
+    except PartialCredentialsError as error:
+        raise UserError(f"your AWS credentials are incomplete ({error}): run aws configure") from error
+    except ProfileNotFound as error:
+        raise UserError(f"{error}: give --profile one of those that aws configure list-profiles prints") from error
+    except NoRegionError as error:
+        raise UserError("no AWS region is chosen: give --region, or set AWS_REGION") from error
+    except (EndpointConnectionError, SSLError) as error:
+        raise UserError(f"AWS cannot be reached while {doing}: {error}; check the network and the region") from error
+    except ClientError as error:
+        detail = error.response.get("Error", {})
+        code, message = detail.get("Code", "Unknown"), detail.get("Message", "no message")
+        raise UserError(f"{doing} failed: AWS said {code}: {message.rstrip('.')}; {_advice(code)}") from error
+    except BotoCoreError as error:
+        raise UserError(f"{doing} failed: {error}") from error
+
+
+def _advice(code: str) -> str:
+    if code in EXPIRED:
+        return "renew your credentials and try again"
+    if code in UNKNOWN_KEYS:
+        return "check the access key and the secret key"
+    if code in DENIED:
+        return "ask your administrator for what `annex-bootstrap policy deployer` prints"
+    return "try again, or look at the stack in the AWS console"

@@ -1,0 +1,31 @@
+"""``annex-bootstrap local``."""
+
+from __future__ import annotations
+
+import shlex
+import threading
+
+import click
+
+
+@click.command(name="local")
+@click.option(
+    "--schedule-speed",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="How many times faster than the clock EventBridge's rate schedules run.",
+)
+def command(schedule_speed: int) -> None:
+    """Run a local AWS until Ctrl-C, and print the exports that point any AWS tool at it."""
+    from annex_bootstrap.local_aws import local_aws
+
+    with local_aws(schedule_speed) as local:
+        click.echo("# Paste these lines into another terminal. The keys are made up and die with this server.")
+        for name, value in local.environ(local.root).items():
+            click.echo(f"export {name}={shlex.quote(value)}")
+        click.echo("# Running. Ctrl-C ends it and everything in it.")
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            click.echo("\n# Ended.")

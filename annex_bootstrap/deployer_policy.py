@@ -1,0 +1,106 @@
+"""The least policy with which ``deploy``, ``pull-config`` and ``delete`` work, for an administrator to grant.
+
+CloudFormation acts with the rights of whoever calls it, so this covers every resource of the template besides our
+own calls. Everything that has a name of ours is limited to that name.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from annex_bootstrap.contract import ROLE_PATH
+
+Statement = dict[str, Any]
+
+
+def deployer_policy(partition: str, account: str, stack_name: str) -> dict[str, Any]:
+    """The policy document for deploying a stack of that name in any region of an account.
+
+    Args:
+        partition: such as ``aws``.
+        account: its number, 12 digits.
+        stack_name: the stack's name; the names of its functions and log groups begin so.
+    """
+
+    def arn(service: str, resource: str, region: str = "*") -> str:
+        return f"arn:{partition}:{service}:{region}:{account}:{resource}"
+
+    function = arn("lambda", f"function:{stack_name}-*")
+    staging = f"arn:{partition}:s3:::annex-bootstrap-staging-{account}-*"
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            _allow(
+                "ChangeTheStack",
+                "cloudformation",
+                "CreateChangeSet DeleteChangeSet DeleteStack DescribeChangeSet DescribeStackEvents"
+                " DescribeStackResource DescribeStacks ExecuteChangeSet",
+                arn("cloudformation", f"stack/{stack_name}/*"),
+            ),
+            _allow(
+                "StageTheTemplate",
+                "s3",
+                "CreateBucket DeleteBucket DeleteObject GetObject ListBucket PutBucketPublicAccessBlock PutObject",
+                [staging, f"{staging}/*"],
+            ),
+            _allow(
+                "MakeRoles",
+                "iam",
+                "CreateRole DeleteRole DeleteRolePermissionsBoundary DeleteRolePolicy GetRole GetRolePolicy PassRole"
+                " PutRolePermissionsBoundary PutRolePolicy TagRole UntagRole UpdateAssumeRolePolicy"
+                " UpdateRoleDescription",
+                arn("iam", f"role{ROLE_PATH}{stack_name}-*", region=""),
+            ),
+            _allow(
+                "MakeUserPolicy",
+                "iam",
+                "CreatePolicy CreatePolicyVersion DeletePolicy DeletePolicyVersion GetPolicy GetPolicyVersion"
+                " ListPolicyVersions",
+                arn("iam", f"policy{ROLE_PATH}{stack_name}-*", region=""),
+            ),
+            _allow(
+                "MakeFunctions",
+                "lambda",
+                "AddPermission CreateFunction DeleteFunction GetFunction GetFunctionConfiguration InvokeFunction"
+                " RemovePermission TagResource UntagResource UpdateFunctionCode UpdateFunctionConfiguration",
+                function,
+            ),
+            _allow(
+                "MakeLogGroups",
+                "logs",
+                "CreateLogGroup DeleteLogGroup DeleteRetentionPolicy DescribeLogGroups ListTagsForResource"
+                " PutRetentionPolicy TagResource UntagResource",
+                arn("logs", f"log-group:{stack_name}-*"),
+            ),
+            _allow("ListLogGroups", "logs", "DescribeLogGroups", arn("logs", "log-group:*")),
+            _allow(
+                "MakeSweepRule",
+                "events",
+                "DeleteRule DescribeRule ListTargetsByRule PutRule PutTargets RemoveTargets",
+                arn("events", f"rule/{stack_name}-*"),
+            ),
+            # Asked of the lease function before deleting, so that no annex is left without its lease.
+            _allow("SeeLeases", "events", "ListRuleNamesByTarget", "*"),
+            _allow(
+                "MakeAlarm",
+                "cloudwatch",
+                "DeleteAlarms DescribeAlarms PutMetricAlarm",
+                arn("cloudwatch", f"alarm:{stack_name}-*"),
+            ),
+            _allow(
+                "MakeAlarmTopic",
+                "sns",
+                "CreateTopic DeleteTopic GetTopicAttributes ListSubscriptionsByTopic SetTopicAttributes Subscribe"
+                " Unsubscribe",
+                arn("sns", f"{stack_name}-*"),
+            ),
+            _allow("MakeKeyPair", "ec2", "CreateKeyPair DeleteKeyPair", arn("ec2", "key-pair/annex-bootstrap-*")),
+            _allow("SeeKeyPairs", "ec2", "DescribeKeyPairs", "*"),
+            _allow("KeepPrivateKey", "ssm", "DeleteParameter PutParameter", arn("ssm", "parameter/ec2/keypair/*")),
+        ],
+    }
+
+
+def _allow(sid: str, service: str, verbs: str, resource: str | list[str]) -> Statement:
+    actions = [f"{service}:{verb}" for verb in sorted(verbs.split())]
+    return {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resource}

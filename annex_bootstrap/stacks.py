@@ -1,0 +1,159 @@
+"""Reading CloudFormation stacks: what there is, what happens to it, and why something failed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from annex_bootstrap.contract import Output
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_cloudformation.type_defs import StackTypeDef
+
+POLL = 1.5
+"""Seconds between two looks at a stack: DescribeStackEvents is throttled per account."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A stack as CloudFormation describes it.
+
+    Attributes:
+        stack_id: its ARN.
+        name: its name.
+        status: such as ``CREATE_COMPLETE``.
+        reason: why it has that status; often empty.
+        parameters: as given; those with NoEcho are masked.
+        outputs: by name.
+    """
+
+    stack_id: str
+    name: str
+    status: str
+    reason: str
+    parameters: Mapping[str, str]
+    outputs: Mapping[str, str]
+
+    @property
+    def in_progress(self) -> bool:
+        """Whether CloudFormation is at work on it."""
+        return self.status.endswith("_IN_PROGRESS") and self.status != "REVIEW_IN_PROGRESS"
+
+    @property
+    def version(self) -> str:
+        """The version of annex-bootstrap that made it; empty for a stack that is not ours or never stood."""
+        return self.outputs.get(Output.VERSION, "")
+
+
+@dataclass(frozen=True)
+class Event:
+    """One step of one resource.
+
+    Attributes:
+        event_id: unique.
+        at: when.
+        resource: its name in the template; for the stack itself, the stack's name.
+        resource_type: such as ``AWS::Lambda::Function``.
+        status: such as ``CREATE_FAILED``.
+        reason: why; often empty.
+    """
+
+    event_id: str
+    at: datetime
+    resource: str
+    resource_type: str
+    status: str
+    reason: str
+
+    @property
+    def is_stack(self) -> bool:
+        """Whether it is a step of the stack as a whole."""
+        return self.resource_type == "AWS::CloudFormation::Stack"
+
+
+def find(client: CloudFormationClient, name: str) -> Stack | None:
+    """The stack of that name or ID, or None. A deleted one is found by its ID only."""
+    try:
+        described = client.describe_stacks(StackName=name)["Stacks"]
+    except ClientError as error:
+        if "does not exist" in error.response["Error"].get("Message", ""):
+            return None
+        raise
+    return _stack(described[0])
+
+
+def _stack(described: StackTypeDef) -> Stack:
+    return Stack(
+        stack_id=described["StackId"],
+        name=described["StackName"],
+        status=described["StackStatus"],
+        reason=described.get("StackStatusReason", ""),
+        parameters={each["ParameterKey"]: each["ParameterValue"] for each in described.get("Parameters", [])},
+        outputs={each["OutputKey"]: each["OutputValue"] for each in described.get("Outputs", [])},
+    )
+
+
+def events(client: CloudFormationClient, stack_id: str, after: str = "") -> list[Event]:
+    """The events of a stack, oldest first, without the one with the ID ``after`` and those before it."""
+    found: list[Event] = []
+    for page in client.get_paginator("describe_stack_events").paginate(StackName=stack_id):
+        for each in page["StackEvents"]:
+            if each["EventId"] == after:
+                return found[::-1]
+            found.append(
+                Event(
+                    event_id=each["EventId"],
+                    at=each["Timestamp"],
+                    resource=each.get("LogicalResourceId", ""),
+                    resource_type=each.get("ResourceType", ""),
+                    status=each.get("ResourceStatus", ""),
+                    reason=each.get("ResourceStatusReason", ""),
+                )
+            )
+    return found[::-1]
+
+
+def last_event_id(client: CloudFormationClient, stack_id: str) -> str:
+    """The ID of the newest event, or nothing."""
+    newest = client.describe_stack_events(StackName=stack_id)["StackEvents"]
+    return newest[0]["EventId"] if newest else ""
+
+
+def watch(
+    client: CloudFormationClient, stack_id: str, after: str, sleep: Callable[[float], None] = time.sleep
+) -> Iterator[Event]:
+    """Follow a stack until CloudFormation is done with it.
+
+    Args:
+        client: of CloudFormation.
+        stack_id: the stack's ARN, by which also a deleted stack can be read.
+        after: the ID of the last event that is known already.
+        sleep: waits some seconds.
+
+    Yields:
+        The events, as they come.
+    """
+    while True:
+        # Read before the events: what happened up to the end is then among them.
+        stack = find(client, stack_id)
+        for event in events(client, stack_id, after):
+            after = event.event_id
+            yield event
+        if stack is None or not stack.in_progress:
+            return
+        sleep(POLL)
+
+
+def first_cause(happened: list[Event]) -> Event | None:
+    """The event that made the others fail: the earliest failure that is not a consequence of another."""
+    for event in happened:
+        cancelled = "cancelled" in event.reason.lower() or "canceled" in event.reason.lower()
+        if event.status.endswith("_FAILED") and not event.is_stack and not cancelled:
+            return event
+    return None
