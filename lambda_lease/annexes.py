@@ -1,0 +1,252 @@
+"""Ending an annex whose lease is over: its fleets, its machines, its tarball, and at last its rule.
+
+Nothing is remembered between ticks. A tick that finds anything at all leaves the rule, so the rule goes only
+when a later tick sees for itself that nothing is left: a machine that started a moment earlier may not be
+visible yet.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from lambda_lease import compute
+from lambda_lease.batches import Outcome, RefusedError, error_code
+from lambda_lease.lease import Expire, Lease, decide, is_tarball, parse_input, tarball_prefix
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from concurrent.futures import Executor
+
+    from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_ec2.type_defs import FilterTypeDef
+    from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_s3 import S3Client
+
+    from lambda_lease.clients import Clients
+    from lambda_lease.settings import Settings
+
+WORKERS = 4
+"""Calls that run at the same time. More of them would only meet EC2's request limits earlier."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The rule of an annex.
+
+    Attributes:
+        lease: what its own target says; ``None`` where that target is gone.
+        shared: whether it has targets besides.
+    """
+
+    lease: Lease | None
+    shared: bool
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One step that did not work.
+
+    Attributes:
+        step: what was tried.
+        error: why it did not work.
+    """
+
+    step: str
+    error: Exception
+
+    def __str__(self) -> str:
+        """Say what was tried, and last why it did not work."""
+        said = self.error.response["Error"]["Message"] if isinstance(self.error, ClientError) else self.error
+        return f"{self.step}: {error_code(self.error)}: {said}"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What one tick did to an annex.
+
+    Attributes:
+        fleets: spot fleet requests cancelled.
+        machines: machines terminated.
+        tarballs: tarballs deleted.
+        left: machines that still ran when the tick looked again.
+        rule_removed: whether nothing was found, so that the lease itself went.
+        failures: the steps that did not work.
+    """
+
+    fleets: int
+    machines: int
+    tarballs: int
+    left: int
+    rule_removed: bool
+    failures: tuple[Failure, ...]
+
+
+class NotEndedError(RuntimeError):
+    """Something could not be ended.
+
+    Attributes:
+        failures: the steps that did not work.
+    """
+
+    def __init__(self, what: str, failures: tuple[Failure, ...]) -> None:
+        """Name every failure; the cause stands last."""
+        super().__init__(f"{what}: not ended yet, the next tick tries again: {'; '.join(map(str, failures))}")
+        self.failures = failures
+
+
+class _Failures(list[Failure]):
+    @contextmanager
+    def collected(self, step: str) -> Iterator[None]:
+        # Any exception: whatever fails, the rest still has to run, and it is raised at the end.
+        try:
+            yield
+        except Exception as error:
+            self.append(Failure(step, error))
+
+
+def failures_of(step: str, outcome: Outcome) -> list[Failure]:
+    """Return a failure for each reason that AWS had to refuse IDs, naming the IDs."""
+    return [
+        Failure(f"{step} {', '.join(refusal.ids)}", refusal.error) for refusal in outcome.refusals.values()
+    ]
+
+
+def read_rule(events: EventBridgeClient, annex_id: str) -> Rule | None:
+    """Read the rule of an annex.
+
+    Args:
+        events: the client.
+        annex_id: the rule's name and the ID of its target.
+
+    Returns:
+        The rule, or ``None`` where there is none.
+
+    Raises:
+        UnreadableLeaseError: its target has no readable lease.
+        ClientError: AWS refused.
+    """
+    lease, shared = None, False
+    try:
+        for page in events.get_paginator("list_targets_by_rule").paginate(Rule=annex_id):
+            for target in page.get("Targets", []):
+                if target["Id"] == annex_id:
+                    lease = parse_input(target.get("Input"))
+                else:
+                    shared = True
+    except events.exceptions.ResourceNotFoundException:
+        return None
+    return Rule(lease, shared)
+
+
+def end_annex(clients: Clients, lease: Lease, settings: Settings, now: float) -> Ended:
+    """End an annex whose lease is over, as far as AWS lets it.
+
+    Args:
+        clients: the AWS clients.
+        lease: the lease that is over.
+        settings: the bucket, and how a tarball is named there.
+        now: seconds since the epoch.
+
+    Returns:
+        What was done, with every failure; none is raised.
+    """
+    ec2, annex_id = clients.ec2, lease.annex_id
+    failures = _Failures()
+    with ThreadPoolExecutor(WORKERS) as pool:
+        listing = [
+            pool.submit(_find_machines, ec2, annex_id, filters, (*compute.RUNNING, compute.ENDING), failures)
+            for filters in compute.machines_of_annex(annex_id)
+        ]
+        fleets = list[str]()
+        with failures.collected("list spot fleets"):
+            fleets.extend(
+                fleet.id for fleet in compute.list_running_fleets(ec2) if fleet.annex_id == annex_id
+            )
+        cancelled = compute.cancel_fleets(ec2, pool, fleets)
+        failures += failures_of("cancel spot fleet", cancelled)
+
+        machines = {id_: state for job in listing for id_, state in job.result().items()}
+        running = {id_ for id_, state in machines.items() if state != compute.ENDING}
+        ended = _terminate(ec2, pool, running, failures)
+        left = set[str]()
+        if fleets or running:
+            # Fleets start machines until they are cancelled, which may be after the first listing.
+            left = _look_again(ec2, pool, annex_id, failures) - ended
+            late = _terminate(ec2, pool, left - running, failures)
+            ended |= late
+            left -= late
+
+    tarballs = _delete_tarballs(clients.s3, annex_id, settings, failures)
+    rule_removed = False
+    if not (fleets or machines or left or tarballs or failures):
+        with failures.collected(f"remove rule {annex_id}"):
+            rule_removed = _remove_rule(clients.events, lease, now)
+    return Ended(len(cancelled.done), len(ended), tarballs, len(left), rule_removed, tuple(failures))
+
+
+def _find_machines(
+    ec2: EC2Client, annex_id: str, filters: list[FilterTypeDef], states: Iterable[str], failures: _Failures
+) -> dict[str, str]:
+    # IDs and states. What was seen before a page failed still counts.
+    found = dict[str, str]()
+    with failures.collected("list machines"):
+        for machine in compute.list_machines(ec2, filters, states):
+            if machine.annex_id == annex_id:
+                found[machine.id] = machine.state
+    return found
+
+
+def _look_again(ec2: EC2Client, pool: Executor, annex_id: str, failures: _Failures) -> set[str]:
+    found = pool.map(
+        lambda filters: _find_machines(ec2, annex_id, filters, compute.RUNNING, failures),
+        compute.machines_of_annex(annex_id),
+    )
+    return {id_ for machines in found for id_ in machines}
+
+
+def _terminate(ec2: EC2Client, pool: Executor, ids: set[str], failures: _Failures) -> set[str]:
+    outcome = compute.terminate_machines(ec2, pool, ids)
+    failures += failures_of("terminate", outcome)
+    return outcome.done
+
+
+def _delete_tarballs(s3: S3Client, annex_id: str, settings: Settings, failures: _Failures) -> int:
+    deleted = 0
+    keys = list[str]()
+    with failures.collected(f"list the tarballs in bucket {settings.bucket}"):
+        try:
+            for page in s3.get_paginator("list_objects_v2").paginate(
+                Bucket=settings.bucket, Prefix=tarball_prefix(annex_id, settings)
+            ):
+                keys += [
+                    item["Key"]
+                    for item in page.get("Contents", [])
+                    if is_tarball(item["Key"], annex_id, settings)
+                ]
+        except s3.exceptions.NoSuchBucket:
+            return 0
+    for key in keys:
+        with failures.collected(f"delete s3://{settings.bucket}/{key}"):
+            s3.delete_object(Bucket=settings.bucket, Key=key)
+            deleted += 1
+    return deleted
+
+
+def _remove_rule(events: EventBridgeClient, lease: Lease, now: float) -> bool:
+    annex_id = lease.annex_id
+    # Read once more: the lease may have been extended while the tick looked for machines.
+    rule = read_rule(events, annex_id)
+    if rule is None or not isinstance(decide(lease, rule.lease, now), Expire):
+        return False
+    if rule.lease is not None:
+        answer = events.remove_targets(Rule=annex_id, Ids=[annex_id])
+        for entry in answer["FailedEntries"]:
+            raise RefusedError(entry.get("ErrorCode", ""), entry.get("ErrorMessage", ""))
+    if not rule.shared:
+        events.delete_rule(Name=annex_id)
+    return True

@@ -1,0 +1,40 @@
+"""The AWS clients of the lease function. Importing this module loads the SDK."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_s3 import S3Client
+
+# Throttling passes: try longer than the default. But never wait a minute, boto3's default, for one answer.
+_CONFIG = Config(
+    retries={"mode": "standard", "total_max_attempts": 5},
+    connect_timeout=5,
+    read_timeout=30,
+)
+
+
+class Clients:
+    """Clients, each made at its first use (EC2's takes a second on a small function) and then kept."""
+
+    @cached_property
+    def events(self) -> EventBridgeClient:
+        """EventBridge: rules and targets."""
+        return boto3.client("events", config=_CONFIG)
+
+    @cached_property
+    def ec2(self) -> EC2Client:
+        """EC2: machines and spot fleets."""
+        return boto3.client("ec2", config=_CONFIG)
+
+    @cached_property
+    def s3(self) -> S3Client:
+        """S3: tarballs."""
+        return boto3.client("s3", config=_CONFIG)

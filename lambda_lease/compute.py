@@ -1,0 +1,200 @@
+"""Machines and spot fleets: listing them page by page, and ending them by their IDs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from annex_bootstrap.contract import ANNEX_TAG
+from lambda_lease import batches
+from lambda_lease.batches import RefusedError
+from lambda_lease.lease import annex_of, annex_of_fleet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from concurrent.futures import Executor
+
+    from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_ec2.type_defs import (
+        FilterTypeDef,
+        InstanceTypeDef,
+        SpotFleetRequestConfigTypeDef,
+        TagTypeDef,
+    )
+
+PAGE_SIZE = 200
+"""Items on a page. A page of 1,000 instances, parsed, would not fit beside the SDK into 128 MB."""
+
+MACHINES_PER_CALL = 500
+"""TerminateInstances takes 1,000 IDs at most and EC2's guide advises fewer."""
+
+FLEETS_PER_CALL = 100
+"""CancelSpotFleetRequests takes 100 IDs at most."""
+
+ENDING = "shutting-down"
+RUNNING = ("pending", "running", "stopping", "stopped")
+"""The states of a machine that costs money, or may again."""
+
+FLEET_RUNNING = ("submitted", "active", "modifying")
+"""The states of a fleet that may start machines. Those of a cancelled one are found on their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What the function keeps of an instance.
+
+    Attributes:
+        id: the instance ID.
+        annex_id: the annex it belongs to, if any.
+        state: its state.
+        started: when it was last started, in seconds since the epoch.
+        profile_arn: its instance profile; empty where it has none.
+    """
+
+    id: str
+    annex_id: str | None
+    state: str
+    started: float
+    profile_arn: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """What the function keeps of a spot fleet request.
+
+    Attributes:
+        id: the request's ID.
+        annex_id: the annex it belongs to, if any.
+        state: its state.
+        started: when it was requested, in seconds since the epoch.
+        profile_arns: the instance profiles of its launch specifications.
+    """
+
+    id: str
+    annex_id: str | None
+    state: str
+    started: float
+    profile_arns: frozenset[str]
+
+
+def machines_of_annex(annex_id: str) -> list[list[FilterTypeDef]]:
+    """Return the filters of two listings: together they show all machines of an annex, and maybe others."""
+    return [
+        [{"Name": f"tag:{ANNEX_TAG}", "Values": [_literally(annex_id)]}],
+        [{"Name": "client-token", "Values": [_literally(annex_id) + "_*"]}],
+    ]
+
+
+def machines_with_profile(arn: str) -> list[FilterTypeDef]:
+    """Return the filter of the listing that shows all machines that run with an instance profile."""
+    return [{"Name": "iam-instance-profile.arn", "Values": [_literally(arn)]}]
+
+
+def list_machines(ec2: EC2Client, filters: list[FilterTypeDef], states: Iterable[str]) -> Iterator[Machine]:
+    """List machines page by page.
+
+    Args:
+        ec2: the client.
+        filters: what EC2 shall select. A pre-selection only: who acts on a machine compares it exactly.
+        states: the states that count.
+
+    Yields:
+        Each machine in one of the states.
+    """
+    wanted = frozenset(states)
+    pages = ec2.get_paginator("describe_instances").paginate(
+        Filters=[*filters, {"Name": "instance-state-name", "Values": sorted(wanted)}],
+        PaginationConfig={"PageSize": PAGE_SIZE},
+    )
+    for page in pages:
+        for reservation in page["Reservations"]:
+            for instance in reservation.get("Instances", []):
+                machine = _machine(instance)
+                if machine.state in wanted:
+                    yield machine
+
+
+def list_running_fleets(ec2: EC2Client) -> Iterator[Fleet]:
+    """List the spot fleet requests that may still start machines, page by page. EC2 has no filter for them.
+
+    Args:
+        ec2: the client.
+
+    Yields:
+        Each request that is neither cancelled nor failed.
+    """
+    pages = ec2.get_paginator("describe_spot_fleet_requests").paginate(
+        PaginationConfig={"PageSize": PAGE_SIZE}
+    )
+    for page in pages:
+        for request in page["SpotFleetRequestConfigs"]:
+            fleet = _fleet(request)
+            if fleet.state in FLEET_RUNNING:
+                yield fleet
+
+
+def cancel_fleets(ec2: EC2Client, pool: Executor, ids: Iterable[str]) -> batches.Outcome:
+    """Cancel spot fleet requests and their machines. One that is gone counts as cancelled."""
+
+    def cancel(batch: Sequence[str]) -> dict[str, RefusedError]:
+        answer = ec2.cancel_spot_fleet_requests(SpotFleetRequestIds=batch, TerminateInstances=True)
+        return {
+            item["SpotFleetRequestId"]: RefusedError(item["Error"]["Code"], item["Error"]["Message"])
+            for item in answer.get("UnsuccessfulFleetRequests", [])
+            if item["Error"]["Code"] != "fleetRequestIdDoesNotExist"
+        }
+
+    return batches.run(pool, ids, FLEETS_PER_CALL, cancel)
+
+
+def terminate_machines(ec2: EC2Client, pool: Executor, ids: Iterable[str]) -> batches.Outcome:
+    """Terminate machines. One that is gone counts as terminated; a protected one is refused."""
+
+    def terminate(batch: Sequence[str]) -> dict[str, RefusedError]:
+        try:
+            ec2.terminate_instances(InstanceIds=batch)
+        except ClientError as error:
+            if len(batch) > 1 or batches.error_code(error) != "InvalidInstanceID.NotFound":
+                raise
+        return {}
+
+    return batches.run(pool, ids, MACHINES_PER_CALL, terminate)
+
+
+def _literally(text: str) -> str:
+    # In a filter's value EC2 reads * and ? as wildcards and \ as their escape.
+    return text.replace("\\", "\\\\").replace("*", "\\*").replace("?", "\\?")
+
+
+def _tag(tags: Iterable[TagTypeDef]) -> str | None:
+    return next((tag.get("Value", "") for tag in tags if tag.get("Key") == ANNEX_TAG), None)
+
+
+def _machine(instance: InstanceTypeDef) -> Machine:
+    return Machine(
+        id=instance["InstanceId"],
+        annex_id=annex_of(_tag(instance.get("Tags", [])), instance.get("ClientToken")),
+        state=instance["State"]["Name"],
+        started=instance["LaunchTime"].timestamp(),
+        profile_arn=instance.get("IamInstanceProfile", {}).get("Arn", ""),
+    )
+
+
+def _fleet(request: SpotFleetRequestConfigTypeDef) -> Fleet:
+    config = request["SpotFleetRequestConfig"]
+    specifications = config.get("LaunchSpecifications", [])
+    tags = [
+        _tag(tag for tags in specification.get("TagSpecifications", []) for tag in tags.get("Tags", []))
+        for specification in specifications
+    ]
+    return Fleet(
+        id=request["SpotFleetRequestId"],
+        annex_id=annex_of_fleet(tags, config.get("ClientToken")),
+        state=request["SpotFleetRequestState"],
+        started=request["CreateTime"].timestamp(),
+        profile_arns=frozenset(
+            specification.get("IamInstanceProfile", {}).get("Arn", "") for specification in specifications
+        ),
+    )

@@ -1,0 +1,84 @@
+"""What the lease function is told through its environment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+BUCKET_NAME = "BUCKET_NAME"
+"""The stack's bucket. After an extension the event names none, so the function must know it by itself."""
+
+CONFIG_KEY_PATTERN = "CONFIG_KEY_PATTERN"
+"""The key of an annex's tarball, with one ``*`` where the annex's whole name stands."""
+
+INSTANCE_PROFILE_ARN = "INSTANCE_PROFILE_ARN"
+"""The instance profile that the stack made for machines. The sweeper judges only what runs with it."""
+
+END_ORPHANS = "END_ORPHANS"
+"""``yes``: the sweeper ends orphans. Anything else: it only tells of them."""
+
+POWERTOOLS_SERVICE_NAME = "POWERTOOLS_SERVICE_NAME"
+"""Read by Powertools itself: the service in each log line and the dimension of each metric."""
+
+POWERTOOLS_METRICS_NAMESPACE = "POWERTOOLS_METRICS_NAMESPACE"
+"""Read by Powertools itself: the namespace of the metrics. It must be set."""
+
+DEFAULT_KEY_PATTERN = "config-*.tar.gz"
+
+
+class SettingsError(ValueError):
+    """The function's environment is not what the template sets."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The environment, read.
+
+    Attributes:
+        bucket: the stack's bucket.
+        key_prefix: what stands before an annex's name in the key of its tarball.
+        key_suffix: what stands after it.
+        instance_profile_arn: the instance profile of the stack's machines.
+        end_orphans: whether the sweeper ends what it finds.
+    """
+
+    bucket: str
+    key_prefix: str
+    key_suffix: str
+    instance_profile_arn: str
+    end_orphans: bool
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Settings:
+        """Read the settings.
+
+        Args:
+            environ: the environment, as ``os.environ`` has it.
+
+        Returns:
+            The settings.
+
+        Raises:
+            SettingsError: a variable is missing or empty, or the pattern has not exactly one ``*``.
+        """
+        pattern = environ.get(CONFIG_KEY_PATTERN) or DEFAULT_KEY_PATTERN
+        prefix, star, suffix = pattern.partition("*")
+        if not star or "*" in suffix:
+            raise SettingsError(f"{CONFIG_KEY_PATTERN} needs exactly one '*', but is {pattern!r}")
+        return cls(
+            bucket=_required(environ, BUCKET_NAME),
+            key_prefix=prefix,
+            key_suffix=suffix,
+            instance_profile_arn=_required(environ, INSTANCE_PROFILE_ARN),
+            end_orphans=environ.get(END_ORPHANS) == "yes",
+        )
+
+
+def _required(environ: Mapping[str, str], name: str) -> str:
+    value = environ.get(name, "")
+    if not value:
+        raise SettingsError(f"the function's environment lacks {name}")
+    return value

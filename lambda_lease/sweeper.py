@@ -1,0 +1,92 @@
+"""Finding what outlived its lease: machines and fleets of annexes that have no rule any more."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lambda_lease import compute
+from lambda_lease.annexes import WORKERS, Failure, failures_of
+
+if TYPE_CHECKING:
+    from mypy_boto3_events import EventBridgeClient
+
+    from lambda_lease.clients import Clients
+    from lambda_lease.settings import Settings
+
+GRACE_SECONDS = 15 * 60
+"""Younger than this nothing is judged: its rule may not be visible yet."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a sweep found, and what it ended.
+
+    Attributes:
+        machines: the orphans among the machines.
+        fleets: the orphans among the spot fleet requests.
+        machines_ended: how many of them were terminated.
+        fleets_cancelled: how many of them were cancelled.
+        failures: what could not be ended, and why.
+    """
+
+    machines: tuple[compute.Machine, ...]
+    fleets: tuple[compute.Fleet, ...]
+    machines_ended: int
+    fleets_cancelled: int
+    failures: tuple[Failure, ...]
+
+    @property
+    def annex_ids(self) -> set[str | None]:
+        """The annexes that the orphans belong to."""
+        return {machine.annex_id for machine in self.machines} | {fleet.annex_id for fleet in self.fleets}
+
+
+def sweep(clients: Clients, settings: Settings, now: float) -> Sweep:
+    """Look for orphans, and end them where the settings say so.
+
+    An orphan belongs to an annex, runs with the stack's own instance profile, is older than 15 minutes, and
+    its annex has no rule.
+
+    Args:
+        clients: the AWS clients.
+        settings: the instance profile, and whether to end what is found.
+        now: seconds since the epoch.
+
+    Returns:
+        What was found and ended.
+
+    Raises:
+        ClientError: AWS refused a listing; then nothing was ended.
+    """
+    profile, judged = settings.instance_profile_arn, now - GRACE_SECONDS
+    machines = [
+        machine
+        for machine in compute.list_machines(
+            clients.ec2, compute.machines_with_profile(profile), compute.RUNNING
+        )
+        if machine.annex_id and machine.profile_arn == profile and machine.started < judged
+    ]
+    fleets = [
+        fleet
+        for fleet in compute.list_running_fleets(clients.ec2)
+        if fleet.annex_id and fleet.profile_arns == {profile} and fleet.started < judged
+    ]
+    if machines or fleets:
+        # After the machines: whoever puts a rule back in the meantime saves his annex.
+        rules = _rule_names(clients.events)
+        machines = [machine for machine in machines if machine.annex_id not in rules]
+        fleets = [fleet for fleet in fleets if fleet.annex_id not in rules]
+    if not settings.end_orphans:
+        return Sweep(tuple(machines), tuple(fleets), 0, 0, ())
+    with ThreadPoolExecutor(WORKERS) as pool:
+        cancelled = compute.cancel_fleets(clients.ec2, pool, {fleet.id for fleet in fleets})
+        ended = compute.terminate_machines(clients.ec2, pool, {machine.id for machine in machines})
+    failures = (*failures_of("cancel spot fleet", cancelled), *failures_of("terminate", ended))
+    return Sweep(tuple(machines), tuple(fleets), len(ended.done), len(cancelled.done), failures)
+
+
+def _rule_names(events: EventBridgeClient) -> frozenset[str]:
+    pages = events.get_paginator("list_rules").paginate()
+    return frozenset(rule["Name"] for page in pages for rule in page["Rules"])

@@ -1,0 +1,145 @@
+"""A Debian root directory with a real HTCondor in it, built once and kept in the user's cache.
+
+Debian 13 packages HTCondor's daemons, ``condor_annex`` and its boot script. Most machines that run these
+tests have another system, so the packages live in a root directory of their own:
+``python -m tests.htcondor.root`` builds it and prints where it is.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+SUITE = "trixie"
+PACKAGES = ("condor", "condor-annex-ec2", "ca-certificates", "openssl")
+
+OVERRIDE = "ANNEX_BOOTSTRAP_HTCONDOR_ROOT"
+"""The environment variable that names a root directory made by other means; nothing is built then."""
+
+_APT_HELPER = "/usr/lib/apt/apt-helper"
+
+# In a mount and PID namespace: whatever happens, no mount and no process stays behind.
+_BUILD = """
+set -eu
+root=$1 suite=$2 mirror=$3
+shift 3
+debootstrap --variant=minbase "$suite" "$root" "$mirror"
+mount -t proc proc "$root/proc"
+export DEBIAN_FRONTEND=noninteractive
+chroot "$root" apt-get install --yes --no-install-recommends "$@"
+chroot "$root" apt-get clean
+"""
+
+
+class RootUnavailableError(Exception):
+    """No root directory can be had here; the text says why and what to do."""
+
+
+def ensure_root() -> Path:
+    """Returns the root directory with HTCondor, building it first where that has not been done.
+
+    Building takes about a minute, 500 MB of disk and a Debian mirror, found in the machine's apt sources.
+
+    Raises:
+        RootUnavailableError: without root rights, apt, a Debian mirror or the packages.
+    """
+    override = os.environ.get(OVERRIDE)
+    if override:
+        if not Path(override, "usr/sbin/condor_master").exists():
+            raise RootUnavailableError(f"{OVERRIDE} names {override}, which has no HTCondor in it.")
+        return Path(override)
+    if os.geteuid() != 0:
+        raise RootUnavailableError(
+            "The tests' HTCondor is in a Debian root directory that only root can build and enter: run as root."
+        )
+    recipe = hashlib.sha256("\n".join((SUITE, *PACKAGES, _BUILD)).encode()).hexdigest()[:12]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "annex-bootstrap"
+    cache.mkdir(parents=True, exist_ok=True)
+    root = cache / f"htcondor-{recipe}"
+    with _lock(cache / f"{root.name}.lock"):
+        if not root.exists():
+            _build(root)
+    return root
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _build(root: Path) -> None:
+    _install_debootstrap()
+    mirror = _debian_mirror()
+    # Beside its final place, because a rename is only atomic inside one file system.
+    building = Path(tempfile.mkdtemp(prefix=f"{root.name}.", dir=root.parent))
+    try:
+        unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
+        _run(
+            "building the root directory",
+            [*unshare, "sh", "-c", _BUILD, "sh", str(building), SUITE, mirror, *PACKAGES],
+        )
+        building.chmod(0o755)
+        building.rename(root)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def _install_debootstrap() -> None:
+    if shutil.which("debootstrap"):
+        return
+    if not shutil.which("apt-get"):
+        raise RootUnavailableError(
+            "Building a root directory for HTCondor needs apt and debootstrap: use a Debian machine, or let"
+            f" {OVERRIDE} name a root directory that has HTCondor."
+        )
+    _run("refreshing apt's lists", ["apt-get", "update"])
+    _run("installing debootstrap", ["apt-get", "install", "--yes", "--no-install-recommends", "debootstrap"])
+
+
+def _debian_mirror() -> str:
+    """Returns the first of apt's sources that has the suite; apt itself reads every format of its sources."""
+    listed = _run(
+        "reading apt's sources",
+        ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"],
+    )
+    with tempfile.TemporaryDirectory() as directory:
+        release = Path(directory, "InRelease")
+        for mirror in dict.fromkeys(listed.split()):
+            address = f"{mirror.rstrip('/')}/dists/{SUITE}/InRelease"
+            found = subprocess.run(  # noqa: S603 - the addresses are apt's own
+                [_APT_HELPER, "download-file", address, str(release)], capture_output=True, check=False
+            )
+            if found.returncode == 0 and "\nOrigin: Debian\n" in release.read_text():
+                return mirror
+    raise RootUnavailableError(f"None of apt's sources has Debian's {SUITE}: add a Debian mirror to them.")
+
+
+def _run(what: str, argv: list[str]) -> str:
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    try:
+        ended = subprocess.run(  # noqa: S603 - the commands are our own
+            argv, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = (
+            (getattr(error, "stderr", "") or getattr(error, "stdout", "") or str(error)).strip().splitlines()
+        )
+        raise RootUnavailableError(f"No root directory for HTCondor: {what} failed: {said[-1]}") from error
+    return ended.stdout
+
+
+if __name__ == "__main__":
+    try:
+        sys.stdout.write(f"{ensure_root()}\n")
+    except RootUnavailableError as error:
+        sys.exit(str(error))

@@ -1,0 +1,227 @@
+"""The connectivity function and a real collector, and what a real condor_annex makes of the answer."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+import trustme
+
+from lambda_connectivity.handler import handler
+from tests.htcondor.pool import USER, USER_PASSWORD_FILE, Pool
+
+LAMBDA = "lambda.us-east-1.amazonaws.com"
+LAMBDA_ADDRESS = "127.0.0.9"
+"""A loopback address of its own: condor_annex asks port 443, which another local AWS may have on 127.0.0.1."""
+
+NOBODY = "0000000000000000"
+
+SECURITY = [
+    "SEC_DAEMON_INTEGRITY = REQUIRED",
+    "SEC_DAEMON_AUTHENTICATION = REQUIRED",
+    "SEC_DAEMON_AUTHENTICATION_METHODS = PASSWORD",
+    "SEC_NEGOTIATOR_INTEGRITY = REQUIRED",
+    "SEC_NEGOTIATOR_AUTHENTICATION = REQUIRED",
+    "SEC_NEGOTIATOR_AUTHENTICATION_METHODS = PASSWORD",
+    "SEC_CLIENT_AUTHENTICATION_METHODS = FS, PASSWORD",
+    "ALLOW_DAEMON = condor_pool@*",
+]
+
+HOME = f"/home/{USER}/.condor"
+
+USER_CONFIG = f"""
+SEC_PASSWORD_FILE = {USER_PASSWORD_FILE}
+ANNEX_DEFAULT_ACCESS_KEY_FILE = {HOME}/access_key
+ANNEX_DEFAULT_SECRET_KEY_FILE = {HOME}/secret_key
+ANNEX_DEFAULT_S3_BUCKET = made-up-bucket
+ANNEX_DEFAULT_ODI_LEASE_FUNCTION_ARN = arn:aws:lambda:us-east-1:123456789012:function:made-up-lease
+ANNEX_DEFAULT_ODI_INSTANCE_PROFILE_ARN = arn:aws:iam::123456789012:instance-profile/made-up
+ANNEX_DEFAULT_ODI_SECURITY_GROUP_IDS = sg-00000000000000000
+ANNEX_DEFAULT_ODI_IMAGE_ID = ami-00000000000000000
+ANNEX_DEFAULT_ODI_INSTANCE_TYPE = t3.micro
+ANNEX_DEFAULT_ODI_KEY_NAME = made-up-key
+"""
+
+
+class Context:
+    """Lambda's context with time enough."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 60_000
+
+
+def check(port: int, *, host: str = "127.0.0.1", timeout: float = 5) -> dict[str, str]:
+    return handler({"timeout": timeout, "condor_port": port, "condor_host": host}, Context())
+
+
+@dataclass
+class Function:
+    """The connectivity function as condor_annex reaches it.
+
+    Attributes:
+        answer: from the event that condor_annex sends, to what it gets back.
+        asked: the method and path of each request, the first ones for other functions included.
+    """
+
+    ca: trustme.CA
+    answer: Callable[[object], dict[str, str]] = field(default=lambda event: handler(event, Context()))
+    asked: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def lambda_endpoint(function: Function) -> Iterator[None]:
+    """Serves Invoke of the one function; every other request of Lambda's API finds nothing."""
+
+    class Requests(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            event = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            self._reply(200, function.answer(event))
+
+        def do_GET(self) -> None:
+            self._reply(404, {})
+
+        def _reply(self, status: int, body: dict[str, str]) -> None:
+            function.asked.append(f"{self.command} {self.path}")
+            payload = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(payload)))
+            self.end_headers()
+            self.wfile.write(payload)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    function.ca.issue_cert(LAMBDA).configure_cert(tls)
+    with ThreadingHTTPServer((LAMBDA_ADDRESS, 443), Requests) as server:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def function() -> Iterator[Function]:
+    function = Function(trustme.CA())
+    with lambda_endpoint(function):
+        yield function
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["shared port", "own port"])
+def pool(request: pytest.FixtureRequest, htcondor_root: Path, function: Function) -> Iterator[Pool]:
+    with Pool(
+        htcondor_root,
+        config_lines=SECURITY,
+        hosts={LAMBDA: LAMBDA_ADDRESS},
+        ca_pem=function.ca.cert_pem.bytes().decode(),
+        shared_port=request.param,
+    ) as pool:
+        pool.write(f"{HOME}/user_config", USER_CONFIG)
+        pool.write(f"{HOME}/access_key", "AKIAMADEUPMADEUPMADE")
+        pool.write(f"{HOME}/secret_key", "made-up-secret-key")
+        yield pool
+
+
+def start_annex(pool: Pool) -> str:
+    """Lets condor_annex try to start an annex; returns what it says."""
+    ended = pool.run(["condor_annex", "-count", "1", "-annex-name", "test", "-yes"])
+    return ended.stdout + ended.stderr
+
+
+def collector_as_condor_annex_knows_it(
+    pool: Pool, function: Function, monkeypatch: pytest.MonkeyPatch
+) -> str:
+    """Returns the instance ID that condor_annex got from the collector, by HTCondor's own client code."""
+    wrong = {"success": "1", "result": NOBODY, "description": "made up"}
+    with monkeypatch.context() as patch:
+        patch.setattr(function, "answer", lambda _: wrong)
+        said = start_annex(pool)
+    found = re.search(rf"wrong collector \({NOBODY} vs ([0-9a-f]{{16}})\)", said)
+    assert found, said
+    return found[1]
+
+
+def test_the_answer_is_the_instance_id_that_condor_annex_gets_from_the_collector(
+    pool: Pool, function: Function, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = collector_as_condor_annex_knows_it(pool, function, monkeypatch)
+    answer = check(pool.port)
+    assert (answer["success"], answer["result"]) == ("1", known), answer
+
+
+def test_condor_annex_goes_on_to_the_lease_after_our_answer(pool: Pool, function: Function) -> None:
+    function.asked.clear()
+    said = start_annex(pool)
+    assert "onnectivity" not in said
+    invoke, get_function = function.asked[:2]
+    assert invoke.endswith("/invocations")
+    assert get_function.startswith("GET /2015-03-31/functions/")
+
+
+def test_condor_annex_shows_our_description_of_a_failure(
+    pool: Pool, function: Function, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(function, "answer", lambda _: handler({}, Context()))
+    description = handler({}, Context())["description"]
+    assert description in start_annex(pool)
+
+
+def test_a_name_of_the_collector_is_as_good_as_its_address(pool: Pool) -> None:
+    assert check(pool.port, host="localhost")["result"] == check(pool.port)["result"]
+
+
+def test_asking_the_port_itself_finds_the_collector_only_where_it_owns_the_port(
+    pool: Pool,
+) -> None:
+    """What the stock function does, and why it fails behind a shared port."""
+    with socket.create_connection(("127.0.0.1", pool.port), timeout=5) as connection:
+        connection.sendall(bytes.fromhex("01 00000008 000000000000ea8d"))
+        with connection.makefile("rb") as stream:
+            answer = stream.read(21)
+    assert (answer[5:].decode() == check(pool.port)["result"]) is not pool.shared_port
+
+
+@pytest.mark.usefixtures("function")
+def test_an_https_server_is_not_taken_for_htcondor() -> None:
+    answer = check(443, host=LAMBDA_ADDRESS)
+    assert (answer["success"], answer["result"]) == ("0", "")
+    # Whether its alert or the reset of the connection arrives first is the kernel's choice.
+    assert re.search("Something other than HTCondor|closes the connection", answer["description"])
+
+
+@pytest.mark.parametrize(
+    ("shared_port", "said"),
+    [(True, "but has no collector behind it"), (False, "Nothing listens on 127.0.0.1")],
+)
+def test_a_stopped_collector_is_told(htcondor_root: Path, shared_port: bool, said: str) -> None:
+    with Pool(htcondor_root, config_lines=SECURITY, shared_port=shared_port) as pool:
+        pool.run(["condor_off", "-daemon", "collector"], user="root")
+        end = time.monotonic() + 30
+        answer = check(pool.port)
+        while answer["success"] == "1" and time.monotonic() < end:
+            time.sleep(0.1)
+            answer = check(pool.port)
+    assert answer["result"] == ""
+    assert said in answer["description"]
+
+
+def test_a_hung_collector_is_told(htcondor_root: Path) -> None:
+    with Pool(htcondor_root, config_lines=SECURITY) as pool:
+        pool.run(["sh", "-c", "kill -STOP $(pidof condor_collector)"], user="root")
+        answer = check(pool.port, timeout=1)
+    assert answer["result"] == ""
+    assert "did not answer within 1 s" in answer["description"]

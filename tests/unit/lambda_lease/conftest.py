@@ -1,0 +1,29 @@
+"""Hypothesis profiles and the account that these tests share."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from lambda_lease import handler
+from tests.unit.lambda_lease.fake_aws import FakeAws
+
+settings.register_profile(
+    "normal", max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("thorough", settings.get_profile("normal"), max_examples=20_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "normal"))
+
+
+@pytest.fixture(autouse=True)
+def _metrics_namespace(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Powertools read its environment when the handler was imported.
+    monkeypatch.setattr(handler.metrics.provider, "namespace", "annex-bootstrap")
+
+
+@pytest.fixture
+def aws() -> FakeAws:
+    """Return an empty account."""
+    return FakeAws()

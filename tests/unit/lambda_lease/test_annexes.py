@@ -1,0 +1,412 @@
+"""Ending an annex, in an account that also holds what is not the annex's."""
+
+from __future__ import annotations
+
+import pytest
+
+from lambda_lease import batches
+from lambda_lease.annexes import NotEndedError
+from tests.unit.lambda_lease.fake_aws import BUCKET, UUID, FakeAws
+
+OVER = 999_000
+LATER = 2_000_000
+
+
+def expired(aws: FakeAws, annex_id: str = "test") -> dict[str, object]:
+    """Put the lease, already over, and the tarball of an annex; return its event."""
+    aws.objects.add(f"config-{annex_id}.tar.gz")
+    return aws.put_lease(annex_id, OVER)
+
+
+def tick_until_gone(aws: FakeAws, event: dict[str, object], ticks: int = 3) -> None:
+    for _ in range(ticks):
+        aws.tick(event)
+        aws.settle()
+
+
+@pytest.mark.parametrize("filters_work", [True, False])
+@pytest.mark.parametrize(
+    ("mine", "other"),
+    [
+        ("test", "test2"),
+        ("test", "test_b"),
+        ("test_b", "test"),
+        ("test", "tes"),
+        ("a.b", "axb"),
+        ("a-b", "a-b-"),
+        ("a_b", "a_b_c"),
+        ("te*", "test"),
+        ("te?t", "test"),
+        ("te[s]t", "test"),
+        ("te\\*", "te*"),
+        ("a" * 27, "a" * 26),
+        ("a" * 26, "a" * 27),
+        ("Test", "test"),
+    ],
+)
+def test_only_the_annex_of_exactly_that_name_is_ended(
+    aws: FakeAws, mine: str, other: str, filters_work: bool
+) -> None:
+    aws.filters_work = filters_work
+    event = expired(aws, mine)
+    expired(aws, other)
+    aws.start(mine)
+    aws.start(tag=mine)
+    aws.start(token=f"{mine}_{UUID}")
+    aws.request_fleet(mine)
+    spared = {aws.start(other), aws.start(tag=other), aws.start(token=f"{other}_{UUID}")}
+    fleet = aws.request_fleet(other)
+
+    tick_until_gone(aws, event)
+
+    assert aws.running() == spared
+    assert aws.fleets[fleet].state == "active"
+    assert aws.objects == {f"config-{other}.tar.gz"}
+    assert set(aws.rules) == {other}
+
+
+def test_a_name_longer_than_27_characters_takes_its_tarball_along_and_leaves_others(aws: FakeAws) -> None:
+    name = "a-name-that-is-27-characters-and-more"
+    event = aws.put_lease(name[:27], OVER)
+    aws.objects = {f"config-{name}.tar.gz", f"config-{name[:26]}.tar.gz", f"config-{name}.zip"}
+
+    aws.tick(event)
+
+    assert aws.objects == {f"config-{name[:26]}.tar.gz", f"config-{name}.zip"}
+
+
+def test_a_machine_tagged_as_another_annex_is_left_alone_whatever_its_client_token_says(aws: FakeAws) -> None:
+    event = expired(aws)
+    spared = aws.start(tag="other", token=f"test_{UUID}")
+    tick_until_gone(aws, event)
+    assert aws.running() == {spared}
+
+
+def test_machines_and_fleets_of_other_people_are_left_alone(aws: FakeAws) -> None:
+    event = expired(aws)
+    spared = {
+        aws.start(),
+        aws.start(token=UUID),
+        aws.start(token="test"),
+        aws.start(token="_test"),
+        aws.start(token=f"my_test_{UUID}"),
+    }
+    fleets = [
+        aws.request_fleet(),
+        aws.request_fleet(token=UUID),
+        aws.request_fleet(tags=("test", None), token=f"test_{UUID}"),
+        aws.request_fleet(tags=("test", "other"), token=f"test_{UUID}"),
+    ]
+    tick_until_gone(aws, event)
+    assert aws.running() == spared
+    assert {aws.fleets[fleet].state for fleet in fleets} == {"active"}
+    assert not aws.rules
+
+
+@pytest.mark.parametrize(
+    "fleet", [{"tags": ("test", "test")}, {"token": f"test_{UUID}"}, {"tags": (), "token": f"test_{UUID}"}]
+)
+def test_a_fleet_is_known_by_its_tags_or_by_its_client_token(aws: FakeAws, fleet: dict[str, str]) -> None:
+    event = expired(aws)
+    id_ = aws.request_fleet(**fleet)
+    assert aws.tick(event)["fleets_cancelled"] == 1
+    assert aws.fleets[id_].state == "cancelled_terminating"
+
+
+def test_an_annex_is_ended_over_ticks_and_its_rule_goes_only_when_a_tick_finds_nothing(aws: FakeAws) -> None:
+    event = expired(aws)
+    aws.start("test")
+
+    first = aws.tick(event)
+    assert (first["machines_ended"], first["tarballs_deleted"]) == (1, 1)
+    assert "test" in aws.rules
+
+    second = aws.tick(event)
+    assert second["machines_ended"] == 0
+    assert "test" in aws.rules, "the machine is still shutting down"
+
+    aws.settle()
+    assert aws.tick(event)["rule_removed"] is True
+    assert aws.left_of("test") == []
+
+
+def test_a_machine_that_becomes_visible_after_the_first_tick_is_ended_by_the_next(aws: FakeAws) -> None:
+    event = expired(aws)
+    aws.start("test", visible=False)
+    aws.tick(event)
+    aws.settle()
+    assert aws.tick(event)["machines_ended"] == 1
+    assert "test" in aws.rules
+
+
+def test_a_machine_that_a_fleet_started_just_before_its_end_is_ended_in_the_same_tick(
+    aws: FakeAws,
+) -> None:
+    event = expired(aws)
+    aws.request_fleet("test")
+    aws.during("CancelSpotFleetRequests", lambda: aws.start("test"))
+    assert aws.tick(event)["machines_ended"] == 1
+    assert not aws.running()
+
+
+@pytest.mark.parametrize("state", ["pending", "running", "stopping", "stopped"])
+def test_a_machine_is_ended_in_every_state_in_which_it_may_cost_money(aws: FakeAws, state: str) -> None:
+    event = expired(aws)
+    aws.start("test", state=state)
+    assert aws.tick(event)["machines_ended"] == 1
+
+
+def test_machines_that_are_ended_already_are_not_ended_again(aws: FakeAws) -> None:
+    event = expired(aws)
+    aws.start("test", state="terminated")
+    aws.start("test", state="shutting-down")
+    aws.tick(event)
+    assert aws.ended == []
+    assert aws.calls["TerminateInstances"] == 0
+
+
+@pytest.mark.parametrize("state", ["cancelled", "cancelled_running", "cancelled_terminating", "failed"])
+def test_a_fleet_already_cancelled_is_fine(aws: FakeAws, state: str) -> None:
+    event = expired(aws)
+    aws.request_fleet("test", state=state)
+    aws.start("test")
+    tick_until_gone(aws, event)
+    assert aws.calls["CancelSpotFleetRequests"] == 0
+    assert aws.left_of("test") == []
+
+
+def test_a_fleet_that_vanishes_before_it_is_cancelled_is_fine(aws: FakeAws) -> None:
+    event = expired(aws)
+    fleet = aws.request_fleet("test")
+    aws.during("CancelSpotFleetRequests", lambda: aws.fleets.pop(fleet))
+    assert "error" not in aws.tick(event)
+
+
+def test_a_fleet_that_cannot_be_cancelled_is_told_and_tried_again(aws: FakeAws) -> None:
+    event = expired(aws)
+    fleet = aws.request_fleet("test", state="modifying")
+    with pytest.raises(NotEndedError, match=rf"cancel spot fleet {fleet}: fleetRequestNotInCancellableState"):
+        aws.tick(event)
+    aws.fleets[fleet].state = "active"
+    tick_until_gone(aws, event)
+    assert aws.left_of("test") == []
+
+
+def test_a_protected_machine_does_not_save_the_others_and_is_told_at_each_tick(aws: FakeAws) -> None:
+    event = expired(aws)
+    machines = [aws.start("test", protected=number in (3, 700)) for number in range(1_000)]
+    for _ in range(2):
+        with pytest.raises(
+            NotEndedError, match=f"terminate {machines[3]}, {machines[700]}: OperationNotPermitted"
+        ):
+            aws.tick(event)
+        aws.settle()
+    assert aws.running() == {machines[3], machines[700]}
+    assert "test" in aws.rules
+    assert not aws.objects
+
+
+def test_a_machine_that_vanished_does_not_save_the_others(aws: FakeAws) -> None:
+    event = expired(aws)
+    machines = [aws.start("test") for _ in range(20)]
+    aws.during("TerminateInstances", lambda: aws.machines.pop(machines[7]))
+    assert "error" not in aws.tick(event)
+    assert not aws.running()
+
+
+def test_a_machine_that_the_policy_does_not_cover_does_not_save_the_others(aws: FakeAws) -> None:
+    event = expired(aws)
+    machines = [aws.start("test") for _ in range(100)]
+    aws.fail(
+        "TerminateInstances",
+        ("UnauthorizedOperation", 403),
+        when=lambda parameters: machines[42] in parameters["InstanceIds"],
+    )
+    with pytest.raises(NotEndedError, match=f"terminate {machines[42]}: UnauthorizedOperation"):
+        aws.tick(event)
+    assert aws.running() == {machines[42]}
+
+
+def test_a_policy_that_refuses_everything_does_not_flood_the_account_with_calls(aws: FakeAws) -> None:
+    event = expired(aws)
+    for _ in range(3_000):
+        aws.start("test")
+    aws.fail("TerminateInstances", ("UnauthorizedOperation", 403))
+    with pytest.raises(NotEndedError):
+        aws.tick(event)
+    assert aws.calls["TerminateInstances"] < 2 * batches.CALL_LIMIT
+
+
+def test_an_outage_is_not_answered_with_more_calls(aws: FakeAws) -> None:
+    event = expired(aws)
+    for _ in range(100):
+        aws.start("test")
+    aws.fail("TerminateInstances", ("RequestLimitExceeded", 503))
+    with pytest.raises(NotEndedError, match="RequestLimitExceeded"):
+        aws.tick(event)
+    assert aws.calls["TerminateInstances"] == 1
+
+
+def test_five_thousand_machines_and_three_hundred_fleets_take_calls_by_pages_and_batches_only(
+    aws: FakeAws,
+) -> None:
+    event = expired(aws)
+    fleets = [aws.request_fleet("test") for _ in range(300)]
+    for number in range(5_000):
+        aws.start("test", fleet=fleets[number % 300] if number % 2 else None)
+    spared = aws.start("test2")
+
+    tick_until_gone(aws, event)
+
+    assert aws.left_of("test") == []
+    assert aws.running() == {spared}
+    assert aws.calls["CancelSpotFleetRequests"] == 3
+    # 26 pages, in two listings, in three ticks; and the second look of the first tick.
+    assert aws.calls["DescribeInstances"] <= 2 * 26 * 3 + 2
+    assert aws.calls["TerminateInstances"] <= 10
+
+
+def test_everything_is_found_however_small_aws_makes_its_pages(aws: FakeAws) -> None:
+    aws.page_size = 2
+    name = "a" * 27
+    event = aws.put_lease(name, OVER)
+    aws.rules[name]["another"] = "{}"
+    aws.rules[name]["and-another"] = "{}"
+    aws.objects = {f"config-{name}{number}.tar.gz" for number in range(5)}
+    for _ in range(7):
+        aws.start(name)
+        aws.request_fleet(name)
+    tick_until_gone(aws, event)
+    assert not aws.running()
+    assert {fleet.state for fleet in aws.fleets.values()} == {"cancelled"}
+    assert not aws.objects
+    assert set(aws.rules[name]) == {"another", "and-another"}
+
+
+@pytest.mark.parametrize(
+    ("operation", "rest"),
+    [
+        ("DescribeInstances", {"CancelSpotFleetRequests", "DeleteObject"}),
+        ("DescribeSpotFleetRequests", {"TerminateInstances", "DeleteObject"}),
+        ("CancelSpotFleetRequests", {"TerminateInstances", "DeleteObject"}),
+        ("TerminateInstances", {"CancelSpotFleetRequests", "DeleteObject"}),
+        ("ListObjectsV2", {"CancelSpotFleetRequests", "TerminateInstances"}),
+        ("DeleteObject", {"CancelSpotFleetRequests", "TerminateInstances"}),
+    ],
+)
+@pytest.mark.parametrize("error", [("AccessDenied", 403), ("InternalError", 500), RuntimeError("broken")])
+def test_whatever_fails_the_rest_still_runs_the_error_is_raised_and_the_rule_stays(
+    aws: FakeAws, operation: str, rest: set[str], error: Exception | tuple[str, int]
+) -> None:
+    event = expired(aws)
+    aws.start("test")
+    aws.request_fleet("test")
+    aws.fail(operation, error)
+
+    with pytest.raises(NotEndedError, match=r"annex test: not ended yet") as caught:
+        aws.tick(event)
+
+    assert caught.value.__cause__ is not None
+    assert all(aws.calls[called] for called in rest)
+    assert "test" in aws.rules
+    aws.faults.clear()
+    tick_until_gone(aws, event)
+    assert aws.left_of("test") == []
+
+
+def test_the_error_names_every_failure_and_ends_in_the_cause(aws: FakeAws) -> None:
+    event = expired(aws)
+    aws.fail("DescribeSpotFleetRequests", ("UnauthorizedOperation", 403))
+    aws.fail("DeleteObject", ("AccessDenied", 403))
+    with pytest.raises(NotEndedError) as caught:
+        aws.tick(event)
+    assert "list spot fleets: UnauthorizedOperation" in str(caught.value)
+    assert str(caught.value).endswith(
+        f"delete s3://{BUCKET}/config-test.tar.gz: AccessDenied: this call was made to fail"
+    )
+
+
+def test_machines_on_the_pages_before_a_page_that_fails_are_ended_nonetheless(aws: FakeAws) -> None:
+    event = expired(aws)
+    aws.page_size = 10
+    for _ in range(30):
+        aws.start("test")
+    aws.fail("DescribeInstances", when=lambda parameters: parameters.get("NextToken") == "20")
+    with pytest.raises(NotEndedError, match="list machines"):
+        aws.tick(event)
+    assert not aws.running()
+
+
+def test_a_tarball_that_is_gone_is_fine(aws: FakeAws) -> None:
+    event = expired(aws)
+    aws.objects.clear()
+    assert aws.tick(event)["rule_removed"] is True
+
+
+def test_a_bucket_that_is_gone_is_fine(aws: FakeAws) -> None:
+    event = expired(aws)
+    aws.buckets.clear()
+    assert aws.tick(event)["rule_removed"] is True
+
+
+def test_an_annex_whose_rule_is_gone_is_ended_all_the_same(aws: FakeAws) -> None:
+    event = expired(aws)
+    aws.rules.clear()
+    aws.start("test")
+    tick_until_gone(aws, event)
+    assert aws.left_of("test") == []
+
+
+def test_a_rule_that_goes_during_a_tick_is_fine(aws: FakeAws) -> None:
+    event = expired(aws)
+    aws.objects.clear()
+    aws.during("ListObjectsV2", aws.rules.clear)
+    assert aws.tick(event)["rule_removed"] is False
+
+
+def test_a_rule_that_lost_its_target_is_removed(aws: FakeAws) -> None:
+    event = expired(aws)
+    aws.rules["test"].clear()
+    tick_until_gone(aws, event)
+    assert "test" not in aws.rules
+
+
+def test_a_rule_with_a_second_target_loses_only_ours(aws: FakeAws) -> None:
+    event = expired(aws)
+    aws.rules["test"]["somebody-elses"] = None
+    tick_until_gone(aws, event)
+    assert aws.rules == {"test": {"somebody-elses": None}}
+    assert aws.removed_rules == []
+
+
+def test_a_target_that_aws_does_not_remove_is_told(aws: FakeAws) -> None:
+    event = expired(aws)
+    aws.objects.clear()
+    aws.fail("RemoveTargets", ("ConcurrentModificationException", 400))
+    with pytest.raises(NotEndedError, match="remove rule test: ConcurrentModificationException"):
+        aws.tick(event)
+    assert "test" in aws.rules
+
+
+def test_a_lease_extended_while_the_tick_looked_keeps_its_rule(aws: FakeAws) -> None:
+    event = expired(aws)
+    aws.objects.clear()
+
+    aws.during("ListObjectsV2", lambda: aws.put_lease("test", LATER, bucket=""))
+    assert aws.tick(event)["rule_removed"] is False
+    assert list(aws.rules["test"]) == ["test"]
+
+
+def test_the_tarball_is_deleted_from_our_own_bucket_after_an_extension_that_names_none(aws: FakeAws) -> None:
+    expired(aws)
+    event = aws.put_lease("test", OVER + 1, bucket="")
+    assert aws.tick(event)["tarballs_deleted"] == 1
+    assert not aws.objects
+
+
+def test_a_tarball_in_a_bucket_that_is_not_ours_is_told_and_does_not_hold_the_annex(aws: FakeAws) -> None:
+    event = aws.put_lease("test", OVER, bucket="somebody-elses")
+    aws.start("test")
+    assert aws.tick(event)["tarball_left_in_bucket"] == "somebody-elses"
+    tick_until_gone(aws, event)
+    assert aws.left_of("test") == []
