@@ -123,7 +123,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         "IOT_MTLS_ENABLED": "0",
         "ANNEX_BOOTSTRAP_SCHEDULE_SPEED": "60",
     }
-    command = [sys.executable, "-m", "hypercorn", "annex_bootstrap.local_ec2:app"]
+    command = [sys.executable, "-m", "hypercorn", "--workers", "0", "annex_bootstrap.local_ec2:app"]
     options = ["--bind", f"127.0.0.1:{port}", "--certfile", cert, "--keyfile", key]
     with (directory / "log").open("w") as log:
         process = subprocess.Popen([*command, *options], env=environment, stdout=log, stderr=log)  # noqa: S603
@@ -131,7 +131,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         _wait(f"https://127.0.0.1:{port}/_ministack/health", ca, process, directory / "log")
         yield Server(f"https://127.0.0.1:{port}", ca, boto3.Session())
     finally:
-        process.terminate()
+        # A polite stop waits for as long as a client keeps its connection; there is nothing here to save.
+        process.kill()
         process.wait(30)
 
 
