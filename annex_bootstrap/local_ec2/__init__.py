@@ -26,11 +26,18 @@ if _installed != MINISTACK_VERSION:
 # After the check, because these modules reach into MiniStack as soon as they are imported.
 from ministack.app import app  # type: ignore[import-untyped]  # noqa: E402  MiniStack ships no types
 
-from annex_bootstrap.local_ec2 import authorization, instances, schedule, spot_fleets  # noqa: E402
+from annex_bootstrap.local_ec2 import (  # noqa: E402
+    authorization,
+    ec2_permissions,
+    iam_permissions,
+    instances,
+    schedule,
+    spot_fleets,
+)
 
 __all__ = ["app"]
 
 instances.install()
 spot_fleets.install()
-authorization.install()
+authorization.install({"ec2": ec2_permissions.RULES, "iam": iam_permissions.RULES})
 schedule.install(float(os.environ.get(SCHEDULE_SPEED, "1")))
