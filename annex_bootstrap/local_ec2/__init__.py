@@ -31,7 +31,9 @@ from annex_bootstrap.local_ec2 import (  # noqa: E402
     ec2_permissions,
     iam_permissions,
     instances,
+    rollback,
     schedule,
+    service_linked_roles,
     spot_fleets,
 )
 
@@ -40,4 +42,6 @@ __all__ = ["app"]
 instances.install()
 spot_fleets.install()
 authorization.install({"ec2": ec2_permissions.RULES, "iam": iam_permissions.RULES})
+service_linked_roles.install()
+rollback.install()
 schedule.install(float(os.environ.get(SCHEDULE_SPEED, "1")))

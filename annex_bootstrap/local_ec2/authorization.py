@@ -1,7 +1,7 @@
 """Where MiniStack decides whether a call is allowed: what AWS looks at there and MiniStack does not.
 
-MiniStack checks one resource of most calls, knows few condition keys, and never asks for ``iam:PassRole``. `Rules`
-say per service what to add. Without ``AUTH=true`` MiniStack checks nothing, and neither do they.
+MiniStack checks one resource of most calls, knows few condition keys, and never asks for ``iam:PassRole``.
+`Rules` say per service what to add. Without ``AUTH=true`` MiniStack checks nothing, and neither do they.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ RULES = Rules(resources, request_context, resource_context, implied_checks)
 
 
 def _names(action: str, request: Mapping[str, Any]) -> list[str]:
-    """Return what a call is authorized on, as ``type/id``; nothing where this module knows no better than MiniStack."""
+    """Return what a call is authorized on, as ``type/id``; nothing leaves the choice to MiniStack."""
     match action:
         case "RunInstances":
             return ["instance/*", "network-interface/*", "volume/*", *_launch_resources(request)]

@@ -11,6 +11,7 @@ from ministack.core.responses import get_account_id  # type: ignore[import-untyp
 from ministack.services import iam  # type: ignore[import-untyped]  # the same
 
 from annex_bootstrap.local_ec2.authorization import Check, Context, Rules, action_of, value_of
+from annex_bootstrap.local_ec2.service_linked_roles import NAMES
 from annex_bootstrap.local_ec2.wire import Params
 
 _NAMED = (
@@ -21,6 +22,9 @@ _NAMED = (
 
 def resources(params: Params) -> list[str]:
     """Return the ARN of the role or instance profile, with its path, which MiniStack leaves out."""
+    service = value_of(params, "AWSServiceName")
+    if service in NAMES:
+        return [f"arn:aws:iam::{get_account_id()}:role/aws-service-role/{service}/{NAMES[service]}"]
     for parameter, kind, store in _NAMED:
         name = value_of(params, parameter)
         if name:

@@ -22,7 +22,7 @@ import boto3
 import pytest
 import trustme
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, WaiterError
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -56,7 +56,7 @@ class Server:
 
     def client(
         self,
-        service: Literal["ec2", "iam", "events", "sqs"],
+        service: Literal["cloudformation", "ec2", "events", "iam", "logs", "sqs"],
         region: str = "us-east-1",
         key: str = ROOT_KEY,
         secret: str = ROOT_SECRET,
@@ -84,14 +84,23 @@ class Server:
 
     def user(self, *statements: dict[str, Any]) -> EC2Client:
         """Return the EC2 client of a new user who may do just this."""
+        client: EC2Client = self.client("ec2", "us-east-1", *self.key(*statements))
+        return client
+
+    def iam_user(self, *statements: dict[str, Any]) -> IAMClient:
+        """Return the IAM client of a new user who may do just this."""
+        client: IAMClient = self.client("iam", "us-east-1", *self.key(*statements))
+        return client
+
+    def key(self, *statements: dict[str, Any]) -> tuple[str, str]:
+        """Return the access key of a new user who may do just this."""
         name = f"user-{uuid.uuid4()}"
         iam = self.iam()
         iam.create_user(UserName=name)
         policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **each} for each in statements]}
         iam.put_user_policy(UserName=name, PolicyName="p", PolicyDocument=json.dumps(policy))
         key = iam.create_access_key(UserName=name)["AccessKey"]
-        client: EC2Client = self.client("ec2", "us-east-1", key["AccessKeyId"], key["SecretAccessKey"])
-        return client
+        return key["AccessKeyId"], key["SecretAccessKey"]
 
 
 @pytest.fixture(scope="module")
@@ -541,15 +550,12 @@ class TestAuthorization:
             {"Action": [*rules, "ec2:DeleteSecurityGroup"], "Resource": "*", "Condition": condition}
         )
         rule: dict[str, Any] = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "CidrIp": "192.0.2.0/24"}
-        for call in (
-            lambda group: user.authorize_security_group_ingress(GroupId=group, **rule),
-            lambda group: user.revoke_security_group_ingress(GroupId=group, **rule),
-            lambda group: user.delete_security_group(GroupId=group),
-        ):
+        ingress = (user.authorize_security_group_ingress, user.revoke_security_group_ingress)
+        for call, arguments in ((ingress[0], rule), (ingress[1], rule), (user.delete_security_group, {})):
             with pytest.raises(ClientError) as error:
-                call(bare)
+                call(GroupId=bare, **arguments)
             assert refusal(error) == "UnauthorizedOperation"
-            call(tagged)
+            call(GroupId=tagged, **arguments)
 
     def test_tags_on_creation_need_create_tags_for_that_action_and_those_tags(self, server: Server) -> None:
         start = {"Action": ["ec2:RunInstances", "ec2:CreateSecurityGroup"], "Resource": "*"}
@@ -611,6 +617,134 @@ class TestAuthorization:
         with pytest.raises(ClientError) as error:
             user.describe_instances(InstanceIds=run(server.ec2()))
         assert refusal(error) == "UnauthorizedOperation"
+
+
+class TestRoles:
+    """IAM policies on IAM's own calls, as users with nothing else."""
+
+    trust = SPOT_FLEET_TRUST
+    policy = json.dumps(
+        {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
+    )
+
+    def test_a_path_is_part_of_the_resource_of_a_role_and_of_a_profile(self, server: Server) -> None:
+        name = str(uuid.uuid4())
+        resources = [f"arn:aws:iam::*:{kind}/annex/*" for kind in ("role", "instance-profile")]
+        user = server.iam_user({"Action": "iam:*", "Resource": resources})
+        user.create_role(RoleName=name, Path="/annex/", AssumeRolePolicyDocument=self.trust)
+        user.create_instance_profile(InstanceProfileName=name, Path="/annex/")
+        user.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
+        user.put_role_policy(RoleName=name, PolicyName="p", PolicyDocument=self.policy)
+        for call in (
+            lambda: user.create_role(RoleName=f"{name}-2", AssumeRolePolicyDocument=self.trust),
+            lambda: user.create_instance_profile(InstanceProfileName=f"{name}-2", Path="/other/"),
+        ):
+            with pytest.raises(ClientError) as error:
+                call()
+            assert refusal(error) == "AccessDenied"
+
+    def test_a_role_needs_the_boundary_that_the_policy_names_also_later_on(self, server: Server) -> None:
+        name = str(uuid.uuid4())
+        boundary = server.iam().create_policy(PolicyName=name, PolicyDocument=self.policy)["Policy"]["Arn"]
+        condition = {"StringEquals": {"iam:PermissionsBoundary": boundary}}
+        actions = ["iam:CreateRole", "iam:PutRolePolicy"]
+        user = server.iam_user({"Action": actions, "Resource": "*", "Condition": condition})
+        user.create_role(RoleName=name, AssumeRolePolicyDocument=self.trust, PermissionsBoundary=boundary)
+        user.put_role_policy(RoleName=name, PolicyName="p", PolicyDocument=self.policy)
+        server.iam().create_role(RoleName=f"{name}-2", AssumeRolePolicyDocument=self.trust)
+        with pytest.raises(ClientError) as error:
+            user.create_role(RoleName=f"{name}-3", AssumeRolePolicyDocument=self.trust)
+        assert refusal(error) == "AccessDenied"
+        with pytest.raises(ClientError) as error:
+            user.put_role_policy(RoleName=f"{name}-2", PolicyName="p", PolicyDocument=self.policy)
+        assert refusal(error) == "AccessDenied"
+
+    @pytest.mark.parametrize("prefix", ["aws", "iam"])
+    def test_only_tagged_roles_and_profiles_are_deleted(self, server: Server, prefix: str) -> None:
+        tagged, bare = str(uuid.uuid4()), str(uuid.uuid4())
+        owner: list[Any] = [{"Key": "owner", "Value": "us"}]
+        for name, tags in ((tagged, owner), (bare, [])):
+            server.iam().create_role(RoleName=name, AssumeRolePolicyDocument=self.trust, Tags=tags)
+            server.iam().create_instance_profile(InstanceProfileName=name, Tags=tags)
+        condition = {"StringEquals": {f"{prefix}:ResourceTag/owner": "us"}}
+        user = server.iam_user({"Action": "iam:Delete*", "Resource": "*", "Condition": condition})
+        for delete in (user.delete_role, user.delete_instance_profile):
+            parameter = "RoleName" if delete == user.delete_role else "InstanceProfileName"
+            with pytest.raises(ClientError) as error:
+                delete(**{parameter: bare})
+            assert refusal(error) == "AccessDenied"
+            delete(**{parameter: tagged})
+
+    def test_a_profile_gets_only_a_role_that_its_user_may_pass(self, server: Server) -> None:
+        name = str(uuid.uuid4())
+        server.iam().create_role(RoleName=name, AssumeRolePolicyDocument=self.trust)
+        server.iam().create_instance_profile(InstanceProfileName=name)
+        user = server.iam_user({"Action": "iam:AddRoleToInstanceProfile", "Resource": "*"})
+        with pytest.raises(ClientError, match="iam:PassRole"):
+            user.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
+
+    def test_service_linked_roles_have_their_own_names_and_are_made_once(self, server: Server) -> None:
+        arn = "arn:aws:iam::*:role/aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot"
+        condition = {"StringEquals": {"iam:AWSServiceName": "spot.amazonaws.com"}}
+        user = server.iam_user(
+            {"Action": "iam:CreateServiceLinkedRole", "Resource": arn, "Condition": condition},
+            {"Action": "iam:GetRole", "Resource": arn},
+        )
+        made = user.create_service_linked_role(AWSServiceName="spot.amazonaws.com")["Role"]
+        assert user.get_role(RoleName="AWSServiceRoleForEC2Spot")["Role"]["Arn"] == made["Arn"]
+        with pytest.raises(ClientError) as error:
+            user.create_service_linked_role(AWSServiceName="spot.amazonaws.com")
+        assert refusal(error) == "InvalidInput"
+        with pytest.raises(ClientError) as error:
+            user.create_service_linked_role(AWSServiceName="spotfleet.amazonaws.com")
+        assert refusal(error) == "AccessDenied"
+
+
+CUSTOM_RESOURCE = """
+import json, urllib.request
+
+def handler(event, context):
+    failed = event["RequestType"] == "Create"
+    answer = {name: event[name] for name in ("StackId", "RequestId", "LogicalResourceId")}
+    answer |= {"Status": "FAILED" if failed else "SUCCESS", "Reason": "made to fail"}
+    answer["PhysicalResourceId"] = event.get("PhysicalResourceId", "physical-1")
+    print("SENT", event["RequestType"], event.get("PhysicalResourceId"))
+    data = json.dumps(answer).encode()
+    urllib.request.urlopen(urllib.request.Request(event["ResponseURL"], data=data, method="PUT"))
+"""
+
+
+def test_a_custom_resource_whose_creation_failed_is_deleted_by_its_physical_id(server: Server) -> None:
+    role = server.iam().create_role(RoleName="custom", AssumeRolePolicyDocument=SPOT_FLEET_TRUST)["Role"][
+        "Arn"
+    ]
+    template = {
+        "Resources": {
+            "Function": {
+                "Type": "AWS::Lambda::Function",
+                "Properties": {
+                    "FunctionName": "custom",
+                    "Runtime": "python3.13",
+                    "Handler": "index.handler",
+                    "Role": role,
+                    "Code": {"ZipFile": CUSTOM_RESOURCE},
+                },
+            },
+            "Thing": {
+                "Type": "Custom::Thing",
+                "Properties": {"ServiceToken": {"Fn::GetAtt": ["Function", "Arn"]}},
+            },
+        }
+    }
+    cloudformation = server.client("cloudformation")
+    cloudformation.create_stack(StackName="custom", TemplateBody=json.dumps(template))
+    with pytest.raises(WaiterError, match="ROLLBACK_COMPLETE"):
+        cloudformation.get_waiter("stack_create_complete").wait(
+            StackName="custom", WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+        )
+    logs = server.client("logs").filter_log_events(logGroupName="/aws/lambda/custom", filterPattern="SENT")
+    requests = [event["message"].split()[1:] for event in logs["events"]]
+    assert requests == [["Create", "None"], ["Delete", "physical-1"]]
 
 
 def test_a_rule_of_one_minute_fires_at_the_chosen_speed(server: Server) -> None:
