@@ -1,0 +1,47 @@
+"""MiniStack's ASGI ``app`` with what condor_annex and the lease need of EC2 and of its authorization.
+
+Serve ``annex_bootstrap.local_ec2:app`` where one would serve ``ministack.app:app``. Importing this package
+changes MiniStack's modules, so import it in the server's process only. ``AUTH=true`` decides whether IAM is
+enforced, as ever.
+
+``ANNEX_BOOTSTRAP_SCHEDULE_SPEED`` (a number above 0, default 1) makes ``rate()`` rules fire that many times
+faster: with 60, ``rate(5 minutes)`` fires every 5 seconds.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+
+MINISTACK_VERSION = "1.5.33"
+SCHEDULE_SPEED = "ANNEX_BOOTSTRAP_SCHEDULE_SPEED"
+
+_installed = importlib.metadata.version("ministack")
+if _installed != MINISTACK_VERSION:
+    raise ImportError(
+        f"annex_bootstrap.local_ec2 needs exactly MiniStack {MINISTACK_VERSION}, not {_installed}: "
+        f"pip install ministack=={MINISTACK_VERSION}"
+    )
+
+# After the check, because these modules reach into MiniStack as soon as they are imported.
+from ministack.app import app  # type: ignore[import-untyped]  # noqa: E402  MiniStack ships no types
+
+from annex_bootstrap.local_ec2 import (  # noqa: E402
+    authorization,
+    ec2_permissions,
+    iam_permissions,
+    instances,
+    rollback,
+    schedule,
+    service_linked_roles,
+    spot_fleets,
+)
+
+__all__ = ["app"]
+
+instances.install()
+spot_fleets.install()
+authorization.install({"ec2": ec2_permissions.RULES, "iam": iam_permissions.RULES})
+service_linked_roles.install()
+rollback.install()
+schedule.install(float(os.environ.get(SCHEDULE_SPEED, "1")))
