@@ -98,7 +98,9 @@ def execute(account: Account, change_set: ChangeSet, watcher: Watcher) -> Stack:
     with explained("executing the change set"):
         after = stacks.last_event_id(account.cloudformation, change_set.stack_id)
         account.cloudformation.execute_change_set(
-            ChangeSetName=change_set.change_set_id, ClientRequestToken=uuid.uuid4().hex
+            StackName=change_set.stack_id,
+            ChangeSetName=change_set.change_set_id,
+            ClientRequestToken=uuid.uuid4().hex,
         )
     stack = _follow(account, change_set.stack_id, after, watcher)
     if stack is None or stack.status not in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
@@ -109,7 +111,9 @@ def execute(account: Account, change_set: ChangeSet, watcher: Watcher) -> Stack:
 def discard(account: Account, change_set: ChangeSet) -> None:
     """Drop a change set that nobody wants, and the empty stack that a first one leaves."""
     with explained("dropping the change set"):
-        account.cloudformation.delete_change_set(ChangeSetName=change_set.change_set_id)
+        account.cloudformation.delete_change_set(
+            StackName=change_set.stack_id, ChangeSetName=change_set.change_set_id
+        )
         stack = stacks.find(account.cloudformation, change_set.stack_id)
         if stack is not None and stack.status == "REVIEW_IN_PROGRESS":
             account.cloudformation.delete_stack(StackName=change_set.stack_id)
@@ -232,22 +236,22 @@ def _make_change_set(
     )
     change_set_id, stack_id = made["Id"], made["StackId"]
     while True:
-        described = client.describe_change_set(ChangeSetName=change_set_id)
+        described = client.describe_change_set(StackName=stack_id, ChangeSetName=change_set_id)
         if described["Status"] not in {"CREATE_PENDING", "CREATE_IN_PROGRESS"}:
             break
         time.sleep(stacks.POLL)
     if described["Status"] == "FAILED":
         reason = described.get("StatusReason", "")
-        client.delete_change_set(ChangeSetName=change_set_id)
+        client.delete_change_set(StackName=stack_id, ChangeSetName=change_set_id)
         if "didn't contain changes" in reason or "No updates are to be performed" in reason:
             return None
         raise UserError(f"the change set for {stack_name} cannot be made: {reason}")
-    changes = list(_changes(account, change_set_id))
-    return ChangeSet(change_set_id, stack_id, changes)
+    return ChangeSet(change_set_id, stack_id, list(_changes(account, stack_id, change_set_id)))
 
 
-def _changes(account: Account, change_set_id: str) -> Iterator[plan.Change]:
-    for page in account.cloudformation.get_paginator("describe_change_set").paginate(ChangeSetName=change_set_id):
+def _changes(account: Account, stack_id: str, change_set_id: str) -> Iterator[plan.Change]:
+    pages = account.cloudformation.get_paginator("describe_change_set")
+    for page in pages.paginate(StackName=stack_id, ChangeSetName=change_set_id):
         for each in page["Changes"]:
             change = each.get("ResourceChange", {})
             yield plan.Change(

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 
-from ministack.app import app
+from annex_bootstrap.local_ec2 import app
 
 __all__ = ["app"]
 

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parent.parent
 
 POWERTOOLS = (
     "aws_lambda_powertools",
+    "aws_lambda_powertools.exceptions",
     "aws_lambda_powertools.logging",
     "aws_lambda_powertools.logging.buffer",
     "aws_lambda_powertools.metrics",

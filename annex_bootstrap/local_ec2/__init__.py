@@ -29,6 +29,7 @@ from ministack.app import app  # type: ignore[import-untyped]  # noqa: E402  Min
 from annex_bootstrap.local_ec2 import (  # noqa: E402
     authorization,
     ec2_permissions,
+    events_permissions,
     iam_permissions,
     instances,
     rollback,
@@ -42,6 +43,7 @@ __all__ = ["app"]
 instances.install()
 spot_fleets.install()
 authorization.install({"ec2": ec2_permissions.RULES, "iam": iam_permissions.RULES})
+events_permissions.install()
 service_linked_roles.install()
 rollback.install()
 schedule.install(float(os.environ.get(SCHEDULE_SPEED, "1")))
