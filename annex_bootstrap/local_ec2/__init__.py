@@ -1,4 +1,4 @@
-"""MiniStack's ASGI ``app`` with what condor_annex and the lease need of EC2 and of its authorization.
+"""MiniStack's ASGI ``app`` with what condor_annex, the lease and our policies need and MiniStack lacks.
 
 Serve ``annex_bootstrap.local_ec2:app`` where one would serve ``ministack.app:app``. Importing this package
 changes MiniStack's modules, so import it in the server's process only. ``AUTH=true`` decides whether IAM is

@@ -292,6 +292,11 @@ class TestFilters:
             found(ec2, ("annex", "lab"))
         assert refusal(error) == "InvalidParameterValue"
 
+    def test_a_page_of_fewer_than_five_is_refused(self, ec2: EC2Client) -> None:
+        with pytest.raises(ClientError) as error:
+            ec2.describe_instances(MaxResults=4)
+        assert refusal(error) == "InvalidParameterValue"
+
     def test_every_page_counts_even_when_machines_of_the_last_one_go(self, ec2: EC2Client) -> None:
         machines = set(run(ec2, 12))
         seen: set[str] = set()
