@@ -33,6 +33,7 @@ from annex_bootstrap.local_ec2 import (  # noqa: E402
     instances,
     rollback,
     schedule,
+    security_groups,
     service_linked_roles,
     spot_fleets,
 )
@@ -41,6 +42,7 @@ __all__ = ["app"]
 
 instances.install()
 spot_fleets.install()
+security_groups.install()
 authorization.install({"ec2": ec2_permissions.RULES, "iam": iam_permissions.RULES})
 service_linked_roles.install()
 rollback.install()
