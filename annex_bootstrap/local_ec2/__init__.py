@@ -1,4 +1,4 @@
-"""MiniStack's ASGI ``app`` with what condor_annex and the lease need of EC2 and of its authorization.
+"""MiniStack's ASGI ``app`` with what condor_annex, the lease and our policies need and MiniStack lacks.
 
 Serve ``annex_bootstrap.local_ec2:app`` where one would serve ``ministack.app:app``. Importing this package
 changes MiniStack's modules, so import it in the server's process only. ``AUTH=true`` decides whether IAM is
@@ -34,6 +34,7 @@ from annex_bootstrap.local_ec2 import (  # noqa: E402
     instances,
     rollback,
     schedule,
+    security_groups,
     service_linked_roles,
     spot_fleets,
 )
@@ -42,6 +43,7 @@ __all__ = ["app"]
 
 instances.install()
 spot_fleets.install()
+security_groups.install()
 authorization.install({"ec2": ec2_permissions.RULES, "iam": iam_permissions.RULES})
 events_permissions.install()
 service_linked_roles.install()

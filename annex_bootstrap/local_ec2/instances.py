@@ -51,7 +51,6 @@ def install() -> None:
             "TerminateInstances": terminate_instances,
             "ModifyInstanceAttribute": modify_instance_attribute,
             "DescribeInstanceAttribute": describe_instance_attribute,
-            "DeleteSecurityGroup": delete_security_group,
         }
     )
 
@@ -183,14 +182,6 @@ def describe_instance_attribute(params: Params) -> Response:
         InstanceId=request["InstanceId"],
         DisableApiTermination={"Value": instance.get("DisableApiTermination", False)},
     )
-
-
-def delete_security_group(params: Params) -> Response:
-    """DeleteSecurityGroup; a group that a live instance uses stays."""
-    group_id = wire.read("DeleteSecurityGroup", params).get("GroupId", "")
-    if any(group_id in group_ids(i) and is_live(i["InstanceId"]) for i in ec2._instances.values()):
-        raise RefusalError("DependencyViolation", f"resource {group_id} has a dependent object")
-    return _ministack["DeleteSecurityGroup"](params)
 
 
 def _condition(name: str, patterns: list[str]) -> Callable[[Instance], bool]:

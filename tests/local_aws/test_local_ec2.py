@@ -292,6 +292,11 @@ class TestFilters:
             found(ec2, ("annex", "lab"))
         assert refusal(error) == "InvalidParameterValue"
 
+    def test_a_page_of_fewer_than_five_is_refused(self, ec2: EC2Client) -> None:
+        with pytest.raises(ClientError) as error:
+            ec2.describe_instances(MaxResults=4)
+        assert refusal(error) == "InvalidParameterValue"
+
     def test_every_page_counts_even_when_machines_of_the_last_one_go(self, ec2: EC2Client) -> None:
         machines = set(run(ec2, 12))
         seen: set[str] = set()
@@ -464,6 +469,35 @@ class TestProtection:
         ec2.terminate_instances(InstanceIds=machines)
         ec2.delete_security_group(GroupId=group)
         assert "g" not in {each["GroupName"] for each in ec2.describe_security_groups()["SecurityGroups"]}
+
+
+class TestSecurityGroups:
+    """What EC2 refuses about them."""
+
+    def test_an_ingress_rule_is_added_once(self, ec2: EC2Client) -> None:
+        group = ec2.create_security_group(GroupName="g", Description="d")["GroupId"]
+        rule: dict[str, Any] = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22}
+        permission: Any = rule | {
+            "IpRanges": [{"CidrIp": "192.0.2.0/24"}],
+            "Ipv6Ranges": [{"CidrIpv6": "::/0"}],
+        }
+        ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[permission])
+        for again in ({**rule, "CidrIp": "192.0.2.0/24"}, {"IpPermissions": [permission]}):
+            with pytest.raises(ClientError) as error:
+                ec2.authorize_security_group_ingress(GroupId=group, **again)
+            assert refusal(error) == "InvalidPermission.Duplicate"
+        ec2.authorize_security_group_ingress(GroupId=group, **rule, CidrIp="198.51.100.0/24")
+
+    def test_a_vpc_must_exist(self, ec2: EC2Client) -> None:
+        with pytest.raises(ClientError) as error:
+            ec2.create_security_group(GroupName="g", Description="d", VpcId="vpc-0123456789abcdef0")
+        assert refusal(error) == "InvalidVpcID.NotFound"
+
+    def test_an_unknown_filter_is_refused(self, ec2: EC2Client) -> None:
+        with pytest.raises(ClientError, match="The filter 'annex' is invalid"):
+            ec2.describe_security_groups(Filters=[{"Name": "annex", "Values": ["lab"]}])
+        named = ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": ["default"]}])
+        assert len(named["SecurityGroups"]) == 1
 
 
 class TestAuthorization:
