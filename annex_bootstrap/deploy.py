@@ -111,9 +111,7 @@ def execute(account: Account, change_set: ChangeSet, watcher: Watcher) -> Stack:
 def discard(account: Account, change_set: ChangeSet) -> None:
     """Drop a change set that nobody wants, and the empty stack that a first one leaves."""
     with explained("dropping the change set"):
-        account.cloudformation.delete_change_set(
-            StackName=change_set.stack_id, ChangeSetName=change_set.change_set_id
-        )
+        account.cloudformation.delete_change_set(StackName=change_set.stack_id, ChangeSetName=change_set.change_set_id)
         stack = stacks.find(account.cloudformation, change_set.stack_id)
         if stack is not None and stack.status == "REVIEW_IN_PROGRESS":
             account.cloudformation.delete_stack(StackName=change_set.stack_id)

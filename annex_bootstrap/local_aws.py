@@ -133,6 +133,8 @@ def _server_environ(local: LocalAws, directory: Path, port: int, schedule_speed:
         "MINISTACK_REGION": REGION,
         "GATEWAY_PORT": str(port),
         "BIND_HOST": HOST,
+        # Its MQTT listener would take a fixed port.
+        "IOT_MTLS_ENABLED": "0",
         "LOG_LEVEL": "WARNING",
         "ANNEX_BOOTSTRAP_SCHEDULE_SPEED": str(schedule_speed),
         "TMPDIR": str(directory),

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypedDict
 
 from botocore.config import Config
@@ -105,10 +105,13 @@ def serve(name: Callable[[Request], str], put: Put, delete: Delete) -> Handler:
         request = Request(
             stack_id=event["StackId"],
             logical_id=event["LogicalResourceId"],
-            physical_id=event.get("PhysicalResourceId") or "",
+            physical_id=event.get("PhysicalResourceId", ""),
             properties=event["ResourceProperties"],
             deadline=time.monotonic() + seconds - ANSWER_MARGIN,
         )
+        if f"-{request.logical_id}-" in request.physical_id:
+            # CloudFormation made this ID up, because our Create never answered it.
+            request = replace(request, physical_id=name(request))
         # Set before the work starts: an answer sent by crhelper's timer carries it too.
         helper.PhysicalResourceId = request.physical_id or name(request)
         logger.info("%s of %s", event["RequestType"], request.logical_id)
@@ -154,9 +157,8 @@ def _undo_replacement(request: Request, new_id: str, delete: Delete) -> None:
     """Take away what a failed replacing Update made: CloudFormation never learns of it and could not."""
     if not request.physical_id or request.physical_id == new_id:
         return
-    replacement = Request(request.stack_id, request.logical_id, new_id, request.properties, request.deadline)
     try:
-        delete(replacement)
+        delete(replace(request, physical_id=new_id))
     except Exception:
         logger.exception("%s: %s could not be taken away again", request.logical_id, new_id)
 

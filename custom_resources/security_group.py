@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.exceptions import ClientError
 
+from annex_bootstrap.contract import STACK_TAG
 from custom_resources.lifecycle import (
     CLIENT_CONFIG,
     Outcome,
@@ -56,7 +57,8 @@ def put(request: Request) -> Outcome:
     """
     ec2: EC2Client = boto3.client("ec2", config=CLIENT_CONFIG)
     vpc_id = str(request.properties["VpcId"]) or _default_vpc(ec2)
-    group = _find(ec2, [("group-name", name(request)), ("vpc-id", vpc_id)])
+    # A name is unique in a VPC.
+    group = next(iter(_describe(ec2, [("group-name", name(request)), ("vpc-id", vpc_id)])), None)
     if group is None:
         group_id = _create(ec2, request, vpc_id)
         current: set[Rule] = set()
@@ -81,13 +83,31 @@ def delete(request: Request) -> None:
         ResourceError: machines still use it when the time is up; the text names them.
     """
     ec2: EC2Client = boto3.client("ec2", config=CLIENT_CONFIG)
-    by = ("group-id", request.physical_id)
-    if not request.physical_id.startswith("sg-"):
-        by = ("group-name", request.physical_id)
-    group = _find(ec2, [by])
-    if group is None or not request.owns(group.get("Tags", [])):
-        return
-    group_id = group["GroupId"]
+    ours = _describe(ec2, [(f"tag:{STACK_TAG}", request.stack_id)])
+    group_ids = [each["GroupId"] for each in ours if request.physical_id in {each["GroupId"], each["GroupName"]}]
+    for group_id in group_ids:
+        _delete_when_free(ec2, request, group_id)
+
+
+def wanted_rules(properties: Mapping[str, Any]) -> Iterator[Rule]:
+    """The rules that the properties ask for. An empty list closes the port.
+
+    Raises:
+        ResourceError: a range is not one.
+    """
+    for port, ranges in (
+        (int(properties["CondorPort"]), properties["CondorCidrs"]),
+        (SSH_PORT, properties["SshCidrs"]),
+    ):
+        for text in filter(None, map(str.strip, ranges)):
+            try:
+                # EC2 stores ranges in this form, so rules can be compared.
+                yield port, str(ipaddress.ip_network(text))
+            except ValueError as error:
+                raise ResourceError(f"{text!r} is not a range of addresses such as 192.0.2.0/24: {error}") from error
+
+
+def _delete_when_free(ec2: EC2Client, request: Request, group_id: str) -> None:
     in_use: list[str] = []
 
     def deleted() -> bool:
@@ -111,24 +131,6 @@ def delete(request: Request) -> None:
         ) from error
 
 
-def wanted_rules(properties: Mapping[str, Any]) -> Iterator[Rule]:
-    """The rules that the properties ask for. An empty list closes the port.
-
-    Raises:
-        ResourceError: a range is not one.
-    """
-    for port, ranges in (
-        (int(properties["CondorPort"]), properties["CondorCidrs"]),
-        (SSH_PORT, properties["SshCidrs"]),
-    ):
-        for text in filter(None, map(str.strip, ranges)):
-            try:
-                # EC2 stores ranges in this form, so rules can be compared.
-                yield port, str(ipaddress.ip_network(text))
-            except ValueError as error:
-                raise ResourceError(f"{text!r} is not a range of addresses such as 192.0.2.0/24: {error}") from error
-
-
 def _default_vpc(ec2: EC2Client) -> str:
     vpcs = ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"]
     if not vpcs:
@@ -136,10 +138,9 @@ def _default_vpc(ec2: EC2Client) -> str:
     return vpcs[0]["VpcId"]
 
 
-def _find(ec2: EC2Client, by: Iterable[tuple[str, str]]) -> SecurityGroupTypeDef | None:
+def _describe(ec2: EC2Client, by: Iterable[tuple[str, str]]) -> list[SecurityGroupTypeDef]:
     filters: list[FilterTypeDef] = [{"Name": key, "Values": [value]} for key, value in by]
-    groups = ec2.describe_security_groups(Filters=filters)["SecurityGroups"]
-    return groups[0] if groups else None
+    return ec2.describe_security_groups(Filters=filters)["SecurityGroups"]
 
 
 def _create(ec2: EC2Client, request: Request, vpc_id: str) -> str:
@@ -178,11 +179,22 @@ def _rules_of(permissions: Iterable[IpPermissionOutputTypeDef]) -> Iterator[Rule
 
 
 def _users(ec2: EC2Client, group_id: str) -> list[str]:
-    interfaces = ec2.describe_network_interfaces(Filters=[{"Name": "group-id", "Values": [group_id]}])
-    return sorted(
-        interface.get("Attachment", {}).get("InstanceId") or interface["NetworkInterfaceId"]
-        for interface in interfaces["NetworkInterfaces"]
+    """What keeps a group from being deleted: machines, and other things with a network interface."""
+    machines = ec2.get_paginator("describe_instances").paginate(
+        Filters=[{"Name": "instance.group-id", "Values": [group_id]}]
     )
+    interfaces = ec2.get_paginator("describe_network_interfaces").paginate(
+        Filters=[{"Name": "group-id", "Values": [group_id]}]
+    )
+    return [
+        *(each["InstanceId"] for page in machines for held in page["Reservations"] for each in held["Instances"]),
+        *(
+            each["NetworkInterfaceId"]
+            for page in interfaces
+            for each in page["NetworkInterfaces"]
+            if not each.get("Attachment", {}).get("InstanceId")
+        ),
+    ]
 
 
 handler = serve(name, put, delete)

@@ -23,16 +23,13 @@ _LONGEST_HOST = 253
 
 _EXPLANATIONS = {
     Failure.NAME_NOT_FOUND: (
-        "AWS found no address for the name {host}. Give the pool a name in public DNS, or"
-        " correct COLLECTOR_HOST."
+        "AWS found no address for the name {host}. Give the pool a name in public DNS, or correct COLLECTOR_HOST."
     ),
     Failure.NAME_TIMED_OUT: (
         "Looking up the name {host} took longer than {seconds:g} s. Try again; if it stays so, check the DNS"
         " servers of that name."
     ),
-    Failure.NO_ROUTE: (
-        "AWS has no way to {host}. Give the pool a public IPv4 address, or correct COLLECTOR_HOST."
-    ),
+    Failure.NO_ROUTE: ("AWS has no way to {host}. Give the pool a public IPv4 address, or correct COLLECTOR_HOST."),
     Failure.CONNECT_TIMED_OUT: (
         "No connection to {host} port {port} within {seconds:g} s. Open this TCP port to the internet in"
         " every firewall in front of the pool, and check that the address is public."
@@ -122,11 +119,7 @@ def read_event(event: object) -> Request:
     if not isinstance(event, dict):
         raise MalformedEventError("it is not a JSON object")
     host, port, timeout = event.get("condor_host"), event.get("condor_port"), event.get("timeout")
-    if (
-        not isinstance(host, str)
-        or not 0 < len(host) <= _LONGEST_HOST
-        or not all("!" <= c <= "~" for c in host)
-    ):
+    if not isinstance(host, str) or not 0 < len(host) <= _LONGEST_HOST or not all("!" <= c <= "~" for c in host):
         raise MalformedEventError("condor_host must be a host name or an IP address")
     if not isinstance(port, int) or isinstance(port, bool) or not 0 < port < 65536:
         raise MalformedEventError("condor_port must be a whole number from 1 to 65535")

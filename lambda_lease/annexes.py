@@ -111,9 +111,7 @@ class _Failures(list[Failure]):
 
 def failures_of(step: str, outcome: Outcome) -> list[Failure]:
     """Return a failure for each reason that AWS had to refuse IDs, naming the IDs."""
-    return [
-        Failure(f"{step} {', '.join(refusal.ids)}", refusal.error) for refusal in outcome.refusals.values()
-    ]
+    return [Failure(f"{step} {', '.join(refusal.ids)}", refusal.error) for refusal in outcome.refusals.values()]
 
 
 def read_rule(events: EventBridgeClient, annex_id: str) -> Rule | None:
@@ -164,9 +162,7 @@ def end_annex(clients: Clients, lease: Lease, settings: Settings, now: float) ->
         ]
         fleets = list[str]()
         with failures.collected("list spot fleets"):
-            fleets.extend(
-                fleet.id for fleet in compute.list_running_fleets(ec2) if fleet.annex_id == annex_id
-            )
+            fleets.extend(fleet.id for fleet in compute.list_running_fleets(ec2) if fleet.annex_id == annex_id)
         cancelled = compute.cancel_fleets(ec2, pool, fleets)
         failures += failures_of("cancel spot fleet", cancelled)
 
@@ -224,9 +220,7 @@ def _delete_tarballs(s3: S3Client, annex_id: str, settings: Settings, failures: 
                 Bucket=settings.bucket, Prefix=tarball_prefix(annex_id, settings)
             ):
                 keys += [
-                    item["Key"]
-                    for item in page.get("Contents", [])
-                    if is_tarball(item["Key"], annex_id, settings)
+                    item["Key"] for item in page.get("Contents", []) if is_tarball(item["Key"], annex_id, settings)
                 ]
         except s3.exceptions.NoSuchBucket:
             return 0

@@ -91,9 +91,7 @@ def run(
     while batches:
         budget -= len(batches)
         halves: list[list[str]] = []
-        for batch, answer in zip(
-            batches, pool.map(lambda batch: _attempt(call, batch), batches), strict=True
-        ):
+        for batch, answer in zip(batches, pool.map(lambda batch: _attempt(call, batch), batches), strict=True):
             if not isinstance(answer, Exception):
                 outcome.done.update(set(batch) - answer.keys())
                 for refused, error in answer.items():

@@ -125,9 +125,7 @@ def list_running_fleets(ec2: EC2Client) -> Iterator[Fleet]:
     Yields:
         Each request that is neither cancelled nor failed.
     """
-    pages = ec2.get_paginator("describe_spot_fleet_requests").paginate(
-        PaginationConfig={"PageSize": PAGE_SIZE}
-    )
+    pages = ec2.get_paginator("describe_spot_fleet_requests").paginate(PaginationConfig={"PageSize": PAGE_SIZE})
     for page in pages:
         for request in page["SpotFleetRequestConfigs"]:
             fleet = _fleet(request)

@@ -63,9 +63,7 @@ def sweep(clients: Clients, settings: Settings, now: float) -> Sweep:
     profile, judged = settings.instance_profile_arn, now - GRACE_SECONDS
     machines = [
         machine
-        for machine in compute.list_machines(
-            clients.ec2, compute.machines_with_profile(profile), compute.RUNNING
-        )
+        for machine in compute.list_machines(clients.ec2, compute.machines_with_profile(profile), compute.RUNNING)
         if machine.annex_id and machine.profile_arn == profile and machine.started < judged
     ]
     fleets = [

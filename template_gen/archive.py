@@ -28,6 +28,7 @@ POWERTOOLS = (
     "aws_lambda_powertools.tracing",
     "aws_lambda_powertools.utilities",
     "aws_lambda_powertools.utilities.jmespath_utils",
+    "aws_lambda_powertools.warnings",
 )
 """The packages of Powertools that its Logger and Metrics import."""
 

@@ -156,7 +156,7 @@ def security_group() -> list[Statement]:
     return [
         allow(
             "FindGroupAndItsUsers",
-            "ec2: DescribeNetworkInterfaces DescribeSecurityGroups DescribeVpcs",
+            "ec2: DescribeInstances DescribeNetworkInterfaces DescribeSecurityGroups DescribeVpcs",
             EVERYTHING,
         ),
         allow(

@@ -140,7 +140,7 @@ class Pool:
             "USER": user,
             **(env or {}),
         }
-        return subprocess.run(  # noqa: S603 - the commands are the tests' own
+        return subprocess.run(
             [*enter, *become, *argv],
             env=environment,
             input=stdin,
@@ -176,7 +176,7 @@ class Pool:
     def _isolate(self, exits: ExitStack) -> None:
         layer = exits.enter_context(tempfile.TemporaryDirectory())
         unshare = ["unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child"]
-        first = subprocess.Popen(  # noqa: S603 - the command is our own
+        first = subprocess.Popen(
             [*unshare, "sh", "-c", _FIRST_PROCESS, "sh", str(self._root), layer, HOST],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -221,9 +221,7 @@ class Pool:
         self._must(["install", "-d", "-m", "700", str(Path(stored).parent)])
         # Without -f it asks a running master, which in turn may need the password to talk to.
         self._must(["condor_store_cred", "add", "-c", "-p", PASSWORD, "-f", stored])
-        self._must(
-            ["install", "-d", "-o", USER, "-g", USER, "-m", "700", str(Path(USER_PASSWORD_FILE).parent)]
-        )
+        self._must(["install", "-d", "-o", USER, "-g", USER, "-m", "700", str(Path(USER_PASSWORD_FILE).parent)])
         self._must(["install", "-o", USER, "-g", USER, "-m", "600", stored, USER_PASSWORD_FILE])
         self._must(["condor_master"])
         end = time.monotonic() + _READY_SECONDS

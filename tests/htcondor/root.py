@@ -116,7 +116,7 @@ def _debian_mirror() -> str:
         release = Path(directory, "InRelease")
         for mirror in dict.fromkeys(listed.split()):
             address = f"{mirror.rstrip('/')}/dists/{SUITE}/InRelease"
-            found = subprocess.run(  # noqa: S603 - the addresses are apt's own
+            found = subprocess.run(
                 [_APT_HELPER, "download-file", address, str(release)], capture_output=True, check=False
             )
             if found.returncode == 0 and "\nOrigin: Debian\n" in release.read_text():
@@ -127,13 +127,11 @@ def _debian_mirror() -> str:
 def _run(what: str, argv: list[str]) -> str:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     try:
-        ended = subprocess.run(  # noqa: S603 - the commands are our own
+        ended = subprocess.run(
             argv, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
         )
     except (OSError, subprocess.CalledProcessError) as error:
-        said = (
-            (getattr(error, "stderr", "") or getattr(error, "stdout", "") or str(error)).strip().splitlines()
-        )
+        said = (getattr(error, "stderr", "") or getattr(error, "stdout", "") or str(error)).strip().splitlines()
         raise RootUnavailableError(f"No root directory for HTCondor: {what} failed: {said[-1]}") from error
     return ended.stdout
 

@@ -142,9 +142,7 @@ def start_annex(pool: Pool) -> str:
     return ended.stdout + ended.stderr
 
 
-def collector_as_condor_annex_knows_it(
-    pool: Pool, function: Function, monkeypatch: pytest.MonkeyPatch
-) -> str:
+def collector_as_condor_annex_knows_it(pool: Pool, function: Function, monkeypatch: pytest.MonkeyPatch) -> str:
     """Returns the instance ID that condor_annex got from the collector, by HTCondor's own client code."""
     wrong = {"success": "1", "result": NOBODY, "description": "made up"}
     with monkeypatch.context() as patch:

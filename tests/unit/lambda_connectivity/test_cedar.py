@@ -16,9 +16,7 @@ def test_the_query_is_the_documented_thirteen_bytes() -> None:
     assert cedar.query_instance() == bytes.fromhex("01 00000008 000000000000ea8d")
 
 
-@given(
-    st.text(string.ascii_letters + string.digits + "._-", min_size=1, max_size=200), st.integers(0, 2**31 - 1)
-)
+@given(st.text(string.ascii_letters + string.digits + "._-", min_size=1, max_size=200), st.integers(0, 2**31 - 1))
 def test_a_shared_port_reads_back_the_name_and_the_deadline(name: str, seconds: int) -> None:
     request = cedar.shared_port_request(name, seconds)
     last, length = struct.unpack(">BI", request[:5])

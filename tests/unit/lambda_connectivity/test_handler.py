@@ -97,9 +97,7 @@ def test_a_port_where_nothing_listens_is_told(refusing_port: int) -> None:
 
 def test_a_firewall_that_drops_packets_is_told(unreachable_port: int) -> None:
     description = failure(handler(event(unreachable_port, timeout=0.3), Clock()))
-    assert description.startswith(
-        f"No connection to 127.0.0.1 port {unreachable_port} within 0.3 s. Open this"
-    )
+    assert description.startswith(f"No connection to 127.0.0.1 port {unreachable_port} within 0.3 s. Open this")
 
 
 def test_a_peer_that_never_answers_is_told(silent_port: int) -> None:
@@ -169,9 +167,7 @@ def test_the_budget_is_for_the_whole_answer_and_not_for_each_byte() -> None:
 
 @pytest.mark.parametrize("host", ["collector.invalid", "pool..example.org", "a" * 64 + ".example.org"])
 def test_a_name_that_does_not_exist_is_told(host: str) -> None:
-    assert failure(handler(event(9618, host), Clock())).startswith(
-        f"AWS found no address for the name {host}."
-    )
+    assert failure(handler(event(9618, host), Clock())).startswith(f"AWS found no address for the name {host}.")
 
 
 def test_a_name_server_that_does_not_answer_cannot_use_up_more_than_the_budget(
@@ -272,12 +268,7 @@ def test_whatever_a_peer_says_the_answer_is_three_strings() -> None:
 
     with Peer(script) as peer:
 
-        @given(
-            BYTES
-            | BYTES.map(frame)
-            | INSTANCE_ID.map(frame)
-            | BYTES.map(lambda rest: b"\x01\0\0\0\x10" + rest)
-        )
+        @given(BYTES | BYTES.map(frame) | INSTANCE_ID.map(frame) | BYTES.map(lambda rest: b"\x01\0\0\0\x10" + rest))
         def check(answer: bytes) -> None:
             nonlocal said
             said = answer
@@ -292,9 +283,7 @@ def test_whatever_a_peer_says_the_answer_is_three_strings() -> None:
         check()
 
 
-def test_a_call_logs_one_line_of_json_with_the_answer(
-    caplog: pytest.LogCaptureFixture, refusing_port: int
-) -> None:
+def test_a_call_logs_one_line_of_json_with_the_answer(caplog: pytest.LogCaptureFixture, refusing_port: int) -> None:
     with caplog.at_level(logging.INFO):
         answer = handler(event(refusing_port), Clock())
     (record,) = caplog.records

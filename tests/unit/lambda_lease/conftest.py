@@ -10,9 +10,7 @@ from hypothesis import HealthCheck, settings
 from lambda_lease import handler
 from tests.unit.lambda_lease.fake_aws import FakeAws
 
-settings.register_profile(
-    "normal", max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+settings.register_profile("normal", max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("thorough", settings.get_profile("normal"), max_examples=20_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "normal"))
 

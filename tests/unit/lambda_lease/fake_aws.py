@@ -133,9 +133,7 @@ class FakeAws:
             tag, token = annex_id, f"{annex_id}_{UUID}"
         number = len(self.machines)
         tags = {"Name": "worker"} | ({} if tag is None else {ANNEX_TAG: tag})
-        machine = FakeMachine(
-            f"i-{number:017x}", tags, token, state, self.now, profile, fleet, protected, visible
-        )
+        machine = FakeMachine(f"i-{number:017x}", tags, token, state, self.now, profile, fleet, protected, visible)
         self.machines[machine.id] = machine
         return machine.id
 
@@ -204,8 +202,7 @@ class FakeAws:
         left += [
             fleet
             for fleet in self.fleets.values()
-            if fleet.client_token == f"{annex_id}_{UUID}"
-            and fleet.state in ("submitted", "active", "modifying")
+            if fleet.client_token == f"{annex_id}_{UUID}" and fleet.state in ("submitted", "active", "modifying")
         ]
         return left
 
@@ -270,9 +267,7 @@ class FakeAws:
             raise AwsError("InvalidParameterValue", "too many instances")
         unknown = [id_ for id_ in ids if id_ not in self.machines]
         if unknown:
-            raise AwsError(
-                "InvalidInstanceID.NotFound", f"The instance IDs '{', '.join(unknown)}' do not exist"
-            )
+            raise AwsError("InvalidInstanceID.NotFound", f"The instance IDs '{', '.join(unknown)}' do not exist")
         for id_ in ids:
             if self.machines[id_].protected:
                 raise AwsError("OperationNotPermitted", f"The instance '{id_}' may not be terminated")
@@ -300,21 +295,14 @@ class FakeAws:
             elif fleet.state not in ("submitted", "active"):
                 refused.append((id_, "fleetRequestNotInCancellableState"))
             else:
-                fleet.state = (
-                    "cancelled_terminating" if parameters["TerminateInstances"] else "cancelled_running"
-                )
+                fleet.state = "cancelled_terminating" if parameters["TerminateInstances"] else "cancelled_running"
                 for machine in self.machines.values():
-                    if (
-                        machine.fleet == id_
-                        and machine.state != "terminated"
-                        and parameters["TerminateInstances"]
-                    ):
+                    if machine.fleet == id_ and machine.state != "terminated" and parameters["TerminateInstances"]:
                         self.ended.append(machine.id)
                         machine.state = "shutting-down"
         return {
             "UnsuccessfulFleetRequests": [
-                {"SpotFleetRequestId": id_, "Error": {"Code": code, "Message": "refused"}}
-                for id_, code in refused
+                {"SpotFleetRequestId": id_, "Error": {"Code": code, "Message": "refused"}} for id_, code in refused
             ]
         }
 
@@ -382,9 +370,7 @@ def _pattern(wanted: str) -> re.Pattern[str]:
     meaning = {"*": ".*", "?": "."}
     parts = re.findall(r"\\.|.", wanted, re.DOTALL)
     return re.compile(
-        "".join(
-            re.escape(part[1]) if len(part) == 2 else meaning.get(part, re.escape(part)) for part in parts
-        ),
+        "".join(re.escape(part[1]) if len(part) == 2 else meaning.get(part, re.escape(part)) for part in parts),
         re.DOTALL,
     )
 
@@ -416,11 +402,7 @@ def _fleet_request(fleet: FakeFleet) -> Parameters:
             "LaunchSpecifications": [
                 {
                     "IamInstanceProfile": {"Arn": fleet.profile},
-                    **(
-                        {"TagSpecifications": [{"ResourceType": "instance", "Tags": _tag_list(tags)}]}
-                        if tags
-                        else {}
-                    ),
+                    **({"TagSpecifications": [{"ResourceType": "instance", "Tags": _tag_list(tags)}]} if tags else {}),
                 }
                 for tags in fleet.specification_tags
             ],

@@ -44,9 +44,7 @@ def tick_until_gone(aws: FakeAws, event: dict[str, object], ticks: int = 3) -> N
         ("Test", "test"),
     ],
 )
-def test_only_the_annex_of_exactly_that_name_is_ended(
-    aws: FakeAws, mine: str, other: str, filters_work: bool
-) -> None:
+def test_only_the_annex_of_exactly_that_name_is_ended(aws: FakeAws, mine: str, other: str, filters_work: bool) -> None:
     aws.filters_work = filters_work
     event = expired(aws, mine)
     expired(aws, other)
@@ -196,9 +194,7 @@ def test_a_protected_machine_does_not_save_the_others_and_is_told_at_each_tick(a
     event = expired(aws)
     machines = [aws.start("test", protected=number in (3, 700)) for number in range(1_000)]
     for _ in range(2):
-        with pytest.raises(
-            NotEndedError, match=f"terminate {machines[3]}, {machines[700]}: OperationNotPermitted"
-        ):
+        with pytest.raises(NotEndedError, match=f"terminate {machines[3]}, {machines[700]}: OperationNotPermitted"):
             aws.tick(event)
         aws.settle()
     assert aws.running() == {machines[3], machines[700]}

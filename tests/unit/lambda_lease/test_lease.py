@@ -26,9 +26,7 @@ from tests.unit.lambda_lease.fake_aws import SETTINGS
 NAMES = st.text(alphabet="ab_-.*?[\\", min_size=1, max_size=27)
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda children: (
-        st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=5), children, max_size=3)
-    ),
+    lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=5), children, max_size=3),
     max_leaves=5,
 )
 GOOD = {"AnnexID": "test", "S3BucketName": "", "LeaseExpiration": 1000}

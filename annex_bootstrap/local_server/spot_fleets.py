@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from ministack.core import iam_evaluator  # type: ignore[import-untyped]  # MiniStack ships no types
-from ministack.core.responses import AccountRegionScopedDict  # type: ignore[import-untyped]  # the same
-from ministack.services import ec2, iam  # type: ignore[import-untyped]  # the same
+from ministack.core import iam_evaluator
+from ministack.core.responses import AccountRegionScopedDict
+from ministack.services import ec2, iam
 
-from annex_bootstrap.local_ec2 import instances, wire
-from annex_bootstrap.local_ec2.wire import Params, RefusalError, Response
+from annex_bootstrap.local_server import instances, wire
+from annex_bootstrap.local_server.wire import Params, RefusalError, Response
 
 FLEET_TAG = "aws:ec2spot:fleet-request-id"
 """The tag that AWS puts on a fleet's instances."""
@@ -72,9 +72,7 @@ class Fleet:
     def record(self, event_type: str, sub_type: str, instance_id: str | None = None) -> None:
         """Add an event to the history."""
         event = {"EventSubType": sub_type, "InstanceId": instance_id}
-        self.history.append(
-            {"EventType": event_type, "EventInformation": event, "Timestamp": datetime.now(UTC)}
-        )
+        self.history.append({"EventType": event_type, "EventInformation": event, "Timestamp": datetime.now(UTC)})
 
 
 _fleets = AccountRegionScopedDict()
@@ -111,9 +109,7 @@ def request_spot_fleet(params: Params) -> Response:
         _fill(fleet)
         _fleets[fleet.fleet_id] = fleet
     elif fleet.config != config:
-        raise RefusalError(
-            "IdempotentParameterMismatch", "The client token was used before, with other parameters."
-        )
+        raise RefusalError("IdempotentParameterMismatch", "The client token was used before, with other parameters.")
     return wire.answer("RequestSpotFleet", SpotFleetRequestId=fleet.fleet_id)
 
 
@@ -147,9 +143,7 @@ def describe_spot_fleet_instances(params: Params) -> Response:
     """DescribeSpotFleetInstances."""
     request = wire.read("DescribeSpotFleetInstances", params)
     fleet = _find(request["SpotFleetRequestId"])
-    shown, token = wire.page(
-        [(instance_id, ec2._instances[instance_id]) for instance_id in fleet.live], request
-    )
+    shown, token = wire.page([(instance_id, ec2._instances[instance_id]) for instance_id in fleet.live], request)
     return wire.answer(
         "DescribeSpotFleetInstances",
         SpotFleetRequestId=fleet.fleet_id,
@@ -170,8 +164,7 @@ def describe_spot_fleet_request_history(params: Params) -> Response:
     records = [
         (f"{number:09d}", record)
         for number, record in enumerate(fleet.history, start=1)
-        if record["Timestamp"] >= since
-        and request.get("EventType", record["EventType"]) == record["EventType"]
+        if record["Timestamp"] >= since and request.get("EventType", record["EventType"]) == record["EventType"]
     ]
     shown, token = wire.page(records, request)
     return wire.answer(
@@ -193,9 +186,7 @@ def cancel_spot_fleet_requests(params: Params) -> Response:
         fleet = _fleets.get(fleet_id)
         if fleet is None or fleet.cancelled:
             code = "fleetRequestIdDoesNotExist" if fleet is None else "fleetRequestNotInCancellableState"
-            message = f"The spot fleet request {fleet_id} " + (
-                "does not exist" if fleet is None else "is cancelled"
-            )
+            message = f"The spot fleet request {fleet_id} " + ("does not exist" if fleet is None else "is cancelled")
             failed.append({"SpotFleetRequestId": fleet_id, "Error": {"Code": code, "Message": message}})
             continue
         fleet.cancelled = True
@@ -210,9 +201,7 @@ def cancel_spot_fleet_requests(params: Params) -> Response:
                 "CurrentSpotFleetRequestState": current,
             }
         )
-    return wire.answer(
-        "CancelSpotFleetRequests", SuccessfulFleetRequests=done, UnsuccessfulFleetRequests=failed
-    )
+    return wire.answer("CancelSpotFleetRequests", SuccessfulFleetRequests=done, UnsuccessfulFleetRequests=failed)
 
 
 def terminate_instances(params: Params) -> Response:
@@ -241,9 +230,7 @@ def _role(arn: str) -> dict[str, Any]:
         if role["Arn"] == arn:
             found: dict[str, Any] = role
             return found
-    raise RefusalError(
-        "InvalidSpotFleetRequestConfig", "Parameter: SpotFleetRequestConfig.IamFleetRole is invalid."
-    )
+    raise RefusalError("InvalidSpotFleetRequestConfig", "Parameter: SpotFleetRequestConfig.IamFleetRole is invalid.")
 
 
 def _trusts_spot_fleets(role_arn: str) -> bool:

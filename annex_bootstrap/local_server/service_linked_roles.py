@@ -5,10 +5,10 @@ Source: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/service-linked-roles
 
 from __future__ import annotations
 
-from ministack.services import iam  # type: ignore[import-untyped]  # MiniStack ships no types
+from ministack.services import iam
 
-from annex_bootstrap.local_ec2.authorization import value_of
-from annex_bootstrap.local_ec2.wire import Params, Response
+from annex_bootstrap.local_server.authorization import value_of
+from annex_bootstrap.local_server.wire import Params, Response
 
 NAMES = {
     "spot.amazonaws.com": "AWSServiceRoleForEC2Spot",
@@ -23,9 +23,7 @@ def install() -> None:
     def create_service_linked_role(params: Params) -> Response:
         name = NAMES.get(value_of(params, "AWSServiceName"))
         if name in iam._roles:
-            message = (
-                f"Service role name {name} has been taken in this account, please try a different suffix."
-            )
+            message = f"Service role name {name} has been taken in this account, please try a different suffix."
             taken: Response = iam._error(400, "InvalidInput", message, ns="iam")
             return taken
         before = set(iam._roles)

@@ -1,6 +1,6 @@
 """MiniStack's ASGI ``app`` with what condor_annex, the lease and our policies need and MiniStack lacks.
 
-Serve ``annex_bootstrap.local_ec2:app`` where one would serve ``ministack.app:app``. Importing this package
+Serve ``annex_bootstrap.local_server:app`` where one would serve ``ministack.app:app``. Importing this package
 changes MiniStack's modules, so import it in the server's process only. ``AUTH=true`` decides whether IAM is
 enforced, as ever.
 
@@ -12,6 +12,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import signal
+import sys
+import threading
 
 MINISTACK_VERSION = "1.5.33"
 SCHEDULE_SPEED = "ANNEX_BOOTSTRAP_SCHEDULE_SPEED"
@@ -19,14 +22,14 @@ SCHEDULE_SPEED = "ANNEX_BOOTSTRAP_SCHEDULE_SPEED"
 _installed = importlib.metadata.version("ministack")
 if _installed != MINISTACK_VERSION:
     raise ImportError(
-        f"annex_bootstrap.local_ec2 needs exactly MiniStack {MINISTACK_VERSION}, not {_installed}: "
+        f"annex_bootstrap.local_server needs exactly MiniStack {MINISTACK_VERSION}, not {_installed}: "
         f"pip install ministack=={MINISTACK_VERSION}"
     )
 
 # After the check, because these modules reach into MiniStack as soon as they are imported.
-from ministack.app import app  # type: ignore[import-untyped]  # noqa: E402  MiniStack ships no types
+from ministack.app import app  # noqa: E402
 
-from annex_bootstrap.local_ec2 import (  # noqa: E402
+from annex_bootstrap.local_server import (  # noqa: E402
     authorization,
     ec2_permissions,
     events_permissions,
@@ -49,3 +52,12 @@ events_permissions.install()
 service_linked_roles.install()
 rollback.install()
 schedule.install(float(os.environ.get(SCHEDULE_SPEED, "1")))
+
+
+def _end_with_starter() -> None:
+    """End this process and its functions when the starter closes our standard input, or dies."""
+    sys.stdin.buffer.read()
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+threading.Thread(target=_end_with_starter, name="end-with-starter", daemon=True).start()

@@ -9,7 +9,7 @@ import logging
 import uuid
 from typing import Any
 
-from ministack.services.cloudformation import custom_resource  # type: ignore[import-untyped]  # no types
+from ministack.services.cloudformation import custom_resource
 
 logger = logging.getLogger(__name__)
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ministack.core.responses import get_account_id  # type: ignore[import-untyped]  # MiniStack ships no types
-from ministack.services import iam  # type: ignore[import-untyped]  # the same
+from ministack.core.responses import get_account_id
+from ministack.services import iam
 
-from annex_bootstrap.local_ec2.authorization import Check, Context, Rules, action_of, value_of
-from annex_bootstrap.local_ec2.service_linked_roles import NAMES
-from annex_bootstrap.local_ec2.wire import Params
+from annex_bootstrap.local_server.authorization import Check, Context, Rules, action_of, value_of
+from annex_bootstrap.local_server.service_linked_roles import NAMES
+from annex_bootstrap.local_server.wire import Params
 
 _NAMED = (
     ("InstanceProfileName", "instance-profile", iam._instance_profiles),

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from ministack import app as ministack  # type: ignore[import-untyped]  # MiniStack ships no types
-from ministack.core import iam_actions, iam_evaluator  # type: ignore[import-untyped]  # the same
+from ministack import app as ministack
+from ministack.core import iam_actions, iam_evaluator
 
-from annex_bootstrap.local_ec2.wire import Params, Response
+from annex_bootstrap.local_server.wire import Params, Response
 
 Context: TypeAlias = Mapping[str, str | list[str]]
 """Condition keys and their values."""
@@ -74,9 +74,7 @@ def install(rules: Mapping[str, Rules]) -> None:
         service: str, method: str, path: str, headers: Any, body: bytes, params: Params, *scope: str
     ) -> str:
         listed = rules[service].resources(params) if service in rules else []
-        found: str = (
-            listed[0] if listed else first_resource(service, method, path, headers, body, params, *scope)
-        )
+        found: str = listed[0] if listed else first_resource(service, method, path, headers, body, params, *scope)
         return found
 
     def ec2_resource_arns(params: Params, *scope: str) -> list[str]:
@@ -98,9 +96,7 @@ def install(rules: Mapping[str, Rules]) -> None:
     ) -> Any:
         more = rules[service].resource_context(resource_arn) if service in rules else {}
         context = {**(service_context or {}), **more}
-        return enforce(
-            access_key_id, iam_action, service, region, resource_arn=resource_arn, service_context=context
-        )
+        return enforce(access_key_id, iam_action, service, region, resource_arn=resource_arn, service_context=context)
 
     iam_actions.extract_resource_arn = extract_resource_arn
     iam_actions.verified_access_resource_arns = ec2_resource_arns
@@ -114,9 +110,7 @@ def _checking(service: str, rules: Rules, handler: Callable[..., Any]) -> Callab
     async def checked(
         method: str, path: str, headers: dict[str, str], body: bytes, query_params: dict[str, Any]
     ) -> Response:
-        for check in rules.implied_checks(
-            ministack._routing_params(method, path, headers, body, query_params)
-        ):
+        for check in rules.implied_checks(ministack._routing_params(method, path, headers, body, query_params)):
             denied: Response | None = ministack._enforce_data_plane(
                 service,
                 check.action,

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 from xml.sax.saxutils import escape
 
-from ministack.services import ec2  # type: ignore[import-untyped]  # MiniStack ships no types
+from ministack.services import ec2
 
-from annex_bootstrap.local_ec2 import wire
-from annex_bootstrap.local_ec2.wire import Params, RefusalError, Response
+from annex_bootstrap.local_server import wire
+from annex_bootstrap.local_server.wire import Params, RefusalError, Response
 
 Instance: TypeAlias = dict[str, Any]
 """MiniStack's record of an instance, with these more: ClientToken, LaunchRequest, DisableApiTermination,
@@ -67,9 +67,7 @@ def group_ids(instance: Instance) -> list[str]:
 
 def is_live(instance_id: str) -> bool:
     """Tell whether an instance exists and is not terminated."""
-    return bool(
-        ec2._instances.get(instance_id, {"State": {"Name": "terminated"}})["State"]["Name"] != "terminated"
-    )
+    return bool(ec2._instances.get(instance_id, {"State": {"Name": "terminated"}})["State"]["Name"] != "terminated")
 
 
 def launch(params: Params) -> list[Instance]:
@@ -82,9 +80,7 @@ def launch(params: Params) -> list[Instance]:
     # MiniStack starts MinCount; AWS starts as many as it can up to MaxCount.
     status, _, body = _ministack["RunInstances"]({**params, "MinCount": params.get("MaxCount", "1")})
     if status != 200:
-        code, message = (
-            re.search(f"<{tag}>(.*?)</{tag}>", body.decode(), re.DOTALL) for tag in ("Code", "Message")
-        )
+        code, message = (re.search(f"<{tag}>(.*?)</{tag}>", body.decode(), re.DOTALL) for tag in ("Code", "Message"))
         raise RefusalError(code[1] if code else "InternalError", message[1] if message else "")
     return [instance for instance_id, instance in ec2._instances.items() if instance_id not in before]
 
@@ -95,9 +91,7 @@ def run_instances(params: Params) -> Response:
     token = request.get("ClientToken", "")
     started = [i for i in ec2._instances.values() if token and i.get("ClientToken") == token]
     if any(instance["LaunchRequest"] != request for instance in started):
-        raise RefusalError(
-            "IdempotentParameterMismatch", "The client token was used before, with other parameters."
-        )
+        raise RefusalError("IdempotentParameterMismatch", "The client token was used before, with other parameters.")
     if not started:
         started = launch(params)
         for instance in started:
@@ -160,9 +154,7 @@ def modify_instance_attribute(params: Params) -> Response:
         raise RefusalError("UnsupportedOperation", "The local AWS modifies only disableApiTermination.")
     instance = ec2._instances.get(request["InstanceId"])
     if instance is None:
-        raise RefusalError(
-            "InvalidInstanceID.NotFound", f"The instance ID '{request['InstanceId']}' does not exist"
-        )
+        raise RefusalError("InvalidInstanceID.NotFound", f"The instance ID '{request['InstanceId']}' does not exist")
     if "SpotInstanceRequestId" in instance:
         raise RefusalError(
             "UnsupportedOperation", "Modifying 'disableApiTermination' is not supported for spot instances."

@@ -132,10 +132,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         "IOT_MTLS_ENABLED": "0",
         "ANNEX_BOOTSTRAP_SCHEDULE_SPEED": "60",
     }
-    command = [sys.executable, "-m", "hypercorn", "--workers", "0", "annex_bootstrap.local_ec2:app"]
+    command = [sys.executable, "-m", "hypercorn", "--workers", "0", "annex_bootstrap.local_server:app"]
     options = ["--bind", f"127.0.0.1:{port}", "--certfile", cert, "--keyfile", key]
     with (directory / "log").open("w") as log:
-        process = subprocess.Popen([*command, *options], env=environment, stdout=log, stderr=log)  # noqa: S603
+        process = subprocess.Popen([*command, *options], env=environment, stdout=log, stderr=log)
     try:
         _wait(f"https://127.0.0.1:{port}/_ministack/health", ca, process, directory / "log")
         yield Server(f"https://127.0.0.1:{port}", ca, boto3.Session())
@@ -151,7 +151,7 @@ def _wait(url: str, ca: str, process: subprocess.Popen[bytes], log: Path) -> Non
         if process.poll() is not None:
             break
         try:
-            urllib.request.urlopen(url, context=context).close()  # noqa: S310  our own https URL
+            urllib.request.urlopen(url, context=context).close()
         except urllib.error.URLError:
             sleep(0.1)
         else:
@@ -328,9 +328,7 @@ class TestSpotFleets:
         config = fleet(fleet_role)
         before = datetime.now(UTC)
         fleet_id = ec2.request_spot_fleet(SpotFleetRequestConfig=config)["SpotFleetRequestId"]
-        (described,) = ec2.describe_spot_fleet_requests(SpotFleetRequestIds=[fleet_id])[
-            "SpotFleetRequestConfigs"
-        ]
+        (described,) = ec2.describe_spot_fleet_requests(SpotFleetRequestIds=[fleet_id])["SpotFleetRequestConfigs"]
         assert described["SpotFleetRequestState"] == "active"
         assert described["ActivityStatus"] == "fulfilled"
         assert before <= described["CreateTime"] <= datetime.now(UTC)
@@ -351,12 +349,9 @@ class TestSpotFleets:
 
     def test_fleets_are_listed_page_by_page(self, ec2: EC2Client, fleet_role: str) -> None:
         fleets = {
-            ec2.request_spot_fleet(SpotFleetRequestConfig=fleet(fleet_role))["SpotFleetRequestId"]
-            for _ in range(3)
+            ec2.request_spot_fleet(SpotFleetRequestConfig=fleet(fleet_role))["SpotFleetRequestId"] for _ in range(3)
         }
-        pages = list(
-            ec2.get_paginator("describe_spot_fleet_requests").paginate(PaginationConfig={"PageSize": 2})
-        )
+        pages = list(ec2.get_paginator("describe_spot_fleet_requests").paginate(PaginationConfig={"PageSize": 2}))
         listed = [each["SpotFleetRequestId"] for page in pages for each in page["SpotFleetRequestConfigs"]]
         assert len(pages) == 2
         assert sorted(listed) == sorted(fleets)
@@ -374,9 +369,7 @@ class TestSpotFleets:
         assert found(ec2, ("instance-state-name", "running")) == set()
         assert self.state(ec2, fleet_id) == "cancelled"
 
-    def test_cancelling_without_its_machines_leaves_them_running(
-        self, ec2: EC2Client, fleet_role: str
-    ) -> None:
+    def test_cancelling_without_its_machines_leaves_them_running(self, ec2: EC2Client, fleet_role: str) -> None:
         fleet_id = ec2.request_spot_fleet(SpotFleetRequestConfig=fleet(fleet_role))["SpotFleetRequestId"]
         ec2.cancel_spot_fleet_requests(SpotFleetRequestIds=[fleet_id], TerminateInstances=False)
         machines = found(ec2, ("instance-state-name", "running"))
@@ -388,18 +381,16 @@ class TestSpotFleets:
         self, ec2: EC2Client, fleet_role: str
     ) -> None:
         first, second = (
-            ec2.request_spot_fleet(SpotFleetRequestConfig=fleet(fleet_role))["SpotFleetRequestId"]
-            for _ in range(2)
+            ec2.request_spot_fleet(SpotFleetRequestConfig=fleet(fleet_role))["SpotFleetRequestId"] for _ in range(2)
         )
         ec2.cancel_spot_fleet_requests(SpotFleetRequestIds=[first], TerminateInstances=True)
         unknown = f"sfr-{uuid.uuid4()}"
-        answer = ec2.cancel_spot_fleet_requests(
-            SpotFleetRequestIds=[unknown, first, second], TerminateInstances=True
-        )
+        answer = ec2.cancel_spot_fleet_requests(SpotFleetRequestIds=[unknown, first, second], TerminateInstances=True)
         assert [each["SpotFleetRequestId"] for each in answer["SuccessfulFleetRequests"]] == [second]
-        assert {
-            each["SpotFleetRequestId"]: each["Error"]["Code"] for each in answer["UnsuccessfulFleetRequests"]
-        } == {unknown: "fleetRequestIdDoesNotExist", first: "fleetRequestNotInCancellableState"}
+        assert {each["SpotFleetRequestId"]: each["Error"]["Code"] for each in answer["UnsuccessfulFleetRequests"]} == {
+            unknown: "fleetRequestIdDoesNotExist",
+            first: "fleetRequestNotInCancellableState",
+        }
 
     def test_an_active_fleet_that_maintains_its_capacity_replaces_a_terminated_machine(
         self, ec2: EC2Client, fleet_role: str
@@ -420,16 +411,12 @@ class TestSpotFleets:
         events = [each["EventInformation"].get("EventSubType") for each in history["HistoryRecords"]]
         assert events == ["launched", "launched", "terminated", "launched"]
 
-    def test_a_role_that_spot_fleets_cannot_assume_starts_nothing(
-        self, server: Server, ec2: EC2Client
-    ) -> None:
+    def test_a_role_that_spot_fleets_cannot_assume_starts_nothing(self, server: Server, ec2: EC2Client) -> None:
         trust = SPOT_FLEET_TRUST.replace("spotfleet", "ec2")
         role = server.iam().create_role(RoleName=f"r-{uuid.uuid4()}", AssumeRolePolicyDocument=trust)
         config = fleet(role["Role"]["Arn"])
         fleet_id = ec2.request_spot_fleet(SpotFleetRequestConfig=config)["SpotFleetRequestId"]
-        (described,) = ec2.describe_spot_fleet_requests(SpotFleetRequestIds=[fleet_id])[
-            "SpotFleetRequestConfigs"
-        ]
+        (described,) = ec2.describe_spot_fleet_requests(SpotFleetRequestIds=[fleet_id])["SpotFleetRequestConfigs"]
         assert described["ActivityStatus"] == "error"
         assert found(ec2) == set()
 
@@ -531,9 +518,7 @@ class TestAuthorization:
     def test_an_instance_role_is_passed_with_its_profile(self, server: Server) -> None:
         name = f"machine-{uuid.uuid4()}"
         iam = server.iam()
-        role = iam.create_role(
-            RoleName=name, AssumeRolePolicyDocument=SPOT_FLEET_TRUST.replace("spotfleet", "ec2")
-        )
+        role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=SPOT_FLEET_TRUST.replace("spotfleet", "ec2"))
         profile = iam.create_instance_profile(InstanceProfileName=name)["InstanceProfile"]["Arn"]
         iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
         start = {"Action": "ec2:RunInstances", "Resource": "*"}
@@ -543,12 +528,8 @@ class TestAuthorization:
         assert run(allowed, IamInstanceProfile={"Arn": profile})
 
     @pytest.mark.parametrize("prefix", ["aws", "ec2"])
-    def test_only_tagged_machines_are_terminated_and_each_of_a_batch_counts(
-        self, server: Server, prefix: str
-    ) -> None:
-        ours, others = (
-            run(server.ec2(), 1, TagSpecifications=instance_tags(name)) for name in ("lab", "library")
-        )
+    def test_only_tagged_machines_are_terminated_and_each_of_a_batch_counts(self, server: Server, prefix: str) -> None:
+        ours, others = (run(server.ec2(), 1, TagSpecifications=instance_tags(name)) for name in ("lab", "library"))
         condition = {"StringEquals": {f"{prefix}:ResourceTag/htcondor:AnnexName": "lab"}}
         user = server.user({"Action": "ec2:TerminateInstances", "Resource": "*", "Condition": condition})
         for batch in (others, ours + others):
@@ -580,9 +561,7 @@ class TestAuthorization:
         )
         condition = {"StringEquals": {f"{prefix}:ResourceTag/owner": "us"}}
         rules = ["ec2:AuthorizeSecurityGroupIngress", "ec2:RevokeSecurityGroupIngress"]
-        user = server.user(
-            {"Action": [*rules, "ec2:DeleteSecurityGroup"], "Resource": "*", "Condition": condition}
-        )
+        user = server.user({"Action": [*rules, "ec2:DeleteSecurityGroup"], "Resource": "*", "Condition": condition})
         rule: dict[str, Any] = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "CidrIp": "192.0.2.0/24"}
         ingress = (user.authorize_security_group_ingress, user.revoke_security_group_ingress)
         for call, arguments in ((ingress[0], rule), (ingress[1], rule), (user.delete_security_group, {})):
@@ -749,9 +728,7 @@ def handler(event, context):
 
 
 def test_a_custom_resource_whose_creation_failed_is_deleted_by_its_physical_id(server: Server) -> None:
-    role = server.iam().create_role(RoleName="custom", AssumeRolePolicyDocument=SPOT_FLEET_TRUST)["Role"][
-        "Arn"
-    ]
+    role = server.iam().create_role(RoleName="custom", AssumeRolePolicyDocument=SPOT_FLEET_TRUST)["Role"]["Arn"]
     template = {
         "Resources": {
             "Function": {
@@ -796,13 +773,13 @@ def test_a_rule_of_one_minute_fires_at_the_chosen_speed(server: Server) -> None:
     ("variables", "sentence"),
     [
         ({"ANNEX_BOOTSTRAP_SCHEDULE_SPEED": "0"}, "the schedule's speed must be above 0, not 0.0"),
-        ({}, "annex_bootstrap.local_ec2 needs exactly MiniStack 1.5.33, not 2.0: pip install"),
+        ({}, "annex_bootstrap.local_server needs exactly MiniStack 1.5.33, not 2.0: pip install"),
     ],
 )
 def test_what_it_cannot_work_with_is_said_in_one_sentence(variables: dict[str, str], sentence: str) -> None:
     another_version = "import importlib.metadata as m; m.version = lambda name: '2.0'; "
-    code = ("" if variables else another_version) + "import annex_bootstrap.local_ec2"
-    done = subprocess.run(  # noqa: S603  our own code
+    code = ("" if variables else another_version) + "import annex_bootstrap.local_server"
+    done = subprocess.run(
         [sys.executable, "-c", code], env=os.environ | variables, capture_output=True, text=True, check=False
     )
     assert sentence in done.stderr.splitlines()[-1]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ministack.services import ec2  # type: ignore[import-untyped]  # MiniStack ships no types
+from ministack.services import ec2
 
-from annex_bootstrap.local_ec2 import instances, wire
-from annex_bootstrap.local_ec2.wire import Params, RefusalError, Response
+from annex_bootstrap.local_server import instances, wire
+from annex_bootstrap.local_server.wire import Params, RefusalError, Response
 
 _ministack: dict[str, wire.Handler] = dict(ec2._ACTION_MAP)
 
@@ -38,9 +38,7 @@ def authorize_ingress(params: Params) -> Response:
     group = ec2._security_groups.get(request.get("GroupId"), {"IpPermissions": []})
     repeated = _cidr_rules([request, *request.get("IpPermissions", [])]) & _cidr_rules(group["IpPermissions"])
     if repeated:
-        raise RefusalError(
-            "InvalidPermission.Duplicate", f"the specified rule {min(repeated)} already exists"
-        )
+        raise RefusalError("InvalidPermission.Duplicate", f"the specified rule {min(repeated)} already exists")
     return _ministack["AuthorizeSecurityGroupIngress"](params)
 
 

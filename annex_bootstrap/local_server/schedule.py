@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ministack.services import eventbridge  # type: ignore[import-untyped]  # MiniStack ships no types
+from ministack.services import eventbridge
 
 
 def install(speed: float) -> None:

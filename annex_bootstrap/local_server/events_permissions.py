@@ -11,7 +11,7 @@ from typing import Any
 from ministack.core import iam_actions
 from ministack.core.responses import get_account_id, get_region
 
-from annex_bootstrap.local_ec2.wire import Params
+from annex_bootstrap.local_server.wire import Params
 
 
 def install() -> None:

@@ -9,12 +9,12 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ministack.core.responses import get_account_id, get_region  # type: ignore[import-untyped]  # no types
-from ministack.services import ec2, iam  # type: ignore[import-untyped]  # the same
+from ministack.core.responses import get_account_id, get_region
+from ministack.services import ec2, iam
 
-from annex_bootstrap.local_ec2 import instances, wire
-from annex_bootstrap.local_ec2.authorization import Check, Context, Rules, action_of
-from annex_bootstrap.local_ec2.wire import Params
+from annex_bootstrap.local_server import instances, wire
+from annex_bootstrap.local_server.authorization import Check, Context, Rules, action_of
+from annex_bootstrap.local_server.wire import Params
 
 _TAGGED_ON_CREATION = ("RunInstances", "CreateSecurityGroup")
 

@@ -13,7 +13,7 @@ from xml.sax.saxutils import escape
 import botocore.session
 from botocore.model import ListShape, OperationModel, ServiceModel, Shape, StructureShape
 from botocore.utils import parse_timestamp
-from ministack.services import ec2  # type: ignore[import-untyped]  # MiniStack ships no types
+from ministack.services import ec2
 
 Params: TypeAlias = Mapping[str, str | list[str]]
 """A form as MiniStack hands it over: a value, or a list of one."""

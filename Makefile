@@ -1,0 +1,34 @@
+# Thin names for the real commands. Each makes the virtual environment first, where none is there.
+.PHONY: demo test e2e build lint
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# The whole story on a local AWS.
+demo: build
+	@$(BIN)/annex-bootstrap demo
+
+# Linters, then every test that needs no other operating system.
+test: lint
+	$(BIN)/pytest -n 2
+
+# A real HTCondor; needs root rights on Debian or Ubuntu.
+e2e: build
+	$(BIN)/pytest tests/htcondor
+
+build: $(READY)
+	@$(BIN)/python build.py
+
+lint: build
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/cfn-lint dist/annex-bootstrap.template.json
+
+$(READY): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "annex-bootstrap needs Python 3.11 or later: make PYTHON=python3.13")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@

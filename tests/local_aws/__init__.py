@@ -1,0 +1,1 @@
+"""Tests against the built template on a local AWS."""

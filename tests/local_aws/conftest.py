@@ -1,0 +1,81 @@
+"""The local AWS that the tests of this folder share, and what they need to use it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+
+from annex_bootstrap.local_aws import Credentials, LocalAws, local_aws
+
+ROOT = Path(__file__).parent.parent.parent
+
+SPEED = 100
+"""How many times faster than the clock schedules run: five minutes pass in three seconds."""
+
+
+@pytest.fixture(scope="session")
+def local() -> Iterator[LocalAws]:
+    """A local AWS with IAM enforced; this process's AWS settings point at it as root."""
+    with local_aws(SPEED) as running, pytest.MonkeyPatch.context() as patch:
+        for name in [each for each in os.environ if each.startswith("AWS_")]:
+            patch.delenv(name)
+        for name, value in running.environ(running.root).items():
+            patch.setenv(name, value)
+        boto3.DEFAULT_SESSION = None
+        yield running
+
+
+@pytest.fixture(scope="session")
+def root(local: LocalAws) -> boto3.Session:
+    """The account's root, whom no policy binds."""
+    return boto3.Session(local.root.access_key_id, local.root.secret_access_key)
+
+
+@pytest.fixture(scope="session")
+def template() -> str:
+    """The template as ``build.py`` makes it now."""
+    subprocess.run([sys.executable, str(ROOT / "build.py")], check=True, stdout=subprocess.DEVNULL)
+    return (ROOT / "dist" / "annex-bootstrap.template.json").read_text()
+
+
+@pytest.fixture(scope="session")
+def put_template(local: LocalAws, root: boto3.Session) -> Callable[[str], str]:
+    """Puts the text of a template where CloudFormation can read it, and gives the URL."""
+    s3 = root.client("s3")
+    bucket = f"templates-{uuid.uuid4().hex[:12]}"
+    s3.create_bucket(Bucket=bucket)
+
+    def put(text: str) -> str:
+        key = f"{uuid.uuid4().hex}.json"
+        s3.put_object(Bucket=bucket, Key=key, Body=text.encode())
+        return f"{local.endpoint}/{bucket}/{key}"
+
+    return put
+
+
+@pytest.fixture
+def new_user(root: boto3.Session) -> Iterator[Callable[[str], Credentials]]:
+    """Makes IAM users with one inline policy each, given as JSON text; they go with the test."""
+    iam = root.client("iam")
+    made: list[tuple[str, str]] = []
+
+    def make(policy: str) -> Credentials:
+        name = f"user-{uuid.uuid4().hex[:8]}"
+        iam.create_user(UserName=name)
+        iam.put_user_policy(UserName=name, PolicyName="policy", PolicyDocument=policy)
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        made.append((name, key["AccessKeyId"]))
+        return Credentials(key["AccessKeyId"], key["SecretAccessKey"])
+
+    yield make
+    for name, key_id in made:
+        iam.delete_access_key(UserName=name, AccessKeyId=key_id)
+        iam.delete_user_policy(UserName=name, PolicyName="policy")
+        iam.delete_user(UserName=name)

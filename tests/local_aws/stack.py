@@ -1,0 +1,122 @@
+"""Making and deleting stacks with plain boto3, without our client."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import boto3
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation.type_defs import ParameterTypeDef
+
+
+@dataclass(frozen=True)
+class DeployedStack:
+    """A stack that stands.
+
+    Attributes:
+        stack_id: its ARN.
+        outputs: by name.
+    """
+
+    stack_id: str
+    outputs: Mapping[str, str]
+
+
+def create(session: boto3.Session, name: str, url: str, parameters: Mapping[str, str] | None = None) -> str:
+    """Begin to create a stack and wait for its end, whatever that is.
+
+    Returns:
+        Its status.
+    """
+    client = session.client("cloudformation")
+    client.create_stack(
+        StackName=name,
+        TemplateURL=url,
+        Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
+        Parameters=_parameters(parameters),
+    )
+    return wait(session, name)
+
+
+def update(session: boto3.Session, name: str, url: str, parameters: Mapping[str, str] | None = None) -> str:
+    """Update a stack and wait for its end, whatever that is. Parameters not given go back to their defaults.
+
+    Returns:
+        Its status.
+    """
+    client = session.client("cloudformation")
+    client.update_stack(
+        StackName=name,
+        TemplateURL=url,
+        Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
+        Parameters=_parameters(parameters),
+    )
+    return wait(session, name)
+
+
+def delete(session: boto3.Session, stack_id: str) -> str:
+    """Delete a stack and wait for its end, whatever that is.
+
+    Returns:
+        Its status.
+    """
+    session.client("cloudformation").delete_stack(StackName=stack_id)
+    return wait(session, stack_id)
+
+
+def wait(session: boto3.Session, name: str) -> str:
+    """Wait until CloudFormation is done with a stack.
+
+    Returns:
+        Its status.
+    """
+    client = session.client("cloudformation")
+    for _ in range(600):
+        status = client.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"]
+        if not status.endswith("_IN_PROGRESS"):
+            return status
+        time.sleep(0.2)
+    raise AssertionError(f"{name} is still in {status} after two minutes")
+
+
+def describe(session: boto3.Session, name: str) -> DeployedStack:
+    """The stack as it stands."""
+    stack = session.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
+    return DeployedStack(
+        stack["StackId"], {each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs", [])}
+    )
+
+
+def reasons(session: boto3.Session, name: str) -> list[str]:
+    """Why resources of a stack failed, oldest first."""
+    pages = session.client("cloudformation").get_paginator("describe_stack_events").paginate(StackName=name)
+    events = [each for page in pages for each in page["StackEvents"]]
+    return [
+        f"{each['LogicalResourceId']}: {each.get('ResourceStatusReason', '')}"
+        for each in reversed(events)
+        if each["ResourceStatus"].endswith("_FAILED")
+    ]
+
+
+@contextmanager
+def deployed(
+    session: boto3.Session, name: str, url: str, parameters: Mapping[str, str] | None = None
+) -> Iterator[DeployedStack]:
+    """A stack that stands for as long as the context lasts, and is deleted at its end."""
+    status = create(session, name, url, parameters)
+    assert status == "CREATE_COMPLETE", reasons(session, name)
+    stack = describe(session, name)
+    try:
+        yield stack
+    finally:
+        status = delete(session, stack.stack_id)
+    assert status == "DELETE_COMPLETE", reasons(session, stack.stack_id)
+
+
+def _parameters(parameters: Mapping[str, str] | None) -> list[ParameterTypeDef]:
+    return [{"ParameterKey": key, "ParameterValue": value} for key, value in (parameters or {}).items()]

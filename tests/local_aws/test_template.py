@@ -1,0 +1,77 @@
+"""The built template on its own: plain boto3, IAM enforced, no client of ours."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import boto3
+
+from annex_bootstrap.contract import Output
+from annex_bootstrap.demo.inventory import is_service_linked, take_inventory
+from tests.local_aws import stack
+
+
+def test_the_template_deploys_and_deleting_it_leaves_nothing(
+    root: boto3.Session, template: str, put_template: Callable[[str], str]
+) -> None:
+    url = put_template(template)
+    before = take_inventory(root)
+    with stack.deployed(root, "plain", url) as made:
+        assert set(made.outputs) == set(Output) - {Output.KEY_PAIR_NAME}
+        assert len(take_inventory(root) - before) > 20
+    assert {each for each in take_inventory(root) - before if not is_service_linked(each)} == set()
+
+
+def test_a_creation_that_fails_leaves_nothing(
+    root: boto3.Session, template: str, put_template: Callable[[str], str]
+) -> None:
+    url = put_template(template)
+    before = take_inventory(root)
+    assert stack.create(root, "fails", url, {"VpcId": "vpc-00000000000000000"}) == "ROLLBACK_COMPLETE"
+    assert "InvalidVpcID.NotFound" in stack.reasons(root, "fails")[0]
+    assert stack.delete(root, stack.describe(root, "fails").stack_id) == "DELETE_COMPLETE"
+    assert {each for each in take_inventory(root) - before if not is_service_linked(each)} == set()
+
+
+def test_an_update_changes_rules_in_place(
+    root: boto3.Session, template: str, put_template: Callable[[str], str]
+) -> None:
+    url = put_template(template)
+    with stack.deployed(root, "updates", url) as made:
+        changed = {"CondorCidrs": "192.0.2.0/24,2001:db8::/32", "SshCidrs": "", "CondorPort": "9619"}
+        assert stack.update(root, "updates", url, changed) == "UPDATE_COMPLETE", stack.reasons(root, "updates")
+        assert stack.describe(root, "updates").outputs == made.outputs
+        (group,) = root.client("ec2").describe_security_groups(GroupIds=[made.outputs[Output.SECURITY_GROUP_ID]])[
+            "SecurityGroups"
+        ]
+        opened = {
+            (
+                rule["FromPort"],
+                *(each["CidrIp"] for each in rule["IpRanges"]),
+                *(each["CidrIpv6"] for each in rule["Ipv6Ranges"]),
+            )
+            for rule in group["IpPermissions"]
+        }
+        assert opened in ({(9619, "192.0.2.0/24"), (9619, "2001:db8::/32")}, {(9619, "192.0.2.0/24", "2001:db8::/32")})
+
+
+def test_the_bucket_is_closed_to_the_public_encrypted_and_forgets(
+    root: boto3.Session, template: str, put_template: Callable[[str], str]
+) -> None:
+    s3 = root.client("s3")
+    with stack.deployed(root, "bucket", put_template(template)) as made:
+        bucket = made.outputs[Output.S3_BUCKET_NAME]
+        assert set(s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"].values()) == {True}
+        (encryption,) = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
+        assert encryption["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
+        (ownership,) = s3.get_bucket_ownership_controls(Bucket=bucket)["OwnershipControls"]["Rules"]
+        assert ownership["ObjectOwnership"] == "BucketOwnerEnforced"
+        (statement,) = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])["Statement"]
+        assert statement["Effect"] == "Deny"
+        assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+        rules = {rule["ID"]: rule for rule in s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]}
+        assert rules["annex-configurations-expire"]["Expiration"] == {"Days": 30}
+        assert rules["unfinished-uploads-expire"]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
+        assert "Status" not in s3.get_bucket_versioning(Bucket=bucket)
+        s3.put_object(Bucket=bucket, Key="config-left-behind.tar.gz", Body=b"made up")
