@@ -1,0 +1,120 @@
+"""``build.py``: the same bytes everywhere, within AWS's limits, and functions that start in Lambda's runtime."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+import build
+from annex_bootstrap.contract import TEMPLATE_NAME
+from template_gen.template import build as build_template
+
+ROOT = Path(__file__).parent.parent.parent
+SOURCES = ["annex_bootstrap", "custom_resources", "lambda_connectivity", "lambda_lease", "template_gen", "build.py"]
+
+RUNTIME_PACKAGES = ["boto3", "botocore", "jmespath", "dateutil", "s3transfer", "six.py", "urllib3"]
+"""What Lambda's Python runtimes bring along: https://docs.aws.amazon.com/lambda/latest/dg/lambda-python.html"""
+
+START = """
+import json, sys
+sys.path[1:] = [path for path in sys.path[1:] if "site-packages" not in path]
+sys.path.append({packages!r})
+with open({template!r}) as file:
+    function = json.load(file)["Resources"][{title!r}]["Properties"]
+namespace = {{}}
+exec(compile(function["Code"]["ZipFile"], "index.py", "exec"), namespace)
+embedded = "crhelper", "aws_lambda_powertools", "typing_extensions", "lambda_lease", "lambda_connectivity"
+print(json.dumps({{
+    "module": namespace["handler"].__module__,
+    "foreign": [
+        name for name, module in sys.modules.items()
+        if name.split(".")[0] in embedded and "archive.zip" not in str(module.__file__)
+    ],
+}}))
+"""
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The template, built in a copy of the sources, run from another directory."""
+    copy = tmp_path_factory.mktemp("copy")
+    for name in SOURCES:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, copy / name)
+    subprocess.run(
+        [sys.executable, str(copy / "build.py")],
+        cwd="/",
+        env=os.environ | {"PYTHONHASHSEED": "1", "TZ": "Asia/Tokyo", "LC_ALL": "C"},
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    return copy / "dist" / TEMPLATE_NAME
+
+
+@pytest.fixture(scope="module")
+def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the packages of Lambda's runtime and no others."""
+    directory = tmp_path_factory.mktemp("runtime")
+    site = Path(str(metadata.distribution("boto3").locate_file(".")))
+    for name in RUNTIME_PACKAGES:
+        (directory / name).symlink_to((site / name).resolve())
+    return directory
+
+
+def functions() -> list[str]:
+    resources = json.loads(build_template().to_json())["Resources"]
+    return sorted(title for title, each in resources.items() if each["Type"] == "AWS::Lambda::Function")
+
+
+def test_every_directory_gives_the_same_bytes(built: Path) -> None:
+    assert built.read_text() == build_template().to_json(indent=1, sort_keys=True) + "\n"
+
+
+@pytest.mark.parametrize("title", functions())
+def test_a_function_starts_with_nothing_but_its_archive_and_lambdas_runtime(
+    title: str, built: Path, runtime: Path
+) -> None:
+    code = START.format(packages=str(runtime), template=str(built), title=title)
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", code],
+        env={"AWS_REGION": "us-east-1", "POWERTOOLS_METRICS_NAMESPACE": "Test"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert said["foreign"] == []
+    # A custom resource whose archive does not load falls back to a handler of its own, in "index".
+    assert said["module"].startswith(("custom_resources.", "lambda_"))
+
+
+def test_a_build_above_70_percent_of_a_limit_fails_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(build, "ROOT", tmp_path)
+    monkeypatch.setattr(build, "TEMPLATE_LIMIT", 300_000)
+    assert build.main() == 1
+    assert f"above 70% of AWS's limit: {TEMPLATE_NAME}" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_report_names_every_function_with_its_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(build, "ROOT", tmp_path)
+    assert build.main() == 0
+    report = capsys.readouterr().out
+    for title in functions():
+        assert title in report
+    assert f"{(tmp_path / 'dist' / TEMPLATE_NAME).stat().st_size:,} bytes" in report
