@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -31,10 +30,11 @@ _CA = "/usr/local/share/ca-certificates/test-ca.crt"
 _READY_SECONDS = 60
 
 # /proc is still the machine's here, so /proc/self/stat begins with this shell's PID as the machine knows it.
-# It is told only from inside the new root: a command that enters earlier would work on the machine's own files.
+# It is told only from inside the new root: a command that enters earlier would work on the machine's files.
+# The layer goes over the root's /mnt, which nobody outside sees.
 _FIRST_PROCESS = """
 set -eu
-root=$1 layer=$2 host=$3
+root=$1 layer=$1/mnt host=$2
 read -r pid rest < /proc/self/stat
 mount -t tmpfs tmpfs "$layer"
 mkdir "$layer/upper" "$layer/work" "$layer/root"
@@ -174,10 +174,9 @@ class Pool:
         return self._must(["cat", path])
 
     def _isolate(self, exits: ExitStack) -> None:
-        layer = exits.enter_context(tempfile.TemporaryDirectory())
         unshare = ["unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child"]
         first = subprocess.Popen(
-            [*unshare, "sh", "-c", _FIRST_PROCESS, "sh", str(self._root), layer, HOST],
+            [*unshare, "sh", "-c", _FIRST_PROCESS, "sh", str(self._root), HOST],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -218,7 +217,7 @@ class Pool:
 
     def _start_daemons(self) -> None:
         stored = self._must(["condor_config_val", "SEC_PASSWORD_FILE"]).strip()
-        self._must(["install", "-d", "-m", "700", str(Path(stored).parent)])
+        self._must(["mkdir", "-p", "-m", "700", str(Path(stored).parent)])
         # Without -f it asks a running master, which in turn may need the password to talk to.
         self._must(["condor_store_cred", "add", "-c", "-p", PASSWORD, "-f", stored])
         self._must(["install", "-d", "-o", USER, "-g", USER, "-m", "700", str(Path(USER_PASSWORD_FILE).parent)])

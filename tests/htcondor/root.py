@@ -33,7 +33,6 @@ root=$1 suite=$2 mirror=$3
 shift 3
 debootstrap --variant=minbase "$suite" "$root" "$mirror"
 mount -t proc proc "$root/proc"
-export DEBIAN_FRONTEND=noninteractive
 chroot "$root" apt-get install --yes --no-install-recommends "$@"
 chroot "$root" apt-get clean
 """
@@ -58,7 +57,7 @@ def ensure_root() -> Path:
         return Path(override)
     if os.geteuid() != 0:
         raise RootUnavailableError(
-            "The tests' HTCondor is in a Debian root directory that only root can build and enter: run as root."
+            "HTCondor for tests needs root rights, to build and to enter its root directory: run as root."
         )
     recipe = hashlib.sha256("\n".join((SUITE, *PACKAGES, _BUILD)).encode()).hexdigest()[:12]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "annex-bootstrap"
@@ -128,11 +127,13 @@ def _run(what: str, argv: list[str]) -> str:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     try:
         ended = subprocess.run(
-            argv, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
+            argv, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
         )
-    except (OSError, subprocess.CalledProcessError) as error:
-        said = (getattr(error, "stderr", "") or getattr(error, "stdout", "") or str(error)).strip().splitlines()
-        raise RootUnavailableError(f"No root directory for HTCondor: {what} failed: {said[-1]}") from error
+    except OSError as error:
+        raise RootUnavailableError(f"No HTCondor for tests, because {what} failed: {error}") from error
+    if ended.returncode:
+        last_line = (ended.stderr or ended.stdout).strip().rpartition("\n")[2]
+        raise RootUnavailableError(f"No HTCondor for tests, because {what} failed: {last_line}")
     return ended.stdout
 
 

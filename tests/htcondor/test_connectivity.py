@@ -22,7 +22,7 @@ from tests.htcondor.pool import USER, USER_PASSWORD_FILE, Pool
 
 LAMBDA = "lambda.us-east-1.amazonaws.com"
 LAMBDA_ADDRESS = "127.0.0.9"
-"""A loopback address of its own: condor_annex asks port 443, which another local AWS may have on 127.0.0.1."""
+"""A loopback address of its own: condor_annex asks port 443, and on 127.0.0.1 that may be taken."""
 
 NOBODY = "0000000000000000"
 

@@ -61,6 +61,15 @@ def unreachable_port() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
+def has_ipv6_loopback() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
 def test_a_collector_that_owns_its_port_gives_its_instance_id() -> None:
     with Peer(daemon(COLLECTOR)) as peer:
         answer = handler(event(peer.port), Clock())
@@ -83,7 +92,7 @@ def test_a_shared_port_without_a_collector_is_not_taken_for_one() -> None:
         assert "no collector behind it" in failure(handler(event(peer.port), Clock()))
 
 
-@pytest.mark.skipif(not socket.has_ipv6, reason="this Python has no IPv6")
+@pytest.mark.skipif(not has_ipv6_loopback(), reason="this machine has no ::1")
 def test_an_ipv6_address_is_reached() -> None:
     with Peer(daemon(COLLECTOR), socket.AF_INET6) as peer:
         assert handler(event(peer.port, "::1"), Clock())["result"] == COLLECTOR
@@ -93,6 +102,11 @@ def test_a_port_where_nothing_listens_is_told(refusing_port: int) -> None:
     assert failure(handler(event(refusing_port), Clock())).startswith(
         f"Nothing listens on 127.0.0.1 port {refusing_port}. Start HTCondor there"
     )
+
+
+def test_an_address_without_a_route_is_told() -> None:
+    description = failure(handler(event(9618, "255.255.255.255"), Clock()))
+    assert description.startswith("AWS has no way to 255.255.255.255.")
 
 
 def test_a_firewall_that_drops_packets_is_told(unreachable_port: int) -> None:
