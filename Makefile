@@ -28,7 +28,8 @@ lint: build
 	$(BIN)/cfn-lint dist/annex-bootstrap.template.json
 
 $(READY): pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "annex-bootstrap needs Python 3.11 or later: make PYTHON=python3.13")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "annex-bootstrap needs Python 3.11 or later: make PYTHON=python3.13")'
+	@echo 'Making the virtual environment $(VENV): a minute or two, once.'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
