@@ -91,6 +91,7 @@ def _add_lease_function(template: Template, made: Attributes) -> Function:
             settings.CONFIG_KEY_PATTERN: Ref("ConfigKeyPattern"),
             settings.INSTANCE_PROFILE_ARN: made.profile_arn,
             settings.END_ORPHANS: Ref("EndOrphans"),
+            "POWERTOOLS_LOG_LEVEL": "INFO",
             "POWERTOOLS_SERVICE_NAME": "annex-bootstrap",
             "POWERTOOLS_METRICS_NAMESPACE": "AnnexBootstrap",
         },

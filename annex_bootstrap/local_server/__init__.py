@@ -57,7 +57,10 @@ schedule.install(float(os.environ.get(SCHEDULE_SPEED, "1")))
 def _end_with_starter() -> None:
     """End this process and its functions when the starter closes our standard input, or dies."""
     sys.stdin.buffer.read()
-    os.killpg(os.getpgrp(), signal.SIGKILL)
+    # The group holds the functions; a starter that gave the server no group of its own would go with it.
+    if os.getpgrp() == os.getpid():
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+    os._exit(0)
 
 
 threading.Thread(target=_end_with_starter, name="end-with-starter", daemon=True).start()

@@ -4,33 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from ssl import create_default_context
-from time import sleep
 from typing import TYPE_CHECKING, Any, Literal
 
 import boto3
 import pytest
-import trustme
 from botocore.config import Config
 from botocore.exceptions import ClientError, WaiterError
+
+from annex_bootstrap.local_aws import Credentials, LocalAws
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_ec2.type_defs import SpotFleetRequestConfigDataTypeDef
     from mypy_boto3_iam import IAMClient
 
-ROOT_KEY = "AKIAMADEUPROOTKEY000"
-ROOT_SECRET = "made-up-root-secret"
 IMAGE = "ami-0123456789abcdef0"
 SPOT_FLEET_TRUST = json.dumps(
     {
@@ -50,25 +42,22 @@ SPOT_FLEET_TRUST = json.dumps(
 class Server:
     """The running server, and clients of its principals."""
 
-    url: str
-    ca: str
+    local: LocalAws
     session: boto3.Session
 
     def client(
         self,
         service: Literal["cloudformation", "ec2", "events", "iam", "logs", "sqs"],
         region: str = "us-east-1",
-        key: str = ROOT_KEY,
-        secret: str = ROOT_SECRET,
+        credentials: Credentials | None = None,
     ) -> Any:
         """Return a client, by default of the account's root, that fails at once."""
+        principal = credentials or self.local.root
         return self.session.client(
             service,
-            endpoint_url=self.url,
-            verify=self.ca,
             region_name=region,
-            aws_access_key_id=key,
-            aws_secret_access_key=secret,
+            aws_access_key_id=principal.access_key_id,
+            aws_secret_access_key=principal.secret_access_key,
             config=Config(retries={"total_max_attempts": 1}),
         )
 
@@ -84,15 +73,15 @@ class Server:
 
     def user(self, *statements: dict[str, Any]) -> EC2Client:
         """Return the EC2 client of a new user who may do just this."""
-        client: EC2Client = self.client("ec2", "us-east-1", *self.key(*statements))
+        client: EC2Client = self.client("ec2", "us-east-1", self.key(*statements))
         return client
 
     def iam_user(self, *statements: dict[str, Any]) -> IAMClient:
         """Return the IAM client of a new user who may do just this."""
-        client: IAMClient = self.client("iam", "us-east-1", *self.key(*statements))
+        client: IAMClient = self.client("iam", "us-east-1", self.key(*statements))
         return client
 
-    def key(self, *statements: dict[str, Any]) -> tuple[str, str]:
+    def key(self, *statements: dict[str, Any]) -> Credentials:
         """Return the access key of a new user who may do just this."""
         name = f"user-{uuid.uuid4()}"
         iam = self.iam()
@@ -100,63 +89,13 @@ class Server:
         policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **each} for each in statements]}
         iam.put_user_policy(UserName=name, PolicyName="p", PolicyDocument=json.dumps(policy))
         key = iam.create_access_key(UserName=name)["AccessKey"]
-        return key["AccessKeyId"], key["SecretAccessKey"]
+        return Credentials(key["AccessKeyId"], key["SecretAccessKey"])
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Serve the extension on a free port, with schedules sixty times as fast."""
-    directory = tmp_path_factory.mktemp("server")
-    authority = trustme.CA()
-    certificate = authority.issue_cert("localhost", "127.0.0.1")
-    ca, cert, key = (str(directory / name) for name in ("ca.pem", "cert.pem", "key.pem"))
-    authority.cert_pem.write_to_path(ca)
-    certificate.private_key_pem.write_to_path(key)
-    for number, blob in enumerate(certificate.cert_chain_pems):
-        blob.write_to_path(cert, append=number > 0)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    environment = os.environ | {
-        "AUTH": "true",
-        "AWS_ACCESS_KEY_ID": ROOT_KEY,
-        "AWS_SECRET_ACCESS_KEY": ROOT_SECRET,
-        "AWS_CA_BUNDLE": ca,
-        "SSL_CERT_FILE": ca,
-        "USE_SSL": "1",
-        "MINISTACK_SSL_CERT": cert,
-        "MINISTACK_SSL_KEY": key,
-        "MINISTACK_HOST": "localhost",
-        "GATEWAY_PORT": port,
-        "BIND_HOST": "127.0.0.1",
-        "IOT_MTLS_ENABLED": "0",
-        "ANNEX_BOOTSTRAP_SCHEDULE_SPEED": "60",
-    }
-    command = [sys.executable, "-m", "hypercorn", "--workers", "0", "annex_bootstrap.local_server:app"]
-    options = ["--bind", f"127.0.0.1:{port}", "--certfile", cert, "--keyfile", key]
-    with (directory / "log").open("w") as log:
-        process = subprocess.Popen([*command, *options], env=environment, stdout=log, stderr=log)
-    try:
-        _wait(f"https://127.0.0.1:{port}/_ministack/health", ca, process, directory / "log")
-        yield Server(f"https://127.0.0.1:{port}", ca, boto3.Session())
-    finally:
-        # A polite stop waits for as long as a client keeps its connection; there is nothing here to save.
-        process.kill()
-        process.wait(30)
-
-
-def _wait(url: str, ca: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    context = create_default_context(cafile=ca)
-    for _ in range(300):
-        if process.poll() is not None:
-            break
-        try:
-            urllib.request.urlopen(url, context=context).close()
-        except urllib.error.URLError:
-            sleep(0.1)
-        else:
-            return
-    pytest.fail(f"the server did not start: {log.read_text()}")
+def server(local: LocalAws) -> Server:
+    """The local AWS that all tests of this folder share."""
+    return Server(local, boto3.Session())
 
 
 @pytest.fixture
