@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 import click
@@ -32,6 +33,8 @@ for command in (deploy, pull_config, delete, policy, demo, local):
 
 def main() -> None:
     """Run a command; say what went wrong in one sentence, and exit with a code that tells it too."""
+    # Ended from outside, a command cleans up as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         commands.main(standalone_mode=False)
     except UserError as error:
