@@ -31,10 +31,12 @@ from ministack.app import app  # noqa: E402
 
 from annex_bootstrap.local_server import (  # noqa: E402
     authorization,
+    change_sets,
     ec2_permissions,
     events_permissions,
     iam_permissions,
     instances,
+    key_pairs,
     rollback,
     schedule,
     security_groups,
@@ -50,7 +52,9 @@ security_groups.install()
 authorization.install({"ec2": ec2_permissions.RULES, "iam": iam_permissions.RULES})
 events_permissions.install()
 service_linked_roles.install()
+key_pairs.install()
 rollback.install()
+change_sets.install()
 schedule.install(float(os.environ.get(SCHEDULE_SPEED, "1")))
 
 

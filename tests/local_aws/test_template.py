@@ -75,3 +75,42 @@ def test_the_bucket_is_closed_to_the_public_encrypted_and_forgets(
         assert rules["unfinished-uploads-expire"]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
         assert "Status" not in s3.get_bucket_versioning(Bucket=bucket)
         s3.put_object(Bucket=bucket, Key="config-left-behind.tar.gz", Body=b"made up")
+
+
+def test_a_change_set_counts_what_will_really_be_made(
+    root: boto3.Session, template: str, put_template: Callable[[str], str]
+) -> None:
+    client = root.client("cloudformation")
+    made = client.create_change_set(
+        StackName="counted",
+        ChangeSetName="first",
+        ChangeSetType="CREATE",
+        TemplateURL=put_template(template),
+        Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
+    )
+    changes = client.describe_change_set(ChangeSetName=made["Id"])["Changes"]
+    assert {"AlarmTopic", "AnnexKeyPair"}.isdisjoint(each["ResourceChange"]["LogicalResourceId"] for each in changes)
+    client.execute_change_set(ChangeSetName=made["Id"])
+    assert stack.wait(root, "counted") == "CREATE_COMPLETE"
+    resources = client.describe_stack_resources(StackName="counted")["StackResources"]
+    assert len(changes) == len(resources)
+    assert stack.delete(root, made["StackId"]) == "DELETE_COMPLETE"
+
+
+def test_key_pair_and_mailed_alarm_come_when_asked_for(
+    root: boto3.Session, template: str, put_template: Callable[[str], str]
+) -> None:
+    asked = {"KeyPair": "yes", "NotificationEmail": "lab@example.org", "LogRetentionDays": "7"}
+    with stack.deployed(root, "asked", put_template(template), asked) as made:
+        names = [each["KeyName"] for each in root.client("ec2").describe_key_pairs()["KeyPairs"]]
+        assert made.outputs[Output.KEY_PAIR_NAME] in names
+        (alarm,) = [
+            each
+            for each in root.client("cloudwatch").describe_alarms()["MetricAlarms"]
+            if each["AlarmName"].startswith("asked-")
+        ]
+        (topic,) = alarm["AlarmActions"]
+        subscriptions = root.client("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+        assert [(each["Protocol"], each["Endpoint"]) for each in subscriptions] == [("email", "lab@example.org")]
+        groups = root.client("logs").describe_log_groups()["logGroups"]
+        assert {each["retentionInDays"] for each in groups if "asked" in each["logGroupName"]} == {7}
