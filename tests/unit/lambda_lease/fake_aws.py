@@ -193,18 +193,23 @@ class FakeAws:
         return {machine.id for machine in self.machines.values() if machine.state not in gone}
 
     def left_of(self, annex_id: str) -> list[object]:
-        """Return what is left of an annex that was started as condor_annex does it."""
+        """Return what is left of an annex: its rule, its tarball, its machines, and its fleets."""
         left: list[object] = [rule for rule in self.rules if rule == annex_id]
         left += [key for key in self.objects if key == f"config-{annex_id}.tar.gz"]
         left += [
             machine
             for machine in self.machines.values()
-            if machine.client_token == f"{annex_id}_{UUID}" and machine.state != "terminated"
+            if machine.tags.get(ANNEX_TAG, machine.client_token.rpartition("_")[0]) == annex_id
+            and machine.state != "terminated"
         ]
         left += [
             fleet
             for fleet in self.fleets.values()
-            if fleet.client_token == f"{annex_id}_{UUID}"
+            if {
+                tags.get(ANNEX_TAG, fleet.client_token.rpartition("_")[0])
+                for tags in fleet.specification_tags
+            }
+            == {annex_id}
             and fleet.state in ("submitted", "active", "modifying")
         ]
         return left
