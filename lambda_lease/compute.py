@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -68,7 +69,7 @@ class Fleet:
         id: the request's ID.
         annex_id: the annex it belongs to, if any.
         state: its state.
-        started: when it was requested, in seconds since the epoch.
+        started: when it was requested, in seconds since the epoch; infinite where EC2 does not tell.
         profile_arns: the instance profiles of its launch specifications.
     """
 
@@ -184,6 +185,8 @@ def _machine(instance: InstanceTypeDef) -> Machine:
 
 def _fleet(request: SpotFleetRequestConfigTypeDef) -> Fleet:
     config = request["SpotFleetRequestConfig"]
+    # Not every EC2 tells it, and ending an annex does not need it.
+    created = request.get("CreateTime")
     specifications = config.get("LaunchSpecifications", [])
     tags = [
         _tag(tag for tags in specification.get("TagSpecifications", []) for tag in tags.get("Tags", []))
@@ -193,7 +196,7 @@ def _fleet(request: SpotFleetRequestConfigTypeDef) -> Fleet:
         id=request["SpotFleetRequestId"],
         annex_id=annex_of_fleet(tags, config.get("ClientToken")),
         state=request["SpotFleetRequestState"],
-        started=request["CreateTime"].timestamp(),
+        started=created.timestamp() if created else math.inf,
         profile_arns=frozenset(
             specification.get("IamInstanceProfile", {}).get("Arn", "") for specification in specifications
         ),
