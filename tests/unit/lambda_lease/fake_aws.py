@@ -91,6 +91,7 @@ class FakeAws:
         page_size: how many items a page holds at most; AWS may give fewer than were asked for.
         filters_work: whether DescribeInstances filters; some local AWSs return everything.
         calls: how often each operation was called.
+        keeps_targets: whether RemoveTargets refuses each target inside an answer that is no error.
         ended: machines whose termination was accepted, in order.
     """
 
@@ -106,6 +107,7 @@ class FakeAws:
     ended: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     changes: dict[str, list[Callable[[], object]]] = field(default_factory=dict)
+    keeps_targets: bool = False
     removed_rules: list[str] = field(default_factory=list)
 
     # What a user, condor_annex or time does.
@@ -344,8 +346,11 @@ class FakeAws:
 
     def _remove_targets(self, parameters: Parameters) -> Parameters:
         targets = self._targets(parameters["Rule"])
+        if self.keeps_targets:
+            entry = {"TargetId": parameters["Ids"][0], "ErrorCode": "Busy", "ErrorMessage": "not now"}
+            return {"FailedEntryCount": 1, "FailedEntries": [entry]}
         for id_ in parameters["Ids"]:
-            targets.pop(id_, None)
+            del targets[id_]
         return {"FailedEntryCount": 0, "FailedEntries": []}
 
     def _delete_rule(self, parameters: Parameters) -> Parameters:
