@@ -7,9 +7,11 @@ visible yet.
 
 from __future__ import annotations
 
+from collections import ChainMap
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
@@ -19,13 +21,11 @@ from lambda_lease.batches import Outcome, RefusedError, error_code
 from lambda_lease.lease import Expire, Lease, decide, is_tarball, parse_input, tarball_prefix
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from concurrent.futures import Executor
+    from collections.abc import Iterator
 
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_ec2.type_defs import FilterTypeDef
     from mypy_boto3_events import EventBridgeClient
-    from mypy_boto3_s3 import S3Client
 
     from lambda_lease.clients import Clients
     from lambda_lease.settings import Settings
@@ -73,7 +73,7 @@ class Ended:
         fleets: spot fleet requests cancelled.
         machines: machines terminated.
         tarballs: tarballs deleted.
-        left: machines that still ran when the tick looked again.
+        left: machines found besides: those that shut down already, and those that could not be terminated.
         rule_removed: whether nothing was found, so that the lease itself went.
         failures: the steps that did not work.
     """
@@ -155,66 +155,53 @@ def end_annex(clients: Clients, lease: Lease, settings: Settings, now: float) ->
     """
     ec2, annex_id = clients.ec2, lease.annex_id
     failures = _Failures()
+    find, filters = partial(_find_machines, ec2, annex_id, failures), compute.machines_of_annex(annex_id)
     with ThreadPoolExecutor(WORKERS) as pool:
-        listing = [
-            pool.submit(_find_machines, ec2, annex_id, filters, (*compute.RUNNING, compute.ENDING), failures)
-            for filters in compute.machines_of_annex(annex_id)
-        ]
+        # These run while the fleets are listed.
+        listings = pool.map(find, filters)
         fleets = list[str]()
         with failures.collected("list spot fleets"):
             fleets.extend(fleet.id for fleet in compute.list_running_fleets(ec2) if fleet.annex_id == annex_id)
         cancelled = compute.cancel_fleets(ec2, pool, fleets)
         failures += failures_of("cancel spot fleet", cancelled)
-
-        machines = {id_: state for job in listing for id_, state in job.result().items()}
+        machines = ChainMap(*listings)
+        if fleets:
+            # They started machines until they were cancelled, and took some along.
+            machines = ChainMap(*pool.map(find, filters))
         running = {id_ for id_, state in machines.items() if state != compute.ENDING}
-        ended = _terminate(ec2, pool, running, failures)
-        left = set[str]()
-        if fleets or running:
-            # Fleets start machines until they are cancelled, which may be after the first listing.
-            left = _look_again(ec2, pool, annex_id, failures) - ended
-            late = _terminate(ec2, pool, left - running, failures)
-            ended |= late
-            left -= late
+        terminated = compute.terminate_machines(ec2, pool, running)
+        failures += failures_of("terminate", terminated)
 
-    tarballs = _delete_tarballs(clients.s3, annex_id, settings, failures)
+    tarballs = _delete_tarballs(clients, annex_id, settings, failures)
     rule_removed = False
-    if not (fleets or machines or left or tarballs or failures):
+    if not (fleets or machines or tarballs or failures):
         with failures.collected(f"remove rule {annex_id}"):
             rule_removed = _remove_rule(clients.events, lease, now)
-    return Ended(len(cancelled.done), len(ended), tarballs, len(left), rule_removed, tuple(failures))
+    return Ended(
+        fleets=len(cancelled.done),
+        machines=len(terminated.done),
+        tarballs=tarballs,
+        left=len(machines.keys() - terminated.done),
+        rule_removed=rule_removed,
+        failures=tuple(failures),
+    )
 
 
-def _find_machines(
-    ec2: EC2Client, annex_id: str, filters: list[FilterTypeDef], states: Iterable[str], failures: _Failures
-) -> dict[str, str]:
+def _find_machines(ec2: EC2Client, annex_id: str, failures: _Failures, filters: list[FilterTypeDef]) -> dict[str, str]:
     # IDs and states. What was seen before a page failed still counts.
     found = dict[str, str]()
     with failures.collected("list machines"):
-        for machine in compute.list_machines(ec2, filters, states):
+        for machine in compute.list_machines(ec2, filters, (*compute.RUNNING, compute.ENDING)):
             if machine.annex_id == annex_id:
                 found[machine.id] = machine.state
     return found
 
 
-def _look_again(ec2: EC2Client, pool: Executor, annex_id: str, failures: _Failures) -> set[str]:
-    found = pool.map(
-        lambda filters: _find_machines(ec2, annex_id, filters, compute.RUNNING, failures),
-        compute.machines_of_annex(annex_id),
-    )
-    return {id_ for machines in found for id_ in machines}
-
-
-def _terminate(ec2: EC2Client, pool: Executor, ids: set[str], failures: _Failures) -> set[str]:
-    outcome = compute.terminate_machines(ec2, pool, ids)
-    failures += failures_of("terminate", outcome)
-    return outcome.done
-
-
-def _delete_tarballs(s3: S3Client, annex_id: str, settings: Settings, failures: _Failures) -> int:
+def _delete_tarballs(clients: Clients, annex_id: str, settings: Settings, failures: _Failures) -> int:
     deleted = 0
     keys = list[str]()
     with failures.collected(f"list the tarballs in bucket {settings.bucket}"):
+        s3 = clients.s3
         try:
             for page in s3.get_paginator("list_objects_v2").paginate(
                 Bucket=settings.bucket, Prefix=tarball_prefix(annex_id, settings)
@@ -226,7 +213,7 @@ def _delete_tarballs(s3: S3Client, annex_id: str, settings: Settings, failures: 
             return 0
     for key in keys:
         with failures.collected(f"delete s3://{settings.bucket}/{key}"):
-            s3.delete_object(Bucket=settings.bucket, Key=key)
+            clients.s3.delete_object(Bucket=settings.bucket, Key=key)
             deleted += 1
     return deleted
 

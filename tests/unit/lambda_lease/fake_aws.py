@@ -91,6 +91,7 @@ class FakeAws:
         page_size: how many items a page holds at most; AWS may give fewer than were asked for.
         filters_work: whether DescribeInstances filters; some local AWSs return everything.
         calls: how often each operation was called.
+        keeps_targets: whether RemoveTargets refuses each target inside an answer that is no error.
         ended: machines whose termination was accepted, in order.
     """
 
@@ -106,6 +107,7 @@ class FakeAws:
     ended: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     changes: dict[str, list[Callable[[], object]]] = field(default_factory=dict)
+    keeps_targets: bool = False
     removed_rules: list[str] = field(default_factory=list)
 
     # What a user, condor_annex or time does.
@@ -191,18 +193,21 @@ class FakeAws:
         return {machine.id for machine in self.machines.values() if machine.state not in gone}
 
     def left_of(self, annex_id: str) -> list[object]:
-        """Return what is left of an annex that was started as condor_annex does it."""
+        """Return what is left of an annex: its rule, its tarball, its machines, and its fleets."""
         left: list[object] = [rule for rule in self.rules if rule == annex_id]
         left += [key for key in self.objects if key == f"config-{annex_id}.tar.gz"]
         left += [
             machine
             for machine in self.machines.values()
-            if machine.client_token == f"{annex_id}_{UUID}" and machine.state != "terminated"
+            if machine.tags.get(ANNEX_TAG, machine.client_token.rpartition("_")[0]) == annex_id
+            and machine.state != "terminated"
         ]
         left += [
             fleet
             for fleet in self.fleets.values()
-            if fleet.client_token == f"{annex_id}_{UUID}" and fleet.state in ("submitted", "active", "modifying")
+            if {tags.get(ANNEX_TAG, fleet.client_token.rpartition("_")[0]) for tags in fleet.specification_tags}
+            == {annex_id}
+            and fleet.state in ("submitted", "active", "modifying")
         ]
         return left
 
@@ -327,8 +332,11 @@ class FakeAws:
 
     def _remove_targets(self, parameters: Parameters) -> Parameters:
         targets = self._targets(parameters["Rule"])
+        if self.keeps_targets:
+            entry = {"TargetId": parameters["Ids"][0], "ErrorCode": "Busy", "ErrorMessage": "not now"}
+            return {"FailedEntryCount": 1, "FailedEntries": [entry]}
         for id_ in parameters["Ids"]:
-            targets.pop(id_, None)
+            del targets[id_]
         return {"FailedEntryCount": 0, "FailedEntries": []}
 
     def _delete_rule(self, parameters: Parameters) -> Parameters:

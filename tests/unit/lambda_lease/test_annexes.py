@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lambda_lease import batches
+from lambda_lease import batches, compute
 from lambda_lease.annexes import NotEndedError
 from tests.unit.lambda_lease.fake_aws import BUCKET, UUID, FakeAws
 
@@ -259,7 +259,8 @@ def test_five_thousand_machines_and_three_hundred_fleets_take_calls_by_pages_and
     assert aws.calls["CancelSpotFleetRequests"] == 3
     # 26 pages, in two listings, in three ticks; and the second look of the first tick.
     assert aws.calls["DescribeInstances"] <= 2 * 26 * 3 + 2
-    assert aws.calls["TerminateInstances"] <= 10
+    # Half of the machines go with their fleets.
+    assert aws.calls["TerminateInstances"] == 5
 
 
 def test_everything_is_found_however_small_aws_makes_its_pages(aws: FakeAws) -> None:
@@ -322,7 +323,7 @@ def test_the_error_names_every_failure_and_ends_in_the_cause(aws: FakeAws) -> No
     )
 
 
-def test_machines_on_the_pages_before_a_page_that_fails_are_ended_nonetheless(aws: FakeAws) -> None:
+def test_machines_on_the_pages_before_a_page_that_fails_are_ended(aws: FakeAws) -> None:
     event = expired(aws)
     aws.page_size = 10
     for _ in range(30):
@@ -330,7 +331,7 @@ def test_machines_on_the_pages_before_a_page_that_fails_are_ended_nonetheless(aw
     aws.fail("DescribeInstances", when=lambda parameters: parameters.get("NextToken") == "20")
     with pytest.raises(NotEndedError, match="list machines"):
         aws.tick(event)
-    assert not aws.running()
+    assert len(aws.running()) == 10
 
 
 def test_a_tarball_that_is_gone_is_fine(aws: FakeAws) -> None:
@@ -382,6 +383,31 @@ def test_a_target_that_aws_does_not_remove_is_told(aws: FakeAws) -> None:
     with pytest.raises(NotEndedError, match="remove rule test: ConcurrentModificationException"):
         aws.tick(event)
     assert "test" in aws.rules
+
+
+def test_a_target_that_aws_refuses_to_remove_inside_its_answer_is_told(aws: FakeAws) -> None:
+    event = expired(aws)
+    aws.objects.clear()
+    aws.keeps_targets = True
+    with pytest.raises(NotEndedError, match="remove rule test: Busy: not now"):
+        aws.tick(event)
+    assert "test" in aws.rules
+
+
+@pytest.mark.parametrize("operation", ["DescribeInstances", "DescribeSpotFleetRequests", "ListObjectsV2"])
+def test_a_tick_that_could_not_look_everywhere_leaves_the_rule(aws: FakeAws, operation: str) -> None:
+    event = expired(aws)
+    aws.objects.clear()
+    aws.fail(operation)
+    with pytest.raises(NotEndedError):
+        aws.tick(event)
+    assert "test" in aws.rules
+
+
+def test_wildcards_in_a_name_mean_themselves_in_the_filters() -> None:
+    tag, token = compute.machines_of_annex("a*b?c\\d")
+    assert tag == [{"Name": "tag:htcondor:AnnexName", "Values": ["a\\*b\\?c\\\\d"]}]
+    assert token == [{"Name": "client-token", "Values": ["a\\*b\\?c\\\\d_*"]}]
 
 
 def test_a_lease_extended_while_the_tick_looked_keeps_its_rule(aws: FakeAws) -> None:

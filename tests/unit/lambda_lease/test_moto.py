@@ -1,0 +1,132 @@
+"""The same against moto, to see that the account in memory is honest."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+import boto3
+import pytest
+from moto import mock_aws
+from moto.ec2.utils import filter_dict_attribute_mapping
+
+from lambda_lease import handler
+from tests.unit.lambda_lease.fake_aws import BUCKET, PROFILE, UUID
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mypy_boto3_ec2 import EC2Client
+
+IMAGE = "ami-12c6146b"
+
+
+@pytest.fixture(autouse=True)
+def _moto(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "BUCKET_NAME": BUCKET,
+        "INSTANCE_PROFILE_ARN": PROFILE,
+    }.items():
+        monkeypatch.setenv(name, value)
+    # moto refuses this filter; so it takes it, without wildcards, and finds machines by their tags.
+    monkeypatch.setitem(filter_dict_attribute_mapping, "client-token", "client_token")
+    with mock_aws():
+        handler._connect.cache_clear()
+        yield
+    handler._connect.cache_clear()
+
+
+def start(ec2: EC2Client, annex_id: str, count: int) -> list[str]:
+    answer = ec2.run_instances(
+        ImageId=IMAGE,
+        MinCount=count,
+        MaxCount=count,
+        ClientToken=f"{annex_id}_{UUID}",
+        TagSpecifications=[{"ResourceType": "instance", "Tags": [{"Key": "htcondor:AnnexName", "Value": annex_id}]}],
+    )
+    return [instance["InstanceId"] for instance in answer["Instances"]]
+
+
+def states(ec2: EC2Client, ids: list[str]) -> set[str]:
+    reservations = ec2.describe_instances(InstanceIds=ids)["Reservations"]
+    return {instance["State"]["Name"] for found in reservations for instance in found["Instances"]}
+
+
+def put_annex(annex_id: str) -> dict[str, object]:
+    event: dict[str, object] = {
+        "AnnexID": annex_id,
+        "S3BucketName": "",
+        "LeaseExpiration": int(time.time()) - 1,
+    }
+    events, s3 = boto3.client("events"), boto3.client("s3")
+    events.put_rule(Name=annex_id, ScheduleExpression="rate(5 minutes)")
+    arn = "arn:aws:lambda:us-east-1:123456789012:function:lease"
+    events.put_targets(Rule=annex_id, Targets=[{"Id": annex_id, "Arn": arn, "Input": json.dumps(event)}])
+    s3.create_bucket(Bucket=BUCKET)
+    s3.put_object(Bucket=BUCKET, Key=f"config-{annex_id}.tar.gz", Body=b"made up")
+    return event
+
+
+def test_an_on_demand_annex_is_ended_and_one_of_a_similar_name_is_not() -> None:
+    ec2 = boto3.client("ec2")
+    event = put_annex("test")
+    mine, other = start(ec2, "test", 260), start(ec2, "test_b", 2)
+
+    first = handler.handler(event, None)
+    second = handler.handler(event, None)
+
+    assert (first["machines_ended"], first["tarballs_deleted"], first["rule_removed"]) == (260, 1, False)
+    assert second["rule_removed"] is True
+    assert states(ec2, mine) == {"terminated"}
+    assert states(ec2, other) == {"running"}
+    assert boto3.client("events").list_rules()["Rules"] == []
+    assert "Contents" not in boto3.client("s3").list_objects_v2(Bucket=BUCKET)
+
+
+def test_a_protected_machine_does_not_save_the_others() -> None:
+    ec2 = boto3.client("ec2")
+    event = put_annex("test")
+    machines = start(ec2, "test", 5)
+    ec2.modify_instance_attribute(InstanceId=machines[2], DisableApiTermination={"Value": True})
+    with pytest.raises(RuntimeError, match=f"terminate {machines[2]}: OperationNotPermitted"):
+        handler.handler(event, None)
+    assert states(ec2, machines[:2] + machines[3:]) == {"terminated"}
+    assert states(ec2, machines[2:3]) == {"running"}
+
+
+def test_a_spot_annex_is_ended_with_its_fleet() -> None:
+    ec2 = boto3.client("ec2")
+    event = put_annex("test")
+    fleets = [
+        ec2.request_spot_fleet(
+            SpotFleetRequestConfig={
+                "ClientToken": f"{annex_id}_{UUID}",
+                "IamFleetRole": "arn:aws:iam::123456789012:role/fleet",
+                "AllocationStrategy": "lowestPrice",
+                "SpotPrice": "1",
+                "TargetCapacity": 2,
+                "LaunchSpecifications": [
+                    {
+                        "ImageId": IMAGE,
+                        "InstanceType": "t2.small",
+                        "TagSpecifications": [
+                            {
+                                "ResourceType": "instance",
+                                "Tags": [{"Key": "htcondor:AnnexName", "Value": annex_id}],
+                            }
+                        ],
+                    }
+                ],
+            }
+        )["SpotFleetRequestId"]
+        for annex_id in ("test", "test2")
+    ]
+    assert handler.handler(event, None)["fleets_cancelled"] == 1
+    handler.handler(event, None)
+    left = ec2.describe_spot_fleet_requests()["SpotFleetRequestConfigs"]
+    assert [request["SpotFleetRequestId"] for request in left] == fleets[1:]
+    assert boto3.client("events").list_rules()["Rules"] == []

@@ -1,0 +1,37 @@
+"""The function's environment."""
+
+from __future__ import annotations
+
+import pytest
+
+from lambda_lease.settings import Settings, SettingsError
+
+ENVIRON = {"BUCKET_NAME": "b", "INSTANCE_PROFILE_ARN": "arn:aws:iam::123456789012:instance-profile/p"}
+
+
+def test_the_template_needs_to_set_no_more_than_the_bucket_and_the_profile() -> None:
+    assert Settings.from_environ(ENVIRON) == Settings(
+        "b", "config-", ".tar.gz", ENVIRON["INSTANCE_PROFILE_ARN"], end_orphans=False
+    )
+
+
+def test_a_key_pattern_is_cut_at_its_star() -> None:
+    settings = Settings.from_environ(ENVIRON | {"CONFIG_KEY_PATTERN": "pool/x-*.tgz"})
+    assert (settings.key_prefix, settings.key_suffix) == ("pool/x-", ".tgz")
+
+
+@pytest.mark.parametrize("pattern", ["config.tar.gz", "config-*-*.tar.gz", "**"])
+def test_a_key_pattern_without_exactly_one_star_is_refused(pattern: str) -> None:
+    with pytest.raises(SettingsError, match="exactly one"):
+        Settings.from_environ(ENVIRON | {"CONFIG_KEY_PATTERN": pattern})
+
+
+@pytest.mark.parametrize("name", sorted(ENVIRON))
+def test_a_missing_variable_is_named(name: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        Settings.from_environ(ENVIRON | {name: ""})
+
+
+@pytest.mark.parametrize(("value", "ends"), [("yes", True), ("no", False), ("", False), ("Yes", False)])
+def test_orphans_are_ended_only_after_a_plain_yes(value: str, ends: bool) -> None:
+    assert Settings.from_environ(ENVIRON | {"END_ORPHANS": value}).end_orphans is ends

@@ -1,0 +1,114 @@
+"""Orphans: what runs with our profile for an annex that has no rule."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from botocore.exceptions import ClientError
+
+from lambda_lease.annexes import NotEndedError
+from lambda_lease.handler import SWEEP_EVENT
+from tests.unit.lambda_lease.conftest import Told
+from tests.unit.lambda_lease.fake_aws import SETTINGS, UUID, FakeAws
+
+ENDING = replace(SETTINGS, end_orphans=True)
+FOREIGN = "arn:aws:iam::123456789012:instance-profile/somebody-elses"
+AGE = 15 * 60
+
+
+@pytest.mark.parametrize("filters_work", [True, False])
+def test_only_old_machines_with_our_profile_whose_annex_has_no_rule_are_orphans(
+    aws: FakeAws, filters_work: bool
+) -> None:
+    aws.filters_work = filters_work
+    aws.put_lease("live", 0)
+    orphans = [aws.start("gone"), aws.start(token=f"gone-too_{UUID}"), aws.start("gone", state="stopped")]
+    fleet = aws.request_fleet("gone")
+    aws.start("live")
+    aws.start("gone", profile=FOREIGN)
+    aws.start("gone", profile="")
+    aws.start("gone", state="shutting-down")
+    aws.start(token=UUID)
+    aws.start()
+    aws.request_fleet("live")
+    aws.request_fleet("gone", profile=FOREIGN)
+    aws.request_fleet("gone", state="cancelled")
+    aws.request_fleet()
+    aws.now += AGE + 1
+    aws.start("gone")
+    aws.request_fleet("gone")
+
+    line = aws.tick(SWEEP_EVENT)
+
+    assert line["orphan_machines"] == orphans
+    assert line["orphan_fleets"] == [fleet]
+    assert line["orphan_annexes"] == ["gone", "gone-too"]
+
+
+def test_what_is_15_minutes_old_is_not_judged_yet(aws: FakeAws) -> None:
+    aws.start("gone")
+    aws.request_fleet("gone")
+    aws.now += AGE
+    line = aws.tick(SWEEP_EVENT, ENDING)
+    assert line["orphan_machines"] == line["orphan_fleets"] == []
+    assert aws.calls["ListRules"] == 0, "without a suspect nobody asks for rules"
+
+
+def test_orphans_are_only_told_of_by_default(aws: FakeAws, told: Told) -> None:
+    aws.start("gone")
+    aws.request_fleet("gone")
+    aws.now += AGE + 1
+    aws.tick(SWEEP_EVENT)
+    assert len(aws.running()) == 1
+    assert aws.calls["TerminateInstances"] == aws.calls["CancelSpotFleetRequests"] == 0
+    _, metrics = told()
+    assert (metrics["OrphanMachines"], metrics["OrphanFleets"]) == ([1], [1])
+
+
+def test_orphans_are_ended_where_the_settings_say_so(aws: FakeAws) -> None:
+    aws.put_lease("live", 0)
+    spared = aws.start("live")
+    for _ in range(3):
+        aws.start("gone")
+    fleet = aws.request_fleet("gone")
+    aws.now += AGE + 1
+    line = aws.tick(SWEEP_EVENT, ENDING)
+    assert (line["machines_ended"], line["fleets_cancelled"]) == (3, 1)
+    assert aws.running() == {spared}
+    assert aws.fleets[fleet].state == "cancelled_terminating"
+
+
+def test_a_rule_put_back_during_the_sweep_saves_its_annex(aws: FakeAws) -> None:
+    aws.start("gone")
+    aws.now += AGE + 1
+    aws.during("ListRules", lambda: aws.put_lease("gone", 2_000_000))
+    assert aws.tick(SWEEP_EVENT, ENDING)["orphan_machines"] == []
+    assert len(aws.running()) == 1
+
+
+def test_rules_on_any_page_count(aws: FakeAws) -> None:
+    aws.page_size = 1
+    for annex_id in ("a", "b", "c"):
+        aws.put_lease(annex_id, 0)
+        aws.start(annex_id)
+    aws.now += AGE + 1
+    assert aws.tick(SWEEP_EVENT, ENDING)["orphan_machines"] == []
+
+
+def test_while_the_rules_cannot_be_read_nothing_is_ended(aws: FakeAws) -> None:
+    aws.start("gone")
+    aws.now += AGE + 1
+    aws.fail("ListRules", ("AccessDeniedException", 400))
+    with pytest.raises(ClientError):
+        aws.tick(SWEEP_EVENT, ENDING)
+    assert len(aws.running()) == 1
+
+
+def test_an_orphan_that_cannot_be_ended_is_told(aws: FakeAws) -> None:
+    machine = aws.start("gone", protected=True)
+    aws.start("gone")
+    aws.now += AGE + 1
+    with pytest.raises(NotEndedError, match=f"orphans: .*terminate {machine}: OperationNotPermitted"):
+        aws.tick(SWEEP_EVENT, ENDING)
+    assert aws.running() == {machine}
