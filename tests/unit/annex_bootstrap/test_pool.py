@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import stat
 from pathlib import Path
 
@@ -99,7 +98,9 @@ def test_a_password_file_that_would_not_do_is_refused(home: Path, content: bytes
 
 def test_the_password_is_handed_over_through_a_pipe_and_never_printed(home: Path) -> None:
     put_program(
-        home, "condor_store_cred", 'umask 077; echo "$@" > "$HOME/arguments"; cat > "$HOME/piped"; cp "$HOME/piped" "$6"'
+        home,
+        "condor_store_cred",
+        'umask 077; echo "$@" > "$HOME/arguments"; cat > "$HOME/piped"; cp "$HOME/piped" "$6"',
     )
     stored = home / "new" / "stored"
     printed = run("--config", str(home / "config"), "--stored-password", str(stored))
@@ -146,4 +147,4 @@ def test_a_refusal_of_condor_store_cred_is_told_and_nothing_is_configured(home: 
 
 def test_the_block_can_be_read_before_it_is_written(home: Path) -> None:
     assert run("--print", "--stored-password", "/p").startswith("# BEGIN annex-pool")
-    assert os.listdir(home) == []
+    assert list(home.iterdir()) == []
