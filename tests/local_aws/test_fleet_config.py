@@ -99,10 +99,8 @@ def test_aws_accepts_the_fleet_and_starts_as_many_machines_as_slots_need(operato
             {"ResourceType": "instance", "Tags": [{"Key": ANNEX_TAG, "Value": "fleet-config"}]}
         ]
     ec2 = root.client("ec2")
-    token = f"fleet-config_{uuid.uuid4()}"
-    fleet_id = ec2.request_spot_fleet(SpotFleetRequestConfig={**config, "TargetCapacity": 8, "ClientToken": token})[
-        "SpotFleetRequestId"
-    ]
+    config |= {"TargetCapacity": 8, "ClientToken": f"fleet-config_{uuid.uuid4()}"}
+    fleet_id = ec2.request_spot_fleet(SpotFleetRequestConfig=config)["SpotFleetRequestId"]
     try:
         active = ec2.describe_spot_fleet_instances(SpotFleetRequestId=fleet_id)["ActiveInstances"]
         assert [each["InstanceType"] for each in active] == ["c7i.xlarge"] * 2
