@@ -15,7 +15,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from annex_bootstrap.contract import KNOBS, Knob, Output
@@ -23,8 +23,8 @@ from annex_bootstrap.errors import UserError
 
 BEGIN = "# BEGIN annex-bootstrap: written by `annex-bootstrap pull-config`; do not edit between BEGIN and END."
 END = "# END annex-bootstrap"
-_BEGIN_MARK = b"# BEGIN annex-bootstrap"
-_END_MARK = b"# END annex-bootstrap"
+STACK_BLOCK = "annex-bootstrap"
+"""The name of the stack's block; other blocks in the same file have other names."""
 _REGION_LINE = re.compile(rb"^# Stack (\S+), version (\S+), region (\S+)$", re.MULTILINE)
 
 REGION_KNOB = "ANNEX_DEFAULT_AWS_REGION"
@@ -73,12 +73,13 @@ def _line(knob: Knob, outputs: Mapping[str, str], stack_name: str) -> str:
         ) from error
 
 
-def replace_block(content: bytes, block: str) -> bytes:
+def replace_block(content: bytes, block: str, name: str = STACK_BLOCK) -> bytes:
     """Put the block into a file's content: in place of the old one, else at the end.
 
     Args:
         content: the file as it is.
-        block: from ``render``; empty to take the block out.
+        block: all its lines; empty to take the block out.
+        name: stands in its BEGIN and END lines. No name may begin with another.
 
     Returns:
         The new content; all bytes outside the block are those of ``content``.
@@ -86,7 +87,7 @@ def replace_block(content: bytes, block: str) -> bytes:
     Raises:
         UserError: the markers of an old block do not pair.
     """
-    span = _find_block(content)
+    span = find_block(content, name)
     if span is not None:
         return content[: span[0]] + block.encode() + content[span[1] :]
     if not block:
@@ -98,19 +99,24 @@ def replace_block(content: bytes, block: str) -> bytes:
     return ended + block.encode()
 
 
-def _find_block(content: bytes) -> tuple[int, int] | None:
+def find_block(content: bytes, name: str = STACK_BLOCK) -> tuple[int, int] | None:
+    """Where the block of that name begins and ends, or None.
+
+    Raises:
+        UserError: its markers do not pair.
+    """
     begins, ends, position = [], [], 0
     for line in content.splitlines(keepends=True):
-        if line.startswith(_BEGIN_MARK):
+        if line.startswith(f"# BEGIN {name}".encode()):
             begins.append(position)
         position += len(line)
-        if line.startswith(_END_MARK):
+        if line.startswith(f"# END {name}".encode()):
             ends.append(position)
     if not begins and not ends:
         return None
     if len(begins) != 1 or len(ends) != 1 or begins[0] > ends[0]:
         raise UserError(
-            f"its annex-bootstrap block is damaged ({len(begins)} BEGIN and {len(ends)} END lines): "
+            f"its {name} block is damaged ({len(begins)} BEGIN and {len(ends)} END lines): "
             "repair or delete those lines, then try again"
         )
     return begins[0], ends[0]
@@ -122,7 +128,7 @@ def block_region(content: bytes) -> tuple[str, str] | None:
     Raises:
         UserError: the markers of the block do not pair.
     """
-    span = _find_block(content)
+    span = find_block(content)
     found = _REGION_LINE.search(content, *span) if span is not None else None
     return (found[1].decode(), found[3].decode()) if found else None
 
@@ -131,7 +137,7 @@ def find_file(given: Path | None) -> Path:
     """The file to write: the one given, else what HTCondor names, else ``~/.condor/user_config``."""
     if given is not None:
         return given
-    named = _ask_condor("USER_CONFIG_FILE")
+    named = ask_condor("USER_CONFIG_FILE")
     if named:
         path = Path(named).expanduser()
         # HTCondor takes a bare name to be below ~/.condor.
@@ -139,7 +145,8 @@ def find_file(given: Path | None) -> Path:
     return DEFAULT_FILE.expanduser()
 
 
-def _ask_condor(knob: str) -> str:
+def ask_condor(knob: str) -> str:
+    """The value that HTCondor on this machine has for a knob; nothing where there is no HTCondor or no value."""
     tool = shutil.which("condor_config_val")
     if tool is None:
         return ""
@@ -148,9 +155,7 @@ def _ask_condor(knob: str) -> str:
 
 
 def update_file(path: Path, block: str) -> bool:
-    """Put the block into a file, or take it out, so that a reader sees the old file or the new one, never a part.
-
-    Keeps the file's mode and owner, and the last version beside it.
+    """Put the stack's block into a file, or take it out.
 
     Args:
         path: the file; made, with its directory, where it is missing.
@@ -162,17 +167,34 @@ def update_file(path: Path, block: str) -> bool:
     Raises:
         UserError: the file cannot be read or written, or its block is damaged; nothing was changed.
     """
+    return rewrite_file(path, lambda content: replace_block(content, block))
+
+
+def rewrite_file(path: Path, change: Callable[[bytes], bytes]) -> bool:
+    """Change a file so that a reader sees the old file or the new one, never a part.
+
+    Keeps the file's mode and owner, and the last version beside it.
+
+    Args:
+        path: the file; made, with its directory, where it is missing and gets content.
+        change: from the old content, empty where there is no file, to the new.
+
+    Returns:
+        Whether anything changed.
+
+    Raises:
+        UserError: the file cannot be read or written, or ``change`` refused it; nothing was changed.
+    """
     # A link stays a link: what it points at is replaced.
     target = path.resolve()
     try:
-        if block:
-            target.parent.mkdir(parents=True, exist_ok=True)
-        elif not target.exists():
+        if not target.exists() and not change(b""):
             return False
+        target.parent.mkdir(parents=True, exist_ok=True)
         with _locked(target):
             old = target.read_bytes() if target.exists() else None
             try:
-                new = replace_block(old or b"", block)
+                new = change(old or b"")
             except UserError as error:
                 raise UserError(f"{path}: {error}") from error
             if new == old:

@@ -8,7 +8,18 @@ import sys
 import click
 
 from annex_bootstrap import __version__
-from annex_bootstrap.cli import delete, demo, deploy, local, policy, pull_config
+from annex_bootstrap.cli import (
+    credentials,
+    delete,
+    demo,
+    deploy,
+    fleet_config,
+    leases,
+    local,
+    policy,
+    pool_config,
+    pull_config,
+)
 from annex_bootstrap.errors import UserError
 
 INTERRUPTED = 130
@@ -27,7 +38,18 @@ def commands() -> None:
     """
 
 
-for command in (deploy, pull_config, delete, policy, demo, local):
+for command in (
+    deploy,
+    pull_config,
+    credentials,
+    pool_config,
+    fleet_config,
+    leases,
+    delete,
+    policy,
+    demo,
+    local,
+):
     commands.add_command(command.command)
 
 

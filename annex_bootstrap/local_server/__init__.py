@@ -35,8 +35,10 @@ from annex_bootstrap.local_server import (  # noqa: E402
     ec2_permissions,
     events_permissions,
     iam_permissions,
+    instance_types,
     instances,
     key_pairs,
+    price_list,
     rollback,
     schedule,
     security_groups,
@@ -47,6 +49,8 @@ from annex_bootstrap.local_server import (  # noqa: E402
 __all__ = ["app"]
 
 instances.install()
+instance_types.install()
+price_list.install()
 spot_fleets.install()
 security_groups.install()
 authorization.install({"ec2": ec2_permissions.RULES, "iam": iam_permissions.RULES})

@@ -17,11 +17,12 @@ from annex_bootstrap.local_server.wire import Params
 _NAMED = (
     ("InstanceProfileName", "instance-profile", iam._instance_profiles),
     ("RoleName", "role", iam._roles),
+    ("UserName", "user", iam._users),
 )
 
 
 def resources(params: Params) -> list[str]:
-    """Return the ARN of the role or instance profile, with its path, which MiniStack leaves out."""
+    """Return the ARN of the role, instance profile or user, with its path, which MiniStack leaves out."""
     service = value_of(params, "AWSServiceName")
     if service in NAMES:
         return [f"arn:aws:iam::{get_account_id()}:role/aws-service-role/{service}/{NAMES[service]}"]
@@ -47,7 +48,7 @@ def request_context(params: Params) -> Context:
 
 
 def resource_context(arn: str) -> Context:
-    """Return the tags of a role or instance profile."""
+    """Return the tags of a role, instance profile or user."""
     tags = [
         tag
         for _, _, store in _NAMED

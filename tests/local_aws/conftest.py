@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,7 +13,11 @@ from pathlib import Path
 import boto3
 import pytest
 
-from annex_bootstrap.local_aws import Credentials, LocalAws, local_aws
+from annex_bootstrap.contract import DEFAULT_STACK_NAME
+from annex_bootstrap.local_aws import ACCOUNT, Credentials, LocalAws, local_aws
+from annex_bootstrap.operator_policy import operator_policy
+from tests.local_aws import stack
+from tests.local_aws.person import Person
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -79,3 +84,22 @@ def new_user(root: boto3.Session) -> Iterator[Callable[[str], Credentials]]:
         iam.delete_access_key(UserName=name, AccessKeyId=key_id)
         iam.delete_user_policy(UserName=name, PolicyName="policy")
         iam.delete_user(UserName=name)
+
+
+@pytest.fixture(scope="session")
+def standing(root: boto3.Session, template: str, put_template: Callable[[str], str]) -> Iterator[stack.DeployedStack]:
+    """A stack of the default name that stands for the whole session, for commands that need one."""
+    with stack.deployed(root, DEFAULT_STACK_NAME, put_template(template)) as made:
+        yield made
+
+
+@pytest.fixture
+def operator(
+    local: LocalAws,
+    standing: stack.DeployedStack,  # noqa: ARG001 (an operator looks after a stack)
+    new_user: Callable[[str], Credentials],
+    tmp_path: Path,
+) -> Person:
+    """Somebody with the policy that `annex-bootstrap policy operator` prints, in an empty home directory."""
+    granted = json.dumps(operator_policy("aws", ACCOUNT, DEFAULT_STACK_NAME))
+    return Person(local, new_user(granted), tmp_path / "home")

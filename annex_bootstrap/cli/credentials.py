@@ -1,0 +1,98 @@
+"""``annex-bootstrap credentials``, and the policy for whoever runs it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from annex_bootstrap.cli.options import aws_options, config_option, yes_option
+from annex_bootstrap.cli.policy import command as policy
+
+DIRECTORY = Path("~/.condor")
+
+
+@click.command(name="credentials")
+@aws_options
+@config_option
+@click.option("--rotate", "action", flag_value="rotate", help="Replace the user's keys by a new one.")
+@click.option("--remove", "action", flag_value="remove", help="Delete the user, its keys, the files and the knobs.")
+@click.option(
+    "--from-instance",
+    "action",
+    flag_value="from-instance",
+    help="Make no user: condor_annex runs on an EC2 machine and takes that machine's role.",
+)
+@click.option("--user-name", metavar="NAME", help="The IAM user; begins with the stack's name. Default: STACK-REGION.")
+@click.option(
+    "--directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=DIRECTORY,
+    show_default=True,
+    help="Where the two key files go.",
+)
+@yes_option
+def command(
+    region: str | None,
+    profile: str | None,
+    stack_name: str,
+    config: Path | None,
+    action: str | None,
+    user_name: str | None,
+    directory: Path,
+    yes: bool,
+) -> None:
+    """Give condor_annex credentials that can run annexes and nothing else.
+
+    Makes an IAM user with the stack's policy for users, writes its access key into two files that only you can read,
+    and names them in the configuration. Run it again at any time: what is right is left as it is.
+    """
+    from annex_bootstrap import condor_config, credentials, deploy
+    from annex_bootstrap.aws import connect
+    from annex_bootstrap.contract import Output
+    from annex_bootstrap.file_knobs import ACCESS_KEY_KNOB, SECRET_KEY_KNOB, write_knobs
+
+    account = connect(region, profile)
+    path = condor_config.find_file(config)
+    files = credentials.KeyFiles.below(directory, account.region)
+    knobs: dict[str, str | None] = {ACCESS_KEY_KNOB: str(files.access), SECRET_KEY_KNOB: str(files.secret)}
+    if action == "from-instance":
+        write_knobs(path, account.region, dict.fromkeys(knobs, credentials.FROM_INSTANCE))
+        click.echo(f"{path}: condor_annex takes the role of the EC2 machine that it runs on.")
+        return
+    user = credentials.AnnexUser(account, user_name or credentials.default_user_name(stack_name, account.region), files)
+    if action == "remove":
+        click.echo(f"Deletes the IAM user {user.name} with its keys, and the files that hold them.")
+        if not (yes or click.confirm("Go ahead?", default=False)):
+            click.echo("Nothing was changed.")
+            return
+        existed = user.remove()
+        write_knobs(path, account.region, dict.fromkeys(knobs))
+        click.echo(f"The IAM user {user.name} {'is deleted' if existed else 'did not exist'}.")
+        return
+    stack = deploy.find_deployed(account, stack_name)
+    policy_arn = stack.outputs[Output.ANNEX_USER_POLICY_ARN]
+    if action == "rotate":
+        deleted = user.rotate(stack.stack_id, policy_arn)
+        click.echo(f"The IAM user {user.name} has a new key; deleted: {', '.join(deleted) or 'none'}.")
+    elif user.set_up(stack.stack_id, policy_arn):
+        click.echo(f"The IAM user {user.name} has a new key and one policy: {policy_arn}.")
+        click.echo("It may take AWS some seconds to know the key everywhere.")
+    else:
+        click.echo(f"The IAM user {user.name} already has its key here.")
+    write_knobs(path, account.region, knobs)
+    click.echo(f"  key ID  {files.access}")
+    click.echo(f"  secret  {files.secret}")
+    click.echo(f"  knobs   {path}")
+
+
+@policy.command(name="operator")
+@aws_options
+def operator(region: str | None, profile: str | None, stack_name: str) -> None:
+    """Print the least policy with which credentials, fleet-config, leases and doctor work."""
+    from annex_bootstrap.aws import connect
+    from annex_bootstrap.operator_policy import operator_policy
+
+    account = connect(region, profile)
+    click.echo(json.dumps(operator_policy(account.partition, account.account_id, stack_name), indent=2))

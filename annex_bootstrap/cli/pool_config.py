@@ -1,0 +1,78 @@
+"""``annex-bootstrap pool-config``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+
+@click.command(name="pool-config")
+@click.option(
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The pool's local configuration. Default: a file of ours in the last of LOCAL_CONFIG_DIR.",
+)
+@click.option(
+    "--password-file",
+    type=click.Path(dir_okay=False, exists=True, path_type=Path),
+    help="Text file with the pool password in its first line. Default: a strong one is made.",
+)
+@click.option(
+    "--stored-password",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where HTCondor keeps it: SEC_PASSWORD_FILE. Default: /etc/condor/annex_pool_password for root, "
+    "~/.condor/annex_pool_password for others.",
+)
+@click.option("--port", type=click.IntRange(1, 65535), default=9618, show_default=True, help="The shared port.")
+@click.option("--collector", metavar="HOST", help="The public name of this pool's collector, if it is not set yet.")
+@click.option("--print", "print_only", is_flag=True, help="Print the block and write nothing.")
+def command(
+    config: Path | None,
+    password_file: Path | None,
+    stored_password: Path | None,
+    port: int,
+    collector: str | None,
+    print_only: bool,
+) -> None:
+    """Let rented machines join the pool: a pool password, and one marked block in the pool's configuration.
+
+    A password that is stored already stays, unless --password-file gives another one. Needs no AWS. Run it as whoever
+    owns the pool: root, or you for a personal pool.
+    """
+    from annex_bootstrap import pool
+
+    home = Path("/etc/condor") if os.geteuid() == 0 else Path("~/.condor").expanduser()
+    stored = (stored_password or home / "annex_pool_password").absolute()
+    block = pool.render(pool.Pool(stored, pool.signing_key_file(stored), port, collector or ""))
+    if print_only:
+        click.echo(block, nl=False)
+        return
+    path = pool.find_pool_file(config)
+    _keep_password(password_file, stored)
+    changed = pool.write_block(path, block)
+    click.echo(f"{path} {'now lets' if changed else 'already lets'} annexes join through port {port}.")
+    click.echo("Next: condor_restart, so that the pool uses it.")
+    if os.geteuid() == 0:
+        click.echo("Whoever runs condor_annex needs a copy of the pool password that is theirs alone:")
+        click.echo(f"  install -D -m 600 -o USER {stored} ~USER/.condor/annex_pool_password")
+        click.echo("  and in ~USER/.condor/user_config: SEC_PASSWORD_FILE = the path of that copy")
+
+
+def _keep_password(given: Path | None, stored: Path) -> None:
+    from annex_bootstrap import pool
+
+    if given is None and stored.exists():
+        click.echo(f"{stored} already holds the pool password.")
+        return
+    plain = pool.plain_file(stored)
+    source = given or (plain if plain.exists() else None)
+    password = pool.new_password() if source is None else pool.read_password(source)
+    if pool.can_store():
+        pool.store_password(password, stored)
+        click.echo(f"{stored} now holds the pool password.")
+    else:
+        pool.write_password(password, plain)
+        click.echo(f"{plain} holds the pool password as text, for there is no condor_store_cred here.")
+        click.echo(f"Take it to the pool's machine, and there: condor_store_cred add -c -i {plain.name} -f {stored}")

@@ -1,0 +1,59 @@
+"""A few instance types, where they are offered and what they cost: enough for every rule of choosing among them.
+
+Sizes are those of the real types. Prices and zones are made up, so that nobody takes them for AWS's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+GIB = 1024
+
+
+@dataclass(frozen=True)
+class InstanceType:
+    """One instance type.
+
+    Attributes:
+        name: such as ``c7i.large``.
+        vcpus: how many.
+        memory: MiB.
+        price: US dollars an hour on demand; empty where the price list has none.
+        architecture: ``x86_64`` or ``arm64``.
+        current: whether it is of the current generation.
+        spot: whether it can be had as a spot instance.
+        bare_metal: whether it has no hypervisor.
+        burstable: whether it gives full CPU only for a while.
+        zones: the letters of the availability zones that offer it.
+    """
+
+    name: str
+    vcpus: int
+    memory: int
+    price: str
+    architecture: str = "x86_64"
+    current: bool = True
+    spot: bool = True
+    bare_metal: bool = False
+    burstable: bool = False
+    zones: str = "abc"
+
+
+INSTANCE_TYPES: dict[str, InstanceType] = {
+    each.name: each
+    for each in (
+        InstanceType("c7i.large", 2, 4 * GIB, "0.0892500000"),
+        InstanceType("c7i.xlarge", 4, 8 * GIB, "0.1785000000"),
+        InstanceType("c7i.4xlarge", 16, 32 * GIB, "0.7140000000", zones="ab"),
+        InstanceType("m7i.large", 2, 8 * GIB, "0.1008000000"),
+        InstanceType("m7i.2xlarge", 8, 32 * GIB, "0.4032000000", zones="c"),
+        InstanceType("r7i.large", 2, 16 * GIB, "0.1323000000"),
+        InstanceType("c7g.large", 2, 4 * GIB, "0.0725000000", architecture="arm64"),
+        InstanceType("m5.large", 2, 8 * GIB, "0.0960000000", current=False),
+        InstanceType("t3.medium", 2, 4 * GIB, "0.0416000000", burstable=True),
+        InstanceType("t3.nano", 2, GIB // 2, "0.0052000000", burstable=True),
+        InstanceType("c7i.metal-24xl", 96, 192 * GIB, "4.2840000000", bare_metal=True),
+        InstanceType("hpc7a.96xlarge", 192, 768 * GIB, "7.2000000000", spot=False),
+        InstanceType("x8i.large", 2, 32 * GIB, "", zones="a"),
+    )
+}

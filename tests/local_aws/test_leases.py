@@ -1,0 +1,135 @@
+"""``annex-bootstrap leases`` under the policy that ``policy operator`` prints, on annexes that an annex user made."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Iterator
+
+import boto3
+import pytest
+
+from annex_bootstrap.contract import ANNEX_TAG, Output
+from annex_bootstrap.demo.annexes import AnnexUser
+from tests.local_aws.person import Person
+from tests.local_aws.stack import DeployedStack
+
+IMAGE = "ami-0c2023a1b2c3d4e5f"
+PATIENCE = 60
+"""Seconds until something that must happen counts as missing."""
+
+
+@pytest.fixture
+def scientist(root: boto3.Session, standing: DeployedStack) -> Iterator[AnnexUser]:
+    """Somebody with the annex user policy, as `annex-bootstrap credentials` makes one. Their annexes end."""
+    iam = root.client("iam")
+    name = f"scientist-{uuid.uuid4().hex[:8]}"
+    iam.create_user(UserName=name)
+    policy = standing.outputs[Output.ANNEX_USER_POLICY_ARN]
+    iam.attach_user_policy(UserName=name, PolicyArn=policy)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    yield AnnexUser(boto3.Session(key["AccessKeyId"], key["SecretAccessKey"]), standing.outputs)
+    events = root.client("events")
+    for rule in events.list_rule_names_by_target(TargetArn=standing.outputs[Output.LEASE_FUNCTION_ARN])["RuleNames"]:
+        if events.list_targets_by_rule(Rule=rule)["Targets"][0]["Id"] == rule:
+            events.remove_targets(Rule=rule, Ids=[rule])
+            events.delete_rule(Name=rule)
+    ec2 = root.client("ec2")
+    running = [each["InstanceId"] for group in ec2.describe_instances()["Reservations"] for each in group["Instances"]]
+    if running:
+        ec2.terminate_instances(InstanceIds=running)
+    iam.delete_access_key(UserName=name, AccessKeyId=key["AccessKeyId"])
+    iam.detach_user_policy(UserName=name, PolicyArn=policy)
+    iam.delete_user(UserName=name)
+
+
+def listed(operator: Person) -> dict[str, dict[str, object]]:
+    rows = json.loads(operator.must("leases", "--output", "json"))
+    return {row["annex"]: row for row in rows}
+
+
+def test_without_annexes_it_says_so(operator: Person) -> None:
+    assert operator.must("leases") == "No annex holds a lease in us-east-1.\n"
+
+
+def test_an_annex_is_listed_with_its_machines_time_and_cost(operator: Person, scientist: AnnexUser) -> None:
+    scientist.start("blast", count=2, seconds=7190, image_id=IMAGE)
+    scientist.start("blast2", count=1, seconds=100_000, image_id=IMAGE)
+    lines = operator.must("leases").splitlines()
+    assert lines[1].split() == ["blast", "on", "demand", "2", "1h", "59m", "0.1920"]
+    assert lines[2].split()[:4] == ["blast2", "on", "demand", "1"]
+
+
+def test_a_spot_annex_is_told_from_one_on_demand(
+    operator: Person, scientist: AnnexUser, standing: DeployedStack
+) -> None:
+    scientist.set_lease("cheap", 3600)
+    ec2 = scientist.session.client("ec2")
+    fleet_id = ec2.request_spot_fleet(
+        SpotFleetRequestConfig={
+            "IamFleetRole": standing.outputs[Output.IAM_FLEET_ROLE_ARN],
+            "SpotPrice": "0.1",
+            "TargetCapacity": 3,
+            "ClientToken": f"cheap_{uuid.uuid4()}",
+            "LaunchSpecifications": [
+                {
+                    "ImageId": IMAGE,
+                    "InstanceType": "c7i.large",
+                    "TagSpecifications": [{"ResourceType": "instance", "Tags": [{"Key": ANNEX_TAG, "Value": "cheap"}]}],
+                }
+            ],
+        }
+    )["SpotFleetRequestId"]
+    row = listed(operator)["cheap"]
+    ec2.cancel_spot_fleet_requests(SpotFleetRequestIds=[fleet_id], TerminateInstances=True)
+    assert (row["kind"], row["machines"]) == ("spot", 3)
+    assert row["dollars_an_hour"] == "0.2678"
+
+
+def test_extending_changes_the_time_and_nothing_else(
+    operator: Person, scientist: AnnexUser, root: boto3.Session, standing: DeployedStack
+) -> None:
+    scientist.start("blast", count=1, seconds=600, image_id=IMAGE)
+    events = root.client("events")
+    (before,) = events.list_targets_by_rule(Rule="blast")["Targets"]
+    assert "now runs until" in operator.must("leases", "extend", "blast", "2h")
+    (after,) = events.list_targets_by_rule(Rule="blast")["Targets"]
+    lease, old = json.loads(after.pop("Input")), json.loads(before.pop("Input"))
+    assert after == before
+    assert 7000 < lease.pop("LeaseExpiration") - time.time() <= 7200
+    assert old.pop("LeaseExpiration")
+    assert lease == old == {"AnnexID": "blast", "S3BucketName": standing.outputs[Output.S3_BUCKET_NAME]}
+
+
+def test_extending_never_shortens(operator: Person, scientist: AnnexUser) -> None:
+    scientist.set_lease("long", 50_000)
+    refused = operator.run("leases", "extend", "long", "1h")
+    assert refused.returncode == 1
+    assert "leases end" in refused.stderr
+    left = listed(operator)["long"]["seconds_left"]
+    assert isinstance(left, int)
+    assert left > 40_000
+
+
+def test_ending_ends_that_annex_and_leaves_the_one_whose_name_begins_so(operator: Person, scientist: AnnexUser) -> None:
+    blast = scientist.start("blast", count=2, seconds=5000, image_id=IMAGE)
+    blast2 = scientist.start("blast2", count=1, seconds=5000, image_id=IMAGE)
+    assert "with its 2 machines" in operator.must("leases", "end", "blast", "--yes")
+    give_up = time.monotonic() + PATIENCE
+    while scientist.running(blast) and time.monotonic() < give_up:
+        time.sleep(0.2)
+    assert (scientist.running(blast), scientist.running(blast2)) == (0, 1)
+
+
+def test_nothing_ends_without_an_answer(operator: Person, scientist: AnnexUser) -> None:
+    blast = scientist.start("blast", count=1, seconds=5000, image_id=IMAGE)
+    assert operator.run("leases", "end", "blast").returncode != 0
+    assert scientist.running(blast) == 1
+
+
+def test_an_annex_that_is_not_there_is_named_beside_those_that_are(operator: Person, scientist: AnnexUser) -> None:
+    scientist.set_lease("blast", 5000)
+    refused = operator.run("leases", "extend", "blats", "2h")
+    assert refused.returncode == 1
+    assert "there are: blast" in refused.stderr

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from annex_bootstrap import pool
+from annex_bootstrap.cli.pool_config import command
+from annex_bootstrap.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home directory, and no HTCondor in the PATH until a test puts one there."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    return tmp_path
+
+
+def put_program(home: Path, name: str, script: str) -> None:
+    """A program of HTCondor's name, for what a real one cannot be made to do here."""
+    path = home / "bin" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\nPATH=/usr/bin:/bin\n{script}\n")
+    path.chmod(0o755)
+
+
+def run(*arguments: str) -> str:
+    done = CliRunner().invoke(command, arguments)
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_the_collectors_address_is_left_alone_unless_asked_for() -> None:
+    block = pool.render(pool.Pool(Path("/p")))
+    assert "COLLECTOR_HOST" not in block
+    assert "CONDOR_HOST" not in block
+    assert "\nSHARED_PORT_PORT = 9618\n" in block
+
+
+def test_another_port_is_the_collectors_too() -> None:
+    assert "\nCOLLECTOR_HOST = $(CONDOR_HOST):9700\n" in pool.render(pool.Pool(Path("/p"), port=9700))
+
+
+def test_a_named_collector_is_the_pools_host() -> None:
+    block = pool.render(pool.Pool(Path("/p"), collector="pool.example.org"))
+    assert "\nCONDOR_HOST = pool.example.org\nCOLLECTOR_HOST = $(CONDOR_HOST):9618\n" in block
+
+
+def test_a_pool_that_signs_tokens_with_its_password_keeps_the_key() -> None:
+    block = pool.render(pool.Pool(Path("/new"), signing_key_file="/etc/condor/passwords.d/POOL"))
+    assert "\nSEC_TOKEN_POOL_SIGNING_KEY_FILE = /etc/condor/passwords.d/POOL\n" in block
+
+
+def test_passwords_are_long_and_never_the_same() -> None:
+    made = {pool.new_password() for _ in range(100)}
+    assert len(made) == 100
+    assert min(map(len, made)) >= 43
+
+
+def test_our_file_goes_into_the_last_configuration_directory(home: Path) -> None:
+    for name in ("first", "last"):
+        (home / name).mkdir()
+    put_program(home, "condor_config_val", f'test "$1" = LOCAL_CONFIG_DIR && echo "{home}/first, {home}/last"')
+    assert pool.find_pool_file(None) == home / "last" / "90-annex-pool.config"
+
+
+def test_without_a_directory_the_local_file_is_taken(home: Path) -> None:
+    put_program(home, "condor_config_val", 'test "$1" = LOCAL_CONFIG_FILE && echo /a/one, /a/two')
+    assert pool.find_pool_file(None) == Path("/a/two")
+
+
+def test_without_htcondor_the_file_must_be_given() -> None:
+    with pytest.raises(UserError, match="give --config"):
+        pool.find_pool_file(None)
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "says"),
+    [
+        (b"made up\n", 0o640, "mode 0640"),
+        (b"\nmade up\n", 0o600, "1 to 255 characters"),
+        (b"x" * 256, 0o600, "1 to 255 characters"),
+        (b"\xff\xfe", 0o600, "other bytes than ASCII"),
+    ],
+)
+def test_a_password_file_that_would_not_do_is_refused(home: Path, content: bytes, mode: int, says: str) -> None:
+    path = home / "password"
+    path.write_bytes(content)
+    path.chmod(mode)
+    with pytest.raises(UserError, match=says):
+        pool.read_password(path)
+
+
+def test_the_password_is_handed_over_through_a_pipe_and_never_printed(home: Path) -> None:
+    put_program(
+        home,
+        "condor_store_cred",
+        'umask 077; echo "$@" > "$HOME/arguments"; cat > "$HOME/piped"; cp "$HOME/piped" "$6"',
+    )
+    stored = home / "new" / "stored"
+    printed = run("--config", str(home / "config"), "--stored-password", str(stored))
+    password = (home / "piped").read_text()
+    assert len(password) == 43
+    assert password not in printed
+    assert password not in (home / "arguments").read_text()
+    assert f"SEC_PASSWORD_FILE = {stored}\n" in (home / "config").read_text()
+
+
+def test_a_stored_password_stays(home: Path) -> None:
+    put_program(home, "condor_store_cred", "exit 1")
+    stored = home / "stored"
+    stored.write_text("made up")
+    assert "already holds" in run("--config", str(home / "config"), "--stored-password", str(stored))
+    assert stored.read_text() == "made up"
+
+
+def test_a_second_run_changes_nothing(home: Path) -> None:
+    arguments = ("--config", str(home / "config"), "--stored-password", str(home / "stored"))
+    (home / "config").write_text("MINE = 1\n")
+    run(*arguments)
+    first = (home / "config").read_text()
+    password = (home / "stored.txt").read_text()
+    assert first.startswith("MINE = 1\n# BEGIN annex-pool")
+    assert "already lets" in run(*arguments)
+    assert ((home / "config").read_text(), (home / "stored.txt").read_text()) == (first, password)
+
+
+def test_without_condor_store_cred_the_password_waits_as_private_text(home: Path) -> None:
+    printed = run("--config", str(home / "config"), "--stored-password", str(home / "stored"))
+    waiting = home / "stored.txt"
+    assert stat.S_IMODE(waiting.stat().st_mode) == 0o600
+    assert waiting.read_text().strip() not in printed
+    assert "condor_store_cred add -c -i stored.txt" in printed
+
+
+def test_a_refusal_of_condor_store_cred_is_told_and_nothing_is_configured(home: Path) -> None:
+    put_program(home, "condor_store_cred", "echo no such luck >&2; exit 1")
+    with pytest.raises(UserError, match="no such luck"):
+        run("--config", str(home / "config"), "--stored-password", str(home / "stored"))
+    assert not (home / "config").exists()
+
+
+def test_the_block_can_be_read_before_it_is_written(home: Path) -> None:
+    assert run("--print", "--stored-password", "/p").startswith("# BEGIN annex-pool")
+    assert list(home.iterdir()) == []
