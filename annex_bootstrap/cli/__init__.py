@@ -7,7 +7,7 @@ import sys
 import click
 
 from annex_bootstrap import __version__
-from annex_bootstrap.cli import delete, demo, deploy, local, policy, pull_config
+from annex_bootstrap.cli import delete, demo, deploy, launch_url, local, policy, publish, pull_config, template
 from annex_bootstrap.errors import UserError
 
 INTERRUPTED = 130
@@ -26,7 +26,7 @@ def commands() -> None:
     """
 
 
-for command in (deploy, pull_config, delete, policy, demo, local):
+for command in (deploy, pull_config, delete, policy, publish, launch_url, template, demo, local):
     commands.add_command(command.command)
 
 
