@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from html import escape
 from importlib import resources
 from string import Template
@@ -103,17 +103,22 @@ def _data(template: Mapping[str, Any], regions: list[launch.Region]) -> str:
             name: {each: parameter[each] for each in known if each in parameter}
             for name, parameter in template["Parameters"].items()
         },
-        "block": configuration_form(),
-        "optionalOutput": Output.KEY_PAIR_NAME,
+        "blockWithKeyPair": configuration_form(set(Output)),
+        "block": configuration_form(set(Output) - {Output.KEY_PAIR_NAME}),
+        "keyPairOutput": Output.KEY_PAIR_NAME,
         "regionOutput": Output.LEASE_FUNCTION_ARN,
     }
     # Inside a script element only this could end it.
     return json.dumps(data, sort_keys=True).replace("<", "\\u003c")
 
 
-def configuration_form() -> str:
-    """The block that ``pull-config`` writes, with ``{{name}}`` for each value: what the page fills in."""
-    return condor_config.render("{{stack}}", "{{region}}", {each: f"{{{{{each}}}}}" for each in Output})
+def configuration_form(outputs: Collection[Output]) -> str:
+    """The block that ``pull-config`` writes, with ``{{name}}`` for each value: what the page fills in.
+
+    Args:
+        outputs: those that the stack has.
+    """
+    return condor_config.render("{{stack}}", "{{region}}", {each: f"{{{{{each}}}}}" for each in outputs})
 
 
 def _groups(template: Mapping[str, Any]) -> list[str]:

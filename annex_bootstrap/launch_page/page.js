@@ -84,9 +84,8 @@ function readOutputs(text) {
 
 function renderBlock({ name, outputs }) {
   const values = { ...outputs, stack: name, region: String(outputs[data.regionOutput] || "").split(":")[3] };
-  const lines = data.block.split("\n").filter(
-    (line) => !line.includes("{{" + data.optionalOutput + "}}") || values[data.optionalOutput] !== undefined);
-  return lines.join("\n").replace(/{{(\w+)}}/g, (_, key) => {
+  const form = values[data.keyPairOutput] === undefined ? data.block : data.blockWithKeyPair;
+  return form.replace(/{{(\w+)}}/g, (_, key) => {
     const value = values[key];
     if (typeof value !== "string" || !/^[\x21-\x7e]+$/.test(value)) {
       throw new Error("This stack has no usable output " + (key === "region" ? data.regionOutput : key)
