@@ -16,6 +16,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))
 
+from annex_bootstrap import launch_page  # noqa: E402  # found through the path set above
 from annex_bootstrap.contract import TEMPLATE_NAME  # noqa: E402  # found through the path set above
 from template_gen.template import build  # noqa: E402  # found through the path set above
 
@@ -65,10 +66,13 @@ def main() -> int:
     if too_large:
         sys.stderr.write(f"build.py: above {ALLOWED_SHARE:.0%} of AWS's limit: {', '.join(too_large)}; embed less\n")
         return 1
-    target = ROOT / "dist" / TEMPLATE_NAME
-    target.parent.mkdir(exist_ok=True)
-    target.write_bytes(text.encode())
-    sys.stdout.write(f"dist/{TEMPLATE_NAME}  sha256 {hashlib.sha256(text.encode()).hexdigest()}\n")
+    built = {TEMPLATE_NAME: text, launch_page.PAGE_NAME: launch_page.render(json.loads(text))}
+    target = ROOT / "dist"
+    target.mkdir(exist_ok=True)
+    for name, content in built.items():
+        body = content.encode()
+        (target / name).write_bytes(body)
+        sys.stdout.write(f"dist/{name}  {len(body):,} bytes  sha256 {hashlib.sha256(body).hexdigest()}\n")
     return 0
 
 

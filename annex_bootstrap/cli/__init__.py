@@ -14,11 +14,14 @@ from annex_bootstrap.cli import (
     demo,
     deploy,
     fleet_config,
+    launch_url,
     leases,
     local,
     policy,
     pool_config,
+    publish,
     pull_config,
+    template,
 )
 from annex_bootstrap.errors import UserError
 
@@ -47,6 +50,9 @@ for command in (
     leases,
     delete,
     policy,
+    launch_url,
+    publish,
+    template,
     demo,
     local,
 ):

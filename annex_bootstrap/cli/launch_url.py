@@ -1,0 +1,43 @@
+"""``annex-bootstrap launch-url``."""
+
+from __future__ import annotations
+
+import click
+
+from annex_bootstrap.cli.options import aws_options, parse_parameters
+
+
+@click.command(name="launch-url")
+@aws_options
+@click.option(
+    "--template-url",
+    required=True,
+    envvar="ANNEX_BOOTSTRAP_TEMPLATE_URL",
+    show_envvar=True,
+    metavar="URL",
+    help="Where the template is: a link that annex-bootstrap publish printed.",
+)
+@click.option(
+    "--param",
+    "parameters",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=parse_parameters,
+    help="A parameter of the stack, such as CondorCidrs=192.0.2.0/24. Those not given get the template's default.",
+)
+def command(
+    region: str | None, profile: str | None, stack_name: str, template_url: str, parameters: dict[str, str]
+) -> None:
+    """Print the link that opens the AWS console with the stack filled in. Calls nothing."""
+    import boto3
+
+    from annex_bootstrap import deploy, launch, plan
+    from annex_bootstrap.aws import explained
+    from annex_bootstrap.errors import UserError
+
+    with explained("finding your region"):
+        chosen = region or boto3.Session(profile_name=profile).region_name
+    if not chosen:
+        raise UserError("no AWS region is chosen: give --region, or set AWS_REGION")
+    launch.check_link(plan.parse_template(deploy.built_template()), template_url, stack_name, parameters)
+    click.echo(launch.quick_create_url(launch.find_region(chosen), template_url, stack_name, parameters))

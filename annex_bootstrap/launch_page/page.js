@@ -1,0 +1,114 @@
+
+"use strict";
+const data = JSON.parse(document.getElementById("data").textContent);
+const at = (id) => document.getElementById(id);
+const fields = [...document.querySelectorAll("[data-parameter]")];
+
+// The same judgement as find_problem in launch.py; a test compares them.
+function findProblem(parameter, value) {
+  const allowed = (parameter.AllowedValues || []).map(String);
+  if (allowed.length && !allowed.includes(value)) return "Choose from " + allowed.join(", ") + ".";
+  if (parameter.Type === "Number" && !allowed.length) {
+    const number = /^[0-9]{1,9}$/.test(value) ? Number(value) : NaN;
+    if (!(number >= parameter.MinValue && number <= parameter.MaxValue)) return parameter.ConstraintDescription;
+  }
+  const parts = parameter.Type === "CommaDelimitedList" ? value.split(",").map((part) => part.replace(/^ +| +$/g, "")) : [value];
+  const pattern = parameter.AllowedPattern && new RegExp(parameter.AllowedPattern);
+  return pattern && !parts.every((part) => pattern.test(part)) ? parameter.ConstraintDescription : "";
+}
+
+function findTemplateProblem(value) {
+  const url = URL.canParse(value) ? new URL(value) : null;
+  return url && url.protocol === "https:" ? "" : "Type the https URL of the template in S3.";
+}
+
+function findStackProblem(value) {
+  return new RegExp(data.stackNamePattern).test(value)
+    ? "" : "Begin with a letter; letters, digits and hyphens, 128 at most.";
+}
+
+function show(field, problem) {
+  const place = at(field.id + "-problem");
+  // Written only when it changes, so that a screen reader is not told the same again.
+  if (place.textContent !== problem) place.textContent = problem;
+  field.setAttribute("aria-invalid", String(problem !== ""));
+  return problem !== "";
+}
+
+function refresh() {
+  const region = at("region").value, stack = at("stack").value, chosen = [];
+  const wrong = [
+    show(at("stack"), findStackProblem(stack)),
+    show(at("template"), findTemplateProblem(at("template").value)),
+  ];
+  for (const field of fields) {
+    const parameter = data.parameters[field.id];
+    wrong.push(show(field, findProblem(parameter, field.value)));
+    if (field.value !== String(parameter.Default)) chosen.push(["param_" + field.id, field.value]);
+  }
+  const problems = wrong.filter(Boolean).length;
+  const query = [["templateURL", at("template").value], ["stackName", stack], ...chosen]
+    .map(([name, value]) => name + "=" + encodeURIComponent(value)).join("&");
+  const launch = at("launch");
+  if (problems) {
+    launch.removeAttribute("href");
+    launch.setAttribute("role", "link");
+    launch.setAttribute("aria-disabled", "true");
+    at("more").open = true;
+  } else {
+    launch.href = data.consoles[region] + "#/stacks/create/review?" + query;
+    launch.removeAttribute("role");
+    launch.removeAttribute("aria-disabled");
+  }
+  at("summary").textContent = problems
+    ? (problems === 1 ? "One field needs" : problems + " fields need") + " another value."
+    : region + (chosen.length ? ", " + chosen.length + " changed from the default" : ", with every default");
+  const options = " --region " + region + (stack === data.defaultStackName ? "" : " --stack-name " + stack);
+  at("pull").textContent = "annex-bootstrap pull-config" + options;
+  at("describe").textContent =
+    "aws cloudformation describe-stacks --region " + region + " --stack-name " + stack + " --output json";
+}
+
+// Takes what describe-stacks prints, one stack of it, its list of outputs, or an object of names and values.
+function readOutputs(text) {
+  let read;
+  try { read = JSON.parse(text); } catch { throw new Error("This is not JSON: copy everything from the first brace to the last."); }
+  const stacks = read && read.Stacks;
+  if (stacks && stacks.length !== 1) throw new Error("This has " + stacks.length + " stacks: paste one.");
+  const stack = stacks ? stacks[0] : read || {};
+  const listed = Array.isArray(stack) ? stack : stack.Outputs;
+  const outputs = listed ? Object.fromEntries(listed.map((each) => [each.OutputKey, each.OutputValue])) : stack;
+  const name = typeof stack.StackName === "string" ? stack.StackName : at("stack").value;
+  return { name, outputs };
+}
+
+function renderBlock({ name, outputs }) {
+  const values = { ...outputs, stack: name, region: String(outputs[data.regionOutput] || "").split(":")[3] };
+  const form = values[data.keyPairOutput] === undefined ? data.block : data.blockWithKeyPair;
+  return form.replace(/{{(\w+)}}/g, (_, key) => {
+    const value = values[key];
+    if (typeof value !== "string" || !/^[\x21-\x7e]+$/.test(value)) {
+      throw new Error("This stack has no usable output " + (key === "region" ? data.regionOutput : key)
+        + ": is it a stack of annex-bootstrap, and complete?");
+    }
+    return value;
+  });
+}
+
+function convert() {
+  const text = at("outputs").value.trim();
+  let block = "", problem = "";
+  if (text) {
+    try { block = renderBlock(readOutputs(text)); } catch (error) { problem = error.message; }
+  }
+  at("block").value = block;
+  at("result").hidden = !block;
+  show(at("outputs"), problem);
+}
+
+at("form").addEventListener("input", refresh);
+at("form").addEventListener("submit", (event) => event.preventDefault());
+at("outputs").addEventListener("input", convert);
+at("form").hidden = at("paste").hidden = false;
+refresh();
+convert();

@@ -1,0 +1,217 @@
+"""Looking into a template: the modules embedded in its functions, and whether this version builds the same.
+
+Nothing of the template is ever executed, and nothing is unpacked beyond a bound.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import bz2
+import hashlib
+import io
+import json
+import os
+import ssl
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from annex_bootstrap.errors import UserError
+
+MAX_TEMPLATE = 1_000_000
+"""Bytes: CloudFormation's limit for a template in S3, so nothing larger can be one.
+https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html"""
+
+MAX_ARCHIVE = 20_000_000
+"""Bytes of one unpacked archive; the largest of ours has half a million."""
+
+TIMEOUT = 30.0
+"""Seconds that a server may take to answer."""
+
+
+@dataclass(frozen=True)
+class Module:
+    """One file in a function's archive: its path and the SHA-256 of its bytes, in hexadecimal."""
+
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Function:
+    """The code of one function.
+
+    Attributes:
+        name: its logical ID in the template.
+        loader_sha256: of its inline code without the archive's text, in hexadecimal.
+        modules: what its archive holds; empty where it has none.
+    """
+
+    name: str
+    loader_sha256: str
+    modules: tuple[Module, ...]
+
+
+def read_source(source: str) -> str:
+    """Read a template from a file, or from an https URL.
+
+    Raises:
+        UserError: it cannot be read, or is larger than a template can be.
+    """
+    if "://" not in source:
+        try:
+            with Path(source).open("rb") as file:
+                return _bounded(file.read(MAX_TEMPLATE + 1), source)
+        except OSError as error:
+            raise UserError(f"{source} cannot be read: {error.strerror or error}") from error
+    if not source.lower().startswith("https://"):
+        raise UserError(f"{source} is not fetched: give an https URL or a file")
+    try:
+        with _https().open(source, timeout=TIMEOUT) as answer:
+            return _bounded(answer.read(MAX_TEMPLATE + 1), source)
+    except (OSError, urllib.error.URLError) as error:
+        raise UserError(f"{source} cannot be fetched: {error}") from error
+
+
+def _https() -> urllib.request.OpenerDirector:
+    # Without a handler for http, files or ftp, no redirect leads there.
+    context = ssl.create_default_context(cafile=os.environ.get("AWS_CA_BUNDLE"))
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler(),
+        urllib.request.HTTPSHandler(context=context),
+        urllib.request.HTTPRedirectHandler(),
+        urllib.request.HTTPErrorProcessor(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.UnknownHandler(),
+    ):
+        opener.add_handler(handler)
+    return opener
+
+
+def _bounded(body: bytes, source: str) -> str:
+    if len(body) > MAX_TEMPLATE:
+        raise UserError(f"{source} is larger than CloudFormation allows a template to be ({MAX_TEMPLATE:,} bytes)")
+    try:
+        return body.decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{source} is no template: it is not UTF-8 text") from error
+
+
+def list_functions(text: str) -> list[Function]:
+    """The functions of a template with what is embedded in them, by name.
+
+    Raises:
+        UserError: the text is no template in JSON, or an archive in it is damaged.
+    """
+    functions = []
+    for name, resource in sorted(_resources(text).items()):
+        try:
+            if resource["Type"] != "AWS::Lambda::Function":
+                continue
+            code = resource["Properties"]["Code"]["ZipFile"]
+            archive = _archive_text(code)
+            loader = code.replace(archive, "") if archive else code
+            functions.append(Function(name, _sha256(loader.encode()), tuple(_unpack(archive)) if archive else ()))
+        except (KeyError, TypeError, ValueError, SyntaxError, EOFError, OSError, zipfile.BadZipFile) as error:
+            raise UserError(f"the code of {name} cannot be unpacked: {error!r}") from error
+    return functions
+
+
+def differences(text: str, built: str) -> list[str]:
+    """Say in what a template differs from the one that this version builds.
+
+    Args:
+        text: the template in question.
+        built: ours.
+
+    Returns:
+        One line a difference; none where both are the same byte for byte.
+
+    Raises:
+        UserError: as ``list_functions``.
+    """
+    if text == built:
+        return []
+    theirs = {each.name: each for each in list_functions(text)}
+    ours = {each.name: each for each in list_functions(built)}
+    lines = []
+    for name in sorted(theirs.keys() & ours.keys()):
+        if theirs[name].loader_sha256 != ours[name].loader_sha256:
+            lines.append(f"{name}: the code around the archive differs")
+        lines += [f"{name}: {line}" for line in _compare(theirs[name].modules, ours[name].modules)]
+    lines += _compare_rest(json.loads(text), json.loads(built))
+    return lines or ["the same content, written differently"]
+
+
+def _compare(theirs: tuple[Module, ...], ours: tuple[Module, ...]) -> list[str]:
+    there = {each.path: each.sha256 for each in theirs}
+    here = {each.path: each.sha256 for each in ours}
+    return [
+        *(f"{path} is not in ours" for path in sorted(there.keys() - here.keys())),
+        *(f"{path} is missing" for path in sorted(here.keys() - there.keys())),
+        *(f"{path} differs" for path in sorted(there.keys() & here.keys()) if there[path] != here[path]),
+    ]
+
+
+def _compare_rest(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for section in sorted(theirs.keys() | ours.keys()):
+        there, here = theirs.get(section), ours.get(section)
+        if not isinstance(there, dict) or not isinstance(here, dict):
+            lines += [f"{section} differs"] if there != here else []
+            continue
+        for name in sorted(there.keys() | here.keys()):
+            if name not in here or name not in there:
+                lines.append(f"{section}: {name} {'is not in ours' if name not in here else 'is missing'}")
+            elif _without_code(there[name]) != _without_code(here[name]):
+                lines.append(f"{section}: {name} differs")
+    return lines
+
+
+def _without_code(resource: Any) -> Any:
+    """A resource without the code that was compared already."""
+    if not isinstance(resource, dict) or resource.get("Type") != "AWS::Lambda::Function":
+        return resource
+    return resource | {"Properties": {k: v for k, v in resource["Properties"].items() if k != "Code"}}
+
+
+def _resources(text: str) -> Mapping[str, Any]:
+    try:
+        resources = json.loads(text)["Resources"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError("this is no template of annex-bootstrap: it is not JSON with Resources") from error
+    if not isinstance(resources, dict):
+        raise UserError("this is no template of annex-bootstrap: its Resources are no object")
+    return resources
+
+
+def _archive_text(code: str) -> str:
+    for node in ast.parse(code).body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+            named = [target.id for target in node.targets if isinstance(target, ast.Name)]
+            if named == ["ARCHIVE"] and isinstance(node.value.value, str):
+                return node.value.value
+    return ""
+
+
+def _unpack(archive: str) -> list[Module]:
+    unpacker = bz2.BZ2Decompressor()
+    packed = base64.b64decode(archive, validate=True)
+    unpacked = unpacker.decompress(packed, max_length=MAX_ARCHIVE)
+    if not unpacker.eof or unpacker.unused_data:
+        raise ValueError(f"its archive does not end within {MAX_ARCHIVE:,} bytes, or goes on after its end")
+    with zipfile.ZipFile(io.BytesIO(unpacked)) as files:
+        names = files.namelist()
+        if len(set(names)) != len(names) or sum(each.file_size for each in files.infolist()) > MAX_ARCHIVE:
+            raise ValueError("its archive names a file twice, or is larger than it says")
+        return [Module(name, _sha256(files.read(name))) for name in sorted(names)]
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

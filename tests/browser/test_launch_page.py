@@ -1,0 +1,263 @@
+"""The launch page in a real browser."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from annex_bootstrap import condor_config, launch
+from annex_bootstrap.contract import Output
+from template_gen.template import build
+from tests.browser.chromium import Page
+from tests.browser.conftest import URL, OpenPage
+
+TEMPLATE = build().to_dict()
+CHOSEN = {"CondorCidrs": "192.0.2.0/24,2001:db8::/32", "SshCidrs": "", "KeyPair": "yes", "LogRetentionDays": "7"}
+
+OUTPUTS: Mapping[str, str] = {
+    **{output: f"made-up-{output}" for output in Output},
+    Output.LEASE_FUNCTION_ARN: "arn:aws:lambda:eu-west-1:123456789012:function:made-up",
+    Output.VERSION: "0.1.0",
+}
+
+
+def _choose(page: Page, field: str, value: str) -> None:
+    """Focus a field and put a value into it, as a person does."""
+    page.run(f"document.getElementById('more').open = true; document.getElementById('{field}').focus()")
+    if page.run("document.activeElement.tagName") == "SELECT":
+        page.run(
+            f"document.activeElement.value = {json.dumps(value)};"
+            "document.activeElement.dispatchEvent(new Event('input', {bubbles: true}))"
+        )
+    else:
+        page.type(value)
+
+
+def _tab_to(page: Page, element: str) -> None:
+    for _ in range(100):
+        if page.run("document.activeElement.id") == element:
+            return
+        page.press("Tab")
+    raise AssertionError(f"a hundred times Tab do not reach {element}")
+
+
+def test_every_regions_link_opens_with_exactly_the_chosen_parameters(
+    open_page: OpenPage, write_page: Callable[..., str]
+) -> None:
+    for partition in launch.CONSOLES:
+        page = open_page()
+        page.open(write_page(partition))
+        _choose(page, "stack", "my-annexes")
+        for name, value in CHOSEN.items():
+            _choose(page, name, value)
+        # The page's own order: that of the form.
+        order = page.run("[...document.querySelectorAll('[data-parameter]')].map((field) => field.id)")
+        expected = {name: CHOSEN[name] for name in order if name in CHOSEN}
+        regions = [each for each in launch.REGIONS if each.partition == partition]
+        assert page.run("[...document.getElementById('region').options].map((each) => each.value)") == [
+            each.name for each in regions
+        ]
+        for region in regions:
+            _choose(page, "region", region.name)
+            link = page.run("document.getElementById('launch').href")
+            assert link == launch.quick_create_url(region, URL, "my-annexes", expected)
+        page.run("document.getElementById('launch').click()")
+        assert page.next_request() == launch.quick_create_url(regions[-1], URL, "my-annexes", expected)
+
+
+def test_every_link_of_the_table_opens_its_region(page: Page) -> None:
+    regions = [each for each in launch.REGIONS if each.partition == "aws"]
+    for number, region in enumerate(regions):
+        page.run(f"document.querySelectorAll('td a')[{number}].click()")
+        assert page.next_request() == launch.quick_create_url(region, URL, "annex-bootstrap", {})
+
+
+def test_the_keyboard_alone_is_enough(page: Page) -> None:
+    _tab_to(page, "region")
+    page.press("End")
+    _tab_to(page, "stack")
+    page.type("by-keyboard")
+    page.press("Tab")
+    assert page.run("document.activeElement.tagName") == "SUMMARY"
+    page.press("Enter")
+    _tab_to(page, "CondorCidrs")
+    page.type("10.0.0.0/8")
+    _tab_to(page, "launch")
+    assert page.run("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.press("Enter")
+    last = [each for each in launch.REGIONS if each.partition == "aws"][-1]
+    assert page.next_request() == launch.quick_create_url(last, URL, "by-keyboard", {"CondorCidrs": "10.0.0.0/8"})
+
+
+def test_with_scripts_off_the_table_of_links_is_what_there_is(
+    open_page: OpenPage, write_page: Callable[..., str]
+) -> None:
+    page = open_page(scripts=False)
+    page.open(write_page())
+    document = page.call("DOM.getDocument", depth=-1)["root"]["nodeId"]
+
+    def visible(selector: str) -> bool:
+        node = page.call("DOM.querySelector", nodeId=document, selector=selector)["nodeId"]
+        try:
+            page.call("DOM.getBoxModel", nodeId=node)
+        except AssertionError:
+            return False
+        return True
+
+    assert visible("noscript p")
+    assert visible("tbody a")
+    assert not visible("#form")
+    assert not visible("#paste")
+    links = page.call("DOM.querySelectorAll", nodeId=document, selector="section a")["nodeIds"]
+    found = []
+    for link in links:
+        attributes = page.call("DOM.getAttributes", nodeId=link)["attributes"]
+        found.append(dict(zip(attributes[::2], attributes[1::2], strict=True))["href"])
+    regions = [each for each in launch.REGIONS if each.partition == "aws"]
+    assert found == [launch.quick_create_url(each, URL, "annex-bootstrap", {}) for each in regions]
+
+
+@pytest.mark.parametrize("width", [320, 375, 768, 1100])
+def test_no_width_needs_scrolling_sideways(page: Page, width: int) -> None:
+    page.resize(width, 800)
+    page.run("document.getElementById('more').open = true")
+    _paste(page, OUTPUTS)
+    assert page.run("innerWidth") == width
+    assert page.run("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1100])
+@pytest.mark.parametrize("state", ["first", "open", "wrong", "unpublished"])
+def test_axe_finds_nothing(
+    open_page: OpenPage, write_page: Callable[..., str], axe: str, tmp_path: Path, scheme: str, width: int, state: str
+) -> None:
+    page = open_page()
+    page.resize(width, 900)
+    page.prefer(scheme)
+    page.open(write_page("aws", "") if state == "unpublished" else write_page())
+    if state == "open":
+        page.run("document.getElementById('more').open = true")
+        _paste(page, OUTPUTS)
+    if state == "wrong":
+        _choose(page, "CondorCidrs", "everybody")
+        _paste(page, {})
+    assert page.take_problems() == []
+    page.screenshot(tmp_path / f"{state}-{scheme}-{width}.png")
+    page.run(axe)
+    done = page.run("axe.run().then(({ violations, passes }) => ({ passes: passes.length, violations }))")
+    assert done["passes"] > 20
+    assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in done["violations"]] == []
+
+
+def test_the_page_says_nothing_on_the_console_whatever_is_done(page: Page) -> None:
+    for name, value in CHOSEN.items():
+        _choose(page, name, value)
+    _paste(page, OUTPUTS)
+    _paste(page, {})
+    assert page.take_problems() == []
+
+
+def test_the_policy_lets_no_other_script_style_or_request_through(page: Page) -> None:
+    page.run(
+        "const added = document.createElement('style'); added.textContent = 'h1 { color: rgb(1, 2, 3) }';"
+        "document.head.append(added)"
+    )
+    assert page.run("getComputedStyle(document.querySelector('h1')).color") != "rgb(1, 2, 3)"
+    assert page.run("fetch('https://example.org/').then(() => 'sent', () => 'refused')") == "refused"
+    page.run(
+        "try { const more = document.createElement('script'); more.textContent = 'window.ran = true';"
+        "document.head.append(more) } catch { }"
+    )
+    assert page.run("window.ran === undefined")
+    assert any("Content Security Policy" in problem for problem in page.take_problems())
+
+
+def test_the_page_judges_every_value_as_launch_url_does(page: Page) -> None:
+    values = ("", "x", "0", "9618", "65536", "10.0.0.0/8", "10.0.0.0/8, ::/0", "10.0.0.0/8,", "::/129", "vpc-12345678")
+    judged = set()
+    for name, parameter in TEMPLATE["Parameters"].items():
+        for value in () if "AllowedValues" in parameter else values:
+            _choose(page, name, value)
+            problem = launch.find_problem(parameter, value)
+            judged.add(problem != "")
+            assert page.run(f"document.getElementById('{name}-problem').textContent") == problem, (name, value)
+            assert page.run("document.getElementById('launch').hasAttribute('href')") == (problem == ""), (name, value)
+        _choose(page, name, str(parameter["Default"]))
+    assert judged == {True, False}
+
+
+def test_a_wrong_value_takes_the_link_away_until_it_is_right(page: Page) -> None:
+    _choose(page, "stack", "1st")
+    assert not page.run("document.getElementById('launch').hasAttribute('href')")
+    assert page.run("document.getElementById('summary').textContent") == "One field needs another value."
+    _choose(page, "stack", "first")
+    assert page.run("document.getElementById('launch').hasAttribute('href')")
+
+
+def test_a_page_that_nobody_published_asks_for_the_templates_url(
+    open_page: OpenPage, write_page: Callable[..., str]
+) -> None:
+    page = open_page()
+    page.open(write_page("", ""))
+    assert not page.run("document.getElementById('launch').hasAttribute('href')")
+    _choose(page, "template", URL)
+    link = page.run("document.getElementById('launch').href")
+    assert link == launch.quick_create_url(launch.REGIONS[0], URL, "annex-bootstrap", {})
+
+
+def _paste(page: Page, pasted: object) -> None:
+    page.run("document.getElementById('outputs').focus()")
+    page.type(json.dumps(pasted))
+
+
+def _shapes(outputs: Mapping[str, str]) -> list[object]:
+    """Every form in which a person may come by the outputs."""
+    listed = [{"OutputKey": name, "OutputValue": value} for name, value in outputs.items()]
+    stack = {"StackName": "annex-bootstrap", "Outputs": listed}
+    return [{"Stacks": [stack]}, stack, listed, dict(outputs)]
+
+
+@pytest.mark.parametrize("key_pair", [True, False])
+def test_pasted_outputs_become_what_pull_config_prints(page: Page, key_pair: bool) -> None:
+    outputs = {name: value for name, value in OUTPUTS.items() if key_pair or name != Output.KEY_PAIR_NAME}
+    for shape in _shapes(outputs):
+        _paste(page, shape)
+        assert page.run("document.getElementById('block').value") == condor_config.render(
+            "annex-bootstrap", "eu-west-1", outputs
+        )
+        assert page.run("document.getElementById('outputs-problem').textContent") == ""
+
+
+@pytest.mark.parametrize(
+    ("pasted", "said"),
+    [
+        ({}, "no usable output"),
+        (None, "no usable output"),
+        ({"Stacks": []}, "0 stacks"),
+        ({name: value for name, value in OUTPUTS.items() if name != Output.S3_BUCKET_NAME}, "S3BucketName"),
+        ({**OUTPUTS, Output.S3_BUCKET_NAME: "b\nSTARTER = /tmp/made-up"}, "S3BucketName"),
+    ],
+)
+def test_what_is_no_complete_stack_becomes_no_block(page: Page, pasted: object, said: str) -> None:
+    _paste(page, pasted)
+    assert said in page.run("document.getElementById('outputs-problem').textContent")
+    assert page.run("document.getElementById('block').value") == ""
+    assert page.run("document.getElementById('result').hidden")
+
+
+def test_what_is_not_json_is_called_so(page: Page) -> None:
+    page.run("document.getElementById('outputs').focus()")
+    page.type("OutputKey OutputValue")
+    assert "not JSON" in page.run("document.getElementById('outputs-problem').textContent")
+
+
+def test_the_commands_follow_the_form(page: Page) -> None:
+    _choose(page, "region", "eu-west-1")
+    _choose(page, "stack", "mine")
+    options = "--region eu-west-1 --stack-name mine"
+    assert page.run("document.getElementById('pull').textContent") == f"annex-bootstrap pull-config {options}"
+    assert options in page.run("document.getElementById('describe').textContent")

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import boto3
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from annex_bootstrap import launch
+from annex_bootstrap.errors import UserError
+from template_gen.template import build
+
+TEMPLATE = build().to_dict()
+URL = "https://s3.eu-west-1.amazonaws.com/made-up/annex-bootstrap.template.json"
+
+
+def test_the_regions_are_those_that_botocore_knows() -> None:
+    session = boto3.Session()
+    for partition in launch.CONSOLES:
+        known = set(session.get_available_regions("cloudformation", partition))
+        assert {each.name for each in launch.REGIONS if each.partition == partition} == known
+    assert {each.partition for each in launch.REGIONS} == set(launch.CONSOLES)
+
+
+@pytest.mark.parametrize(
+    ("region", "host"),
+    [
+        ("eu-west-1", "console.aws.amazon.com"),
+        ("cn-north-1", "console.amazonaws.cn"),
+        ("us-gov-west-1", "console.amazonaws-us-gov.com"),
+        ("eusc-de-east-1", "console.amazonaws-eusc.eu"),
+    ],
+)
+def test_each_partition_has_its_own_console(region: str, host: str) -> None:
+    link = urlsplit(launch.quick_create_url(launch.find_region(region), URL, "mine", {}))
+    assert link.scheme == "https"
+    assert link.hostname == host
+    assert link.path == "/cloudformation/home"
+    assert link.query == f"region={region}"
+
+
+@given(st.dictionaries(st.sampled_from(sorted(TEMPLATE["Parameters"])), st.text()))
+def test_whatever_the_values_are_the_console_reads_exactly_them(parameters: dict[str, str]) -> None:
+    link = urlsplit(launch.quick_create_url(launch.REGIONS[0], URL, "mine", parameters))
+    path, _, query = link.fragment.partition("?")
+    assert path == "/stacks/create/review"
+    pairs = [pair.partition("=") for pair in query.split("&")]
+    read = {name: unquote(value) for name, _, value in pairs}
+    expected = {f"param_{name}": value for name, value in parameters.items()}
+    assert read == {"templateURL": URL, "stackName": "mine"} | expected
+    assert parse_qs(query)["templateURL"] == [URL]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CondorCidrs", "192.0.2.0/24,2001:db8::/32"),
+        ("CondorCidrs", ""),
+        ("CondorPort", "1"),
+        ("CondorPort", "65535"),
+        ("LogRetentionDays", "365"),
+        ("KeyPair", "yes"),
+        ("BucketName", "my-own-bucket"),
+        ("NotificationEmail", "someone@example.org"),
+    ],
+)
+def test_a_value_that_cloudformation_takes_is_taken(name: str, value: str) -> None:
+    launch.check_link(TEMPLATE, URL, "mine", {name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CondorCidrs", "192.0.2.0"),
+        ("CondorCidrs", "192.0.2.0/24,everybody"),
+        ("CondorCidrs", "192.0.2.0/24\n"),
+        ("CondorPort", "0"),
+        ("CondorPort", "65536"),
+        ("CondorPort", "+9618"),
+        ("LogRetentionDays", "2"),
+        ("KeyPair", "maybe"),
+        ("BucketName", "has.dots"),
+        ("VpcId", "vpc-XYZ"),
+    ],
+)
+def test_a_value_that_cloudformation_refuses_is_refused_with_what_to_type(name: str, value: str) -> None:
+    with pytest.raises(UserError, match=f"{name}=") as caught:
+        launch.check_link(TEMPLATE, URL, "mine", {name: value})
+    assert "Type" in str(caught.value) or "Choose" in str(caught.value)
+
+
+def test_every_default_of_the_template_is_allowed() -> None:
+    for parameter in TEMPLATE["Parameters"].values():
+        assert launch.find_problem(parameter, str(parameter["Default"])) == ""
+
+
+@pytest.mark.parametrize(
+    ("url", "stack", "parameters", "said"),
+    [
+        ("http://example.org/t.json", "mine", {}, "https"),
+        ("template.json", "mine", {}, "https"),
+        (URL, "1st", {}, "letter"),
+        (URL, "mine", {"CondorCidr": "10.0.0.0/8"}, "CondorCidrs"),
+    ],
+)
+def test_a_link_that_cannot_work_is_not_made(url: str, stack: str, parameters: dict[str, str], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        launch.check_link(TEMPLATE, url, stack, parameters)
+
+
+def test_an_unknown_region_is_refused() -> None:
+    with pytest.raises(UserError, match="us-moon-1"):
+        launch.find_region("us-moon-1")

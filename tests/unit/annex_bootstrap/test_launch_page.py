@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from html import unescape
+from html.parser import HTMLParser
+
+import pytest
+
+from annex_bootstrap import launch, launch_page
+from template_gen.template import build
+
+TEMPLATE = build().to_dict()
+URL = "https://s3.eu-west-1.amazonaws.com/made-up/0.1.0/annex-bootstrap.template.json"
+
+
+class _Reader(HTMLParser):
+    """Gathers the tags of a page, and the text of its styles and scripts."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.code: dict[str, str] = {}
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        tag, attributes = self.tags[-1] if self.tags else ("", {})
+        if tag in ("style", "script") and attributes.get("type") != "application/json" and data.strip():
+            self.code.setdefault(tag, data)
+
+    def links(self) -> list[str]:
+        return [str(attributes["href"]) for tag, attributes in self.tags if tag == "a" and "href" in attributes]
+
+
+def test_the_page_names_no_outside_resource() -> None:
+    page = _Reader(launch_page.render(TEMPLATE, "aws", URL))
+    assert not {tag for tag, _ in page.tags} & {"link", "img", "iframe", "object", "embed", "video", "audio", "base"}
+    for _, attributes in page.tags:
+        assert not attributes.keys() & {"src", "srcset", "style", "action", "background"}
+        assert not [name for name in attributes if name.startswith("on")]
+    assert "url(" not in page.code["style"]
+    assert not re.search(r"fetch|XMLHttpRequest|import|WebSocket|sendBeacon|innerHTML|eval", page.code["script"])
+
+
+def test_the_policy_allows_this_style_and_this_script_and_nothing_else() -> None:
+    page = _Reader(launch_page.render(TEMPLATE, "aws", URL))
+    (policy,) = [
+        str(attributes["content"])
+        for _, attributes in page.tags
+        if attributes.get("http-equiv") == "Content-Security-Policy"
+    ]
+    for kind in ("style", "script"):
+        digest = base64.b64encode(hashlib.sha256(page.code[kind].encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}';" in policy
+    assert policy.startswith("default-src 'none';")
+    assert "unsafe" not in policy
+
+
+@pytest.mark.parametrize("partition", launch.CONSOLES)
+def test_without_scripts_every_region_of_the_partition_has_its_link(partition: str) -> None:
+    links = [each for each in _Reader(launch_page.render(TEMPLATE, partition, URL)).links() if each[0] != "#"]
+    regions = [each for each in launch.REGIONS if each.partition == partition]
+    assert links == [launch.quick_create_url(each, URL, "annex-bootstrap", {}) for each in regions]
+
+
+def test_a_page_that_nobody_published_says_so_and_opens_where_a_file_can_be_uploaded() -> None:
+    page = launch_page.render(TEMPLATE)
+    links = [each for each in _Reader(page).links() if each[0] != "#"]
+    assert "This copy was not published." in page
+    assert links == [f"{launch.console_url(each)}#/stacks/create" for each in launch.REGIONS]
+    assert "not published" not in launch_page.render(TEMPLATE, "aws", URL)
+
+
+def test_a_stack_name_that_is_no_name_stays_text() -> None:
+    page = launch_page.render(TEMPLATE, "aws", URL, '"><script>alert(1)</script>')
+    assert "<script>alert" not in page
+    assert '"><script>alert(1)</script>' in unescape(page)
+
+
+def test_every_resource_of_the_template_is_counted_on_the_page() -> None:
+    page = launch_page.render(TEMPLATE)
+    created = page.split('id="created"')[1].split("</table>")[0]
+    assert sum(int(number) for number in re.findall(r"<tr><td>(\d+)</td>", created)) == len(TEMPLATE["Resources"])
+
+
+def test_a_resource_that_the_page_has_no_words_for_stops_the_build() -> None:
+    strange = TEMPLATE | {"Resources": {"Strange": {"Type": "AWS::Strange::Thing"}}}
+    with pytest.raises(KeyError, match="AWS::Strange::Thing"):
+        launch_page.render(strange)

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import base64
+import bz2
+import hashlib
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from annex_bootstrap import verify
+from annex_bootstrap.errors import UserError
+from template_gen.archive import ROOT
+from template_gen.template import build
+
+BUILT = build().to_json(indent=1, sort_keys=True) + "\n"
+
+
+def _changed(name: str, code: str) -> str:
+    template: dict[str, Any] = json.loads(BUILT)
+    template["Resources"][name]["Properties"]["Code"]["ZipFile"] = code
+    return json.dumps(template, indent=1, sort_keys=True) + "\n"
+
+
+def _code(name: str) -> str:
+    code: str = json.loads(BUILT)["Resources"][name]["Properties"]["Code"]["ZipFile"]
+    return code
+
+
+def _with_archive(content: bytes) -> str:
+    return f'ARCHIVE = "{base64.b64encode(content).decode()}"\n'
+
+
+def _repacked(name: str, files: dict[str, bytes]) -> str:
+    """The code of a function with other files in its archive."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for path, content in files.items():
+            archive.writestr(path, content)
+    old = next(line for line in _code(name).splitlines() if line.startswith("ARCHIVE"))
+    return _code(name).replace(old, _with_archive(bz2.compress(stream.getvalue())).rstrip())
+
+
+def test_the_modules_of_every_function_are_listed_with_the_hashes_of_our_sources() -> None:
+    functions = verify.list_functions(BUILT)
+    assert len(functions) == sum(
+        each["Type"] == "AWS::Lambda::Function" for each in json.loads(BUILT)["Resources"].values()
+    )
+    for function in functions:
+        ours = [each for each in function.modules if (ROOT / each.path).is_file()]
+        assert ours
+        for module in ours:
+            assert module.sha256 == hashlib.sha256((ROOT / module.path).read_bytes()).hexdigest()
+
+
+def test_what_this_version_builds_has_no_differences() -> None:
+    assert verify.differences(BUILT, BUILT) == []
+
+
+def test_other_spacing_is_not_byte_for_byte_the_same() -> None:
+    assert verify.differences(json.dumps(json.loads(BUILT)), BUILT) == ["the same content, written differently"]
+
+
+def test_a_changed_line_around_the_archive_is_found() -> None:
+    changed = _changed("LeaseFunction", "import os\n" + _code("LeaseFunction"))
+    assert verify.differences(changed, BUILT) == ["LeaseFunction: the code around the archive differs"]
+
+
+def test_a_changed_a_missing_and_an_added_module_are_each_named() -> None:
+    files = {"lambda_connectivity/handler.py": b"", "lambda_connectivity/__init__.py": b"", "extra.py": b"made up"}
+    found = verify.differences(_changed("ConnectivityFunction", _repacked("ConnectivityFunction", files)), BUILT)
+    assert "ConnectivityFunction: extra.py is not in ours" in found
+    assert "ConnectivityFunction: lambda_connectivity/cedar.py is missing" in found
+    assert "ConnectivityFunction: lambda_connectivity/handler.py differs" in found
+
+
+def test_a_second_archive_that_is_loaded_in_place_of_the_first_is_found() -> None:
+    code = _code("ConnectivityFunction").replace("unpack()\n", _with_archive(b"") + "unpack()\n")
+    assert verify.differences(_changed("ConnectivityFunction", code), BUILT) != []
+
+
+def test_a_widened_policy_is_found() -> None:
+    template = json.loads(BUILT)
+    document = template["Resources"]["LeaseFunctionRole"]["Properties"]["Policies"][0]["PolicyDocument"]
+    document["Statement"].append({"Effect": "Allow", "Action": "*", "Resource": "*"})
+    assert verify.differences(json.dumps(template), BUILT) == ["Resources: LeaseFunctionRole differs"]
+
+
+def test_an_added_and_a_removed_resource_are_found() -> None:
+    template = json.loads(BUILT)
+    template["Resources"]["Extra"] = template["Resources"].pop("LeaseAlarm")
+    assert verify.differences(json.dumps(template), BUILT) == [
+        "Resources: Extra is not in ours",
+        "Resources: LeaseAlarm is missing",
+    ]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"no bzip2", bz2.compress(b"no zip"), bz2.compress(b"") + b"more", bz2.compress(bytes(verify.MAX_ARCHIVE + 1))],
+    ids=["not bzip2", "not zip", "trailing bytes", "larger than allowed"],
+)
+def test_a_damaged_archive_is_refused_by_the_function_that_has_it(content: bytes) -> None:
+    with pytest.raises(UserError, match="LeaseFunction"):
+        verify.list_functions(_changed("LeaseFunction", _with_archive(content)))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"Resources": 1}', "Resources:\n  yaml: {}"])
+def test_what_is_no_template_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="no template"):
+        verify.list_functions(text)
+
+
+def test_nothing_of_a_template_is_executed(tmp_path: Path) -> None:
+    witness = tmp_path / "witness"
+    verify.list_functions(_changed("LeaseFunction", f"open({str(witness)!r}, 'w')\n"))
+    assert not witness.exists()
+
+
+def test_a_file_larger_than_any_template_is_not_read_to_its_end(tmp_path: Path) -> None:
+    large = tmp_path / "large.json"
+    large.write_bytes(bytes(verify.MAX_TEMPLATE + 1))
+    with pytest.raises(UserError, match="larger"):
+        verify.read_source(str(large))
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"none\.json"):
+        verify.read_source(str(tmp_path / "none.json"))
+
+
+@pytest.mark.parametrize("source", ["http://127.0.0.1:9/t.json", "file:///etc/hostname", "ftp://127.0.0.1/t.json"])
+def test_only_https_is_fetched(source: str) -> None:
+    with pytest.raises(UserError, match="https"):
+        verify.read_source(source)
