@@ -46,33 +46,36 @@ def deployer_policy(partition: str, account: str, stack_name: str) -> dict[str, 
             _allow(
                 "MakeRoles",
                 "iam",
-                "CreateRole DeleteRole DeleteRolePermissionsBoundary DeleteRolePolicy GetRole GetRolePolicy PassRole"
-                " PutRolePermissionsBoundary PutRolePolicy TagRole UntagRole UpdateAssumeRolePolicy"
-                " UpdateRoleDescription",
+                "CreateRole DeleteRole DeleteRolePermissionsBoundary DeleteRolePolicy DetachRolePolicy GetRole"
+                " GetRolePolicy ListAttachedRolePolicies ListRolePolicies PassRole PutRolePermissionsBoundary"
+                " PutRolePolicy TagRole UntagRole UpdateAssumeRolePolicy UpdateRole UpdateRoleDescription",
                 arn("iam", f"role{ROLE_PATH}{stack_name}-*", region=""),
             ),
             _allow(
                 "MakeUserPolicy",
                 "iam",
                 "CreatePolicy CreatePolicyVersion DeletePolicy DeletePolicyVersion GetPolicy GetPolicyVersion"
-                " ListPolicyVersions",
+                " ListEntitiesForPolicy ListPolicyVersions",
                 arn("iam", f"policy{ROLE_PATH}{stack_name}-*", region=""),
             ),
             _allow(
                 "MakeFunctions",
                 "lambda",
-                "AddPermission CreateFunction DeleteFunction GetFunction GetFunctionConfiguration InvokeFunction"
-                " RemovePermission TagResource UntagResource UpdateFunctionCode UpdateFunctionConfiguration",
+                "AddPermission CreateFunction DeleteFunction GetFunction GetFunctionCodeSigningConfig"
+                " GetFunctionConfiguration GetFunctionRecursionConfig GetFunctionScalingConfig GetPolicy"
+                " GetRuntimeManagementConfig InvokeFunction RemovePermission TagResource UntagResource"
+                " UpdateFunctionCode UpdateFunctionConfiguration",
                 function,
             ),
             _allow(
                 "MakeLogGroups",
                 "logs",
-                "CreateLogGroup DeleteLogGroup DeleteRetentionPolicy DescribeLogGroups ListTagsForResource"
+                "CreateLogGroup DeleteLogGroup DeleteRetentionPolicy GetDataProtectionPolicy ListTagsForResource"
                 " PutRetentionPolicy TagResource UntagResource",
                 arn("logs", f"log-group:{stack_name}-*"),
             ),
-            _allow("ListLogGroups", "logs", "DescribeLogGroups", arn("logs", "log-group:*")),
+            _allow("DescribeLogGroups", "logs", "DescribeIndexPolicies DescribeLogGroups", arn("logs", "log-group:*")),
+            _allow("ReadLogSettings", "logs", "DescribeResourcePolicies", "*"),
             _allow(
                 "MakeSweepRule",
                 "events",
@@ -90,7 +93,7 @@ def deployer_policy(partition: str, account: str, stack_name: str) -> dict[str, 
             _allow(
                 "MakeAlarmTopic",
                 "sns",
-                "CreateTopic DeleteTopic GetTopicAttributes ListSubscriptionsByTopic SetTopicAttributes Subscribe"
+                "CreateTopic DeleteTopic GetDataProtectionPolicy GetTopicAttributes ListSubscriptionsByTopic SetTopicAttributes Subscribe"
                 " Unsubscribe",
                 arn("sns", f"{stack_name}-*"),
             ),
