@@ -47,10 +47,14 @@ def deployer_policy(partition: str, account: str, stack_name: str) -> dict[str, 
                 "MakeRoles",
                 "iam",
                 "CreateRole DeleteRole DeleteRolePermissionsBoundary DeleteRolePolicy DetachRolePolicy GetRole"
-                " GetRolePolicy ListAttachedRolePolicies ListRolePolicies PassRole PutRolePermissionsBoundary"
+                " GetRolePolicy ListAttachedRolePolicies ListRolePolicies PutRolePermissionsBoundary"
                 " PutRolePolicy TagRole UntagRole UpdateAssumeRolePolicy UpdateRole UpdateRoleDescription",
                 arn("iam", f"role{ROLE_PATH}{stack_name}-*", region=""),
             ),
+            _allow(
+                "GiveFunctionsTheirRoles", "iam", "PassRole", arn("iam", f"role{ROLE_PATH}{stack_name}-*", region="")
+            )
+            | {"Condition": {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}}},
             _allow(
                 "MakeUserPolicy",
                 "iam",
@@ -93,8 +97,8 @@ def deployer_policy(partition: str, account: str, stack_name: str) -> dict[str, 
             _allow(
                 "MakeAlarmTopic",
                 "sns",
-                "CreateTopic DeleteTopic GetDataProtectionPolicy GetTopicAttributes ListSubscriptionsByTopic SetTopicAttributes Subscribe"
-                " Unsubscribe",
+                "CreateTopic DeleteTopic GetDataProtectionPolicy GetTopicAttributes ListSubscriptionsByTopic"
+                " SetTopicAttributes Subscribe Unsubscribe",
                 arn("sns", f"{stack_name}-*"),
             ),
             _allow("MakeKeyPair", "ec2", "CreateKeyPair DeleteKeyPair", arn("ec2", "key-pair/annex-bootstrap-*")),
