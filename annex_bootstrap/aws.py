@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -26,6 +26,8 @@ from annex_bootstrap.errors import UserError
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_s3 import S3Client
 
 EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
@@ -63,6 +65,17 @@ class Account:
         return self.session.client("events", region_name=self.region, config=CONFIG)
 
     @cached_property
+    def functions(self) -> LambdaClient:
+        """The Lambda client."""
+        # A tick of the lease function may take minutes.
+        return self.session.client("lambda", region_name=self.region, config=CONFIG.merge(Config(read_timeout=300)))
+
+    @cached_property
+    def logs(self) -> CloudWatchLogsClient:
+        """The CloudWatch Logs client."""
+        return self.session.client("logs", region_name=self.region, config=CONFIG)
+
+    @cached_property
     def account_id(self) -> str:
         """The account's number, 12 digits."""
         return self.session.client("sts", region_name=self.region, config=CONFIG).get_caller_identity()["Account"]
@@ -97,6 +110,15 @@ def connect(region: str | None, profile: str | None) -> Account:
         # Asked for its error, if any: better now than half-way.
         _ = account.account_id
         return account
+
+
+def connect_all(regions: Sequence[str], profile: str | None) -> list[Account]:
+    """Connect to several regions, or to the one that the environment or the profile names.
+
+    Raises:
+        UserError: as for ``connect``, for any of them, so that a typing error changes nothing anywhere.
+    """
+    return [connect(region, profile) for region in dict.fromkeys(regions)] or [connect(None, profile)]
 
 
 def _partition(session: boto3.Session, region: str) -> str:

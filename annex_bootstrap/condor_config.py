@@ -1,35 +1,93 @@
-"""The configuration block: the stack's outputs as HTCondor knobs, in a file that belongs to somebody else.
+"""The configuration block: what the stacks put out, as HTCondor knobs, in a file that belongs to somebody else.
 
-Deciding on the text is pure; ``write`` puts it in place. Everything outside the block is kept to the byte.
+Pure, from bytes to bytes; ``config_file`` puts them in place. Everything outside the block is kept to the byte.
 
 How HTCondor reads knobs by region: a tool that is started for a region reads ``<local name>.<KNOB>`` before
-``<KNOB>``, and the local name is the region with every character outside ``[A-Za-z0-9_./]`` replaced by ``_``.
+``<KNOB>``, and the local name is the region with every character outside ``[A-Za-z0-9_./]`` replaced by ``_``. The
+first that is found counts, also an empty one, which means that the knob is not set.
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
 import re
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
-from annex_bootstrap.contract import KNOBS, Knob, Output
+from annex_bootstrap.contract import KNOBS, Output
 from annex_bootstrap.errors import UserError
 
 BEGIN = "# BEGIN annex-bootstrap: written by `annex-bootstrap pull-config`; do not edit between BEGIN and END."
 END = "# END annex-bootstrap"
-STACK_BLOCK = "annex-bootstrap"
-"""The name of the stack's block; other blocks in the same file have other names."""
-_REGION_LINE = re.compile(rb"^# Stack (\S+), version (\S+), region (\S+)$", re.MULTILINE)
-
+GUIDE = "# The same by the names that condor_annex 8.7.0 read"
 REGION_KNOB = "ANNEX_DEFAULT_AWS_REGION"
-DEFAULT_FILE = Path("~/.condor/user_config")
-BACKUP_SUFFIX = ".annex-bootstrap-backup"
+
+STACK_BLOCK = "annex-bootstrap"
+"""The name of the stacks' block; other blocks in the same file have other names."""
+
+_STACK_LINE = re.compile(r"# Stack (\S+), version (\S+), region (\S+)")
+_KNOB_LINE = re.compile(r"(?:([A-Za-z0-9_]+)\.)?(ANNEX_[A-Z0-9_]+) =(?: (.*))?")
+
+_GUIDE_KNOBS = {knob.name for knob in KNOBS if knob.guide}
+
+
+@dataclass(frozen=True)
+class Section:
+    """The knobs of one region.
+
+    Attributes:
+        stack_name: of the stack that they come from.
+        version: of annex-bootstrap that made the stack.
+        region: where the stack is.
+        knobs: values by name, without a prefix.
+    """
+
+    stack_name: str
+    version: str
+    region: str
+    knobs: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Block:
+    """The whole block.
+
+    Attributes:
+        sections: one a region; the first is the default region's, whose knobs need no prefix.
+    """
+
+    sections: tuple[Section, ...] = ()
+
+    @property
+    def default_region(self) -> str:
+        """The region of annexes for which the user names none; empty for an empty block."""
+        return self.sections[0].region if self.sections else ""
+
+    def find(self, region: str) -> Section | None:
+        """The section of a region, or None."""
+        return next((each for each in self.sections if each.region == region), None)
+
+    def put(self, section: Section) -> Block:
+        """The block with this section, in place of the region's old one, else last."""
+        old = self.find(section.region)
+        if old is None:
+            return Block((*self.sections, section))
+        return Block(tuple(section if each is old else each for each in self.sections))
+
+    def drop(self, region: str, stack_name: str) -> Block:
+        """The block without what a stack put out in a region."""
+        return Block(tuple(each for each in self.sections if (each.region, each.stack_name) != (region, stack_name)))
+
+    def prefer(self, region: str) -> Block:
+        """The block with this region, which it has, as the default.
+
+        Raises:
+            UserError: it has no such region.
+        """
+        chosen = self.find(region)
+        if chosen is None:
+            known = ", ".join(each.region for each in self.sections) or "none"
+            raise UserError(f"{region} cannot be the default region: the configuration has {known}")
+        return Block((chosen, *(each for each in self.sections if each is not chosen)))
 
 
 def local_name(region: str) -> str:
@@ -37,48 +95,96 @@ def local_name(region: str) -> str:
     return re.sub(r"[^A-Za-z0-9_./]", "_", region)
 
 
-def render(stack_name: str, region: str, outputs: Mapping[str, str]) -> str:
-    """The block for one stack: today's knobs and those of the 8.7.0 guide.
+def section(stack_name: str, region: str, outputs: Mapping[str, str]) -> Section:
+    """The section of one stack: today's knobs and those of the 8.7.0 guide.
 
     Args:
-        stack_name: for the reader.
-        region: where the stack is; it becomes the default region.
-        outputs: of the stack, by name.
-
-    Returns:
-        Lines from BEGIN to END, each with its newline.
+        stack_name: the stack's name.
+        region: where it is.
+        outputs: its outputs, by name.
 
     Raises:
         UserError: the stack lacks an output that a knob needs.
     """
-    knobs = [knob for knob in KNOBS if knob.output in outputs or knob.output is not Output.KEY_PAIR_NAME]
-    lines = [
-        BEGIN,
-        f"# Stack {stack_name}, version {outputs.get(Output.VERSION, 'unknown')}, region {region}",
-        f"{REGION_KNOB} = {region}",
-        *(_line(knob, outputs, stack_name) for knob in knobs if not knob.guide),
-        "# The same by the names that condor_annex 8.7.0 read",
-        *(_line(knob, outputs, stack_name) for knob in knobs if knob.guide),
-        END,
-    ]
-    return "".join(line + "\n" for line in lines)
+    knobs = {}
+    for knob in KNOBS:
+        if knob.output in outputs:
+            knobs[knob.name] = outputs[knob.output]
+        elif knob.output is not Output.KEY_PAIR_NAME:
+            raise UserError(f"the stack {stack_name} has no output {knob.output}: run annex-bootstrap deploy")
+    return Section(stack_name, outputs.get(Output.VERSION, "unknown"), region, knobs)
 
 
-def _line(knob: Knob, outputs: Mapping[str, str], stack_name: str) -> str:
-    try:
-        return f"{knob.name} = {outputs[knob.output]}"
-    except KeyError as error:
-        raise UserError(
-            f"the stack {stack_name} has no output {knob.output}: run annex-bootstrap deploy to update it"
-        ) from error
+def render(stack_name: str, region: str, outputs: Mapping[str, str]) -> str:
+    """The block for one stack alone, as text.
+
+    Args:
+        stack_name: the stack's name.
+        region: where it is; it becomes the default region.
+        outputs: its outputs, by name.
+
+    Raises:
+        UserError: the stack lacks an output that a knob needs.
+    """
+    return render_block(Block((section(stack_name, region, outputs),)))
 
 
-def replace_block(content: bytes, block: str, name: str = STACK_BLOCK) -> bytes:
-    """Put the block into a file's content: in place of the old one, else at the end.
+def render_block(block: Block) -> str:
+    """The block as text, from BEGIN to END; nothing for an empty block."""
+    if not block.sections:
+        return ""
+    default = block.sections[0]
+    lines = [BEGIN]
+    for each in block.sections:
+        lines.append(f"# Stack {each.stack_name}, version {each.version}, region {each.region}")
+        prefix = "" if each is default else f"{local_name(each.region)}."
+        if each is default:
+            lines.append(f"{REGION_KNOB} = {each.region}")
+        # A knob that is missing here would be read from the default region, where it means another thing.
+        missing = {name: "" for name in default.knobs if name not in each.knobs}
+        knobs = {**each.knobs, **missing}
+        lines += [_line(prefix, name, knobs[name]) for name in knobs if name not in _GUIDE_KNOBS]
+        lines.append(GUIDE)
+        lines += [_line(prefix, name, knobs[name]) for name in knobs if name in _GUIDE_KNOBS]
+    return "".join(line + "\n" for line in [*lines, END])
+
+
+def _line(prefix: str, name: str, value: str) -> str:
+    return f"{prefix}{name} = {value}".rstrip()
+
+
+def read_block(content: bytes) -> Block:
+    """The block in a file's content; an empty one where there is none.
+
+    Raises:
+        UserError: its markers do not pair, or somebody edited it.
+    """
+    span = find_block(content)
+    if span is None:
+        return Block()
+    first = content[: span[0]].count(b"\n") + 1
+    sections: list[Section] = []
+    for number, raw in enumerate(content[span[0] : span[1]].split(b"\n"), start=first):
+        line = raw.decode(errors="replace").rstrip("\r")
+        head, knob = _STACK_LINE.fullmatch(line), _KNOB_LINE.fullmatch(line)
+        if head:
+            sections.append(Section(head[1], head[2], head[3], {}))
+        elif knob and sections and knob[1] in (None, local_name(sections[-1].region)):
+            if knob[2] != REGION_KNOB and knob[3]:
+                sections[-1] = replace(sections[-1], knobs={**sections[-1].knobs, knob[2]: knob[3]})
+        elif line.strip() and not line.startswith("#"):
+            raise UserError(
+                f"line {number} in its annex-bootstrap block is not ours: move it out of the block, then try again"
+            )
+    return Block(tuple(sections))
+
+
+def replace_block(content: bytes, text: str, name: str = STACK_BLOCK) -> bytes:
+    """Put a block into a file's content: in place of the old one, else at the end.
 
     Args:
         content: the file as it is.
-        block: all its lines; empty to take the block out.
+        text: all its lines; empty to take the block out.
         name: stands in its BEGIN and END lines. No name may begin with another.
 
     Returns:
@@ -89,14 +195,14 @@ def replace_block(content: bytes, block: str, name: str = STACK_BLOCK) -> bytes:
     """
     span = find_block(content, name)
     if span is not None:
-        return content[: span[0]] + block.encode() + content[span[1] :]
-    if not block:
+        return content[: span[0]] + text.encode() + content[span[1] :]
+    if not text:
         return content
     # A last line that is unfinished or continued would swallow the first line of the block.
     ended = content if not content or content.endswith(b"\n") else content + b"\n"
-    if ended.removesuffix(b"\n").endswith(b"\\"):
+    if ended.removesuffix(b"\n").removesuffix(b"\r").endswith(b"\\"):
         ended += b"\n"
-    return ended + block.encode()
+    return ended + text.encode()
 
 
 def find_block(content: bytes, name: str = STACK_BLOCK) -> tuple[int, int] | None:
@@ -106,150 +212,18 @@ def find_block(content: bytes, name: str = STACK_BLOCK) -> tuple[int, int] | Non
         UserError: its markers do not pair.
     """
     begins, ends, position = [], [], 0
-    for line in content.splitlines(keepends=True):
+    # Only a newline ends a line for HTCondor; splitlines() knows more line ends than that.
+    for line in content.split(b"\n"):
         if line.startswith(f"# BEGIN {name}".encode()):
             begins.append(position)
-        position += len(line)
+        position += len(line) + 1
         if line.startswith(f"# END {name}".encode()):
-            ends.append(position)
+            ends.append(min(position, len(content)))
     if not begins and not ends:
         return None
-    if len(begins) != 1 or len(ends) != 1 or begins[0] > ends[0]:
+    if len(begins) != 1 or len(ends) != 1 or begins[0] >= ends[0]:
         raise UserError(
             f"its {name} block is damaged ({len(begins)} BEGIN and {len(ends)} END lines): "
             "repair or delete those lines, then try again"
         )
     return begins[0], ends[0]
-
-
-def block_region(content: bytes) -> tuple[str, str] | None:
-    """The stack's name and region that a file's block is for, or None where it has no block.
-
-    Raises:
-        UserError: the markers of the block do not pair.
-    """
-    span = find_block(content)
-    found = _REGION_LINE.search(content, *span) if span is not None else None
-    return (found[1].decode(), found[3].decode()) if found else None
-
-
-def find_file(given: Path | None) -> Path:
-    """The file to write: the one given, else what HTCondor names, else ``~/.condor/user_config``."""
-    if given is not None:
-        return given
-    named = ask_condor("USER_CONFIG_FILE")
-    if named:
-        path = Path(named).expanduser()
-        # HTCondor takes a bare name to be below ~/.condor.
-        return path if path.is_absolute() else DEFAULT_FILE.expanduser().parent / path
-    return DEFAULT_FILE.expanduser()
-
-
-def ask_condor(knob: str) -> str:
-    """The value that HTCondor on this machine has for a knob; nothing where there is no HTCondor or no value."""
-    tool = shutil.which("condor_config_val")
-    if tool is None:
-        return ""
-    answer = subprocess.run([tool, knob], capture_output=True, text=True, timeout=30, check=False)
-    return answer.stdout.strip() if answer.returncode == 0 else ""
-
-
-def update_file(path: Path, block: str) -> bool:
-    """Put the stack's block into a file, or take it out.
-
-    Args:
-        path: the file; made, with its directory, where it is missing.
-        block: from ``render``; empty to take the block out.
-
-    Returns:
-        Whether anything changed.
-
-    Raises:
-        UserError: the file cannot be read or written, or its block is damaged; nothing was changed.
-    """
-    return rewrite_file(path, lambda content: replace_block(content, block))
-
-
-def rewrite_file(path: Path, change: Callable[[bytes], bytes]) -> bool:
-    """Change a file so that a reader sees the old file or the new one, never a part.
-
-    Keeps the file's mode and owner, and the last version beside it.
-
-    Args:
-        path: the file; made, with its directory, where it is missing and gets content.
-        change: from the old content, empty where there is no file, to the new.
-
-    Returns:
-        Whether anything changed.
-
-    Raises:
-        UserError: the file cannot be read or written, or ``change`` refused it; nothing was changed.
-    """
-    # A link stays a link: what it points at is replaced.
-    target = path.resolve()
-    try:
-        if not target.exists() and not change(b""):
-            return False
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(target):
-            old = target.read_bytes() if target.exists() else None
-            try:
-                new = change(old or b"")
-            except UserError as error:
-                raise UserError(f"{path}: {error}") from error
-            if new == old:
-                return False
-            if old is not None:
-                _replace(target.with_name(target.name + BACKUP_SUFFIX), old, target)
-            _replace(target, new, target)
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be written: {error.strerror or error}; check who owns it, or give --config another file"
-        ) from error
-    return True
-
-
-def read_file(path: Path) -> bytes:
-    """The file's content; nothing where it does not exist.
-
-    Raises:
-        UserError: it cannot be read.
-    """
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return b""
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
-
-
-@contextlib.contextmanager
-def _locked(target: Path) -> Iterator[None]:
-    # The directory is locked, not the file, because the file is replaced, and no lock file is left behind.
-    directory = os.open(target.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(directory, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(directory)
-
-
-def _replace(path: Path, content: bytes, model: Path) -> None:
-    """Write a file beside the old one and rename it over, with the mode and owner of ``model`` if that exists."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            if model.exists():
-                known = model.stat()
-                os.fchmod(file.fileno(), known.st_mode & 0o7777)
-                if (known.st_uid, known.st_gid) != (os.geteuid(), os.getegid()):
-                    os.fchown(file.fileno(), known.st_uid, known.st_gid)
-            else:
-                os.fchmod(file.fileno(), 0o644)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -1,28 +1,50 @@
-"""Carrying a deployment out: stage the template, make a change set, execute it; and deleting the stack again."""
+"""Carrying a deployment out: settle what is going on, make a change set, execute it; and deleting the stack again."""
 
 from __future__ import annotations
 
-import hashlib
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
-from botocore.exceptions import ClientError
-
-from annex_bootstrap import __version__, plan, stacks
+from annex_bootstrap import __version__, plan, stacks, staging
 from annex_bootstrap.aws import Account, explained
+from annex_bootstrap.causes import Watcher, follow
 from annex_bootstrap.contract import TEMPLATE_NAME, Output
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.stacks import Event, Stack
+from annex_bootstrap.plan import Step
+from annex_bootstrap.stacks import Stack
 
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"]
 
-Watcher = Callable[[Event], None]
-"""Told of every event of a stack as it comes."""
+JOINS = 5
+"""How many operations of others are followed, one after another, before the deployment gives way."""
+
+DONE = {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a person asked for, the same in every region.
+
+    Attributes:
+        stack_name: the stack's name.
+        template_text: the template.
+        given: parameters, by name.
+        allow_downgrade: whether an older version may replace a newer one.
+    """
+
+    stack_name: str
+    template_text: str
+    given: Mapping[str, str]
+    allow_downgrade: bool = False
+
+    @property
+    def template(self) -> plan.Template:
+        """The template as data."""
+        return plan.parse_template(self.template_text)
 
 
 @dataclass(frozen=True)
@@ -37,7 +59,31 @@ class ChangeSet:
 
     change_set_id: str
     stack_id: str
-    changes: list[plan.Change]
+    changes: tuple[plan.Change, ...]
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What a deployment would do in one region.
+
+    Attributes:
+        step: of the plan.
+        stack: as it is, or None.
+        change_set: ready to be executed; None where nothing changes, or before a failed creation is cleaned up.
+        made_bucket: whether the staging bucket was made for it.
+        joined: how an operation ended that was going on before, or nothing.
+    """
+
+    step: Step
+    stack: Stack | None
+    change_set: ChangeSet | None
+    made_bucket: bool
+    joined: str
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether the stack is as it should be."""
+        return self.change_set is None and self.step is not Step.REPLACE_FAILED
 
 
 def built_template() -> str:
@@ -56,38 +102,57 @@ def built_template() -> str:
         raise UserError(f"{TEMPLATE_NAME} is not built yet: run python build.py first") from error
 
 
-def prepare(account: Account, stack_name: str, given: Mapping[str, str], watcher: Watcher) -> ChangeSet | None:
-    """Stage the template and make a change set of it.
+def prepare(account: Account, wish: Wish, watcher: Watcher) -> Proposal:
+    """Find out what is to be done, and make a change set of it. What is going on already is followed to its end.
 
     Args:
         account: where.
-        stack_name: the stack's name.
-        given: parameters, by name.
-        watcher: told of the deletion of what a failed creation left.
-
-    Returns:
-        The change set, or None where the stack needs no change.
+        wish: what was asked for.
+        watcher: told of the events of an operation that was going on.
 
     Raises:
-        UserError: the stack's state, a parameter or AWS stands against it; nothing was changed.
+        UserError: the stack's state or AWS stands against it; nothing was changed.
     """
-    text = built_template()
-    with explained(f"reading the stack {stack_name}"):
-        stack = stacks.find(account.cloudformation, stack_name)
-    step = plan.choose_step(stack, stack_name)
-    plan.check_version(stack, __version__, stack_name)
-    parameters = plan.choose_parameters(plan.parse_template(text), stack, given)
-    if step is plan.Step.REPLACE_FAILED and stack is not None:
-        delete_stack(account, stack, watcher)
-    with explained("putting the template into the staging bucket"):
-        url = _stage(account, text)
-    kind = "UPDATE" if step is plan.Step.UPDATE else "CREATE"
-    with explained("making a change set"):
-        return _make_change_set(account, stack_name, kind, url, parameters)
+    stack, joined = settle(account, wish.stack_name, watcher)
+    step = plan.choose_step(stack, wish.stack_name)
+    plan.check_version(stack, __version__, wish.stack_name, wish.allow_downgrade)
+    if step is Step.REPLACE_FAILED:
+        return Proposal(step, stack, None, False, joined)
+    staged = staging.stage(account, wish.template_text)
+    change_set = _make_change_set(account, wish, step, staged.url, stack)
+    return Proposal(step, stack, change_set, staged.made_bucket, joined)
 
 
-def execute(account: Account, change_set: ChangeSet, watcher: Watcher) -> Stack:
-    """Execute a change set and follow it to its end.
+def settle(account: Account, stack_name: str, watcher: Watcher) -> tuple[Stack | None, str]:
+    """Wait until CloudFormation is at rest with a stack of ours.
+
+    Returns:
+        The stack, or None; and how the last operation ended that was followed, or nothing.
+
+    Raises:
+        UserError: the stack is not ours, or others change it again and again.
+    """
+    joined = ""
+    for _ in range(JOINS):
+        with explained(f"reading the stack {stack_name}"):
+            stack = stacks.find(account.cloudformation, stack_name)
+        plan.check_ours(stack, stack_name)
+        if stack is None or not stack.in_progress:
+            return stack, joined
+        with explained("reading what is going on"):
+            after = stacks.event_before_operation(account.cloudformation, stack.stack_id)
+        joined = follow(account, stack.stack_id, after, watcher).explain()
+    raise UserError(f"others change the stack {stack_name} again and again: agree with them, then try again")
+
+
+def execute(account: Account, wish: Wish, proposal: Proposal, watcher: Watcher) -> Stack:
+    """Do what was proposed, and follow it to its end.
+
+    Args:
+        account: where.
+        wish: what was asked for.
+        proposal: from ``prepare``; one that changes something.
+        watcher: told of every event.
 
     Returns:
         The stack as it stands now.
@@ -95,6 +160,13 @@ def execute(account: Account, change_set: ChangeSet, watcher: Watcher) -> Stack:
     Raises:
         UserError: it failed, with its first cause.
     """
+    change_set = proposal.change_set
+    if change_set is None and proposal.stack is not None:
+        delete_stack(account, proposal.stack, watcher)
+        staged = staging.stage(account, wish.template_text)
+        change_set = _make_change_set(account, wish, Step.CREATE, staged.url, proposal.stack)
+    if change_set is None:
+        raise UserError(f"the stack {wish.stack_name} needs no change")
     with explained("executing the change set"):
         after = stacks.last_event_id(account.cloudformation, change_set.stack_id)
         account.cloudformation.execute_change_set(
@@ -102,26 +174,31 @@ def execute(account: Account, change_set: ChangeSet, watcher: Watcher) -> Stack:
             ChangeSetName=change_set.change_set_id,
             ClientRequestToken=uuid.uuid4().hex,
         )
-    stack = _follow(account, change_set.stack_id, after, watcher)
-    if stack is None or stack.status not in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
-        raise UserError(_failure(account, change_set.stack_id, stack, after))
-    return stack
+    end = follow(account, change_set.stack_id, after, watcher)
+    if end.stack is None or end.status not in DONE:
+        raise UserError(end.explain())
+    return end.stack
 
 
-def discard(account: Account, change_set: ChangeSet) -> None:
-    """Drop a change set that nobody wants, and the empty stack that a first one leaves."""
-    with explained("dropping the change set"):
-        account.cloudformation.delete_change_set(StackName=change_set.stack_id, ChangeSetName=change_set.change_set_id)
-        stack = stacks.find(account.cloudformation, change_set.stack_id)
-        if stack is not None and stack.status == "REVIEW_IN_PROGRESS":
-            account.cloudformation.delete_stack(StackName=change_set.stack_id)
+def discard(account: Account, proposal: Proposal) -> None:
+    """Drop a proposal that nobody wants, with the empty stack and the bucket that were made for it."""
+    change_set = proposal.change_set
+    if change_set is not None:
+        with explained("dropping the change set"):
+            client = account.cloudformation
+            client.delete_change_set(StackName=change_set.stack_id, ChangeSetName=change_set.change_set_id)
+            stack = stacks.find(client, change_set.stack_id)
+            if stack is not None and stack.status == "REVIEW_IN_PROGRESS":
+                client.delete_stack(StackName=change_set.stack_id)
+    if proposal.made_bucket:
+        staging.delete(account)
 
 
 def find_deployed(account: Account, stack_name: str) -> Stack:
-    """The stack, complete and ours.
+    """The stack, with outputs.
 
     Raises:
-        UserError: it is not there, not ours, or not complete.
+        UserError: it is not there, or never stood.
     """
     with explained(f"reading the stack {stack_name}"):
         stack = stacks.find(account.cloudformation, stack_name)
@@ -135,20 +212,6 @@ def find_deployed(account: Account, stack_name: str) -> Stack:
     return stack
 
 
-def running_annexes(account: Account, stack: Stack) -> list[str]:
-    """The annex IDs that have a lease: the rules that condor_annex pointed at the stack's lease function."""
-    target = stack.outputs.get(Output.LEASE_FUNCTION_ARN)
-    if not target:
-        return []
-    with explained("reading the leases"):
-        found: list[str] = []
-        for page in account.events.get_paginator("list_rule_names_by_target").paginate(TargetArn=target):
-            found += page["RuleNames"]
-        own = account.cloudformation.describe_stack_resource(StackName=stack.stack_id, LogicalResourceId="SweepRule")
-    sweep = own["StackResourceDetail"].get("PhysicalResourceId", "")
-    return sorted(name for name in found if name != sweep)
-
-
 def delete_stack(account: Account, stack: Stack, watcher: Watcher) -> None:
     """Delete a stack and follow it to its end.
 
@@ -158,93 +221,40 @@ def delete_stack(account: Account, stack: Stack, watcher: Watcher) -> None:
     with explained(f"deleting the stack {stack.name}"):
         after = stacks.last_event_id(account.cloudformation, stack.stack_id)
         account.cloudformation.delete_stack(StackName=stack.stack_id)
-    left = _follow(account, stack.stack_id, after, watcher)
-    if left is not None and left.status != "DELETE_COMPLETE":
-        raise UserError(_failure(account, stack.stack_id, left, after))
+    end = follow(account, stack.stack_id, after, watcher)
+    if end.status != "DELETE_COMPLETE":
+        raise UserError(end.explain())
 
 
-def delete_staging(account: Account) -> None:
-    """Delete the staging bucket and the templates in it, if it is there."""
-    bucket = staging_bucket(account)
-    with explained("deleting the staging bucket"):
-        try:
-            for page in account.s3.get_paginator("list_objects_v2").paginate(
-                Bucket=bucket, ExpectedBucketOwner=account.account_id
-            ):
-                for each in page.get("Contents", []):
-                    account.s3.delete_object(Bucket=bucket, Key=each["Key"], ExpectedBucketOwner=account.account_id)
-            account.s3.delete_bucket(Bucket=bucket, ExpectedBucketOwner=account.account_id)
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "NoSuchBucket":
-                raise
-
-
-def staging_bucket(account: Account) -> str:
-    """The private bucket from which CloudFormation reads the template."""
-    return f"annex-bootstrap-staging-{account.account_id}-{account.region}"
-
-
-def _stage(account: Account, text: str) -> str:
-    bucket, owner = staging_bucket(account), account.account_id
-    s3 = account.s3
-    try:
-        # The name can be guessed, so somebody else's bucket must never be written to.
-        s3.head_bucket(Bucket=bucket, ExpectedBucketOwner=owner)
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "404":
-            raise
-        if account.region == "us-east-1":
-            s3.create_bucket(Bucket=bucket)
-        else:
-            s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": account.region})  # type: ignore[typeddict-item]  # any region
-    s3.put_public_access_block(
-        Bucket=bucket,
-        ExpectedBucketOwner=owner,
-        PublicAccessBlockConfiguration={
-            "BlockPublicAcls": True,
-            "IgnorePublicAcls": True,
-            "BlockPublicPolicy": True,
-            "RestrictPublicBuckets": True,
-        },
-    )
-    body = text.encode()
-    key = f"{__version__}/{hashlib.sha256(body).hexdigest()}/{TEMPLATE_NAME}"
-    s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json", ExpectedBucketOwner=owner)
-    # The client knows the host name for any partition and endpoint; CloudFormation signs for itself.
-    signed = s3.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": key})
-    return urlunsplit((*urlsplit(signed)[:3], "", ""))
-
-
-def _make_change_set(
-    account: Account, stack_name: str, kind: str, url: str, parameters: list[plan.Parameter]
-) -> ChangeSet | None:
+def _make_change_set(account: Account, wish: Wish, step: Step, url: str, stack: Stack | None) -> ChangeSet | None:
     client = account.cloudformation
-    made = client.create_change_set(
-        StackName=stack_name,
-        ChangeSetName=f"annex-bootstrap-{uuid.uuid4().hex}",
-        ChangeSetType=kind,  # type: ignore[arg-type]  # one of its two literals
-        TemplateURL=url,
-        Capabilities=CAPABILITIES,  # type: ignore[arg-type]  # literals
-        Parameters=[
-            {"ParameterKey": each.name, "UsePreviousValue": True}
-            if each.value is None
-            else {"ParameterKey": each.name, "ParameterValue": each.value}
-            for each in parameters
-        ],
-    )
-    change_set_id, stack_id = made["Id"], made["StackId"]
-    while True:
-        described = client.describe_change_set(StackName=stack_id, ChangeSetName=change_set_id)
-        if described["Status"] not in {"CREATE_PENDING", "CREATE_IN_PROGRESS"}:
-            break
-        time.sleep(stacks.POLL)
-    if described["Status"] == "FAILED":
-        reason = described.get("StatusReason", "")
-        client.delete_change_set(StackName=stack_id, ChangeSetName=change_set_id)
-        if "didn't contain changes" in reason or "No updates are to be performed" in reason:
-            return None
-        raise UserError(f"the change set for {stack_name} cannot be made: {reason}")
-    return ChangeSet(change_set_id, stack_id, list(_changes(account, stack_id, change_set_id)))
+    with explained("making a change set"):
+        made = client.create_change_set(
+            StackName=wish.stack_name,
+            ChangeSetName=f"annex-bootstrap-{uuid.uuid4().hex}",
+            ChangeSetType="UPDATE" if step is Step.UPDATE else "CREATE",
+            TemplateURL=url,
+            Capabilities=CAPABILITIES,  # type: ignore[arg-type]  # literals
+            Parameters=[
+                {"ParameterKey": each.name, "UsePreviousValue": True}
+                if each.value is None
+                else {"ParameterKey": each.name, "ParameterValue": each.value}
+                for each in plan.choose_parameters(wish.template, stack, wish.given)
+            ],
+        )
+        change_set_id, stack_id = made["Id"], made["StackId"]
+        while True:
+            described = client.describe_change_set(StackName=stack_id, ChangeSetName=change_set_id)
+            if described["Status"] not in {"CREATE_PENDING", "CREATE_IN_PROGRESS"}:
+                break
+            time.sleep(stacks.POLL)
+        if described["Status"] == "FAILED":
+            reason = described.get("StatusReason", "")
+            client.delete_change_set(StackName=stack_id, ChangeSetName=change_set_id)
+            if "didn't contain changes" in reason or "No updates are to be performed" in reason:
+                return None
+            raise UserError(f"the change set for {wish.stack_name} cannot be made: {reason}")
+        return ChangeSet(change_set_id, stack_id, tuple(_changes(account, stack_id, change_set_id)))
 
 
 def _changes(account: Account, stack_id: str, change_set_id: str) -> Iterator[plan.Change]:
@@ -252,25 +262,11 @@ def _changes(account: Account, stack_id: str, change_set_id: str) -> Iterator[pl
     for page in pages.paginate(StackName=stack_id, ChangeSetName=change_set_id):
         for each in page["Changes"]:
             change = each.get("ResourceChange", {})
+            names = [detail.get("Target", {}).get("Name", "") for detail in change.get("Details", [])]
             yield plan.Change(
                 action=change.get("Action", ""),
                 resource=change.get("LogicalResourceId", ""),
                 resource_type=change.get("ResourceType", ""),
-                replaces=change.get("Replacement") == "True",
+                replacement=change.get("Replacement", "False"),
+                properties=tuple(dict.fromkeys(name for name in names if name)),
             )
-
-
-def _follow(account: Account, stack_id: str, after: str, watcher: Watcher) -> Stack | None:
-    with explained("following the stack"):
-        for event in stacks.watch(account.cloudformation, stack_id, after):
-            watcher(event)
-        return stacks.find(account.cloudformation, stack_id)
-
-
-def _failure(account: Account, stack_id: str, stack: Stack | None, after: str) -> str:
-    with explained("reading why the stack failed"):
-        cause = stacks.first_cause(stacks.events(account.cloudformation, stack_id, after))
-    status = stack.status if stack is not None else "gone"
-    if cause is None:
-        return f"the stack ended in {status}: {stack.reason if stack is not None else 'no reason was given'}"
-    return f"{cause.resource} failed first, and the stack ended in {status}: {cause.reason}"

@@ -74,8 +74,8 @@ def deployer_policy(partition: str, account: str, stack_name: str) -> dict[str, 
             _allow(
                 "MakeLogGroups",
                 "logs",
-                "CreateLogGroup DeleteLogGroup DeleteRetentionPolicy GetDataProtectionPolicy ListTagsForResource"
-                " PutRetentionPolicy TagResource UntagResource",
+                "CreateLogGroup DeleteLogGroup DeleteRetentionPolicy FilterLogEvents GetDataProtectionPolicy"
+                " ListTagsForResource PutRetentionPolicy TagResource UntagResource",
                 arn("logs", f"log-group:{stack_name}-*"),
             ),
             _allow("DescribeLogGroups", "logs", "DescribeIndexPolicies DescribeLogGroups", arn("logs", "log-group:*")),
@@ -88,6 +88,10 @@ def deployer_policy(partition: str, account: str, stack_name: str) -> dict[str, 
             ),
             # Asked of the lease function before deleting, so that no annex is left without its lease.
             _allow("SeeLeases", "events", "ListRuleNamesByTarget", "*"),
+            _allow("ReadLeases", "events", "ListTargetsByRule", arn("events", "rule/*")),
+            # condor_annex names the rules of leases, so what limits this is what they may point at.
+            _allow("EndLeases", "events", "PutTargets", arn("events", "rule/*"))
+            | {"Condition": {"ForAllValues:ArnLike": {"events:TargetArn": function}}},
             _allow(
                 "MakeAlarm",
                 "cloudwatch",

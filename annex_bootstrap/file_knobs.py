@@ -10,7 +10,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from annex_bootstrap.condor_config import REGION_KNOB, find_block, local_name, replace_block, rewrite_file
+from annex_bootstrap.condor_config import REGION_KNOB, find_block, local_name, replace_block
+from annex_bootstrap.config_file import rewrite_file
 
 BLOCK = "annex-files"
 

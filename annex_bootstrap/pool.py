@@ -12,7 +12,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from annex_bootstrap.condor_config import ask_condor, replace_block, rewrite_file
+from annex_bootstrap.condor_config import replace_block
+from annex_bootstrap.config_file import ask_condor, rewrite_file
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.private_files import make_private_directory, read_private, why_not_private, write_private
 

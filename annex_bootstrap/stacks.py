@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_cloudformation.type_defs import StackTypeDef
 
+OUR_PARAMETERS = {"CondorCidrs", "ConfigKeyPattern"}
+"""Parameters that every version of our template has, and no other template has both of."""
+
 POLL = 1.5
 """Seconds between two looks at a stack: DescribeStackEvents is throttled per account."""
 
@@ -31,6 +34,7 @@ class Stack:
         reason: why it has that status; often empty.
         parameters: as given; those with NoEcho are masked.
         outputs: by name.
+        changed: when it was made, or last updated.
     """
 
     stack_id: str
@@ -39,6 +43,7 @@ class Stack:
     reason: str
     parameters: Mapping[str, str]
     outputs: Mapping[str, str]
+    changed: datetime
 
     @property
     def in_progress(self) -> bool:
@@ -46,8 +51,13 @@ class Stack:
         return self.status.endswith("_IN_PROGRESS") and self.status != "REVIEW_IN_PROGRESS"
 
     @property
+    def is_ours(self) -> bool:
+        """Whether our template made it: its parameters say so in every status, also before there are outputs."""
+        return self.parameters.keys() >= OUR_PARAMETERS
+
+    @property
     def version(self) -> str:
-        """The version of annex-bootstrap that made it; empty for a stack that is not ours or never stood."""
+        """The version of annex-bootstrap that made it; empty for a stack that never stood."""
         return self.outputs.get(Output.VERSION, "")
 
 
@@ -76,6 +86,17 @@ class Event:
         """Whether it is a step of the stack as a whole."""
         return self.resource_type == "AWS::CloudFormation::Stack"
 
+    @property
+    def is_custom(self) -> bool:
+        """Whether a function of ours made the step."""
+        return self.resource_type.startswith("Custom::")
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether the resource failed by itself, not because another one did."""
+        cancelled = "cancelled" in self.reason.lower() or "canceled" in self.reason.lower()
+        return self.status.endswith("_FAILED") and not self.is_stack and not cancelled
+
 
 def find(client: CloudFormationClient, name: str) -> Stack | None:
     """The stack of that name or ID, or None. A deleted one is found by its ID only."""
@@ -96,6 +117,7 @@ def _stack(described: StackTypeDef) -> Stack:
         reason=described.get("StackStatusReason", ""),
         parameters={each["ParameterKey"]: each["ParameterValue"] for each in described.get("Parameters", [])},
         outputs={each["OutputKey"]: each["OutputValue"] for each in described.get("Outputs", [])},
+        changed=described.get("LastUpdatedTime", described["CreationTime"]),
     )
 
 
@@ -150,10 +172,14 @@ def watch(
         sleep(POLL)
 
 
-def first_cause(happened: list[Event]) -> Event | None:
-    """The event that made the others fail: the earliest failure that is not a consequence of another."""
-    for event in happened:
-        cancelled = "cancelled" in event.reason.lower() or "canceled" in event.reason.lower()
-        if event.status.endswith("_FAILED") and not event.is_stack and not cancelled:
-            return event
-    return None
+BEGINNINGS = {"CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS", "IMPORT_IN_PROGRESS"}
+
+
+def event_before_operation(client: CloudFormationClient, stack_id: str) -> str:
+    """The ID of the last event before the operation that is going on, or was the last; or nothing."""
+    before = ""
+    found = events(client, stack_id)
+    for previous, event in zip([None, *found], found, strict=False):
+        if event.is_stack and event.status in BEGINNINGS:
+            before = previous.event_id if previous is not None else ""
+    return before

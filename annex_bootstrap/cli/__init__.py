@@ -9,6 +9,7 @@ import click
 
 from annex_bootstrap import __version__
 from annex_bootstrap.cli import (
+    completion,
     credentials,
     delete,
     demo,
@@ -21,29 +22,30 @@ from annex_bootstrap.cli import (
     pool_config,
     publish,
     pull_config,
+    status,
     template,
 )
+from annex_bootstrap.cli.output import Screen, wants_colour
 from annex_bootstrap.errors import UserError
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="annex-bootstrap")
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with `annex-bootstrap demo`: the whole story on a local AWS, without an account. "
+    "Then `annex-bootstrap deploy` makes the stack in yours.",
+)
+@click.version_option(__version__, prog_name=completion.PROGRAM)
 def commands() -> None:
-    r"""Prepare an AWS account and an HTCondor pool for condor_annex, and undo it as easily.
-
-    \b
-    Start here:
-      annex-bootstrap demo      see the whole story on a local AWS; needs no account
-      annex-bootstrap deploy    make the stack in your account and write the pool's configuration
-    """
+    """Prepare an AWS account and an HTCondor pool for condor_annex, and undo it as easily."""
 
 
 for command in (
     deploy,
     pull_config,
+    status,
     credentials,
     pool_config,
     fleet_config,
@@ -55,26 +57,29 @@ for command in (
     template,
     demo,
     local,
+    completion,
 ):
     commands.add_command(command.command)
 
 
 def main() -> None:
-    """Run a command; say what went wrong in one sentence, and exit with a code that tells it too."""
+    """Run a command; say what went wrong in one sentence, and exit with a code that tells it too.
+
+    Exit codes: 0 done; 1 it failed, or a check found a difference; 2 wrong usage; 130 Ctrl-C.
+    """
     # Ended from outside, a command cleans up as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    screen = Screen()
     try:
-        commands.main(standalone_mode=False)
+        commands.main(prog_name=completion.PROGRAM, standalone_mode=False, obj=screen, color=wants_colour())
     except UserError as error:
-        click.secho(f"annex-bootstrap: {error}", fg="red", err=True)
+        screen.document({"error": str(error)})
+        click.secho(f"annex-bootstrap: {error}", fg="red", err=True, color=wants_colour())
         sys.exit(error.exit_code)
     except click.ClickException as error:
+        screen.document({"error": error.format_message()})
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.secho(
-            "annex-bootstrap: stopped. What CloudFormation has begun goes on without you; "
-            "run the same command again to see how it ended.",
-            err=True,
-        )
+        click.echo("annex-bootstrap: stopped.", err=True)
         sys.exit(INTERRUPTED)

@@ -48,13 +48,13 @@ def command(
     Makes an IAM user with the stack's policy for users, writes its access key into two files that only you can read,
     and names them in the configuration. Run it again at any time: what is right is left as it is.
     """
-    from annex_bootstrap import condor_config, credentials, deploy
+    from annex_bootstrap import config_file, credentials, deploy
     from annex_bootstrap.aws import connect
     from annex_bootstrap.contract import Output
     from annex_bootstrap.file_knobs import ACCESS_KEY_KNOB, SECRET_KEY_KNOB, write_knobs
 
     account = connect(region, profile)
-    path = condor_config.find_file(config)
+    path = config_file.find_file(config)
     files = credentials.KeyFiles.below(directory, account.region)
     knobs: dict[str, str | None] = {ACCESS_KEY_KNOB: str(files.access), SECRET_KEY_KNOB: str(files.secret)}
     if action == "from-instance":

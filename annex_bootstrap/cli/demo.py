@@ -30,7 +30,7 @@ PATIENCE = 60.0
 """Seconds until something that must happen counts as missing."""
 
 
-@click.command(name="demo")
+@click.command(name="demo", short_help="Tell the whole story on a local AWS.")
 def command() -> None:
     """Tell the whole story on a local AWS: deploy, two annexes, a lease that runs out, delete.
 

@@ -2,58 +2,166 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from annex_bootstrap.cli.options import aws_options, config_option, parse_parameters, yes_option
+from annex_bootstrap.cli.options import config_option, parameters_option, regions_options, yes_option
+from annex_bootstrap.cli.output import Screen, output_option
+
+if TYPE_CHECKING:
+    from annex_bootstrap.deploy import Proposal, Wish
+    from annex_bootstrap.regions import Outcome
+    from annex_bootstrap.stacks import Stack
 
 
-@click.command(name="deploy")
-@aws_options
-@click.option(
-    "--param",
-    "parameters",
-    multiple=True,
-    metavar="NAME=VALUE",
-    callback=parse_parameters,
-    help="A parameter of the stack, such as CondorCidrs=192.0.2.0/24. Those not given keep their earlier value.",
-)
+@click.command(name="deploy", short_help="Create or update the stack, then write the configuration.")
+@regions_options
+@parameters_option
 @click.option("--dry-run", is_flag=True, help="Show what would change, and stop there.")
+@click.option("--allow-downgrade", is_flag=True, help="Let this version replace what a newer one made.")
 @click.option("--no-pull", is_flag=True, help="Do not write the pool's configuration afterwards.")
 @config_option
 @yes_option
+@output_option
 def command(
-    region: str | None,
+    regions: tuple[str, ...],
     profile: str | None,
     stack_name: str,
     parameters: dict[str, str],
     dry_run: bool,
+    allow_downgrade: bool,
     no_pull: bool,
     config: Path | None,
     yes: bool,
+    screen: Screen,
 ) -> None:
-    """Create or update the stack, then write its outputs into the pool's configuration."""
+    """Create or update the stack, then write its outputs into the pool's configuration.
+
+    Shows what would change and asks first. An operation that is going on already, such as that of a client that was
+    stopped, is followed to its end. Parameters that are not given keep their earlier values.
+    """
     from annex_bootstrap import deploy, plan
-    from annex_bootstrap.aws import connect
+    from annex_bootstrap.aws import connect_all
     from annex_bootstrap.cli.progress import progress
     from annex_bootstrap.cli.pull_config import pull
+    from annex_bootstrap.regions import run_all
 
-    account = connect(region, profile)
-    with progress() as watcher:
-        change_set = deploy.prepare(account, stack_name, parameters, watcher)
-    if change_set is None:
-        click.echo(f"The stack {stack_name} in {account.region} is up to date.")
-    else:
-        click.echo(f"The stack {stack_name} in {account.region}, account {account.account_id}:")
-        for line in plan.describe(change_set.changes):
-            click.echo(f"  {line}")
-        if dry_run or not (yes or click.confirm("Go ahead?", default=True)):
-            deploy.discard(account, change_set)
-            click.echo("Nothing was changed.")
+    wish = deploy.Wish(stack_name, deploy.built_template(), parameters, allow_downgrade)
+    plan.check_parameters(wish.template, parameters)
+    accounts = connect_all(regions, profile)
+    names = [account.region for account in accounts]
+    with progress(screen, names) as board:
+        prepared = run_all(accounts, lambda each: deploy.prepare(each, wish, board.watcher(each.region)))
+    for outcome in prepared:
+        _show(screen, wish, outcome, several=len(accounts) > 1)
+    proposals = {each.account.region: each.result for each in prepared if each.result is not None}
+    changing = [each.account for each in prepared if each.result is not None and not each.result.changes_nothing]
+    results = {each.account.region: _result(wish, each) for each in prepared}
+
+    if changing and not dry_run:
+        go_ahead = False
+        try:
+            go_ahead = yes or screen.confirm("Go ahead?", default=True)
+        finally:
+            if not go_ahead:
+                _discard(changing, proposals)
+        if not go_ahead:
+            screen.say("Nothing was changed.")
+            screen.document({"regions": list(results.values()), "config": None})
             return
-        with progress() as watcher:
-            stack = deploy.execute(account, change_set, watcher)
-        click.secho(f"{stack.status}: {stack_name} in {account.region}", fg="green")
-    if not (no_pull or dry_run):
-        pull(account, stack_name, config)
+        with progress(screen, names) as board:
+            done = run_all(
+                changing,
+                lambda each: deploy.execute(each, wish, proposals[each.region], board.watcher(each.region)),
+            )
+        for ended in done:
+            _report(screen, wish, ended, several=len(accounts) > 1)
+            results[ended.account.region] |= _ended(ended)
+    elif dry_run:
+        _discard(changing, proposals)
+        screen.say("Nothing was changed.")
+
+    complete = [each for each in accounts if results[each.region]["error"] is None]
+    pulled = None
+    if complete and not (no_pull or dry_run):
+        pulled = pull(screen, complete, stack_name, config)
+    screen.document({"regions": list(results.values()), "config": pulled})
+    if len(complete) < len(accounts):
+        sys.exit(1)
+
+
+def _discard(accounts: list[Any], proposals: dict[str, Proposal]) -> None:
+    from annex_bootstrap import deploy
+    from annex_bootstrap.regions import run_all
+
+    for outcome in run_all(accounts, lambda each: deploy.discard(each, proposals[each.region])):
+        if outcome.error is not None:
+            raise outcome.error
+
+
+def _show(screen: Screen, wish: Wish, outcome: Outcome[Proposal], several: bool) -> None:
+    from annex_bootstrap import plan
+
+    proposal, account = outcome.result, outcome.account
+    if proposal is None:
+        screen.fail(f"{account.region}: {outcome.error}" if several else str(outcome.error))
+        return
+    if proposal.joined:
+        screen.say(f"What was going on with {wish.stack_name} in {account.region} is over: {proposal.joined}")
+    if proposal.changes_nothing:
+        screen.say(f"The stack {wish.stack_name} in {account.region} is up to date.")
+        return
+    screen.say(f"The stack {wish.stack_name} in {account.region}, account {account.account_id}:")
+    for line in _lines(proposal):
+        screen.say(f"  {line}")
+    for line in plan.describe_parameters(wish.template, proposal.stack, wish.given):
+        screen.say(f"  {line}")
+
+
+def _lines(proposal: Proposal) -> list[str]:
+    from annex_bootstrap import plan
+
+    if proposal.change_set is not None:
+        return plan.describe(proposal.change_set.changes)
+    status = proposal.stack.status if proposal.stack is not None else ""
+    return [f"deletes what the failed creation left ({status})", "creates everything anew"]
+
+
+def _report(screen: Screen, wish: Wish, outcome: Outcome[Stack], several: bool) -> None:
+    if outcome.result is None:
+        screen.fail(f"{outcome.account.region}: {outcome.error}" if several else str(outcome.error))
+    else:
+        screen.say(f"{outcome.result.status}: {wish.stack_name} in {outcome.account.region}", fg="green")
+
+
+def _result(wish: Wish, outcome: Outcome[Proposal]) -> dict[str, Any]:
+    proposal = outcome.result
+    stack = proposal.stack if proposal is not None else None
+    changes = proposal.change_set.changes if proposal is not None and proposal.change_set is not None else ()
+    return {
+        "region": outcome.account.region,
+        "stack": wish.stack_name,
+        "status": stack.status if stack is not None else None,
+        "step": proposal.step.value if proposal is not None and not proposal.changes_nothing else None,
+        "changes": [
+            {
+                "action": each.action,
+                "resource": each.resource,
+                "type": each.resource_type,
+                "replaces": each.replaces,
+                "properties": list(each.properties),
+            }
+            for each in changes
+        ],
+        "outputs": dict(stack.outputs) if stack is not None else {},
+        "error": str(outcome.error) if outcome.error is not None else None,
+    }
+
+
+def _ended(outcome: Outcome[Stack]) -> dict[str, Any]:
+    if outcome.result is None:
+        return {"error": str(outcome.error)}
+    return {"status": outcome.result.status, "outputs": dict(outcome.result.outputs)}

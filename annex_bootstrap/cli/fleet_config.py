@@ -108,7 +108,7 @@ def command(
     Takes every current instance type that holds a slot, the cheapest slot first, up to AWS's limit of 300 pairs of
     type and subnet. Burstable and bare metal types only where --types names them.
     """
-    from annex_bootstrap import condor_config, deploy, fleet, fleet_sources
+    from annex_bootstrap import config_file, deploy, fleet, fleet_sources
     from annex_bootstrap.aws import connect
     from annex_bootstrap.contract import Output
     from annex_bootstrap.file_knobs import FLEET_KNOBS, write_knobs
@@ -138,8 +138,8 @@ def command(
         click.echo(text, nl=False)
         return
     target = (path or Path(f"~/.condor/annex-fleet-{account.region}.json")).expanduser().absolute()
-    condor_config.rewrite_file(target, lambda _: text.encode())
-    configuration = condor_config.find_file(config)
+    config_file.rewrite_file(target, lambda _: text.encode())
+    configuration = config_file.find_file(config)
     write_knobs(configuration, account.region, dict.fromkeys(FLEET_KNOBS, str(target)))
     if output == "json":
         click.echo(json.dumps([_row(offer) for offer in offers], indent=2))

@@ -8,7 +8,7 @@ import threading
 import click
 
 
-@click.command(name="local")
+@click.command(name="local", short_help="Run a local AWS until Ctrl-C.")
 @click.option(
     "--schedule-speed",
     type=click.IntRange(min=1),

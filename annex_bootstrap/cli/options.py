@@ -4,15 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from annex_bootstrap.contract import DEFAULT_STACK_NAME
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_region = click.option("--region", metavar="REGION", help="AWS region. Default: AWS_REGION or the profile's.")
+
+def _complete_region(_context: click.Context, _option: click.Parameter, begun: str) -> list[str | CompletionItem]:
+    import boto3
+
+    return [region for region in boto3.Session().get_available_regions("cloudformation") if region.startswith(begun)]
+
+
+_region = click.option(
+    "--region",
+    metavar="REGION",
+    shell_complete=_complete_region,
+    help="AWS region. Default: AWS_REGION or the profile's.",
+)
+_regions = click.option(
+    "--region",
+    "regions",
+    metavar="REGION",
+    multiple=True,
+    shell_complete=_complete_region,
+    help="AWS region; give it again for several at once. Default: AWS_REGION or the profile's.",
+)
 _profile = click.option("--profile", metavar="NAME", help="AWS profile. Default: AWS_PROFILE.")
 _stack_name = click.option(
     "--stack-name", default=DEFAULT_STACK_NAME, show_default=True, metavar="NAME", help="Name of the stack."
@@ -24,9 +47,15 @@ def aws_options(command: Command) -> Command:
     return _region(_profile(_stack_name(command)))
 
 
+def regions_options(command: Command) -> Command:
+    """Where the stacks are: ``regions``, ``profile`` and ``stack_name``."""
+    return _regions(_profile(_stack_name(command)))
+
+
 config_option = click.option(
     "--config",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
+    metavar="FILE",
     help="Configuration file. Default: what condor_config_val USER_CONFIG_FILE says, or ~/.condor/user_config.",
 )
 
@@ -46,3 +75,25 @@ def parse_parameters(_context: click.Context, _option: click.Parameter, values: 
             raise click.BadParameter(f"{value!r} is not of the form NAME=VALUE")
         parsed[name] = text
     return parsed
+
+
+def _complete_parameter(_context: click.Context, _option: click.Parameter, begun: str) -> list[str | CompletionItem]:
+    from click.shell_completion import CompletionItem
+
+    from annex_bootstrap import deploy, plan
+
+    known = plan.parse_template(deploy.built_template())["Parameters"]
+    return [
+        CompletionItem(f"{name}=", help=each["Description"]) for name, each in known.items() if name.startswith(begun)
+    ]
+
+
+parameters_option = click.option(
+    "--param",
+    "parameters",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=parse_parameters,
+    shell_complete=_complete_parameter,
+    help="A parameter of the stack, such as CondorCidrs=192.0.2.0/24. Those not given keep their earlier value.",
+)

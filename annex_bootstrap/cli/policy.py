@@ -9,7 +9,7 @@ import click
 from annex_bootstrap.cli.options import aws_options
 
 
-@click.group(name="policy")
+@click.group(name="policy", short_help="Print the least policies for an administrator to grant.")
 def command() -> None:
     """Print IAM policies for an administrator to grant."""
 
@@ -17,7 +17,7 @@ def command() -> None:
 @command.command(name="deployer")
 @aws_options
 def deployer(region: str | None, profile: str | None, stack_name: str) -> None:
-    """Print the least policy with which deploy, pull-config and delete work."""
+    """Print the least policy with which deploy, status, pull-config and delete work."""
     from annex_bootstrap.aws import connect
     from annex_bootstrap.deployer_policy import deployer_policy
 

@@ -1,77 +1,152 @@
-"""Showing how a stack gets on: a live table on a terminal, plain lines elsewhere."""
+"""Showing how stacks get on: one live table for all regions on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
 
-from rich.console import Console
+import click
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from annex_bootstrap.causes import Watcher
+from annex_bootstrap.cli.output import Screen
 from annex_bootstrap.stacks import Event
 
-
-class Watcher(Protocol):
-    """Told of every event of a stack."""
-
-    def __call__(self, event: Event) -> None:
-        """Show one event."""
+SPARE_LINES = 4
+"""Lines of the terminal that the table leaves free: a table that is higher than the terminal cannot be redrawn."""
 
 
 @dataclass
 class _Row:
+    region: str
+    resource: str
     status: str
     began: float
     ended: float | None = None
 
 
-class _Board:
-    """The resources of a stack, in the order in which they began."""
+@dataclass
+class _Stack:
+    name: str
+    status: str = ""
+    began: float = field(default_factory=time.time)
+    ended: float | None = None
 
-    def __init__(self) -> None:
-        self.rows: dict[str, _Row] = {}
 
-    def __call__(self, event: Event) -> None:
+class Board:
+    """What is known of the stacks, told by several threads at once."""
+
+    def __init__(self, regions: Sequence[str]) -> None:
+        self.regions = regions
+        self.stacks: dict[str, _Stack] = {}
+        self.rows: dict[tuple[str, str], _Row] = {}
+        self.lock = threading.Lock()
+
+    def watcher(self, region: str) -> Watcher:
+        """Takes the events of a region's stack."""
+
+        def watch(event: Event) -> None:
+            with self.lock:
+                self.take(region, event)
+
+        return watch
+
+    def take(self, region: str, event: Event) -> None:
+        """Take one event."""
+        at, going = event.at.timestamp(), event.status.endswith("_IN_PROGRESS")
         if event.is_stack:
+            stack = self.stacks.get(region)
+            if stack is None or stack.ended is not None:
+                stack = self.stacks[region] = _Stack(event.resource, began=at)
+            stack.status, stack.ended = event.status, None if going else at
             return
-        at = event.at.timestamp()
-        row = self.rows.get(event.resource)
+        row = self.rows.pop((region, event.resource), None)
         if row is None or row.ended is not None:
-            row = self.rows[event.resource] = _Row(event.status, at)
-        row.status = event.status
-        row.ended = None if event.status.endswith("_IN_PROGRESS") else at
+            row = _Row(region, event.resource, event.status, at)
+        row.status, row.ended = event.status, None if going else at
+        # The last one that moved stands last.
+        self.rows[region, event.resource] = row
 
-    def __rich__(self) -> Table:
-        table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-        for name, row in self.rows.items():
-            seconds = (row.ended or time.time()) - row.began
-            table.add_row("", Text(name), Text(row.status, style=_style(row.status)), Text(f"{max(seconds, 0):5.1f} s"))
-        return table
+    def unfinished(self) -> list[tuple[str, str, str]]:
+        """Region, name and status of the stacks that CloudFormation is still at work on."""
+        with self.lock:
+            return [(region, each.name, each.status) for region, each in self.stacks.items() if each.ended is None]
+
+    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw the table, with as many of the resources as fit."""
+        with self.lock:
+            rows = sorted(self.rows.values(), key=lambda row: row.ended is None)
+            room = max(options.size.height - SPARE_LINES - len(self.stacks), 3)
+            table = Table.grid(padding=(0, 2))
+            for region, stack in self.stacks.items():
+                done = sum(row.ended is not None for row in rows if row.region == region)
+                count = Text(f"{done} done" if stack.ended is None else "")
+                table.add_row(
+                    Text(region), Text(stack.name, "bold"), _status(stack.status), _seconds(stack.began, stack.ended),
+                    count,
+                )  # fmt: skip
+            for row in rows[-room:]:
+                table.add_row(
+                    Text(row.region), Text(row.resource), _status(row.status), _seconds(row.began, row.ended), Text()
+                )
+        yield table
 
 
-def _style(status: str) -> str:
-    if status.endswith("_FAILED"):
-        return "red"
-    return "green" if status.endswith("_COMPLETE") else "yellow"
+class _Lines(Board):
+    """Says what is done, line by line."""
+
+    def __init__(self, regions: Sequence[str], screen: Screen) -> None:
+        super().__init__(regions)
+        self.screen = screen
+
+    def take(self, region: str, event: Event) -> None:
+        super().take(region, event)
+        # How the stack as a whole ends is said afterwards.
+        if event.is_stack or event.status.endswith("_IN_PROGRESS"):
+            return
+        where = f"{region:<14}  " if len(self.regions) > 1 else ""
+        reason = f"  {event.reason}" if event.reason and event.status.endswith("_FAILED") else ""
+        self.screen.say(f"  {event.at:%H:%M:%S}  {where}{event.status:<16}  {event.resource}{reason}")
 
 
-def _line(event: Event) -> str:
-    reason = f"  {event.reason}" if event.reason and event.status.endswith("_FAILED") else ""
-    return f"  {event.at:%H:%M:%S}  {event.status:<20}  {event.resource}{reason}"
+def _status(status: str) -> Text:
+    # No yellow, which cannot be read on a light terminal.
+    failed = status.endswith("_FAILED") or "ROLLBACK" in status
+    return Text(status, "red" if failed else "green" if status.endswith("_COMPLETE") else "")
+
+
+def _seconds(began: float, ended: float | None) -> Text:
+    return Text(f"{max((ended or time.time()) - began, 0):6.1f} s", justify="right")
 
 
 @contextmanager
-def progress() -> Iterator[Watcher]:
-    """Show the events that the watcher is told of until the context ends."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        yield lambda event: console.print(_line(event), soft_wrap=True, markup=False)
-        return
-    board = _Board()
-    with Live(board, console=console, refresh_per_second=8, vertical_overflow="visible"):
-        yield board
+def progress(screen: Screen, regions: Sequence[str]) -> Iterator[Board]:
+    """Show what the board is told until the context ends.
+
+    Raises:
+        KeyboardInterrupt: after saying what goes on without the client.
+    """
+    console = Console(highlight=False, stderr=screen.json)
+    try:
+        if console.is_terminal and not console.is_dumb_terminal:
+            board = Board(regions)
+            with Live(board, console=console, refresh_per_second=8, transient=True):
+                yield board
+        else:
+            board = _Lines(regions, screen)
+            yield board
+    except KeyboardInterrupt:
+        click.echo(err=True)
+        for region, name, status in board.unfinished():
+            click.echo(
+                f"CloudFormation goes on with the stack {name} in {region} ({status}) without you. "
+                "Run the same command again to watch it.",
+                err=True,
+            )
+        raise

@@ -2,40 +2,107 @@
 
 from __future__ import annotations
 
+import difflib
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from annex_bootstrap.cli.options import aws_options, config_option
+from annex_bootstrap.cli.options import config_option, regions_options
+from annex_bootstrap.cli.output import Screen, output_option
 
 if TYPE_CHECKING:
     from annex_bootstrap.aws import Account
+    from annex_bootstrap.condor_config import Block
 
 
-@click.command(name="pull-config")
-@aws_options
+@click.command(name="pull-config", short_help="Write the stack's outputs into the pool's configuration.")
+@regions_options
+@click.option(
+    "--default-region",
+    metavar="REGION",
+    help="The region of annexes for which condor_annex gets none. Default: what it was, else the first one.",
+)
 @config_option
-@click.option("--print", "print_only", is_flag=True, help="Print the block and write nothing.")
-def command(region: str | None, profile: str | None, stack_name: str, config: Path | None, print_only: bool) -> None:
-    """Write the stack's outputs as HTCondor knobs into one marked block of the configuration."""
-    from annex_bootstrap import condor_config, deploy
-    from annex_bootstrap.aws import connect
+@click.option("--check", is_flag=True, help="Write nothing; exit with 1 where the file differs from the stacks.")
+@click.option("--print", "print_only", is_flag=True, help="Write nothing; print the block.")
+@output_option
+def command(
+    regions: tuple[str, ...],
+    profile: str | None,
+    stack_name: str,
+    default_region: str | None,
+    config: Path | None,
+    check: bool,
+    print_only: bool,
+    screen: Screen,
+) -> None:
+    """Write the stacks' outputs as HTCondor knobs into one marked block of the configuration.
 
-    account = connect(region, profile)
-    if not print_only:
-        pull(account, stack_name, config)
+    Regions that are not named keep their part of the block. Everything else in the file is kept to the byte.
+    """
+    from annex_bootstrap import condor_config, config_file
+    from annex_bootstrap.aws import connect_all
+
+    if check and print_only:
+        raise click.UsageError("--check and --print exclude each other")
+    accounts = connect_all(regions, profile)
+    if not (check or print_only):
+        screen.document(pull(screen, accounts, stack_name, config, default_region))
         return
-    stack = deploy.find_deployed(account, stack_name)
-    click.echo(condor_config.render(stack_name, account.region, stack.outputs), nl=False)
+    path = config_file.find_file(config)
+    edit = config_file.preview(path, _change(accounts, stack_name, default_region))
+    if print_only:
+        text = condor_config.render_block(condor_config.read_block(edit.new))
+        if not screen.json:
+            click.echo(text, nl=False)
+        screen.document({"path": str(path), "block": text})
+        return
+    for line in difflib.unified_diff(_shown(edit.old), _shown(edit.new), "file", "stack", n=0, lineterm=""):
+        screen.say(line)
+    screen.say(f"{path} {'differs from' if edit.changes else 'is as'} the stack {stack_name}.")
+    screen.document({"path": str(path), "differs": edit.changes})
+    if edit.changes:
+        sys.exit(1)
 
 
-def pull(account: Account, stack_name: str, config: Path | None) -> None:
-    """Write the block into the configuration and say so."""
+def _shown(content: bytes) -> list[str]:
+    from annex_bootstrap import condor_config
+
+    return condor_config.render_block(condor_config.read_block(content)).splitlines()
+
+
+def _change(accounts: Sequence[Account], stack_name: str, default_region: str | None) -> Callable[[Block], Block]:
+    """Read the stacks, and return what they make of the block."""
     from annex_bootstrap import condor_config, deploy
 
-    stack = deploy.find_deployed(account, stack_name)
-    path = condor_config.find_file(config)
-    block = condor_config.render(stack_name, account.region, stack.outputs)
-    changed = condor_config.update_file(path, block)
-    click.echo(f"{path} {'now names' if changed else 'already names'} the stack {stack_name} in {account.region}.")
+    sections = [
+        condor_config.section(stack_name, each.region, deploy.find_deployed(each, stack_name).outputs)
+        for each in accounts
+    ]
+
+    def change(block: Block) -> Block:
+        for section in sections:
+            block = block.put(section)
+        return block.prefer(default_region) if default_region else block
+
+    return change
+
+
+def pull(
+    screen: Screen,
+    accounts: Sequence[Account],
+    stack_name: str,
+    config: Path | None,
+    default_region: str | None = None,
+) -> dict[str, Any]:
+    """Write the block into the configuration, say so, and return the same as data."""
+    from annex_bootstrap import config_file
+
+    path = config_file.find_file(config)
+    changed = config_file.update(path, _change(accounts, stack_name, default_region))
+    where = " and ".join(each.region for each in accounts)
+    screen.say(f"{path} {'now names' if changed else 'already names'} the stack {stack_name} in {where}.")
+    return {"path": str(path), "changed": changed}

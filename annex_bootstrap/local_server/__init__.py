@@ -44,6 +44,7 @@ from annex_bootstrap.local_server import (  # noqa: E402
     security_groups,
     service_linked_roles,
     spot_fleets,
+    stack_names,
 )
 
 __all__ = ["app"]
@@ -58,6 +59,7 @@ events_permissions.install()
 service_linked_roles.install()
 key_pairs.install()
 rollback.install()
+stack_names.install()
 change_sets.install()
 schedule.install(float(os.environ.get(SCHEDULE_SPEED, "1")))
 

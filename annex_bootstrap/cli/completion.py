@@ -1,0 +1,30 @@
+"""``annex-bootstrap completion``."""
+
+from __future__ import annotations
+
+import click
+
+PROGRAM = "annex-bootstrap"
+VARIABLE = "_ANNEX_BOOTSTRAP_COMPLETE"
+
+
+HELP = """Print what makes a shell complete commands, options, regions and parameters.
+
+\b
+bash:  annex-bootstrap completion bash > ~/.local/share/bash-completion/completions/annex-bootstrap
+zsh:   annex-bootstrap completion zsh > "${fpath[1]}/_annex-bootstrap"
+fish:  annex-bootstrap completion fish > ~/.config/fish/completions/annex-bootstrap.fish
+"""
+
+
+@click.command(name="completion", short_help="Print shell completion for bash, zsh or fish.", help=HELP)
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def command(context: click.Context, shell: str) -> None:
+    """Print the completion script of a shell."""
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise click.UsageError(f"there is no completion for {shell}")
+    click.echo(kind(context.find_root().command, {}, PROGRAM, VARIABLE).source())

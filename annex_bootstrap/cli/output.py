@@ -1,0 +1,76 @@
+"""What every command prints with: text for people, or one JSON document for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Screen:
+    """Where a command prints.
+
+    Text goes to stdout. With ``--output json`` stdout is one JSON document, and text goes to stderr.
+    """
+
+    def __init__(self) -> None:
+        self.json = False
+
+    def say(self, text: str = "", **style: Any) -> None:
+        """Print a line for people."""
+        click.secho(text, err=self.json, **style)
+
+    def document(self, data: object) -> None:
+        """Print the JSON document, where one was asked for. Called once by every command."""
+        if self.json:
+            click.echo(json.dumps(data, indent=2))
+
+    def fail(self, message: str) -> None:
+        """Print what went wrong."""
+        click.secho(f"annex-bootstrap: {message}", fg="red", err=True)
+
+    def confirm(self, question: str, default: bool) -> bool:
+        """Ask.
+
+        Raises:
+            click.UsageError: there is nobody to ask.
+            click.Abort: Ctrl-C.
+        """
+        try:
+            return click.confirm(question, default=default, err=self.json)
+        except click.Abort:
+            if sys.stdin.isatty():
+                raise
+            click.echo(err=True)
+            raise click.UsageError("there is nobody to ask: give --yes to go ahead") from None
+
+
+def wants_colour() -> bool | None:
+    """False where ``NO_COLOR`` is set (https://no-color.org), else None: colours on a terminal only."""
+    return False if os.environ.get("NO_COLOR") else None
+
+
+def _choose(context: click.Context, _option: click.Parameter, value: str) -> Screen:
+    screen: Screen = context.ensure_object(Screen)
+    screen.json = value == "json"
+    return screen
+
+
+def output_option(command: Command) -> Command:
+    """Give a command the option ``--output`` and, as ``screen``, where to print."""
+    return click.option(
+        "--output",
+        "screen",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        show_default=True,
+        callback=_choose,
+        is_eager=True,
+        help="json: one document on stdout, everything else on stderr.",
+    )(command)
