@@ -94,7 +94,16 @@ class Change:
     @property
     def replaces(self) -> bool:
         """Whether a new one is made and the old one deleted."""
-        return self.replacement == "True" or any((self.resource_type, each) in REPLACING for each in self.properties)
+        return self.replacement == "True" or bool(self._replacing)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The properties for which it is done; where it is replaced for some of them, those."""
+        return self._replacing or self.properties
+
+    @property
+    def _replacing(self) -> tuple[str, ...]:
+        return tuple(each for each in self.properties if (self.resource_type, each) in REPLACING)
 
 
 def choose_step(stack: Stack | None, name: str) -> Step:
@@ -158,7 +167,7 @@ def check_parameters(template: Template, given: Mapping[str, str]) -> None:
         if name not in known:
             raise UserError(f"there is no parameter {name}: choose from {', '.join(sorted(known))}")
         if not _is_allowed(known[name], value):
-            raise UserError(f"{name}={value} is not allowed: {_what_to_type(known[name])}")
+            raise UserError(f"{name}={value!r} is not allowed: {_what_to_type(known[name])}")
 
 
 def _is_allowed(parameter: Mapping[str, Any], value: str) -> bool:
@@ -242,8 +251,8 @@ def _name(change: Change) -> str:
 
 
 def _why(change: Change) -> str:
-    verb = "changes" if len(change.properties) == 1 else "change"
-    return f": {' and '.join(change.properties)} {verb}" if change.properties else ""
+    verb = "changes" if len(change.reasons) == 1 else "change"
+    return f": {' and '.join(change.reasons)} {verb}" if change.reasons else ""
 
 
 def _count(changes: list[Change]) -> str:

@@ -45,8 +45,7 @@ def command(
     accounts = connect_all(regions, profile)
     names = [each.region for each in accounts]
     path = config_file.find_file(config)
-    # A damaged block is told of before anything is deleted.
-    config_file.preview(path, lambda block: block)
+    config_file.check(path)
     with progress(screen, names) as board:
         found = run_all(accounts, lambda each: _find(each, stack_name, end_annexes, board.watcher(each.region)))
     results: dict[str, dict[str, Any]] = {}

@@ -43,7 +43,7 @@ def command(
     Shows what would change and asks first. An operation that is going on already, such as that of a client that was
     stopped, is followed to its end. Parameters that are not given keep their earlier values.
     """
-    from annex_bootstrap import deploy, plan
+    from annex_bootstrap import config_file, deploy, plan
     from annex_bootstrap.aws import connect_all
     from annex_bootstrap.cli.progress import progress
     from annex_bootstrap.cli.pull_config import pull
@@ -51,6 +51,8 @@ def command(
 
     wish = deploy.Wish(stack_name, deploy.built_template(), parameters, allow_downgrade)
     plan.check_parameters(wish.template, parameters)
+    if not (no_pull or dry_run):
+        config_file.check(config_file.find_file(config))
     accounts = connect_all(regions, profile)
     names = [account.region for account in accounts]
     with progress(screen, names) as board:

@@ -14,9 +14,11 @@ import boto3
 import pytest
 
 from annex_bootstrap.contract import DEFAULT_STACK_NAME
+from annex_bootstrap.deployer_policy import deployer_policy
 from annex_bootstrap.local_aws import ACCOUNT, Credentials, LocalAws, local_aws
 from annex_bootstrap.operator_policy import operator_policy
 from tests.local_aws import stack
+from tests.local_aws.client import Client
 from tests.local_aws.person import Person
 
 ROOT = Path(__file__).parent.parent.parent
@@ -103,3 +105,21 @@ def operator(
     """Somebody with the policy that `annex-bootstrap policy operator` prints, in an empty home directory."""
     granted = json.dumps(operator_policy("aws", ACCOUNT, DEFAULT_STACK_NAME))
     return Person(local, new_user(granted), tmp_path / "home")
+
+
+@pytest.fixture
+def client(
+    local: LocalAws,
+    root: boto3.Session,
+    template: str,  # noqa: ARG001 (the client deploys what is built)
+    new_user: Callable[[str], Credentials],
+    tmp_path: Path,
+) -> Iterator[Client]:
+    """Somebody with the deployer's policy and nothing else; what is left of the stack goes with the test."""
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    deployer = new_user(json.dumps(deployer_policy("aws", ACCOUNT, name)))
+    yield Client(local, deployer, tmp_path / "home", name)
+    for region in ("us-east-1", "eu-west-1"):
+        cloudformation = root.client("cloudformation", region_name=region)
+        cloudformation.delete_stack(StackName=name)
+        stack.wait_until_gone(cloudformation, name)

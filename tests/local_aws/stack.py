@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import boto3
 
 if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_cloudformation.type_defs import ParameterTypeDef
 
 
@@ -82,6 +83,17 @@ def wait(session: boto3.Session, name: str) -> str:
             return status
         time.sleep(0.2)
     raise AssertionError(f"{name} is still in {status} after two minutes")
+
+
+def wait_until_gone(client: CloudFormationClient, name: str) -> None:
+    """Wait until no stack has that name."""
+    for _ in range(300):
+        try:
+            client.describe_stacks(StackName=name)
+        except client.exceptions.ClientError:
+            return
+        time.sleep(0.2)
+    raise AssertionError(f"{name} is still there after a minute")
 
 
 def describe(session: boto3.Session, name: str) -> DeployedStack:

@@ -1,0 +1,131 @@
+"""``delete``, under the deployer's policy and with IAM enforced."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import boto3
+import pytest
+
+from annex_bootstrap.contract import Output
+from annex_bootstrap.demo.annexes import AnnexUser
+from annex_bootstrap.demo.inventory import is_service_linked, take_inventory
+from tests.local_aws import stack
+from tests.local_aws.client import Client
+
+HOUR = 3600
+
+
+def outputs(client: Client) -> dict[str, str]:
+    (region,) = client.must("status", "--output", "json").document["regions"]
+    found: dict[str, str] = region["outputs"]
+    return found
+
+
+@pytest.fixture
+def image_id(root: boto3.Session) -> str:
+    return root.client("ec2").describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
+
+
+def test_nothing_of_us_is_left_and_the_rest_of_the_configuration_is(client: Client, root: boto3.Session) -> None:
+    before = take_inventory(root)
+    client.config.parent.mkdir(parents=True)
+    client.config.write_text("# mine\n")
+    client.must("deploy", "--yes")
+    refused = client.run("delete", text="n\n")
+    assert refused.code == 0
+    assert "keeps the account's two service-linked roles for spot" in refused.out
+    assert refused.out.endswith("Nothing was changed.\n")
+    assert client.must("status").code == 0
+
+    ran = client.must("delete", "--yes")
+    assert f"DELETE_COMPLETE: {client.stack_name} in us-east-1" in ran.out
+    assert {each for each in take_inventory(root) - before if not is_service_linked(each)} == set()
+    assert client.config.read_text() == "# mine\n"
+
+    again = client.must("delete", "--yes")
+    assert again.out == f"There is no stack {client.stack_name} in us-east-1.\n"
+
+
+def test_a_stack_with_leases_stays_unless_its_annexes_may_be_ended(
+    client: Client, root: boto3.Session, image_id: str
+) -> None:
+    client.must("deploy", "--yes")
+    user = AnnexUser(root, outputs(client))
+    prefix = client.stack_name.replace("test-", "a")
+    blast = user.start(prefix, count=2, seconds=HOUR, image_id=image_id)
+    other = user.start(f"{prefix}-2", count=1, seconds=HOUR, image_id=image_id)
+
+    refused = client.run("delete", "--yes", "--output", "json")
+    assert refused.code == 1
+    assert refused.document["regions"][0]["annexes"] == [prefix, f"{prefix}-2"]
+    assert f"these annexes still have a lease: {prefix}, {prefix}-2;" in refused.err
+    assert (user.running(blast), user.running(other)) == (2, 1)
+    assert client.must("status").code == 0
+
+    ran = client.must("delete", "--yes", "--end-annexes")
+    assert f"ends these annexes and all their machines: {prefix}, {prefix}-2" in ran.out
+    assert (user.running(blast), user.running(other)) == (0, 0)
+    assert root.client("events").list_rules(NamePrefix=prefix)["Rules"] == []
+
+
+def test_machines_without_an_annex_are_not_ended(client: Client, root: boto3.Session, image_id: str) -> None:
+    client.must("deploy", "--yes")
+    ec2 = root.client("ec2")
+    (mine,) = ec2.run_instances(ImageId=image_id, MinCount=1, MaxCount=1)["Instances"]
+    user = AnnexUser(root, outputs(client))
+    user.start(client.stack_name, count=1, seconds=HOUR, image_id=image_id)
+    client.must("delete", "--yes", "--end-annexes")
+    (reservation,) = ec2.describe_instances(InstanceIds=[mine["InstanceId"]])["Reservations"]
+    assert reservation["Instances"][0]["State"]["Name"] == "running"
+    ec2.terminate_instances(InstanceIds=[mine["InstanceId"]])
+
+
+def test_what_a_failed_creation_left_is_deleted_too(client: Client) -> None:
+    assert client.run("deploy", "--yes", "--param", "VpcId=vpc-00000000000000000").code == 1
+    client.must("delete", "--yes")
+    assert "There is no stack" in client.run("status").out
+
+
+def test_a_damaged_configuration_is_told_of_before_anything_is_deleted(client: Client) -> None:
+    client.must("deploy", "--yes")
+    client.config.write_text(client.config.read_text().replace("# END annex-bootstrap\n", ""))
+    ran = client.run("delete", "--yes")
+    assert ran.code == 1
+    assert "its annex-bootstrap block is damaged (1 BEGIN and 0 END lines)" in ran.err
+    assert len(ran.err.splitlines()) == 1
+    assert client.run("deploy", "--yes").code == 1
+
+
+def test_a_deletion_that_fails_says_which_resource_stands_against_it(
+    client: Client, root: boto3.Session, image_id: str
+) -> None:
+    client.must("deploy", "--yes")
+    role = outputs(client)[Output.INSTANCE_ROLE_ARN].rpartition("/")[2]
+    iam = root.client("iam")
+    document = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
+    profile = f"{client.stack_name}-mine"
+    iam.create_instance_profile(InstanceProfileName=profile)
+    iam.add_role_to_instance_profile(InstanceProfileName=profile, RoleName=role)
+    ran = client.run("delete", "--yes")
+    del document, image_id
+    iam.remove_role_from_instance_profile(InstanceProfileName=profile, RoleName=role)
+    iam.delete_instance_profile(InstanceProfileName=profile)
+    assert ran.code == 1, ran
+    assert "the stack ended in DELETE_FAILED; InstanceRole failed first:" in ran.err
+    assert client.config.exists()
+    client.must("delete", "--yes")
+
+
+def test_two_regions_are_told_apart(client: Client, root: boto3.Session, tmp_path: Path) -> None:
+    del tmp_path
+    client.must("deploy", "--yes", "--region", "us-east-1", "--region", "eu-west-1")
+    client.must("delete", "--yes", "--region", "us-east-1")
+    written = client.config.read_text()
+    assert "ANNEX_DEFAULT_AWS_REGION = eu-west-1\n" in written
+    assert "us-east-1" not in written
+    assert "eu_west_1." not in written
+    europe = boto3.Session(region_name="eu-west-1")
+    assert json.dumps(stack.describe(europe, client.stack_name).outputs[Output.S3_BUCKET_NAME])[1:-1] in written
+    del root

@@ -1,0 +1,292 @@
+"""``deploy`` and ``status``, under the deployer's policy and with IAM enforced."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import boto3
+import pytest
+
+from annex_bootstrap import __version__, causes, deploy, stacks, staging
+from annex_bootstrap.aws import Account
+from annex_bootstrap.contract import Output
+from annex_bootstrap.demo.inventory import take_inventory
+from annex_bootstrap.errors import UserError
+from annex_bootstrap.local_aws import Credentials
+from annex_bootstrap.stacks import Event
+from tests.local_aws import stack
+from tests.local_aws.client import Client
+
+NO_SUCH_VPC = "VpcId=vpc-00000000000000000"
+
+
+def unseen(_event: Event) -> None:
+    """Watch nothing."""
+
+
+def account(client: Client, region: str = "us-east-1") -> Account:
+    keys = client.credentials
+    return Account(boto3.Session(keys.access_key_id, keys.secret_access_key), region)
+
+
+def test_the_first_deployment_creates_the_stack_and_writes_the_configuration(client: Client) -> None:
+    ran = client.must("deploy", "--yes")
+    assert "creates 26 resources" in ran.out
+    assert f"CREATE_COMPLETE: {client.stack_name} in us-east-1" in ran.out
+    assert "IN_PROGRESS" not in ran.out
+    assert "ANNEX_DEFAULT_AWS_REGION = us-east-1\n" in client.config.read_text()
+    again = client.must("deploy", "--yes")
+    assert again.out.splitlines() == [
+        f"The stack {client.stack_name} in us-east-1 is up to date.",
+        f"{client.config} already names the stack {client.stack_name} in us-east-1.",
+    ]
+
+
+def test_a_dry_run_leaves_nothing_behind(client: Client, root: boto3.Session) -> None:
+    before = take_inventory(root)
+    ran = client.must("deploy", "--dry-run", "--param", "CondorPort=9619")
+    assert ran.out.splitlines()[1:] == [
+        "  creates 26 resources",
+        "  sets CondorPort to 9619 (it is 9618)",
+        "Nothing was changed.",
+    ]
+    assert take_inventory(root) == before
+    assert stacks.find(account(client).cloudformation, client.stack_name) is None
+    assert not client.config.exists()
+
+
+def test_an_update_says_what_it_replaces_and_keeps_earlier_parameters(client: Client, root: boto3.Session) -> None:
+    client.must("deploy", "--yes", "--param", "CondorCidrs=192.0.2.0/24")
+    vpc = root.client("ec2").create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    refused = client.run("deploy", "--param", f"VpcId={vpc}", text="n\n")
+    assert refused.code == 0
+    assert "replaces the security group: VpcId changes" in refused.out
+    assert "keeps CondorCidrs at 192.0.2.0/24" in refused.out
+    assert "Nothing was changed." in refused.out
+    done = client.must("deploy", "--yes", "--param", "SshCidrs=", "--output", "json")
+    (region,) = done.document["regions"]
+    assert region["status"] == "UPDATE_COMPLETE"
+    assert region["error"] is None
+    assert "SecurityGroup" in [each["resource"] for each in region["changes"]]
+    (status,) = client.must("status", "--output", "json").document["regions"]
+    assert status["parameters"]["CondorCidrs"] == "192.0.2.0/24"
+    assert status["parameters"]["SshCidrs"] == ""
+    assert status["config"]["names_stack"] is True
+    client.must("delete", "--yes")
+    root.client("ec2").delete_vpc(VpcId=vpc)
+
+
+def test_nobody_to_ask_changes_nothing_and_is_an_error(client: Client) -> None:
+    ran = client.run("deploy")
+    assert (ran.code, ran.err.splitlines()[-1]) == (2, "Error: there is nobody to ask: give --yes to go ahead")
+    assert stacks.find(account(client).cloudformation, client.stack_name) is None
+
+
+def test_a_failed_creation_is_explained_with_the_functions_own_log_and_the_next_deployment_replaces_it(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The local AWS rolls back within milliseconds, where AWS needs seconds.
+    monkeypatch.setattr(stacks, "POLL", 0.02)
+    here = account(client)
+    wish = deploy.Wish(client.stack_name, deploy.built_template(), dict([NO_SUCH_VPC.split("=")]))
+    proposal = deploy.prepare(here, wish, unseen)
+    with pytest.raises(UserError, match=r"ROLLBACK_COMPLETE; SecurityGroup failed first: .*InvalidVpcID") as raised:
+        deploy.execute(here, wish, proposal, unseen)
+    assert "its function's log:\n" in str(raised.value)
+    assert "InvalidVpcID.NotFound" in str(raised.value).partition("its function's log:")[2]
+    assert "Traceback" not in str(raised.value)
+
+    shown = client.run("status")
+    assert shown.code == 1
+    assert "ROLLBACK_COMPLETE" in shown.out
+    dry = client.must("deploy", "--dry-run")
+    assert "deletes what the failed creation left (ROLLBACK_COMPLETE)" in dry.out
+    assert "keeps VpcId at vpc-00000000000000000" in dry.out
+    assert "CREATE_COMPLETE" in client.must("deploy", "--yes", "--param", "VpcId=").out
+
+
+def test_a_failed_update_is_explained_and_leaves_the_old_state(client: Client) -> None:
+    client.must("deploy", "--yes")
+    before = client.config.read_bytes()
+    ran = client.run("deploy", "--yes", "--param", NO_SUCH_VPC)
+    assert ran.code == 1
+    assert "the stack ended in UPDATE_ROLLBACK_COMPLETE; SecurityGroup failed first:" in ran.err
+    assert "its function's log:" in ran.err
+    assert client.config.read_bytes() == before
+    assert "is up to date" in client.must("deploy", "--yes").out
+
+
+def test_a_creation_that_goes_on_is_joined(client: Client) -> None:
+    here = account(client)
+    wish = deploy.Wish(client.stack_name, deploy.built_template(), {})
+    begin(here, wish)
+    ran = client.must("deploy", "--yes")
+    assert "CREATE_COMPLETE   SweepRule" in ran.out
+    assert "is over: the stack ended in CREATE_COMPLETE" in ran.out
+    assert "is up to date" in ran.out
+
+
+def begin(here: Account, wish: deploy.Wish) -> None:
+    """Begin a deployment, and leave it to itself."""
+    proposal = deploy.prepare(here, wish, unseen)
+    assert proposal.change_set is not None
+    here.cloudformation.execute_change_set(StackName=wish.stack_name, ChangeSetName=proposal.change_set.change_set_id)
+
+
+def test_an_update_that_somebody_else_began_is_joined_and_then_ours_follows(client: Client) -> None:
+    client.must("deploy", "--yes")
+    begin(account(client), deploy.Wish(client.stack_name, deploy.built_template(), {"CondorPort": "9619"}))
+    ran = client.must("deploy", "--yes", "--param", "SshCidrs=")
+    assert "is over: the stack ended in UPDATE_COMPLETE" in ran.out
+    parameters = client.must("status", "--output", "json").document["regions"][0]["parameters"]
+    assert (parameters["CondorPort"], parameters["SshCidrs"]) == ("9619", "")
+
+
+def test_a_stack_that_is_not_ours_is_left_alone(client: Client, root: boto3.Session, template: str) -> None:
+    del template
+    cloudformation = root.client("cloudformation")
+    body = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}
+    cloudformation.create_stack(StackName=client.stack_name, TemplateBody=json.dumps(body))
+    assert stack.wait(root, client.stack_name) == "CREATE_COMPLETE"
+    for command in ("deploy", "delete"):
+        ran = client.run(command, "--yes")
+        assert ran.code == 1
+        assert ran.err == (
+            f"annex-bootstrap: the stack {client.stack_name} was not made by annex-bootstrap: "
+            "choose another name with --stack-name\n"
+        )
+    assert stack.wait(root, client.stack_name) == "CREATE_COMPLETE"
+
+
+def test_an_older_version_replaces_a_newer_one_only_where_that_is_allowed(
+    client: Client, root: boto3.Session, template: str, put_template: Callable[[str], str]
+) -> None:
+    newer = json.loads(template)
+    newer["Outputs"][Output.VERSION]["Value"] = "99.0.0"
+    assert stack.create(root, client.stack_name, put_template(json.dumps(newer))) == "CREATE_COMPLETE"
+    ran = client.run("deploy", "--yes")
+    assert ran.code == 1
+    assert ran.err == (
+        f"annex-bootstrap: the stack {client.stack_name} was made by annex-bootstrap 99.0.0, which is newer than this "
+        f"{__version__}: update annex-bootstrap, or give --allow-downgrade\n"
+    )
+    assert stack.describe(root, client.stack_name).outputs[Output.VERSION] == "99.0.0"
+    assert not client.config.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--region", "mars-north-1"], "AWS has no region 'mars-north-1' that this version of boto3 knows"),
+        (["--param", "CondorPort=70000"], "CondorPort='70000' is not allowed: type a port from 1 to 65535"),
+        (["--param", "VpcId=default"], "VpcId='default' is not allowed: type the ID of a VPC"),
+        (["--param", "Colour=red"], "there is no parameter Colour: choose from "),
+        (["--param", "CondorPort"], "'CondorPort' is not of the form NAME=VALUE"),
+        (["--profile", "nobody"], "The config profile (nobody) could not be found"),
+    ],
+)
+def test_wrong_input_gets_one_sentence_and_changes_nothing(
+    client: Client, root: boto3.Session, arguments: list[str], sentence: str
+) -> None:
+    before = take_inventory(root)
+    ran = client.run("deploy", "--yes", *arguments)
+    assert ran.code != 0
+    assert sentence in ran.err.splitlines()[-1]
+    assert ran.out == ""
+    assert take_inventory(root) == before
+
+
+def test_without_credentials_the_sentence_says_how_to_get_some(client: Client) -> None:
+    nobody = replace(client, extra={"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""})
+    ran = nobody.run("deploy", "--yes")
+    assert ran.code == 1
+    assert ran.err.startswith("annex-bootstrap: no AWS credentials were found: run aws configure")
+    assert len(ran.err.splitlines()) == 1
+
+
+def test_somebody_without_rights_is_told_whom_to_ask(client: Client, new_user: Callable[[str], Credentials]) -> None:
+    denied = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:*", "Resource": "*"}]}
+    ran = replace(client, credentials=new_user(json.dumps(denied))).run("deploy", "--yes", "--output", "json")
+    assert ran.code == 1
+    (region,) = ran.document["regions"]
+    assert region["error"].endswith("ask your administrator for what `annex-bootstrap policy deployer` prints")
+
+
+def test_a_configuration_that_cannot_be_written_is_told_in_one_sentence(client: Client, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a directory\n")
+    nowhere = replace(client, home=tmp_path / "file")
+    ran = nowhere.run("deploy", "--yes")
+    assert ran.code == 1
+    assert ran.err.splitlines()[-1].endswith("user_config cannot be read: Not a directory; check who owns it")
+    assert (tmp_path / "file").read_text() == "not a directory\n"
+    # Found before anything is made.
+    assert stacks.find(account(client).cloudformation, client.stack_name) is None
+
+
+def test_two_regions_are_deployed_side_by_side_and_one_that_fails_does_not_stop_the_other(
+    client: Client, root: boto3.Session
+) -> None:
+    root.client("s3").create_bucket(Bucket=f"{client.stack_name}-taken")
+    cloudformation = root.client("cloudformation", region_name="eu-west-1")
+    body = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}
+    cloudformation.create_stack(StackName=client.stack_name, TemplateBody=json.dumps(body))
+    both = ("--region", "us-east-1", "--region", "eu-west-1")
+    ran = client.run("deploy", "--yes", *both)
+    assert ran.code == 1
+    assert f"CREATE_COMPLETE: {client.stack_name} in us-east-1" in ran.out
+    assert f"eu-west-1: the stack {client.stack_name} was not made by annex-bootstrap" in ran.err
+    assert "eu_west_1." not in client.config.read_text()
+
+    cloudformation.delete_stack(StackName=client.stack_name)
+    stack.wait_until_gone(cloudformation, client.stack_name)
+    document = client.must("deploy", "--yes", *both, "--output", "json").document
+    assert [(each["region"], each["status"]) for each in document["regions"]] == [
+        ("us-east-1", "CREATE_COMPLETE"),
+        ("eu-west-1", "CREATE_COMPLETE"),
+    ]
+    outputs = [each["outputs"][Output.S3_BUCKET_NAME] for each in document["regions"]]
+    written = client.config.read_text()
+    assert f"\nANNEX_DEFAULT_S3_BUCKET = {outputs[0]}\n" in written
+    assert f"\neu_west_1.ANNEX_DEFAULT_S3_BUCKET = {outputs[1]}\n" in written
+    assert client.must("status", *both).code == 0
+    client.must("delete", "--yes", *both)
+    assert client.config.read_text() == ""
+    assert all(
+        staging.bucket_name(account(client, region)) not in str(take_inventory(root))
+        for region in ("us-east-1", "eu-west-1")
+    )
+
+
+def test_ctrl_c_says_what_goes_on_in_aws(client: Client) -> None:
+    process = subprocess.Popen(
+        client.command("deploy", "--yes"),
+        env=client.environ(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    here = account(client).cloudformation
+    for _ in range(200):
+        found = stacks.find(here, client.stack_name)
+        if found is not None and found.in_progress:
+            break
+        time.sleep(0.05)
+    # Its first poll tells it that the stack is being made.
+    time.sleep(1)
+    process.send_signal(2)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"CloudFormation goes on with the stack {client.stack_name} in us-east-1 (CREATE_IN_PROGRESS)" in err
+    assert err.splitlines()[-1] == "annex-bootstrap: stopped."
+    client.must("deploy", "--yes")
+
+
+def test_a_log_that_is_gone_is_no_error(client: Client) -> None:
+    failed = Event("1", datetime.now(UTC), "Bucket", "Custom::X", "", "")
+    assert causes.function_log(account(client), "arn:aws:cloudformation:us-east-1:1:stack/none/1", failed) == ()

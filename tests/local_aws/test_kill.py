@@ -1,0 +1,38 @@
+"""The client is killed at moments all over ``deploy``; the next ``deploy`` always ends well."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from annex_bootstrap import condor_config
+from tests.local_aws.client import Client
+
+# A deployment asks who it is, reads the stack, stages the template with four calls, makes and reads a change set,
+# executes it, then reads stack and events by turns, and in the end the outputs.
+MOMENTS = [*(f"{number}-after" for number in range(16)), "12", "lock-after", "sync", "rename", "rename-after"]
+
+
+def test_there_are_twenty_moments() -> None:
+    assert len(set(MOMENTS)) >= 20
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_the_next_deployment_picks_up(client: Client, moment: str) -> None:
+    command = client.command("deploy", "--yes", "--param", "CondorPort=9619")
+    command[1:3] = ["-m", "tests.local_aws.killed_client", moment]
+    killed = subprocess.run(command, env=client.environ(), capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed
+    assert command[0] == sys.executable
+
+    client.must("deploy", "--yes", "--param", "CondorPort=9619")
+    (status,) = client.must("status", "--output", "json").document["regions"]
+    assert status["status"] in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
+    assert status["parameters"]["CondorPort"] == "9619"
+    section = condor_config.section(client.stack_name, "us-east-1", status["outputs"])
+    assert client.config.read_text() == condor_config.render_block(condor_config.Block((section,)))
+    left = {each.name for each in client.config.parent.iterdir()}
+    assert left <= {"user_config", "user_config.annex-bootstrap-backup"}

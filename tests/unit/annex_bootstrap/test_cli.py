@@ -1,0 +1,86 @@
+"""The command line before it does anything: help, versions, completion, exit codes, errors."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from click.testing import CliRunner
+
+from annex_bootstrap import __version__
+from annex_bootstrap.cli import commands
+
+HEAVY = ("boto3", "botocore", "rich", "ministack")
+
+
+def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "annex_bootstrap", *arguments],
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["deploy", "--help"], ["completion", "bash"]])
+def test_help_loads_neither_the_sdk_nor_what_draws_tables(arguments: list[str]) -> None:
+    code = (
+        f"import sys; sys.argv = {['annex-bootstrap', *arguments]!r}\n"
+        "from annex_bootstrap.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        f"sys.stderr.write(' '.join(name for name in {HEAVY!r} if name in sys.modules))"
+    )
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    sys.stdout.write(f"{arguments}: {(time.monotonic() - began) * 1000:.0f} ms\n")
+    assert done.stderr == ""
+    assert done.stdout
+
+
+def test_the_version_is_told() -> None:
+    assert run("--version").stdout == f"annex-bootstrap, version {__version__}\n"
+
+
+@pytest.mark.parametrize("name", sorted(commands.commands))
+def test_every_command_has_a_line_that_fits_and_a_help(name: str) -> None:
+    command = commands.commands[name]
+    assert not command.get_short_help_str(limit=62).endswith("...")
+    shown = CliRunner().invoke(commands, [name, "--help"], terminal_width=80)
+    assert shown.exit_code == 0
+    assert "\b" not in shown.output
+    assert "\\b" not in shown.output
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_printed_for_every_shell(shell: str) -> None:
+    printed = run("completion", shell)
+    assert printed.returncode == 0
+    assert f"_ANNEX_BOOTSTRAP_COMPLETE={shell}_complete" in printed.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [("annex-bootstrap pu", "pull-config"), ("annex-bootstrap deploy --region us-e", "us-east-1")],
+)
+def test_commands_and_regions_are_completed(words: str, expected: str) -> None:
+    environ = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" ")), "_ANNEX_BOOTSTRAP_COMPLETE": "bash_complete"}
+    assert f"plain,{expected}" in run(**environ).stdout.splitlines()
+
+
+def test_wrong_usage_exits_with_two_and_says_how() -> None:
+    done = run("deploy", "--nonsense")
+    assert done.returncode == 2
+    assert "No such option" in done.stderr
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_an_error_is_one_sentence_and_in_json_a_document_too(output: str) -> None:
+    clean = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull, "AWS_PROFILE": "nobody"}
+    done = run("status", "--output", output, **clean)
+    assert done.returncode == 1
+    assert done.stderr.startswith("annex-bootstrap: The config profile (nobody) could not be found")
+    assert len(done.stderr.splitlines()) == 1
+    assert ('"error": "The config profile (nobody)' in done.stdout) == (output == "json")

@@ -1,0 +1,96 @@
+"""The deployer's policy: narrow, and enough for every type of resource in the template."""
+
+from __future__ import annotations
+
+import json
+from fnmatch import fnmatchcase
+
+import pytest
+
+from annex_bootstrap.deployer_policy import deployer_policy
+from template_gen.template import build
+
+POLICY = deployer_policy("aws", "123456789012", "annex-bootstrap")
+
+NEEDED = {
+    "AWS::IAM::Role": "iam: CreateRole GetRole PutRolePolicy GetRolePolicy DeleteRolePolicy DeleteRole"
+    " UpdateAssumeRolePolicy UpdateRoleDescription PutRolePermissionsBoundary DeleteRolePermissionsBoundary",
+    "AWS::IAM::ManagedPolicy": "iam: CreatePolicy GetPolicy CreatePolicyVersion DeletePolicyVersion"
+    " ListPolicyVersions DeletePolicy",
+    "AWS::Lambda::Function": "lambda: CreateFunction GetFunction UpdateFunctionCode UpdateFunctionConfiguration"
+    " DeleteFunction",
+    "AWS::Lambda::Permission": "lambda: AddPermission RemovePermission",
+    "AWS::Logs::LogGroup": "logs: CreateLogGroup DescribeLogGroups PutRetentionPolicy DeleteRetentionPolicy"
+    " DeleteLogGroup",
+    "AWS::Events::Rule": "events: PutRule DescribeRule PutTargets ListTargetsByRule RemoveTargets DeleteRule",
+    "AWS::CloudWatch::Alarm": "cloudwatch: PutMetricAlarm DescribeAlarms DeleteAlarms",
+    "AWS::SNS::Topic": "sns: CreateTopic GetTopicAttributes SetTopicAttributes Subscribe Unsubscribe DeleteTopic"
+    " ListSubscriptionsByTopic",
+    "AWS::EC2::KeyPair": "ec2: CreateKeyPair DescribeKeyPairs DeleteKeyPair",
+}
+"""What CloudFormation calls with the deployer's rights, by type of resource; custom resources invoke their function.
+
+Source: the ``handlers`` of each type's schema in the CloudFormation registry.
+"""
+
+
+def test_it_covers_every_type_of_resource_in_the_template() -> None:
+    types = {each["Type"] for each in json.loads(build().to_json())["Resources"].values()}
+    assert {each for each in types if not each.startswith("Custom::")} == NEEDED.keys()
+
+
+@pytest.mark.parametrize("kind", sorted(NEEDED))
+def test_it_grants_what_cloudformation_calls_for_a_type(kind: str) -> None:
+    service, _, verbs = NEEDED[kind].partition(": ")
+    granted = {action for statement in POLICY["Statement"] for action in statement["Action"]}
+    assert {f"{service}:{verb}" for verb in verbs.split()} <= granted
+
+
+def test_no_action_is_a_pattern_and_no_two_statements_have_one_name() -> None:
+    statements = POLICY["Statement"]
+    assert not any("*" in action for statement in statements for action in statement["Action"])
+    assert len({statement["Sid"] for statement in statements}) == len(statements)
+
+
+def test_only_reading_is_allowed_on_everything() -> None:
+    for statement in POLICY["Statement"]:
+        if statement["Resource"] == "*":
+            assert all(action.split(":")[1].startswith(("Describe", "List", "Get")) for action in statement["Action"])
+
+
+@pytest.mark.parametrize(
+    ("action", "resource"),
+    [
+        ("iam:PassRole", "arn:aws:iam::123456789012:role/Admin"),
+        ("iam:PutRolePolicy", "arn:aws:iam::123456789012:role/annex-bootstrap/another-stack-Role"),
+        ("lambda:InvokeFunction", "arn:aws:lambda:us-east-1:123456789012:function:payroll"),
+        ("s3:GetObject", "arn:aws:s3:::payroll/salaries"),
+        ("cloudformation:DeleteStack", "arn:aws:cloudformation:us-east-1:123456789012:stack/payroll/1"),
+        ("logs:FilterLogEvents", "arn:aws:logs:us-east-1:123456789012:log-group:payroll:*"),
+        ("ec2:TerminateInstances", "arn:aws:ec2:us-east-1:123456789012:instance/i-0123456789abcdef0"),
+    ],
+)
+def test_what_is_not_ours_stays_out_of_reach(action: str, resource: str) -> None:
+    for statement in POLICY["Statement"]:
+        if action in statement["Action"]:
+            patterns = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
+            assert not any(fnmatchcase(resource, pattern) for pattern in patterns)
+
+
+def test_a_rule_of_somebody_else_can_only_be_pointed_at_our_functions() -> None:
+    (statement,) = [each for each in POLICY["Statement"] if each["Sid"] == "EndLeases"]
+    assert statement["Condition"] == {
+        "ForAllValues:ArnLike": {"events:TargetArn": "arn:aws:lambda:*:123456789012:function:annex-bootstrap-*"}
+    }
+
+
+def test_it_fits_into_one_managed_policy() -> None:
+    # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html: 6,144 characters without blanks.
+    assert len(json.dumps(POLICY, separators=(",", ":")).replace(" ", "")) < 6144
+
+
+def test_partition_account_and_name_are_in_every_arn() -> None:
+    text = json.dumps(deployer_policy("aws-us-gov", "210987654321", "mine"))
+    assert "arn:aws:" not in text
+    assert "123456789012" not in text
+    assert "annex-bootstrap-Lease" not in text
