@@ -13,7 +13,7 @@ from annex_bootstrap.cli.policy import command as policy
 DIRECTORY = Path("~/.condor")
 
 
-@click.command(name="credentials")
+@click.command(name="credentials", short_help="Make and rotate keys that can run annexes, nothing else.")
 @aws_options
 @config_option
 @click.option("--rotate", "action", flag_value="rotate", help="Replace the user's keys by a new one.")

@@ -46,7 +46,7 @@ def _parse_patterns(_context: click.Context, _option: click.Parameter, values: t
     return tuple(each.strip() for value in values for each in value.split(",") if each.strip())
 
 
-@click.command(name="fleet-config")
+@click.command(name="fleet-config", short_help="Write the spot fleet file that condor_annex reads.")
 @aws_options
 @config_option
 @click.option("--image", metavar="AMI", default="", help="The machines' image.")

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from annex_bootstrap.leases import Leases
 
 
-@click.group(name="leases", invoke_without_command=True)
+@click.group(
+    name="leases", short_help="List, extend and end the annexes that hold a lease.", invoke_without_command=True
+)
 @aws_options
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", help="Form of the list.")
 @click.pass_context

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 
-@click.command(name="pool-config")
+@click.command(name="pool-config", short_help="Let rented machines join the pool.")
 @click.option(
     "--config",
     type=click.Path(dir_okay=False, path_type=Path),
