@@ -1,0 +1,59 @@
+"""``annex-bootstrap doctor``."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from annex_bootstrap.cli.options import aws_options, config_option
+from annex_bootstrap.cli.output import Screen, output_option
+
+if TYPE_CHECKING:
+    from annex_bootstrap.doctor import Finding
+
+COLOURS = {"OK": "green", "PROBLEM": "red", "SKIPPED": "yellow"}
+
+
+@click.command(name="doctor", short_help="Say what is wrong with a setup, and what to do.")
+@aws_options
+@config_option
+@click.option("--collector", metavar="HOST[:PORT]", default="", help="The pool's collector. Default: COLLECTOR_HOST.")
+@output_option
+def command(
+    region: str | None,
+    profile: str | None,
+    stack_name: str,
+    config: Path | None,
+    collector: str,
+    screen: Screen,
+) -> None:
+    """Look for everything that can be wrong, and say what to do about it.
+
+    Changes nothing. Exits with 1 where there is a problem.
+    """
+    from annex_bootstrap.aws import connect
+    from annex_bootstrap.config_file import find_file
+    from annex_bootstrap.doctor import Level
+    from annex_bootstrap.examination import Examination
+
+    account = connect(region, profile)
+    findings = []
+    for finding in Examination(account, stack_name, find_file(config), collector).run():
+        findings.append(finding)
+        _show(screen, finding)
+    problems = sum(finding.level is Level.PROBLEM for finding in findings)
+    screen.say(f"\n{problems} {'problem' if problems == 1 else 'problems'}." if problems else "\nNo problems.")
+    screen.document({"problems": problems, "findings": [dataclasses.asdict(finding) for finding in findings]})
+    if problems:
+        sys.exit(1)
+
+
+def _show(screen: Screen, finding: Finding) -> None:
+    screen.say(f"{finding.level:<8}", fg=COLOURS[finding.level], nl=False)
+    screen.say(f" {finding.subject}: {finding.detail}")
+    if finding.advice:
+        screen.say(f"         -> {finding.advice}")
