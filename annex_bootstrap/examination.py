@@ -14,12 +14,13 @@ from botocore.exceptions import ClientError
 
 from annex_bootstrap import __version__, doctor, stacks
 from annex_bootstrap.aws import CONFIG, Account, explained
-from annex_bootstrap.condor_config import ask_condor, read_file
+from annex_bootstrap.config_file import ask_condor
 from annex_bootstrap.contract import Output
 from annex_bootstrap.doctor import Finding
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.file_knobs import read_knob
 from annex_bootstrap.instance_types import offered_zones
+from annex_bootstrap.private_files import read_private
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -72,7 +73,7 @@ class Examination:
         yield doctor.ok("AWS credentials", f"account {self.account.account_id}, region {self.account.region}")
         stack: list[stacks.Stack] = []
         yield _judged("stack", lambda: self._stack(stack))
-        content = read_file(self.config)
+        content = read_private(self.config) or b""
         if stack:
             yield from self._in_aws(stack[0])
             yield doctor.check_knobs(self.config, content, self.account.region, stack[0].outputs)

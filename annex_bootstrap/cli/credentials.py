@@ -8,12 +8,13 @@ from pathlib import Path
 import click
 
 from annex_bootstrap.cli.options import aws_options, config_option, yes_option
+from annex_bootstrap.cli.output import Screen, output_option
 from annex_bootstrap.cli.policy import command as policy
 
 DIRECTORY = Path("~/.condor")
 
 
-@click.command(name="credentials")
+@click.command(name="credentials", short_help="Give condor_annex keys that can run annexes only.")
 @aws_options
 @config_option
 @click.option("--rotate", "action", flag_value="rotate", help="Replace the user's keys by a new one.")
@@ -33,6 +34,7 @@ DIRECTORY = Path("~/.condor")
     help="Where the two key files go.",
 )
 @yes_option
+@output_option
 def command(
     region: str | None,
     profile: str | None,
@@ -42,6 +44,7 @@ def command(
     user_name: str | None,
     directory: Path,
     yes: bool,
+    screen: Screen,
 ) -> None:
     """Give condor_annex credentials that can run annexes and nothing else.
 
@@ -59,32 +62,44 @@ def command(
     knobs: dict[str, str | None] = {ACCESS_KEY_KNOB: str(files.access), SECRET_KEY_KNOB: str(files.secret)}
     if action == "from-instance":
         write_knobs(path, account.region, dict.fromkeys(knobs, credentials.FROM_INSTANCE))
-        click.echo(f"{path}: condor_annex takes the role of the EC2 machine that it runs on.")
+        screen.say(f"{path}: condor_annex takes the role of the EC2 machine that it runs on.")
+        screen.document({"user": None, "config": str(path)})
         return
     user = credentials.AnnexUser(account, user_name or credentials.default_user_name(stack_name, account.region), files)
     if action == "remove":
-        click.echo(f"Deletes the IAM user {user.name} with its keys, and the files that hold them.")
-        if not (yes or click.confirm("Go ahead?", default=False)):
-            click.echo("Nothing was changed.")
+        screen.say(f"Deletes the IAM user {user.name} with its keys, and the files that hold them.")
+        if not (yes or screen.confirm("Go ahead?", default=False)):
+            screen.say("Nothing was changed.")
+            screen.document({"user": user.name, "removed": False})
             return
         existed = user.remove()
         write_knobs(path, account.region, dict.fromkeys(knobs))
-        click.echo(f"The IAM user {user.name} {'is deleted' if existed else 'did not exist'}.")
+        screen.say(f"The IAM user {user.name} {'is deleted' if existed else 'did not exist'}.")
+        screen.document({"user": user.name, "removed": existed})
         return
     stack = deploy.find_deployed(account, stack_name)
     policy_arn = stack.outputs[Output.ANNEX_USER_POLICY_ARN]
     if action == "rotate":
         deleted = user.rotate(stack.stack_id, policy_arn)
-        click.echo(f"The IAM user {user.name} has a new key; deleted: {', '.join(deleted) or 'none'}.")
+        screen.say(f"The IAM user {user.name} has a new key; deleted: {', '.join(deleted) or 'none'}.")
     elif user.set_up(stack.stack_id, policy_arn):
-        click.echo(f"The IAM user {user.name} has a new key and one policy: {policy_arn}.")
-        click.echo("It may take AWS some seconds to know the key everywhere.")
+        screen.say(f"The IAM user {user.name} has a new key and one policy: {policy_arn}.")
+        screen.say("It may take AWS some seconds to know the key everywhere.")
     else:
-        click.echo(f"The IAM user {user.name} already has its key here.")
+        screen.say(f"The IAM user {user.name} already has its key here.")
     write_knobs(path, account.region, knobs)
-    click.echo(f"  key ID  {files.access}")
-    click.echo(f"  secret  {files.secret}")
-    click.echo(f"  knobs   {path}")
+    screen.say(f"  key ID  {files.access}")
+    screen.say(f"  secret  {files.secret}")
+    screen.say(f"  knobs   {path}")
+    screen.document(
+        {
+            "user": user.name,
+            "access_key_id": files.key_id(),
+            "access_key_file": str(files.access),
+            "secret_key_file": str(files.secret),
+            "config": str(path),
+        }
+    )
 
 
 @policy.command(name="operator")

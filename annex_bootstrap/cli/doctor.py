@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from annex_bootstrap.cli.options import aws_options, config_option
+from annex_bootstrap.cli.output import Screen, output_option
 
 if TYPE_CHECKING:
     from annex_bootstrap.doctor import Finding
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
 COLOURS = {"OK": "green", "PROBLEM": "red", "SKIPPED": "yellow"}
 
 
-@click.command(name="doctor")
+@click.command(name="doctor", short_help="Say what is wrong with a setup, and what to do.")
 @aws_options
 @config_option
 @click.option("--collector", metavar="HOST[:PORT]", default="", help="The pool's collector. Default: COLLECTOR_HOST.")
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", help="Form of the findings.")
+@output_option
 def command(
     region: str | None,
     profile: str | None,
     stack_name: str,
     config: Path | None,
     collector: str,
-    output: str,
+    screen: Screen,
 ) -> None:
     """Look for everything that can be wrong, and say what to do about it.
 
     Changes nothing. Exits with 1 where there is a problem.
     """
     from annex_bootstrap.aws import connect
-    from annex_bootstrap.condor_config import find_file
+    from annex_bootstrap.config_file import find_file
     from annex_bootstrap.doctor import Level
     from annex_bootstrap.examination import Examination
 
@@ -44,19 +44,16 @@ def command(
     findings = []
     for finding in Examination(account, stack_name, find_file(config), collector).run():
         findings.append(finding)
-        if output == "text":
-            _show(finding)
+        _show(screen, finding)
     problems = sum(finding.level is Level.PROBLEM for finding in findings)
-    if output == "json":
-        click.echo(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
-    else:
-        click.echo(f"\n{problems} {'problem' if problems == 1 else 'problems'}." if problems else "\nNo problems.")
+    screen.say(f"\n{problems} {'problem' if problems == 1 else 'problems'}." if problems else "\nNo problems.")
+    screen.document({"problems": problems, "findings": [dataclasses.asdict(finding) for finding in findings]})
     if problems:
         sys.exit(1)
 
 
-def _show(finding: Finding) -> None:
-    click.secho(f"{finding.level:<8}", fg=COLOURS[finding.level], nl=False)
-    click.echo(f" {finding.subject}: {finding.detail}")
+def _show(screen: Screen, finding: Finding) -> None:
+    screen.say(f"{finding.level:<8}", fg=COLOURS[finding.level], nl=False)
+    screen.say(f" {finding.subject}: {finding.detail}")
     if finding.advice:
-        click.echo(f"         -> {finding.advice}")
+        screen.say(f"         -> {finding.advice}")

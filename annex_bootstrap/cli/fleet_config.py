@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from annex_bootstrap.cli.options import aws_options, config_option
+from annex_bootstrap.cli.output import Screen, output_option
 
 if TYPE_CHECKING:
     from annex_bootstrap.fleet import Offer
@@ -46,7 +47,7 @@ def _parse_patterns(_context: click.Context, _option: click.Parameter, values: t
     return tuple(each.strip() for value in values for each in value.split(",") if each.strip())
 
 
-@click.command(name="fleet-config")
+@click.command(name="fleet-config", short_help="Write the spot fleet file that condor_annex reads.")
 @aws_options
 @config_option
 @click.option("--image", metavar="AMI", default="", help="The machines' image.")
@@ -83,7 +84,7 @@ def _parse_patterns(_context: click.Context, _option: click.Parameter, values: t
     help="Default: ~/.condor/annex-fleet-REGION.json.",
 )
 @click.option("--print", "print_only", is_flag=True, help="Print the JSON and write nothing.")
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", help="Form of the table of types.")
+@output_option
 def command(
     region: str | None,
     profile: str | None,
@@ -101,7 +102,7 @@ def command(
     max_price: Decimal | None,
     path: Path | None,
     print_only: bool,
-    output: str,
+    screen: Screen,
 ) -> None:
     """Write the spot fleet file that condor_annex reads, and name it in the configuration.
 
@@ -135,25 +136,33 @@ def command(
     )
     text = fleet.render(offers, parts, max_price)
     if print_only:
-        click.echo(text, nl=False)
+        screen.say(text, nl=False)
+        screen.document({"fleet": json.loads(text)})
         return
     target = (path or Path(f"~/.condor/annex-fleet-{account.region}.json")).expanduser().absolute()
     config_file.rewrite_file(target, lambda _: text.encode())
     configuration = config_file.find_file(config)
     write_knobs(configuration, account.region, dict.fromkeys(FLEET_KNOBS, str(target)))
-    if output == "json":
-        click.echo(json.dumps([_row(offer) for offer in offers], indent=2))
-        return
-    _show(offers)
-    click.echo()
-    click.echo(f"Image    {chosen.image_id} {chosen.name}")
-    click.echo(f"Pays     at most {fleet.bid(offers, max_price):f} $ a slot-hour")
+    _show(screen, offers)
+    screen.say()
+    screen.say(f"Image    {chosen.image_id} {chosen.name}")
+    screen.say(f"Pays     at most {fleet.bid(offers, max_price):f} $ a slot-hour")
     if len(found) > len(offers):
-        click.echo(
+        screen.say(
             f"Left out {len(found) - len(offers)} dearer types: a fleet has at most 300 pairs of type and subnet"
         )
-    click.echo(f"Fleet    {target}")
-    click.echo(f"Knobs    {configuration}")
+    screen.say(f"Fleet    {target}")
+    screen.say(f"Knobs    {configuration}")
+    screen.document(
+        {
+            "image": chosen.image_id,
+            "most_a_slot_hour": str(fleet.bid(offers, max_price)),
+            "types": [_row(offer) for offer in offers],
+            "types_left_out": len(found) - len(offers),
+            "file": str(target),
+            "config": str(configuration),
+        }
+    )
 
 
 def _row(offer: Offer) -> dict[str, object]:
@@ -167,11 +176,11 @@ def _row(offer: Offer) -> dict[str, object]:
     }
 
 
-def _show(offers: Sequence[Offer]) -> None:
-    click.echo(f"{'TYPE':<18} {'CPUS':>4} {'MEMORY':>9} {'SLOTS':>5} {'$/SLOT-HOUR':>11} {'ZONES':>5}")
+def _show(screen: Screen, offers: Sequence[Offer]) -> None:
+    screen.say(f"{'TYPE':<18} {'CPUS':>4} {'MEMORY':>9} {'SLOTS':>5} {'$/SLOT-HOUR':>11} {'ZONES':>5}")
     for offer in offers:
         price = "unknown" if offer.slot_price is None else f"{offer.slot_price:f}"
-        click.echo(
+        screen.say(
             f"{offer.machine.name:<18} {offer.machine.vcpus:>4} {offer.machine.memory / 1024:>5.4g} GiB"
             f" {offer.slots:>5} {price:>11} {len(offer.subnets):>5}"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from datetime import datetime
 from decimal import Decimal
@@ -11,16 +10,21 @@ from typing import TYPE_CHECKING
 import click
 
 from annex_bootstrap.cli.options import aws_options, yes_option
+from annex_bootstrap.cli.output import Screen, output_option
 
 if TYPE_CHECKING:
     from annex_bootstrap.leases import Leases
 
 
-@click.group(name="leases", invoke_without_command=True)
+LEASES = "annex_bootstrap.leases"
+"""Where the group leaves what its commands work on."""
+
+
+@click.group(name="leases", invoke_without_command=True, short_help="List the annexes that run; extend or end one.")
 @aws_options
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", help="Form of the list.")
+@output_option
 @click.pass_context
-def command(context: click.Context, region: str | None, profile: str | None, stack_name: str, output: str) -> None:
+def command(context: click.Context, region: str | None, profile: str | None, stack_name: str, screen: Screen) -> None:
     """List the annexes that hold a lease: kind, machines, time left, cost.
 
     The cost is what the machines cost on demand; spot instances cost that at most, unless a fleet bids more.
@@ -31,20 +35,22 @@ def command(context: click.Context, region: str | None, profile: str | None, sta
 
     account = connect(region, profile)
     found = leases.Leases(account, deploy.find_deployed(account, stack_name).outputs[Output.LEASE_FUNCTION_ARN])
-    context.obj = found
+    context.meta[LEASES] = found
     if context.invoked_subcommand is None:
-        _list(found, output)
+        _list(screen, found)
 
 
 @command.command(name="extend")
 @click.argument("name")
 @click.argument("duration")
-@click.pass_obj
-def extend(leases: Leases, name: str, duration: str) -> None:
+@click.pass_context
+def extend(context: click.Context, name: str, duration: str) -> None:
     """Let the annex NAME run for DURATION from now, such as 2h, 90m or 1d12h."""
     from annex_bootstrap.errors import UserError
     from annex_bootstrap.leases import parse_duration
 
+    screen: Screen = context.find_root().obj
+    leases: Leases = context.meta[LEASES]
     until = int(time.time()) + parse_duration(duration)
     lease = leases.find(name)
     if lease.expiration is not None and lease.expiration > until:
@@ -53,28 +59,33 @@ def extend(leases: Leases, name: str, duration: str) -> None:
             "to end it sooner use annex-bootstrap leases end"
         )
     leases.extend(lease, until)
-    click.echo(f"{lease.annex_id} now runs until {_clock(until)}.")
+    screen.say(f"{lease.annex_id} now runs until {_clock(until)}.")
+    screen.document({"annex": lease.annex_id, "lease_expiration": until})
 
 
 @command.command(name="end")
 @click.argument("name")
 @yes_option
-@click.pass_obj
-def end(leases: Leases, name: str, yes: bool) -> None:
+@click.pass_context
+def end(context: click.Context, name: str, yes: bool) -> None:
     """End the annex NAME now: its machines, its tarball, then its lease."""
     from annex_bootstrap.leases import NOTHING
 
+    screen: Screen = context.find_root().obj
+    leases: Leases = context.meta[LEASES]
     lease = leases.find(name)
     count = leases.machines().get(lease.annex_id, NOTHING).count
-    click.echo(f"Ends the annex {lease.annex_id} with its {_machines(count)}, and the jobs that run there.")
-    if not (yes or click.confirm("Go ahead?", default=False)):
-        click.echo("Nothing was changed.")
+    screen.say(f"Ends the annex {lease.annex_id} with its {_machines(count)}, and the jobs that run there.")
+    if not (yes or screen.confirm("Go ahead?", default=False)):
+        screen.say("Nothing was changed.")
+        screen.document({"annex": lease.annex_id, "ended": False})
         return
     leases.end(lease, int(time.time()))
-    click.echo("Its lease has ended. The lease function ends the machines now, and looks again every five minutes.")
+    screen.say("Its lease has ended. The lease function ends the machines now, and looks again every five minutes.")
+    screen.document({"annex": lease.annex_id, "ended": True})
 
 
-def _list(leases: Leases, output: str) -> None:
+def _list(screen: Screen, leases: Leases) -> None:
     from annex_bootstrap import prices
     from annex_bootstrap.errors import UserError
     from annex_bootstrap.leases import NOTHING
@@ -101,21 +112,19 @@ def _list(leases: Leases, output: str) -> None:
         }
         for lease, machines in annexes
     ]
-    if output == "json":
-        click.echo(json.dumps(rows, indent=2))
-        return
+    screen.document({"region": leases.account.region, "leases": rows})
     if not rows:
-        click.echo(f"No annex holds a lease in {leases.account.region}.")
+        screen.say(f"No annex holds a lease in {leases.account.region}.")
         return
-    click.echo(f"{'ANNEX':<27}  {'KIND':<9}  {'MACHINES':>8}  {'TIME LEFT':>9}  {'$/HOUR':>9}")
+    screen.say(f"{'ANNEX':<27}  {'KIND':<9}  {'MACHINES':>8}  {'TIME LEFT':>9}  {'$/HOUR':>9}")
     for row in rows:
         left = row["seconds_left"]
-        click.echo(
+        screen.say(
             f"{row['annex']:<27}  {row['kind']:<9}  {row['machines']:>8}"
             f"  {_left(left if isinstance(left, int) else None):>9}  {row['dollars_an_hour'] or 'unknown':>9}"
         )
     if unpriced:
-        click.echo(f"No prices: {unpriced}", err=True)
+        screen.fail(f"no prices: {unpriced}")
 
 
 def _left(seconds: int | None) -> str:

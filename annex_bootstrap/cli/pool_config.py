@@ -7,8 +7,10 @@ from pathlib import Path
 
 import click
 
+from annex_bootstrap.cli.output import Screen, output_option
 
-@click.command(name="pool-config")
+
+@click.command(name="pool-config", short_help="Let rented machines join the pool.")
 @click.option(
     "--config",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -28,6 +30,7 @@ import click
 @click.option("--port", type=click.IntRange(1, 65535), default=9618, show_default=True, help="The shared port.")
 @click.option("--collector", metavar="HOST", help="The public name of this pool's collector, if it is not set yet.")
 @click.option("--print", "print_only", is_flag=True, help="Print the block and write nothing.")
+@output_option
 def command(
     config: Path | None,
     password_file: Path | None,
@@ -35,6 +38,7 @@ def command(
     port: int,
     collector: str | None,
     print_only: bool,
+    screen: Screen,
 ) -> None:
     """Let rented machines join the pool: a pool password, and one marked block in the pool's configuration.
 
@@ -47,32 +51,43 @@ def command(
     stored = (stored_password or home / "annex_pool_password").absolute()
     block = pool.render(pool.Pool(stored, pool.signing_key_file(stored), port, collector or ""))
     if print_only:
-        click.echo(block, nl=False)
+        screen.say(block, nl=False)
+        screen.document({"block": block})
         return
     path = pool.find_pool_file(config)
-    _keep_password(password_file, stored)
+    waits = _keep_password(screen, password_file, stored)
     changed = pool.write_block(path, block)
-    click.echo(f"{path} {'now lets' if changed else 'already lets'} annexes join through port {port}.")
-    click.echo("Next: condor_restart, so that the pool uses it.")
+    screen.say(f"{path} {'now lets' if changed else 'already lets'} annexes join through port {port}.")
+    screen.say("Next: condor_restart, so that the pool uses it.")
     if os.geteuid() == 0:
-        click.echo("Whoever runs condor_annex needs a copy of the pool password that is theirs alone:")
-        click.echo(f"  install -D -m 600 -o USER {stored} ~USER/.condor/annex_pool_password")
-        click.echo("  and in ~USER/.condor/user_config: SEC_PASSWORD_FILE = the path of that copy")
+        screen.say("Whoever runs condor_annex needs a copy of the pool password that is theirs alone:")
+        screen.say(f"  install -D -m 600 -o USER {stored} ~USER/.condor/annex_pool_password")
+        screen.say("  and in ~USER/.condor/user_config: SEC_PASSWORD_FILE = the path of that copy")
+    screen.document(
+        {
+            "config": str(path),
+            "changed": changed,
+            "stored_password": str(stored),
+            "password_waits_in": None if waits is None else str(waits),
+        }
+    )
 
 
-def _keep_password(given: Path | None, stored: Path) -> None:
+def _keep_password(screen: Screen, given: Path | None, stored: Path) -> Path | None:
+    """Store the password; where there is no HTCondor, leave it as text and say in which file."""
     from annex_bootstrap import pool
 
     if given is None and stored.exists():
-        click.echo(f"{stored} already holds the pool password.")
-        return
+        screen.say(f"{stored} already holds the pool password.")
+        return None
     plain = pool.plain_file(stored)
     source = given or (plain if plain.exists() else None)
     password = pool.new_password() if source is None else pool.read_password(source)
     if pool.can_store():
         pool.store_password(password, stored)
-        click.echo(f"{stored} now holds the pool password.")
-    else:
-        pool.write_password(password, plain)
-        click.echo(f"{plain} holds the pool password as text, for there is no condor_store_cred here.")
-        click.echo(f"Take it to the pool's machine, and there: condor_store_cred add -c -i {plain.name} -f {stored}")
+        screen.say(f"{stored} now holds the pool password.")
+        return None
+    pool.write_password(password, plain)
+    screen.say(f"{plain} holds the pool password as text, for there is no condor_store_cred here.")
+    screen.say(f"Take it to the pool's machine, and there: condor_store_cred add -c -i {plain.name} -f {stored}")
+    return plain

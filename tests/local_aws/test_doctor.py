@@ -20,7 +20,7 @@ INSTANCE_ID = "0123456789abcdef"
 
 def findings(operator: Person, *arguments: str) -> dict[str, tuple[str, str]]:
     done = operator.run("doctor", "--output", "json", *arguments)
-    rows = json.loads(done.stdout)
+    rows = json.loads(done.stdout)["findings"]
     assert done.returncode == (1 if any(row["level"] == "PROBLEM" for row in rows) else 0)
     return {row["subject"]: (row["level"], row["detail"]) for row in rows}
 

@@ -120,7 +120,8 @@ def test_an_image_is_found_by_its_name_among_trusted_owners_only(operator: Perso
 
 
 def test_the_table_is_there_for_scripts(operator: Person) -> None:
-    rows = json.loads(operator.must("fleet-config", "--image", IMAGE, "--types", "c7i.large", "--output", "json"))
+    printed = operator.must("fleet-config", "--image", IMAGE, "--types", "c7i.large", "--output", "json")
+    rows = json.loads(printed)["types"]
     assert [(row["instance_type"], row["slots"], row["slot_hour"]) for row in rows] == [("c7i.large", 2, "0.0447")]
 
 

@@ -45,7 +45,7 @@ def scientist(root: boto3.Session, standing: DeployedStack) -> Iterator[AnnexUse
 
 
 def listed(operator: Person) -> dict[str, dict[str, object]]:
-    rows = json.loads(operator.must("leases", "--output", "json"))
+    rows = json.loads(operator.must("leases", "--output", "json"))["leases"]
     return {row["annex"]: row for row in rows}
 
 

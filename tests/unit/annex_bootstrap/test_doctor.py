@@ -1,0 +1,222 @@
+"""Every check of the doctor: what is right, and what is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from annex_bootstrap import doctor
+from annex_bootstrap.contract import KNOBS, Output
+from annex_bootstrap.doctor import Level
+from annex_bootstrap.examination import collector_address, trusted_services
+from annex_bootstrap.stacks import Stack
+
+REGION = "us-east-1"
+OUTPUTS = {str(output): f"made-up-{output}" for output in Output} | {"Version": "1.2.3"}
+BLOCKS = dict.fromkeys(("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"), True)
+CONFIG = "".join(f"{knob.name} = {OUTPUTS[knob.output]}\n" for knob in KNOBS if not knob.guide)
+FLEET: dict[str, Any] = {
+    "SpotPrice": "0.05",
+    "IamFleetRole": "made-up-arn",
+    "LaunchSpecifications": [{"ImageId": "ami-1", "InstanceType": "c7i.large", "WeightedCapacity": "2"}],
+}
+
+
+def stack(status: str = "CREATE_COMPLETE", **outputs: str) -> Stack:
+    fields = dict.fromkeys(Stack.__dataclass_fields__, "")
+    return Stack(**{**fields, "name": "s", "status": status, "outputs": OUTPUTS | outputs})  # type: ignore[arg-type]  # the rest is not looked at
+
+
+def is_ok(finding: doctor.Finding) -> bool:
+    assert finding.level in (Level.OK, Level.PROBLEM)
+    assert bool(finding.advice) == (finding.level is Level.PROBLEM)
+    return finding.level is Level.OK
+
+
+def test_a_stack_of_this_version_that_stands_is_right() -> None:
+    assert is_ok(doctor.check_stack("s", stack(), "1.2.3"))
+
+
+@pytest.mark.parametrize(
+    ("found", "says"),
+    [
+        (None, "there is no stack"),
+        (stack("ROLLBACK_COMPLETE"), "ROLLBACK_COMPLETE"),
+        (stack("DELETE_FAILED"), "DELETE_FAILED"),
+        (stack(Version=""), "CREATE_COMPLETE"),
+        (stack(Version="1.2.4"), "version 1.2.4"),
+    ],
+)
+def test_a_stack_that_is_missing_broken_or_of_another_version_is_not(found: Stack | None, says: str) -> None:
+    finding = doctor.check_stack("s", found, "1.2.3")
+    assert not is_ok(finding)
+    assert says in finding.detail
+
+
+def test_a_bucket_closed_to_the_public_is_right() -> None:
+    assert is_ok(doctor.check_bucket("b", BLOCKS))
+
+
+@pytest.mark.parametrize(
+    ("blocks", "says"),
+    [(None, "gone"), ({}, "no block"), (BLOCKS | {"IgnorePublicAcls": False}, "IgnorePublicAcls")],
+)
+def test_a_bucket_that_is_gone_or_open_is_not(blocks: dict[str, bool] | None, says: str) -> None:
+    finding = doctor.check_bucket("b", blocks)
+    assert not is_ok(finding)
+    assert says in finding.detail
+
+
+def test_a_function_that_is_active_and_did_not_fail_is_right() -> None:
+    assert is_ok(doctor.check_function("f", "Active", "", []))
+    assert is_ok(doctor.check_function("f", "Inactive", "it was not called for long", []))
+
+
+@pytest.mark.parametrize(
+    ("state", "errors", "says"), [("", [], "gone"), ("Failed", [], "why"), ("Active", ["old", "newest"], "newest")]
+)
+def test_a_function_that_is_gone_broken_or_failing_is_not(state: str, errors: list[str], says: str) -> None:
+    finding = doctor.check_function("f", state, "why", errors)
+    assert not is_ok(finding)
+    assert says in finding.detail
+
+
+def test_a_profile_needs_the_machines_role() -> None:
+    assert is_ok(doctor.check_profile("p", ["r"], "r"))
+    assert not is_ok(doctor.check_profile("p", ["other"], "r"))
+    assert not is_ok(doctor.check_profile("p", None, "r"))
+
+
+def test_a_fleet_role_needs_the_trust_of_spot_fleets() -> None:
+    assert is_ok(doctor.check_fleet_role("r", ["spotfleet.amazonaws.com"]))
+    assert not is_ok(doctor.check_fleet_role("r", ["ec2.amazonaws.com"]))
+    assert not is_ok(doctor.check_fleet_role("r", None))
+
+
+def test_a_security_group_needs_htcondors_port() -> None:
+    assert is_ok(doctor.check_group("g", [(22, 22), (9000, 9700)], 9618))
+    assert not is_ok(doctor.check_group("g", [(22, 22)], 9618))
+    assert not is_ok(doctor.check_group("g", None, 9618))
+
+
+def test_a_configuration_that_names_the_stack_is_right() -> None:
+    assert is_ok(doctor.check_knobs(Path("c"), CONFIG.encode(), REGION, OUTPUTS))
+
+
+@pytest.mark.parametrize("knob", [knob.name for knob in KNOBS if not knob.guide])
+def test_a_configuration_with_any_knob_missing_is_not(knob: str) -> None:
+    finding = doctor.check_knobs(Path("c"), CONFIG.replace(f"{knob} =", "X =").encode(), REGION, OUTPUTS)
+    assert not is_ok(finding)
+    assert finding.detail.endswith(f" {knob}")
+
+
+def test_a_knob_of_the_region_wins_over_the_common_one() -> None:
+    content = CONFIG + "us_east_1.ANNEX_DEFAULT_S3_BUCKET = other\n"
+    assert not is_ok(doctor.check_knobs(Path("c"), content.encode(), REGION, OUTPUTS))
+
+
+def keys(directory: Path, access: bytes = b"AKIAMADEUP\n", mode: int = 0o600) -> bytes:
+    for name, content in (("access", access), ("secret", b"made up\n")):
+        (directory / name).write_bytes(content)
+        (directory / name).chmod(mode)
+    return (
+        f"ANNEX_DEFAULT_ACCESS_KEY_FILE = {directory}/access\nANNEX_DEFAULT_SECRET_KEY_FILE = {directory}/secret\n"
+    ).encode()
+
+
+def test_private_keys_and_a_machines_role_are_right(tmp_path: Path) -> None:
+    role = b"ANNEX_DEFAULT_ACCESS_KEY_FILE = FROM INSTANCE\nANNEX_DEFAULT_SECRET_KEY_FILE = FROM INSTANCE\n"
+    assert is_ok(doctor.check_keys(keys(tmp_path), REGION))
+    assert is_ok(doctor.check_keys(role, REGION))
+
+
+def test_keys_that_are_open_empty_missing_or_not_named_are_not(tmp_path: Path) -> None:
+    assert "mode 0644" in doctor.check_keys(keys(tmp_path, mode=0o644), REGION).detail
+    assert "is empty" in doctor.check_keys(keys(tmp_path, access=b"\n"), REGION).detail
+    content = keys(tmp_path)
+    (tmp_path / "secret").unlink()
+    assert "cannot be read" in doctor.check_keys(content, REGION).detail
+    assert "names no key files" in doctor.check_keys(b"", REGION).detail
+
+
+def test_a_pool_password_must_be_private_and_readable(tmp_path: Path) -> None:
+    path = tmp_path / "password"
+    path.write_bytes(b"made up")
+    path.chmod(0o600)
+    assert is_ok(doctor.check_password(str(path)))
+    path.chmod(0o604)
+    assert not is_ok(doctor.check_password(str(path)))
+    assert not is_ok(doctor.check_password(str(tmp_path / "none")))
+    assert doctor.check_password("").level is Level.SKIPPED
+
+
+def test_a_collector_must_answer_aws() -> None:
+    assert is_ok(doctor.check_collector("h:1", {"success": "1", "result": "abc", "description": ""}))
+    silent = doctor.check_collector("h:1", {"success": "0", "result": "", "description": "Open this port."})
+    assert not is_ok(silent)
+    assert "Open this port." in silent.detail
+    assert "boom" in doctor.check_collector("h:1", {"errorMessage": "boom"}).detail
+    assert doctor.check_collector("", None).level is Level.SKIPPED
+
+
+def test_a_fleet_file_in_condor_annexs_form_is_right() -> None:
+    assert is_ok(doctor.check_fleet_form("f", json.dumps(FLEET)))
+    assert doctor.check_fleet_form("", None).level is Level.SKIPPED
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (None, "not there"),
+        ("{", "not a JSON object"),
+        ("[]", "not a JSON object"),
+        (json.dumps(FLEET | {"SpotPrice": 0.05}), "SpotPrice must be a string"),
+        (json.dumps(FLEET | {"IamFleetRole": None}), "IamFleetRole must be a string"),
+        (json.dumps(FLEET | {str(n): "" for n in range(9)}), "more than 11 attributes"),
+        (json.dumps(FLEET | {"LaunchSpecifications": []}), "no launch specification"),
+        (json.dumps(FLEET | {"LaunchSpecifications": ["x"]}), "list of objects"),
+        (json.dumps(FLEET | {"LaunchSpecifications": [{"WeightedCapacity": 2}]}), "WeightedCapacity must be a string"),
+    ],
+)
+def test_a_fleet_file_that_condor_annex_would_not_take_is_not(text: str | None, says: str) -> None:
+    finding = doctor.check_fleet_form("f", text)
+    assert not is_ok(finding)
+    assert says in finding.detail
+
+
+def test_what_a_fleet_names_must_still_be_offered() -> None:
+    assert doctor.fleet_parts(json.dumps(FLEET)) == ({"ami-1"}, {"c7i.large"})
+    assert is_ok(doctor.check_offered("types", {"a"}, ["a", "b"]))
+    gone = doctor.check_offered("types", {"a", "c"}, ["a", "b"])
+    assert not is_ok(gone)
+    assert gone.detail.endswith(": c")
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("", ("", 9618)),
+        ("pool.example.org", ("pool.example.org", 9618)),
+        ("pool.example.org:9700?sock=collector", ("pool.example.org", 9700)),
+        ("<192.0.2.1:9700>", ("192.0.2.1", 9700)),
+        ("[2001:db8::1]:9700, other", ("2001:db8::1", 9700)),
+        ("[2001:db8::1]", ("2001:db8::1", 9618)),
+    ],
+)
+def test_the_first_collector_is_asked_at_its_port(text: str, address: tuple[str, int]) -> None:
+    assert collector_address(text) == address
+
+
+def test_only_services_that_are_allowed_are_trusted() -> None:
+    document = {
+        "Statement": [
+            {"Effect": "Allow", "Principal": {"Service": ["a", "b"]}},
+            {"Effect": "Deny", "Principal": {"Service": "c"}},
+            {"Effect": "Allow", "Principal": "*"},
+        ]
+    }
+    assert trusted_services(document) == ["a", "b"]
+    assert trusted_services({"Statement": {"Effect": "Allow", "Principal": {"Service": "d"}}}) == ["d"]

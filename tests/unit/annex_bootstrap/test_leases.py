@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from annex_bootstrap.errors import UserError
+from annex_bootstrap.leases import Machines, annex_of, parse_duration, parse_target
+from lambda_lease import lease as function
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("2h", 7200), ("90m", 5400), ("1d12h", 129_600), ("1d1h1m", 90_060)])
+def test_durations_are_read(text: str, seconds: int) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "2", "h", "-2h", "2h ", "1.5h", "0m", "2h1d", "two hours"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="is not a duration"):
+        parse_duration(text)
+
+
+def test_only_the_target_named_as_the_rule_is_a_lease() -> None:
+    lease = {"AnnexID": "blast", "S3BucketName": "b", "LeaseExpiration": 5}
+    found = parse_target(
+        "blast", [{"Id": "other", "Arn": "x"}, {"Id": "blast", "Arn": "f", "Input": json.dumps(lease)}]
+    )
+    assert found is not None
+    assert (found.annex_id, found.expiration) == ("blast", 5)
+    assert parse_target("sweep-rule", [{"Id": "sweep", "Arn": "f", "Input": '{"Sweep": true}'}]) is None
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"LeaseExpiration": "5"}', '{"LeaseExpiration": true}', "5"])
+def test_a_lease_that_cannot_be_read_has_no_end(text: str) -> None:
+    found = parse_target("blast", [{"Id": "blast", "Arn": "f", "Input": text}])
+    assert found is not None
+    assert found.expiration is None
+
+
+@given(st.integers(0, 2**40), st.dictionaries(st.sampled_from(["AnnexID", "S3BucketName", "More"]), st.text()))
+def test_another_end_changes_only_the_end(expiration: int, rest: dict[str, str]) -> None:
+    target = {"Id": "blast", "Arn": "f", "RoleArn": "r", "Input": json.dumps(rest | {"LeaseExpiration": 5})}
+    found = parse_target("blast", [target])
+    assert found is not None
+    changed = found.ending_at(expiration)
+    assert json.loads(changed.pop("Input")) == rest | {"LeaseExpiration": expiration}
+    assert changed == {key: value for key, value in target.items() if key != "Input"}
+
+
+@given(st.one_of(st.none(), st.text()), st.text())
+def test_machines_are_counted_for_the_annex_that_the_lease_function_ends_them_with(tag: str | None, token: str) -> None:
+    tags = [] if tag is None else [{"Key": "htcondor:AnnexName", "Value": tag}]
+    assert annex_of([{"Key": "Name", "Value": "x"}, *tags], token) == (function.annex_of(tag, token) or "")
+
+
+@pytest.mark.parametrize(
+    ("machines", "kind"),
+    [
+        (Machines({}, 0, 0), "-"),
+        (Machines({}, 0, 1), "spot"),
+        (Machines({"a": 2}, 0, 0), "on demand"),
+        (Machines({"a": 2}, 2, 1), "spot"),
+        (Machines({"a": 2}, 1, 1), "mixed"),
+    ],
+)
+def test_the_kind_of_an_annex_is_that_of_its_machines(machines: Machines, kind: str) -> None:
+    assert machines.kind == kind
+
+
+def test_the_cost_is_the_sum_and_unknown_where_one_price_is() -> None:
+    machines = Machines({"a": 2, "b": 1}, 0, 0)
+    assert machines.cost({"a": Decimal("0.1"), "b": Decimal("0.05")}) == Decimal("0.25")
+    assert machines.cost({"a": Decimal("0.1")}) is None
+    assert Machines({}, 0, 0).cost({}) == 0
