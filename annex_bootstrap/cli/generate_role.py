@@ -1,0 +1,21 @@
+"""``annex-bootstrap generate-role``."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+
+@click.command(name="generate-role", short_help="Print the role template of HTCondor's 8.7.0 guide.")
+@click.argument("bucket")
+@click.argument("key")
+def command(bucket: str, key: str) -> None:
+    """Print a template whose role lets machines read the object KEY in BUCKET and nothing else.
+
+    It is the step of HTCondor's 8.7.0 guide, for pools that still go by it. The stack of annex-bootstrap deploy has
+    such a role already. Needs no AWS.
+    """
+    from annex_bootstrap.generate_role import role_template
+
+    click.echo(json.dumps(role_template(bucket, key), indent=2))

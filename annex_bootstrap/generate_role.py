@@ -1,0 +1,81 @@
+"""The role template of HTCondor's 8.7.0 guide: machines may read one object, and nothing else. Pure.
+
+Source: the contract with HTCondor, "The instance role". For the annexes of today the stack's own role takes its place.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from annex_bootstrap.errors import UserError
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+"""Source: "General purpose bucket naming rules" in the S3 user guide."""
+
+LONGEST_KEY = 1024
+"""Bytes of an object's key. Source: "Naming Amazon S3 objects" in the S3 user guide."""
+
+
+def role_template(bucket: str, key: str) -> dict[str, Any]:
+    """A CloudFormation template with a role, its instance profile, and the output ``InstanceConfigurationProfile``.
+
+    Args:
+        bucket: the private bucket's name.
+        key: of the object with the pool's configuration; ``*`` and ``?`` match as in IAM policies.
+
+    Raises:
+        UserError: there can be no such bucket or key.
+    """
+    if not _BUCKET.fullmatch(bucket):
+        raise UserError(f"{bucket!r} is not the name of a bucket: 3 to 63 lower-case letters, digits, dots and hyphens")
+    if not 0 < len(key.encode()) <= LONGEST_KEY or "${" in key:
+        raise UserError(f"{key!r} is not the key of an object: give one such as config.tar.gz")
+    return {
+        "AWSTemplateFormatVersion": "2010-09-09",
+        "Description": f"Lets the machines of an HTCondor annex read s3://{bucket}/{key} and nothing else."[
+            :LONGEST_KEY
+        ],
+        "Resources": {
+            "InstanceRole": {
+                "Type": "AWS::IAM::Role",
+                "Properties": {
+                    "AssumeRolePolicyDocument": _document(
+                        {
+                            "Sid": "TakenByMachines",
+                            "Effect": "Allow",
+                            "Principal": {"Service": {"Fn::Sub": "ec2.${AWS::URLSuffix}"}},
+                            "Action": "sts:AssumeRole",
+                        }
+                    ),
+                    "Policies": [
+                        {
+                            "PolicyName": "annex-configuration",
+                            "PolicyDocument": _document(
+                                {
+                                    "Sid": "ReadPoolConfiguration",
+                                    "Effect": "Allow",
+                                    "Action": "s3:GetObject",
+                                    "Resource": {"Fn::Sub": f"arn:${{AWS::Partition}}:s3:::{bucket}/{key}"},
+                                }
+                            ),
+                        }
+                    ],
+                },
+            },
+            "InstanceProfile": {
+                "Type": "AWS::IAM::InstanceProfile",
+                "Properties": {"Roles": [{"Ref": "InstanceRole"}]},
+            },
+        },
+        "Outputs": {
+            "InstanceConfigurationProfile": {
+                "Description": "The instance profile of the machines",
+                "Value": {"Fn::GetAtt": ["InstanceProfile", "Arn"]},
+            }
+        },
+    }
+
+
+def _document(statement: dict[str, Any]) -> dict[str, Any]:
+    return {"Version": "2012-10-17", "Statement": [statement]}
