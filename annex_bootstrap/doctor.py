@@ -114,7 +114,7 @@ def check_function(subject: str, state: str, reason: str, errors: Sequence[str])
     if state not in ("Active", "Inactive"):
         return problem(subject, f"it is {state}: {reason}", "run annex-bootstrap deploy, or look at it in the console")
     if errors:
-        detail = f"{len(errors)} errors in the last day, the last: {errors[-1]}"
+        detail = f"{len(errors)} error lines in the last day, the last: {errors[-1]}"
         return problem(subject, detail, "read its log: annexes may run on after their lease")
     return ok(subject, f"{state}, no error in the last day")
 

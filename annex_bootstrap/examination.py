@@ -45,6 +45,9 @@ DEFAULT_PORT = 9618
 TIMEOUT = 5
 """Seconds that the connectivity function waits, as condor_annex has it."""
 
+FAILURES = "?ERROR ?timed"
+"""What a line of a function's log has that tells of a failure: our own and Python's word, or that time ran out."""
+
 LINE_LENGTH = 200
 
 
@@ -123,9 +126,9 @@ class Examination:
 
     def _errors(self, group: str) -> list[str]:
         pages = self._logs.get_paginator("filter_log_events").paginate(
-            logGroupName=group, startTime=int(time.time() - DAY) * 1000, filterPattern='?ERROR ?"Task timed out"'
+            logGroupName=group, startTime=int(time.time() - DAY) * 1000, filterPattern=FAILURES
         )
-        return [event["message"].strip()[:LINE_LENGTH] for page in pages for event in page["events"]]
+        return [said(event["message"]) for page in pages for event in page["events"]]
 
     def _profile(self, outputs: Mapping[str, str]) -> Finding:
         arn = outputs[Output.INSTANCE_CONFIGURATION_PROFILE]
@@ -237,6 +240,15 @@ def collector_address(text: str) -> tuple[str, int]:
     else:
         host, _, port = first.partition(":")
     return host, int(port) if port.isdigit() else DEFAULT_PORT
+
+
+def said(line: str) -> str:
+    """What a line of a function's log says: of our functions' JSON the error, else the line, cut."""
+    try:
+        text = str(json.loads(line)["error"])
+    except (ValueError, TypeError, KeyError):
+        text = line.strip()
+    return text[:LINE_LENGTH]
 
 
 def _judged(subject: str, check: Callable[[], Finding]) -> Finding:

@@ -38,6 +38,7 @@ from annex_bootstrap.local_server import (  # noqa: E402
     instance_types,
     instances,
     key_pairs,
+    log_patterns,
     price_list,
     rollback,
     schedule,
@@ -58,6 +59,7 @@ authorization.install({"ec2": ec2_permissions.RULES, "iam": iam_permissions.RULE
 events_permissions.install()
 service_linked_roles.install()
 key_pairs.install()
+log_patterns.install()
 rollback.install()
 stack_names.install()
 change_sets.install()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import boto3
 import pytest
 
-from annex_bootstrap.contract import Output
+from annex_bootstrap.contract import DEFAULT_STACK_NAME, Output
 from annex_bootstrap.local_aws import REGION
+from tests.local_aws import stack
 from tests.local_aws.person import Person
 from tests.local_aws.stack import DeployedStack
 from tests.unit.lambda_connectivity.peer import Peer, daemon
@@ -96,3 +98,17 @@ def test_without_a_stack_it_says_to_deploy(operator: Person, tmp_path: Path) -> 
     done = operator.run("doctor", "--region", "eu-west-1", "--config", str(tmp_path / "none"))
     assert done.returncode == 1
     assert "PROBLEM  stack: there is no stack annex-bootstrap\n         -> run annex-bootstrap deploy\n" in done.stdout
+
+
+def test_a_function_that_failed_lately_is_named_with_what_it_said(
+    operator: Person, template: str, put_template: Callable[[str], str]
+) -> None:
+    # In a region of its own, where no other test finds its failure.
+    there = boto3.Session(region_name="eu-west-1")
+    with stack.deployed(there, DEFAULT_STACK_NAME, put_template(template)) as made:
+        function = made.outputs[Output.LEASE_FUNCTION_ARN]
+        failed = there.client("lambda").invoke(FunctionName=function, Payload=b'{"AnnexID": ""}')
+        assert failed["FunctionError"]
+        level, detail = findings(operator, "--region", "eu-west-1")["lease function"]
+    assert level == "PROBLEM"
+    assert "AnnexID must be a string" in detail

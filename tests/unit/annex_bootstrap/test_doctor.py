@@ -11,7 +11,7 @@ import pytest
 from annex_bootstrap import doctor
 from annex_bootstrap.contract import KNOBS, Output
 from annex_bootstrap.doctor import Level
-from annex_bootstrap.examination import collector_address, trusted_services
+from annex_bootstrap.examination import collector_address, said, trusted_services
 from annex_bootstrap.stacks import Stack
 
 REGION = "us-east-1"
@@ -220,3 +220,17 @@ def test_only_services_that_are_allowed_are_trusted() -> None:
     }
     assert trusted_services(document) == ["a", "b"]
     assert trusted_services({"Statement": {"Effect": "Allow", "Principal": {"Service": "d"}}}) == ["d"]
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ('{"level":"ERROR","error":"no such bucket"}', "no such bucket"),
+        ("[ERROR] ValueError: x\n", "[ERROR] ValueError: x"),
+        ('{"level":"ERROR"}', '{"level":"ERROR"}'),
+        ("[1]", "[1]"),
+        ("x" * 500, "x" * 200),
+    ],
+)
+def test_of_a_log_line_the_error_is_told(line: str, text: str) -> None:
+    assert said(line) == text
