@@ -1,0 +1,44 @@
+"""The namespaces that ``python -m tests.htcondor`` works in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from annex_bootstrap.local_aws import aws_names
+
+POOL = "pool.example.org"
+REGION = "us-east-1"
+OTHER_REGION = "us-west-2"
+REGIONS = (REGION, OTHER_REGION)
+
+# The route takes every address for one of this machine: the metadata address, and the public addresses of machines.
+# The last command replaces the shell, so it is the first process, with which the kernel ends all others.
+_ENTER = """
+set -eu
+root=$1 hosts=$2
+shift 2
+chroot "$root" ip link set lo up
+chroot "$root" ip route add local default dev lo
+mount -t tmpfs tmpfs "$root/mnt"
+echo "$hosts" > "$root/mnt/hosts"
+mount --bind "$root/mnt/hosts" /etc/hosts
+umount --lazy "$root/mnt"
+exec "$@"
+"""
+
+
+def enter(root: Path) -> list[str]:
+    """The beginning of a command line that runs what follows in namespaces of its own.
+
+    Args:
+        root: a root directory with HTCondor, for its ``ip``.
+    """
+    # Ends with this process, and its first process with it, however this process ends.
+    unshare = ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "--mount", "--pid", "--fork", "--kill-child"]
+    return [*unshare, "--mount-proc", "sh", "-c", _ENTER, "sh", str(root), hosts()]
+
+
+def hosts() -> str:
+    """The hosts file: the pool's and AWS's names on loopback. Wildcards are left out, as no hosts file knows them."""
+    names = ["localhost", POOL, *(name for name in aws_names(REGIONS) if "*" not in name)]
+    return "".join(f"127.0.0.1 {name}\n" for name in names)
