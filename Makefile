@@ -16,7 +16,7 @@ test: lint
 
 # A real HTCondor; needs root rights on Debian or Ubuntu.
 e2e: build
-	$(BIN)/pytest tests/htcondor
+	@$(BIN)/python -m tests.htcondor
 
 build: $(READY)
 	@$(BIN)/python build.py

@@ -36,6 +36,9 @@ HTTPS_PORT = 443
 METADATA_ADDRESS = "169.254.169.254"
 """Where a machine asks about itself, by plain HTTP."""
 
+STAND_IN_TAG = "annex-bootstrap:stand-in"
+"""The tag, with any value, of the one machine that the metadata service speaks for."""
+
 START_TIMEOUT = 60.0
 """Seconds until the server must answer; it takes about two."""
 

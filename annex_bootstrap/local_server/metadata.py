@@ -1,6 +1,6 @@
 """The metadata service of one machine, which some process outside plays; MiniStack's is of a machine that is nobody.
 
-The machine is the running instance that carries the tag `STAND_IN_TAG`. The keys that it gets are its role's, so
+The machine is the running instance that carries the tag ``STAND_IN_TAG``. The keys that it gets are its role's, so
 that IAM decides what it may do.
 
 Source: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-categories.html
@@ -17,12 +17,10 @@ from ministack import app as ministack
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import ec2, iam, imds, sts
 
+from annex_bootstrap.local_aws import STAND_IN_TAG
 from annex_bootstrap.local_server import instances
 from annex_bootstrap.local_server.instances import Instance
 from annex_bootstrap.local_server.wire import Response
-
-STAND_IN_TAG = "annex-bootstrap:stand-in"
-"""The tag, with any value, of the one instance that the metadata service speaks for."""
 
 _LIFETIME = timedelta(hours=6)
 
@@ -63,7 +61,9 @@ def _item(machine: Instance, item: str) -> str | None:
         case "meta-data/public-ipv4":
             return str(machine["PublicIpAddress"])
         case "meta-data/iam/info" if profile:
-            return _document(Code="Success", InstanceProfileArn=profile_arn, InstanceProfileId=profile["InstanceProfileId"])
+            return _document(
+                Code="Success", InstanceProfileArn=profile_arn, InstanceProfileId=profile["InstanceProfileId"]
+            )
         case "meta-data/iam/security-credentials" if role:
             return str(role)
         case "meta-data/placement/region":

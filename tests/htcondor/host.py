@@ -44,7 +44,11 @@ class HostError(Exception):
 
 
 class Host:
-    """One system; entering it as a context manager starts it, with no process but its first."""
+    """One system; entering it as a context manager starts it, with no process but its first.
+
+    Attributes:
+        hosts: the names that it resolves, and the address of each.
+    """
 
     def __init__(
         self,
@@ -66,7 +70,7 @@ class Host:
         """
         self._root = root
         self._name = name
-        self._hosts = {"localhost": "127.0.0.1", name: "127.0.0.1", **(hosts or {})}
+        self.hosts = {"localhost": "127.0.0.1", name: "127.0.0.1", **(hosts or {})}
         self._ca_pem = ca_pem
         self._directories = dict(directories or {})
         self._pid = 0
@@ -104,8 +108,8 @@ class Host:
         Args:
             hosts: each name and its address.
         """
-        self._hosts |= hosts
-        lines = [f"{address} {name}\n" for name, address in self._hosts.items()]
+        self.hosts |= hosts
+        lines = [f"{address} {name}\n" for name, address in self.hosts.items()]
         self.write("/etc/hosts", "".join(lines), user="root")
 
     def run(

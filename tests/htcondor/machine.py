@@ -22,6 +22,8 @@ BIND_ALL_INTERFACES = False
 ENABLE_IPV6 = False
 # Pool and machine have the same addresses here, and must not take each other for one family of daemons.
 SEC_USE_FAMILY_SESSION = False
+# This needs ecryptfs in the kernel, which many have no more.
+ENCRYPT_EXECUTE_DIRECTORY = False
 # Or the master, being root, changes the test machine's own kernel settings.
 ENABLE_KERNEL_TUNING = False
 # The master must not shut the test machine down when its work is over.

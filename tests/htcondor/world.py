@@ -39,6 +39,10 @@ def enter(root: Path) -> list[str]:
 
 
 def hosts() -> str:
-    """The hosts file: the pool's and AWS's names on loopback. Wildcards are left out, as no hosts file knows them."""
-    names = ["localhost", POOL, *(name for name in aws_names(REGIONS) if "*" not in name)]
-    return "".join(f"127.0.0.1 {name}\n" for name in names)
+    """The hosts file of the world."""
+    return "".join(f"127.0.0.1 {name}\n" for name in ("localhost", *names()))
+
+
+def names() -> list[str]:
+    """The names of the pool and of AWS. Wildcards are left out, as no hosts file knows them."""
+    return [POOL, *(name for name in aws_names(REGIONS) if "*" not in name)]
