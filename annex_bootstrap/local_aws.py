@@ -30,7 +30,18 @@ HOST = "127.0.0.1"
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
 
-REGIONAL_SERVICES = ("cloudformation", "ec2", "events", "lambda", "logs", "monitoring", "s3", "ssm", "sts")
+REGIONAL_SERVICES = (
+    "api.pricing",
+    "cloudformation",
+    "ec2",
+    "events",
+    "lambda",
+    "logs",
+    "monitoring",
+    "s3",
+    "ssm",
+    "sts",
+)
 GLOBAL_SERVICES = ("iam", "s3", "*.s3", "sts")
 HTTPS_PORT = 443
 METADATA_ADDRESS = "169.254.169.254"

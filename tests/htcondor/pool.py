@@ -18,7 +18,8 @@ PASSWORD = "made-up-pool-password"
 USER_PASSWORD_FILE = f"/home/{USER}/.condor/pool_password"
 """A copy of the pool password that the user may read; condor_annex needs one. A user_config may name it."""
 
-_CONFIG = "/etc/condor/config.d/90-test-pool.conf"
+# Read after the boot script's 50ec2.config, and before the file that our pool-config writes: its settings count.
+_CONFIG = "/etc/condor/config.d/80-test-pool.conf"
 _READY_SECONDS = 60
 
 
@@ -95,6 +96,14 @@ class Pool(Host):
         self.must(["install", "-d", "-o", USER, "-g", USER, "-m", "700", str(Path(USER_PASSWORD_FILE).parent)])
         self.must(["install", "-o", USER, "-g", USER, "-m", "600", stored, USER_PASSWORD_FILE])
         self.must(["condor_master"])
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        """Returns when the collector knows the schedd.
+
+        Raises:
+            HostError: that takes too long.
+        """
         end = time.monotonic() + _READY_SECONDS
         while time.monotonic() < end:
             known = self.run(["condor_status", "-schedd", "-af", "Name"], user="root")

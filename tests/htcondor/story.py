@@ -17,7 +17,7 @@ from annex_bootstrap.contract import ANNEX_TAG, DEFAULT_STACK_NAME, Output
 from annex_bootstrap.demo.inventory import Inventory, take_inventory
 from annex_bootstrap.local_aws import ACCOUNT, LocalAws, local_aws
 from tests.htcondor import world
-from tests.htcondor.pool import USER, USER_PASSWORD_FILE, Pool
+from tests.htcondor.pool import USER, Pool
 from tests.htcondor.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ HOME = f"/home/{USER}"
 CONDOR = f"{HOME}/.condor"
 USER_CONFIG = f"{CONDOR}/user_config"
 DEPLOYER = "deployer"
+OPERATOR = "operator"
 
 SPEED = 100
 """How many times faster than the clock schedules run: rate(5 minutes) fires every three seconds."""
@@ -70,17 +71,17 @@ class Story:
         """
         ended = self.pool.run(["annex-bootstrap", *arguments], user=user, seconds=300)
         said = ended.stdout + ended.stderr
-        self.transcript.command(f"annex-bootstrap {' '.join(arguments)}", said)
+        self.transcript.command(f"annex-bootstrap {' '.join(arguments)}", said, user=user)
         assert ended.returncode == 0, said
         return said
 
-    def condor_annex(self, *arguments: str, env: Mapping[str, str] | None = None) -> str:
+    def condor_annex(self, *arguments: str) -> str:
         """Run condor_annex in the pool.
 
         Returns:
             What it said. Its exit code says nothing.
         """
-        ended = self.pool.run(["condor_annex", *arguments], env=env)
+        ended = self.pool.run(["condor_annex", *arguments])
         said = ended.stdout + ended.stderr
         self.transcript.command(f"condor_annex {' '.join(arguments)}", said)
         return said
@@ -145,7 +146,7 @@ class Story:
         return self.root.client("ec2", region_name=region).describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
 
     def make_user(self, name: str, policy: str | None = None) -> tuple[str, str]:
-        """Make an IAM user, with one inline policy or none.
+        """Make an IAM user, as an administrator of the account does, with one inline policy or none.
 
         Returns:
             The two parts of its access key.
@@ -164,16 +165,14 @@ def bucket_names(bucket: str, region: str) -> dict[str, str]:
 
 
 @contextmanager
-def tell(root: Path, pool_lines: list[str]) -> Iterator[Story]:
+def tell(root: Path) -> Iterator[Story]:
     """Set the scene: a local AWS in AWS's place, a pool beside it with our commands installed.
 
     Args:
         root: a root directory with HTCondor.
-        pool_lines: the pool's security settings.
     """
     for name in [each for each in os.environ if each.startswith("AWS_")]:
         del os.environ[name]
-    lines = [f"CONDOR_HOST = {world.POOL}", "COLLECTOR_HOST = $(CONDOR_HOST):9618", "SHARED_PORT_PORT = 9618"]
     staging = f"{DEFAULT_STACK_NAME}-staging-{ACCOUNT}"
     hosts = dict.fromkeys(world.names(), "127.0.0.1")
     for region in world.REGIONS:
@@ -182,7 +181,6 @@ def tell(root: Path, pool_lines: list[str]) -> Iterator[Story]:
         local_aws(SPEED, world.REGIONS) as local,
         Pool(
             root,
-            config_lines=[*lines, *pool_lines],
             hosts=hosts,
             ca_pem=local.ca_file.read_text(),
             directories={_SOURCES: CHECKOUT, _PACKAGES: Path(boto3.__file__).parent.parent},
@@ -205,19 +203,17 @@ def _install_client(pool: Pool) -> None:
     pool.must(["chmod", "755", _COMMAND])
 
 
-def aws_profile(name: str, key: tuple[str, str]) -> tuple[str, str]:
-    """A profile as ``~/.aws/credentials`` and ``~/.aws/config`` have it."""
-    credentials = f"[{name}]\naws_access_key_id = {key[0]}\naws_secret_access_key = {key[1]}\n"
-    return credentials, f"[profile {name}]\nregion = {world.REGION}\nca_bundle = {_CA_BUNDLE}\n"
+def aws_profiles(keys: Mapping[str, tuple[str, str]]) -> dict[str, str]:
+    """The files in which AWS's own tools and ours find profiles.
 
+    Args:
+        keys: the two parts of an access key, by the profile's name.
 
-def user_knobs(image: str, regional_images: Mapping[str, str]) -> str:
-    """What the scientist writes into the configuration besides our block: images, a type, the pool password's copy."""
-    prefixed = [f"{r.replace('-', '_')}.ANNEX_DEFAULT_ODI_IMAGE_ID = {each}" for r, each in regional_images.items()]
-    lines = [
-        f"SEC_PASSWORD_FILE = {USER_PASSWORD_FILE}",
-        f"ANNEX_DEFAULT_ODI_IMAGE_ID = {image}",
-        *prefixed,
-        "ANNEX_DEFAULT_ODI_INSTANCE_TYPE = m5.large",
+    Returns:
+        The text of each file, by its path.
+    """
+    credentials = [
+        f"[{name}]\naws_access_key_id = {key[0]}\naws_secret_access_key = {key[1]}\n" for name, key in keys.items()
     ]
-    return "".join(f"{line}\n" for line in lines)
+    config = [f"[profile {name}]\nregion = {world.REGION}\nca_bundle = {_CA_BUNDLE}\n" for name in keys]
+    return {f"{HOME}/.aws/credentials": "".join(credentials), f"{HOME}/.aws/config": "".join(config)}

@@ -6,6 +6,7 @@ condor_annex exits with 0 after many failures, so every step looks at what it sa
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 from collections.abc import Iterator
@@ -14,26 +15,27 @@ from pathlib import Path
 import boto3
 import pytest
 
+from annex_bootstrap.condor_config import local_name
 from annex_bootstrap.contract import DEFAULT_STACK_NAME, Output
 from annex_bootstrap.demo.inventory import is_service_linked, take_inventory
 from annex_bootstrap.deployer_policy import deployer_policy
 from annex_bootstrap.local_aws import ACCOUNT, STAND_IN_TAG
+from annex_bootstrap.operator_policy import operator_policy
 from tests.htcondor import story as scene
 from tests.htcondor.machine import BOOT_RESULT, BOOT_SCRIPT, Machine
 from tests.htcondor.pool import USER
-from tests.htcondor.story import CONDOR, DEPLOYER, HOME, USER_CONFIG, Story
-from tests.htcondor.world import OTHER_REGION, REGION, REGIONS
+from tests.htcondor.story import CONDOR, DEPLOYER, HOME, OPERATOR, USER_CONFIG, Story
+from tests.htcondor.world import OTHER_REGION, POOL, REGION, REGIONS, inside
 
-POOL_LINES = [
-    "SEC_DAEMON_INTEGRITY = REQUIRED",
-    "SEC_DAEMON_AUTHENTICATION = REQUIRED",
-    "SEC_DAEMON_AUTHENTICATION_METHODS = PASSWORD",
-    "SEC_NEGOTIATOR_INTEGRITY = REQUIRED",
-    "SEC_NEGOTIATOR_AUTHENTICATION = REQUIRED",
-    "SEC_NEGOTIATOR_AUTHENTICATION_METHODS = PASSWORD",
-    "SEC_CLIENT_AUTHENTICATION_METHODS = FS, PASSWORD",
-    "ALLOW_DAEMON = condor_pool@*",
-]
+STORED_PASSWORD = "/etc/condor/annex_pool_password"
+
+USER_KNOBS = """\
+SEC_PASSWORD_FILE = {condor}/annex_pool_password
+ANNEX_DEFAULT_ODI_IMAGE_ID = {image}
+ANNEX_DEFAULT_ODI_INSTANCE_TYPE = m7i.large
+"""
+
+IN_BOTH = [option for region in REGIONS for option in ("--region", region)]
 
 SOON = "0.003"
 """Hours, about ten seconds: a lease that is over before the next check but one."""
@@ -54,7 +56,9 @@ queue
 
 @pytest.fixture(scope="module")
 def story(htcondor_root: Path) -> Iterator[Story]:
-    with scene.tell(htcondor_root, POOL_LINES) as story:
+    if not inside():
+        pytest.fail("The story needs a network of its own: run make e2e.", pytrace=False)
+    with scene.tell(htcondor_root) as story:
         yield story
 
 
@@ -63,49 +67,63 @@ def _told(story: Story, request: pytest.FixtureRequest) -> None:
     story.transcript.step(request.function.__name__, request.function.__doc__)
 
 
-def test_a_deployer_with_the_least_policy_makes_the_stack(story: Story) -> None:
-    """An administrator gives a deployer what `annex-bootstrap policy deployer` prints, and no more.
+def test_the_pool_is_prepared_with_one_command(story: Story) -> None:
+    """A personal pool, Debian 13's HTCondor as it is installed, gets a pool password and one port for everything."""
+    story.annex_bootstrap("pool-config", "--collector", POOL, user="root")
+    story.transcript.command("condor_restart", story.pool.must(["condor_restart"]), user="root")
+    story.wait_until(lambda: "9618" in story.pool.run(["condor_status", "-schedd", "-af", "MyAddress"]).stdout, "it")
+    story.checked("the pool runs behind port 9618")
+    copy = ["install", "-D", "-m", "600", "-o", USER, "-g", USER, STORED_PASSWORD, f"{CONDOR}/annex_pool_password"]
+    story.transcript.command(" ".join(copy), story.pool.must(copy), user="root")
+    story.pool.write(USER_CONFIG, USER_KNOBS.format(condor=CONDOR, image=story.image()))
 
-    From here on everything runs in the pool, a Debian 13 with HTCondor 23.9.6, where AWS's own host names lead to the
-    local AWS.
+
+def test_a_deployer_with_the_least_policy_makes_a_stack_in_two_regions(story: Story) -> None:
+    """An administrator gives the deployer what `annex-bootstrap policy deployer` prints, and no more.
+
+    The operator gets what `annex-bootstrap policy operator` prints.
     """
-    key = story.make_user(DEPLOYER, json.dumps(deployer_policy("aws", ACCOUNT, DEFAULT_STACK_NAME)))
-    credentials, config = scene.aws_profile(DEPLOYER, key)
-    story.pool.write(f"{HOME}/.aws/credentials", credentials)
-    story.pool.write(f"{HOME}/.aws/config", config)
-    story.pool.write(USER_CONFIG, scene.user_knobs(story.image(), {OTHER_REGION: story.image(OTHER_REGION)}))
-    story.annex_bootstrap("deploy", "--yes", "--profile", DEPLOYER)
-    outputs = story.read_outputs(REGION)
-    story.checked("the stack is complete")
+    policies = {DEPLOYER: deployer_policy, OPERATOR: operator_policy}
+    keys = {
+        name: story.make_user(name, json.dumps(policy("aws", ACCOUNT, DEFAULT_STACK_NAME)))
+        for name, policy in policies.items()
+    }
+    for path, text in scene.aws_profiles(keys).items():
+        story.pool.write(path, text)
+    began = time.monotonic()
+    story.annex_bootstrap("deploy", "--yes", "--profile", DEPLOYER, *IN_BOTH)
+    story.transcript.note(f"It took {time.monotonic() - began:.0f} s")
+    buckets = {region: story.read_outputs(region)[Output.S3_BUCKET_NAME] for region in REGIONS}
+    story.checked("both stacks are complete")
     written = story.pool.read(USER_CONFIG)
     story.transcript.file("~/.condor/user_config", written)
-    assert outputs[Output.S3_BUCKET_NAME] in written
+    assert f"\nANNEX_DEFAULT_S3_BUCKET = {buckets[REGION]}\n" in written
+    assert f"\n{local_name(OTHER_REGION)}.ANNEX_DEFAULT_S3_BUCKET = {buckets[OTHER_REGION]}\n" in written
     assert "://" not in written
-    story.checked("the configuration names what was made, and no URL")
+    story.checked("the configuration has one region's knobs as they are, the other's with its prefix, and no URL")
 
 
-def test_the_annex_user_has_one_policy_and_a_key_that_only_the_user_can_read(story: Story) -> None:
-    """condor_annex gets a user that can run annexes and nothing else; everything below runs with this user's keys."""
-    key_id, secret = story.make_user("annex-user")
-    policy = story.outputs[REGION][Output.ANNEX_USER_POLICY_ARN]
-    story.root.client("iam").attach_user_policy(UserName="annex-user", PolicyArn=policy)
-    story.pool.write(f"{CONDOR}/access_key", key_id)
-    story.pool.write(f"{CONDOR}/secret_key", secret)
-    knobs = f"""
-ANNEX_DEFAULT_ACCESS_KEY_FILE = {CONDOR}/access_key
-ANNEX_DEFAULT_SECRET_KEY_FILE = {CONDOR}/secret_key
-"""
-    story.pool.write(USER_CONFIG, story.pool.read(USER_CONFIG) + knobs)
+def test_condor_annex_gets_a_user_that_can_run_annexes_and_nothing_else(story: Story) -> None:
+    """The operator makes one for each region; whatever condor_annex does below, it does with their keys."""
+    iam = story.root.client("iam")
+    for region in REGIONS:
+        story.annex_bootstrap("credentials", "--profile", OPERATOR, "--region", region)
+        user = f"{DEFAULT_STACK_NAME}-{region}"
+        (policy,) = iam.list_attached_user_policies(UserName=user)["AttachedPolicies"]
+        assert policy["PolicyArn"] == story.outputs[region][Output.ANNEX_USER_POLICY_ARN]
+        assert not iam.list_user_policies(UserName=user)["PolicyNames"]
+        story.checked(f"the user for {region} has the stack's policy and no other")
 
 
 def test_a_user_without_the_policy_starts_nothing(story: Story) -> None:
     """IAM is enforced, so the steps that follow prove our policy too."""
     key_id, secret = story.make_user("stranger")
-    files = {"ACCESS": key_id, "SECRET": secret}
-    for kind, text in files.items():
-        story.pool.write(f"{HOME}/stranger/{kind}", text)
-    as_stranger = {f"_CONDOR_ANNEX_DEFAULT_{kind}_KEY_FILE": f"{HOME}/stranger/{kind}" for kind in files}
-    said = story.condor_annex("-count", "1", "-annex-name", "refused", "-yes", env=as_stranger)
+    options = []
+    for kind, text in (("access", key_id), ("secret", secret)):
+        path = f"{HOME}/stranger-{kind}-key"
+        story.pool.write(path, text)
+        options += [f"-aws-{kind}-key-file", path]
+    said = story.condor_annex("-count", "1", "-annex-name", "refused", *options, "-yes")
     assert "not authorized" in said
     assert not story.machines("refused")
     assert "refused" not in story.leases()
@@ -142,37 +160,47 @@ def test_annexes_with_similar_names_start_too(story: Story) -> None:
 
 def test_a_spot_annex_starts_with_the_fleet_file(story: Story) -> None:
     """The fleet file says how many slots a machine has; condor_annex asks for slots."""
+    story.annex_bootstrap(
+        "fleet-config", "--types", "c7i.large,m7i.large", "--image", story.image(), "--profile", OPERATOR
+    )
     outputs = story.outputs[REGION]
-    fleet = {
-        "SpotPrice": "0.10",
-        "IamFleetRole": outputs[Output.IAM_FLEET_ROLE_ARN],
-        "TargetCapacity": 1,
-        "AllocationStrategy": "lowestPrice",
-        "LaunchSpecifications": [
-            {
-                "ImageId": story.image(),
-                "InstanceType": "m5.large",
-                "SpotPrice": "0.10",
-                "WeightedCapacity": "2",
-                "IamInstanceProfile": {"Arn": outputs[Output.INSTANCE_CONFIGURATION_PROFILE]},
-                "SecurityGroups": [{"GroupId": outputs[Output.SECURITY_GROUP_ID]}],
-            }
-        ],
-    }
-    story.pool.write(f"{CONDOR}/fleet.json", json.dumps(fleet))
-    knob = f"ANNEX_DEFAULT_SFR_CONFIG_FILE = {CONDOR}/fleet.json\n"
-    story.pool.write(USER_CONFIG, story.pool.read(USER_CONFIG) + knob)
     assert "Annex started." in story.condor_annex("-slots", "4", "-annex-name", "spot", "-yes")
     (request,) = story.root.client("ec2").describe_spot_fleet_requests()["SpotFleetRequestConfigs"]
     config = request["SpotFleetRequestConfig"]
     assert config["IamFleetRole"] == outputs[Output.IAM_FLEET_ROLE_ARN]
-    weights = {each["WeightedCapacity"] for each in config["LaunchSpecifications"]}
-    assert len(weights) == 1
-    (weight,) = weights
-    assert len(story.machines("spot")) == -(-4 // int(weight))
-    story.checked(f"AWS has one fleet request for 4 slots, each machine counts {weight:.0f}: the weights arrived")
+    written = json.loads(story.pool.read(f"{CONDOR}/annex-fleet-{REGION}.json"))["LaunchSpecifications"]
+    weights = [each["WeightedCapacity"] for each in config["LaunchSpecifications"]]
+    assert weights == [float(each["WeightedCapacity"]) for each in written]
+    machines = story.machines("spot")
+    assert len(machines) == math.ceil(4 / weights[0]) < 4
+    story.checked(
+        f"each machine counts {weights[0]:.0f} slots, as the file says, so 4 slots are {len(machines)} machines"
+    )
     assert story.lease("spot")["LeaseExpiration"] > time.time()
     story.checked("the rule `spot` has our lease function too: one function serves both kinds")
+
+
+def test_the_doctor_finds_nothing_wrong(story: Story) -> None:
+    """`doctor` looks at both sides: the pool's files here, the stack in AWS, and the way from AWS to the collector."""
+    said = story.annex_bootstrap("doctor", "--profile", OPERATOR)
+    assert "No problems." in said
+    story.checked("everything is as it must be")
+
+
+def test_an_annex_starts_in_the_other_region(story: Story) -> None:
+    """condor_annex reads the knobs with the region's prefix."""
+    said = story.condor_annex("-aws-region", OTHER_REGION, "-count", "1", "-annex-name", "west", "-yes")
+    assert "Annex started." in said
+    (machine,) = story.machines("west", OTHER_REGION)
+    outputs = story.outputs[OTHER_REGION]
+    assert machine["IamInstanceProfile"]["Arn"] == outputs[Output.INSTANCE_CONFIGURATION_PROFILE]
+    assert story.lease("west", OTHER_REGION)["S3BucketName"] == outputs[Output.S3_BUCKET_NAME]
+    assert story.tarballs(OTHER_REGION) == {"config-west.tar.gz"}
+    assert not story.machines("west")
+    assert "west" not in story.leases()
+    story.checked(f"machine, rule and tarball are in {OTHER_REGION}, with that stack's profile, and not in {REGION}")
+    assert machine["InstanceId"] in story.condor_annex("-aws-region", OTHER_REGION, "-status")
+    story.checked("condor_annex lists it there")
 
 
 def test_condor_annex_lists_what_runs(story: Story) -> None:
@@ -188,7 +216,7 @@ def test_condor_annex_lists_what_runs(story: Story) -> None:
     story.checked("it lists the machines of `first`, not yet in the pool")
 
 
-def test_a_machine_boots_joins_the_pool_and_runs_a_job(story: Story, htcondor_root: Path) -> None:
+def test_a_machine_boots_and_joins_the_pool_and_runs_a_job(story: Story, htcondor_root: Path) -> None:
     """One of the machines is played by a second system, with the instance metadata service at 169.254.169.254.
 
     It boots with the stock script of HTCondor's package, as it is.
@@ -199,7 +227,7 @@ def test_a_machine_boots_joins_the_pool_and_runs_a_job(story: Story, htcondor_ro
     ec2.create_tags(Resources=[instance_id], Tags=[{"Key": STAND_IN_TAG, "Value": "yes"}])
     ca_pem = story.local.ca_file.read_text()
     with Machine(htcondor_root, machine["PublicIpAddress"], hosts=story.pool.hosts, ca_pem=ca_pem) as stand_in:
-        ended = stand_in.run([BOOT_SCRIPT, "start"], seconds=300)
+        ended = stand_in.run([BOOT_SCRIPT, "start"], seconds=150)
         story.transcript.command(f"{BOOT_SCRIPT} start", ended.stdout + ended.stderr)
         wrote = stand_in.read(BOOT_RESULT)
         story.transcript.file(BOOT_RESULT, wrote)
@@ -254,24 +282,51 @@ def test_a_lease_that_runs_out_ends_a_spot_annex_with_its_fleet(story: Story) ->
     story.checked("the fleet request is cancelled")
 
 
-def _run_out(story: Story, annex_id: str) -> None:
-    count = len(story.machines(annex_id))
-    assert "Lease updated." in story.condor_annex("-annex-name", annex_id, "-duration", SOON)
-    story.wait_until(lambda: not story.machines(annex_id), f"{annex_id} is ended")
+def _run_out(story: Story, annex_id: str, region: str = REGION) -> None:
+    options = ["-aws-region", region] if region != REGION else []
+    said = story.condor_annex(*options, "-annex-name", annex_id, "-duration", SOON)
+    assert "Lease updated." in said
+    _check_end(story, annex_id, region)
+
+
+def _check_end(story: Story, annex_id: str, region: str = REGION) -> None:
+    story.wait_until(lambda: not story.machines(annex_id, region), f"{annex_id} is ended")
     story.checked(f"no machine of `{annex_id}` runs any more")
-    story.wait_until(lambda: annex_id not in story.leases(), f"the rule {annex_id} is gone")
-    assert f"config-{annex_id}.tar.gz" not in story.tarballs()
+    story.wait_until(lambda: annex_id not in story.leases(region), f"the rule {annex_id} is gone")
+    assert f"config-{annex_id}.tar.gz" not in story.tarballs(region)
     story.checked("its rule, its target and its tarball are gone")
 
 
-def test_deleting_the_stack_leaves_nothing_of_ours(story: Story) -> None:
-    """The deployer takes it all away."""
+def test_a_lease_in_the_other_region_runs_out_there(story: Story) -> None:
+    """Each region has its own lease function."""
+    _run_out(story, "west", OTHER_REGION)
+
+
+def test_our_leases_command_steers_what_condor_annex_started(story: Story) -> None:
+    """`leases` reads and writes what condor_annex wrote."""
+    said = story.annex_bootstrap("leases", "--profile", OPERATOR)
+    assert re.search(r"^first2 +on demand +1 ", said, re.MULTILINE)
+    assert re.search(r"^first_x +on demand +1 ", said, re.MULTILINE)
+    story.checked("it lists both annexes")
+    before = story.lease("first2")["LeaseExpiration"]
+    story.annex_bootstrap("leases", "--profile", OPERATOR, "extend", "first2", "3h")
+    assert story.lease("first2")["LeaseExpiration"] > before
+    story.checked("`first2` has a later expiry")
     for annex_id in ("first2", "first_x"):
-        _run_out(story, annex_id)
-    story.annex_bootstrap("delete", "--yes", "--profile", DEPLOYER)
+        story.annex_bootstrap("leases", "--profile", OPERATOR, "end", annex_id, "--yes")
+        _check_end(story, annex_id)
+
+
+def test_deleting_leaves_nothing_of_ours(story: Story) -> None:
+    """The operator takes the user away, the deployer the rest."""
+    for region in REGIONS:
+        story.annex_bootstrap("credentials", "--remove", "--yes", "--profile", OPERATOR, "--region", region)
+    story.annex_bootstrap("delete", "--yes", "--profile", DEPLOYER, *IN_BOTH)
     for region in REGIONS:
         left = take_inventory(boto3.Session(region_name=region)) - story.before[region]
         assert {each for each in left if not is_service_linked(each)} == set()
     story.checked("the account has what it had before, and the service-linked roles of spot, which are the account's")
-    assert "annex-bootstrap" not in story.pool.read(USER_CONFIG)
-    story.checked("the configuration is the scientist's own again")
+    configuration = story.pool.read(USER_CONFIG)
+    assert "ANNEX_DEFAULT_S3_BUCKET" not in configuration
+    assert "KEY_FILE" not in configuration
+    story.checked("the configuration names neither the stack nor the keys any more")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
+
+PROGRESS = re.compile(r" +([a-z0-9-]+ +)?\d\d:\d\d:\d\d +")
+"""The beginning of a line that tells of one resource of a stack."""
 
 
 class Transcript:
@@ -15,13 +19,24 @@ class Transcript:
             test_name: the test's, a sentence with underscores.
             text: for the reader; its first paragraph is printed.
         """
-        title = test_name.removeprefix("test_").replace("_", " ")
+        title = test_name.removeprefix("test_").replace("_", " ").replace("condor annex", "condor_annex")
         paragraph = " ".join(text.split("\n\n")[0].split())
         self._print(f"\n## {title[0].upper()}{title[1:]}\n", paragraph)
 
-    def command(self, line: str, said: str) -> None:
-        """Show a command as a person would type it, and all that it said."""
-        self._print("", "```console", f"$ {line}", *said.strip().splitlines(), "```")
+    def command(self, line: str, said: str, *, user: str = "") -> None:
+        """Show a command as a person would type it, and what it said, without the progress of single resources.
+
+        Args:
+            line: the command; root's gets root's prompt.
+            said: all that it said.
+            user: who typed it.
+        """
+        shown = [each for each in said.rstrip().splitlines() if not PROGRESS.match(each)]
+        self._print("", "```console", f"{'#' if user == 'root' else '$'} {line}", *shown, "```")
+
+    def note(self, text: str) -> None:
+        """Say something that is no check."""
+        self._print("", f"- {text}.")
 
     def file(self, path: str, text: str) -> None:
         """Show the content of a file."""

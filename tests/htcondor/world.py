@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
-from annex_bootstrap.local_aws import aws_names
+from annex_bootstrap.local_aws import METADATA_ADDRESS, aws_names
 
 POOL = "pool.example.org"
 REGION = "us-east-1"
@@ -36,6 +37,16 @@ def enter(root: Path) -> list[str]:
     # Ends with this process, and its first process with it, however this process ends.
     unshare = ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "--mount", "--pid", "--fork", "--kill-child"]
     return [*unshare, "--mount-proc", "sh", "-c", _ENTER, "sh", str(root), hosts()]
+
+
+def inside() -> bool:
+    """Whether this process is in such a world: there the metadata address is its own."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((METADATA_ADDRESS, 0))
+        except OSError:
+            return False
+    return True
 
 
 def hosts() -> str:
