@@ -13,7 +13,8 @@ OTHER_REGION = "us-west-2"
 REGIONS = (REGION, OTHER_REGION)
 
 # The route takes every address for one of this machine: the metadata address, and the public addresses of machines.
-# The last command replaces the shell, so it is the first process, with which the kernel ends all others.
+# The shell stays, as the first process, with which the kernel ends all others: it takes in orphans, which the end of a
+# host waits for.
 _ENTER = """
 set -eu
 root=$1 hosts=$2
@@ -24,7 +25,8 @@ mount -t tmpfs tmpfs "$root/mnt"
 echo "$hosts" > "$root/mnt/hosts"
 mount --bind "$root/mnt/hosts" /etc/hosts
 umount --lazy "$root/mnt"
-exec "$@"
+"$@" && status=0 || status=$?
+exit $status
 """
 
 
