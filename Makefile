@@ -20,7 +20,7 @@ browser: build
 
 # A real HTCondor; needs root rights on Debian or Ubuntu.
 e2e: build
-	$(BIN)/pytest tests/htcondor
+	@$(BIN)/python -m tests.htcondor
 
 build: $(READY)
 	@$(BIN)/python build.py

@@ -18,7 +18,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,26 @@ HOST = "127.0.0.1"
 
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
+
+REGIONAL_SERVICES = (
+    "api.pricing",
+    "cloudformation",
+    "ec2",
+    "events",
+    "lambda",
+    "logs",
+    "monitoring",
+    "s3",
+    "ssm",
+    "sts",
+)
+GLOBAL_SERVICES = ("iam", "s3", "*.s3", "sts")
+HTTPS_PORT = 443
+METADATA_ADDRESS = "169.254.169.254"
+"""Where a machine asks about itself, by plain HTTP."""
+
+STAND_IN_TAG = "annex-bootstrap:stand-in"
+"""The tag, with any value, of the one machine that the metadata service speaks for."""
 
 START_TIMEOUT = 60.0
 """Seconds until the server must answer; it takes about two."""
@@ -74,11 +94,14 @@ class LocalAws:
 
 
 @contextlib.contextmanager
-def local_aws(schedule_speed: int = 1) -> Iterator[LocalAws]:
+def local_aws(schedule_speed: int = 1, in_place_of: Sequence[str] = ()) -> Iterator[LocalAws]:
     """Run a local AWS for as long as the context lasts.
 
     Args:
         schedule_speed: how many times faster EventBridge's rate schedules run than the clock.
+        in_place_of: regions in whose place it stands: it then takes port 443, its certificate is good for AWS's own
+            host names there, and it is the metadata service of one machine (see ``local_server.metadata``). Only for
+            a network namespace of its own, in which those names and the metadata address lead here.
 
     Yields:
         The running server.
@@ -88,8 +111,8 @@ def local_aws(schedule_speed: int = 1) -> Iterator[LocalAws]:
     """
     with tempfile.TemporaryDirectory(prefix="annex-bootstrap-local-") as name:
         directory = Path(name)
-        ca_file = _make_certificates(directory)
-        port = _free_port()
+        ca_file = _make_certificates(directory, in_place_of)
+        port = HTTPS_PORT if in_place_of else _free_port()
         local = LocalAws(
             endpoint=f"https://{HOST}:{port}",
             ca_file=ca_file,
@@ -103,6 +126,7 @@ def local_aws(schedule_speed: int = 1) -> Iterator[LocalAws]:
                     # No worker processes: the server must be the process that holds the pipe.
                     *("-m", "hypercorn", "annex_bootstrap.local_server:app", "--workers", "0"),
                     *("--bind", f"{HOST}:{port}"),
+                    *(("--insecure-bind", f"{METADATA_ADDRESS}:80") if in_place_of else ()),
                     *("--certfile", str(directory / "server.pem")),
                     *("--keyfile", str(directory / "server.key")),
                 ],
@@ -150,7 +174,7 @@ def _server_environ(local: LocalAws, directory: Path, port: int, schedule_speed:
     }
 
 
-def _make_certificates(directory: Path) -> Path:
+def _make_certificates(directory: Path, regions: Sequence[str]) -> Path:
     try:
         import trustme
     except ImportError as error:
@@ -160,11 +184,19 @@ def _make_certificates(directory: Path) -> Path:
     authority = trustme.CA(organization_name="annex-bootstrap local AWS")
     ca_file = directory / "ca.pem"
     authority.cert_pem.write_to_path(ca_file)
-    server = authority.issue_cert(HOST, "localhost")
+    server = authority.issue_cert(HOST, "localhost", *aws_names(regions))
     server.private_key_pem.write_to_path(directory / "server.key")
     for certificate in server.cert_chain_pems:
         certificate.write_to_path(directory / "server.pem", append=True)
     return ca_file
+
+
+def aws_names(regions: Sequence[str]) -> list[str]:
+    """AWS's host names for the services that we, condor_annex and a machine use, a bucket's own name as a wildcard."""
+    if not regions:
+        return []
+    regional = [f"{service}.{region}.amazonaws.com" for region in regions for service in (*REGIONAL_SERVICES, "*.s3")]
+    return [*regional, *(f"{service}.amazonaws.com" for service in GLOBAL_SERVICES)]
 
 
 def _free_port() -> int:

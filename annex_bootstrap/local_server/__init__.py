@@ -39,6 +39,7 @@ from annex_bootstrap.local_server import (  # noqa: E402
     instances,
     key_pairs,
     log_patterns,
+    metadata,
     price_list,
     rollback,
     schedule,
@@ -46,6 +47,7 @@ from annex_bootstrap.local_server import (  # noqa: E402
     service_linked_roles,
     spot_fleets,
     stack_names,
+    template_url,
 )
 
 __all__ = ["app"]
@@ -53,6 +55,7 @@ __all__ = ["app"]
 instances.install()
 instance_types.install()
 price_list.install()
+metadata.install()
 spot_fleets.install()
 security_groups.install()
 authorization.install({"ec2": ec2_permissions.RULES, "iam": iam_permissions.RULES})
@@ -63,6 +66,7 @@ log_patterns.install()
 rollback.install()
 stack_names.install()
 change_sets.install()
+template_url.install()
 schedule.install(float(os.environ.get(SCHEDULE_SPEED, "1")))
 
 

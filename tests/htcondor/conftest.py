@@ -14,3 +14,8 @@ def htcondor_root() -> Path:
         return ensure_root()
     except RootUnavailableError as error:
         pytest.fail(str(error), pytrace=False)
+
+
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
+    """No dots between the lines of the story."""
+    return (report.outcome if report.when == "call" else "", "", "") if report.passed else None

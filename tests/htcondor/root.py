@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 SUITE = "trixie"
-PACKAGES = ("condor", "condor-annex-ec2", "ca-certificates", "openssl")
+PACKAGES = ("condor", "condor-annex-ec2", "awscli", "ca-certificates", "curl", "iproute2", "openssl")
 
 OVERRIDE = "ANNEX_BOOTSTRAP_HTCONDOR_ROOT"
 """The environment variable that names a root directory made by other means; nothing is built then."""

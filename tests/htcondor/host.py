@@ -1,0 +1,214 @@
+"""A stand-in for a computer: a root directory from ``root.py`` as one system of its own.
+
+It lives in namespaces of its own (mounts, processes, host name), over a copy-on-write layer in memory.
+When its first process ends, the kernel ends all others and drops every mount; and that process ends with the
+test, however the test ends, because it reads a pipe from it. The network is that of the test.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+_CA = "/usr/local/share/ca-certificates/test-ca.crt"
+
+# /proc is still the test's here, so /proc/self/stat begins with this shell's PID as the test knows it.
+# It is told only from inside the new root: a command that enters earlier would work on the test's files.
+# The layer goes over the root's /mnt, which nobody outside sees.
+_FIRST_PROCESS = """
+set -eu
+root=$1 layer=$1/mnt host=$2
+shift 2
+read -r pid rest < /proc/self/stat
+mount -t tmpfs tmpfs "$layer"
+mkdir "$layer/upper" "$layer/work" "$layer/root"
+mount -t overlay overlay -o "lowerdir=$root,upperdir=$layer/upper,workdir=$layer/work" "$layer/root"
+mount -t proc proc "$layer/root/proc"
+mount --rbind /dev "$layer/root/dev"
+while [ $# -gt 0 ]; do
+    mkdir -p "$layer/root$1"
+    mount --bind -o ro "$2" "$layer/root$1"
+    shift 2
+done
+hostname "$host"
+exec chroot "$layer/root" sh -c 'echo "$1"; exec cat' sh "$pid"
+"""
+
+
+class HostError(Exception):
+    """The host or something on it did not start; the text has what it said."""
+
+
+class Host:
+    """One system; entering it as a context manager starts it, with no process but its first.
+
+    Attributes:
+        hosts: the names that it resolves, and the address of each.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        name: str,
+        *,
+        hosts: Mapping[str, str] | None = None,
+        ca_pem: str | None = None,
+        directories: Mapping[str, Path] | None = None,
+    ) -> None:
+        """Describes the host.
+
+        Args:
+            root: a root directory; it is only read.
+            name: its host name.
+            hosts: names that it resolves, and the address of each.
+            ca_pem: a certificate authority that its programs trust besides the public ones.
+            directories: where directories of the test's machine are to be seen on it, read-only.
+        """
+        self._root = root
+        self._name = name
+        self.hosts = {"localhost": "127.0.0.1", name: "127.0.0.1", **(hosts or {})}
+        self._ca_pem = ca_pem
+        self._directories = dict(directories or {})
+        self._pid = 0
+        self._exits = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Starts the host.
+
+        Raises:
+            HostError: it did not come up.
+        """
+        with ExitStack() as exits:
+            self._isolate(exits)
+            self.resolve({})
+            if self._ca_pem is not None:
+                self.write(_CA, self._ca_pem, user="root")
+                self.must(["update-ca-certificates"])
+            self._start()
+            self._exits = exits.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Ends every process of the host and drops all that it wrote."""
+        self._exits.close()
+        self._pid = 0
+
+    def _start(self) -> None:
+        """Starts what a kind of host has running."""
+
+    def resolve(self, hosts: Mapping[str, str]) -> None:
+        """Lets the host resolve more names.
+
+        Args:
+            hosts: each name and its address.
+        """
+        self.hosts |= hosts
+        lines = [f"{address} {name}\n" for name, address in self.hosts.items()]
+        self.write("/etc/hosts", "".join(lines), user="root")
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        user: str = "root",
+        env: Mapping[str, str] | None = None,
+        stdin: str = "",
+        seconds: float = 60,
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs a command on the host, in the user's home and with a clean environment.
+
+        Args:
+            argv: the command; no shell is involved.
+            user: a user of the host.
+            env: more environment variables.
+            stdin: what the command reads.
+            seconds: after this time the command is given up.
+
+        Returns:
+            What it did. The exit code is not checked: condor_annex's says little.
+
+        Raises:
+            subprocess.TimeoutExpired: the command took too long.
+        """
+        home = "/root" if user == "root" else f"/home/{user}"
+        enter = ["nsenter", "--target", str(self._pid), "--mount", "--uts", "--pid", "--root"]
+        become = ["setpriv", "--reuid", user, "--regid", user, "--init-groups", "env", "--chdir", home]
+        environment = {
+            "PATH": "/usr/sbin:/usr/bin",
+            "LANG": "C.UTF-8",
+            "HOME": home,
+            "USER": user,
+            **(env or {}),
+        }
+        return subprocess.run(
+            [*enter, *become, *argv],
+            env=environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+
+    def must(self, argv: Sequence[str], *, user: str = "root", stdin: str = "") -> str:
+        """Runs a command that has to succeed.
+
+        Returns:
+            Its standard output.
+
+        Raises:
+            HostError: it failed.
+        """
+        ended = self.run(argv, user=user, stdin=stdin)
+        if ended.returncode:
+            raise HostError(f"{' '.join(argv)} failed: {ended.stdout}{ended.stderr}")
+        return ended.stdout
+
+    def write(self, path: str, text: str, *, user: str = "root") -> None:
+        """Writes a file on the host, as a user, making its directory where that is missing.
+
+        Args:
+            path: an absolute path on the host.
+            text: the whole content.
+            user: the owner. An ordinary user's file is closed to all others, as condor_annex wants of keys.
+
+        Raises:
+            HostError: the user may not write there.
+        """
+        umask = "022" if user == "root" else "077"
+        save = 'umask "$1" && mkdir -p "${2%/*}" && cat > "$2"'
+        self.must(["sh", "-c", save, "sh", umask, path], user=user, stdin=text)
+
+    def read(self, path: str) -> str:
+        """Returns the text of a file on the host.
+
+        Raises:
+            HostError: there is no such file.
+        """
+        return self.must(["cat", path])
+
+    def _isolate(self, exits: ExitStack) -> None:
+        unshare = ["unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child"]
+        seen = [str(each) for pair in self._directories.items() for each in pair]
+        first = subprocess.Popen(
+            [*unshare, "sh", "-c", _FIRST_PROCESS, "sh", str(self._root), self._name, *seen],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        # Leaving closes its standard input, which ends it and with it the namespaces, and waits for that.
+        exits.enter_context(first)
+        assert first.stdout is not None
+        assert first.stderr is not None
+        pid = first.stdout.readline()
+        if not pid:
+            raise HostError(f"no namespaces for {self._name}: {first.stderr.read().strip()}")
+        self._pid = int(pid)

@@ -1,0 +1,61 @@
+"""The namespaces that ``python -m tests.htcondor`` works in."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+from annex_bootstrap.local_aws import METADATA_ADDRESS, aws_names
+
+POOL = "pool.example.org"
+REGION = "us-east-1"
+OTHER_REGION = "us-west-2"
+REGIONS = (REGION, OTHER_REGION)
+
+# The route takes every address for one of this machine: the metadata address, and the public addresses of machines.
+# The shell stays, as the first process, with which the kernel ends all others: it takes in orphans, which the end of a
+# host waits for.
+_ENTER = """
+set -eu
+root=$1 hosts=$2
+shift 2
+chroot "$root" ip link set lo up
+chroot "$root" ip route add local default dev lo
+mount -t tmpfs tmpfs "$root/mnt"
+echo "$hosts" > "$root/mnt/hosts"
+mount --bind "$root/mnt/hosts" /etc/hosts
+umount --lazy "$root/mnt"
+"$@" && status=0 || status=$?
+exit $status
+"""
+
+
+def enter(root: Path) -> list[str]:
+    """The beginning of a command line that runs what follows in namespaces of its own.
+
+    Args:
+        root: a root directory with HTCondor, for its ``ip``.
+    """
+    # Ends with this process, and its first process with it, however this process ends.
+    unshare = ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "--mount", "--pid", "--fork", "--kill-child"]
+    return [*unshare, "--mount-proc", "sh", "-c", _ENTER, "sh", str(root), hosts()]
+
+
+def inside() -> bool:
+    """Whether this process is in such a world: there the metadata address is its own."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((METADATA_ADDRESS, 0))
+        except OSError:
+            return False
+    return True
+
+
+def hosts() -> str:
+    """The hosts file of the world."""
+    return "".join(f"127.0.0.1 {name}\n" for name in ("localhost", *names()))
+
+
+def names() -> list[str]:
+    """The names of the pool and of AWS. Wildcards are left out, as no hosts file knows them."""
+    return [POOL, *(name for name in aws_names(REGIONS) if "*" not in name)]
