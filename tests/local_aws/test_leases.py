@@ -133,3 +133,11 @@ def test_an_annex_that_is_not_there_is_named_beside_those_that_are(operator: Per
     refused = operator.run("leases", "extend", "blats", "2h")
     assert refused.returncode == 1
     assert "there are: blast" in refused.stderr
+
+
+def test_a_region_before_the_commands_name_is_refused_and_after_it_taken(operator: Person) -> None:
+    refused = operator.run("leases", "--region", "eu-west-1", "extend", "blast", "2h")
+    assert refused.returncode == 2
+    assert "give options after extend" in refused.stderr
+    missing = operator.run("leases", "extend", "blast", "2h", "--region", "eu-west-1")
+    assert "no stack annex-bootstrap in eu-west-1" in missing.stderr
