@@ -8,7 +8,6 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import click
-from click.core import ParameterSource
 
 from annex_bootstrap.cli.options import aws_options, yes_option
 from annex_bootstrap.cli.output import Screen, output_option
@@ -28,9 +27,15 @@ def command(context: click.Context, region: str | None, profile: str | None, sta
     """
     if context.invoked_subcommand is None:
         _list(screen, _find(region, profile, stack_name))
-    elif any(context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in context.params):
-        # They would be those of the list, and the command would work somewhere else.
-        raise click.UsageError(f"give options after {context.invoked_subcommand}, not before it")
+        return
+    # Options may stand before the command's name as well as after it, where they win.
+    given = {
+        "region": region,
+        "profile": profile,
+        "stack_name": stack_name,
+        "screen": "json" if screen.json else "text",
+    }
+    context.default_map = {context.invoked_subcommand: given}
 
 
 @command.command(name="extend", short_help="Let an annex run for some time from now.")

@@ -135,9 +135,10 @@ def test_an_annex_that_is_not_there_is_named_beside_those_that_are(operator: Per
     assert "there are: blast" in refused.stderr
 
 
-def test_a_region_before_the_commands_name_is_refused_and_after_it_taken(operator: Person) -> None:
-    refused = operator.run("leases", "--region", "eu-west-1", "extend", "blast", "2h")
-    assert refused.returncode == 2
-    assert "give options after extend" in refused.stderr
-    missing = operator.run("leases", "extend", "blast", "2h", "--region", "eu-west-1")
-    assert "no stack annex-bootstrap in eu-west-1" in missing.stderr
+def test_options_count_before_the_commands_name_and_after_it_where_they_win(operator: Person) -> None:
+    before = operator.run("leases", "--region", "eu-west-1", "extend", "blast", "2h")
+    assert "no stack annex-bootstrap in eu-west-1" in before.stderr
+    after = operator.run("leases", "--region", "us-west-2", "end", "blast", "--region", "eu-west-1", "--output", "json")
+    assert "no stack annex-bootstrap in eu-west-1" in json.loads(after.stdout)["error"]
+    json_before = operator.run("leases", "--output", "json", "end", "blast", "--region", "eu-west-1")
+    assert json.loads(json_before.stdout) == json.loads(after.stdout)
