@@ -3,21 +3,20 @@
 Properties: ``RoleName``, ``TrustedService``, ``BucketName``, ``KeyPattern``, ``PermissionsBoundaryArn``. Attributes:
 ``ProfileArn``, ``RoleArn``.
 
-The stock boot script finds its tarball by reading its own role: it looks for an inline policy whose Resource is
-exactly ``arn:<partition>:s3:::<bucket>/<pattern>`` and cannot parse managed ones. So that statement stands alone
-in a policy of its own.
+Both policies are inline, because the boot script cannot parse managed ones.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from annex_bootstrap.contract import ROLE_PATH
 from custom_resources.lifecycle import Request, ResourceError, client, error_code, serve
+from custom_resources.machine_policies import boot_policy, configuration_policy
 from custom_resources.roles import delete_role, find_role, put_role
 
 if TYPE_CHECKING:
@@ -61,52 +60,6 @@ def delete(request: Request) -> str:
         iam.delete_instance_profile(InstanceProfileName=request.name)
     delete_role(iam, request)
     return ""
-
-
-def configuration_policy(partition: str, bucket: str, key_pattern: str) -> dict[str, Any]:
-    """The policy that lets a machine read the pool's configuration, in the shape the boot script looks for."""
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Sid": "ReadPoolConfiguration",
-                "Effect": "Allow",
-                "Action": "s3:GetObject",
-                "Resource": f"arn:{partition}:s3:::{bucket}/{key_pattern}",
-            }
-        ],
-    }
-
-
-def boot_policy(role_arn: str, profile_arn: str) -> dict[str, Any]:
-    """The policy that lets the boot script read its own role, its client token and its fleet."""
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Sid": "ReadOwnRole",
-                "Effect": "Allow",
-                "Action": [
-                    "iam:GetRolePolicy",
-                    "iam:ListAttachedRolePolicies",
-                    "iam:ListRolePolicies",
-                ],
-                "Resource": role_arn,
-            },
-            {
-                "Sid": "ReadOwnProfile",
-                "Effect": "Allow",
-                "Action": "iam:GetInstanceProfile",
-                "Resource": profile_arn,
-            },
-            {
-                "Sid": "FindOwnAnnex",
-                "Effect": "Allow",
-                "Action": ["ec2:DescribeInstances", "ec2:DescribeSpotFleetRequests"],
-                "Resource": "*",
-            },
-        ],
-    }
 
 
 def _find_profile(iam: IAMClient, profile_name: str) -> InstanceProfileTypeDef | None:

@@ -42,7 +42,8 @@ PATIENCE: Mapping[str, float] = {
     **dict.fromkeys(
         (
             *("BucketAlreadyOwnedByYou", "NoSuchBucket", "NoSuchUpload"),
-            *("ConcurrentModification", "DeleteConflict", "EntityAlreadyExists", "InvalidInput", "NoSuchEntity"),
+            *("ConcurrentModification", "DeleteConflict", "EntityAlreadyExists", "InvalidInput", "LimitExceeded"),
+            "NoSuchEntity",
             *("InvalidGroup.Duplicate", "InvalidGroup.NotFound"),
             *("InvalidPermission.Duplicate", "InvalidPermission.NotFound"),
         ),

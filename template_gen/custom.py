@@ -119,7 +119,7 @@ def add_custom_resources(template: Template) -> Attributes:
                 template,
                 "InstanceRoleFunction",
                 "annex-bootstrap: makes the machines' role and profile",
-                custom_resource_sources("instance_role", "roles"),
+                custom_resource_sources("instance_role", "machine_policies", "roles"),
                 policies.instance_role(),
                 policy_name=names.INSTANCE_ROLE,
             ),

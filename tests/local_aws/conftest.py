@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,6 +26,16 @@ ROOT = Path(__file__).parent.parent.parent
 
 SPEED = 100
 """How many times faster than the clock schedules run: five minutes pass in three seconds."""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the sums of the counts that sweeps recorded: what passed is worth as much as how many cases it saw."""
+    sums: Counter[str] = Counter()
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            sums.update({name: count for name, count in report.user_properties if isinstance(count, int)})
+    for name, count in sums.items():
+        terminalreporter.write_line(f"{name}: {count}")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,333 @@
+"""The fault sweep: every AWS call of every request of every custom resource goes wrong once in every way.
+
+What follows each fault is what CloudFormation does: it repeats, rolls back, or deletes. However it ends, it must end
+complete or clean: nothing of ours is left, and nothing that was adopted has changed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import boto3
+import pytest
+
+from tests.local_aws.account import Account
+from tests.local_aws.provider import Answer, FaultKind, Provider, provider
+
+__all__ = ["provider"]
+
+BUCKET = "adopted-or-made-by-name"
+OTHER_BUCKET = "another-bucket-of-the-user"
+ROLE = "role-of-the-user"
+OTHER_ROLE = "another-role-of-the-user"
+BOUNDARY = "arn:aws:iam::123456789012:policy/swept-boundary"
+OTHER_VPC = "vpc-made-by-the-fixture"
+
+Parameters = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One request to sweep, and what comes before it.
+
+    Attributes:
+        resource: the custom resource.
+        request: which request is swept. ``Rollback`` is the Update back after one that never answered.
+        first: the parameters of the stack.
+        then: those that it is updated to.
+        adopted: what of the user's must not change.
+    """
+
+    resource: str
+    request: Literal["Create", "Update", "Rollback", "Delete"]
+    first: Parameters = field(default_factory=dict)
+    then: Parameters = field(default_factory=dict)
+    adopted: str = ""
+
+    def __str__(self) -> str:
+        """Its name among the tests."""
+        change = ",".join(f"{key}" for key in self.then)
+        return "-".join(filter(None, (self.resource, self.request, change, self.adopted and "adopted")))
+
+
+RULES = {"CondorCidrs": "192.0.2.0/24,2001:db8::/32", "SshCidrs": "", "CondorPort": "9700"}
+PATTERN = {"ConfigKeyPattern": "config-site-*.tar.gz"}
+BOUND = {"PermissionsBoundaryArn": BOUNDARY}
+
+SCENARIOS = [
+    *(
+        Scenario(resource, request)
+        for resource in ("Bucket", "FleetRole", "InstanceRole", "SecurityGroup")
+        for request in ("Create", "Delete")
+    ),
+    Scenario("Bucket", "Update", {}, {"Version": "next"}),
+    Scenario("Bucket", "Update", {}, {"BucketName": "free-name-of-the-user"}),
+    Scenario("Bucket", "Rollback", {}, {"BucketName": "free-name-of-the-user"}),
+    Scenario("Bucket", "Create", {"BucketName": BUCKET}, adopted=BUCKET),
+    Scenario("Bucket", "Update", {"BucketName": BUCKET}, {"BucketName": ""}, adopted=BUCKET),
+    Scenario("Bucket", "Delete", {"BucketName": BUCKET}, adopted=BUCKET),
+    Scenario("FleetRole", "Update", {}, BOUND),
+    Scenario("FleetRole", "Update", {}, {"FleetRoleName": "free-name-of-the-user"}),
+    Scenario("FleetRole", "Rollback", {}, {"FleetRoleName": "free-name-of-the-user"}),
+    Scenario("FleetRole", "Create", {"FleetRoleName": ROLE}, adopted=ROLE),
+    Scenario("FleetRole", "Update", {"FleetRoleName": ROLE}, {"FleetRoleName": ""}, adopted=ROLE),
+    Scenario("FleetRole", "Delete", {"FleetRoleName": ROLE}, adopted=ROLE),
+    Scenario("InstanceRole", "Update", {}, PATTERN | BOUND),
+    Scenario("InstanceRole", "Update", BOUND, {"PermissionsBoundaryArn": ""}),
+    Scenario("InstanceRole", "Rollback", {}, PATTERN | BOUND),
+    Scenario("SecurityGroup", "Update", {}, RULES),
+    Scenario("SecurityGroup", "Update", {}, {"VpcId": OTHER_VPC}),
+    Scenario("SecurityGroup", "Rollback", {}, {"VpcId": OTHER_VPC}),
+    Scenario("SecurityGroup", "Rollback", {}, RULES),
+]
+
+FAULTS: tuple[tuple[FaultKind, bool], ...] = (
+    *(("throttle", False), ("error", False), ("denied", False), ("lost", False)),
+    # A killed function's request comes again, or CloudFormation gives up on it.
+    *(("kill", True), ("kill", False)),
+)
+
+
+@pytest.fixture(scope="session")
+def account(root: boto3.Session) -> Iterator[Account]:
+    """An account with things of its own: a bucket, a fleet role, a policy and a second VPC."""
+    account = Account(root)
+    account.s3.create_bucket(Bucket=BUCKET)
+    account.s3.put_public_access_block(
+        Bucket=BUCKET,
+        PublicAccessBlockConfiguration={"IgnorePublicAcls": True, "RestrictPublicBuckets": True},
+    )
+    account.s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    account.s3.put_object(Bucket=BUCKET, Key="config-of-the-user.tar.gz", Body=b"made up")
+    account.iam.create_role(
+        RoleName=ROLE,
+        Path="/ops/",
+        AssumeRolePolicyDocument=json.dumps(
+            {
+                "Version": "2012-10-17",
+                "Statement": {
+                    "Effect": "Allow",
+                    "Principal": {"Service": ["ec2.amazonaws.com", "spotfleet.amazonaws.com"]},
+                    "Action": "sts:AssumeRole",
+                },
+            }
+        ),
+    )
+    account.iam.create_policy(
+        PolicyName="swept-boundary",
+        PolicyDocument=json.dumps(
+            {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+        ),
+    )
+    yield account
+    account.iam.delete_role(RoleName=ROLE)
+    account.iam.delete_policy(PolicyArn=BOUNDARY)
+
+
+@pytest.fixture(scope="session")
+def vpc(account: Account) -> str:
+    """The ID of a second VPC."""
+    return account.ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+
+
+class Stack:
+    """CloudFormation, as far as one custom resource sees it."""
+
+    def __init__(self, provider: Provider, account: Account, scenario: Scenario, vpc: str) -> None:
+        """Remember what there was before."""
+        self.provider, self.account, self.scenario = provider, account, scenario
+        self.first = self._placed(scenario.first, vpc)
+        self.then = self._placed({**scenario.first, **scenario.then}, vpc)
+        self.physical_id = ""
+        self.parameters = self.first
+        self.calls: list[str] = []
+        if scenario.request == "Create":
+            account.forget_service_linked_roles()
+
+    @staticmethod
+    def _placed(parameters: Parameters, vpc: str) -> Parameters:
+        return {key: vpc if value == OTHER_VPC else value for key, value in parameters.items()}
+
+    def request(
+        self,
+        kind: Literal["Create", "Update", "Delete"],
+        parameters: Parameters,
+        before: Parameters | None = None,
+        physical_id: str = "",
+        fault: FaultKind | None = None,
+        at: int = -1,
+    ) -> Answer | None:
+        """Send one request, with the policies that stand at that moment."""
+        resource = self.scenario.resource
+        self.provider.hold(self.provider.policies(resource, *([before] if before is not None else []), parameters))
+        return self.provider.send(
+            kind, resource, parameters, physical_id or self.physical_id, before, fault=fault, at=at
+        )
+
+    def must(
+        self,
+        kind: Literal["Create", "Update", "Delete"],
+        parameters: Parameters,
+        before: Parameters | None = None,
+        physical_id: str = "",
+    ) -> Answer:
+        """Send one request that nothing disturbs."""
+        answer = self.request(kind, parameters, before, physical_id)
+        assert answer is not None
+        assert answer.status == "SUCCESS", answer
+        return answer
+
+    def create(self, fault: FaultKind | None = None, at: int = -1, repeat: bool = False) -> Answer | None:
+        """Create, and roll back where that fails."""
+        answer = told = self.request("Create", self.first, fault=fault, at=at)
+        self.calls = self.provider.faults.calls
+        if answer is None and repeat:
+            answer = self.must("Create", self.first)
+        if answer is not None and answer.status == "SUCCESS":
+            self.physical_id = answer.physical_id
+        else:
+            made_up = f"swept-{self.scenario.resource}-1ABCDEFGHIJKL"
+            self.must("Delete", self.first, physical_id=answer.physical_id if answer else made_up)
+        return told
+
+    def update(self, fault: FaultKind | None = None, at: int = -1, repeat: bool = False) -> Answer | None:
+        """Update, and roll back where that fails."""
+        resource, old_id = self.scenario.resource, self.physical_id
+        as_it_was = self.account.details(resource, old_id)
+        answer = told = self.request("Update", self.then, self.first, fault=fault, at=at)
+        self.calls = self.provider.faults.calls
+        if answer is None and repeat:
+            answer = self.must("Update", self.then, self.first)
+        if answer is not None and answer.status == "SUCCESS":
+            self.physical_id, self.parameters = answer.physical_id, self.then
+            if self.physical_id != old_id:
+                # Only now may the old one go, and the new one stands already.
+                assert self.account.details(resource, old_id) == as_it_was
+                self.provider.hold(self.provider.policies(resource, self.first, self.then))
+                deleted = self.provider.send("Delete", resource, self.first, old_id)
+                assert deleted is not None
+                assert deleted.status == "SUCCESS", deleted
+        else:
+            assert self.must("Update", self.first, self.then).physical_id == old_id
+            assert self.account.details(resource, old_id) == as_it_was
+        return told
+
+    def roll_back(self, fault: FaultKind | None = None, at: int = -1) -> Answer | None:
+        """Go back from an Update that did everything and never answered."""
+        resource = self.scenario.resource
+        as_it_was = self.account.details(resource, self.physical_id)
+        assert self.request("Update", self.then, self.first, fault="kill", at=self.calls_of_update()) is None
+        told = self.request("Update", self.first, self.then, fault=fault, at=at)
+        self.calls = self.provider.faults.calls
+        if told is None or told.status == "FAILED":
+            self.must("Update", self.first, self.then)
+        assert self.account.details(resource, self.physical_id) == as_it_was
+        return told
+
+    def calls_of_update(self) -> int:
+        """How many calls come before the answer of an undisturbed Update; it is rolled back again."""
+        self.must("Update", self.then, self.first)
+        calls = len(self.provider.faults.calls) - 1
+        self.must("Update", self.first, self.then)
+        return calls
+
+    def delete(self, fault: FaultKind | None = None, at: int = -1) -> Answer | None:
+        """Delete, again where that fails."""
+        told = self.request("Delete", self.parameters, fault=fault, at=at)
+        self.calls = self.provider.faults.calls
+        if told is None or told.status == "FAILED":
+            self.must("Delete", self.parameters)
+        self.physical_id = ""
+        return told
+
+    def run(self, fault: FaultKind | None, at: int, repeat: bool) -> tuple[Answer | None, list[str]]:
+        """The whole life of a stack.
+
+        Returns:
+            What the swept request answered, and the calls that it made.
+        """
+        told = self.create(*((fault, at, repeat) if self.scenario.request == "Create" else ()))
+        calls = self.calls
+        if self.scenario.request != "Create":
+            self.fill()
+            told = self.swept(fault, at, repeat)
+            calls = self.calls
+        if self.physical_id:
+            self.delete()
+        return told, calls
+
+    def swept(self, fault: FaultKind | None, at: int, repeat: bool) -> Answer | None:
+        """The request of the scenario that is no Create."""
+        match self.scenario.request:
+            case "Update":
+                return self.update(fault, at, repeat)
+            case "Rollback":
+                return self.roll_back(fault, at)
+        return self.delete(fault, at)
+
+    def fill(self) -> None:
+        """What a life leaves in things of ours: configurations, an unfinished upload, another's policies."""
+        resource, name = self.scenario.resource, self.physical_id
+        if self.scenario.adopted or self.scenario.request != "Delete":
+            return
+        if resource == "Bucket":
+            self.account.s3.put_object(Bucket=name, Key="config-left.tar.gz", Body=b"made up")
+            self.account.s3.create_multipart_upload(Bucket=name, Key="config-unfinished.tar.gz")
+        elif resource.endswith("Role"):
+            self.account.iam.attach_role_policy(RoleName=name, PolicyArn=BOUNDARY)
+            document = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]}
+            self.account.iam.put_role_policy(
+                RoleName=name, PolicyName="of-somebody-else", PolicyDocument=json.dumps(document)
+            )
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
+def test_a_fault_in_any_call_ends_complete_or_clean(
+    provider: Provider,
+    account: Account,
+    vpc: str,
+    scenario: Scenario,
+    record_property: Callable[[str, object], None],
+) -> None:
+    before = account.things()
+    adopted = scenario.adopted and account.details(scenario.resource, scenario.adopted)
+    told, calls = Stack(provider, account, scenario, vpc).run(None, -1, False)
+    assert told is not None
+    assert told.status == "SUCCESS", told
+    problems, cases = [], 0
+    for at in range(len(calls)):
+        for fault, repeat in FAULTS:
+            # The answer is no call of AWS; a function can only be killed before it.
+            if calls[at] == "answer" and fault != "kill":
+                continue
+            cases += 1
+            case = f"{scenario}: {fault}{' and repeat' if repeat else ''} at {calls[at]} ({at})"
+            try:
+                told, _ = Stack(provider, account, scenario, vpc).run(fault, at, repeat)
+                _check_answer(scenario, fault, told)
+                left = account.things() - before
+                assert not left, f"left over: {sorted(left)}"
+                if scenario.adopted:
+                    assert account.details(scenario.resource, scenario.adopted) == adopted, "the adopted one changed"
+            except AssertionError as error:
+                problems.append(f"{case}: {error}")
+                if account.things() != before:
+                    # Nothing after this would tell about its own fault.
+                    break
+    record_property("fault cases", cases)
+    record_property("fault cases survived", cases - len(problems))
+    assert problems == []
+
+
+def _check_answer(scenario: Scenario, fault: FaultKind, told: Answer | None) -> None:
+    if fault == "kill":
+        assert told is None
+        return
+    assert told is not None
+    # What passes by itself is no failure.
+    assert told.status == ("SUCCESS" if fault in ("throttle", "lost") else "FAILED"), told
+    if told.status == "FAILED":
+        assert told.reason.startswith(f"{scenario.resource}: "), told
