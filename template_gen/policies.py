@@ -105,8 +105,8 @@ def _own_role(name: AWSHelperFn, *more: Statement) -> list[Statement]:
 
 def _bounded(condition: dict[str, Any]) -> AWSHelperFn:
     """A condition, and where a boundary is asked for, that the role has it or gets it."""
-    equals = condition["StringEquals"] | {"iam:PermissionsBoundary": Ref("PermissionsBoundaryArn")}
-    return If("HasBoundary", condition | {"StringEquals": equals}, condition)
+    boundary = {"iam:PermissionsBoundary": Ref("PermissionsBoundaryArn")}
+    return If("HasBoundary", condition | {"ArnEquals": condition.get("ArnEquals", {}) | boundary}, condition)
 
 
 def instance_role() -> list[Statement]:
@@ -182,6 +182,7 @@ def security_group() -> list[Statement]:
             "ec2: DescribeInstances DescribeNetworkInterfaces DescribeSecurityGroups DescribeVpcs",
             EVERYTHING,
         ),
+        # Apart from MakeGroup, because a VPC gets no tags.
         allow(
             "MakeGroupInVpc",
             "ec2: CreateSecurityGroup",
@@ -205,7 +206,7 @@ def lease(instance_profile_arn: AWSHelperFn) -> list[Statement]:
     return [
         allow("ReadLeases", "events: ListTargetsByRule", rule),
         allow("EndLeases", "events: DeleteRule RemoveTargets", rule),
-        allow("FindLeases", "events: ListRules", names.arn("events", "rule/*")),
+        allow("FindLeases", "events: ListRules", EVERYTHING),
         allow(
             "FindAnnexes",
             "ec2: DescribeInstances DescribeSpotFleetRequests",
@@ -252,7 +253,11 @@ def annex_user(
                 *(Sub("arn:${AWS::Partition}:ec2:${AWS::Region}:*:" + kind) for kind in ("image/*", "snapshot/*")),
             ],
         ),
-        allow("EndFleets", "ec2: CancelSpotFleetRequests", names.arn("ec2", "spot-fleet-request/*")),
+        allow(
+            "SeeAndEndFleets",
+            "ec2: CancelSpotFleetRequests DescribeSpotFleetInstances",
+            names.arn("ec2", "spot-fleet-request/*"),
+        ),
         allow(
             "TagMachinesAtStart",
             "ec2: CreateTags",
@@ -266,7 +271,7 @@ def annex_user(
         ),
         allow(
             "SeeMachines",
-            "ec2: DescribeInstances DescribeInstanceStatus DescribeSpotFleetInstances DescribeSpotFleetRequests",
+            "ec2: DescribeInstances DescribeInstanceStatus DescribeSpotFleetRequests",
             EVERYTHING,
         ),
         allow(

@@ -20,7 +20,12 @@ from annex_bootstrap.local_aws import ACCOUNT, Credentials, LocalAws, local_aws
 from annex_bootstrap.operator_policy import operator_policy
 from tests.local_aws import stack
 from tests.local_aws.client import Client
+from tests.local_aws.lives import account, vpc
 from tests.local_aws.person import Person
+from tests.local_aws.provider import provider
+
+# Fixtures that have modules of their own.
+__all__ = ["account", "provider", "vpc"]
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -11,7 +11,7 @@ import io
 import json
 import os
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,11 +25,11 @@ from botocore.exceptions import ConnectionClosedError
 from botocore.httpsession import URLLib3Session
 from crhelper import CfnResource
 
-from annex_bootstrap.local_aws import ACCOUNT, REGION
+from annex_bootstrap.local_aws import REGION
 from custom_resources import lifecycle
-from template_gen.parameters import CONDITIONS, INPUTS
+from template_gen.parameters import INPUTS
 from template_gen.resolve import resolve
-from template_gen.template import build
+from tests.stack_values import TEMPLATE, conditions_of, new_stack_id, values_of
 
 if TYPE_CHECKING:
     from mypy_boto3_iam import IAMClient
@@ -43,8 +43,6 @@ MODULES = {
 }
 """The module behind each custom resource."""
 
-TEMPLATE: dict[str, Any] = build().to_dict()["Resources"]
-
 FaultKind = Literal["throttle", "error", "denied", "lost", "kill"]
 
 
@@ -53,9 +51,17 @@ class Killed(BaseException):
 
 
 class Clock:
-    """A clock that pauses move."""
+    """A clock that pauses move.
 
-    now = 0.0
+    Attributes:
+        now: seconds.
+        meanwhile: what others do, and when.
+    """
+
+    def __init__(self) -> None:
+        """Begin."""
+        self.now = 0.0
+        self.meanwhile: list[tuple[float, Callable[[], object]]] = []
 
     def monotonic(self) -> float:
         """Seconds."""
@@ -64,6 +70,9 @@ class Clock:
     def sleep(self, seconds: float) -> None:
         """Let time pass."""
         self.now += seconds
+        for due in [each for each in self.meanwhile if each[0] <= self.now]:
+            self.meanwhile.remove(due)
+            due[1]()
 
 
 @dataclass
@@ -151,6 +160,7 @@ class Provider:
         root: makes the function's principal.
         faults: between the code and AWS.
         answers: to the request under way; emptied by each.
+        clock: of the code under test.
         patch: lets clients be made once for many requests, which saves most of the time.
         user: the name of the principal that the code under test is.
         stack_id: of the stack.
@@ -159,40 +169,27 @@ class Provider:
     root: boto3.Session
     faults: Faults
     answers: list[dict[str, Any]]
+    clock: Clock
     patch: pytest.MonkeyPatch
     user: str = ""
     _iam: IAMClient | None = None
     _held: dict[str, Any] = field(default_factory=dict)
     _clients: dict[str, Any] = field(default_factory=dict)
-    stack_id: str = field(
-        default_factory=lambda: f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/swept/{uuid.uuid4()}"
-    )
+    stack_id: str = field(default_factory=new_stack_id)
 
     def resolved(self, node: Any, parameters: Mapping[str, str]) -> Any:
         """A part of the template, as this stack with these parameters has it."""
-        chosen = {name: each.default for name, each in INPUTS.items()} | dict(parameters)
-        lists = {name: str(chosen[name]).split(",") for name in ("CondorCidrs", "SshCidrs")}
-        values = (
-            chosen
-            | lists
-            | {
-                "AWS::Partition": "aws",
-                "AWS::Region": REGION,
-                "AWS::AccountId": ACCOUNT,
-                "AWS::URLSuffix": "amazonaws.com",
-                "AWS::StackId": self.stack_id,
-                "Bucket.BucketName": "pool-bucket",
-            }
-        )
-        functions = [name for name, each in TEMPLATE.items() if each["Type"] == "AWS::Lambda::Function"]
-        values |= {f"{name}.Arn": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}" for name in functions}
-        values |= {f"{name}Logs.Arn": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{name}:*" for name in functions}
-        conditions = {name: chosen[parameter] != "" for name, parameter in CONDITIONS.items()}
-        return resolve(node, values, conditions)
+        return resolve(node, values_of(self.stack_id, parameters), conditions_of(parameters))
 
     def properties(self, resource: str, parameters: Mapping[str, str]) -> dict[str, Any]:
-        """The properties of a custom resource, as CloudFormation sends them."""
+        """The properties of a custom resource, as CloudFormation sends them.
+
+        Args:
+            resource: its logical ID.
+            parameters: of the stack; also properties that no parameter sets, as another release may set them.
+        """
         found = self.resolved(TEMPLATE[resource]["Properties"], parameters)
+        found |= {key: value for key, value in parameters.items() if key in found and key not in INPUTS}
         return {key: value if isinstance(value, list) else str(value) for key, value in found.items()}
 
     def policies(self, resource: str, *sets: Mapping[str, str]) -> dict[str, Any]:
@@ -295,5 +292,5 @@ def provider(root: boto3.Session, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
         original(helper, status, reason, send_response=lambda _url, body, _verify: answers.append(body))
 
     monkeypatch.setattr(CfnResource, "_send", send)
-    yield Provider(root, faults, answers, monkeypatch)
+    yield Provider(root, faults, answers, clock, monkeypatch)
     boto3.DEFAULT_SESSION = None
