@@ -1,5 +1,5 @@
 # Thin names for the real commands. Each makes the virtual environment first, where none is there.
-.PHONY: demo test e2e build lint
+.PHONY: demo test browser e2e build lint
 
 PYTHON ?= python3
 VENV := .venv
@@ -13,6 +13,10 @@ demo: build
 # Linters, then every test that needs no other operating system.
 test: lint
 	$(BIN)/pytest -n 2
+
+# The launch page in a real Chromium, with axe-core from npm; installs Chromium where it may.
+browser: build
+	$(BIN)/pytest tests/browser
 
 # A real HTCondor; needs root rights on Debian or Ubuntu.
 e2e: build

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,6 +32,9 @@ NOISE = (
 )
 """How the lines begin that say nothing to a person: stack traces, and what Lambda adds to a function's own."""
 
+RAISED = re.compile(r"\w+(\.\w+)+: ")
+"""How a stack trace ends: what was raised has been logged as a line of its own."""
+
 Watcher = Callable[[Event], None]
 """Told of every event of a stack as it comes."""
 
@@ -52,7 +56,8 @@ class Cause:
     def __str__(self) -> str:
         """Say it, with the log below."""
         log = "".join(f"\n    {line}" for line in self.log)
-        return f"{self.resource} failed first: {self.reason}" + (f"\n  its function's log:{log}" if log else "")
+        reason = self.reason.removeprefix(f"{self.resource}: ")
+        return f"{self.resource} failed first: {reason}" + (f"\n  its function's log:{log}" if log else "")
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,7 @@ class End:
         if self.cause is not None:
             return f"the stack ended in {self.status}; {self.cause}"
         reason = self.stack.reason if self.stack is not None else ""
-        return f"the stack ended in {self.status}: {reason or 'CloudFormation gave no reason'}"
+        return f"the stack ended in {self.status}" + (f": {reason}" if reason else "")
 
 
 def follow(account: Account, stack_id: str, after: str, watcher: Watcher) -> End:
@@ -133,6 +138,6 @@ def _read(account: Account, group: str, since: int) -> tuple[str, ...]:
         for page in account.logs.get_paginator("filter_log_events").paginate(logGroupName=group, startTime=since)
         for event in page["events"]
         for line in event["message"].splitlines()
-        if line and not line.startswith(NOISE)
+        if line and not line.startswith(NOISE) and not RAISED.match(line)
     ]
     return tuple(dict.fromkeys(lines))[-LOG_LINES:]

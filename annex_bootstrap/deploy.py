@@ -176,7 +176,7 @@ def execute(account: Account, wish: Wish, proposal: Proposal, watcher: Watcher) 
         )
     end = follow(account, change_set.stack_id, after, watcher)
     if end.stack is None or end.status not in DONE:
-        raise UserError(end.explain())
+        raise UserError(f"{end.explain()}\n  next: mend that, then run annex-bootstrap deploy again")
     return end.stack
 
 

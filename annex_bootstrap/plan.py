@@ -92,6 +92,11 @@ class Change:
     properties: tuple[str, ...] = ()
 
     @property
+    def may_replace(self) -> bool:
+        """Whether CloudFormation will see only then. Of our custom resources we know."""
+        return self.replacement == "Conditional" and self.resource_type not in WORDS
+
+    @property
     def replaces(self) -> bool:
         """Whether a new one is made and the old one deleted."""
         return self.replacement == "True" or bool(self._replacing)
@@ -219,12 +224,12 @@ def describe_parameters(template: Template, stack: Stack | None, given: Mapping[
         if value != was:
             lines.append(f"sets {name} to {_shown(value)} (it is {_shown(was)})")
         elif value != default:
-            lines.append(f"keeps {name} at {_shown(value)}")
+            lines.append(f"keeps {name} {f'at {value}' if value else 'empty'}")
     return lines
 
 
 def _shown(value: str) -> str:
-    return value or "nothing"
+    return value or "empty"
 
 
 def describe(changes: Iterable[Change]) -> list[str]:
@@ -237,8 +242,8 @@ def describe(changes: Iterable[Change]) -> list[str]:
     lines += [f"replaces {_name(change)}{_why(change)}" for change in modified if change.replaces]
     rest = [change for change in modified if not change.replaces]
     for verb, some in (
-        ("changes", [change for change in rest if change.replacement != "Conditional"]),
-        ("changes, perhaps by replacing,", [change for change in rest if change.replacement == "Conditional"]),
+        ("changes", [change for change in rest if not change.may_replace]),
+        ("changes, perhaps by replacing,", [change for change in rest if change.may_replace]),
         ("removes", removed),
     ):
         if some:

@@ -9,6 +9,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -16,7 +17,7 @@ from urllib.parse import quote
 from botocore.exceptions import ClientError
 
 from annex_bootstrap import __version__, launch, launch_page, plan
-from annex_bootstrap.aws import Account, explained
+from annex_bootstrap.aws import DENIED, Account, explained
 from annex_bootstrap.contract import TEMPLATE_NAME
 from annex_bootstrap.errors import UserError
 
@@ -103,13 +104,13 @@ def publish(account: Account, place: Place, template: str, *, create: bool, publ
     bucket, prefix = place.bucket, place.prefix
     links = _links(account.s3, region, place)
     page = launch_page.render(plan.parse_template(template), region.partition, links.template, place.stack_name)
-    with explained(f"looking for the bucket {bucket}"):
+    with _explained(f"looking for the bucket {bucket}"):
         _find_bucket(account, bucket, create=create)
     if public:
-        with explained(f"letting everybody read {bucket}/{prefix}/"):
+        with _explained(f"letting everybody read {bucket}/{prefix}/"):
             _open(account, bucket, prefix)
     for upload in _uploads(prefix, template.encode(), page.encode()):
-        with explained(f"putting {upload.key} into {bucket}"):
+        with _explained(f"putting {upload.key} into {bucket}"):
             _put(account, bucket, upload)
     return links
 
@@ -118,6 +119,22 @@ def object_url(s3: S3Client, bucket: str, key: str) -> str:
     """The URL of an object, with the S3 host of the client's partition and region, or a local one."""
     # With the bucket in the path: a name with dots would fail TLS as a host name.
     return f"{s3.meta.endpoint_url}/{bucket}/{quote(key)}"
+
+
+@contextmanager
+def _explained(doing: str) -> Iterator[None]:
+    """As ``explained``, but what a publisher lacks is not the deployer's policy."""
+    with explained(doing):
+        try:
+            yield
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in DENIED:
+                raise
+            raise UserError(
+                f"{doing} failed: AWS said {error.response['Error'].get('Message', 'AccessDenied').rstrip('.')}; "
+                "ask your administrator for the publisher's policy in docs/operations.md, and whether the account "
+                "blocks public buckets"
+            ) from error
 
 
 def _links(s3: S3Client, region: launch.Region, place: Place) -> Links:
@@ -145,11 +162,9 @@ def _uploads(prefix: str, template: bytes, page: bytes) -> Iterator[Upload]:
 def _find_bucket(account: Account, bucket: str, *, create: bool) -> None:
     s3 = account.s3
     try:
-        s3.head_bucket(Bucket=bucket, ExpectedBucketOwner=account.account_id)
+        found = s3.head_bucket(Bucket=bucket, ExpectedBucketOwner=account.account_id)
     except ClientError as error:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-        if status == 301:
-            raise UserError(f"the bucket {bucket} is in another region than {account.region}: give --region") from error
         if status == 403:
             raise UserError(
                 f"the bucket {bucket} is somebody else's, or you may not use it: give --bucket another name"
@@ -163,6 +178,10 @@ def _find_bucket(account: Account, bucket: str, *, create: bool) -> None:
         else:
             s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": account.region})  # type: ignore[typeddict-item]  # any region
         _block(account, bucket, policies=True)
+    else:
+        # botocore would follow it there, but the links name the host of one region.
+        if found["BucketRegion"] != account.region:
+            raise UserError(f"the bucket {bucket} is in {found['BucketRegion']}: give --region {found['BucketRegion']}")
 
 
 def _block(account: Account, bucket: str, *, policies: bool) -> None:

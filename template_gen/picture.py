@@ -1,4 +1,4 @@
-"""The picture of the stack, ``docs/architecture.svg``, drawn from the template. ``python -m template_gen.picture`` writes it.
+"""The picture of the stack, drawn from the template. ``python -m template_gen.picture`` writes it into ``docs/``.
 
 Three columns: the functions, what they make or serve, and the outputs. A line says that one names the other.
 """
@@ -26,7 +26,8 @@ TITLES = ("Functions, each with its role and its log", "What they make or serve"
 
 STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #1d2529 }
-.title { font-size: 18px; font-weight: 700 } .head, .small { fill: #56626a } .head { font-weight: 600 } .small { font-size: 11px }
+.title { font-size: 18px; font-weight: 700 } .head, .small { fill: #56626a }
+.head { font-weight: 600 } .small { font-size: 11px }
 .page { fill: #fbfbfa } .box { fill: #fff; stroke: #56626a } .function { stroke: #0b6157; stroke-width: 2 }
 .maybe { stroke-dasharray: 5 4 } path { fill: none; stroke: #0b6157; stroke-opacity: .55; stroke-width: 1.5 }
 @media (prefers-color-scheme: dark) {
@@ -67,7 +68,8 @@ class Box:
 def draw(template: Mapping[str, Any]) -> str:
     """The picture as SVG, for light and dark."""
     resources: Mapping[str, Any] = template["Resources"]
-    boxes = {box.name: box for box in _boxes(template)}
+    boxes = {box.name: box for box in _boxes(resources)}
+    boxes |= {box.name: box for box in _outputs(template, boxes)}
     lines = [*_served(resources, boxes), *_put_out(template, boxes)]
     height = TOP + int(max(box.row for box in boxes.values()) + 1) * STEP + 10
     return (
@@ -86,8 +88,7 @@ def draw(template: Mapping[str, Any]) -> str:
     )
 
 
-def _boxes(template: Mapping[str, Any]) -> Iterator[Box]:
-    resources: Mapping[str, Any] = template["Resources"]
+def _boxes(resources: Mapping[str, Any]) -> Iterator[Box]:
     functions = sorted(
         (name for name, each in resources.items() if each["Type"] == "AWS::Lambda::Function"),
         # Those behind custom resources first: they come first in the stack's life.
@@ -110,12 +111,22 @@ def _boxes(template: Mapping[str, Any]) -> Iterator[Box]:
         if other not in placed:
             yield _resource(other, resources, row)
             row += 1
-    outputs = sorted(template["Outputs"])
-    gap = row / len(outputs)
-    for number, name in enumerate(sorted(outputs, key=lambda each: _origin(template, each))):
+
+
+def _outputs(template: Mapping[str, Any], origins: Mapping[str, Box]) -> Iterator[Box]:
+    """The outputs, each as near as can be to what it comes from."""
+
+    def origin(name: str) -> tuple[float, str]:
+        rows = [origins[each].row for each in _named(template["Outputs"][name]["Value"]) if each in origins]
+        return (min(rows, default=float("inf")), name)
+
+    names = sorted(template["Outputs"], key=origin)
+    step = max(box.row + 1 for box in origins.values()) / len(names)
+    for number, name in enumerate(names):
         knobs = sum(knob.output == name for knob in KNOBS)
+        text = f"{knobs} {'knob' if knobs == 1 else 'knobs'} of HTCondor" if knobs else "for people and tools"
         style = "box maybe" if "Condition" in template["Outputs"][name] else "box"
-        yield Box(f".{name}", 2, number * gap, f"{knobs} knobs of HTCondor" if knobs else "for people and tools", style)
+        yield Box(f".{name}", 2, number * step, text, style)
 
 
 def _resource(name: str, resources: Mapping[str, Any], row: float) -> Box:
@@ -136,16 +147,11 @@ def _behind(resources: Mapping[str, Any], function: str) -> bool:
     )
 
 
-def _origin(template: Mapping[str, Any], output: str) -> str:
-    return " ".join(sorted(_named(template["Outputs"][output]["Value"]))) or "~"
-
-
 def _served(resources: Mapping[str, Any], boxes: Mapping[str, Box]) -> Iterator[tuple[str, str]]:
     for name in sorted(boxes):
         if boxes[name].column == 1:
-            yield from (
-                (other, name) for other in sorted(_named(resources[name])) if boxes.get(other, boxes[name]).column == 0
-            )
+            functions = [each for each in sorted(_named(resources[name])) if each in boxes and not boxes[each].column]
+            yield from ((function, name) for function in functions)
 
 
 def _put_out(template: Mapping[str, Any], boxes: Mapping[str, Box]) -> Iterator[tuple[str, str]]:
@@ -171,9 +177,9 @@ def _named(value: Any) -> set[str]:
 
 
 def _line(start: Box, end: Box) -> str:
-    x, to = start.left + BOX_WIDTH, end.left
+    x, to, from_y, to_y = start.left + BOX_WIDTH, end.left, start.middle, end.middle
     bend = (to - x) / 2 if end.column - start.column == 1 else 60
-    return f'<path d="M{x} {start.middle:g}C{x + bend:g} {start.middle:g} {to - bend:g} {end.middle:g} {to} {end.middle:g}"/>\n'
+    return f'<path d="M{x} {from_y:g}C{x + bend:g} {from_y:g} {to - bend:g} {to_y:g} {to} {to_y:g}"/>\n'
 
 
 def _box(box: Box) -> str:

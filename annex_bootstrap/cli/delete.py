@@ -47,23 +47,26 @@ def command(
     path = config_file.find_file(config)
     config_file.check(path)
     with progress(screen, names) as board:
-        found = run_all(accounts, lambda each: _find(each, stack_name, end_annexes, board.watcher(each.region)))
+        found = run_all(accounts, lambda each: _find(each, stack_name, board.watcher(each.region)))
     results: dict[str, dict[str, Any]] = {}
     for looked in found:
-        results[looked.account.region] = {
-            "region": looked.account.region,
+        region, leases = looked.account.region, looked.result[1] if looked.result else []
+        error = str(looked.error) if looked.error else None if end_annexes or not leases else _refusal(leases)
+        results[region] = {
+            "region": region,
             "stack": stack_name,
             "deleted": False,
-            "annexes": [each.annex_id for each in looked.result[1]] if looked.result else [],
-            "error": str(looked.error) if looked.error else None,
+            "annexes": [each.annex_id for each in leases],
+            "error": error,
         }
-        if looked.error is not None:
-            screen.fail(f"{looked.account.region}: {looked.error}" if len(accounts) > 1 else str(looked.error))
+        if error is not None:
+            screen.fail(f"{region}: {error}" if len(accounts) > 1 else error)
         elif looked.result is None:
-            screen.say(f"There is no stack {stack_name} in {looked.account.region}.")
+            screen.say(f"There is no stack {stack_name} in {region}.")
         else:
             _show(screen, looked.account, *looked.result)
-    there = {each.account.region: each.result for each in found if each.result is not None}
+    agreed = [each for each in found if results[each.account.region]["error"] is None]
+    there = {each.account.region: each.result for each in agreed if each.result is not None}
     if there and not (yes or screen.confirm("Go ahead?", default=False)):
         screen.say("Nothing was changed.")
         screen.document({"regions": list(results.values()), "config": None})
@@ -71,7 +74,7 @@ def command(
 
     with progress(screen, names) as board:
         ended = run_all(
-            [each.account for each in found if each.error is None],
+            [each.account for each in agreed],
             lambda each: _delete(screen, each, there.get(each.region), board.watcher(each.region)),
         )
     gone = [each.account.region for each in ended if each.error is None]
@@ -99,20 +102,18 @@ def command(
         sys.exit(1)
 
 
-def _find(account: Account, stack_name: str, end_annexes: bool, watcher: Watcher) -> tuple[Stack, list[Lease]] | None:
+def _find(account: Account, stack_name: str, watcher: Watcher) -> tuple[Stack, list[Lease]] | None:
     from annex_bootstrap import deploy, removal
-    from annex_bootstrap.errors import UserError
 
     stack, _ = deploy.settle(account, stack_name, watcher)
-    if stack is None:
-        return None
-    leases = removal.find_leases(account, stack)
-    if leases and not end_annexes:
-        raise UserError(
-            f"these annexes still have a lease: {_names(leases)}; without the stack nothing would end "
-            "them: wait for their leases, or give --end-annexes"
-        )
-    return stack, leases
+    return None if stack is None else (stack, removal.find_leases(account, stack))
+
+
+def _refusal(leases: list[Lease]) -> str:
+    return (
+        f"these annexes still have a lease: {_names(leases)}; without the stack nothing would end them: "
+        "wait for their leases, or give --end-annexes"
+    )
 
 
 def _names(leases: list[Lease]) -> str:

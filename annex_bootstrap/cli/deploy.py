@@ -74,7 +74,7 @@ def command(
             screen.say("Nothing was changed.")
             screen.document({"regions": list(results.values()), "config": None})
             return
-        with progress(screen, names) as board:
+        with progress(screen, names, _totals(proposals)) as board:
             done = run_all(
                 changing,
                 lambda each: deploy.execute(each, wish, proposals[each.region], board.watcher(each.region)),
@@ -93,6 +93,10 @@ def command(
     screen.document({"regions": list(results.values()), "config": pulled})
     if len(complete) < len(accounts):
         sys.exit(1)
+
+
+def _totals(proposals: dict[str, Proposal]) -> dict[str, int]:
+    return {region: len(each.change_set.changes) for region, each in proposals.items() if each.change_set is not None}
 
 
 def _discard(accounts: list[Any], proposals: dict[str, Proposal]) -> None:

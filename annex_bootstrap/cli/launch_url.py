@@ -7,7 +7,7 @@ import click
 from annex_bootstrap.cli.options import aws_options, parse_parameters
 
 
-@click.command(name="launch-url")
+@click.command(name="launch-url", short_help="Print the link that opens the console with the stack.")
 @aws_options
 @click.option(
     "--template-url",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -42,8 +42,9 @@ class _Stack:
 class Board:
     """What is known of the stacks, told by several threads at once."""
 
-    def __init__(self, regions: Sequence[str]) -> None:
+    def __init__(self, regions: Sequence[str], totals: Mapping[str, int]) -> None:
         self.regions = regions
+        self.totals = totals
         self.stacks: dict[str, _Stack] = {}
         self.rows: dict[tuple[str, str], _Row] = {}
         self.lock = threading.Lock()
@@ -86,23 +87,24 @@ class Board:
             table = Table.grid(padding=(0, 2))
             for region, stack in self.stacks.items():
                 done = sum(row.ended is not None for row in rows if row.region == region)
-                count = Text(f"{done} done" if stack.ended is None else "")
-                table.add_row(
-                    Text(region), Text(stack.name, "bold"), _status(stack.status), _seconds(stack.began, stack.ended),
-                    count,
-                )  # fmt: skip
+                total = self.totals.get(region, 0)
+                count = f"{done} of {total}" if total >= done else f"{done} done"
+                name, seconds = Text(stack.name, "bold"), _seconds(stack.began, stack.ended)
+                table.add_row(*self._where(region), name, _status(stack.status), seconds, Text(count))
             for row in rows[-room:]:
-                table.add_row(
-                    Text(row.region), Text(row.resource), _status(row.status), _seconds(row.began, row.ended), Text()
-                )
+                seconds = _seconds(row.began, row.ended)
+                table.add_row(*self._where(row.region), Text(row.resource), _status(row.status), seconds)
         yield table
+
+    def _where(self, region: str) -> list[Text]:
+        return [Text(region)] if len(self.regions) > 1 else []
 
 
 class _Lines(Board):
     """Says what is done, line by line."""
 
     def __init__(self, regions: Sequence[str], screen: Screen) -> None:
-        super().__init__(regions)
+        super().__init__(regions, {})
         self.screen = screen
 
     def take(self, region: str, event: Event) -> None:
@@ -126,8 +128,13 @@ def _seconds(began: float, ended: float | None) -> Text:
 
 
 @contextmanager
-def progress(screen: Screen, regions: Sequence[str]) -> Iterator[Board]:
+def progress(screen: Screen, regions: Sequence[str], totals: Mapping[str, int] | None = None) -> Iterator[Board]:
     """Show what the board is told until the context ends.
+
+    Args:
+        screen: where.
+        regions: of the stacks.
+        totals: how many resources will change, by region, where that is known.
 
     Raises:
         KeyboardInterrupt: after saying what goes on without the client.
@@ -135,7 +142,7 @@ def progress(screen: Screen, regions: Sequence[str]) -> Iterator[Board]:
     console = Console(highlight=False, stderr=screen.json)
     try:
         if console.is_terminal and not console.is_dumb_terminal:
-            board = Board(regions)
+            board = Board(regions, totals or {})
             with Live(board, console=console, refresh_per_second=8, transient=True):
                 yield board
         else:

@@ -7,7 +7,7 @@ import click
 from annex_bootstrap.cli.options import aws_options
 
 
-@click.command(name="publish")
+@click.command(name="publish", short_help="Put the template and its launch page into a bucket.")
 @aws_options
 @click.option("--bucket", required=True, metavar="NAME", help="The bucket to put the template and the page into.")
 @click.option("--prefix", default="annex-bootstrap", show_default=True, help="What the objects' keys begin with.")

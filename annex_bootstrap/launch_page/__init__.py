@@ -31,7 +31,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "Custom::AnnexSecurityGroup": ("security group for the machines", "Nothing"),
     "AWS::IAM::ManagedPolicy": ("policy for whoever runs condor_annex", "Nothing"),
     "AWS::Lambda::Permission": ("permission for leases to call their function", "Nothing"),
-    "AWS::Events::Rule": ("rule that looks every hour for machines without a lease", "Nothing"),
+    "AWS::Events::Rule": ("hourly look for machines without a lease", "Nothing"),
     "AWS::CloudWatch::Alarm": (
         "alarm for leases that cannot be ended",
         "Nothing: ten alarms are free in every account",

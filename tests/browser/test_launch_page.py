@@ -6,13 +6,16 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import boto3
 import pytest
 
-from annex_bootstrap import condor_config, launch
+from annex_bootstrap import launch
 from annex_bootstrap.contract import Output
+from annex_bootstrap.local_aws import REGION, local_aws
 from template_gen.template import build
 from tests.browser.chromium import Page
 from tests.browser.conftest import URL, OpenPage
+from tests.local_aws.person import Person
 
 TEMPLATE = build().to_dict()
 CHOSEN = {"CondorCidrs": "192.0.2.0/24,2001:db8::/32", "SshCidrs": "", "KeyPair": "yes", "LogRetentionDays": "7"}
@@ -214,22 +217,30 @@ def _paste(page: Page, pasted: object) -> None:
     page.type(json.dumps(pasted))
 
 
-def _shapes(outputs: Mapping[str, str]) -> list[object]:
-    """Every form in which a person may come by the outputs."""
-    listed = [{"OutputKey": name, "OutputValue": value} for name, value in outputs.items()]
-    stack = {"StackName": "annex-bootstrap", "Outputs": listed}
-    return [{"Stacks": [stack]}, stack, listed, dict(outputs)]
-
-
-@pytest.mark.parametrize("key_pair", [True, False])
-def test_pasted_outputs_become_what_pull_config_prints(page: Page, key_pair: bool) -> None:
-    outputs = {name: value for name, value in OUTPUTS.items() if key_pair or name != Output.KEY_PAIR_NAME}
-    for shape in _shapes(outputs):
-        _paste(page, shape)
-        assert page.run("document.getElementById('block').value") == condor_config.render(
-            "annex-bootstrap", "eu-west-1", outputs
+def test_pasted_outputs_become_what_pull_config_prints(page: Page, tmp_path: Path) -> None:
+    with local_aws() as local:
+        person = Person(local, local.root, tmp_path)
+        client = boto3.Session(local.root.access_key_id, local.root.secret_access_key).client(
+            "cloudformation", region_name=REGION, endpoint_url=local.endpoint, verify=str(local.ca_file)
         )
-        assert page.run("document.getElementById('outputs-problem').textContent") == ""
+        for key_pair in ("no", "yes"):
+            name = ("--stack-name", "my-annexes")
+            person.must("deploy", "--yes", "--no-pull", "--param", f"KeyPair={key_pair}", *name)
+            printed = person.must("pull-config", "--print", *name)
+            (stack,) = client.describe_stacks(StackName="my-annexes")["Stacks"]
+            listed = stack["Outputs"]
+            assert ("ANNEX_DEFAULT_ODI_KEY_NAME" in printed) == (key_pair == "yes")
+            _choose(page, "stack", "my-annexes")
+            shapes: list[object] = [
+                {"Stacks": [stack]},
+                stack,
+                listed,
+                {each["OutputKey"]: each["OutputValue"] for each in listed},
+            ]
+            for shape in shapes:
+                _paste(page, json.loads(json.dumps(shape, default=str)))
+                assert page.run("document.getElementById('block').value") == printed
+                assert page.run("document.getElementById('outputs-problem').textContent") == ""
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import boto3
 import pytest
 
@@ -98,28 +95,24 @@ def test_a_damaged_configuration_is_told_of_before_anything_is_deleted(client: C
     assert client.run("deploy", "--yes").code == 1
 
 
-def test_a_deletion_that_fails_says_which_resource_stands_against_it(
-    client: Client, root: boto3.Session, image_id: str
-) -> None:
+def test_a_deletion_that_fails_says_which_resource_stands_against_it(client: Client, root: boto3.Session) -> None:
     client.must("deploy", "--yes")
     role = outputs(client)[Output.INSTANCE_ROLE_ARN].rpartition("/")[2]
     iam = root.client("iam")
-    document = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
     profile = f"{client.stack_name}-mine"
     iam.create_instance_profile(InstanceProfileName=profile)
     iam.add_role_to_instance_profile(InstanceProfileName=profile, RoleName=role)
     ran = client.run("delete", "--yes")
-    del document, image_id
     iam.remove_role_from_instance_profile(InstanceProfileName=profile, RoleName=role)
     iam.delete_instance_profile(InstanceProfileName=profile)
     assert ran.code == 1, ran
     assert "the stack ended in DELETE_FAILED; InstanceRole failed first:" in ran.err
     assert client.config.exists()
-    client.must("delete", "--yes")
+    # CloudFormation keeps the function that the role needs to be deleted later; the local AWS does not.
+    root.client("cloudformation").delete_stack(StackName=client.stack_name, RetainResources=["InstanceRole"])
 
 
-def test_two_regions_are_told_apart(client: Client, root: boto3.Session, tmp_path: Path) -> None:
-    del tmp_path
+def test_two_regions_are_told_apart(client: Client) -> None:
     client.must("deploy", "--yes", "--region", "us-east-1", "--region", "eu-west-1")
     client.must("delete", "--yes", "--region", "us-east-1")
     written = client.config.read_text()
@@ -127,5 +120,4 @@ def test_two_regions_are_told_apart(client: Client, root: boto3.Session, tmp_pat
     assert "us-east-1" not in written
     assert "eu_west_1." not in written
     europe = boto3.Session(region_name="eu-west-1")
-    assert json.dumps(stack.describe(europe, client.stack_name).outputs[Output.S3_BUCKET_NAME])[1:-1] in written
-    del root
+    assert stack.describe(europe, client.stack_name).outputs[Output.S3_BUCKET_NAME] in written

@@ -17,7 +17,6 @@ from annex_bootstrap import __version__, causes, deploy, stacks, staging
 from annex_bootstrap.aws import Account
 from annex_bootstrap.contract import Output
 from annex_bootstrap.demo.inventory import take_inventory
-from annex_bootstrap.errors import UserError
 from annex_bootstrap.local_aws import Credentials
 from annex_bootstrap.stacks import Event
 from tests.local_aws import stack
@@ -88,19 +87,14 @@ def test_nobody_to_ask_changes_nothing_and_is_an_error(client: Client) -> None:
     assert stacks.find(account(client).cloudformation, client.stack_name) is None
 
 
-def test_a_failed_creation_is_explained_with_the_functions_own_log_and_the_next_deployment_replaces_it(
-    client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # The local AWS rolls back within milliseconds, where AWS needs seconds.
-    monkeypatch.setattr(stacks, "POLL", 0.02)
-    here = account(client)
-    wish = deploy.Wish(client.stack_name, deploy.built_template(), dict([NO_SUCH_VPC.split("=")]))
-    proposal = deploy.prepare(here, wish, unseen)
-    with pytest.raises(UserError, match=r"ROLLBACK_COMPLETE; SecurityGroup failed first: .*InvalidVpcID") as raised:
-        deploy.execute(here, wish, proposal, unseen)
-    assert "its function's log:\n" in str(raised.value)
-    assert "InvalidVpcID.NotFound" in str(raised.value).partition("its function's log:")[2]
-    assert "Traceback" not in str(raised.value)
+def test_a_failed_creation_is_explained_and_the_next_deployment_replaces_it(client: Client) -> None:
+    failed = client.run("deploy", "--yes", "--param", NO_SUCH_VPC, "--param", "CondorPort=9619")
+    assert failed.code == 1
+    assert (
+        "the stack ended in ROLLBACK_COMPLETE; SecurityGroup failed first: CreateSecurityGroup failed: " in failed.err
+    )
+    assert failed.err.endswith("next: mend that, then run annex-bootstrap deploy again\n")
+    assert not client.config.exists()
 
     shown = client.run("status")
     assert shown.code == 1
@@ -108,16 +102,21 @@ def test_a_failed_creation_is_explained_with_the_functions_own_log_and_the_next_
     dry = client.must("deploy", "--dry-run")
     assert "deletes what the failed creation left (ROLLBACK_COMPLETE)" in dry.out
     assert "keeps VpcId at vpc-00000000000000000" in dry.out
+    assert "ROLLBACK_COMPLETE" in client.run("status").out
     assert "CREATE_COMPLETE" in client.must("deploy", "--yes", "--param", "VpcId=").out
+    (status,) = client.must("status", "--output", "json").document["regions"]
+    assert status["parameters"]["CondorPort"] == "9619"
 
 
-def test_a_failed_update_is_explained_and_leaves_the_old_state(client: Client) -> None:
+def test_a_failed_update_is_explained_with_the_functions_own_log_and_leaves_the_old_state(client: Client) -> None:
     client.must("deploy", "--yes")
     before = client.config.read_bytes()
     ran = client.run("deploy", "--yes", "--param", NO_SUCH_VPC)
     assert ran.code == 1
     assert "the stack ended in UPDATE_ROLLBACK_COMPLETE; SecurityGroup failed first:" in ran.err
-    assert "its function's log:" in ran.err
+    log = ran.err.partition("  its function's log:\n")[2]
+    assert log.startswith("    SecurityGroup: CreateSecurityGroup failed: InvalidVpcID.NotFound: ")
+    assert "Traceback" not in log
     assert client.config.read_bytes() == before
     assert "is up to date" in client.must("deploy", "--yes").out
 
@@ -141,10 +140,16 @@ def begin(here: Account, wish: deploy.Wish) -> None:
 
 def test_an_update_that_somebody_else_began_is_joined_and_then_ours_follows(client: Client) -> None:
     client.must("deploy", "--yes")
-    begin(account(client), deploy.Wish(client.stack_name, deploy.built_template(), {"CondorPort": "9619"}))
-    ran = client.must("deploy", "--yes", "--param", "SshCidrs=")
-    assert "is over: the stack ended in UPDATE_COMPLETE" in ran.out
-    parameters = client.must("status", "--output", "json").document["regions"][0]["parameters"]
+    here, text = account(client), deploy.built_template()
+    begin(here, deploy.Wish(client.stack_name, text, {"CondorPort": "9619"}))
+    seen: list[Event] = []
+    wish = deploy.Wish(client.stack_name, text, {"SshCidrs": ""})
+    proposal = deploy.prepare(here, wish, seen.append)
+    assert proposal.joined == "the stack ended in UPDATE_COMPLETE"
+    assert {each.status for each in seen if each.is_stack} >= {"UPDATE_IN_PROGRESS", "UPDATE_COMPLETE"}
+    # Not what happened when it was created.
+    assert not any(each.status.startswith("CREATE") for each in seen)
+    parameters = deploy.execute(here, wish, proposal, unseen).parameters
     assert (parameters["CondorPort"], parameters["SshCidrs"]) == ("9619", "")
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
-import subprocess
-import sys
+import re
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +22,8 @@ from annex_bootstrap.local_aws import REGION, Credentials, LocalAws
 from annex_bootstrap.publish import Links, Place, publish
 from annex_bootstrap.verify import differences, read_source
 from tests.local_aws import stack
+from tests.local_aws.conftest import ROOT
+from tests.local_aws.person import Person
 
 Publish = Callable[..., Links]
 
@@ -153,6 +153,38 @@ def test_somebody_without_rights_is_told_that_the_bucket_is_not_theirs(
         _publish(stranger, bucket, template)
 
 
+def test_a_bucket_in_another_region_is_told_so(
+    account: Account, root: boto3.Session, bucket: str, template: str
+) -> None:
+    s3 = root.client("s3", region_name="eu-west-1")
+    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    with pytest.raises(UserError, match="--region eu-west-1"):
+        _publish(account, bucket, template)
+
+
+def test_the_documented_policy_is_enough_to_publish(
+    bucket: str, template: str, new_user: Callable[[str], Credentials]
+) -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    (policy,) = re.findall(r"^```json\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    keys = new_user(policy.replace("my-laboratory", bucket))
+    publisher = Account(boto3.Session(keys.access_key_id, keys.secret_access_key), REGION)
+    for _ in range(2):
+        _publish(publisher, bucket, template, public=True)
+
+
+@pytest.mark.parametrize("missing", ["s3:CreateBucket", "s3:PutBucketPolicy", "s3:PutObject"])
+def test_a_right_that_is_missing_is_asked_for_by_the_publishers_policy(
+    bucket: str, template: str, new_user: Callable[[str], Credentials], missing: str
+) -> None:
+    allowed = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
+    denied = {"Effect": "Deny", "Action": missing, "Resource": "*"}
+    keys = new_user(json.dumps({"Version": "2012-10-17", "Statement": [allowed, denied]}))
+    publisher = Account(boto3.Session(keys.access_key_id, keys.secret_access_key), REGION)
+    with pytest.raises(UserError, match="publisher's policy"):
+        _publish(publisher, bucket, template, public=True)
+
+
 @pytest.mark.parametrize(
     ("region", "host"),
     [
@@ -178,11 +210,7 @@ def test_a_published_template_is_fetched_and_verified(account: Account, bucket: 
 
 
 def test_the_commands_print_links_and_verdicts(local: LocalAws, bucket: str, template: str, tmp_path: Path) -> None:
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "annex_bootstrap", *arguments]
-        environ = os.environ | local.environ(local.root)
-        return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
-
+    run = Person(local, local.root, tmp_path).run
     published = run("publish", "--bucket", bucket, "--create-bucket")
     assert published.returncode == 0, published.stderr
     template_url = next(

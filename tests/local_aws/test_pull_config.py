@@ -29,7 +29,7 @@ def test_the_block_is_written_checked_printed_and_kept(client: Client) -> None:
         if knob.output is not Output.KEY_PAIR_NAME:
             assert f"\n{knob.name} = {region['outputs'][knob.output]}\n" in printed
 
-    client.config.parent.mkdir()
+    client.config.parent.mkdir(parents=True)
     client.config.write_bytes(b"# mine\r\nA = \xff\xfe\n")
     client.config.chmod(0o600)
     assert client.must("pull-config", "--output", "json").document == {"path": str(client.config), "changed": True}

@@ -189,7 +189,7 @@ def test_an_unknown_parameter_is_refused_with_those_there_are() -> None:
             ["replaces the security group: VpcId changes"],
         ),
         (
-            [Change("Modify", "SecurityGroup", "Custom::AnnexSecurityGroup", "False", ("CondorCidrs",))],
+            [Change("Modify", "SecurityGroup", "Custom::AnnexSecurityGroup", "Conditional", ("CondorCidrs",))],
             ["changes 1 resource: SecurityGroup"],
         ),
         ([Change("Modify", "Logs", "AWS::Logs::LogGroup", "True", ("A", "B"))], ["replaces Logs: A and B change"]),
@@ -205,10 +205,15 @@ def test_a_change_set_is_told_in_words(changes: list[Change], lines: list[str]) 
 
 
 def test_parameters_are_told_where_they_change_or_are_not_the_default() -> None:
-    stack = a_stack("CREATE_COMPLETE", {**OURS, "CondorCidrs": "192.0.2.0/24", "SshCidrs": "0.0.0.0/0"})
-    assert plan.describe_parameters(TEMPLATE, stack, {"SshCidrs": "", "CondorPort": "9618"}) == [
+    stack = a_stack("CREATE_COMPLETE", {**OURS, "CondorCidrs": "192.0.2.0/24", "SshCidrs": ""})
+    assert plan.describe_parameters(TEMPLATE, stack, {"CondorPort": "9619"}) == [
         "keeps CondorCidrs at 192.0.2.0/24",
-        "sets SshCidrs to nothing (it is 0.0.0.0/0)",
+        "sets CondorPort to 9619 (it is 9618)",
+        "keeps SshCidrs empty",
+    ]
+    assert plan.describe_parameters(TEMPLATE, stack, {"CondorCidrs": "", "CondorPort": "9618"}) == [
+        "sets CondorCidrs to empty (it is 192.0.2.0/24)",
+        "keeps SshCidrs empty",
     ]
 
 

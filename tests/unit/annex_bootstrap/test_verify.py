@@ -5,11 +5,16 @@ import bz2
 import hashlib
 import io
 import json
+import ssl
+import threading
 import zipfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from annex_bootstrap import verify
 from annex_bootstrap.errors import UserError
@@ -136,3 +141,48 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_only_https_is_fetched(source: str) -> None:
     with pytest.raises(UserError, match="https"):
         verify.read_source(source)
+
+
+class _Server(BaseHTTPRequestHandler):
+    """Sends ``/away`` to a URL without TLS, ``/round`` to itself for ever, and serves the template elsewhere."""
+
+    def do_GET(self) -> None:
+        if self.path in ("/away", "/round"):
+            self.send_response(302)
+            self.send_header("Location", "http://127.0.0.1:9/" if self.path == "/away" else "/round")
+            self.end_headers()
+        else:
+            self.send_response(200 if self.path == "/template" else 404)
+            self.end_headers()
+            self.wfile.write(BUILT.encode() if self.path == "/template" else b"none")
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name is the library's
+        """Say nothing."""
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of a server with TLS on loopback."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with HTTPServer(("127.0.0.1", 0), _Server) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"https://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_template_is_fetched_over_https(site: str) -> None:
+    assert verify.differences(verify.read_source(f"{site}/template"), BUILT) == []
+
+
+@pytest.mark.parametrize("path", ["away", "round", "missing"])
+def test_a_redirect_out_of_https_a_circle_and_an_error_are_refused(site: str, path: str) -> None:
+    with pytest.raises(UserError, match="cannot be fetched"):
+        verify.read_source(f"{site}/{path}")

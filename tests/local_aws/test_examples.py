@@ -1,0 +1,16 @@
+"""docs/cli.md shows what the commands really print."""
+
+from __future__ import annotations
+
+from annex_bootstrap.cli import commands
+from tests.local_aws import examples
+
+
+def test_every_example_prints_what_the_document_says(template: str) -> None:
+    assert template
+    assert examples.run_examples() == examples.DOCUMENT.read_text()
+
+
+def test_every_command_has_a_section() -> None:
+    text = examples.DOCUMENT.read_text()
+    assert [name for name in commands.commands if f"## {name}\n" not in text] == []
