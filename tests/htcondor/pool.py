@@ -111,7 +111,9 @@ class Pool(Host):
                 return
             time.sleep(0.1)
         logs = self.run(["sh", "-c", "tail -n 20 /var/log/condor/*Log"], user="root").stdout
-        raise HostError(f"negotiator and schedd did not join the pool within {_READY_SECONDS} s: {known.stderr}\n{logs}")
+        raise HostError(
+            f"negotiator and schedd did not join the pool within {_READY_SECONDS} s: {known.stderr}\n{logs}"
+        )
 
 
 def _free_port() -> int:
