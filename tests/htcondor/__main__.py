@@ -22,11 +22,11 @@ def main() -> int:
         Its exit code.
     """
     try:
-        root = ensure_root()
+        start = enter(ensure_root())
     except RootUnavailableError as error:
         sys.exit(str(error))
     pytest = [sys.executable, "-m", "pytest", "--capture=no", "--quiet", "--exitfirst", "tests/htcondor"]
-    return subprocess.run([*enter(root), *pytest, *sys.argv[1:]], check=False).returncode
+    return subprocess.run([*start, *pytest, *sys.argv[1:]], check=False).returncode
 
 
 if __name__ == "__main__":

@@ -99,19 +99,21 @@ class Pool(Host):
         self.wait_until_ready()
 
     def wait_until_ready(self) -> None:
-        """Returns when the collector knows the schedd.
+        """Returns when the collector knows the negotiator and the schedd.
 
         Raises:
             HostError: that takes too long.
         """
         end = time.monotonic() + _READY_SECONDS
         while time.monotonic() < end:
-            known = self.run(["condor_status", "-schedd", "-af", "Name"], user="root")
-            if known.stdout.strip():
+            known = self.run(["condor_status", "-any", "-af", "MyType"], user="root")
+            if {"Negotiator", "Scheduler"} <= set(known.stdout.split()):
                 return
             time.sleep(0.1)
         logs = self.run(["sh", "-c", "tail -n 20 /var/log/condor/*Log"], user="root").stdout
-        raise HostError(f"the schedd did not join the pool within {_READY_SECONDS} s: {known.stderr}\n{logs}")
+        raise HostError(
+            f"negotiator and schedd did not join the pool within {_READY_SECONDS} s: {known.stderr}\n{logs}"
+        )
 
 
 def _free_port() -> int:

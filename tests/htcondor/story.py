@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import pytest
 
 from annex_bootstrap.contract import ANNEX_TAG, DEFAULT_STACK_NAME, Output
 from annex_bootstrap.demo.inventory import Inventory, take_inventory
@@ -35,6 +36,11 @@ SPEED = 100
 
 PATIENCE = 120.0
 """Seconds until something that must happen counts as missing."""
+
+INTRODUCTION = """\
+Everything below happens in a Debian 13 with HTCondor {version}, on a network without a way out, in which AWS's own host
+names lead to a local AWS with TLS and with IAM enforced. `$` is the prompt of the scientist, `#` that of root. What
+`deploy` and `delete` say about single resources is left out."""
 
 _COMMAND = "/usr/bin/annex-bootstrap"
 _SOURCES, _PACKAGES = "/opt/annex-bootstrap/sources", "/opt/annex-bootstrap/packages"
@@ -171,13 +177,12 @@ def tell(root: Path) -> Iterator[Story]:
     Args:
         root: a root directory with HTCondor.
     """
-    for name in [each for each in os.environ if each.startswith("AWS_")]:
-        del os.environ[name]
     staging = f"{DEFAULT_STACK_NAME}-staging-{ACCOUNT}"
     hosts = dict.fromkeys(world.names(), "127.0.0.1")
     for region in world.REGIONS:
         hosts |= bucket_names(f"{staging}-{region}", region)
     with (
+        pytest.MonkeyPatch.context() as patch,
         local_aws(SPEED, world.REGIONS) as local,
         Pool(
             root,
@@ -186,11 +191,16 @@ def tell(root: Path) -> Iterator[Story]:
             directories={_SOURCES: CHECKOUT, _PACKAGES: Path(boto3.__file__).parent.parent},
         ) as pool,
     ):
-        os.environ |= local.environ(local.root)
+        for name in [each for each in os.environ if each.startswith("AWS_")]:
+            patch.delenv(name)
+        for name, value in local.environ(local.root).items():
+            patch.setenv(name, value)
         _install_client(pool)
         session = boto3.Session()
         before = {each: take_inventory(boto3.Session(region_name=each)) for each in world.REGIONS}
-        yield Story(local, session, pool, Transcript(), before)
+        transcript = Transcript()
+        transcript.begin(INTRODUCTION.format(version=pool.must(["condor_version"]).split()[1]))
+        yield Story(local, session, pool, transcript, before)
 
 
 def _install_client(pool: Pool) -> None:

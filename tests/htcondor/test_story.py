@@ -71,7 +71,8 @@ def test_the_pool_is_prepared_with_one_command(story: Story) -> None:
     """A personal pool, Debian 13's HTCondor as it is installed, gets a pool password and one port for everything."""
     story.annex_bootstrap("pool-config", "--collector", POOL, user="root")
     story.transcript.command("condor_restart", story.pool.must(["condor_restart"]), user="root")
-    story.wait_until(lambda: "9618" in story.pool.run(["condor_status", "-schedd", "-af", "MyAddress"]).stdout, "it")
+    ask = ["condor_status", "-schedd", "-af", "MyAddress"]
+    story.wait_until(lambda: ":9618" in story.pool.run(ask).stdout, "the pool runs behind port 9618")
     story.checked("the pool runs behind port 9618")
     copy = ["install", "-D", "-m", "600", "-o", USER, "-g", USER, STORED_PASSWORD, f"{CONDOR}/annex_pool_password"]
     story.transcript.command(" ".join(copy), story.pool.must(copy), user="root")
@@ -234,7 +235,8 @@ def test_a_machine_boots_and_joins_the_pool_and_runs_a_job(story: Story, htcondo
         assert "Fetched 'config-first.tar.gz'" in wrote
         story.checked("the script found its tarball through our role and its one inline policy")
         stand_in.must(["condor_master"])
-        story.wait_until(lambda: instance_id in story.pool.run(["condor_status", "-af", "EC2InstanceID"]).stdout, "it")
+        ask = ["condor_status", "-af", "EC2InstanceID"]
+        story.wait_until(lambda: instance_id in story.pool.run(ask).stdout, "the machine is in the pool")
         said = story.condor_annex("-annex-name", "first", "status")
         assert "slot1@" in said
         story.checked("the machine is in the pool")

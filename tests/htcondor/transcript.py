@@ -12,6 +12,10 @@ PROGRESS = re.compile(r" +([a-z0-9-]+ +)?\d\d:\d\d:\d\d +")
 class Transcript:
     """Prints each step as it happens: what it shows, the commands, what they said, what was checked."""
 
+    def begin(self, text: str) -> None:
+        """Print the heading, and what the reader must know first."""
+        self._print("# annex-bootstrap and a real HTCondor\n", text)
+
     def step(self, test_name: str, text: str) -> None:
         """Begin a step.
 

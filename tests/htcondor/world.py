@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 from pathlib import Path
 
 from annex_bootstrap.local_aws import METADATA_ADDRESS, aws_names
+from tests.htcondor.root import RootUnavailableError
 
 POOL = "pool.example.org"
 REGION = "us-east-1"
@@ -35,7 +37,16 @@ def enter(root: Path) -> list[str]:
 
     Args:
         root: a root directory with HTCondor, for its ``ip``.
+
+    Raises:
+        RootUnavailableError: this machine lets nobody make namespaces, as most containers do.
     """
+    tried = subprocess.run(["unshare", "--net", "--mount", "--pid", "--fork", "true"], capture_output=True, check=False)
+    if tried.returncode:
+        raise RootUnavailableError(
+            "HTCondor for tests needs namespaces of its own, which this machine does not allow: use a whole machine, or"
+            " a container with --privileged."
+        )
     # Ends with this process, and its first process with it, however this process ends.
     unshare = ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "--mount", "--pid", "--fork", "--kill-child"]
     return [*unshare, "--mount-proc", "sh", "-c", _ENTER, "sh", str(root), hosts()]
