@@ -25,6 +25,7 @@ def deployer_policy(partition: str, account: str, stack_name: str) -> dict[str, 
     def arn(service: str, resource: str, region: str = "*") -> str:
         return f"arn:{partition}:{service}:{region}:{account}:{resource}"
 
+    user_policy = arn("iam", f"policy{ROLE_PATH}{stack_name}-*", region="")
     function = arn("lambda", f"function:{stack_name}-*")
     staging = f"arn:{partition}:s3:::annex-bootstrap-staging-{account}-*"
     return {
@@ -60,8 +61,16 @@ def deployer_policy(partition: str, account: str, stack_name: str) -> dict[str, 
                 "iam",
                 "CreatePolicy CreatePolicyVersion DeletePolicy DeletePolicyVersion GetPolicy GetPolicyVersion"
                 " ListEntitiesForPolicy ListPolicyVersions",
-                arn("iam", f"policy{ROLE_PATH}{stack_name}-*", region=""),
+                user_policy,
             ),
+            # CloudFormation takes the policy off everybody who still has it, before it deletes it.
+            _allow(
+                "TakeUserPolicyBack",
+                "iam",
+                "DetachGroupPolicy DetachRolePolicy DetachUserPolicy",
+                [arn("iam", f"{kind}/*", region="") for kind in ("group", "role", "user")],
+            )
+            | {"Condition": {"ArnLike": {"iam:PolicyARN": user_policy}}},
             _allow(
                 "MakeFunctions",
                 "lambda",

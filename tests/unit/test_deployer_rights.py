@@ -37,8 +37,6 @@ NOT_USED = {
         "iam:AttachGroupPolicy",
         "iam:AttachRolePolicy",
         "iam:AttachUserPolicy",
-        "iam:DetachGroupPolicy",
-        "iam:DetachUserPolicy",
     },
     "functions in a VPC or with a file system": {
         "ec2:DescribeNetworkInterfaces",
