@@ -29,7 +29,7 @@ from annex_bootstrap.operator_policy import operator_policy
 ROOT = Path(__file__).parent.parent.parent
 DOCUMENT = ROOT / "docs" / "cli.md"
 
-TOOLS = ("bash", "cat", "cut", "grep", "head", "sed")
+TOOLS = ("bash", "cat", "chmod", "cut", "grep", "head", "sed")
 """What the examples use besides our own command."""
 
 BLOCK = re.compile(r"^```console *(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
