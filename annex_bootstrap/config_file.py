@@ -18,6 +18,7 @@ from annex_bootstrap.errors import UserError
 DEFAULT_FILE = Path("~/.condor/user_config")
 BACKUP_SUFFIX = ".annex-bootstrap-backup"
 NEW_SUFFIX = ".annex-bootstrap-new"
+LOCK_SUFFIX = ".annex-bootstrap-lock"
 
 LOCK_TIMEOUT = 20.0
 """Seconds to wait for another annex-bootstrap that is writing; that takes milliseconds."""
@@ -123,7 +124,7 @@ def rewrite_file(path: Path, change: Callable[[bytes], bytes]) -> bool:
         if not _edit(path, change).changes:
             return False
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(target.parent):
+        with _locked(target):
             # Once more: another process may have written since.
             edit = _edit(path, change)
             if not edit.changes:
@@ -156,24 +157,35 @@ def _edit(path: Path, change: Callable[[bytes], bytes]) -> Edit:
 
 
 @contextlib.contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    # The directory is locked, not the file, because the file is replaced, and no lock file is left behind.
-    handle = os.open(directory, os.O_RDONLY)
+def _locked(target: Path) -> Iterator[None]:
+    # A file beside the target, which itself is replaced; the directory cannot be locked where it is on NFS.
+    path = target.with_name(f".{target.name}{LOCK_SUFFIX}")
+    give_up = time.monotonic() + LOCK_TIMEOUT
+    while (handle := _try_lock(path)) is None:
+        if time.monotonic() > give_up:
+            raise UserError(f"another annex-bootstrap is writing {target}: wait until it is done, then try again")
+        time.sleep(0.05)
     try:
-        give_up = time.monotonic() + LOCK_TIMEOUT
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() > give_up:
-                    raise UserError(
-                        f"another annex-bootstrap is writing in {directory}: wait until it is done, then try again"
-                    ) from error
-                time.sleep(0.1)
         yield
     finally:
+        # Only who holds the lock removes it, so whoever waits for it sees that and asks anew.
+        path.unlink(missing_ok=True)
         os.close(handle)
+
+
+def _try_lock(path: Path) -> int | None:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(handle), path.stat()):
+            return handle
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except BaseException:
+        os.close(handle)
+        raise
+    os.close(handle)
+    return None
 
 
 def _replace(path: Path, content: bytes, model: Path) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from annex_bootstrap.aws import CONFIG, Account, explained
 from annex_bootstrap.contract import ROLE_PATH, STACK_TAG
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.private_files import read_private, write_private
+from annex_bootstrap.private_files import close_to_others, read_private, write_private
 
 if TYPE_CHECKING:
     from mypy_boto3_iam import IAMClient
@@ -151,6 +151,8 @@ class AnnexUser:
             keys = self._keys()
         in_files = self.files.key_id()
         if in_files in [key.key_id for key in keys]:
+            for path in (self.files.access, self.files.secret):
+                close_to_others(path)
             return False
         if len(keys) >= MOST_KEYS:
             raise UserError(

@@ -65,10 +65,11 @@ def deployer_policy(partition: str, account: str, stack_name: str) -> dict[str, 
             _allow(
                 "MakeFunctions",
                 "lambda",
-                "AddPermission CreateFunction DeleteFunction GetFunction GetFunctionCodeSigningConfig"
-                " GetFunctionConfiguration GetFunctionRecursionConfig GetFunctionScalingConfig GetPolicy"
-                " GetRuntimeManagementConfig InvokeFunction RemovePermission TagResource UntagResource"
-                " UpdateFunctionCode UpdateFunctionConfiguration",
+                "AddPermission CreateFunction DeleteFunction DeleteFunctionEventInvokeConfig GetFunction"
+                " GetFunctionCodeSigningConfig GetFunctionConfiguration GetFunctionEventInvokeConfig"
+                " GetFunctionRecursionConfig GetFunctionScalingConfig GetPolicy GetRuntimeManagementConfig"
+                " InvokeFunction PutFunctionEventInvokeConfig RemovePermission TagResource UntagResource"
+                " UpdateFunctionCode UpdateFunctionConfiguration UpdateFunctionEventInvokeConfig",
                 function,
             ),
             _allow(

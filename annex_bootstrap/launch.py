@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from annex_bootstrap import plan
 from annex_bootstrap.errors import UserError
 
 CONSOLES: Mapping[str, str] = {
@@ -129,36 +130,4 @@ def check_link(template: Mapping[str, Any], template_url: str, stack_name: str, 
         )
     if not re.fullmatch(STACK_NAME, stack_name):
         raise UserError(f"{stack_name!r} is no name for a stack: it begins with a letter; letters, digits and hyphens")
-    known = template["Parameters"]
-    for name, value in parameters.items():
-        if name not in known:
-            raise UserError(f"the template has no parameter {name}: choose from {', '.join(sorted(known))}")
-        problem = find_problem(known[name], value)
-        if problem:
-            raise UserError(f"{name}={value} cannot be used: {problem}")
-
-
-def find_problem(parameter: Mapping[str, Any], value: str) -> str:
-    """Say what is wrong with a parameter's value, as CloudFormation would judge it.
-
-    Args:
-        parameter: its definition in the template.
-        value: what somebody typed.
-
-    Returns:
-        One sentence, or nothing where it is fine.
-    """
-    constraint: str = parameter.get("ConstraintDescription", "")
-    allowed = [str(each) for each in parameter.get("AllowedValues", [])]
-    if allowed and value not in allowed:
-        return f"Choose from {', '.join(allowed)}."
-    if parameter["Type"] == "Number" and not allowed:
-        low, high = parameter["MinValue"], parameter["MaxValue"]
-        if not re.fullmatch("[0-9]{1,9}", value) or not low <= int(value) <= high:
-            return constraint
-    pattern = parameter.get("AllowedPattern")
-    # Of a list, CloudFormation matches each member.
-    parts = value.split(",") if parameter["Type"] == "CommaDelimitedList" else [value]
-    if pattern and not all(re.fullmatch(pattern, part.strip(" "), re.ASCII) for part in parts):
-        return constraint
-    return ""
+    plan.check_parameters(template, parameters)

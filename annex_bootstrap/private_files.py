@@ -45,6 +45,13 @@ def make_private_directory(directory: Path) -> None:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
+def close_to_others(path: Path) -> None:
+    """Take away what the group and everybody else may do with a file of the user's own."""
+    status = path.stat()
+    if status.st_uid == os.geteuid() and status.st_mode & OTHERS:
+        path.chmod(PRIVATE)
+
+
 def read_private(path: Path) -> bytes | None:
     """The content of a file; None where there is none.
 

@@ -23,6 +23,10 @@ POLL = 1.5
 """Seconds between two looks at a stack: DescribeStackEvents is throttled per account."""
 
 
+LOOKS_FOR_BEGINNING = 20
+"""How often to look for the first event of an operation."""
+
+
 @dataclass(frozen=True)
 class Stack:
     """A stack as CloudFormation describes it.
@@ -150,7 +154,7 @@ def last_event_id(client: CloudFormationClient, stack_id: str) -> str:
 def watch(
     client: CloudFormationClient, stack_id: str, after: str, sleep: Callable[[float], None] = time.sleep
 ) -> Iterator[Event]:
-    """Follow a stack until CloudFormation is done with it.
+    """Follow a stack until CloudFormation is done with the operation that goes on, or has just been asked for.
 
     Args:
         client: of CloudFormation.
@@ -161,13 +165,18 @@ def watch(
     Yields:
         The events, as they come.
     """
+    begun, looks = False, 0
     while True:
         # Read before the events: what happened up to the end is then among them.
         stack = find(client, stack_id)
         for event in events(client, stack_id, after):
-            after = event.event_id
+            after, begun = event.event_id, begun or event.is_stack
             yield event
-        if stack is None or not stack.in_progress:
+        looks += 1
+        if stack is None or stack.status == "DELETE_COMPLETE":
+            return
+        # A status of before the operation may still be shown when it has just been asked for.
+        if not stack.in_progress and (begun or looks >= LOOKS_FOR_BEGINNING):
             return
         sleep(POLL)
 

@@ -11,20 +11,12 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import boto3
 from botocore.exceptions import ClientError
 
-from custom_resources.lifecycle import (
-    CLIENT_CONFIG,
-    Outcome,
-    Request,
-    ResourceError,
-    error_code,
-    retry_while,
-    serve,
-)
+from custom_resources.lifecycle import Request, ResourceError, client, error_code, serve
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -35,53 +27,52 @@ logger = logging.getLogger(__name__)
 OUR_KEYS = "config-"
 """What condor_annex writes begins so (contract: ``config-<annex name>.tar.gz``); nothing else is ours to delete."""
 
-SETTLING = ("OperationAborted", "BucketAlreadyExists")
-"""S3 answers so while an earlier deletion of the same name is not finished everywhere."""
 
-
-def name(request: Request) -> str:
-    """The bucket's name, which is its physical ID too."""
-    return str(request.properties["BucketName"])
-
-
-def put(request: Request) -> Outcome:
+def put(request: Request) -> Mapping[str, str]:
     """Make and configure the bucket, or check the one to adopt.
 
     Raises:
         ResourceError: the bucket exists and cannot be adopted.
         ClientError: AWS refused a call.
     """
-    bucket = name(request)
-    s3: S3Client = boto3.client("s3", config=CLIENT_CONFIG)
-    if not _exists(s3, bucket):
-        _create(s3, request, bucket)
-    elif not _is_ours(s3, request, bucket):
-        _check_adoptable(s3, bucket)
-        logger.info("adopted the bucket %s", bucket)
-        return Outcome(bucket, {"BucketName": bucket})
-    _configure(s3, bucket, int(request.properties["ExpirationDays"]))
-    return Outcome(bucket, {"BucketName": bucket})
+    s3: S3Client = client("s3")
+    if not _exists(s3, request):
+        _create(s3, request)
+    elif not _is_ours(s3, request):
+        _check_adoptable(s3, request.name)
+        logger.info("adopted the bucket %s", request.name)
+        return {"BucketName": request.name}
+    _configure(s3, request.name, int(request.properties["ExpirationDays"]))
+    return {"BucketName": request.name}
 
 
-def delete(request: Request) -> None:
-    """Empty and delete the bucket if this stack made it; one that holds anything but ``config-*`` stays."""
-    bucket = request.physical_id
-    s3: S3Client = boto3.client("s3", config=CLIENT_CONFIG)
-    if not _exists(s3, bucket) or not _is_ours(s3, request, bucket):
-        return
-    _empty(s3, bucket)
+def delete(request: Request) -> str:
+    """Empty and delete the bucket if this stack made it; one that holds anything but ``config-*`` stays.
+
+    Raises:
+        ResourceError: an object of ours could not be deleted.
+        ClientError: AWS refused a call.
+    """
+    s3: S3Client = client("s3")
+    if not _exists(s3, request) or not _is_ours(s3, request):
+        return ""
+    _empty(s3, request.name)
     try:
-        s3.delete_bucket(Bucket=bucket)
+        s3.delete_bucket(Bucket=request.name)
     except ClientError as error:
-        if error_code(error) == "BucketNotEmpty":
-            logger.warning("%s holds objects that annex-bootstrap did not put there, and so stays", bucket)
-        elif error_code(error) != "NoSuchBucket":
+        if error_code(error) != "BucketNotEmpty":
             raise
+        left = f"the bucket {request.name} holds objects that annex-bootstrap did not put there, and so stays"
+        logger.warning(left)
+        return left
+    return ""
 
 
-def _exists(s3: S3Client, bucket: str) -> bool:
+def _exists(s3: S3Client, request: Request) -> bool:
+    bucket = request.name
     try:
-        s3.head_bucket(Bucket=bucket)
+        # Another account's bucket may let us in by its policy; it is no place for our pool's password.
+        s3.head_bucket(Bucket=bucket, ExpectedBucketOwner=request.account)
     except ClientError as error:
         # HEAD has no body: the code is the HTTP status.
         if error_code(error) == "404":
@@ -98,9 +89,9 @@ def _exists(s3: S3Client, bucket: str) -> bool:
     return True
 
 
-def _is_ours(s3: S3Client, request: Request, bucket: str) -> bool:
+def _is_ours(s3: S3Client, request: Request) -> bool:
     try:
-        return request.owns(s3.get_bucket_tagging(Bucket=bucket)["TagSet"])
+        return request.owns(s3.get_bucket_tagging(Bucket=request.name)["TagSet"])
     except ClientError as error:
         if error_code(error) == "NoSuchTagSet":
             return False
@@ -126,21 +117,12 @@ def _check_adoptable(s3: S3Client, bucket: str) -> None:
         )
 
 
-def _create(s3: S3Client, request: Request, bucket: str) -> None:
+def _create(s3: S3Client, request: Request) -> None:
     # The tag comes with the creation, so that no interruption leaves a bucket that nobody owns.
     configuration: CreateBucketConfigurationTypeDef = {"Tags": request.tags}
     if s3.meta.region_name != "us-east-1":
         configuration["LocationConstraint"] = s3.meta.region_name  # type: ignore[typeddict-item]  # any region
-
-    def create() -> None:
-        try:
-            s3.create_bucket(Bucket=bucket, CreateBucketConfiguration=configuration)
-        except ClientError as error:
-            # A lost answer was retried: the bucket stands.
-            if error_code(error) != "BucketAlreadyOwnedByYou":
-                raise
-
-    retry_while(request, SETTLING, create, f"the name {bucket} to become free")
+    s3.create_bucket(Bucket=request.name, CreateBucketConfiguration=configuration)
 
 
 def _configure(s3: S3Client, bucket: str, expiration_days: int) -> None:
@@ -207,11 +189,13 @@ def _empty(s3: S3Client, bucket: str) -> None:
             {"Key": item["Key"], "VersionId": item["VersionId"]}
             for item in (*page.get("Versions", []), *page.get("DeleteMarkers", []))
         ]
-        if found:
-            s3.delete_objects(Bucket=bucket, Delete={"Objects": found, "Quiet": True})
+        if not found:
+            continue
+        for each in s3.delete_objects(Bucket=bucket, Delete={"Objects": found, "Quiet": True}).get("Errors", []):
+            raise ResourceError(f"{each['Key']} in {bucket} cannot be deleted: {each['Code']}: {each['Message']}")
     for uploads in s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=OUR_KEYS):
         for upload in uploads.get("Uploads", []):
             s3.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
 
 
-handler = serve(name, put, delete)
+handler = serve("BucketName", put, delete)

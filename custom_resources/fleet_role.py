@@ -8,14 +8,11 @@ deleted. The service-linked roles belong to the account, serve all its fleets, a
 
 from __future__ import annotations
 
-import json
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-import boto3
-from botocore.exceptions import ClientError
-
-from custom_resources.lifecycle import CLIENT_CONFIG, Outcome, Request, ResourceError, error_code, serve
+from custom_resources.lifecycle import Request, ResourceError, client, serve
 from custom_resources.roles import delete_role, find_role, put_role
 
 if TYPE_CHECKING:
@@ -34,57 +31,56 @@ SERVICE_LINKED_ROLES = {
 """Role names and their services, the same in every partition; same source."""
 
 
-def name(request: Request) -> str:
-    """The role's name, which is its physical ID too."""
-    return str(request.properties["RoleName"])
-
-
-def put(request: Request) -> Outcome:
+def put(request: Request) -> Mapping[str, str]:
     """Make the role, or check the one to adopt, and make sure that the service-linked roles exist.
 
     Raises:
         ResourceError: a role of that name exists and the spot fleet service may not take it.
         ClientError: AWS refused a call.
     """
-    iam: IAMClient = boto3.client("iam", config=CLIENT_CONFIG)
+    iam: IAMClient = client("iam")
     for role_name, service in SERVICE_LINKED_ROLES.items():
         if find_role(iam, role_name) is None:
-            _create_service_linked_role(iam, service)
-    role = find_role(iam, name(request))
+            iam.create_service_linked_role(AWSServiceName=service)
+    role = find_role(iam, request.name)
     if role is not None and not request.owns(role.get("Tags", [])):
         _check_adoptable(request, role)
-        logger.info("adopted the role %s", role["RoleName"])
-        return Outcome(name(request), {"RoleArn": role["Arn"]})
+        logger.info("adopted the role %s", request.name)
+        return {"RoleArn": role["Arn"]}
     role_arn = put_role(iam, request, role, "Lets spot fleets of HTCondor annexes start and tag machines")
     policy_arn = f"arn:{role_arn.split(':')[1]}:iam::aws:policy/{TAGGING_POLICY}"
-    iam.attach_role_policy(RoleName=name(request), PolicyArn=policy_arn)
-    return Outcome(name(request), {"RoleArn": role_arn})
+    iam.attach_role_policy(RoleName=request.name, PolicyArn=policy_arn)
+    return {"RoleArn": role_arn}
 
 
-def delete(request: Request) -> None:
+def delete(request: Request) -> str:
     """Delete the role if this stack made it."""
-    iam: IAMClient = boto3.client("iam", config=CLIENT_CONFIG)
-    role = find_role(iam, request.physical_id)
-    if role is not None and request.owns(role.get("Tags", [])):
-        delete_role(iam, request.physical_id)
-
-
-def _create_service_linked_role(iam: IAMClient, service: str) -> None:
-    try:
-        iam.create_service_linked_role(AWSServiceName=service)
-    except ClientError as error:
-        # IAM answers so when the role appeared since we looked.
-        if error_code(error) != "InvalidInput":
-            raise
+    delete_role(client("iam"), request)
+    return ""
 
 
 def _check_adoptable(request: Request, role: RoleTypeDef) -> None:
+    service = request.properties["TrustedService"]
     # boto3 decodes the document, though its type says that it is text.
-    if request.properties["TrustedService"] not in json.dumps(role["AssumeRolePolicyDocument"]):
+    document: Any = role["AssumeRolePolicyDocument"]
+    if not any(_trusts(statement, service) for statement in _listed(document["Statement"])):
         raise ResourceError(
-            f"the role {role['RoleName']} does not trust {request.properties['TrustedService']}; "
+            f"the role {request.name} does not trust {service}; "
             "give the name of a role that does, or leave FleetRoleName empty to have one made"
         )
 
 
-handler = serve(name, put, delete)
+def _trusts(statement: Mapping[str, Any], service: str) -> bool:
+    principal = statement.get("Principal", {})
+    return (
+        statement["Effect"] == "Allow"
+        and isinstance(principal, dict)
+        and service in _listed(principal.get("Service", []))
+    )
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+handler = serve("RoleName", put, delete)

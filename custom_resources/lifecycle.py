@@ -1,8 +1,10 @@
 """What the custom resources share: crhelper, the request, ownership, waiting and error texts.
 
 A module of this package has two functions. ``put(request)`` brings its resource to the state that the properties
-ask for, whatever it finds, and so serves Create, Update and every repetition of either. ``delete(request)`` takes
-away what is ours, and is content with what is gone already. ``serve`` makes a Lambda handler of the two.
+ask for, whatever it finds, and gives its attributes; so it serves Create, Update and every repetition of either.
+``delete(request)`` takes away what is ours, is content with what is gone already, and tells what it left. Both begin
+by looking, so where AWS answers "not yet" or "changed since", both are simply called again. ``serve`` makes a Lambda
+handler of the two. A resource's name is its physical ID, so another name is another resource.
 
 Wire format: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref.html
 """
@@ -10,11 +12,13 @@ Wire format: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg
 from __future__ import annotations
 
 import logging
-import time
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypedDict
+from time import monotonic, sleep
+from typing import Any, TypedDict, TypeVar
 
+import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from crhelper import CfnResource
@@ -27,7 +31,35 @@ CLIENT_CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 6}, co
 """For every client of this package: throttles and lost answers are retried, and no call outlasts the function."""
 
 ANSWER_MARGIN = 20.0
-"""Seconds kept back for cleaning up and answering CloudFormation before Lambda ends the function."""
+"""Seconds kept back for answering CloudFormation before Lambda ends the function."""
+
+REASON_LIMIT = 256
+"""Characters of a reason that crhelper passes on; of a longer one it keeps the end alone."""
+
+PATIENCE: Mapping[str, float] = {
+    # What was just made is not visible everywhere yet, or what we looked at has changed since, or an answer was lost
+    # and botocore made the call twice.
+    **dict.fromkeys(
+        (
+            *("BucketAlreadyOwnedByYou", "NoSuchBucket", "NoSuchUpload"),
+            *("ConcurrentModification", "DeleteConflict", "EntityAlreadyExists", "InvalidInput", "LimitExceeded"),
+            "NoSuchEntity",
+            *("InvalidGroup.Duplicate", "InvalidGroup.NotFound"),
+            *("InvalidPermission.Duplicate", "InvalidPermission.NotFound"),
+        ),
+        60.0,
+    ),
+    # The name belonged to a bucket that is not gone everywhere yet. S3 names no limit.
+    **dict.fromkeys(("BucketAlreadyExists", "OperationAborted"), math.inf),
+    # The function's own role is seconds old when the stack is.
+    **dict.fromkeys(("AccessDenied", "UnauthorizedOperation"), 10.0),
+}
+"""For how many seconds an error code means "look again"; every other code is final at once."""
+
+LONGEST_PAUSE = 15.0
+"""Seconds between two looks, at most; the first pause is one second, and each is twice the one before."""
+
+T = TypeVar("T")
 
 
 class Tag(TypedDict):
@@ -41,6 +73,10 @@ class ResourceError(Exception):
     """Something a person has to know or decide. Its text says what is wrong and what to do next."""
 
 
+class NotYetError(ResourceError):
+    """Something that a person can change while we wait: worth looking again until the time is up."""
+
+
 @dataclass(frozen=True)
 class Request:
     """One request from CloudFormation.
@@ -48,16 +84,23 @@ class Request:
     Attributes:
         stack_id: the ARN of the stack.
         logical_id: the resource's name in the template.
-        physical_id: what an earlier answer named; empty on Create.
+        name: of what to make, change or delete.
         properties: the resource's properties; every scalar is a string, as CloudFormation sends it.
         deadline: when to give up waiting, in seconds of ``time.monotonic``.
+        old_properties: those before an Update; else empty.
     """
 
     stack_id: str
     logical_id: str
-    physical_id: str
+    name: str
     properties: Mapping[str, Any]
     deadline: float
+    old_properties: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def account(self) -> str:
+        """The ID of the stack's account."""
+        return self.stack_id.split(":")[4]
 
     @property
     def tags(self) -> list[Tag]:
@@ -69,83 +112,73 @@ class Request:
         return any(tag.get("Key") == STACK_TAG and tag.get("Value") == self.stack_id for tag in tags)
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a ``put`` made.
+Put = Callable[[Request], Mapping[str, str]]
+"""Gives the attributes that the template reads with ``Fn::GetAtt``."""
 
-    Attributes:
-        physical_id: names the resource; another one than before tells CloudFormation that it was replaced.
-        data: the attributes that the template reads with ``Fn::GetAtt``.
-    """
+Delete = Callable[[Request], str]
+"""Gives what was left standing and why, or an empty text."""
 
-    physical_id: str
-    data: Mapping[str, str] = field(default_factory=dict)
-
-
-Put = Callable[[Request], Outcome]
-Delete = Callable[[Request], None]
 Handler = Callable[[dict[str, Any], Any], None]
 
 
-def serve(name: Callable[[Request], str], put: Put, delete: Delete) -> Handler:
+class _Answers(CfnResource):
+    """crhelper, whose answer just before Lambda ends the function says what was going on."""
+
+    def _timeout(self) -> None:
+        reason = f"{self.LogicalResourceId}: the function's time was up in {_last_call}; try again"
+        self._send("FAILED", reason)  # type: ignore[attr-defined]  # private, and so not in crhelper's types
+
+
+_last_call = "its start"
+
+
+def client(service: str) -> Any:
+    """A boto3 client with this package's retries; its calls are what an answer in need calls the last one."""
+
+    def note(model: Any, **_: object) -> None:
+        global _last_call
+        _last_call = model.name
+
+    made = boto3.client(service, config=CLIENT_CONFIG)  # type: ignore[call-overload]  # the overloads want a literal
+    made.meta.events.register("before-call", note)
+    return made
+
+
+def serve(name_property: str, put: Put, delete: Delete) -> Handler:
     """Make the Lambda handler of one custom resource.
 
     Args:
-        name: gives the physical ID that a failed Create answers with, known before any call to AWS.
+        name_property: the property that names the resource; a failed Create answers with it too.
         put: creates or updates.
         delete: deletes.
 
     Returns:
         The handler. It answers CloudFormation in every case and raises nothing for a failed resource.
     """
-    helper = CfnResource(log_level="INFO", sleep_on_delete=0)
-
-    def request_of(event: Mapping[str, Any], context: Any) -> Request:
-        seconds = context.get_remaining_time_in_millis() / 1000
-        request = Request(
-            stack_id=event["StackId"],
-            logical_id=event["LogicalResourceId"],
-            physical_id=event.get("PhysicalResourceId", ""),
-            properties=event["ResourceProperties"],
-            deadline=time.monotonic() + seconds - ANSWER_MARGIN,
-        )
-        if f"-{request.logical_id}-" in request.physical_id:
-            # CloudFormation made this ID up, because our Create never answered it.
-            request = replace(request, physical_id=name(request))
-        # Set before the work starts: an answer sent by crhelper's timer carries it too.
-        helper.PhysicalResourceId = request.physical_id or name(request)
-        logger.info("%s of %s", event["RequestType"], request.logical_id)
-        return request
-
-    def explain(request: Request, error: Exception) -> Exception:
-        # crhelper keeps the end of a long reason, so the cause comes last.
-        if isinstance(error, ClientError):
-            detail = error.response["Error"]
-            return ResourceError(
-                f"{request.logical_id}: {error.operation_name} failed: "
-                f"{detail.get('Code', 'Unknown')}: {detail.get('Message', '')}"
-            )
-        return ResourceError(f"{request.logical_id}: {error}")
+    helper = _Answers(log_level="INFO", sleep_on_delete=0)
 
     @helper.create
     @helper.update
     def on_put(event: Mapping[str, Any], context: Any) -> str:
-        request = request_of(event, context)
-        try:
-            outcome = put(request)
-        except Exception as error:
-            _undo_replacement(request, name(request), delete)
-            raise explain(request, error) from error
-        helper.Data.update(outcome.data)
-        return outcome.physical_id
+        request = _request(event, context, event["ResourceProperties"][name_property])
+        in_use = event.get("PhysicalResourceId", request.name)
+        # Set before the work starts: an answer that tells of a failure carries it too.
+        helper.PhysicalResourceId = in_use
+        helper.Data.update(_settle(request, put))
+        before = request.old_properties.get(name_property, request.name)
+        if before not in (in_use, request.name):
+            # A replacing Update failed before it could answer; this one rolls it back, and nobody else knows that ID.
+            _settle(replace(request, name=before), delete)
+        return request.name
 
     @helper.delete
     def on_delete(event: Mapping[str, Any], context: Any) -> None:
-        request = request_of(event, context)
-        try:
-            delete(request)
-        except Exception as error:
-            raise explain(request, error) from error
+        name = event["PhysicalResourceId"]
+        if f"-{event['LogicalResourceId']}-" in name:
+            # CloudFormation made this ID up, because our Create never answered.
+            name = event["ResourceProperties"][name_property]
+        helper.PhysicalResourceId = event["PhysicalResourceId"]
+        helper.Reason = _settle(_request(event, context, name), delete)
 
     def handler(event: dict[str, Any], context: Any) -> None:
         helper(event, context)
@@ -153,67 +186,50 @@ def serve(name: Callable[[Request], str], put: Put, delete: Delete) -> Handler:
     return handler
 
 
-def _undo_replacement(request: Request, new_id: str, delete: Delete) -> None:
-    """Take away what a failed replacing Update made: CloudFormation never learns of it and could not."""
-    if not request.physical_id or request.physical_id == new_id:
-        return
-    try:
-        delete(replace(request, physical_id=new_id))
-    except Exception:
-        logger.exception("%s: %s could not be taken away again", request.logical_id, new_id)
-
-
 def error_code(error: ClientError) -> str:
     """The code of an error that AWS answered, such as ``NoSuchEntity``."""
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
-def wait_until(request: Request, done: Callable[[], bool], waiting_for: str, pause: float = 1.0) -> None:
-    """Ask again and again until ``done``, with growing pauses, for as long as the function may run.
-
-    Args:
-        request: gives the deadline.
-        done: asks AWS.
-        waiting_for: ends the sentence "timed out waiting for ...".
-        pause: seconds before the second look; doubled each time, 15 s at most.
-
-    Raises:
-        ResourceError: the deadline came first.
-    """
-    while not done():
-        if time.monotonic() + pause > request.deadline:
-            raise ResourceError(f"timed out waiting for {waiting_for}")
-        time.sleep(pause)
-        pause = min(pause * 2, 15.0)
+def _request(event: Mapping[str, Any], context: Any, name: str) -> Request:
+    logger.info("%s of %s: %s", event["RequestType"], event["LogicalResourceId"], name)
+    return Request(
+        stack_id=event["StackId"],
+        logical_id=event["LogicalResourceId"],
+        name=name,
+        properties=event["ResourceProperties"],
+        deadline=monotonic() + context.get_remaining_time_in_millis() / 1000 - ANSWER_MARGIN,
+        old_properties=event.get("OldResourceProperties", {}),
+    )
 
 
-def retry_while(request: Request, codes: Iterable[str], call: Callable[[], Any], waiting_for: str) -> None:
-    """Make a call that AWS may refuse for a while, because another thing has not settled yet.
-
-    Args:
-        request: gives the deadline.
-        codes: the error codes that mean "not yet".
-        call: the call.
-        waiting_for: ends the sentence "timed out waiting for ...".
-
-    Raises:
-        ResourceError: the deadline came first.
-        ClientError: AWS refused for another reason.
-    """
-    refused: ClientError | None = None
-
-    def attempt() -> bool:
-        nonlocal refused
+def _settle(request: Request, act: Callable[[Request], T]) -> T:
+    """Act, again and again where the answer is one that time can change."""
+    began, pause = monotonic(), 1.0
+    while True:
         try:
-            call()
-        except ClientError as error:
-            if error_code(error) not in codes:
-                raise
-            refused = error
-            return False
-        return True
+            return act(request)
+        except Exception as error:
+            if monotonic() + pause > min(request.deadline, began + _patience(error)):
+                raise ResourceError(_reason(request, error)) from error
+            logger.info("looking again in %s s: %s", pause, error)
+        sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE)
 
-    try:
-        wait_until(request, attempt, waiting_for)
-    except ResourceError as error:
-        raise ResourceError(f"{error}; AWS said: {refused}") from refused
+
+def _patience(error: Exception) -> float:
+    if isinstance(error, ClientError):
+        return PATIENCE.get(error_code(error), 0.0)
+    return math.inf if isinstance(error, NotYetError) else 0.0
+
+
+def _reason(request: Request, error: Exception) -> str:
+    """Where it happened and what was said, short enough to arrive whole: of a long text the end says why."""
+    where, said = f"{request.logical_id}: ", str(error)
+    if isinstance(error, ClientError):
+        where += f"{error.operation_name} failed: {error_code(error)}: "
+        said = error.response["Error"].get("Message", "")
+    elif not isinstance(error, ResourceError):
+        where += f"{_last_call} failed: "
+    room = REASON_LIMIT - len(where)
+    return where + (said if len(said) <= room else f"...{said[3 - room :]}")

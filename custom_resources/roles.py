@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -31,7 +31,7 @@ def put_role(iam: IAMClient, request: Request, existing: RoleTypeDef | None, des
 
     Args:
         iam: the client.
-        request: gives the tags and the properties ``RoleName``, ``TrustedService`` (the principal that may take the
+        request: gives the name, the tags and the properties ``TrustedService`` (the principal that may take the
             role) and ``PermissionsBoundaryArn`` (empty: none).
         existing: the role as ``find_role`` saw it.
         description: what a person reads in the console.
@@ -42,46 +42,44 @@ def put_role(iam: IAMClient, request: Request, existing: RoleTypeDef | None, des
     Raises:
         ResourceError: a role of that name exists and is not this stack's.
     """
-    role_name = str(request.properties["RoleName"])
     boundary = str(request.properties["PermissionsBoundaryArn"])
+    trust = _trust(request.properties["TrustedService"])
     if existing is None:
         extra: Mapping[str, Any] = {"PermissionsBoundary": boundary} if boundary else {}
         created = iam.create_role(
-            RoleName=role_name,
+            RoleName=request.name,
             Path=ROLE_PATH,
-            AssumeRolePolicyDocument=json.dumps(_trust(request.properties["TrustedService"])),
+            AssumeRolePolicyDocument=json.dumps(trust),
             Description=description,
             Tags=request.tags,
             **extra,
         )
         return created["Role"]["Arn"]
     if not request.owns(existing.get("Tags", [])):
-        raise ResourceError(f"a role {role_name} exists and was not made by this stack; delete or rename it")
+        raise ResourceError(f"a role {request.name} exists and was not made by this stack; delete or rename it")
     current = existing.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", "")
     if boundary and boundary != current:
-        iam.put_role_permissions_boundary(RoleName=role_name, PermissionsBoundary=boundary)
-    elif current and not boundary:
-        iam.delete_role_permissions_boundary(RoleName=role_name)
+        iam.put_role_permissions_boundary(RoleName=request.name, PermissionsBoundary=boundary)
+    elif current and not boundary and current == request.old_properties.get("PermissionsBoundaryArn"):
+        # One that somebody else put there stays.
+        iam.delete_role_permissions_boundary(RoleName=request.name)
+    if existing["AssumeRolePolicyDocument"] != trust:
+        iam.update_assume_role_policy(RoleName=request.name, PolicyDocument=json.dumps(trust))
     return existing["Arn"]
 
 
-def delete_role(iam: IAMClient, role_name: str) -> None:
-    """Take off what is attached to a role of ours, then delete it. Parts that are gone already are a success."""
-    for attached in iam.get_paginator("list_attached_role_policies").paginate(RoleName=role_name):
+def delete_role(iam: IAMClient, request: Request) -> None:
+    """Delete the role if this stack made it, with whatever anybody attached to it."""
+    role = find_role(iam, request.name)
+    if role is None or not request.owns(role.get("Tags", [])):
+        return
+    for attached in iam.get_paginator("list_attached_role_policies").paginate(RoleName=request.name):
         for policy in attached["AttachedPolicies"]:
-            _if_there(iam.detach_role_policy, RoleName=role_name, PolicyArn=policy["PolicyArn"])
-    for inline in iam.get_paginator("list_role_policies").paginate(RoleName=role_name):
+            iam.detach_role_policy(RoleName=request.name, PolicyArn=policy["PolicyArn"])
+    for inline in iam.get_paginator("list_role_policies").paginate(RoleName=request.name):
         for policy_name in inline["PolicyNames"]:
-            _if_there(iam.delete_role_policy, RoleName=role_name, PolicyName=policy_name)
-    _if_there(iam.delete_role, RoleName=role_name)
-
-
-def _if_there(call: Callable[..., object], **arguments: str) -> None:
-    try:
-        call(**arguments)
-    except ClientError as error:
-        if error_code(error) != "NoSuchEntity":
-            raise
+            iam.delete_role_policy(RoleName=request.name, PolicyName=policy_name)
+    iam.delete_role(RoleName=request.name)
 
 
 def _trust(service: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The security group of the machines: who may reach them on HTCondor's port and over SSH.
 
-Properties: ``GroupName``, ``VpcId`` (empty: the default VPC), ``CondorPort``, ``CondorCidrs``, ``SshCidrs`` (lists of
-IPv4 and IPv6 ranges). Attributes: ``GroupId``.
+Properties: ``GroupName`` (another one for another VPC), ``VpcId`` (empty: the default VPC), ``CondorPort``,
+``CondorCidrs``, ``SshCidrs`` (lists of IPv4 and IPv6 ranges). Attributes: ``GroupId``.
 """
 
 from __future__ import annotations
@@ -11,19 +11,10 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-import boto3
 from botocore.exceptions import ClientError
 
 from annex_bootstrap.contract import STACK_TAG
-from custom_resources.lifecycle import (
-    CLIENT_CONFIG,
-    Outcome,
-    Request,
-    ResourceError,
-    error_code,
-    serve,
-    wait_until,
-)
+from custom_resources.lifecycle import NotYetError, Request, ResourceError, client, error_code, serve
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -43,50 +34,53 @@ Rule = tuple[int, str]
 """A TCP port that is open, and the range that may reach it."""
 
 
-def name(request: Request) -> str:
-    """What a Create that never got as far as a group ID answers with."""
-    return str(request.properties["GroupName"])
-
-
-def put(request: Request) -> Outcome:
-    """Make the group, or bring ours to the rules that the properties ask for. Another VPC is another group.
+def put(request: Request) -> Mapping[str, str]:
+    """Make the group, or bring ours to the rules that the properties ask for.
 
     Raises:
         ResourceError: there is no VPC, or a group of that name is not this stack's.
         ClientError: AWS refused a call.
     """
-    ec2: EC2Client = boto3.client("ec2", config=CLIENT_CONFIG)
+    ec2: EC2Client = client("ec2")
+    wanted = set(wanted_rules(request.properties))
     vpc_id = str(request.properties["VpcId"]) or _default_vpc(ec2)
     # A name is unique in a VPC.
-    group = next(iter(_describe(ec2, [("group-name", name(request)), ("vpc-id", vpc_id)])), None)
+    group = next(iter(_describe(ec2, [("group-name", request.name), ("vpc-id", vpc_id)])), None)
     if group is None:
         group_id = _create(ec2, request, vpc_id)
         current: set[Rule] = set()
     elif not request.owns(group.get("Tags", [])):
         raise ResourceError(
-            f"a security group {name(request)} exists in {vpc_id} and was not made by this stack; delete or rename it"
+            f"a security group {request.name} exists in {vpc_id} and was not made by this stack; delete or rename it"
         )
     else:
         group_id, current = group["GroupId"], set(_rules_of(group["IpPermissions"]))
-    wanted = set(wanted_rules(request.properties))
     if wanted - current:
         ec2.authorize_security_group_ingress(GroupId=group_id, IpPermissions=_permissions(wanted - current))
     if current - wanted:
         ec2.revoke_security_group_ingress(GroupId=group_id, IpPermissions=_permissions(current - wanted))
-    return Outcome(group_id, {"GroupId": group_id})
+    return {"GroupId": group_id}
 
 
-def delete(request: Request) -> None:
-    """Delete the group if this stack made it, once no machine uses it any more.
+def delete(request: Request) -> str:
+    """Delete the group if this stack made it.
 
     Raises:
-        ResourceError: machines still use it when the time is up; the text names them.
+        NotYetError: something still uses it; the text names it.
+        ClientError: AWS refused a call.
     """
-    ec2: EC2Client = boto3.client("ec2", config=CLIENT_CONFIG)
-    ours = _describe(ec2, [(f"tag:{STACK_TAG}", request.stack_id)])
-    group_ids = [each["GroupId"] for each in ours if request.physical_id in {each["GroupId"], each["GroupName"]}]
-    for group_id in group_ids:
-        _delete_when_free(ec2, request, group_id)
+    ec2: EC2Client = client("ec2")
+    for group in _describe(ec2, [("group-name", request.name), (f"tag:{STACK_TAG}", request.stack_id)]):
+        try:
+            ec2.delete_security_group(GroupId=group["GroupId"])
+        except ClientError as error:
+            if error_code(error) != "DependencyViolation":
+                raise
+            users = ", ".join(_users(ec2, group["GroupId"])) or "a rule of another group"
+            raise NotYetError(
+                f"{group['GroupId']} is still used; end what uses it, then delete the stack again: {users}"
+            ) from error
+    return ""
 
 
 def wanted_rules(properties: Mapping[str, Any]) -> Iterator[Rule]:
@@ -105,30 +99,6 @@ def wanted_rules(properties: Mapping[str, Any]) -> Iterator[Rule]:
                 yield port, str(ipaddress.ip_network(text))
             except ValueError as error:
                 raise ResourceError(f"{text!r} is not a range of addresses such as 192.0.2.0/24: {error}") from error
-
-
-def _delete_when_free(ec2: EC2Client, request: Request, group_id: str) -> None:
-    in_use: list[str] = []
-
-    def deleted() -> bool:
-        try:
-            ec2.delete_security_group(GroupId=group_id)
-        except ClientError as error:
-            if error_code(error) == "InvalidGroup.NotFound":
-                return True
-            if error_code(error) != "DependencyViolation":
-                raise
-            in_use[:] = _users(ec2, group_id)
-            logger.info("%s is still used by %s", group_id, ", ".join(in_use))
-            return False
-        return True
-
-    try:
-        wait_until(request, deleted, f"{group_id} to be free")
-    except ResourceError as error:
-        raise ResourceError(
-            f"{group_id} is still used; end what uses it, then delete the stack again: {', '.join(in_use)}"
-        ) from error
 
 
 def _default_vpc(ec2: EC2Client) -> str:
@@ -150,7 +120,7 @@ def _create(ec2: EC2Client, request: Request, vpc_id: str) -> str:
         "Tags": request.tags,  # type: ignore[typeddict-item]  # EC2's own tag type has optional members
     }
     return ec2.create_security_group(
-        GroupName=name(request),
+        GroupName=request.name,
         Description="Machines of HTCondor annexes",
         VpcId=vpc_id,
         TagSpecifications=[tagged],
@@ -197,4 +167,4 @@ def _users(ec2: EC2Client, group_id: str) -> list[str]:
     ]
 
 
-handler = serve(name, put, delete)
+handler = serve("GroupName", put, delete)

@@ -64,7 +64,9 @@ except Exception as error:
         """Answer CloudFormation although nothing could be loaded."""
         keys = "StackId", "RequestId", "LogicalResourceId"
         answer = {{key: event[key] for key in keys}} | {{"Status": "FAILED", "Reason": reason}}
-        answer["PhysicalResourceId"] = event.get("PhysicalResourceId", "none")
+        answer["PhysicalResourceId"] = event.get("PhysicalResourceId", "never-made")
+        if (event["RequestType"], answer["PhysicalResourceId"]) == ("Delete", "never-made"):
+            answer["Status"] = "SUCCESS"
         url, body = event["ResponseURL"], json.dumps(answer).encode()
         urllib.request.urlopen(urllib.request.Request(url, body, {{"Content-Type": ""}}, method="PUT"))
 '''

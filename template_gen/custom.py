@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from troposphere import AWSHelperFn, GetAtt, Ref, Sub, Template
+from troposphere.awslambda import EventInvokeConfig
 from troposphere.cloudformation import AWSCustomObject
 
 from annex_bootstrap import __version__
 from template_gen import names, policies
+from template_gen.archive import Sources
 from template_gen.functions import add_function, custom_resource_sources
 
 TIMEOUT = 300
@@ -18,8 +20,9 @@ TIMEOUT = 300
 GROUP_TIMEOUT = 900
 """Seconds for the security group, whose deletion waits for machines: the longest that Lambda allows."""
 
-ANSWER_DELAY = 60
-"""Seconds that CloudFormation waits beyond a function's end for an answer that was sent but is late."""
+START_DELAY = 60
+"""Seconds that a request may wait for its function to start, the least that Lambda allows. CloudFormation waits for
+an answer so much longer than the function may run: no request is served after CloudFormation has given up on it."""
 
 EXPIRATION_DAYS = 30
 """Days that a pool's configuration stays in the bucket when its lease function never takes it away."""
@@ -94,35 +97,32 @@ def add_custom_resources(template: Template) -> Attributes:
     """Add the four custom resources and their functions."""
     boundary = Ref("PermissionsBoundaryArn")
 
-    bucket_function = add_function(
-        template,
-        "BucketFunction",
-        "annex-bootstrap: makes or adopts the private bucket",
-        custom_resource_sources("bucket"),
-        policies.bucket(),
-        timeout=TIMEOUT,
-    )
     bucket = template.add_resource(
         AnnexBucket(
             "Bucket",
-            **_common(bucket_function, TIMEOUT),
+            **_provided(
+                template,
+                "BucketFunction",
+                "annex-bootstrap: makes or adopts the private bucket",
+                custom_resource_sources("bucket"),
+                policies.bucket(),
+                policy_name=names.BUCKET,
+            ),
             BucketName=names.BUCKET,
             ExpirationDays=EXPIRATION_DAYS,
         )
     )
-
-    instance_role_function = add_function(
-        template,
-        "InstanceRoleFunction",
-        "annex-bootstrap: makes the machines' role and profile",
-        custom_resource_sources("instance_role", "roles"),
-        policies.instance_role(),
-        timeout=TIMEOUT,
-    )
     instance_role = template.add_resource(
         AnnexInstanceRole(
             "InstanceRole",
-            **_common(instance_role_function, TIMEOUT),
+            **_provided(
+                template,
+                "InstanceRoleFunction",
+                "annex-bootstrap: makes the machines' role and profile",
+                custom_resource_sources("instance_role", "machine_policies", "roles"),
+                policies.instance_role(),
+                policy_name=names.INSTANCE_ROLE,
+            ),
             RoleName=names.INSTANCE_ROLE,
             TrustedService=Sub("ec2.${AWS::URLSuffix}"),
             BucketName=GetAtt(bucket, "BucketName"),
@@ -130,37 +130,34 @@ def add_custom_resources(template: Template) -> Attributes:
             PermissionsBoundaryArn=boundary,
         )
     )
-
-    fleet_role_function = add_function(
-        template,
-        "FleetRoleFunction",
-        "annex-bootstrap: makes or adopts the spot fleets' role",
-        custom_resource_sources("fleet_role", "roles"),
-        policies.fleet_role(),
-        timeout=TIMEOUT,
-    )
     fleet_role = template.add_resource(
         AnnexFleetRole(
             "FleetRole",
-            **_common(fleet_role_function, TIMEOUT),
+            **_provided(
+                template,
+                "FleetRoleFunction",
+                "annex-bootstrap: makes or adopts the spot fleets' role",
+                custom_resource_sources("fleet_role", "roles"),
+                policies.fleet_role(),
+                policy_name=names.FLEET_ROLE,
+            ),
             RoleName=names.FLEET_ROLE,
             TrustedService="spotfleet.amazonaws.com",
             PermissionsBoundaryArn=boundary,
         )
     )
-
-    security_group_function = add_function(
-        template,
-        "SecurityGroupFunction",
-        "annex-bootstrap: makes the machines' security group",
-        custom_resource_sources("security_group"),
-        policies.security_group(),
-        timeout=GROUP_TIMEOUT,
-    )
     security_group = template.add_resource(
         AnnexSecurityGroup(
             "SecurityGroup",
-            **_common(security_group_function, GROUP_TIMEOUT),
+            **_provided(
+                template,
+                "SecurityGroupFunction",
+                "annex-bootstrap: makes the machines' security group",
+                custom_resource_sources("security_group"),
+                policies.security_group(),
+                policy_name=names.SECURITY_GROUP,
+                timeout=GROUP_TIMEOUT,
+            ),
             GroupName=names.SECURITY_GROUP,
             VpcId=Ref("VpcId"),
             CondorPort=Ref("CondorPort"),
@@ -168,7 +165,6 @@ def add_custom_resources(template: Template) -> Attributes:
             SshCidrs=Ref("SshCidrs"),
         )
     )
-
     return Attributes(
         bucket_name=GetAtt(bucket, "BucketName"),
         profile_arn=GetAtt(instance_role, "ProfileArn"),
@@ -178,9 +174,31 @@ def add_custom_resources(template: Template) -> Attributes:
     )
 
 
-def _common(function: Any, timeout: int) -> dict[str, Any]:
+def _provided(
+    template: Template,
+    title: str,
+    description: str,
+    sources: Sources,
+    statements: list[policies.Statement],
+    *,
+    policy_name: AWSHelperFn,
+    timeout: int = TIMEOUT,
+) -> dict[str, Any]:
+    """Add the function behind a custom resource, and give what every custom resource says about its function."""
+    function = add_function(template, title, description, sources, statements, timeout=timeout, policy_name=policy_name)
+    # A request that Lambda repeats later would make things that CloudFormation has already had deleted.
+    once = template.add_resource(
+        EventInvokeConfig(
+            f"{title}Once",
+            FunctionName=Ref(function),
+            Qualifier="$LATEST",
+            MaximumRetryAttempts=0,
+            MaximumEventAgeInSeconds=START_DELAY,
+        )
+    )
     return {
+        "DependsOn": once.title,
         "ServiceToken": GetAtt(function, "Arn"),
-        "ServiceTimeout": timeout + ANSWER_DELAY,
+        "ServiceTimeout": timeout + START_DELAY,
         "Version": __version__,
     }

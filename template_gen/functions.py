@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from troposphere import GetAtt, If, Ref, Template
+from troposphere import AWSHelperFn, GetAtt, If, Ref, Template
 from troposphere.awslambda import Code, Environment, Function, LoggingConfig
-from troposphere.iam import Policy, Role
+from troposphere.iam import Role, RolePolicy
 from troposphere.logs import LogGroup
 
 from annex_bootstrap import __version__
@@ -53,6 +53,7 @@ def add_function(
     timeout: int,
     memory: int = 128,
     environment: Mapping[str, Any] | None = None,
+    policy_name: str | AWSHelperFn = "function",
 ) -> Function:
     """Add a function with its role and its log group.
 
@@ -65,6 +66,9 @@ def add_function(
         timeout: seconds it may run.
         memory: MB it gets.
         environment: its variables.
+        policy_name: of its role's policy. Where an input names what the function may touch, that name belongs here:
+            a policy of another name is another resource, so an update that renames the thing leaves the old policy
+            in force until CloudFormation has had the old thing deleted.
 
     Returns:
         The function.
@@ -86,18 +90,21 @@ def add_function(
                     }
                 ]
             ),
-            Policies=[
-                Policy(
-                    PolicyName="function",
-                    PolicyDocument=policy_document([policies.write_logs(GetAtt(logs, "Arn")), *statements]),
-                )
-            ],
+        )
+    )
+    policy = template.add_resource(
+        RolePolicy(
+            f"{title}Policy",
+            RoleName=Ref(role),
+            PolicyName=policy_name,
+            PolicyDocument=policy_document([policies.write_logs(GetAtt(logs, "Arn")), *statements]),
         )
     )
     extra = {"Environment": Environment(Variables=dict(environment))} if environment else {}
     return template.add_resource(
         Function(
             title,
+            DependsOn=policy.title,
             Description=description,
             Runtime=RUNTIME,
             Architectures=[ARCHITECTURE],

@@ -19,7 +19,8 @@ def _own(kind: str) -> AWSHelperFn:
 BUCKET = If("HasBucketName", Ref("BucketName"), Join("-", ["annex-bootstrap", Ref("AWS::AccountId"), UNIQUE]))
 INSTANCE_ROLE = _own("instance")
 FLEET_ROLE = If("HasFleetRoleName", Ref("FleetRoleName"), _own("fleet"))
-SECURITY_GROUP = _own("machines")
+# Another VPC takes another group, and so another name.
+SECURITY_GROUP = If("HasVpcId", Join("-", [_own("machines"), Ref("VpcId")]), _own("machines"))
 
 
 def arn(service: str, resource: str, **values: object) -> AWSHelperFn:

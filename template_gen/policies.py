@@ -5,7 +5,8 @@ Actions and the conditions that they support: https://docs.aws.amazon.com/servic
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 from troposphere import AWSHelperFn, If, Ref, Sub
 
@@ -16,14 +17,22 @@ Statement = dict[str, Any]
 Resource = Any
 """An ARN or a list of them, as text or as an intrinsic function."""
 
+Condition: TypeAlias = Mapping[str, Any] | AWSHelperFn
+
 EVERYTHING = "*"
 """For actions that support no smaller resource."""
+
+MACHINE_PARTS = (
+    *("instance", "key-pair", "network-interface"),
+    *("security-group", "spot-fleet-request", "subnet", "volume"),
+)
+"""The kinds of resources of the own account that starting a machine or a fleet is authorized on."""
 
 OURS = {"StringEquals": {f"aws:ResourceTag/{STACK_TAG}": Ref("AWS::StackId")}}
 TAGGED_OURS = {"StringEquals": {f"aws:RequestTag/{STACK_TAG}": Ref("AWS::StackId")}}
 
 
-def allow(sid: str, actions: str, resource: Resource, condition: dict[str, Any] | None = None) -> Statement:
+def allow(sid: str, actions: str, resource: Resource, condition: Condition | None = None) -> Statement:
     """One Allow statement.
 
     Args:
@@ -71,16 +80,33 @@ def bucket() -> list[Statement]:
     ]
 
 
-def _role_lifecycle(name: AWSHelperFn) -> list[Statement]:
-    boundary = "DeleteRolePermissionsBoundary PutRolePermissionsBoundary"
+def _own_role(name: AWSHelperFn, *more: Statement) -> list[Statement]:
+    """For making, changing and deleting one role. Under our path, by its name, and with the boundary if there is one.
+
+    Args:
+        name: the role's.
+        more: what may be granted to it.
+    """
+    role = names.role_arn(name)
     return [
-        allow("MakeRole", f"iam: CreateRole TagRole {boundary}", names.role_arn(name)),
+        allow("MakeRole", "iam: CreateRole", role, _bounded(TAGGED_OURS)),
+        allow("TagNewRole", "iam: TagRole", role, TAGGED_OURS),
+        allow("BindRole", "iam: PutRolePermissionsBoundary", role, _bounded(OURS)),
+        *more,
         allow(
-            "DeleteRole",
-            "iam: DeleteRole DeleteRolePolicy DetachRolePolicy ListAttachedRolePolicies ListRolePolicies",
-            names.role_arn(name),
+            "ChangeAndDeleteOwnRole",
+            "iam: DeleteRole DeleteRolePermissionsBoundary DeleteRolePolicy DetachRolePolicy UpdateAssumeRolePolicy",
+            role,
+            OURS,
         ),
+        allow("SeePoliciesOfRole", "iam: ListAttachedRolePolicies ListRolePolicies", role),
     ]
+
+
+def _bounded(condition: dict[str, Any]) -> AWSHelperFn:
+    """A condition, and where a boundary is asked for, that the role has it or gets it."""
+    boundary = {"iam:PermissionsBoundary": Ref("PermissionsBoundaryArn")}
+    return If("HasBoundary", condition | {"ArnEquals": condition.get("ArnEquals", {}) | boundary}, condition)
 
 
 def instance_role() -> list[Statement]:
@@ -90,18 +116,18 @@ def instance_role() -> list[Statement]:
     return [
         # IAM knows no path of what does not exist, and asks about the bare name.
         allow("FindRole", "iam: GetRole", [names.role_arn(name), names.role_arn(name, path="/")]),
-        *_role_lifecycle(name),
-        allow("GrantRole", "iam: PutRolePolicy", names.role_arn(name)),
+        *_own_role(name, allow("GrantBoot", "iam: PutRolePolicy", names.role_arn(name), _bounded(OURS))),
         allow(
             "FindProfile",
             "iam: GetInstanceProfile",
             [profile, names.role_arn(name, path="/", kind="instance-profile")],
         ),
+        allow("MakeProfile", "iam: CreateInstanceProfile TagInstanceProfile", profile, TAGGED_OURS),
         allow(
-            "MakeAndDeleteProfile",
-            "iam: AddRoleToInstanceProfile CreateInstanceProfile DeleteInstanceProfile"
-            " RemoveRoleFromInstanceProfile TagInstanceProfile",
+            "ChangeAndDeleteOwnProfile",
+            "iam: AddRoleToInstanceProfile DeleteInstanceProfile RemoveRoleFromInstanceProfile",
             profile,
+            OURS,
         ),
         # AddRoleToInstanceProfile passes the role.
         allow(
@@ -124,21 +150,18 @@ def fleet_role() -> list[Statement]:
         names.arn("iam", f"role/aws-service-role/{service}/{role}") for service, role in linked.items()
     ]
     bare_arns: list[str | AWSHelperFn] = [names.arn("iam", f"role/{role}") for role in linked.values()]
+    tagging = Sub("arn:${AWS::Partition}:iam::aws:policy/service-role/AmazonEC2SpotFleetTaggingRole")
     return [
         # One that is adopted may have any path.
         allow("FindRole", "iam: GetRole", [names.role_arn(name, path="/"), names.role_arn(name, path="/*/")]),
-        *_role_lifecycle(name),
-        allow(
-            "GrantTagging",
-            "iam: AttachRolePolicy",
-            names.role_arn(name),
-            {
-                "ArnEquals": {
-                    "iam:PolicyARN": Sub(
-                        "arn:${AWS::Partition}:iam::aws:policy/service-role/AmazonEC2SpotFleetTaggingRole"
-                    )
-                }
-            },
+        *_own_role(
+            name,
+            allow(
+                "GrantTagging",
+                "iam: AttachRolePolicy",
+                names.role_arn(name),
+                _bounded(OURS | {"ArnEquals": {"iam:PolicyARN": tagging}}),
+            ),
         ),
         allow("FindServiceLinkedRoles", "iam: GetRole", [*linked_arns, *bare_arns]),
         allow(
@@ -159,6 +182,7 @@ def security_group() -> list[Statement]:
             "ec2: DescribeInstances DescribeNetworkInterfaces DescribeSecurityGroups DescribeVpcs",
             EVERYTHING,
         ),
+        # Apart from MakeGroup, because a VPC gets no tags.
         allow(
             "MakeGroupInVpc",
             "ec2: CreateSecurityGroup",
@@ -182,7 +206,7 @@ def lease(instance_profile_arn: AWSHelperFn) -> list[Statement]:
     return [
         allow("ReadLeases", "events: ListTargetsByRule", rule),
         allow("EndLeases", "events: DeleteRule RemoveTargets", rule),
-        allow("FindLeases", "events: ListRules", names.arn("events", "rule/*")),
+        allow("FindLeases", "events: ListRules", EVERYTHING),
         allow(
             "FindAnnexes",
             "ec2: DescribeInstances DescribeSpotFleetRequests",
@@ -222,8 +246,17 @@ def annex_user(
         allow("SetLeases", "events: DeleteRule PutRule PutTargets RemoveTargets", names.arn("events", "rule/*")),
         allow(
             "StartMachines",
-            "ec2: CancelSpotFleetRequests RequestSpotFleet RunInstances",
-            EVERYTHING,
+            "ec2: RequestSpotFleet RunInstances",
+            [
+                *(names.arn("ec2", f"{kind}/*") for kind in MACHINE_PARTS),
+                # Most images and their snapshots are somebody else's.
+                *(Sub("arn:${AWS::Partition}:ec2:${AWS::Region}:*:" + kind) for kind in ("image/*", "snapshot/*")),
+            ],
+        ),
+        allow(
+            "SeeAndEndFleets",
+            "ec2: CancelSpotFleetRequests DescribeSpotFleetInstances",
+            names.arn("ec2", "spot-fleet-request/*"),
         ),
         allow(
             "TagMachinesAtStart",
@@ -238,7 +271,7 @@ def annex_user(
         ),
         allow(
             "SeeMachines",
-            "ec2: DescribeInstances DescribeInstanceStatus DescribeSpotFleetInstances DescribeSpotFleetRequests",
+            "ec2: DescribeInstances DescribeInstanceStatus DescribeSpotFleetRequests",
             EVERYTHING,
         ),
         allow(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,9 @@ from annex_bootstrap.cli.output import Screen, output_option
 
 if TYPE_CHECKING:
     from annex_bootstrap.doctor import Finding
+
+INDENT = 9
+"""Columns of the level and the space behind it."""
 
 COLOURS = {"OK": "green", "PROBLEM": "red", "SKIPPED": "yellow"}
 
@@ -53,7 +58,16 @@ def command(
 
 
 def _show(screen: Screen, finding: Finding) -> None:
-    screen.say(f"{finding.level:<8}", fg=COLOURS[finding.level], nl=False)
-    screen.say(f" {finding.subject}: {finding.detail}")
+    screen.say(f"{finding.level:<{INDENT}}", fg=COLOURS[finding.level], nl=False)
+    screen.say(_fit(f"{finding.subject}: {finding.detail}"))
     if finding.advice:
-        screen.say(f"         -> {finding.advice}")
+        screen.say(" " * INDENT + _fit(f"-> {finding.advice}"))
+
+
+def _fit(text: str) -> str:
+    """Break lines for the terminal, beside the column of levels; elsewhere a finding stays one line, for grep."""
+    if not sys.stdout.isatty():
+        return text
+    width = max(shutil.get_terminal_size().columns - INDENT, 20)
+    lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+    return ("\n" + " " * INDENT).join(lines)

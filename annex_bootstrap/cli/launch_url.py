@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from annex_bootstrap.cli.options import aws_options, parse_parameters
+from annex_bootstrap.cli.options import aws_options, parameters_option
+from annex_bootstrap.cli.output import Screen, output_option
 
 
 @click.command(name="launch-url", short_help="Print the link that opens the console with the stack.")
@@ -17,18 +18,20 @@ from annex_bootstrap.cli.options import aws_options, parse_parameters
     metavar="URL",
     help="Where the template is: a link that annex-bootstrap publish printed.",
 )
-@click.option(
-    "--param",
-    "parameters",
-    multiple=True,
-    metavar="NAME=VALUE",
-    callback=parse_parameters,
-    help="A parameter of the stack, such as CondorCidrs=192.0.2.0/24. Those not given get the template's default.",
-)
+@parameters_option
+@output_option
 def command(
-    region: str | None, profile: str | None, stack_name: str, template_url: str, parameters: dict[str, str]
+    region: str | None,
+    profile: str | None,
+    stack_name: str,
+    template_url: str,
+    parameters: dict[str, str],
+    screen: Screen,
 ) -> None:
-    """Print the link that opens the AWS console with the stack filled in. Calls nothing."""
+    """Print the link that opens the AWS console with the stack filled in.
+
+    Calls nothing. A parameter that is not given gets the template's default.
+    """
     import boto3
 
     from annex_bootstrap import deploy, launch, plan
@@ -40,4 +43,6 @@ def command(
     if not chosen:
         raise UserError("no AWS region is chosen: give --region, or set AWS_REGION")
     launch.check_link(plan.parse_template(deploy.built_template()), template_url, stack_name, parameters)
-    click.echo(launch.quick_create_url(launch.find_region(chosen), template_url, stack_name, parameters))
+    link = launch.quick_create_url(launch.find_region(chosen), template_url, stack_name, parameters)
+    screen.say(link)
+    screen.document({"url": link})

@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from annex_bootstrap.leases import Leases
 
 
-LEASES = "annex_bootstrap.leases"
-"""Where the group leaves what its commands work on."""
-
-
 @click.group(name="leases", invoke_without_command=True, short_help="List the annexes that run; extend or end one.")
 @aws_options
 @output_option
@@ -29,29 +25,31 @@ def command(context: click.Context, region: str | None, profile: str | None, sta
 
     The cost is what the machines cost on demand; spot instances cost that at most, unless a fleet bids more.
     """
-    from annex_bootstrap import deploy, leases
-    from annex_bootstrap.aws import connect
-    from annex_bootstrap.contract import Output
-
-    account = connect(region, profile)
-    found = leases.Leases(account, deploy.find_deployed(account, stack_name).outputs[Output.LEASE_FUNCTION_ARN])
-    context.meta[LEASES] = found
     if context.invoked_subcommand is None:
-        _list(screen, found)
+        _list(screen, _find(region, profile, stack_name))
+        return
+    # Options may stand before the command's name as well as after it, where they win.
+    given = {
+        "region": region,
+        "profile": profile,
+        "stack_name": stack_name,
+        "screen": "json" if screen.json else "text",
+    }
+    context.default_map = {context.invoked_subcommand: given}
 
 
-@command.command(name="extend")
+@command.command(name="extend", short_help="Let an annex run for some time from now.")
 @click.argument("name")
 @click.argument("duration")
-@click.pass_context
-def extend(context: click.Context, name: str, duration: str) -> None:
-    """Let the annex NAME run for DURATION from now, such as 2h, 90m or 1d12h."""
+@aws_options
+@output_option
+def extend(name: str, duration: str, region: str | None, profile: str | None, stack_name: str, screen: Screen) -> None:
+    """Let the annex NAME run for DURATION from now, such as 2h, 90m or 1d12h. Never shortens a lease."""
     from annex_bootstrap.errors import UserError
     from annex_bootstrap.leases import parse_duration
 
-    screen: Screen = context.find_root().obj
-    leases: Leases = context.meta[LEASES]
     until = int(time.time()) + parse_duration(duration)
+    leases = _find(region, profile, stack_name)
     lease = leases.find(name)
     if lease.expiration is not None and lease.expiration > until:
         raise UserError(
@@ -63,16 +61,16 @@ def extend(context: click.Context, name: str, duration: str) -> None:
     screen.document({"annex": lease.annex_id, "lease_expiration": until})
 
 
-@command.command(name="end")
+@command.command(name="end", short_help="End an annex now.")
 @click.argument("name")
+@aws_options
 @yes_option
-@click.pass_context
-def end(context: click.Context, name: str, yes: bool) -> None:
+@output_option
+def end(name: str, region: str | None, profile: str | None, stack_name: str, yes: bool, screen: Screen) -> None:
     """End the annex NAME now: its machines, its tarball, then its lease."""
     from annex_bootstrap.leases import NOTHING
 
-    screen: Screen = context.find_root().obj
-    leases: Leases = context.meta[LEASES]
+    leases = _find(region, profile, stack_name)
     lease = leases.find(name)
     count = leases.machines().get(lease.annex_id, NOTHING).count
     screen.say(f"Ends the annex {lease.annex_id} with its {_machines(count)}, and the jobs that run there.")
@@ -83,6 +81,15 @@ def end(context: click.Context, name: str, yes: bool) -> None:
     leases.end(lease, int(time.time()))
     screen.say("Its lease has ended. The lease function ends the machines now, and looks again every five minutes.")
     screen.document({"annex": lease.annex_id, "ended": True})
+
+
+def _find(region: str | None, profile: str | None, stack_name: str) -> Leases:
+    from annex_bootstrap import deploy, leases
+    from annex_bootstrap.aws import connect
+    from annex_bootstrap.contract import Output
+
+    account = connect(region, profile)
+    return leases.Leases(account, deploy.find_deployed(account, stack_name).outputs[Output.LEASE_FUNCTION_ARN])
 
 
 def _list(screen: Screen, leases: Leases) -> None:

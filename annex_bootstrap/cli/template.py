@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from annex_bootstrap.cli.output import Screen, output_option
+
 
 @click.group(name="template")
 def command() -> None:
@@ -12,27 +14,33 @@ def command() -> None:
 
 @command.command(name="verify")
 @click.argument("source", metavar="FILE_OR_URL")
-def verify(source: str) -> None:
+@output_option
+def verify(source: str, screen: Screen) -> None:
     """List the code inside a template with its hashes, and say whether this version builds the same bytes.
 
     Exits with 1 where it does not.
     """
     import hashlib
+    import sys
+    from dataclasses import asdict
 
     from annex_bootstrap import __version__, deploy
     from annex_bootstrap import verify as verification
-    from annex_bootstrap.errors import UserError
 
     text = verification.read_source(source)
-    for function in verification.list_functions(text):
-        click.secho(function.name, bold=True)
-        click.echo(f"  {function.loader_sha256}  (the code around the archive)")
-        for module in function.modules:
-            click.echo(f"  {module.sha256}  {module.path}")
-    click.echo(f"The whole template: {hashlib.sha256(text.encode()).hexdigest()}")
+    functions = verification.list_functions(text)
     found = verification.differences(text, deploy.built_template())
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    for function in functions:
+        screen.say(function.name, bold=True)
+        screen.say(f"  {function.loader_sha256}  (the code around the archive)")
+        for module in function.modules:
+            screen.say(f"  {module.sha256}  {module.path}")
+    screen.say(f"The whole template: {digest}")
+    for line in found:
+        screen.say(f"  {line}")
+    screen.document({"sha256": digest, "functions": [asdict(each) for each in functions], "differences": found})
     if found:
-        for line in found:
-            click.echo(f"  {line}")
-        raise UserError(f"{source} is not what annex-bootstrap {__version__} builds: the differences are above")
-    click.secho(f"Byte for byte what annex-bootstrap {__version__} builds.", fg="green")
+        screen.fail(f"{source} is not what annex-bootstrap {__version__} builds: the differences are above")
+        sys.exit(1)
+    screen.say(f"Byte for byte what annex-bootstrap {__version__} builds.", fg="green")

@@ -4,17 +4,14 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const at = (id) => document.getElementById(id);
 const fields = [...document.querySelectorAll("[data-parameter]")];
 
-// The same judgement as find_problem in launch.py; a test compares them.
-function findProblem(parameter, value) {
-  const allowed = (parameter.AllowedValues || []).map(String);
-  if (allowed.length && !allowed.includes(value)) return "Choose from " + allowed.join(", ") + ".";
-  if (parameter.Type === "Number" && !allowed.length) {
-    const number = /^[0-9]{1,9}$/.test(value) ? Number(value) : NaN;
-    if (!(number >= parameter.MinValue && number <= parameter.MaxValue)) return parameter.ConstraintDescription;
+// The same judgement as check_parameters in plan.py; a test compares them.
+function isAllowed(parameter, value) {
+  if (parameter.AllowedValues) return parameter.AllowedValues.map(String).includes(value);
+  if (parameter.Type === "Number") {
+    return /^-?\d+(\.\d+)?$/.test(value) && +value >= parameter.MinValue && +value <= parameter.MaxValue;
   }
-  const parts = parameter.Type === "CommaDelimitedList" ? value.split(",").map((part) => part.replace(/^ +| +$/g, "")) : [value];
-  const pattern = parameter.AllowedPattern && new RegExp(parameter.AllowedPattern);
-  return pattern && !parts.every((part) => pattern.test(part)) ? parameter.ConstraintDescription : "";
+  const parts = parameter.Type === "CommaDelimitedList" ? value.split(",").map((part) => part.trim()) : [value];
+  return parts.every((part) => new RegExp(parameter.AllowedPattern).test(part));
 }
 
 function findTemplateProblem(value) {
@@ -43,7 +40,7 @@ function refresh() {
   ];
   for (const field of fields) {
     const parameter = data.parameters[field.id];
-    wrong.push(show(field, findProblem(parameter, field.value)));
+    wrong.push(show(field, isAllowed(parameter, field.value) ? "" : parameter.ConstraintDescription));
     if (field.value !== String(parameter.Default)) chosen.push(["param_" + field.id, field.value]);
   }
   const problems = wrong.filter(Boolean).length;

@@ -41,6 +41,7 @@ from annex_bootstrap.local_server import (  # noqa: E402
     log_patterns,
     metadata,
     price_list,
+    role_policies,
     rollback,
     schedule,
     security_groups,
@@ -63,6 +64,7 @@ events_permissions.install()
 service_linked_roles.install()
 key_pairs.install()
 log_patterns.install()
+role_policies.install()
 rollback.install()
 stack_names.install()
 change_sets.install()

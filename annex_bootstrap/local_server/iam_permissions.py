@@ -20,6 +20,8 @@ _NAMED = (
     ("UserName", "user", iam._users),
 )
 
+_TAGGED_ON_CREATION = {"CreateInstanceProfile": "iam:TagInstanceProfile", "CreateRole": "iam:TagRole"}
+
 
 def resources(params: Params) -> list[str]:
     """Return the ARN of the role, instance profile or user, with its path, which MiniStack leaves out."""
@@ -60,10 +62,20 @@ def resource_context(arn: str) -> Context:
 
 
 def implied_checks(params: Params) -> Iterator[Check]:
-    """Yield iam:PassRole for the role that an instance profile gets."""
+    """Yield iam:PassRole for the role that an instance profile gets, and tagging for tags set on creation."""
     role = iam._roles.get(value_of(params, "RoleName"))
     if role and action_of(params) == "AddRoleToInstanceProfile":
         yield Check("iam:PassRole", role["Arn"], {"iam:PassedToService": "ec2.amazonaws.com"})
+    tagging = _TAGGED_ON_CREATION.get(action_of(params))
+    tags = {
+        value_of(params, name): value_of(params, name.removesuffix("Key") + "Value")
+        for name in params
+        if name.startswith("Tags.member.") and name.endswith(".Key")
+    }
+    if tagging and tags:
+        (arn,) = resources(params)
+        context: dict[str, str | list[str]] = {f"aws:RequestTag/{key}": value for key, value in tags.items()}
+        yield Check(tagging, arn, context | {"aws:TagKeys": list(tags)})
 
 
 RULES = Rules(resources, request_context, resource_context, implied_checks)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,12 +20,27 @@ from annex_bootstrap.local_aws import ACCOUNT, Credentials, LocalAws, local_aws
 from annex_bootstrap.operator_policy import operator_policy
 from tests.local_aws import stack
 from tests.local_aws.client import Client
+from tests.local_aws.lives import account, vpc
 from tests.local_aws.person import Person
+from tests.local_aws.provider import provider
+
+# Fixtures that have modules of their own.
+__all__ = ["account", "provider", "vpc"]
 
 ROOT = Path(__file__).parent.parent.parent
 
 SPEED = 100
 """How many times faster than the clock schedules run: five minutes pass in three seconds."""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the sums of the counts that sweeps recorded: what passed is worth as much as how many cases it saw."""
+    sums: Counter[str] = Counter()
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            sums.update({name: count for name, count in report.user_properties if isinstance(count, int)})
+    for name, count in sums.items():
+        terminalreporter.write_line(f"{name}: {count}")
 
 
 @pytest.fixture(scope="session")

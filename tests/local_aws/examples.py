@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,9 @@ from annex_bootstrap.operator_policy import operator_policy
 
 ROOT = Path(__file__).parent.parent.parent
 DOCUMENT = ROOT / "docs" / "cli.md"
+
+TOOLS = ("bash", "cat", "cut", "grep", "head", "sed")
+"""What the examples use besides our own command."""
 
 BLOCK = re.compile(r"^```console *(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -60,6 +64,9 @@ def make_shell(local: LocalAws, home: Path) -> Shell:
     program.parent.mkdir(parents=True)
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m annex_bootstrap "$@"\n')
     program.chmod(0o755)
+    # Nothing else, so that an HTCondor on this machine does not change what is printed.
+    for tool in TOOLS:
+        (program.parent / tool).symlink_to(str(shutil.which(tool)))
     iam = boto3.Session(local.root.access_key_id, local.root.secret_access_key).client(
         "iam", endpoint_url=local.endpoint, verify=str(local.ca_file), region_name="us-east-1"
     )
@@ -75,12 +82,12 @@ def make_shell(local: LocalAws, home: Path) -> Shell:
     def shell(who: str, line: str) -> str:
         environ = {
             "HOME": str(home),
-            "PATH": f"{program.parent}:/usr/bin:/bin",
+            "PATH": str(program.parent),
             "PYTHONPATH": str(ROOT),
             "COLUMNS": "120",
         }
         done = subprocess.run(
-            ["bash", "-c", line],
+            [str(program.parent / "bash"), "-c", line],
             env=clean | local.environ(people[who]) | environ,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -78,6 +78,14 @@ def test_a_second_run_keeps_the_key(operator: Person, root: boto3.Session) -> No
     assert key_ids(root) == before
 
 
+def test_a_second_run_closes_files_that_were_opened_to_others(operator: Person) -> None:
+    operator.must("credentials")
+    for path in key_files(operator):
+        path.chmod(0o644)
+    operator.must("credentials")
+    assert [path.stat().st_mode & 0o777 for path in key_files(operator)] == [0o600, 0o600]
+
+
 def test_rotating_leaves_one_key_which_is_new_and_works(operator: Person, root: boto3.Session) -> None:
     operator.must("credentials")
     before = key_ids(root)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
 
-from annex_bootstrap.local_aws import LocalAws
-from tests.local_aws.conftest import ROOT
+from annex_bootstrap.local_aws import local_aws
+from tests.local_aws.examples import ROOT, make_shell
 
 
 def _steps(page: str) -> list[tuple[str, list[str]]]:
@@ -35,17 +32,13 @@ def _shows(said: str, expected: list[str]) -> bool:
 
 
 @pytest.mark.parametrize("page", ["guide", "security"])
-def test_the_commands_of_a_page_do_what_it_shows(page: str, local: LocalAws, template: str, tmp_path: Path) -> None:
-    assert template
-    client = tmp_path / "bin" / "annex-bootstrap"
-    client.parent.mkdir()
-    client.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m annex_bootstrap "$@"\n')
-    client.chmod(0o755)
-    environ = os.environ | local.environ(local.root)
-    environ |= {"HOME": str(tmp_path), "PATH": f"{client.parent}:{os.environ['PATH']}"}
+@pytest.mark.usefixtures("template")
+def test_the_commands_of_a_page_do_what_it_shows(page: str, tmp_path: Path) -> None:
     steps = _steps((ROOT / "docs" / f"{page}.md").read_text())
     assert steps
-    for command, expected in steps:
-        done = subprocess.run(["sh", "-c", command], env=environ, cwd=ROOT, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{command}: {done.stderr}"
-        assert _shows(done.stdout, expected), f"{command} printed:\n{done.stdout}"
+    with local_aws() as local:
+        shell = make_shell(local, tmp_path)
+        for command, expected in steps:
+            printed = shell("root", f"cd {ROOT} && {command} && echo done")
+            assert printed.endswith("done\n"), printed
+            assert _shows(printed, expected), f"{command} printed:\n{printed}"

@@ -133,3 +133,12 @@ def test_an_annex_that_is_not_there_is_named_beside_those_that_are(operator: Per
     refused = operator.run("leases", "extend", "blats", "2h")
     assert refused.returncode == 1
     assert "there are: blast" in refused.stderr
+
+
+def test_options_count_before_the_commands_name_and_after_it_where_they_win(operator: Person) -> None:
+    before = operator.run("leases", "--region", "eu-west-1", "extend", "blast", "2h")
+    assert "no stack annex-bootstrap in eu-west-1" in before.stderr
+    after = operator.run("leases", "--region", "us-west-2", "end", "blast", "--region", "eu-west-1", "--output", "json")
+    assert "no stack annex-bootstrap in eu-west-1" in json.loads(after.stdout)["error"]
+    json_before = operator.run("leases", "--output", "json", "end", "blast", "--region", "eu-west-1")
+    assert json.loads(json_before.stdout) == json.loads(after.stdout)

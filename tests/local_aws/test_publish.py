@@ -39,7 +39,7 @@ def account(root: boto3.Session) -> Account:
 
 
 def _publish(account: Account, bucket: str, template: str, *, create: bool = True, public: bool = False) -> Links:
-    return publish(account, Place(bucket, "releases", "annex-bootstrap"), template, create=create, public=public)
+    return publish(account, Place(bucket, "releases", "published"), template, create=create, public=public)
 
 
 def _keys(root: boto3.Session, bucket: str) -> set[str]:
@@ -221,7 +221,7 @@ def test_the_commands_print_links_and_verdicts(local: LocalAws, bucket: str, tem
     assert linked.stdout.endswith("&param_KeyPair=yes\n")
     refused = run("launch-url", "--template-url", template_url, "--param", "KeyPair=perhaps")
     assert refused.returncode == 1
-    assert "Choose from no, yes." in refused.stderr
+    assert "type one of no, yes" in refused.stderr
 
     same, other = tmp_path / "same.json", tmp_path / "other.json"
     same.write_text(template)
@@ -233,3 +233,7 @@ def test_the_commands_print_links_and_verdicts(local: LocalAws, bucket: str, tem
     differing = run("template", "verify", str(other))
     assert differing.returncode == 1
     assert "Parameters: CondorPort differs" in differing.stdout
+    as_json = json.loads(run("template", "verify", str(other), "--output", "json").stdout)
+    assert as_json["differences"] == ["Parameters: CondorPort differs"]
+    links = json.loads(run("publish", "--bucket", bucket, "--output", "json").stdout)
+    assert links["template"] == template_url

@@ -84,3 +84,20 @@ def test_an_error_is_one_sentence_and_in_json_a_document_too(output: str) -> Non
     assert done.stderr.startswith("annex-bootstrap: The config profile (nobody) could not be found")
     assert len(done.stderr.splitlines()) == 1
     assert ('"error": "The config profile (nobody)' in done.stdout) == (output == "json")
+
+
+@pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
+def test_a_terminal_gets_colours_unless_no_color_is_set(no_color: str, coloured: bool) -> None:
+    ours, theirs = os.openpty()
+    environ = {**os.environ, "NO_COLOR": no_color, "TERM": "xterm"}
+    command = [sys.executable, "-m", "annex_bootstrap", "deploy", "--param", "Colour=red"]
+    assert subprocess.run(command, env=environ, stdout=theirs, stderr=theirs).returncode == 1
+    os.close(theirs)
+    said = os.read(ours, 65536)
+    os.close(ours)
+    assert b"there is no parameter Colour" in said
+    assert (b"\x1b[" in said) is coloured
+
+
+def test_a_pipe_gets_no_colours() -> None:
+    assert "\x1b" not in run("deploy", "--param", "Colour=red", TERM="xterm").stderr

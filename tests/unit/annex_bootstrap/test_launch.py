@@ -74,7 +74,6 @@ def test_a_value_that_cloudformation_takes_is_taken(name: str, value: str) -> No
     [
         ("CondorCidrs", "192.0.2.0"),
         ("CondorCidrs", "192.0.2.0/24,everybody"),
-        ("CondorCidrs", "192.0.2.0/24\n"),
         ("CondorPort", "0"),
         ("CondorPort", "65536"),
         ("CondorPort", "+9618"),
@@ -85,14 +84,13 @@ def test_a_value_that_cloudformation_takes_is_taken(name: str, value: str) -> No
     ],
 )
 def test_a_value_that_cloudformation_refuses_is_refused_with_what_to_type(name: str, value: str) -> None:
-    with pytest.raises(UserError, match=f"{name}=") as caught:
+    with pytest.raises(UserError, match=f"{name}=.*: (type|choose)"):
         launch.check_link(TEMPLATE, URL, "mine", {name: value})
-    assert "Type" in str(caught.value) or "Choose" in str(caught.value)
 
 
 def test_every_default_of_the_template_is_allowed() -> None:
-    for parameter in TEMPLATE["Parameters"].values():
-        assert launch.find_problem(parameter, str(parameter["Default"])) == ""
+    defaults = {name: str(each["Default"]) for name, each in TEMPLATE["Parameters"].items()}
+    launch.check_link(TEMPLATE, URL, "mine", defaults)
 
 
 @pytest.mark.parametrize(

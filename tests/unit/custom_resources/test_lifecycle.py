@@ -1,0 +1,190 @@
+"""What every custom resource shares, with a resource that only the test knows."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+from crhelper import CfnResource
+
+from custom_resources import lifecycle
+from custom_resources.lifecycle import NotYetError, Request, ResourceError, serve
+
+STACK = "arn:aws:cloudformation:us-east-1:123456789012:stack/s/12345678-1234-1234-1234-123456789012"
+
+
+class Context:
+    """A function that may run five minutes."""
+
+    aws_request_id = "request"
+
+    def __init__(self, milliseconds: int = 300_000) -> None:
+        """Or as long as is said."""
+        self.milliseconds = milliseconds
+
+    def get_remaining_time_in_millis(self) -> int:
+        """All of it."""
+        return self.milliseconds
+
+
+class Runner:
+    """Sends requests to a resource, and keeps what was answered."""
+
+    def __init__(self, answers: list[dict[str, Any]]) -> None:
+        """Begin at time 0."""
+        self.now = 0.0
+        self.answers = answers
+        self.deleted: list[str] = []
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+
+    def send(self, kind: str, act: Callable[[Request], Any], context: Context | None = None, **event: Any) -> Any:
+        """Send a request, and give the answer."""
+
+        def delete(request: Request) -> str:
+            self.deleted.append(request.name)
+            return str(act(request) or "") if kind == "Delete" else ""
+
+        request = {
+            "RequestType": kind,
+            "RequestId": "r",
+            "StackId": STACK,
+            "ResponseURL": "https://response.example.org/",
+            "LogicalResourceId": "Thing",
+            "ResourceProperties": {"Name": "a"},
+            **event,
+        }
+        serve("Name", act, delete)(request, context or Context())
+        return self.answers.pop(0)
+
+
+@pytest.fixture
+def runner(monkeypatch: pytest.MonkeyPatch) -> Runner:
+    """A runner whose pauses take no time."""
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    made = Runner([])
+    monkeypatch.setattr(lifecycle, "sleep", made.sleep)
+    monkeypatch.setattr(lifecycle, "monotonic", lambda: made.now)
+    original = CfnResource._send  # type: ignore[attr-defined]  # private, and so not in crhelper's types
+
+    def send(helper: Any, status: str | None = None, reason: str = "") -> None:
+        original(helper, status, reason, send_response=lambda _url, body, _verify: made.answers.append(body))
+
+    monkeypatch.setattr(CfnResource, "_send", send)
+    return made
+
+
+def refusal(code: str, message: str = "because") -> ClientError:
+    """What boto3 raises."""
+    return ClientError({"Error": {"Code": code, "Message": message}}, "MakeThing")
+
+
+def failing(times: int, error: Exception) -> Callable[[Request], dict[str, str]]:
+    """A put that fails some times."""
+    left = [error] * times
+
+    def put(_: Request) -> dict[str, str]:
+        if left:
+            raise left.pop()
+        return {"Made": "yes"}
+
+    return put
+
+
+@pytest.mark.parametrize("code", sorted(lifecycle.PATIENCE))
+def test_an_answer_that_time_can_change_is_waited_out(runner: Runner, code: str) -> None:
+    answer = runner.send("Create", failing(3, refusal(code)))
+    assert answer["Status"] == "SUCCESS"
+    assert answer["Data"] == {"Made": "yes"}
+    assert runner.now == 1 + 2 + 4
+
+
+@pytest.mark.parametrize("code", sorted(lifecycle.PATIENCE))
+def test_waiting_has_an_end_before_that_of_the_function(runner: Runner, code: str) -> None:
+    answer = runner.send("Create", failing(1000, refusal(code)))
+    assert answer["Status"] == "FAILED"
+    assert answer["Reason"] == f"Thing: MakeThing failed: {code}: because"
+    assert runner.now <= min(lifecycle.PATIENCE[code], 280)
+
+
+def test_a_name_just_released_is_waited_for_as_long_as_the_function_may_run(runner: Runner) -> None:
+    runner.send("Create", failing(1000, refusal("OperationAborted")))
+    assert runner.now > 250
+
+
+def test_any_other_refusal_is_final(runner: Runner) -> None:
+    assert runner.send("Create", failing(1, refusal("MalformedPolicyDocument")))["Status"] == "FAILED"
+    assert runner.now == 0
+
+
+def test_what_a_person_can_change_is_waited_for(runner: Runner) -> None:
+    assert runner.send("Create", failing(5, NotYetError("in use by i-1")))["Status"] == "SUCCESS"
+
+
+def test_a_long_message_keeps_the_resource_the_call_and_its_end(runner: Runner) -> None:
+    reason = runner.send("Create", failing(1, refusal("InvalidThing", "x" * 500 + " no policy allows it")))["Reason"]
+    assert reason.startswith("Thing: MakeThing failed: InvalidThing: ...")
+    assert reason.endswith("no policy allows it")
+    assert len(reason) == 256
+
+
+def test_a_network_failure_names_the_call(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lifecycle, "_last_call", "MakeThing")
+    error = EndpointConnectionError(endpoint_url="https://thing.example.org")
+    reason = runner.send("Create", failing(1, error))["Reason"]
+    assert reason == f"Thing: MakeThing failed: {error}"
+
+
+def test_a_failed_update_keeps_the_physical_id(runner: Runner) -> None:
+    answer = runner.send(
+        "Update", failing(1, ResourceError("no")), PhysicalResourceId="old", OldResourceProperties={"Name": "old"}
+    )
+    assert (answer["Status"], answer["PhysicalResourceId"]) == ("FAILED", "old")
+    assert runner.deleted == []
+
+
+def test_a_replacing_update_answers_the_new_name_and_leaves_the_old_one_to_cloudformation(runner: Runner) -> None:
+    answer = runner.send(
+        "Update", failing(0, KeyError()), PhysicalResourceId="old", OldResourceProperties={"Name": "old"}
+    )
+    assert answer["PhysicalResourceId"] == "a"
+    assert runner.deleted == []
+
+
+def test_a_rollback_takes_away_what_an_update_made_and_never_told(runner: Runner) -> None:
+    answer = runner.send(
+        "Update", failing(0, KeyError()), PhysicalResourceId="a", OldResourceProperties={"Name": "new"}
+    )
+    assert answer["PhysicalResourceId"] == "a"
+    assert runner.deleted == ["new"]
+
+
+def test_a_made_up_physical_id_means_the_name_in_the_properties(runner: Runner) -> None:
+    assert runner.send("Delete", lambda _: "", PhysicalResourceId="s-Thing-1ABCDEF")["Status"] == "SUCCESS"
+    assert runner.deleted == ["a"]
+
+
+def test_what_a_delete_leaves_is_told(runner: Runner) -> None:
+    answer = runner.send("Delete", lambda _: "it stays", PhysicalResourceId="a")
+    assert (answer["Status"], answer["Reason"]) == ("SUCCESS", "it stays")
+
+
+def test_a_function_about_to_end_says_in_which_call(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lifecycle, "_last_call", "MakeThing")
+
+    def put(_: Request) -> dict[str, str]:
+        # The timer answers from its own thread.
+        for _look in range(1000):
+            if runner.answers:
+                break
+            threading.Event().wait(0.01)
+        return {}
+
+    answer = runner.send("Create", put, Context(600))
+    assert answer["Status"] == "FAILED"
+    assert answer["Reason"] == "Thing: the function's time was up in MakeThing; try again"

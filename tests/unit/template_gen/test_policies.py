@@ -1,0 +1,115 @@
+"""What the template lets its roles do."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from parliament import analyze_policy_string  # type: ignore[import-untyped]  # it has no types
+
+from annex_bootstrap.contract import ROLE_PATH
+from template_gen.permissions import policies, table
+from template_gen.resolve import resolve
+from template_gen.template import build
+from tests.stack_values import TEMPLATE, conditions_of, new_stack_id, values_of
+
+ROOT = Path(__file__).parent.parent.parent.parent
+
+BOUND = {"PermissionsBoundaryArn": "arn:aws:iam::123456789012:policy/boundary"}
+
+NAMED = {"BucketName": "a-bucket", "FleetRoleName": "a-role", "VpcId": "vpc-0123456789abcdef0"}
+
+EXCEPTIONS = {
+    # It writes the policy that lets TLS in alone, and the rule by which configurations expire, on one bucket.
+    ("BucketFunctionRole", "RESOURCE_POLICY_PRIVILEGE_ESCALATION"),
+    # CreateSecurityGroup is authorized on two resources: the tag is asked of the group, and a VPC gets none.
+    ("SecurityGroupFunctionRole", "RESOURCE_MISMATCH"),
+}
+"""What the policy linter may find, by role and kind."""
+
+WITHOUT_RESOURCE = re.compile(r"ec2:Describe(\w+)|events:ListRules")
+"""Actions that can be allowed on ``*`` alone."""
+
+
+def statements_of(parameters: dict[str, str], partition: str = "aws") -> dict[str, list[dict[str, Any]]]:
+    """The statements of every role."""
+    stack_id = new_stack_id().replace("arn:aws:", f"arn:{partition}:")
+    return policies(values_of(stack_id, parameters, partition), conditions_of(parameters))
+
+
+@pytest.mark.parametrize("parameters", [{}, BOUND, NAMED, BOUND | NAMED], ids=["plain", "bound", "named", "both"])
+def test_the_policy_linter_finds_nothing_but_the_named_exceptions(parameters: dict[str, str]) -> None:
+    found = {
+        (role, finding.issue)
+        for role, statements in statements_of(parameters).items()
+        for finding in analyze_policy_string(json.dumps({"Version": "2012-10-17", "Statement": statements})).findings
+    }
+    assert found == EXCEPTIONS
+
+
+def test_cfn_lint_finds_nothing(tmp_path: Path) -> None:
+    template = tmp_path / "template.json"
+    template.write_text(build().to_json())
+    run = subprocess.run(
+        [Path(sys.executable).with_name("cfn-lint"), template], capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stdout) == (0, "")
+
+
+def test_everything_is_allowed_only_where_an_action_knows_no_resource() -> None:
+    for role, statements in statements_of({}).items():
+        for statement in statements:
+            if statement["Resource"] == "*":
+                for action in statement["Action"]:
+                    assert WITHOUT_RESOURCE.fullmatch(action), (role, statement["Sid"])
+
+
+def test_every_role_is_under_our_path_and_takes_the_boundary() -> None:
+    roles = {title: each["Properties"] for title, each in TEMPLATE.items() if each["Type"] == "AWS::IAM::Role"}
+    assert len(roles) == 6
+    for title, properties in roles.items():
+        values = values_of(new_stack_id(), BOUND)
+        assert (
+            resolve(properties, values, conditions_of(BOUND))["PermissionsBoundary"] == BOUND["PermissionsBoundaryArn"]
+        ), title
+        assert "PermissionsBoundary" not in resolve(properties, values, conditions_of({}))
+        assert properties["Path"] == ROLE_PATH
+    for title in ("InstanceRole", "FleetRole"):
+        assert TEMPLATE[title]["Properties"]["PermissionsBoundaryArn"] == {"Ref": "PermissionsBoundaryArn"}
+
+
+def test_a_role_can_only_be_made_bound_or_granted_anything_with_the_boundary() -> None:
+    granting = {"iam:CreateRole", "iam:PutRolePermissionsBoundary", "iam:PutRolePolicy", "iam:AttachRolePolicy"}
+    for statements in statements_of(BOUND).values():
+        for statement in statements:
+            if granting & set(statement["Action"]):
+                assert statement["Condition"]["ArnEquals"]["iam:PermissionsBoundary"] == BOUND["PermissionsBoundaryArn"]
+                assert ":role/annex-bootstrap/" in statement["Resource"]
+
+
+def test_a_role_is_passed_only_by_the_function_that_puts_it_into_a_profile() -> None:
+    passing = {
+        role
+        for role, statements in statements_of({}).items()
+        if any("iam:PassRole" in statement["Action"] for statement in statements)
+    }
+    assert passing == {"AnnexUserPolicy", "InstanceRoleFunctionRole"}
+
+
+@pytest.mark.parametrize("partition", ["aws-us-gov", "aws-cn"])
+def test_no_arn_and_no_service_of_another_partition_is_named(partition: str) -> None:
+    text = json.dumps(statements_of({}, partition))
+    assert set(re.findall(r"arn:([\w-]+):", text)) == {partition}
+    services = set(re.findall(r"[\w-]+\.amazonaws\.com[.\w]*", text))
+    ec2 = {"aws-cn": "ec2.amazonaws.com.cn"}.get(partition, "ec2.amazonaws.com")
+    # Spot's services have one name in every partition.
+    assert services == {ec2, "spot.amazonaws.com", "spotfleet.amazonaws.com"}
+
+
+def test_the_table_of_permissions_is_that_of_the_template() -> None:
+    assert (ROOT / "docs" / "permissions.md").read_text() == table()
