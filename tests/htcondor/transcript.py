@@ -35,7 +35,7 @@ class Transcript:
             said: all that it said.
             user: who typed it.
         """
-        shown = [each for each in said.rstrip().splitlines() if not PROGRESS.match(each)]
+        shown = [each.rstrip() for each in said.rstrip().splitlines() if not PROGRESS.match(each)]
         self._print("", "```console", f"{'#' if user == 'root' else '$'} {line}", *shown, "```")
 
     def note(self, text: str) -> None:

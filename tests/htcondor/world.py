@@ -26,7 +26,8 @@ chroot "$root" ip route add local default dev lo
 mount -t tmpfs tmpfs "$root/mnt"
 echo "$hosts" > "$root/mnt/hosts"
 mount --bind "$root/mnt/hosts" /etc/hosts
-umount --lazy "$root/mnt"
+# What a killed process cannot delete goes with the world.
+export TMPDIR="$root/mnt"
 "$@" && status=0 || status=$?
 exit $status
 """
