@@ -24,6 +24,8 @@ PAGE_NAME = "launch.html"
 KINDS: Mapping[str, tuple[str, str]] = {
     "AWS::Lambda::Function": ("functions", "Nothing while idle"),
     "AWS::IAM::Role": ("roles, one for each function", "Nothing"),
+    "AWS::IAM::RolePolicy": ("policies, one for each role", "Nothing"),
+    "AWS::Lambda::EventInvokeConfig": ("settings by which a request is served once", "Nothing"),
     "AWS::Logs::LogGroup": ("logs, one for each function", "The stored bytes"),
     "Custom::AnnexBucket": ("private bucket for pool configurations", "The stored bytes: some KB for each annex"),
     "Custom::AnnexInstanceRole": ("role and profile for the machines", "Nothing"),

@@ -89,7 +89,7 @@ def test_a_second_archive_that_is_loaded_in_place_of_the_first_is_found() -> Non
 
 def test_a_widened_policy_is_found() -> None:
     template = json.loads(BUILT)
-    document = template["Resources"]["LeaseFunctionRole"]["Properties"]["Policies"][0]["PolicyDocument"]
+    document = template["Resources"]["LeaseFunctionPolicy"]["Properties"]["PolicyDocument"]
     document["Statement"].append({"Effect": "Allow", "Action": "*", "Resource": "*"})
     assert verify.differences(json.dumps(template), BUILT) == ["Resources: LeaseFunctionRole differs"]
 
