@@ -51,7 +51,7 @@ def roles() -> str:
     rows = []
     for name, resource in resources.items():
         if resource["Type"] == "AWS::Lambda::Function":
-            policy = resources[f"{name}Role"]["Properties"]["Policies"][0]["PolicyDocument"]
+            policy = resources[f"{name}Policy"]["Properties"]["PolicyDocument"]
             rows.append((f"`{name}Role`", resource["Properties"]["Description"].partition(": ")[2], _purposes(policy)))
     policy = resources["AnnexUserPolicy"]["Properties"]["PolicyDocument"]
     rows.append(("`AnnexUserPolicy`", "is for whoever runs condor_annex", _purposes(policy)))

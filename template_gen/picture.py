@@ -94,7 +94,7 @@ def _boxes(resources: Mapping[str, Any]) -> Iterator[Box]:
         # Those behind custom resources first: they come first in the stack's life.
         key=lambda name: (not _behind(resources, name), name),
     )
-    theirs = {f"{name}{part}" for name in functions for part in ("Role", "Logs")}
+    theirs = {f"{name}{part}" for name in functions for part in ("Role", "Policy", "Logs", "Once")}
     others = sorted(set(resources) - theirs - set(functions))
     served = {name: [other for other in others if name in _named(resources[other])] for name in functions}
     row = 0.0
@@ -103,7 +103,7 @@ def _boxes(resources: Mapping[str, Any]) -> Iterator[Box]:
         mine = [other for other in served[function] if other not in placed]
         placed.update(mine)
         span = max(len(mine), 1)
-        yield Box(function, 0, row + (span - 1) / 2, _statements(resources[f"{function}Role"]), "box function")
+        yield Box(function, 0, row + (span - 1) / 2, _statements(resources[f"{function}Policy"]), "box function")
         for number, other in enumerate(mine):
             yield _resource(other, resources, row + number)
         row += span
@@ -134,8 +134,8 @@ def _resource(name: str, resources: Mapping[str, Any], row: float) -> Box:
     return Box(name, 1, row, what, "box maybe" if "Condition" in resources[name] else "box")
 
 
-def _statements(role: Mapping[str, Any]) -> str:
-    statements = role["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
+def _statements(policy: Mapping[str, Any]) -> str:
+    statements = policy["Properties"]["PolicyDocument"]["Statement"]
     actions = {action for each in statements for action in each["Action"]}
     return f"may call {len(actions)} actions of AWS"
 

@@ -69,8 +69,6 @@ def test_every_link_to_a_page_or_a_heading_leads_somewhere(page: str) -> None:
     for target in re.findall(r"\]\((?!https:)([^)]+)\)", _read(page)):
         name, _, heading = target.partition("#")
         path = facts.DOCS / (name or f"{page}.md")
-        if name == "permissions.md":
-            continue
         assert path.exists(), target
         headings = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE) if heading else []
         assert not heading or heading in [_anchor(each) for each in headings], target

@@ -91,7 +91,7 @@ def test_a_widened_policy_is_found() -> None:
     template = json.loads(BUILT)
     document = template["Resources"]["LeaseFunctionPolicy"]["Properties"]["PolicyDocument"]
     document["Statement"].append({"Effect": "Allow", "Action": "*", "Resource": "*"})
-    assert verify.differences(json.dumps(template), BUILT) == ["Resources: LeaseFunctionRole differs"]
+    assert verify.differences(json.dumps(template), BUILT) == ["Resources: LeaseFunctionPolicy differs"]
 
 
 def test_an_added_and_a_removed_resource_are_found() -> None:
