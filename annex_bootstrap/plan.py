@@ -7,10 +7,12 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.stacks import Stack
+
+if TYPE_CHECKING:
+    from annex_bootstrap.stacks import Stack
 
 Template = Mapping[str, Any]
 

@@ -41,6 +41,14 @@ print(json.dumps({{
 """
 
 
+BUILD = """
+import runpy, sys
+# Not there when pip builds the wheel: None makes an import fail.
+sys.modules.update(dict.fromkeys(("boto3", "botocore", "click", "rich", "ministack", "trustme")))
+runpy.run_path({path!r}, run_name="__main__")
+"""
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The template, built in a copy of the sources, run from another directory."""
@@ -52,7 +60,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         else:
             shutil.copy(source, copy / name)
     subprocess.run(
-        [sys.executable, str(copy / "build.py")],
+        [sys.executable, "-c", BUILD.format(path=str(copy / "build.py"))],
         cwd="/",
         env=os.environ | {"PYTHONHASHSEED": "1", "TZ": "Asia/Tokyo", "LC_ALL": "C"},
         check=True,
