@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-import uuid
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import boto3
 import pytest
@@ -15,10 +14,8 @@ from annex_bootstrap.contract import ANNEX_TAG, Output
 from annex_bootstrap.demo.annexes import Annex, AnnexUser
 from annex_bootstrap.local_aws import Credentials
 from tests.local_aws import stack
+from tests.local_aws.fleets import request_fleet
 from tests.local_aws.stack import DeployedStack
-
-if TYPE_CHECKING:
-    from mypy_boto3_ec2.type_defs import SpotFleetLaunchSpecificationTypeDef, SpotFleetRequestConfigDataTypeDef
 
 HOUR = 3600
 PATIENCE = 60
@@ -62,26 +59,6 @@ def has_rule(root: boto3.Session, annex_id: str) -> bool:
 def keys(root: boto3.Session, deployed: DeployedStack) -> list[str]:
     listed = root.client("s3").list_objects_v2(Bucket=deployed.outputs[Output.S3_BUCKET_NAME])
     return [each["Key"] for each in listed.get("Contents", [])]
-
-
-def request_fleet(user: AnnexUser, annex_id: str) -> str:
-    launch: SpotFleetLaunchSpecificationTypeDef = {
-        "ImageId": "ami-0123456789abcdef0",
-        "InstanceType": "m5.large",
-        "WeightedCapacity": 1.0,
-        "IamInstanceProfile": {"Arn": user.outputs[Output.INSTANCE_CONFIGURATION_PROFILE]},
-        "SecurityGroups": [{"GroupId": user.outputs[Output.SECURITY_GROUP_ID]}],
-        "TagSpecifications": [{"ResourceType": "instance", "Tags": [{"Key": ANNEX_TAG, "Value": annex_id}]}],
-    }
-    config: SpotFleetRequestConfigDataTypeDef = {
-        "ClientToken": f"{annex_id}_{uuid.uuid4()}",
-        "IamFleetRole": user.outputs[Output.IAM_FLEET_ROLE_ARN],
-        "SpotPrice": "0.10",
-        "TargetCapacity": 3,
-        "LaunchSpecifications": [launch],
-    }
-    requested = user.session.client("ec2").request_spot_fleet(SpotFleetRequestConfig=config)
-    return requested["SpotFleetRequestId"]
 
 
 def invoke(root: boto3.Session, deployed: DeployedStack, event: object) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -638,6 +639,9 @@ class TestRoles:
     def test_service_linked_roles_have_their_own_names_and_are_made_once(self, server: Server) -> None:
         arn = "arn:aws:iam::*:role/aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot"
         condition = {"StringEquals": {"iam:AWSServiceName": "spot.amazonaws.com"}}
+        # A stack of another test may have made it.
+        with contextlib.suppress(ClientError):
+            server.iam().delete_service_linked_role(RoleName="AWSServiceRoleForEC2Spot")
         user = server.iam_user(
             {"Action": "iam:CreateServiceLinkedRole", "Resource": arn, "Condition": condition},
             {"Action": "iam:GetRole", "Resource": arn},

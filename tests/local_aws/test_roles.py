@@ -96,13 +96,13 @@ def _denied_without(stack: Stack, action: str) -> bool:
 _NAMES = {"Bucket": "BucketName", "FleetRole": "RoleName", "InstanceRole": "RoleName", "SecurityGroup": "GroupName"}
 
 
-@pytest.mark.parametrize("other", [each for each in MODULES if each != "InstanceRole"])
-@pytest.mark.parametrize("resource", MODULES)
+@pytest.mark.parametrize(
+    ("resource", "other"),
+    [(one, other) for one in MODULES for other in MODULES if one != other and other != "InstanceRole"],
+)
 def test_a_function_cannot_touch_what_another_stack_made(
     provider: Provider, account: Account, vpc: str, resource: str, other: str
 ) -> None:
-    if resource == other:
-        return
     before = account.things()
     theirs = Stack(provider, account, Scenario(other, "Create"), vpc)
     theirs.create()
