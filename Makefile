@@ -1,5 +1,5 @@
 # Thin names for the real commands. Each makes the virtual environment first, where none is there.
-.PHONY: demo test browser e2e build lint
+.PHONY: demo test slow browser e2e build lint
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,9 +10,13 @@ READY := $(VENV)/.ready
 demo: build
 	@$(BIN)/annex-bootstrap demo
 
-# Linters, then every test that needs no other operating system.
+# Linters, then the tests that take seconds.
 test: lint
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 -m 'not slow'
+
+# The sweeps: every fault in every call, every action of every role, a kill at every moment, every documented example.
+slow: build
+	$(BIN)/pytest -n 2 -m slow
 
 # The launch page in a real Chromium, with axe-core from npm; installs Chromium where it may.
 browser: build

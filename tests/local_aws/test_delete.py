@@ -95,6 +95,7 @@ def test_a_damaged_configuration_is_told_of_before_anything_is_deleted(client: C
     assert client.run("deploy", "--yes").code == 1
 
 
+@pytest.mark.slow
 def test_a_deletion_that_fails_says_which_resource_stands_against_it(client: Client, root: boto3.Session) -> None:
     client.must("deploy", "--yes")
     role = outputs(client)[Output.INSTANCE_ROLE_ARN].rpartition("/")[2]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from annex_bootstrap.cli import commands
 from tests.local_aws import examples
+
+pytestmark = pytest.mark.slow
 
 
 def test_every_example_prints_what_the_document_says(template: str) -> None:

@@ -14,6 +14,8 @@ from tests.local_aws.account import Account
 from tests.local_aws.lives import SCENARIOS, Scenario, Stack
 from tests.local_aws.provider import Answer, FaultKind, Provider
 
+pytestmark = pytest.mark.slow
+
 FAULTS: tuple[tuple[FaultKind, bool], ...] = (
     *(("throttle", False), ("error", False), ("denied", False), ("lost", False)),
     # A killed function's request comes again, or CloudFormation gives up on it.

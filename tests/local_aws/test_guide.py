@@ -11,6 +11,8 @@ import pytest
 from annex_bootstrap.local_aws import local_aws
 from tests.local_aws.examples import ROOT, make_shell
 
+pytestmark = pytest.mark.slow
+
 
 def _steps(page: str) -> list[tuple[str, list[str]]]:
     """The commands of a page's ``console`` blocks, each with the lines of output shown after it."""

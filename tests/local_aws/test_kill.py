@@ -11,6 +11,8 @@ import pytest
 from annex_bootstrap import condor_config
 from tests.local_aws.client import Client
 
+pytestmark = pytest.mark.slow
+
 # A deployment asks who it is, reads the stack, stages the template with four calls, makes and reads a change set,
 # executes it, then reads stack and events by turns, and in the end the outputs.
 MOMENTS = [*(f"{number}-after" for number in range(16)), "12", "lock-after", "sync", "rename", "rename-after"]

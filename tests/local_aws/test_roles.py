@@ -18,6 +18,8 @@ from tests.local_aws.lives import SCENARIOS, Scenario, Stack
 from tests.local_aws.provider import MODULES, Provider
 from tests.stack_values import TEMPLATE
 
+pytestmark = pytest.mark.slow
+
 LIVES = [each for each in SCENARIOS if each.request != "Rollback"]
 
 LAMBDA_CALLS = {"logs:CreateLogStream", "logs:PutLogEvents"}
