@@ -60,7 +60,7 @@ class FakeFleet:
     client_token: str
     state: str
     started: float
-    profile: str
+    profiles: list[str]
 
 
 @dataclass
@@ -147,18 +147,22 @@ class FakeAws:
         token: str = "",
         state: str = "active",
         profile: str = PROFILE,
+        last_profile: str = "",
     ) -> str:
         """Request a spot fleet: as condor_annex does for an annex ID, else with the tags and token given."""
         if annex_id is not None:
             tags, token = (annex_id, annex_id), f"{annex_id}_{UUID}"
+        tags = list(tags)
         fleet = FakeFleet(
             f"sfr-{len(self.fleets):08x}-1111-4111-8111-111111111111",
             [{} if tag is None else {ANNEX_TAG: tag} for tag in tags],
             token,
             state,
             self.now,
-            profile,
+            [profile] * len(tags),
         )
+        if last_profile:
+            fleet.profiles[-1] = last_profile
         self.fleets[fleet.id] = fleet
         return fleet.id
 
@@ -409,10 +413,10 @@ def _fleet_request(fleet: FakeFleet) -> Parameters:
             **({"ClientToken": fleet.client_token} if fleet.client_token else {}),
             "LaunchSpecifications": [
                 {
-                    "IamInstanceProfile": {"Arn": fleet.profile},
+                    "IamInstanceProfile": {"Arn": profile},
                     **({"TagSpecifications": [{"ResourceType": "instance", "Tags": _tag_list(tags)}]} if tags else {}),
                 }
-                for tags in fleet.specification_tags
+                for tags, profile in zip(fleet.specification_tags, fleet.profiles, strict=True)
             ],
         },
     }

@@ -33,6 +33,7 @@ def test_only_old_machines_with_our_profile_whose_annex_has_no_rule_are_orphans(
     aws.start()
     aws.request_fleet("live")
     aws.request_fleet("gone", profile=FOREIGN)
+    aws.request_fleet("gone", last_profile=FOREIGN)
     aws.request_fleet("gone", state="cancelled")
     aws.request_fleet()
     aws.now += AGE + 1
@@ -112,3 +113,20 @@ def test_an_orphan_that_cannot_be_ended_is_told(aws: FakeAws) -> None:
     with pytest.raises(NotEndedError, match=f"orphans: .*terminate {machine}: OperationNotPermitted"):
         aws.tick(SWEEP_EVENT, ENDING)
     assert aws.running() == {machine}
+
+
+def test_a_fleet_whose_annex_has_a_rule_is_spared_also_where_no_machine_is_suspect(aws: FakeAws) -> None:
+    aws.put_lease("live", 0)
+    aws.request_fleet("live")
+    aws.now += AGE + 1
+    line = aws.tick(SWEEP_EVENT, ENDING)
+    assert line["orphan_fleets"] == []
+    assert aws.calls["CancelSpotFleetRequests"] == 0
+
+
+def test_an_orphaned_fleet_that_cannot_be_cancelled_is_told(aws: FakeAws) -> None:
+    fleet = aws.request_fleet("gone")
+    aws.now += AGE + 1
+    aws.fail("CancelSpotFleetRequests", ("UnauthorizedOperation", 403))
+    with pytest.raises(NotEndedError, match=f"orphans: .*cancel spot fleet.*{fleet}.*UnauthorizedOperation"):
+        aws.tick(SWEEP_EVENT, ENDING)
