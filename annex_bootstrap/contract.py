@@ -22,6 +22,17 @@ ANNEX_TAG = "htcondor:AnnexName"
 """The tag that condor_annex puts on the machines of an annex; its value is the annex ID."""
 
 
+SPOT_TAGGING_POLICY = "service-role/AmazonEC2SpotFleetTaggingRole"
+"""AWS's managed policy for the spot fleets' role:
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-fleet-prerequisites.html"""
+
+SPOT_SERVICE_LINKED_ROLES = {
+    "AWSServiceRoleForEC2Spot": "spot.amazonaws.com",
+    "AWSServiceRoleForEC2SpotFleet": "spotfleet.amazonaws.com",
+}
+"""The roles without which EC2 refuses a spot fleet, and their services, the same in every partition; same source."""
+
+
 class Output(StrEnum):
     """The outputs of the stack."""
 

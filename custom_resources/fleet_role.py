@@ -12,6 +12,7 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from annex_bootstrap.contract import SPOT_SERVICE_LINKED_ROLES, SPOT_TAGGING_POLICY
 from custom_resources.lifecycle import Request, ResourceError, client, serve
 from custom_resources.roles import delete_role, find_role, put_role
 
@@ -20,15 +21,6 @@ if TYPE_CHECKING:
     from mypy_boto3_iam.type_defs import RoleTypeDef
 
 logger = logging.getLogger(__name__)
-
-TAGGING_POLICY = "service-role/AmazonEC2SpotFleetTaggingRole"
-"""https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-fleet-prerequisites.html"""
-
-SERVICE_LINKED_ROLES = {
-    "AWSServiceRoleForEC2Spot": "spot.amazonaws.com",
-    "AWSServiceRoleForEC2SpotFleet": "spotfleet.amazonaws.com",
-}
-"""Role names and their services, the same in every partition; same source."""
 
 
 def put(request: Request) -> Mapping[str, str]:
@@ -39,7 +31,7 @@ def put(request: Request) -> Mapping[str, str]:
         ClientError: AWS refused a call.
     """
     iam: IAMClient = client("iam")
-    for role_name, service in SERVICE_LINKED_ROLES.items():
+    for role_name, service in SPOT_SERVICE_LINKED_ROLES.items():
         if find_role(iam, role_name) is None:
             iam.create_service_linked_role(AWSServiceName=service)
     role = find_role(iam, request.name)
@@ -48,7 +40,7 @@ def put(request: Request) -> Mapping[str, str]:
         logger.info("adopted the role %s", request.name)
         return {"RoleArn": role["Arn"]}
     role_arn = put_role(iam, request, role, "Lets spot fleets of HTCondor annexes start and tag machines")
-    policy_arn = f"arn:{role_arn.split(':')[1]}:iam::aws:policy/{TAGGING_POLICY}"
+    policy_arn = f"arn:{role_arn.split(':')[1]}:iam::aws:policy/{SPOT_TAGGING_POLICY}"
     iam.attach_role_policy(RoleName=request.name, PolicyArn=policy_arn)
     return {"RoleArn": role_arn}
 

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from troposphere import AWSHelperFn, If, Ref, Sub
 
-from annex_bootstrap.contract import ANNEX_TAG, STACK_TAG
+from annex_bootstrap.contract import ANNEX_TAG, SPOT_SERVICE_LINKED_ROLES, SPOT_TAGGING_POLICY, STACK_TAG
 from template_gen import names
 
 Statement = dict[str, Any]
@@ -142,15 +142,12 @@ def instance_role() -> list[Statement]:
 def fleet_role() -> list[Statement]:
     """For the function that makes or adopts the spot fleets' role."""
     name = names.FLEET_ROLE
-    linked = {
-        "spot.amazonaws.com": "AWSServiceRoleForEC2Spot",
-        "spotfleet.amazonaws.com": "AWSServiceRoleForEC2SpotFleet",
-    }
     linked_arns: list[str | AWSHelperFn] = [
-        names.arn("iam", f"role/aws-service-role/{service}/{role}") for service, role in linked.items()
+        names.arn("iam", f"role/aws-service-role/{service}/{role}")
+        for role, service in SPOT_SERVICE_LINKED_ROLES.items()
     ]
-    bare_arns: list[str | AWSHelperFn] = [names.arn("iam", f"role/{role}") for role in linked.values()]
-    tagging = Sub("arn:${AWS::Partition}:iam::aws:policy/service-role/AmazonEC2SpotFleetTaggingRole")
+    bare_arns: list[str | AWSHelperFn] = [names.arn("iam", f"role/{role}") for role in SPOT_SERVICE_LINKED_ROLES]
+    tagging = Sub(f"arn:${{AWS::Partition}}:iam::aws:policy/{SPOT_TAGGING_POLICY}")
     return [
         # One that is adopted may have any path.
         allow("FindRole", "iam: GetRole", [names.role_arn(name, path="/"), names.role_arn(name, path="/*/")]),
@@ -168,7 +165,7 @@ def fleet_role() -> list[Statement]:
             "MakeServiceLinkedRoles",
             "iam: CreateServiceLinkedRole",
             linked_arns,
-            {"StringEquals": {"iam:AWSServiceName": list(linked)}},
+            {"StringEquals": {"iam:AWSServiceName": list(SPOT_SERVICE_LINKED_ROLES.values())}},
         ),
     ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,7 +12,6 @@ import boto3
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
-    from mypy_boto3_cloudformation.type_defs import ParameterTypeDef
 
 
 @dataclass(frozen=True)
@@ -34,14 +33,7 @@ def create(session: boto3.Session, name: str, url: str, parameters: Mapping[str,
     Returns:
         Its status.
     """
-    client = session.client("cloudformation")
-    client.create_stack(
-        StackName=name,
-        TemplateURL=url,
-        Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
-        Parameters=_parameters(parameters),
-    )
-    return wait(session, name)
+    return _run(session.client("cloudformation").create_stack, session, name, url, parameters)
 
 
 def update(session: boto3.Session, name: str, url: str, parameters: Mapping[str, str] | None = None) -> str:
@@ -50,14 +42,7 @@ def update(session: boto3.Session, name: str, url: str, parameters: Mapping[str,
     Returns:
         Its status.
     """
-    client = session.client("cloudformation")
-    client.update_stack(
-        StackName=name,
-        TemplateURL=url,
-        Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
-        Parameters=_parameters(parameters),
-    )
-    return wait(session, name)
+    return _run(session.client("cloudformation").update_stack, session, name, url, parameters)
 
 
 def delete(session: boto3.Session, stack_id: str) -> str:
@@ -130,5 +115,17 @@ def deployed(
     assert status == "DELETE_COMPLETE", reasons(session, stack.stack_id)
 
 
-def _parameters(parameters: Mapping[str, str] | None) -> list[ParameterTypeDef]:
-    return [{"ParameterKey": key, "ParameterValue": value} for key, value in (parameters or {}).items()]
+def _run(
+    operation: Callable[..., object],
+    session: boto3.Session,
+    name: str,
+    url: str,
+    parameters: Mapping[str, str] | None,
+) -> str:
+    operation(
+        StackName=name,
+        TemplateURL=url,
+        Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in (parameters or {}).items()],
+    )
+    return wait(session, name)
