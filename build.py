@@ -16,8 +16,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))
 
-from annex_bootstrap import launch_page  # noqa: E402  # found through the path set above
-from annex_bootstrap.contract import TEMPLATE_NAME  # noqa: E402  # found through the path set above
+from annex_bootstrap.launch import launch_page  # noqa: E402  # found through the path set above
+from annex_contract.stack import TEMPLATE_NAME  # noqa: E402  # found through the path set above
 from template_gen.template import build  # noqa: E402  # found through the path set above
 
 TEMPLATE_LIMIT = 1_000_000

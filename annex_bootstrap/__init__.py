@@ -1,3 +1,1 @@
 """The local client of annex-bootstrap: deploys the stack and writes its outputs into the pool's configuration."""
-
-__version__ = "0.1.0"

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from annex_bootstrap.contract import SPOT_SERVICE_LINKED_ROLES, SPOT_TAGGING_POLICY
+from annex_contract.stack import SPOT_SERVICE_LINKED_ROLES, SPOT_TAGGING_POLICY
 from custom_resources.lifecycle import Request, ResourceError, client, serve
 from custom_resources.roles import delete_role, find_role, put_role
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from annex_bootstrap.contract import ROLE_PATH
+from annex_contract.stack import ROLE_PATH
 from custom_resources.lifecycle import Request, ResourceError, client, error_code, serve
 from custom_resources.machine_policies import boot_policy, configuration_policy
 from custom_resources.roles import delete_role, find_role, put_role

@@ -23,7 +23,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from crhelper import CfnResource
 
-from annex_bootstrap.contract import STACK_TAG
+from annex_contract.stack import STACK_TAG
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from annex_bootstrap.contract import ROLE_PATH
+from annex_contract.stack import ROLE_PATH
 from custom_resources.lifecycle import Request, ResourceError, error_code
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from annex_bootstrap.contract import STACK_TAG
+from annex_contract.stack import STACK_TAG
 from custom_resources.lifecycle import NotYetError, Request, ResourceError, client, error_code, serve
 
 if TYPE_CHECKING:

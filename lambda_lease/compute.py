@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from annex_bootstrap.contract import ANNEX_TAG
+from annex_contract.stack import ANNEX_TAG
 from lambda_lease import batches
 from lambda_lease.batches import RefusedError
 from lambda_lease.lease import annex_of, annex_of_fleet

@@ -9,7 +9,7 @@ from troposphere import AWSHelperFn, GetAtt, Ref, Sub, Template
 from troposphere.awslambda import EventInvokeConfig
 from troposphere.cloudformation import AWSCustomObject
 
-from annex_bootstrap import __version__
+from annex_contract import __version__
 from template_gen import names, policies
 from template_gen.archive import Sources
 from template_gen.functions import add_function, custom_resource_sources

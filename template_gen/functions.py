@@ -10,15 +10,15 @@ from troposphere.awslambda import Code, Environment, Function, LoggingConfig
 from troposphere.iam import Role, RolePolicy
 from troposphere.logs import LogGroup
 
-from annex_bootstrap import __version__
-from annex_bootstrap.contract import ROLE_PATH
+from annex_contract import __version__
+from annex_contract.stack import ROLE_PATH
 from template_gen import policies
 from template_gen.archive import POWERTOOLS, Sources, inline_code
 
 RUNTIME = "python3.13"
 ARCHITECTURE = "arm64"
 
-SHARED = ("annex_bootstrap", "annex_bootstrap.contract")
+SHARED = ("annex_contract", "annex_contract.stack")
 """What every function of ours may import of the client's package: the names that both sides use."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from troposphere import AWSHelperFn, If, Join, Ref, Select, Split, Sub
 
-from annex_bootstrap.contract import ROLE_PATH
+from annex_contract.stack import ROLE_PATH
 
 # Of the stack ID's UUID: the part that changes with time and the part that differs between hosts.
 _UUID = Split("-", Select(2, Split("/", Ref("AWS::StackId"))))

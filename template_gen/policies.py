@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from troposphere import AWSHelperFn, If, Ref, Sub
 
-from annex_bootstrap.contract import ANNEX_TAG, SPOT_SERVICE_LINKED_ROLES, SPOT_TAGGING_POLICY, STACK_TAG
+from annex_contract.stack import ANNEX_TAG, SPOT_SERVICE_LINKED_ROLES, SPOT_TAGGING_POLICY, STACK_TAG
 from template_gen import names
 
 Statement = dict[str, Any]

@@ -10,8 +10,8 @@ from troposphere.events import Rule, Target
 from troposphere.iam import ManagedPolicy
 from troposphere.sns import Subscription, Topic
 
-from annex_bootstrap import __version__
-from annex_bootstrap.contract import ROLE_PATH, Output
+from annex_contract import __version__
+from annex_contract.stack import ROLE_PATH, Output
 from lambda_lease import settings
 from template_gen import names, policies
 from template_gen.custom import Attributes, add_custom_resources

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from annex_bootstrap.local_aws import ACCOUNT, REGION
+from local_aws.launcher import ACCOUNT, REGION
 from template_gen.parameters import CONDITIONS, INPUTS
 from template_gen.template import build
 

@@ -7,7 +7,6 @@ import sys
 
 import click
 
-from annex_bootstrap import __version__
 from annex_bootstrap.cli import (
     completion,
     credentials,
@@ -29,6 +28,7 @@ from annex_bootstrap.cli import (
 )
 from annex_bootstrap.cli.output import Screen, wants_colour
 from annex_bootstrap.errors import UserError
+from annex_contract import __version__
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C: 128 + SIGINT, as shells have it."""

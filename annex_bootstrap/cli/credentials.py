@@ -51,21 +51,23 @@ def command(
     Makes an IAM user with the stack's policy for users, writes its access key into two files that only you can read,
     and names them in the configuration. Run it again at any time: what is right is left as it is.
     """
-    from annex_bootstrap import config_file, credentials, deploy
+    from annex_bootstrap.annexes import users
     from annex_bootstrap.aws import connect
-    from annex_bootstrap.contract import Output
-    from annex_bootstrap.file_knobs import ACCESS_KEY_KNOB, SECRET_KEY_KNOB, write_knobs
+    from annex_bootstrap.pool import config_file
+    from annex_bootstrap.pool.file_knobs import ACCESS_KEY_KNOB, SECRET_KEY_KNOB, write_knobs
+    from annex_bootstrap.stack import deploy
+    from annex_contract.stack import Output
 
     account = connect(region, profile)
     path = config_file.find_file(config)
-    files = credentials.KeyFiles.below(directory, account.region)
+    files = users.KeyFiles.below(directory, account.region)
     knobs: dict[str, str | None] = {ACCESS_KEY_KNOB: str(files.access), SECRET_KEY_KNOB: str(files.secret)}
     if action == "from-instance":
-        write_knobs(path, account.region, dict.fromkeys(knobs, credentials.FROM_INSTANCE))
+        write_knobs(path, account.region, dict.fromkeys(knobs, users.FROM_INSTANCE))
         screen.say(f"{path}: condor_annex takes the role of the EC2 machine that it runs on.")
         screen.document({"user": None, "config": str(path)})
         return
-    user = credentials.AnnexUser(account, user_name or credentials.default_user_name(stack_name, account.region), files)
+    user = users.AnnexUser(account, user_name or users.default_user_name(stack_name, account.region), files)
     if action == "remove":
         screen.say(f"Deletes the IAM user {user.name} with its keys, and the files that hold them.")
         if not (yes or screen.confirm("Go ahead?", default=False)):
@@ -107,7 +109,7 @@ def command(
 def operator(region: str | None, profile: str | None, stack_name: str) -> None:
     """Print the least policy with which credentials, fleet-config, leases and doctor work."""
     from annex_bootstrap.aws import connect
-    from annex_bootstrap.operator_policy import operator_policy
+    from annex_bootstrap.policies.operator import operator_policy
 
     account = connect(region, profile)
     click.echo(json.dumps(operator_policy(account.partition, account.account_id, stack_name), indent=2))

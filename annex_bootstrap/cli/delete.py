@@ -12,10 +12,10 @@ from annex_bootstrap.cli.options import config_option, regions_options, yes_opti
 from annex_bootstrap.cli.output import Screen, output_option
 
 if TYPE_CHECKING:
+    from annex_bootstrap.annexes.leases import Lease
     from annex_bootstrap.aws import Account
-    from annex_bootstrap.causes import Watcher
-    from annex_bootstrap.leases import Lease
-    from annex_bootstrap.stacks import Stack
+    from annex_bootstrap.stack.follow import Watcher
+    from annex_bootstrap.stack.stacks import Stack
 
 
 @click.command(name="delete", short_help="Delete the stack and its part of the configuration.")
@@ -37,10 +37,10 @@ def command(
 
     Refuses while annexes have a lease, since without the stack nothing would end them.
     """
-    from annex_bootstrap import config_file
     from annex_bootstrap.aws import connect_all
     from annex_bootstrap.cli.progress import progress
-    from annex_bootstrap.regions import run_all
+    from annex_bootstrap.pool import config_file
+    from annex_bootstrap.stack.regions import run_all
 
     accounts = connect_all(regions, profile)
     names = [each.region for each in accounts]
@@ -103,10 +103,11 @@ def command(
 
 
 def _find(account: Account, stack_name: str, watcher: Watcher) -> tuple[Stack, list[Lease]] | None:
-    from annex_bootstrap import deploy, removal
+    from annex_bootstrap.annexes import ending
+    from annex_bootstrap.stack import deploy
 
     stack, _ = deploy.settle(account, stack_name, watcher)
-    return None if stack is None else (stack, removal.find_leases(account, stack))
+    return None if stack is None else (stack, ending.find_leases(account, stack))
 
 
 def _refusal(leases: list[Lease]) -> str:
@@ -121,7 +122,7 @@ def _names(leases: list[Lease]) -> str:
 
 
 def _show(screen: Screen, account: Account, stack: Stack, leases: list[Lease]) -> None:
-    from annex_bootstrap.contract import Output
+    from annex_contract.stack import Output
 
     bucket, fleet_role = stack.outputs.get(Output.S3_BUCKET_NAME), stack.outputs.get(Output.IAM_FLEET_ROLE_ARN, "")
     adopted = [name for name in ("BucketName", "FleetRoleName") if stack.parameters.get(name)]
@@ -142,12 +143,13 @@ def _unless(adopted: list[str]) -> str:
 
 
 def _delete(screen: Screen, account: Account, found: tuple[Stack, list[Lease]] | None, watcher: Watcher) -> None:
-    from annex_bootstrap import deploy, removal, staging
+    from annex_bootstrap.annexes import ending
+    from annex_bootstrap.stack import deploy, staging
 
     if found is not None:
         stack, leases = found
         for lease in leases:
-            machines = removal.end_annex(account, stack, lease)
+            machines = ending.end_annex(account, stack, lease)
             screen.say(f"  ended the annex {lease.annex_id} in {account.region}: {machines} machines")
         deploy.delete_stack(account, stack, watcher)
     staging.delete(account)

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from annex_bootstrap.contract import DEFAULT_STACK_NAME, Output
 from annex_bootstrap.errors import UserError
+from annex_contract.stack import DEFAULT_STACK_NAME, Output
 
 if TYPE_CHECKING:
     import boto3
 
-    from annex_bootstrap.demo.annexes import Annex, AnnexUser
-    from annex_bootstrap.local_aws import Credentials, LocalAws
+    from local_aws.demo.annexes import Annex, AnnexUser
+    from local_aws.launcher import Credentials, LocalAws
 
 SPEED = 100
 """How many times faster than the clock schedules run, so that five minutes pass in three seconds."""
@@ -37,7 +37,7 @@ def command() -> None:
     Needs no account and touches none. Every AWS call is made for real, over TLS and with IAM enforced, against a
     server that is started for the demo and ends with it.
     """
-    from annex_bootstrap.local_aws import local_aws
+    from local_aws.launcher import local_aws
 
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="annex-bootstrap-demo-") as home, local_aws(SPEED) as local:
@@ -64,7 +64,7 @@ class _Story:
         Raises:
             UserError: something did not happen as it must.
         """
-        from annex_bootstrap.demo.inventory import take_inventory
+        from local_aws.demo.inventory import take_inventory
 
         _chapter("A local AWS", "MiniStack on loopback, with TLS and with IAM enforced. No account is touched.")
         click.echo(f"  {self.local.endpoint}, account {self._account_id()}")
@@ -81,7 +81,7 @@ class _Story:
         return self.root.client("sts").get_caller_identity()["Account"]
 
     def _make_deployer(self) -> Credentials:
-        from annex_bootstrap.deployer_policy import deployer_policy
+        from annex_bootstrap.policies.deployer import deployer_policy
 
         policy = deployer_policy("aws", self._account_id(), DEFAULT_STACK_NAME)
         actions = {action for statement in policy["Statement"] for action in statement["Action"]}
@@ -90,7 +90,7 @@ class _Story:
         return self._make_user("deployer", policy)
 
     def _make_user(self, name: str, policy: dict[str, object] | None = None, policy_arn: str = "") -> Credentials:
-        from annex_bootstrap.local_aws import Credentials
+        from local_aws.launcher import Credentials
 
         iam = self.root.client("iam")
         iam.create_user(UserName=name)
@@ -110,7 +110,7 @@ class _Story:
             click.secho(f"    {line}", dim=line.startswith("#"))
 
     def _annex_user(self, deployer: Credentials) -> AnnexUser:
-        from annex_bootstrap.demo.annexes import AnnexUser
+        from local_aws.demo.annexes import AnnexUser
 
         session = self._session(deployer)
         stack = session.client("cloudformation").describe_stacks(StackName=DEFAULT_STACK_NAME)["Stacks"][0]
@@ -158,7 +158,7 @@ class _Story:
         return annex.annex_id in [each["Name"] for each in rules]
 
     def _delete(self, deployer: Credentials, before: frozenset[tuple[str, str]]) -> None:
-        from annex_bootstrap.demo.inventory import is_service_linked, take_inventory
+        from local_aws.demo.inventory import is_service_linked, take_inventory
 
         _chapter("The deployer", "takes it all away again.")
         self._run(deployer, "delete", "--yes", "--config", str(self.config))

@@ -12,9 +12,9 @@ from annex_bootstrap.cli.options import config_option, parameters_option, region
 from annex_bootstrap.cli.output import Screen, output_option
 
 if TYPE_CHECKING:
-    from annex_bootstrap.deploy import Proposal, Wish
-    from annex_bootstrap.regions import Outcome
-    from annex_bootstrap.stacks import Stack
+    from annex_bootstrap.stack.deploy import Proposal, Wish
+    from annex_bootstrap.stack.regions import Outcome
+    from annex_bootstrap.stack.stacks import Stack
 
 
 @click.command(name="deploy", short_help="Create or update the stack, then write the configuration.")
@@ -43,11 +43,12 @@ def command(
     Shows what would change and asks first. An operation that is going on already, such as that of a client that was
     stopped, is followed to its end. Parameters that are not given keep their earlier values.
     """
-    from annex_bootstrap import config_file, deploy, plan
     from annex_bootstrap.aws import connect_all
     from annex_bootstrap.cli.progress import progress
     from annex_bootstrap.cli.pull_config import pull
-    from annex_bootstrap.regions import run_all
+    from annex_bootstrap.pool import config_file
+    from annex_bootstrap.stack import deploy, plan
+    from annex_bootstrap.stack.regions import run_all
 
     wish = deploy.Wish(stack_name, deploy.built_template(), parameters, allow_downgrade)
     plan.check_parameters(wish.template, parameters)
@@ -100,8 +101,8 @@ def _totals(proposals: dict[str, Proposal]) -> dict[str, int]:
 
 
 def _discard(accounts: list[Any], proposals: dict[str, Proposal]) -> None:
-    from annex_bootstrap import deploy
-    from annex_bootstrap.regions import run_all
+    from annex_bootstrap.stack import deploy
+    from annex_bootstrap.stack.regions import run_all
 
     for outcome in run_all(accounts, lambda each: deploy.discard(each, proposals[each.region])):
         if outcome.error is not None:
@@ -109,7 +110,7 @@ def _discard(accounts: list[Any], proposals: dict[str, Proposal]) -> None:
 
 
 def _show(screen: Screen, wish: Wish, outcome: Outcome[Proposal], several: bool) -> None:
-    from annex_bootstrap import plan
+    from annex_bootstrap.stack import plan
 
     proposal, account = outcome.result, outcome.account
     if proposal is None:
@@ -128,7 +129,7 @@ def _show(screen: Screen, wish: Wish, outcome: Outcome[Proposal], several: bool)
 
 
 def _lines(proposal: Proposal) -> list[str]:
-    from annex_bootstrap import plan
+    from annex_bootstrap.stack import plan
 
     if proposal.change_set is not None:
         return plan.describe(proposal.change_set.changes)

@@ -15,7 +15,7 @@ from annex_bootstrap.cli.options import aws_options, config_option
 from annex_bootstrap.cli.output import Screen, output_option
 
 if TYPE_CHECKING:
-    from annex_bootstrap.doctor import Finding
+    from annex_bootstrap.doctor.checks import Finding
 
 INDENT = 9
 """Columns of the level and the space behind it."""
@@ -41,9 +41,9 @@ def command(
     Changes nothing. Exits with 1 where there is a problem.
     """
     from annex_bootstrap.aws import connect
-    from annex_bootstrap.config_file import find_file
-    from annex_bootstrap.doctor import Level
-    from annex_bootstrap.examination import Examination
+    from annex_bootstrap.doctor.checks import Level
+    from annex_bootstrap.doctor.doctor_run import Examination
+    from annex_bootstrap.pool.config_file import find_file
 
     account = connect(region, profile)
     findings = []

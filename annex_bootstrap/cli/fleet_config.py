@@ -15,7 +15,7 @@ from annex_bootstrap.cli.options import aws_options, config_option
 from annex_bootstrap.cli.output import Screen, output_option
 
 if TYPE_CHECKING:
-    from annex_bootstrap.fleet import Offer
+    from annex_bootstrap.fleet.fleet_file import Offer
 
 _MEMORY = re.compile(r"(\d+(?:\.\d+)?) ?(MiB|GiB|TiB)", re.IGNORECASE)
 _MIB = {"mib": 1, "gib": 1024, "tib": 1024 * 1024}
@@ -109,32 +109,34 @@ def command(
     Takes every current instance type that holds a slot, the cheapest slot first, up to AWS's limit of 300 pairs of
     type and subnet. Burstable and bare metal types only where --types names them.
     """
-    from annex_bootstrap import config_file, deploy, fleet, fleet_sources
     from annex_bootstrap.aws import connect
-    from annex_bootstrap.contract import Output
-    from annex_bootstrap.file_knobs import FLEET_KNOBS, write_knobs
-    from annex_bootstrap.instance_types import Slot
+    from annex_bootstrap.fleet import fleet_file, sources
+    from annex_bootstrap.fleet.instance_types import Slot
+    from annex_bootstrap.pool import config_file
+    from annex_bootstrap.pool.file_knobs import FLEET_KNOBS, write_knobs
+    from annex_bootstrap.stack import deploy
+    from annex_contract.stack import Output
 
     if bool(image) == bool(image_name):
         raise click.UsageError("give either --image or --image-name")
     account = connect(region, profile)
     outputs = deploy.find_deployed(account, stack_name).outputs
     group_id = outputs[Output.SECURITY_GROUP_ID]
-    ec2 = fleet_sources.ec2_client(account)
-    chosen = fleet_sources.find_image(ec2, image, image_name, owners, arch)
-    subnets = fleet_sources.find_subnets(ec2, group_id, subnet_ids)
-    found = fleet_sources.find_offers(
+    ec2 = sources.ec2_client(account)
+    chosen = sources.find_image(ec2, image, image_name, owners, arch)
+    subnets = sources.find_subnets(ec2, group_id, subnet_ids)
+    found = sources.find_offers(
         account, Slot(cpus, memory), arch, types, exclude, subnets, prices_needed=max_price is None
     )
-    offers = fleet.within_limits(found)
-    parts = fleet.Parts(
+    offers = fleet_file.within_limits(found)
+    parts = fleet_file.Parts(
         chosen.image_id,
         outputs[Output.IAM_FLEET_ROLE_ARN],
         outputs[Output.INSTANCE_CONFIGURATION_PROFILE],
         group_id,
         outputs.get(Output.KEY_PAIR_NAME, ""),
     )
-    text = fleet.render(offers, parts, max_price)
+    text = fleet_file.render(offers, parts, max_price)
     if print_only:
         screen.say(text, nl=False)
         screen.document({"fleet": json.loads(text)})
@@ -146,7 +148,7 @@ def command(
     _show(screen, offers)
     screen.say()
     screen.say(f"Image    {chosen.image_id} {chosen.name}")
-    screen.say(f"Pays     at most {fleet.bid(offers, max_price):f} $ a slot-hour")
+    screen.say(f"Pays     at most {fleet_file.bid(offers, max_price):f} $ a slot-hour")
     if len(found) > len(offers):
         screen.say(
             f"Left out {len(found) - len(offers)} dearer types: a fleet has at most 300 pairs of type and subnet"
@@ -156,7 +158,7 @@ def command(
     screen.document(
         {
             "image": chosen.image_id,
-            "most_a_slot_hour": str(fleet.bid(offers, max_price)),
+            "most_a_slot_hour": str(fleet_file.bid(offers, max_price)),
             "types": [_row(offer) for offer in offers],
             "types_left_out": len(found) - len(offers),
             "file": str(target),

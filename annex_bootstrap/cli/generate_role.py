@@ -16,6 +16,6 @@ def command(bucket: str, key: str) -> None:
     It is the step of HTCondor's 8.7.0 guide, for pools that still go by it. The stack of annex-bootstrap deploy has
     such a role already. Needs no AWS.
     """
-    from annex_bootstrap.generate_role import role_template
+    from annex_bootstrap.policies.generate_role import role_template
 
     click.echo(json.dumps(role_template(bucket, key), indent=2))

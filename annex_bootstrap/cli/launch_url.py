@@ -34,15 +34,16 @@ def command(
     """
     import boto3
 
-    from annex_bootstrap import deploy, launch, plan
     from annex_bootstrap.aws import explained
     from annex_bootstrap.errors import UserError
+    from annex_bootstrap.launch import launch_links
+    from annex_bootstrap.stack import deploy, plan
 
     with explained("finding your region"):
         chosen = region or boto3.Session(profile_name=profile).region_name
     if not chosen:
         raise UserError("no AWS region is chosen: give --region, or set AWS_REGION")
-    launch.check_link(plan.parse_template(deploy.built_template()), template_url, stack_name, parameters)
-    link = launch.quick_create_url(launch.find_region(chosen), template_url, stack_name, parameters)
+    launch_links.check_link(plan.parse_template(deploy.built_template()), template_url, stack_name, parameters)
+    link = launch_links.quick_create_url(launch_links.find_region(chosen), template_url, stack_name, parameters)
     screen.say(link)
     screen.document({"url": link})

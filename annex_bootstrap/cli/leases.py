@@ -13,7 +13,7 @@ from annex_bootstrap.cli.options import aws_options, yes_option
 from annex_bootstrap.cli.output import Screen, output_option
 
 if TYPE_CHECKING:
-    from annex_bootstrap.leases import Leases
+    from annex_bootstrap.annexes.leases import Leases
 
 
 @click.group(name="leases", invoke_without_command=True, short_help="List the annexes that run; extend or end one.")
@@ -45,8 +45,8 @@ def command(context: click.Context, region: str | None, profile: str | None, sta
 @output_option
 def extend(name: str, duration: str, region: str | None, profile: str | None, stack_name: str, screen: Screen) -> None:
     """Let the annex NAME run for DURATION from now, such as 2h, 90m or 1d12h. Never shortens a lease."""
+    from annex_bootstrap.annexes.leases import parse_duration
     from annex_bootstrap.errors import UserError
-    from annex_bootstrap.leases import parse_duration
 
     until = int(time.time()) + parse_duration(duration)
     leases = _find(region, profile, stack_name)
@@ -68,7 +68,7 @@ def extend(name: str, duration: str, region: str | None, profile: str | None, st
 @output_option
 def end(name: str, region: str | None, profile: str | None, stack_name: str, yes: bool, screen: Screen) -> None:
     """End the annex NAME now: its machines, its tarball, then its lease."""
-    from annex_bootstrap.leases import NOTHING
+    from annex_bootstrap.annexes.leases import NOTHING
 
     leases = _find(region, profile, stack_name)
     lease = leases.find(name)
@@ -84,18 +84,19 @@ def end(name: str, region: str | None, profile: str | None, stack_name: str, yes
 
 
 def _find(region: str | None, profile: str | None, stack_name: str) -> Leases:
-    from annex_bootstrap import deploy, leases
+    from annex_bootstrap.annexes import leases
     from annex_bootstrap.aws import connect
-    from annex_bootstrap.contract import Output
+    from annex_bootstrap.stack import deploy
+    from annex_contract.stack import Output
 
     account = connect(region, profile)
     return leases.Leases(account, deploy.find_deployed(account, stack_name).outputs[Output.LEASE_FUNCTION_ARN])
 
 
 def _list(screen: Screen, leases: Leases) -> None:
-    from annex_bootstrap import prices
+    from annex_bootstrap.annexes.leases import NOTHING
     from annex_bootstrap.errors import UserError
-    from annex_bootstrap.leases import NOTHING
+    from annex_bootstrap.fleet import prices
 
     held = leases.list()
     running = leases.machines() if held else {}

@@ -18,7 +18,7 @@ import click
 )
 def command(schedule_speed: int) -> None:
     """Run a local AWS until Ctrl-C, and print the exports that point any AWS tool at it."""
-    from annex_bootstrap.local_aws import local_aws
+    from local_aws.launcher import local_aws
 
     with local_aws(schedule_speed) as local:
         click.echo("# Paste these lines into another terminal. The keys are made up and die with this server.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from annex_bootstrap.contract import DEFAULT_STACK_NAME
+from annex_contract.stack import DEFAULT_STACK_NAME
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -80,7 +80,7 @@ def parse_parameters(_context: click.Context, _option: click.Parameter, values: 
 def _complete_parameter(_context: click.Context, _option: click.Parameter, begun: str) -> list[str | CompletionItem]:
     from click.shell_completion import CompletionItem
 
-    from annex_bootstrap import deploy, plan
+    from annex_bootstrap.stack import deploy, plan
 
     known = plan.parse_template(deploy.built_template())["Parameters"]
     return [

@@ -19,7 +19,7 @@ def command() -> None:
 def deployer(region: str | None, profile: str | None, stack_name: str) -> None:
     """Print the least policy with which deploy, status, pull-config and delete work."""
     from annex_bootstrap.aws import connect
-    from annex_bootstrap.deployer_policy import deployer_policy
+    from annex_bootstrap.policies.deployer import deployer_policy
 
     account = connect(region, profile)
     click.echo(json.dumps(deployer_policy(account.partition, account.account_id, stack_name), indent=2))

@@ -14,9 +14,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from annex_bootstrap.causes import Watcher
 from annex_bootstrap.cli.output import Screen
-from annex_bootstrap.stacks import Event
+from annex_bootstrap.stack.follow import Watcher
+from annex_bootstrap.stack.stacks import Event
 
 SPARE_LINES = 4
 """Lines of the terminal that the table leaves free: a table that is higher than the terminal cannot be redrawn."""

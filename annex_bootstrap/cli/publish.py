@@ -28,9 +28,10 @@ def command(
     screen: Screen,
 ) -> None:
     """Put the built template and its launch page into a bucket, and print the links."""
-    from annex_bootstrap import __version__, deploy
     from annex_bootstrap.aws import connect
-    from annex_bootstrap.publish import Place, publish
+    from annex_bootstrap.launch.publish import Place, publish
+    from annex_bootstrap.stack import deploy
+    from annex_contract import __version__
 
     account = connect(region, profile)
     template = deploy.built_template()

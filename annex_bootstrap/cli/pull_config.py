@@ -15,7 +15,7 @@ from annex_bootstrap.cli.output import Screen, output_option
 
 if TYPE_CHECKING:
     from annex_bootstrap.aws import Account
-    from annex_bootstrap.condor_config import Block
+    from annex_bootstrap.pool.blocks import Block
 
 
 @click.command(name="pull-config", short_help="Write the stack's outputs into the pool's configuration.")
@@ -43,8 +43,8 @@ def command(
 
     Regions that are not named keep their part of the block. Everything else in the file is kept to the byte.
     """
-    from annex_bootstrap import condor_config, config_file
     from annex_bootstrap.aws import connect_all
+    from annex_bootstrap.pool import blocks, config_file
 
     if check and print_only:
         raise click.UsageError("--check and --print exclude each other")
@@ -55,7 +55,7 @@ def command(
     path = config_file.find_file(config)
     edit = config_file.preview(path, _change(accounts, stack_name, default_region))
     if print_only:
-        text = condor_config.render_block(condor_config.read_block(edit.new))
+        text = blocks.render_block(blocks.read_block(edit.new))
         if not screen.json:
             click.echo(text, nl=False)
         screen.document({"path": str(path), "block": text})
@@ -69,18 +69,18 @@ def command(
 
 
 def _shown(content: bytes) -> list[str]:
-    from annex_bootstrap import condor_config
+    from annex_bootstrap.pool import blocks
 
-    return condor_config.render_block(condor_config.read_block(content)).splitlines()
+    return blocks.render_block(blocks.read_block(content)).splitlines()
 
 
 def _change(accounts: Sequence[Account], stack_name: str, default_region: str | None) -> Callable[[Block], Block]:
     """Read the stacks, and return what they make of the block."""
-    from annex_bootstrap import condor_config, deploy
+    from annex_bootstrap.pool import blocks
+    from annex_bootstrap.stack import deploy
 
     sections = [
-        condor_config.section(stack_name, each.region, deploy.find_deployed(each, stack_name).outputs)
-        for each in accounts
+        blocks.section(stack_name, each.region, deploy.find_deployed(each, stack_name).outputs) for each in accounts
     ]
 
     def change(block: Block) -> Block:
@@ -99,7 +99,7 @@ def pull(
     default_region: str | None = None,
 ) -> dict[str, Any]:
     """Write the block into the configuration, say so, and return the same as data."""
-    from annex_bootstrap import config_file
+    from annex_bootstrap.pool import config_file
 
     path = config_file.find_file(config)
     changed = config_file.update(path, _change(accounts, stack_name, default_region))

@@ -27,7 +27,7 @@ def command(
     Exits with 0 where the stack stands in every region, else with 1.
     """
     from annex_bootstrap.aws import connect_all
-    from annex_bootstrap.regions import run_all
+    from annex_bootstrap.stack.regions import run_all
 
     accounts = connect_all(regions, profile)
     found = run_all(accounts, lambda each: _read(each, stack_name, config))
@@ -45,8 +45,10 @@ def command(
 
 
 def _read(account: Account, stack_name: str, config: Path | None) -> dict[str, Any]:
-    from annex_bootstrap import condor_config, config_file, plan, removal, stacks
+    from annex_bootstrap.annexes import ending
     from annex_bootstrap.aws import explained
+    from annex_bootstrap.pool import blocks, config_file
+    from annex_bootstrap.stack import plan, stacks
 
     with explained(f"reading the stack {stack_name}"):
         stack = stacks.find(account.cloudformation, stack_name)
@@ -54,7 +56,7 @@ def _read(account: Account, stack_name: str, config: Path | None) -> dict[str, A
     if stack is None:
         return status
     path = config_file.find_file(config)
-    section = condor_config.read_block(config_file.preview(path, lambda block: block).old).find(account.region)
+    section = blocks.read_block(config_file.preview(path, lambda block: block).old).find(account.region)
     named = section is not None and section.stack_name == stack_name
     return status | {
         "stands": stack.status in plan.UPDATABLE and bool(stack.version),
@@ -64,7 +66,7 @@ def _read(account: Account, stack_name: str, config: Path | None) -> dict[str, A
         "changed": stack.changed.isoformat(timespec="seconds"),
         "parameters": dict(stack.parameters),
         "outputs": dict(stack.outputs),
-        "annexes": [each.annex_id for each in removal.find_leases(account, stack)],
+        "annexes": [each.annex_id for each in ending.find_leases(account, stack)],
         "config": {"path": str(path), "names_stack": named},
     }
 

@@ -24,8 +24,9 @@ def verify(source: str, screen: Screen) -> None:
     import sys
     from dataclasses import asdict
 
-    from annex_bootstrap import __version__, deploy
-    from annex_bootstrap import verify as verification
+    from annex_bootstrap.launch import verify as verification
+    from annex_bootstrap.stack import deploy
+    from annex_contract import __version__
 
     text = verification.read_source(source)
     functions = verification.list_functions(text)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from annex_bootstrap import launch_page
+from annex_bootstrap.launch import launch_page
 from template_gen.template import build
 from tests.browser.chromium import BrowserUnavailableError, Page, Pipe, chromium, ensure_chromium, new_page
 

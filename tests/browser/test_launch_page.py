@@ -9,10 +9,10 @@ from pathlib import Path
 import boto3
 import pytest
 
-from annex_bootstrap import launch
-from annex_bootstrap.contract import Output
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.local_aws import REGION, local_aws
+from annex_bootstrap.launch import launch_links
+from annex_contract.stack import Output
+from local_aws.launcher import REGION, local_aws
 from template_gen.template import build
 from tests.browser.chromium import Page
 from tests.browser.conftest import URL, OpenPage
@@ -51,7 +51,7 @@ def _tab_to(page: Page, element: str) -> None:
 def test_every_regions_link_opens_with_exactly_the_chosen_parameters(
     open_page: OpenPage, write_page: Callable[..., str]
 ) -> None:
-    for partition in launch.CONSOLES:
+    for partition in launch_links.CONSOLES:
         page = open_page()
         page.open(write_page(partition))
         _choose(page, "stack", "my-annexes")
@@ -60,23 +60,23 @@ def test_every_regions_link_opens_with_exactly_the_chosen_parameters(
         # The page's own order: that of the form.
         order = page.run("[...document.querySelectorAll('[data-parameter]')].map((field) => field.id)")
         expected = {name: CHOSEN[name] for name in order if name in CHOSEN}
-        regions = [each for each in launch.REGIONS if each.partition == partition]
+        regions = [each for each in launch_links.REGIONS if each.partition == partition]
         assert page.run("[...document.getElementById('region').options].map((each) => each.value)") == [
             each.name for each in regions
         ]
         for region in regions:
             _choose(page, "region", region.name)
             link = page.run("document.getElementById('launch').href")
-            assert link == launch.quick_create_url(region, URL, "my-annexes", expected)
+            assert link == launch_links.quick_create_url(region, URL, "my-annexes", expected)
         page.run("document.getElementById('launch').click()")
-        assert page.next_request() == launch.quick_create_url(regions[-1], URL, "my-annexes", expected)
+        assert page.next_request() == launch_links.quick_create_url(regions[-1], URL, "my-annexes", expected)
 
 
 def test_every_link_of_the_table_opens_its_region(page: Page) -> None:
-    regions = [each for each in launch.REGIONS if each.partition == "aws"]
+    regions = [each for each in launch_links.REGIONS if each.partition == "aws"]
     for number, region in enumerate(regions):
         page.run(f"document.querySelectorAll('td a')[{number}].click()")
-        assert page.next_request() == launch.quick_create_url(region, URL, "annex-bootstrap", {})
+        assert page.next_request() == launch_links.quick_create_url(region, URL, "annex-bootstrap", {})
 
 
 def test_the_keyboard_alone_is_enough(page: Page) -> None:
@@ -92,8 +92,8 @@ def test_the_keyboard_alone_is_enough(page: Page) -> None:
     _tab_to(page, "launch")
     assert page.run("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     page.press("Enter")
-    last = [each for each in launch.REGIONS if each.partition == "aws"][-1]
-    assert page.next_request() == launch.quick_create_url(last, URL, "by-keyboard", {"CondorCidrs": "10.0.0.0/8"})
+    last = [each for each in launch_links.REGIONS if each.partition == "aws"][-1]
+    assert page.next_request() == launch_links.quick_create_url(last, URL, "by-keyboard", {"CondorCidrs": "10.0.0.0/8"})
 
 
 def test_with_scripts_off_the_table_of_links_is_what_there_is(
@@ -120,8 +120,8 @@ def test_with_scripts_off_the_table_of_links_is_what_there_is(
     for link in links:
         attributes = page.call("DOM.getAttributes", nodeId=link)["attributes"]
         found.append(dict(zip(attributes[::2], attributes[1::2], strict=True))["href"])
-    regions = [each for each in launch.REGIONS if each.partition == "aws"]
-    assert found == [launch.quick_create_url(each, URL, "annex-bootstrap", {}) for each in regions]
+    regions = [each for each in launch_links.REGIONS if each.partition == "aws"]
+    assert found == [launch_links.quick_create_url(each, URL, "annex-bootstrap", {}) for each in regions]
 
 
 @pytest.mark.parametrize("width", [320, 375, 768, 1100])
@@ -197,7 +197,7 @@ def test_the_page_judges_every_value_as_launch_url_does(page: Page) -> None:
 
 def _allows(name: str, value: str) -> bool:
     try:
-        launch.check_link(TEMPLATE, URL, "mine", {name: value})
+        launch_links.check_link(TEMPLATE, URL, "mine", {name: value})
     except UserError:
         return False
     return True
@@ -219,7 +219,7 @@ def test_a_page_that_nobody_published_asks_for_the_templates_url(
     assert not page.run("document.getElementById('launch').hasAttribute('href')")
     _choose(page, "template", URL)
     link = page.run("document.getElementById('launch').href")
-    assert link == launch.quick_create_url(launch.REGIONS[0], URL, "annex-bootstrap", {})
+    assert link == launch_links.quick_create_url(launch_links.REGIONS[0], URL, "annex-bootstrap", {})
 
 
 def _paste(page: Page, pasted: object) -> None:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from annex_bootstrap.contract import ANNEX_TAG, DEFAULT_STACK_NAME, Output
-from annex_bootstrap.demo.inventory import Inventory, take_inventory
-from annex_bootstrap.local_aws import ACCOUNT, LocalAws, local_aws
+from annex_contract.stack import ANNEX_TAG, DEFAULT_STACK_NAME, Output
+from local_aws.demo.inventory import Inventory, take_inventory
+from local_aws.launcher import ACCOUNT, LocalAws, local_aws
 from tests.htcondor import world
 from tests.htcondor.pool import USER, Pool
 from tests.htcondor.transcript import Transcript

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from annex_bootstrap import pool as pool_config
+from annex_bootstrap.pool import pool_config as pool_config
 from tests.htcondor.pool import USER_PASSWORD_FILE, Pool
 
 # As an annex's machine does: over the network, with nothing but the password.

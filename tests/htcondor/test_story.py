@@ -15,12 +15,12 @@ from pathlib import Path
 import boto3
 import pytest
 
-from annex_bootstrap.condor_config import local_name
-from annex_bootstrap.contract import DEFAULT_STACK_NAME, Output
-from annex_bootstrap.demo.inventory import is_service_linked, take_inventory
-from annex_bootstrap.deployer_policy import deployer_policy
-from annex_bootstrap.local_aws import ACCOUNT, STAND_IN_TAG
-from annex_bootstrap.operator_policy import operator_policy
+from annex_bootstrap.policies.deployer import deployer_policy
+from annex_bootstrap.policies.operator import operator_policy
+from annex_bootstrap.pool.blocks import local_name
+from annex_contract.stack import DEFAULT_STACK_NAME, Output
+from local_aws.demo.inventory import is_service_linked, take_inventory
+from local_aws.launcher import ACCOUNT, STAND_IN_TAG
 from tests.htcondor import story as scene
 from tests.htcondor.machine import BOOT_RESULT, BOOT_SCRIPT, Machine
 from tests.htcondor.pool import USER

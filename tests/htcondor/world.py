@@ -6,7 +6,7 @@ import socket
 import subprocess
 from pathlib import Path
 
-from annex_bootstrap.local_aws import METADATA_ADDRESS, aws_names
+from local_aws.launcher import METADATA_ADDRESS, aws_names
 from tests.htcondor.root import RootUnavailableError
 
 POOL = "pool.example.org"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from annex_bootstrap.local_aws import Credentials, LocalAws
+from local_aws.launcher import Credentials, LocalAws
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,10 @@ from pathlib import Path
 
 import boto3
 
-from annex_bootstrap.contract import DEFAULT_STACK_NAME
-from annex_bootstrap.deployer_policy import deployer_policy
-from annex_bootstrap.local_aws import ACCOUNT, Credentials, LocalAws, local_aws
-from annex_bootstrap.operator_policy import operator_policy
+from annex_bootstrap.policies.deployer import deployer_policy
+from annex_bootstrap.policies.operator import operator_policy
+from annex_contract.stack import DEFAULT_STACK_NAME
+from local_aws.launcher import ACCOUNT, Credentials, LocalAws, local_aws
 
 ROOT = Path(__file__).parent.parent.parent
 DOCUMENT = ROOT / "docs" / "cli.md"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING
 
-from annex_bootstrap.contract import ANNEX_TAG, Output
-from annex_bootstrap.demo.annexes import AnnexUser
+from annex_contract.stack import ANNEX_TAG, Output
+from local_aws.demo.annexes import AnnexUser
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import SpotFleetLaunchSpecificationTypeDef, SpotFleetRequestConfigDataTypeDef

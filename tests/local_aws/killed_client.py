@@ -16,8 +16,8 @@ from typing import Any
 
 from botocore.httpsession import URLLib3Session
 
-from annex_bootstrap import stacks
 from annex_bootstrap.cli import main
+from annex_bootstrap.stack import stacks
 
 FILE_STEPS: dict[str, tuple[Any, str]] = {
     "lock": (fcntl, "flock"),

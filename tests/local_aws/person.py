@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from annex_bootstrap.local_aws import Credentials, LocalAws
+from local_aws.launcher import Credentials, LocalAws
 
 SECONDS = 120
 

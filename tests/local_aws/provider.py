@@ -25,10 +25,10 @@ from botocore.exceptions import ConnectionClosedError
 from botocore.httpsession import URLLib3Session
 from crhelper import CfnResource
 
-from annex_bootstrap.local_aws import REGION
 from custom_resources import lifecycle
+from docs_gen.resolve import resolve
+from local_aws.launcher import REGION
 from template_gen.parameters import INPUTS
-from template_gen.resolve import resolve
 from tests.stack_values import TEMPLATE, conditions_of, new_stack_id, values_of
 
 if TYPE_CHECKING:

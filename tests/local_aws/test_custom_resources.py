@@ -9,8 +9,8 @@ from typing import Any
 import boto3
 import pytest
 
-from annex_bootstrap.contract import Output
-from annex_bootstrap.demo.inventory import is_service_linked, take_inventory
+from annex_contract.stack import Output
+from local_aws.demo.inventory import is_service_linked, take_inventory
 from tests.local_aws import stack
 from tests.local_aws.account import Account
 from tests.local_aws.lives import BUCKET, ROLE, Scenario, Stack

@@ -5,9 +5,9 @@ from __future__ import annotations
 import boto3
 import pytest
 
-from annex_bootstrap.contract import Output
-from annex_bootstrap.demo.annexes import AnnexUser
-from annex_bootstrap.demo.inventory import is_service_linked, take_inventory
+from annex_contract.stack import Output
+from local_aws.demo.annexes import AnnexUser
+from local_aws.demo.inventory import is_service_linked, take_inventory
 from tests.local_aws import stack
 from tests.local_aws.client import Client
 

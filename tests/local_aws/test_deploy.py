@@ -14,12 +14,13 @@ from pathlib import Path
 import boto3
 import pytest
 
-from annex_bootstrap import __version__, causes, deploy, stacks, staging
 from annex_bootstrap.aws import Account
-from annex_bootstrap.contract import Output
-from annex_bootstrap.demo.inventory import take_inventory
-from annex_bootstrap.local_aws import Credentials
-from annex_bootstrap.stacks import Event
+from annex_bootstrap.stack import deploy, follow, stacks, staging
+from annex_bootstrap.stack.stacks import Event
+from annex_contract import __version__
+from annex_contract.stack import Output
+from local_aws.demo.inventory import take_inventory
+from local_aws.launcher import Credentials
 from tests.local_aws import stack
 from tests.local_aws.client import Client
 
@@ -295,4 +296,4 @@ def test_ctrl_c_says_what_goes_on_in_aws(client: Client) -> None:
 
 def test_a_log_that_is_gone_is_no_error(client: Client) -> None:
     failed = Event("1", datetime.now(UTC), "Bucket", "Custom::X", "", "")
-    assert causes.function_log(account(client), "arn:aws:cloudformation:us-east-1:1:stack/none/1", failed) == ()
+    assert follow.function_log(account(client), "arn:aws:cloudformation:us-east-1:1:stack/none/1", failed) == ()

@@ -9,8 +9,8 @@ from pathlib import Path
 import boto3
 import pytest
 
-from annex_bootstrap.contract import DEFAULT_STACK_NAME, Output
-from annex_bootstrap.local_aws import REGION
+from annex_contract.stack import DEFAULT_STACK_NAME, Output
+from local_aws.launcher import REGION
 from tests.local_aws import stack
 from tests.local_aws.person import Person
 from tests.local_aws.stack import DeployedStack

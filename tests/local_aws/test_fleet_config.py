@@ -10,8 +10,8 @@ from typing import Any
 import boto3
 import pytest
 
-from annex_bootstrap.contract import ANNEX_TAG, Output
-from annex_bootstrap.local_aws import REGION, Credentials
+from annex_contract.stack import ANNEX_TAG, Output
+from local_aws.launcher import REGION, Credentials
 from tests.local_aws.person import Person
 from tests.local_aws.stack import DeployedStack
 

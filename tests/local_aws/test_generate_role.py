@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import boto3
 
-from annex_bootstrap.generate_role import role_template
+from annex_bootstrap.policies.generate_role import role_template
 from tests.local_aws import stack
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from annex_bootstrap.local_aws import local_aws
+from local_aws.launcher import local_aws
 from tests.local_aws.examples import ROOT, make_shell
 
 pytestmark = pytest.mark.slow

@@ -13,7 +13,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from annex_bootstrap.local_aws import REGION, STAND_IN_TAG, LocalAws
+from local_aws.launcher import REGION, STAND_IN_TAG, LocalAws
 
 IMAGE = "ami-0c2023a1b2c3d4e5f"
 

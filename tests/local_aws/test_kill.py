@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from annex_bootstrap import condor_config
+from annex_bootstrap.pool import blocks
 from tests.local_aws.client import Client
 
 pytestmark = pytest.mark.slow
@@ -34,8 +34,8 @@ def test_the_next_deployment_picks_up(client: Client, moment: str) -> None:
     (status,) = client.must("status", "--output", "json").document["regions"]
     assert status["status"] in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
     assert status["parameters"]["CondorPort"] == "9619"
-    section = condor_config.section(client.stack_name, "us-east-1", status["outputs"])
-    assert client.config.read_text() == condor_config.render_block(condor_config.Block((section,)))
+    section = blocks.section(client.stack_name, "us-east-1", status["outputs"])
+    assert client.config.read_text() == blocks.render_block(blocks.Block((section,)))
     # The lock of a killed client is empty, and the next one that writes removes it.
     left = {each.name for each in client.config.parent.iterdir()}
     assert left <= {"user_config", "user_config.annex-bootstrap-backup", ".user_config.annex-bootstrap-lock"}

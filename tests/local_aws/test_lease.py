@@ -10,9 +10,9 @@ from typing import Any
 import boto3
 import pytest
 
-from annex_bootstrap.contract import ANNEX_TAG, Output
-from annex_bootstrap.demo.annexes import Annex, AnnexUser
-from annex_bootstrap.local_aws import Credentials
+from annex_contract.stack import ANNEX_TAG, Output
+from local_aws.demo.annexes import Annex, AnnexUser
+from local_aws.launcher import Credentials
 from tests.local_aws import stack
 from tests.local_aws.fleets import request_fleet
 from tests.local_aws.stack import DeployedStack

@@ -11,12 +11,12 @@ from typing import Any
 import boto3
 import pytest
 
-from annex_bootstrap.contract import Output
-from annex_bootstrap.demo.annexes import SCHEDULE, AnnexUser
-from annex_bootstrap.local_aws import Credentials
+from annex_contract.stack import Output
 from lambda_lease import handler
 from lambda_lease.clients import Clients
 from lambda_lease.settings import Settings
+from local_aws.demo.annexes import SCHEDULE, AnnexUser
+from local_aws.launcher import Credentials
 from template_gen import policies
 from tests.local_aws import stack
 from tests.local_aws.fleets import request_fleet

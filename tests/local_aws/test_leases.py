@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import boto3
 import pytest
 
-from annex_bootstrap.contract import ANNEX_TAG, Output
-from annex_bootstrap.demo.annexes import AnnexUser
+from annex_contract.stack import ANNEX_TAG, Output
+from local_aws.demo.annexes import AnnexUser
 from tests.local_aws.person import Person
 from tests.local_aws.stack import DeployedStack
 

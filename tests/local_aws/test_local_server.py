@@ -17,7 +17,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, WaiterError
 
-from annex_bootstrap.local_aws import Credentials, LocalAws
+from local_aws.launcher import Credentials, LocalAws
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -716,12 +716,12 @@ def test_a_rule_of_one_minute_fires_at_the_chosen_speed(server: Server) -> None:
     ("variables", "sentence"),
     [
         ({"ANNEX_BOOTSTRAP_SCHEDULE_SPEED": "0"}, "the schedule's speed must be above 0, not 0.0"),
-        ({}, "annex_bootstrap.local_server needs exactly MiniStack 1.5.33, not 2.0: pip install"),
+        ({}, "local_aws.server needs exactly MiniStack 1.5.33, not 2.0: pip install"),
     ],
 )
 def test_what_it_cannot_work_with_is_said_in_one_sentence(variables: dict[str, str], sentence: str) -> None:
     another_version = "import importlib.metadata as m; m.version = lambda name: '2.0'; "
-    code = ("" if variables else another_version) + "import annex_bootstrap.local_server"
+    code = ("" if variables else another_version) + "import local_aws.server"
     done = subprocess.run(
         [sys.executable, "-c", code], env=os.environ | variables, capture_output=True, text=True, check=False
     )

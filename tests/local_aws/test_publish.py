@@ -14,13 +14,13 @@ from urllib.parse import parse_qs, urlsplit
 import boto3
 import pytest
 
-from annex_bootstrap import __version__
-from annex_bootstrap import publish as publishing
 from annex_bootstrap.aws import Account
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.local_aws import REGION, Credentials, LocalAws
-from annex_bootstrap.publish import Links, Place, publish
-from annex_bootstrap.verify import differences, read_source
+from annex_bootstrap.launch import publish as publishing
+from annex_bootstrap.launch.publish import Links, Place, publish
+from annex_bootstrap.launch.verify import differences, read_source
+from annex_contract import __version__
+from local_aws.launcher import REGION, Credentials, LocalAws
 from tests.local_aws import stack
 from tests.local_aws.conftest import ROOT
 from tests.local_aws.person import Person

@@ -6,10 +6,11 @@ import json
 import re
 from dataclasses import replace
 
-from annex_bootstrap.condor_config import local_name
-from annex_bootstrap.contract import KNOBS, Output
-from annex_bootstrap.deployer_policy import deployer_policy
-from annex_bootstrap.local_aws import ACCOUNT
+from annex_bootstrap.policies.deployer import deployer_policy
+from annex_bootstrap.pool.blocks import local_name
+from annex_contract.knobs import KNOBS
+from annex_contract.stack import Output
+from local_aws.launcher import ACCOUNT
 from tests.local_aws.client import Client
 
 BOTH = ("--region", "us-east-1", "--region", "eu-west-1")

@@ -10,9 +10,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from annex_bootstrap.local_aws import Credentials
 from custom_resources.machine_policies import configuration_policy
-from template_gen.permissions import call_of
+from docs_gen.permissions import call_of
+from local_aws.launcher import Credentials
 from tests.local_aws.account import Account
 from tests.local_aws.lives import SCENARIOS, Scenario, Stack
 from tests.local_aws.provider import MODULES, Provider

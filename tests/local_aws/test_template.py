@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import boto3
 
-from annex_bootstrap.contract import Output
-from annex_bootstrap.demo.inventory import is_service_linked, take_inventory
+from annex_contract.stack import Output
+from local_aws.demo.inventory import is_service_linked, take_inventory
 from tests.local_aws import stack
 
 

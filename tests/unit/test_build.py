@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import build
-from annex_bootstrap.contract import TEMPLATE_NAME
+from annex_contract.stack import TEMPLATE_NAME
 from template_gen.template import build as build_template
 
 ROOT = Path(__file__).parent.parent.parent

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from annex_bootstrap.deployer_policy import deployer_policy
+from annex_bootstrap.policies.deployer import deployer_policy
 from template_gen.template import build
 
 HANDLERS = ("create", "read", "update", "delete")

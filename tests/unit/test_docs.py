@@ -10,8 +10,8 @@ import click
 import pytest
 
 from annex_bootstrap.cli import commands
-from annex_bootstrap.demo.annexes import SCHEDULE
-from template_gen import facts, picture
+from docs_gen import facts, picture
+from local_aws.demo.annexes import SCHEDULE
 from template_gen.template import build
 
 PAGES = ("guide", "security", "operations", "architecture")
@@ -24,7 +24,7 @@ def _read(page: str) -> str:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_table_of_facts_is_as_the_code_has_it(page: str) -> None:
-    assert facts.fill(_read(page)) == _read(page), "run python -m template_gen.facts"
+    assert facts.fill(_read(page)) == _read(page), "run python -m docs_gen.facts"
 
 
 def test_every_table_is_on_some_page() -> None:
@@ -33,7 +33,7 @@ def test_every_table_is_on_some_page() -> None:
 
 
 def test_the_picture_is_drawn_from_the_template() -> None:
-    assert picture.draw(build().to_dict()) == picture.TARGET.read_text(), "run python -m template_gen.picture"
+    assert picture.draw(build().to_dict()) == picture.TARGET.read_text(), "run python -m docs_gen.picture"
 
 
 def test_the_rate_of_leases_is_the_one_that_condor_annex_asks_for() -> None:

@@ -10,8 +10,8 @@ import time
 import pytest
 from click.testing import CliRunner
 
-from annex_bootstrap import __version__
 from annex_bootstrap.cli import commands
+from annex_contract import __version__
 
 HEAVY = ("boto3", "botocore", "rich", "ministack")
 

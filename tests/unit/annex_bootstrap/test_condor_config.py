@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annex_bootstrap.condor_config import (
+from annex_bootstrap.errors import UserError
+from annex_bootstrap.pool.blocks import (
     BEGIN,
     END,
     Block,
@@ -17,8 +18,8 @@ from annex_bootstrap.condor_config import (
     replace_block,
     section,
 )
-from annex_bootstrap.contract import KNOBS, Output
-from annex_bootstrap.errors import UserError
+from annex_contract.knobs import KNOBS
+from annex_contract.stack import Output
 
 REGIONS = ("us-east-1", "eu-west-1", "ap-south-1", "us-gov-west-1")
 

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annex_bootstrap import config_file
-from annex_bootstrap.condor_config import Block, read_block, render_block
 from annex_bootstrap.errors import UserError
+from annex_bootstrap.pool import config_file
+from annex_bootstrap.pool.blocks import Block, read_block, render_block
 from tests.unit.annex_bootstrap.test_condor_config import a_section
 
 NEW = Block((a_section("us-east-1"),))

@@ -6,7 +6,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annex_bootstrap.credentials import Key, KeyFiles, plan_rotation
+from annex_bootstrap.annexes.users import Key, KeyFiles, plan_rotation
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 import pytest
 
-from annex_bootstrap.deployer_policy import deployer_policy
+from annex_bootstrap.policies.deployer import deployer_policy
 
 POLICY = deployer_policy("aws", "123456789012", "annex-bootstrap")
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from annex_bootstrap import doctor
-from annex_bootstrap.contract import KNOBS, Output
-from annex_bootstrap.doctor import Level
-from annex_bootstrap.examination import collector_address, said, trusted_services
-from annex_bootstrap.stacks import Stack
+from annex_bootstrap.doctor import checks
+from annex_bootstrap.doctor.checks import Level
+from annex_bootstrap.doctor.doctor_run import collector_address, said, trusted_services
+from annex_bootstrap.stack.stacks import Stack
+from annex_contract.knobs import KNOBS
+from annex_contract.stack import Output
 
 REGION = "us-east-1"
 OUTPUTS = {str(output): f"made-up-{output}" for output in Output} | {"Version": "1.2.3"}
@@ -30,14 +31,14 @@ def stack(status: str = "CREATE_COMPLETE", **outputs: str) -> Stack:
     return Stack(**{**fields, "name": "s", "status": status, "outputs": OUTPUTS | outputs})  # type: ignore[arg-type]  # the rest is not looked at
 
 
-def is_ok(finding: doctor.Finding) -> bool:
+def is_ok(finding: checks.Finding) -> bool:
     assert finding.level in (Level.OK, Level.PROBLEM)
     assert bool(finding.advice) == (finding.level is Level.PROBLEM)
     return finding.level is Level.OK
 
 
 def test_a_stack_of_this_version_that_stands_is_right() -> None:
-    assert is_ok(doctor.check_stack("s", stack(), "1.2.3"))
+    assert is_ok(checks.check_stack("s", stack(), "1.2.3"))
 
 
 @pytest.mark.parametrize(
@@ -51,13 +52,13 @@ def test_a_stack_of_this_version_that_stands_is_right() -> None:
     ],
 )
 def test_a_stack_that_is_missing_broken_or_of_another_version_is_not(found: Stack | None, says: str) -> None:
-    finding = doctor.check_stack("s", found, "1.2.3")
+    finding = checks.check_stack("s", found, "1.2.3")
     assert not is_ok(finding)
     assert says in finding.detail
 
 
 def test_a_bucket_closed_to_the_public_is_right() -> None:
-    assert is_ok(doctor.check_bucket("b", BLOCKS))
+    assert is_ok(checks.check_bucket("b", BLOCKS))
 
 
 @pytest.mark.parametrize(
@@ -65,57 +66,57 @@ def test_a_bucket_closed_to_the_public_is_right() -> None:
     [(None, "gone"), ({}, "no block"), (BLOCKS | {"IgnorePublicAcls": False}, "IgnorePublicAcls")],
 )
 def test_a_bucket_that_is_gone_or_open_is_not(blocks: dict[str, bool] | None, says: str) -> None:
-    finding = doctor.check_bucket("b", blocks)
+    finding = checks.check_bucket("b", blocks)
     assert not is_ok(finding)
     assert says in finding.detail
 
 
 def test_a_function_that_is_active_and_did_not_fail_is_right() -> None:
-    assert is_ok(doctor.check_function("f", "Active", "", []))
-    assert is_ok(doctor.check_function("f", "Inactive", "it was not called for long", []))
+    assert is_ok(checks.check_function("f", "Active", "", []))
+    assert is_ok(checks.check_function("f", "Inactive", "it was not called for long", []))
 
 
 @pytest.mark.parametrize(
     ("state", "errors", "says"), [("", [], "gone"), ("Failed", [], "why"), ("Active", ["old", "newest"], "newest")]
 )
 def test_a_function_that_is_gone_broken_or_failing_is_not(state: str, errors: list[str], says: str) -> None:
-    finding = doctor.check_function("f", state, "why", errors)
+    finding = checks.check_function("f", state, "why", errors)
     assert not is_ok(finding)
     assert says in finding.detail
 
 
 def test_a_profile_needs_the_machines_role() -> None:
-    assert is_ok(doctor.check_profile("p", ["r"], "r"))
-    assert not is_ok(doctor.check_profile("p", ["other"], "r"))
-    assert not is_ok(doctor.check_profile("p", None, "r"))
+    assert is_ok(checks.check_profile("p", ["r"], "r"))
+    assert not is_ok(checks.check_profile("p", ["other"], "r"))
+    assert not is_ok(checks.check_profile("p", None, "r"))
 
 
 def test_a_fleet_role_needs_the_trust_of_spot_fleets() -> None:
-    assert is_ok(doctor.check_fleet_role("r", ["spotfleet.amazonaws.com"]))
-    assert not is_ok(doctor.check_fleet_role("r", ["ec2.amazonaws.com"]))
-    assert not is_ok(doctor.check_fleet_role("r", None))
+    assert is_ok(checks.check_fleet_role("r", ["spotfleet.amazonaws.com"]))
+    assert not is_ok(checks.check_fleet_role("r", ["ec2.amazonaws.com"]))
+    assert not is_ok(checks.check_fleet_role("r", None))
 
 
 def test_a_security_group_needs_htcondors_port() -> None:
-    assert is_ok(doctor.check_group("g", [(22, 22), (9000, 9700)], 9618))
-    assert not is_ok(doctor.check_group("g", [(22, 22)], 9618))
-    assert not is_ok(doctor.check_group("g", None, 9618))
+    assert is_ok(checks.check_group("g", [(22, 22), (9000, 9700)], 9618))
+    assert not is_ok(checks.check_group("g", [(22, 22)], 9618))
+    assert not is_ok(checks.check_group("g", None, 9618))
 
 
 def test_a_configuration_that_names_the_stack_is_right() -> None:
-    assert is_ok(doctor.check_knobs(Path("c"), CONFIG.encode(), REGION, OUTPUTS))
+    assert is_ok(checks.check_knobs(Path("c"), CONFIG.encode(), REGION, OUTPUTS))
 
 
 @pytest.mark.parametrize("knob", [knob.name for knob in KNOBS if not knob.guide])
 def test_a_configuration_with_any_knob_missing_is_not(knob: str) -> None:
-    finding = doctor.check_knobs(Path("c"), CONFIG.replace(f"{knob} =", "X =").encode(), REGION, OUTPUTS)
+    finding = checks.check_knobs(Path("c"), CONFIG.replace(f"{knob} =", "X =").encode(), REGION, OUTPUTS)
     assert not is_ok(finding)
     assert finding.detail.endswith(f" {knob}")
 
 
 def test_a_knob_of_the_region_wins_over_the_common_one() -> None:
     content = CONFIG + "us_east_1.ANNEX_DEFAULT_S3_BUCKET = other\n"
-    assert not is_ok(doctor.check_knobs(Path("c"), content.encode(), REGION, OUTPUTS))
+    assert not is_ok(checks.check_knobs(Path("c"), content.encode(), REGION, OUTPUTS))
 
 
 def keys(directory: Path, access: bytes = b"AKIAMADEUP\n", mode: int = 0o600) -> bytes:
@@ -129,42 +130,42 @@ def keys(directory: Path, access: bytes = b"AKIAMADEUP\n", mode: int = 0o600) ->
 
 def test_private_keys_and_a_machines_role_are_right(tmp_path: Path) -> None:
     role = b"ANNEX_DEFAULT_ACCESS_KEY_FILE = FROM INSTANCE\nANNEX_DEFAULT_SECRET_KEY_FILE = FROM INSTANCE\n"
-    assert is_ok(doctor.check_keys(keys(tmp_path), REGION))
-    assert is_ok(doctor.check_keys(role, REGION))
+    assert is_ok(checks.check_keys(keys(tmp_path), REGION))
+    assert is_ok(checks.check_keys(role, REGION))
 
 
 def test_keys_that_are_open_empty_missing_or_not_named_are_not(tmp_path: Path) -> None:
-    assert "mode 0644" in doctor.check_keys(keys(tmp_path, mode=0o644), REGION).detail
-    assert "is empty" in doctor.check_keys(keys(tmp_path, access=b"\n"), REGION).detail
+    assert "mode 0644" in checks.check_keys(keys(tmp_path, mode=0o644), REGION).detail
+    assert "is empty" in checks.check_keys(keys(tmp_path, access=b"\n"), REGION).detail
     content = keys(tmp_path)
     (tmp_path / "secret").unlink()
-    assert "cannot be read" in doctor.check_keys(content, REGION).detail
-    assert "names no key files" in doctor.check_keys(b"", REGION).detail
+    assert "cannot be read" in checks.check_keys(content, REGION).detail
+    assert "names no key files" in checks.check_keys(b"", REGION).detail
 
 
 def test_a_pool_password_must_be_private_and_readable(tmp_path: Path) -> None:
     path = tmp_path / "password"
     path.write_bytes(b"made up")
     path.chmod(0o600)
-    assert is_ok(doctor.check_password(str(path)))
+    assert is_ok(checks.check_password(str(path)))
     path.chmod(0o604)
-    assert not is_ok(doctor.check_password(str(path)))
-    assert not is_ok(doctor.check_password(str(tmp_path / "none")))
-    assert doctor.check_password("").level is Level.SKIPPED
+    assert not is_ok(checks.check_password(str(path)))
+    assert not is_ok(checks.check_password(str(tmp_path / "none")))
+    assert checks.check_password("").level is Level.SKIPPED
 
 
 def test_a_collector_must_answer_aws() -> None:
-    assert is_ok(doctor.check_collector("h:1", {"success": "1", "result": "abc", "description": ""}))
-    silent = doctor.check_collector("h:1", {"success": "0", "result": "", "description": "Open this port."})
+    assert is_ok(checks.check_collector("h:1", {"success": "1", "result": "abc", "description": ""}))
+    silent = checks.check_collector("h:1", {"success": "0", "result": "", "description": "Open this port."})
     assert not is_ok(silent)
     assert "Open this port." in silent.detail
-    assert "boom" in doctor.check_collector("h:1", {"errorMessage": "boom"}).detail
-    assert doctor.check_collector("", None).level is Level.SKIPPED
+    assert "boom" in checks.check_collector("h:1", {"errorMessage": "boom"}).detail
+    assert checks.check_collector("", None).level is Level.SKIPPED
 
 
 def test_a_fleet_file_in_condor_annexs_form_is_right() -> None:
-    assert is_ok(doctor.check_fleet_form("f", json.dumps(FLEET)))
-    assert doctor.check_fleet_form("", None).level is Level.SKIPPED
+    assert is_ok(checks.check_fleet_form("f", json.dumps(FLEET)))
+    assert checks.check_fleet_form("", None).level is Level.SKIPPED
 
 
 @pytest.mark.parametrize(
@@ -182,15 +183,15 @@ def test_a_fleet_file_in_condor_annexs_form_is_right() -> None:
     ],
 )
 def test_a_fleet_file_that_condor_annex_would_not_take_is_not(text: str | None, says: str) -> None:
-    finding = doctor.check_fleet_form("f", text)
+    finding = checks.check_fleet_form("f", text)
     assert not is_ok(finding)
     assert says in finding.detail
 
 
 def test_what_a_fleet_names_must_still_be_offered() -> None:
-    assert doctor.fleet_parts(json.dumps(FLEET)) == ({"ami-1"}, {"c7i.large"})
-    assert is_ok(doctor.check_offered("types", {"a"}, ["a", "b"]))
-    gone = doctor.check_offered("types", {"a", "c"}, ["a", "b"])
+    assert checks.fleet_parts(json.dumps(FLEET)) == ({"ami-1"}, {"c7i.large"})
+    assert is_ok(checks.check_offered("types", {"a"}, ["a", "b"]))
+    gone = checks.check_offered("types", {"a", "c"}, ["a", "b"])
     assert not is_ok(gone)
     assert gone.detail.endswith(": c")
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annex_bootstrap.condor_config import find_block, render, replace_block
-from annex_bootstrap.contract import Output
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.file_knobs import BLOCK, read_knob, set_knobs, write_knobs
+from annex_bootstrap.pool.blocks import find_block, render, replace_block
+from annex_bootstrap.pool.file_knobs import BLOCK, read_knob, set_knobs, write_knobs
+from annex_contract.stack import Output
 
 LINES = st.lists(st.sampled_from([b"A = 1", b"# a comment", b"", b"B = x \\", b"  y", b"\xff\xfe", b"c\r"]))
 REGIONS = st.sampled_from(["us-east-1", "eu-west-1", "us-gov-west-1"])

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annex_bootstrap import fleet, prices
-from annex_bootstrap.doctor import fleet_problems
+from annex_bootstrap.doctor.checks import fleet_problems
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.fleet import Image, Offer, Parts, Subnet
-from annex_bootstrap.instance_types import InstanceType, Slot, choose
+from annex_bootstrap.fleet import fleet_file, prices
+from annex_bootstrap.fleet.fleet_file import Image, Offer, Parts, Subnet
+from annex_bootstrap.fleet.instance_types import InstanceType, Slot, choose
 
 PARTS = Parts("ami-1", "role", "profile", "sg-1")
 TYPES = st.builds(
@@ -60,20 +60,23 @@ def test_each_zone_gets_one_subnet_a_public_one_before_an_emptier_one() -> None:
         Subnet("s3", "a", True, 20),
         Subnet("s4", "b", False, 1),
     ]
-    assert {zone: each.subnet_id for zone, each in fleet.one_subnet_a_zone(subnets).items()} == {"a": "s3", "b": "s4"}
+    assert {zone: each.subnet_id for zone, each in fleet_file.one_subnet_a_zone(subnets).items()} == {
+        "a": "s3",
+        "b": "s4",
+    }
 
 
 def test_the_newest_image_is_taken() -> None:
     images = [Image(f"ami-{n}", "n", created, "x86_64") for n, created in enumerate(("2025-01-01", "2026-01-01", ""))]
-    newest = fleet.newest(images)
+    newest = fleet_file.newest(images)
     assert newest is not None
     assert newest.image_id == "ami-1"
-    assert fleet.newest([]) is None
+    assert fleet_file.newest([]) is None
 
 
 def test_the_cheapest_slot_comes_first_and_the_unknown_last() -> None:
     machines = [InstanceType(name, 4, 16_384) for name in ("a.1", "b.1", "c.1", "d.1")]
-    offers = fleet.make_offers(
+    offers = fleet_file.make_offers(
         machines,
         Slot(1, 2048),
         {"a.1": Decimal("0.4"), "b.1": Decimal("0.2")},
@@ -89,20 +92,20 @@ def test_the_cheapest_slot_comes_first_and_the_unknown_last() -> None:
 
 @given(OFFERS)
 def test_a_fleet_never_has_more_specifications_than_aws_takes_and_loses_only_the_last(offers: list[Offer]) -> None:
-    kept = fleet.within_limits(offers)
+    kept = fleet_file.within_limits(offers)
     assert kept == offers[: len(kept)]
-    assert sum(len(each.subnets) for each in kept) <= fleet.MOST_SPECIFICATIONS
+    assert sum(len(each.subnets) for each in kept) <= fleet_file.MOST_SPECIFICATIONS
     if len(kept) < len(offers):
-        assert sum(len(each.subnets) for each in offers[: len(kept) + 1]) > fleet.MOST_SPECIFICATIONS
+        assert sum(len(each.subnets) for each in offers[: len(kept) + 1]) > fleet_file.MOST_SPECIFICATIONS
 
 
 @given(OFFERS, st.one_of(st.none(), st.decimals("0.0001", "99", places=4)), st.sampled_from(["", "key"]))
 def test_condor_annex_reads_every_fleet_that_is_written(offers: list[Offer], most: Decimal | None, key: str) -> None:
     if most is None and all(offer.price is None for offer in offers):
         with pytest.raises(UserError, match="--max-price"):
-            fleet.render(offers, PARTS, most)
+            fleet_file.render(offers, PARTS, most)
         return
-    text = fleet.render(offers, Parts("ami-1", "role", "profile", "sg-1", key), most)
+    text = fleet_file.render(offers, Parts("ami-1", "role", "profile", "sg-1", key), most)
     assert fleet_problems(text) == []
     config = json.loads(text)
     bids = [Decimal(each["SpotPrice"]) for each in config["LaunchSpecifications"]]

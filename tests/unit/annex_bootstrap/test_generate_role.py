@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from annex_bootstrap.cli.generate_role import command
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.generate_role import role_template
+from annex_bootstrap.policies.generate_role import role_template
 
 
 def test_the_role_may_read_that_object_and_do_nothing_else() -> None:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annex_bootstrap import launch
 from annex_bootstrap.errors import UserError
+from annex_bootstrap.launch import launch_links
 from template_gen.template import build
 
 TEMPLATE = build().to_dict()
@@ -17,10 +17,10 @@ URL = "https://s3.eu-west-1.amazonaws.com/made-up/annex-bootstrap.template.json"
 
 def test_the_regions_are_those_that_botocore_knows() -> None:
     session = boto3.Session()
-    for partition in launch.CONSOLES:
+    for partition in launch_links.CONSOLES:
         known = set(session.get_available_regions("cloudformation", partition))
-        assert {each.name for each in launch.REGIONS if each.partition == partition} == known
-    assert {each.partition for each in launch.REGIONS} == set(launch.CONSOLES)
+        assert {each.name for each in launch_links.REGIONS if each.partition == partition} == known
+    assert {each.partition for each in launch_links.REGIONS} == set(launch_links.CONSOLES)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_the_regions_are_those_that_botocore_knows() -> None:
     ],
 )
 def test_each_partition_has_its_own_console(region: str, host: str) -> None:
-    link = urlsplit(launch.quick_create_url(launch.find_region(region), URL, "mine", {}))
+    link = urlsplit(launch_links.quick_create_url(launch_links.find_region(region), URL, "mine", {}))
     assert link.scheme == "https"
     assert link.hostname == host
     assert link.path == "/cloudformation/home"
@@ -42,7 +42,7 @@ def test_each_partition_has_its_own_console(region: str, host: str) -> None:
 
 @given(st.dictionaries(st.sampled_from(sorted(TEMPLATE["Parameters"])), st.text()))
 def test_whatever_the_values_are_the_console_reads_exactly_them(parameters: dict[str, str]) -> None:
-    link = urlsplit(launch.quick_create_url(launch.REGIONS[0], URL, "mine", parameters))
+    link = urlsplit(launch_links.quick_create_url(launch_links.REGIONS[0], URL, "mine", parameters))
     path, _, query = link.fragment.partition("?")
     assert path == "/stacks/create/review"
     pairs = [pair.partition("=") for pair in query.split("&")]
@@ -66,7 +66,7 @@ def test_whatever_the_values_are_the_console_reads_exactly_them(parameters: dict
     ],
 )
 def test_a_value_that_cloudformation_takes_is_taken(name: str, value: str) -> None:
-    launch.check_link(TEMPLATE, URL, "mine", {name: value})
+    launch_links.check_link(TEMPLATE, URL, "mine", {name: value})
 
 
 @pytest.mark.parametrize(
@@ -85,12 +85,12 @@ def test_a_value_that_cloudformation_takes_is_taken(name: str, value: str) -> No
 )
 def test_a_value_that_cloudformation_refuses_is_refused_with_what_to_type(name: str, value: str) -> None:
     with pytest.raises(UserError, match=f"{name}=.*: (type|choose)"):
-        launch.check_link(TEMPLATE, URL, "mine", {name: value})
+        launch_links.check_link(TEMPLATE, URL, "mine", {name: value})
 
 
 def test_every_default_of_the_template_is_allowed() -> None:
     defaults = {name: str(each["Default"]) for name, each in TEMPLATE["Parameters"].items()}
-    launch.check_link(TEMPLATE, URL, "mine", defaults)
+    launch_links.check_link(TEMPLATE, URL, "mine", defaults)
 
 
 @pytest.mark.parametrize(
@@ -104,9 +104,9 @@ def test_every_default_of_the_template_is_allowed() -> None:
 )
 def test_a_link_that_cannot_work_is_not_made(url: str, stack: str, parameters: dict[str, str], said: str) -> None:
     with pytest.raises(UserError, match=said):
-        launch.check_link(TEMPLATE, url, stack, parameters)
+        launch_links.check_link(TEMPLATE, url, stack, parameters)
 
 
 def test_an_unknown_region_is_refused() -> None:
     with pytest.raises(UserError, match="us-moon-1"):
-        launch.find_region("us-moon-1")
+        launch_links.find_region("us-moon-1")

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from annex_bootstrap import launch, launch_page
+from annex_bootstrap.launch import launch_links, launch_page
 from template_gen.template import build
 
 TEMPLATE = build().to_dict()
@@ -60,18 +60,18 @@ def test_the_policy_allows_this_style_and_this_script_and_nothing_else() -> None
     assert "unsafe" not in policy
 
 
-@pytest.mark.parametrize("partition", launch.CONSOLES)
+@pytest.mark.parametrize("partition", launch_links.CONSOLES)
 def test_without_scripts_every_region_of_the_partition_has_its_link(partition: str) -> None:
     links = [each for each in _Reader(launch_page.render(TEMPLATE, partition, URL)).links() if each[0] != "#"]
-    regions = [each for each in launch.REGIONS if each.partition == partition]
-    assert links == [launch.quick_create_url(each, URL, "annex-bootstrap", {}) for each in regions]
+    regions = [each for each in launch_links.REGIONS if each.partition == partition]
+    assert links == [launch_links.quick_create_url(each, URL, "annex-bootstrap", {}) for each in regions]
 
 
 def test_a_page_that_nobody_published_says_so_and_opens_where_a_file_can_be_uploaded() -> None:
     page = launch_page.render(TEMPLATE)
     links = [each for each in _Reader(page).links() if each[0] != "#"]
     assert "This copy was not published." in page
-    assert links == [f"{launch.console_url(each)}#/stacks/create" for each in launch.REGIONS]
+    assert links == [f"{launch_links.console_url(each)}#/stacks/create" for each in launch_links.REGIONS]
     assert "not published" not in launch_page.render(TEMPLATE, "aws", URL)
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from annex_bootstrap.annexes.leases import Machines, annex_of, parse_duration, parse_target
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.leases import Machines, annex_of, parse_duration, parse_target
 from lambda_lease import lease as function
 
 

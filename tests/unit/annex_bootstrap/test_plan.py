@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mypy_boto3_cloudformation.literals import StackStatusType
 
-from annex_bootstrap import plan
-from annex_bootstrap.contract import Output
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.plan import Change, Parameter, Step
-from annex_bootstrap.stacks import Stack
+from annex_bootstrap.stack import plan
+from annex_bootstrap.stack.plan import Change, Parameter, Step
+from annex_bootstrap.stack.stacks import Stack
+from annex_contract.stack import Output
 from template_gen.template import build
 
 STATUSES = get_args(StackStatusType)

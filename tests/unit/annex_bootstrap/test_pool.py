@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from annex_bootstrap import pool
 from annex_bootstrap.cli.pool_config import command
 from annex_bootstrap.errors import UserError
+from annex_bootstrap.pool import pool_config
 
 
 @pytest.fixture(autouse=True)
@@ -36,28 +36,28 @@ def run(*arguments: str) -> str:
 
 
 def test_the_collectors_address_is_left_alone_unless_asked_for() -> None:
-    block = pool.render(pool.Pool(Path("/p")))
+    block = pool_config.render(pool_config.Pool(Path("/p")))
     assert "COLLECTOR_HOST" not in block
     assert "CONDOR_HOST" not in block
     assert "\nSHARED_PORT_PORT = 9618\n" in block
 
 
 def test_another_port_is_the_collectors_too() -> None:
-    assert "\nCOLLECTOR_HOST = $(CONDOR_HOST):9700\n" in pool.render(pool.Pool(Path("/p"), port=9700))
+    assert "\nCOLLECTOR_HOST = $(CONDOR_HOST):9700\n" in pool_config.render(pool_config.Pool(Path("/p"), port=9700))
 
 
 def test_a_named_collector_is_the_pools_host() -> None:
-    block = pool.render(pool.Pool(Path("/p"), collector="pool.example.org"))
-    assert "\nCONDOR_HOST = pool.example.org\nCOLLECTOR_HOST = $(CONDOR_HOST):9618\n" in block
+    block = pool_config.render(pool_config.Pool(Path("/p"), collector="pool.example.org"))
+    assert "\nCONDOR_HOST = pool_config.example.org\nCOLLECTOR_HOST = $(CONDOR_HOST):9618\n" in block
 
 
 def test_a_pool_that_signs_tokens_with_its_password_keeps_the_key() -> None:
-    block = pool.render(pool.Pool(Path("/new"), signing_key_file="/etc/condor/passwords.d/POOL"))
+    block = pool_config.render(pool_config.Pool(Path("/new"), signing_key_file="/etc/condor/passwords.d/POOL"))
     assert "\nSEC_TOKEN_POOL_SIGNING_KEY_FILE = /etc/condor/passwords.d/POOL\n" in block
 
 
 def test_passwords_are_long_and_never_the_same() -> None:
-    made = {pool.new_password() for _ in range(100)}
+    made = {pool_config.new_password() for _ in range(100)}
     assert len(made) == 100
     assert min(map(len, made)) >= 43
 
@@ -66,17 +66,17 @@ def test_our_file_goes_into_the_last_configuration_directory(home: Path) -> None
     for name in ("first", "last"):
         (home / name).mkdir()
     put_program(home, "condor_config_val", f'test "$1" = LOCAL_CONFIG_DIR && echo "{home}/first, {home}/last"')
-    assert pool.find_pool_file(None) == home / "last" / "90-annex-pool.config"
+    assert pool_config.find_pool_file(None) == home / "last" / "90-annex-pool_config.config"
 
 
 def test_without_a_directory_the_local_file_is_taken(home: Path) -> None:
     put_program(home, "condor_config_val", 'test "$1" = LOCAL_CONFIG_FILE && echo /a/one, /a/two')
-    assert pool.find_pool_file(None) == Path("/a/two")
+    assert pool_config.find_pool_file(None) == Path("/a/two")
 
 
 def test_without_htcondor_the_file_must_be_given() -> None:
     with pytest.raises(UserError, match="give --config"):
-        pool.find_pool_file(None)
+        pool_config.find_pool_file(None)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_a_password_file_that_would_not_do_is_refused(home: Path, content: bytes
     path.write_bytes(content)
     path.chmod(mode)
     with pytest.raises(UserError, match=says):
-        pool.read_password(path)
+        pool_config.read_password(path)
 
 
 def test_the_password_is_handed_over_through_a_pipe_and_never_printed(home: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.private_files import read_private, why_not_private, write_private
+from annex_bootstrap.pool.private_files import read_private, why_not_private, write_private
 
 
 def test_a_written_file_is_private_and_so_is_its_new_directory(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from annex_bootstrap.aws import Account
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.regions import run_all
+from annex_bootstrap.stack.regions import run_all
 
 REGIONS = ["us-east-1", "eu-west-1", "ap-south-1"]
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from mypy_boto3_cloudformation import CloudFormationClient
 
-from annex_bootstrap import stacks
+from annex_bootstrap.stack import stacks
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 STACK = "AWS::CloudFormation::Stack"

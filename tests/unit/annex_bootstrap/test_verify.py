@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import trustme
 
-from annex_bootstrap import verify
 from annex_bootstrap.errors import UserError
+from annex_bootstrap.launch import verify
 from template_gen.archive import ROOT
 from template_gen.template import build
 

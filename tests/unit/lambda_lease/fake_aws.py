@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.validate import validate_parameters
 
-from annex_bootstrap.contract import ANNEX_TAG
+from annex_contract.stack import ANNEX_TAG
 from lambda_lease import handler
 from lambda_lease.clients import Clients
 from lambda_lease.settings import Settings

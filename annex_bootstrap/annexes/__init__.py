@@ -1,0 +1,1 @@
+"""Annexes: their leases, the IAM users who run them, and ending them."""

@@ -1,0 +1,274 @@
+"""The annexes that hold a lease: what condor_annex wrote about them, and what runs for them.
+
+Source of the wire format: the contract with HTCondor, "The life of an annex": a rule and a target named as the annex
+ID, whose constant input is ``{"AnnexID": str, "S3BucketName": str, "LeaseExpiration": int}``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from annex_bootstrap.aws import CONFIG, Account, explained
+from annex_bootstrap.errors import UserError
+from annex_contract.stack import ANNEX_TAG
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_lambda import LambdaClient
+
+ANNEX_ID_LENGTH = 27
+"""The annex ID is the annex's name, cut to so many characters."""
+
+RUNNING = ("pending", "running", "stopping", "stopped")
+"""The states of a machine that costs money, or may again."""
+
+FLEET_RUNNING = ("submitted", "active", "modifying")
+"""The states of a fleet that may start machines."""
+
+PAGE_SIZE = 500
+
+_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?")
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The lease of one annex.
+
+    Attributes:
+        annex_id: the annex's name, cut to 27 characters; the name of its rule and target.
+        expiration: when it ends, in seconds since the epoch; None where the target says nothing that can be read.
+        target: the rule's target as it is, so that only the time in it is ever changed.
+    """
+
+    annex_id: str
+    expiration: int | None
+    target: Mapping[str, Any] = field(compare=False)
+
+    def ending_at(self, expiration: int) -> dict[str, Any]:
+        """The target with another end.
+
+        Args:
+            expiration: in seconds since the epoch.
+        """
+        text = json.loads(self.target["Input"]) | {"LeaseExpiration": expiration}
+        return {**self.target, "Input": json.dumps(text)}
+
+
+@dataclass(frozen=True)
+class Machines:
+    """What runs for one annex.
+
+    Attributes:
+        types: how many machines of each instance type.
+        spot: how many of them are spot instances.
+        fleets: spot fleet requests that may start more.
+    """
+
+    types: Mapping[str, int]
+    spot: int
+    fleets: int
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return sum(self.types.values())
+
+    @property
+    def kind(self) -> str:
+        """``spot``, ``on demand`` or ``mixed``; ``-`` where nothing runs."""
+        if not self.count:
+            return "spot" if self.fleets else "-"
+        return {0: "on demand", self.count: "spot"}.get(self.spot, "mixed")
+
+    def cost(self, prices: Mapping[str, Decimal]) -> Decimal | None:
+        """Dollars an hour on demand, the most that spot instances cost by default; None where a price is missing."""
+        if any(name not in prices for name in self.types):
+            return None
+        return sum((prices[name] * count for name, count in self.types.items()), Decimal(0))
+
+
+NOTHING = Machines({}, 0, 0)
+
+
+def parse_duration(text: str) -> int:
+    """Read a duration such as ``2h``, ``1d12h`` or ``90m``.
+
+    Returns:
+        Seconds.
+
+    Raises:
+        UserError: it is something else, or nothing.
+    """
+    found = _DURATION.fullmatch(text)
+    days, hours, minutes = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
+    seconds = days * 86400 + hours * 3600 + minutes * 60
+    if not seconds:
+        raise UserError(f"{text!r} is not a duration: give one such as 2h, 90m or 1d12h")
+    return seconds
+
+
+def parse_target(rule: str, targets: Iterable[Mapping[str, Any]]) -> Lease | None:
+    """Read the lease from a rule's targets.
+
+    Args:
+        rule: its name.
+        targets: as ListTargetsByRule returns them.
+
+    Returns:
+        The lease, or None where the rule holds none, as our own sweep rule.
+    """
+    target = next((each for each in targets if each["Id"] == rule), None)
+    if target is None:
+        return None
+    try:
+        expiration = json.loads(target["Input"])["LeaseExpiration"]
+    except (KeyError, TypeError, ValueError):
+        expiration = None
+    return Lease(rule, expiration if type(expiration) is int else None, target)
+
+
+def annex_of(tags: Iterable[Mapping[str, object]], client_token: str) -> str:
+    """The annex that a machine or a fleet belongs to: by its tag, else by its client token, as the lease decides."""
+    for tag in tags:
+        if tag["Key"] == ANNEX_TAG:
+            return str(tag["Value"])
+    return client_token.rpartition("_")[0]
+
+
+@dataclass(frozen=True)
+class Leases:
+    """The leases of one account and region.
+
+    Attributes:
+        account: where.
+        function_arn: the lease function; rules that name it are leases.
+    """
+
+    account: Account
+    function_arn: str
+
+    @cached_property
+    def _ec2(self) -> EC2Client:
+        return self.account.session.client("ec2", region_name=self.account.region, config=CONFIG)
+
+    @cached_property
+    def _lambda(self) -> LambdaClient:
+        return self.account.session.client("lambda", region_name=self.account.region, config=CONFIG)
+
+    @property
+    def _events(self) -> EventBridgeClient:
+        return self.account.events
+
+    def list(self) -> list[Lease]:
+        """All leases, the one that ends first at the top.
+
+        Raises:
+            UserError: AWS refused.
+        """
+        with explained("listing the leases"):
+            pages = self._events.get_paginator("list_rule_names_by_target").paginate(TargetArn=self.function_arn)
+            names = [name for page in pages for name in page["RuleNames"]]
+            found = [self._read(name) for name in names]
+        return sorted(filter(None, found), key=lambda lease: (lease.expiration or 0, lease.annex_id))
+
+    def find(self, name: str) -> Lease:
+        """The lease of an annex.
+
+        Args:
+            name: of the annex.
+
+        Raises:
+            UserError: AWS refused, or there is none.
+        """
+        leases = {lease.annex_id: lease for lease in self.list()}
+        if name[:ANNEX_ID_LENGTH] not in leases:
+            known = ", ".join(leases) or "none"
+            raise UserError(f"no annex {name} holds a lease in {self.account.region}; there are: {known}")
+        return leases[name[:ANNEX_ID_LENGTH]]
+
+    def machines(self) -> dict[str, Machines]:
+        """What runs for each annex, by annex ID.
+
+        Raises:
+            UserError: AWS refused.
+        """
+        types: dict[str, Counter[str]] = {}
+        spot: Counter[str] = Counter()
+        fleets: Counter[str] = Counter()
+        with explained("listing the machines"):
+            for page in self._ec2.get_paginator("describe_instances").paginate(
+                Filters=[{"Name": "instance-state-name", "Values": list(RUNNING)}],
+                PaginationConfig={"PageSize": PAGE_SIZE},
+            ):
+                for machine in (each for reservation in page["Reservations"] for each in reservation["Instances"]):
+                    annex_id = annex_of(machine.get("Tags", []), machine.get("ClientToken", ""))
+                    types.setdefault(annex_id, Counter())[machine["InstanceType"]] += 1
+                    spot[annex_id] += machine.get("InstanceLifecycle") == "spot"
+            for requests in self._ec2.get_paginator("describe_spot_fleet_requests").paginate():
+                for request in requests["SpotFleetRequestConfigs"]:
+                    if request["SpotFleetRequestState"] in FLEET_RUNNING:
+                        fleets[_annex_of_fleet(request["SpotFleetRequestConfig"])] += 1
+        return {
+            annex_id: Machines(types.get(annex_id, {}), spot[annex_id], fleets[annex_id])
+            for annex_id in types.keys() | fleets.keys()
+        }
+
+    def extend(self, lease: Lease, expiration: int) -> None:
+        """Set another end.
+
+        Args:
+            lease: of the annex.
+            expiration: in seconds since the epoch.
+
+        Raises:
+            UserError: AWS refused, or the lease cannot be read.
+        """
+        if lease.expiration is None:
+            raise UserError(
+                f"the lease of {lease.annex_id} cannot be read, so it is left as it is: set it anew with "
+                f"condor_annex -annex-name {lease.annex_id} -duration HOURS"
+            )
+        with explained(f"setting the lease of {lease.annex_id}"):
+            answer = self._events.put_targets(Rule=lease.annex_id, Targets=[lease.ending_at(expiration)])  # type: ignore[list-item]  # what ListTargetsByRule gave
+        for failed in answer["FailedEntries"]:
+            raise UserError(f"EventBridge did not take the lease of {lease.annex_id}: {failed.get('ErrorMessage')}")
+
+    def end(self, lease: Lease, now: int) -> None:
+        """End an annex: its lease ends now, and the lease function looks at it at once.
+
+        Args:
+            lease: of the annex.
+            now: seconds since the epoch.
+
+        Raises:
+            UserError: AWS refused, or the lease cannot be read.
+        """
+        self.extend(lease, now - 1)
+        with explained(f"calling the lease function for {lease.annex_id}"):
+            self._lambda.invoke(
+                FunctionName=self.function_arn,
+                InvocationType="Event",
+                Payload=lease.ending_at(now - 1)["Input"].encode(),
+            )
+
+    def _read(self, name: str) -> Lease | None:
+        pages = self._events.get_paginator("list_targets_by_rule").paginate(Rule=name)
+        return parse_target(name, [target for page in pages for target in page["Targets"]])
+
+
+def _annex_of_fleet(config: Mapping[str, Any]) -> str:
+    tags = [
+        tag
+        for specification in config.get("LaunchSpecifications", [])
+        for tagged in specification.get("TagSpecifications", [])
+        for tag in tagged.get("Tags", [])
+    ]
+    return annex_of(tags, config.get("ClientToken", ""))

@@ -1,0 +1,265 @@
+"""The IAM user that runs annexes: one policy, one access key, and the two files that condor_annex reads it from.
+
+Every step looks at what is there first, so a command that was interrupted is mended by running it again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from annex_bootstrap.aws import CONFIG, Account, explained
+from annex_bootstrap.errors import UserError
+from annex_bootstrap.pool.private_files import close_to_others, read_private, write_private
+from annex_contract.stack import ROLE_PATH, STACK_TAG
+
+if TYPE_CHECKING:
+    from mypy_boto3_iam import IAMClient
+
+MOST_KEYS = 2
+"""Access keys that IAM lets a user have."""
+
+FROM_INSTANCE = "FROM INSTANCE"
+"""What condor_annex reads as: use the role of the machine that you run on."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """An access key without its secret.
+
+    Attributes:
+        key_id: its public part.
+        created: when.
+    """
+
+    key_id: str
+    created: datetime
+
+
+@dataclass(frozen=True)
+class KeyFiles:
+    """The two files of a key, as condor_annex wants them.
+
+    Attributes:
+        access: holds the key ID.
+        secret: holds the secret.
+    """
+
+    access: Path
+    secret: Path
+
+    @classmethod
+    def below(cls, directory: Path, region: str) -> KeyFiles:
+        """The files for a region, in a directory. Their paths are absolute, since a knob names them."""
+        directory = directory.expanduser().absolute()
+        return cls(directory / f"annex-access-key-{region}", directory / f"annex-secret-key-{region}")
+
+    def key_id(self) -> str:
+        """The key ID in the files; nothing where either is missing or empty.
+
+        Raises:
+            UserError: a file cannot be read.
+        """
+        access, secret = read_private(self.access), read_private(self.secret)
+        return access.decode(errors="replace").strip() if access and secret else ""
+
+    def write(self, key_id: str, secret: str) -> None:
+        """Write both, the secret first: whoever sees the new ID then finds its secret too.
+
+        Raises:
+            UserError: one cannot be written.
+        """
+        write_private(self.secret, f"{secret}\n".encode())
+        write_private(self.access, f"{key_id}\n".encode())
+
+    def delete(self) -> None:
+        """Delete both, where they exist."""
+        self.access.unlink(missing_ok=True)
+        self.secret.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """What a rotation deletes.
+
+    Attributes:
+        before: keys that must go before a new one can be made.
+        after: keys that go when the new one is in its files.
+    """
+
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+
+
+def plan_rotation(keys: list[Key], in_files: str) -> Rotation:
+    """Decide which keys go when.
+
+    Args:
+        keys: that the user has.
+        in_files: the ID of the key in the files; it works for as long as possible.
+
+    Returns:
+        All of ``keys``, in two groups.
+    """
+    oldest_first = sorted(keys, key=lambda key: (key.key_id == in_files, key.created))
+    spare = max(0, len(keys) - (MOST_KEYS - 1))
+    ids = tuple(key.key_id for key in oldest_first)
+    return Rotation(ids[:spare], ids[spare:])
+
+
+def default_user_name(stack_name: str, region: str) -> str:
+    """The name of the user for a stack. IAM's names are the account's, so the region is in it."""
+    return f"{stack_name}-{region}"
+
+
+@dataclass(frozen=True)
+class AnnexUser:
+    """The IAM user of a stack.
+
+    Attributes:
+        account: where.
+        name: its name, 64 characters at most.
+        files: where its key is kept on this machine.
+    """
+
+    account: Account
+    name: str
+    files: KeyFiles
+
+    @cached_property
+    def _iam(self) -> IAMClient:
+        return self.account.session.client("iam", region_name=self.account.region, config=CONFIG)
+
+    def set_up(self, stack_id: str, policy_arn: str) -> bool:
+        """Make the user with that policy alone, and a key in the files where they hold none that works.
+
+        Args:
+            stack_id: goes into the user's tag, by which it is ours.
+            policy_arn: the stack's policy for users.
+
+        Returns:
+            Whether a key was made.
+
+        Raises:
+            UserError: AWS refused, the name is taken by somebody else, or the user has two keys that are not here.
+        """
+        with explained(f"making the IAM user {self.name}"):
+            self._make(stack_id, policy_arn)
+            keys = self._keys()
+        in_files = self.files.key_id()
+        if in_files in [key.key_id for key in keys]:
+            for path in (self.files.access, self.files.secret):
+                close_to_others(path)
+            return False
+        if len(keys) >= MOST_KEYS:
+            raise UserError(
+                f"the IAM user {self.name} has two access keys already ({', '.join(key.key_id for key in keys)}) "
+                f"and neither is in {self.files.access}: run annex-bootstrap credentials --rotate to replace both, "
+                "or give --user-name another name"
+            )
+        self._make_key()
+        return True
+
+    def rotate(self, stack_id: str, policy_arn: str) -> tuple[str, ...]:
+        """Replace every key of the user by one new one: first the new key, then the files, then the old keys go.
+
+        Args:
+            stack_id: goes into the user's tag, by which it is ours.
+            policy_arn: the stack's policy for users.
+
+        Returns:
+            The IDs of the keys that were deleted.
+
+        Raises:
+            UserError: AWS refused, the name is taken by somebody else, or the files cannot be written.
+        """
+        with explained(f"rotating the key of the IAM user {self.name}"):
+            self._make(stack_id, policy_arn)
+            rotation = plan_rotation(self._keys(), self.files.key_id())
+            self._delete_keys(rotation.before)
+        self._make_key()
+        with explained(f"deleting the old key of the IAM user {self.name}"):
+            self._delete_keys(rotation.after)
+        return rotation.before + rotation.after
+
+    def remove(self) -> bool:
+        """Delete the user with its keys, then the files if they held one of its keys.
+
+        Returns:
+            Whether there was such a user.
+
+        Raises:
+            UserError: AWS refused, or the user is somebody else's.
+        """
+        with explained(f"deleting the IAM user {self.name}"):
+            if self._owner() is None:
+                return False
+            keys = [key.key_id for key in self._keys()]
+            in_files = self.files.key_id()
+            self._delete_keys(keys)
+            for attached in self._attached():
+                self._iam.detach_user_policy(UserName=self.name, PolicyArn=attached)
+            self._iam.delete_user(UserName=self.name)
+        if in_files in keys:
+            self.files.delete()
+        return True
+
+    def _make(self, stack_id: str, policy_arn: str) -> None:
+        owner = self._owner()
+        if owner is None:
+            self._iam.create_user(UserName=self.name, Path=ROLE_PATH, Tags=[{"Key": STACK_TAG, "Value": stack_id}])
+        elif owner != stack_id:
+            if _name_and_region(owner) != _name_and_region(stack_id):
+                raise UserError(
+                    f"the IAM user {self.name} belongs to another stack, {owner}: give --user-name another name"
+                )
+            # The stack was deleted and made anew: its user is still the same person's.
+            self._iam.tag_user(UserName=self.name, Tags=[{"Key": STACK_TAG, "Value": stack_id}])
+        attached = self._attached()
+        if policy_arn not in attached:
+            self._iam.attach_user_policy(UserName=self.name, PolicyArn=policy_arn)
+        for other in attached:
+            if other != policy_arn:
+                self._iam.detach_user_policy(UserName=self.name, PolicyArn=other)
+
+    def _owner(self) -> str | None:
+        try:
+            user = self._iam.get_user(UserName=self.name)["User"]
+        except self._iam.exceptions.NoSuchEntityException:
+            return None
+        owners = [tag["Value"] for tag in user.get("Tags", []) if tag["Key"] == STACK_TAG]
+        if user["Path"] != ROLE_PATH or not owners:
+            raise UserError(
+                f"the IAM user {self.name} exists and was not made by annex-bootstrap: give --user-name another name"
+            )
+        return owners[0]
+
+    def _attached(self) -> list[str]:
+        pages = self._iam.get_paginator("list_attached_user_policies").paginate(UserName=self.name)
+        return [each["PolicyArn"] for page in pages for each in page["AttachedPolicies"]]
+
+    def _keys(self) -> list[Key]:
+        pages = self._iam.get_paginator("list_access_keys").paginate(UserName=self.name)
+        return [Key(each["AccessKeyId"], each["CreateDate"]) for page in pages for each in page["AccessKeyMetadata"]]
+
+    def _make_key(self) -> None:
+        with explained(f"making a key for the IAM user {self.name}"):
+            made = self._iam.create_access_key(UserName=self.name)["AccessKey"]
+        try:
+            self.files.write(made["AccessKeyId"], made["SecretAccessKey"])
+        except UserError:
+            # A key whose secret nobody has is of no use and takes one of two places.
+            self._delete_keys([made["AccessKeyId"]])
+            raise
+
+    def _delete_keys(self, key_ids: list[str] | tuple[str, ...]) -> None:
+        for key_id in key_ids:
+            self._iam.delete_access_key(UserName=self.name, AccessKeyId=key_id)
+
+
+def _name_and_region(stack_id: str) -> str:
+    # A stack's ARN ends in a UUID, which each new stack of the same name has anew.
+    return stack_id.rpartition("/")[0]

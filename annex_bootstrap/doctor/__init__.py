@@ -1,0 +1,1 @@
+"""What can be wrong with a setup, and looking for it."""

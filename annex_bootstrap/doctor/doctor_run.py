@@ -1,0 +1,274 @@
+"""The doctor's round: reads what is there, on this machine and in AWS, and has every check judge it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from botocore.exceptions import ClientError
+
+from annex_bootstrap.aws import CONFIG, Account, explained
+from annex_bootstrap.doctor import checks
+from annex_bootstrap.doctor.checks import Finding
+from annex_bootstrap.errors import UserError
+from annex_bootstrap.fleet.instance_types import offered_zones
+from annex_bootstrap.pool.config_file import ask_condor
+from annex_bootstrap.pool.file_knobs import read_knob
+from annex_bootstrap.pool.private_files import read_private
+from annex_bootstrap.stack import stacks
+from annex_contract import __version__
+from annex_contract.stack import Output
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_iam import IAMClient
+    from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_logs import CloudWatchLogsClient
+
+GONE = {
+    "404",
+    "InvalidGroup.NotFound",
+    "NoSuchBucket",
+    "NoSuchEntity",
+    "NoSuchPublicAccessBlockConfiguration",
+    "ResourceNotFoundException",
+}
+"""Error codes that say that something is not there."""
+
+Answer = TypeVar("Answer")
+
+DAY = 86400
+DEFAULT_PORT = 9618
+TIMEOUT = 5
+"""Seconds that the connectivity function waits, as condor_annex has it."""
+
+FAILURES = "?ERROR ?timed"
+"""What a line of a function's log has that tells of a failure: our own and Python's word, or that time ran out."""
+
+LINE_LENGTH = 200
+
+
+@dataclass(frozen=True)
+class Examination:
+    """One round.
+
+    Attributes:
+        account: where the stack is.
+        stack_name: of the stack.
+        config: the user's configuration file.
+        collector: ``host`` or ``host:port``; empty to ask HTCondor.
+    """
+
+    account: Account
+    stack_name: str
+    config: Path
+    collector: str = ""
+
+    def run(self) -> Iterator[Finding]:
+        """Make every check, one after another.
+
+        Yields:
+            Their findings, as they come.
+        """
+        yield checks.ok("AWS credentials", f"account {self.account.account_id}, region {self.account.region}")
+        stack: list[stacks.Stack] = []
+        yield _judged("stack", lambda: self._stack(stack))
+        content = read_private(self.config) or b""
+        if stack:
+            yield from self._in_aws(stack[0])
+            yield checks.check_knobs(self.config, content, self.account.region, stack[0].outputs)
+        yield _judged("credentials of condor_annex", lambda: checks.check_keys(content, self.account.region))
+        yield checks.check_password(
+            read_knob(content, self.account.region, "SEC_PASSWORD_FILE") or ask_condor("SEC_PASSWORD_FILE")
+        )
+        if stack:
+            yield _judged("collector from AWS", lambda: self._collector(stack[0].outputs))
+        yield from self._fleet_file(content)
+
+    def _stack(self, found: list[stacks.Stack]) -> Finding:
+        with explained(f"reading the stack {self.stack_name}"):
+            stack = stacks.find(self.account.cloudformation, self.stack_name)
+        if stack is not None and stack.version:
+            found.append(stack)
+        return checks.check_stack(self.stack_name, stack, __version__)
+
+    def _in_aws(self, stack: stacks.Stack) -> Iterator[Finding]:
+        outputs = stack.outputs
+        yield _judged("bucket", lambda: self._bucket(outputs[Output.S3_BUCKET_NAME]))
+        yield self._function("lease function", outputs[Output.LEASE_FUNCTION_ARN])
+        yield self._function("connectivity function", outputs[Output.CONNECTIVITY_FUNCTION_ARN])
+        yield _judged("instance profile", lambda: self._profile(outputs))
+        yield _judged("fleet role", lambda: self._fleet_role(outputs[Output.IAM_FLEET_ROLE_ARN]))
+        yield _judged("security group", lambda: self._group(stack))
+
+    def _bucket(self, name: str) -> Finding:
+        s3 = self.account.s3
+        with explained(f"looking at the bucket {name}"):
+            if _unless_gone(lambda: s3.head_bucket(Bucket=name)) is None:
+                return checks.check_bucket(name, None)
+            blocks = _unless_gone(lambda: s3.get_public_access_block(Bucket=name))
+        return checks.check_bucket(name, dict(blocks["PublicAccessBlockConfiguration"]) if blocks else {})
+
+    def _function(self, subject: str, arn: str) -> Finding:
+        return _judged(subject, lambda: self._function_state(subject, arn))
+
+    def _function_state(self, subject: str, arn: str) -> Finding:
+        with explained(f"looking at the {subject}"):
+            found = _unless_gone(lambda: self._lambda.get_function_configuration(FunctionName=arn))
+            if found is None:
+                return checks.check_function(subject, "", "", [])
+            group = found.get("LoggingConfig", {}).get("LogGroup", f"/aws/lambda/{found['FunctionName']}")
+            errors = self._errors(group)
+        return checks.check_function(subject, found.get("State", "Active"), found.get("StateReason", ""), errors)
+
+    def _errors(self, group: str) -> list[str]:
+        pages = self._logs.get_paginator("filter_log_events").paginate(
+            logGroupName=group, startTime=int(time.time() - DAY) * 1000, filterPattern=FAILURES
+        )
+        return [said(event["message"]) for page in pages for event in page["events"]]
+
+    def _profile(self, outputs: Mapping[str, str]) -> Finding:
+        arn = outputs[Output.INSTANCE_CONFIGURATION_PROFILE]
+        with explained("looking at the instance profile"):
+            found = _unless_gone(lambda: self._iam.get_instance_profile(InstanceProfileName=_name(arn)))
+        roles = [each["Arn"] for each in found["InstanceProfile"]["Roles"]] if found else None
+        return checks.check_profile(arn, roles, outputs[Output.INSTANCE_ROLE_ARN])
+
+    def _fleet_role(self, arn: str) -> Finding:
+        with explained("looking at the fleet role"):
+            found = _unless_gone(lambda: self._iam.get_role(RoleName=_name(arn)))
+        if found is None:
+            return checks.check_fleet_role(arn, None)
+        document: Any = found["Role"]["AssumeRolePolicyDocument"]
+        return checks.check_fleet_role(arn, trusted_services(document))
+
+    def _group(self, stack: stacks.Stack) -> Finding:
+        group_id = stack.outputs[Output.SECURITY_GROUP_ID]
+        port = int(stack.parameters.get("CondorPort", DEFAULT_PORT))
+        with explained("looking at the security group"):
+            found = _unless_gone(lambda: self._ec2.describe_security_groups(GroupIds=[group_id]))
+        if found is None:
+            return checks.check_group(group_id, None, port)
+        ports = [
+            (rule.get("FromPort", 0), rule.get("ToPort", 65535))
+            for rule in found["SecurityGroups"][0]["IpPermissions"]
+            if rule["IpProtocol"] in ("tcp", "-1")
+        ]
+        return checks.check_group(group_id, ports, port)
+
+    def _collector(self, outputs: Mapping[str, str]) -> Finding:
+        host, port = collector_address(self.collector or ask_condor("COLLECTOR_HOST"))
+        if not host:
+            return checks.check_collector("", None)
+        event = {"timeout": TIMEOUT, "condor_host": host, "condor_port": port}
+        with explained("calling the connectivity function"):
+            answer = self._lambda.invoke(
+                FunctionName=outputs[Output.CONNECTIVITY_FUNCTION_ARN], Payload=json.dumps(event).encode()
+            )["Payload"].read()
+        return checks.check_collector(f"{host}:{port}", json.loads(answer))
+
+    def _fleet_file(self, content: bytes) -> Iterator[Finding]:
+        path = checks.fleet_file(content, self.account.region)
+        try:
+            text = Path(path).read_text() if path else None
+        except (OSError, UnicodeDecodeError):
+            text = None
+        form = checks.check_fleet_form(path, text)
+        yield form
+        if form.level is not checks.Level.OK or text is None:
+            return
+        images, types = checks.fleet_parts(text)
+        yield _judged("images of the fleet file", lambda: self._images(images))
+        yield _judged("types of the fleet file", lambda: self._types(types))
+
+    def _images(self, wanted: set[str]) -> Finding:
+        with explained("looking for the fleet's images"):
+            # By a filter, since one unknown ID in a list of IDs is an error of the whole call.
+            found = self._ec2.describe_images(Filters=[{"Name": "image-id", "Values": sorted(wanted)}])["Images"]
+        return checks.check_offered("images", wanted, [each["ImageId"] for each in found])
+
+    def _types(self, wanted: set[str]) -> Finding:
+        with explained("looking for the fleet's subnets"):
+            zones = {each["AvailabilityZone"] for each in self._ec2.describe_subnets()["Subnets"]}
+        return checks.check_offered("types", wanted, offered_zones(self._ec2, zones))
+
+    @cached_property
+    def _ec2(self) -> EC2Client:
+        return self.account.session.client("ec2", region_name=self.account.region, config=CONFIG)
+
+    @cached_property
+    def _iam(self) -> IAMClient:
+        return self.account.session.client("iam", region_name=self.account.region, config=CONFIG)
+
+    @cached_property
+    def _lambda(self) -> LambdaClient:
+        return self.account.session.client("lambda", region_name=self.account.region, config=CONFIG)
+
+    @cached_property
+    def _logs(self) -> CloudWatchLogsClient:
+        return self.account.session.client("logs", region_name=self.account.region, config=CONFIG)
+
+
+def trusted_services(document: Mapping[str, Any]) -> list[str]:
+    """The services that a role's trust policy names."""
+    statements = document["Statement"]
+    services: list[str] = []
+    for statement in statements if isinstance(statements, list) else [statements]:
+        principal = statement.get("Principal", {})
+        named = principal.get("Service", []) if isinstance(principal, dict) else []
+        if statement.get("Effect") == "Allow":
+            services += [named] if isinstance(named, str) else named
+    return services
+
+
+def collector_address(text: str) -> tuple[str, int]:
+    """Host and port of the first collector in a COLLECTOR_HOST.
+
+    Args:
+        text: such as ``pool.example.org``, ``pool.example.org:9618?sock=collector`` or ``[2001:db8::1]:9618, other``.
+
+    Returns:
+        The host, empty where the text is; and the port, 9618 where none is named.
+    """
+    first, _, _ = text.split(",")[0].strip().strip("<>").partition("?")
+    if first.startswith("["):
+        host, _, rest = first[1:].partition("]")
+        port = rest.removeprefix(":")
+    else:
+        host, _, port = first.partition(":")
+    return host, int(port) if port.isdigit() else DEFAULT_PORT
+
+
+def said(line: str) -> str:
+    """What a line of a function's log says: of our functions' JSON the error, else the line, cut."""
+    try:
+        text = str(json.loads(line)["error"])
+    except (ValueError, TypeError, KeyError):
+        text = line.strip()
+    return text[:LINE_LENGTH]
+
+
+def _judged(subject: str, check: Callable[[], Finding]) -> Finding:
+    """A check, or why it could not be made."""
+    try:
+        return check()
+    except UserError as error:
+        return checks.problem(subject, "it cannot be looked at", str(error))
+
+
+def _unless_gone(call: Callable[[], Answer]) -> Answer | None:
+    try:
+        return call()
+    except ClientError as error:
+        if error.response["Error"]["Code"] in GONE:
+            return None
+        raise
+
+
+def _name(arn: str) -> str:
+    return arn.rpartition("/")[2]

@@ -1,0 +1,1 @@
+"""The one-click way: links, the launch page, publishing, verifying."""

@@ -1,0 +1,187 @@
+"""The launch page: one static file that makes the console's link from a form, and the configuration from outputs.
+
+Everything on it comes from the template, the list of regions and the configuration's own renderer, so nothing on it
+can drift. It needs nothing from elsewhere, and works as a table of links where scripts are off.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Collection, Mapping
+from html import escape
+from importlib import resources
+from string import Template
+from typing import Any
+
+from annex_bootstrap.launch import launch_links
+from annex_bootstrap.pool import blocks
+from annex_contract import __version__
+from annex_contract.stack import DEFAULT_STACK_NAME, Output
+
+PAGE_NAME = "launch.html"
+
+KINDS: Mapping[str, tuple[str, str]] = {
+    "AWS::Lambda::Function": ("functions", "Nothing while idle"),
+    "AWS::IAM::Role": ("roles, one for each function", "Nothing"),
+    "AWS::IAM::RolePolicy": ("policies, one for each of those roles", "Nothing"),
+    "AWS::Lambda::EventInvokeConfig": ("settings for repeating a function that failed", "Nothing"),
+    "AWS::Logs::LogGroup": ("logs, one for each function", "The stored bytes"),
+    "Custom::AnnexBucket": ("private bucket for pool configurations", "The stored bytes: some KB for each annex"),
+    "Custom::AnnexInstanceRole": ("role and profile for the machines", "Nothing"),
+    "Custom::AnnexFleetRole": ("role for spot fleets", "Nothing"),
+    "Custom::AnnexSecurityGroup": ("security group for the machines", "Nothing"),
+    "AWS::IAM::ManagedPolicy": ("policy for whoever runs condor_annex", "Nothing"),
+    "AWS::Lambda::Permission": ("permission for leases to call their function", "Nothing"),
+    "AWS::Events::Rule": ("hourly look for machines without a lease", "Nothing"),
+    "AWS::CloudWatch::Alarm": (
+        "alarm for leases that cannot be ended",
+        "Nothing: ten alarms are free in every account",
+    ),
+    "AWS::SNS::Topic": ("topic for the alarm's mail", "Nothing"),
+    "AWS::EC2::KeyPair": ("key pair for SSH", "Nothing"),
+}
+"""What a person calls each type of resource, and what it costs to keep. Every type of the template is here."""
+
+CONDITIONS: Mapping[str, str] = {"HasEmail": "if you give an e-mail", "WantsKeyPair": "if you want one"}
+
+
+def render(
+    template: Mapping[str, Any], partition: str = "", template_url: str = "", stack_name: str = DEFAULT_STACK_NAME
+) -> str:
+    """The page.
+
+    Args:
+        template: the built template.
+        partition: whose regions are shown; empty for all.
+        template_url: where the template was published. Empty for a page that nobody published: it asks for the
+            URL, and its plain links open the console where a file can be uploaded.
+        stack_name: what the stack is called unless somebody types another name.
+
+    Returns:
+        HTML, complete in itself.
+    """
+    regions = [each for each in launch_links.REGIONS if partition in ("", each.partition)]
+    style, script = _source("page.css"), _source("page.js")
+    return Template(_source("page.html")).substitute(
+        policy=_content_policy(style, script),
+        style=style,
+        script=script,
+        data=_data(template, regions),
+        version=escape(__version__),
+        notice="" if template_url else _source("unpublished.html"),
+        options="".join(f'<option value="{each.name}">{escape(_long_name(each))}</option>' for each in regions),
+        stack_name=escape(stack_name),
+        groups="".join(_groups(template)),
+        template_url=escape(template_url),
+        count=len(template["Resources"]),
+        resources="".join(_resource_rows(template)),
+        regions="".join(_region_row(each, template_url, stack_name) for each in regions),
+    )
+
+
+def _source(name: str) -> str:
+    return (resources.files(__package__) / name).read_text(encoding="utf-8")
+
+
+def _content_policy(style: str, script: str) -> str:
+    return (
+        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+        "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'"
+    )
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _data(template: Mapping[str, Any], regions: list[launch_links.Region]) -> str:
+    known = ("Type", "Default", "AllowedPattern", "AllowedValues", "MinValue", "MaxValue", "ConstraintDescription")
+    data = {
+        "consoles": {each.name: launch_links.console_url(each) for each in regions},
+        "defaultStackName": DEFAULT_STACK_NAME,
+        "stackNamePattern": f"^{launch_links.STACK_NAME}$",
+        "parameters": {
+            name: {each: parameter[each] for each in known if each in parameter}
+            for name, parameter in template["Parameters"].items()
+        },
+        "blockWithKeyPair": configuration_form(set(Output)),
+        "block": configuration_form(set(Output) - {Output.KEY_PAIR_NAME}),
+        "keyPairOutput": Output.KEY_PAIR_NAME,
+        "regionOutput": Output.LEASE_FUNCTION_ARN,
+    }
+    # Inside a script element only this could end it.
+    return json.dumps(data, sort_keys=True).replace("<", "\\u003c")
+
+
+def configuration_form(outputs: Collection[Output]) -> str:
+    """The block that ``pull-config`` writes, with ``{{name}}`` for each value: what the page fills in.
+
+    Args:
+        outputs: those that the stack has.
+    """
+    return blocks.render("{{stack}}", "{{region}}", {each: f"{{{{{each}}}}}" for each in outputs})
+
+
+def _groups(template: Mapping[str, Any]) -> list[str]:
+    interface = template["Metadata"]["AWS::CloudFormation::Interface"]
+    labels = {name: each["default"] for name, each in interface["ParameterLabels"].items()}
+    return [
+        f"<fieldset><legend>{escape(group['Label']['default'])}</legend>"
+        + "".join(_field(name, labels[name], template["Parameters"][name]) for name in group["Parameters"])
+        + "</fieldset>"
+        for group in interface["ParameterGroups"]
+    ]
+
+
+def _field(name: str, label: str, parameter: Mapping[str, Any]) -> str:
+    shared = f'id="{name}" data-parameter="{name}" aria-describedby="{name}-hint {name}-problem"'
+    default = str(parameter["Default"])
+    if "AllowedValues" in parameter:
+        options = "".join(
+            f"<option{' selected' if str(each) == default else ''}>{each}</option>"
+            for each in parameter["AllowedValues"]
+        )
+        control = f"<select {shared}>{options}</select>"
+    else:
+        kind = ' inputmode="numeric"' if parameter["Type"] == "Number" else ""
+        control = (
+            f'<input {shared}{kind} value="{escape(default)}" autocomplete="off" autocapitalize="none"'
+            ' spellcheck="false">'
+        )
+    return (
+        f'<div class="field"><label for="{name}">{escape(label)}</label>{control}'
+        f'<p class="hint" id="{name}-hint">{escape(parameter["Description"])}</p>'
+        f'<p class="problem" id="{name}-problem"></p></div>'
+    )
+
+
+def _resource_rows(template: Mapping[str, Any]) -> list[str]:
+    counts = Counter((each["Type"], each.get("Condition", "")) for each in template["Resources"].values())
+    rows = []
+    for kind, (what, cost) in KINDS.items():
+        for (counted, condition), number in counts.items():
+            if counted == kind:
+                when = f", {CONDITIONS[condition]}" if condition else ""
+                rows.append(f"<tr><td>{number}</td><td>{escape(what + when)}</td><td>{escape(cost)}</td></tr>")
+    missing = {kind for kind, _ in counts} - KINDS.keys()
+    if missing:
+        raise KeyError(f"the launch page has no words for {', '.join(sorted(missing))}")
+    return rows
+
+
+def _long_name(region: launch_links.Region) -> str:
+    return f"{region.place}: {region.name}"
+
+
+def _region_row(region: launch_links.Region, template_url: str, stack_name: str) -> str:
+    if template_url:
+        link = launch_links.quick_create_url(region, template_url, stack_name, {})
+    else:
+        link = f"{launch_links.console_url(region)}#/stacks/create"
+    return (
+        f'<tr><td>{escape(region.place)}</td><td><a href="{escape(link)}">'
+        f'<span class="aside">Launch in </span>{region.name}</a></td></tr>'
+    )

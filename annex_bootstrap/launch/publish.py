@@ -1,0 +1,247 @@
+"""Publishing: the built template and its launch page in a bucket, so that one link makes the stack.
+
+A version's objects never change. What is under ``latest`` does, so no cache may answer for it unasked.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from botocore.exceptions import ClientError
+
+from annex_bootstrap.aws import DENIED, Account, explained
+from annex_bootstrap.errors import UserError
+from annex_bootstrap.launch import launch_links, launch_page
+from annex_bootstrap.stack import plan
+from annex_contract import __version__
+from annex_contract.stack import TEMPLATE_NAME
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+FOR_EVER = "public, max-age=31536000, immutable"
+ASK_FIRST = "no-cache"
+"""Every answer is asked for anew: RFC 9111, section 5.2.2.4."""
+
+LATEST = "latest"
+READ_SID = "AnnexBootstrapPublicRead"
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One object that is to be in the bucket.
+
+    Attributes:
+        key: its key.
+        body: its bytes.
+        content_type: for browsers and CloudFormation.
+        released: whether it must never change.
+    """
+
+    key: str
+    body: bytes
+    content_type: str
+    released: bool
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where to publish.
+
+    Attributes:
+        bucket: the bucket's name.
+        prefix: what the keys begin with.
+        stack_name: the name that the links suggest for the stack.
+    """
+
+    bucket: str
+    prefix: str
+    stack_name: str
+
+
+@dataclass(frozen=True)
+class Links:
+    """What can be handed on.
+
+    Attributes:
+        template: the URL of this version's template, whose bytes never change.
+        latest_template: the URL of the newest one.
+        page: the URL of this version's launch page.
+        latest_page: the URL of the newest one.
+        quick_create: the console's link for the bucket's own region, with every default.
+    """
+
+    template: str
+    latest_template: str
+    page: str
+    latest_page: str
+    quick_create: str
+
+
+def publish(account: Account, place: Place, template: str, *, create: bool, public: bool) -> Links:
+    """Put this version of the template and its page into a bucket.
+
+    Args:
+        account: whose bucket it is, in the bucket's region.
+        place: where in it.
+        template: the built template.
+        create: whether to make the bucket where there is none.
+        public: whether to let everybody read what is below the prefix.
+
+    Returns:
+        The links.
+
+    Raises:
+        UserError: the bucket is missing, elsewhere or somebody else's, or this version was published with other
+            bytes; nothing that was published before has changed then.
+    """
+    region = launch_links.find_region(account.region)
+    bucket, prefix = place.bucket, place.prefix
+    links = _links(account.s3, region, place)
+    page = launch_page.render(plan.parse_template(template), region.partition, links.template, place.stack_name)
+    with _explained(f"looking for the bucket {bucket}"):
+        _find_bucket(account, bucket, create=create)
+    if public:
+        with _explained(f"letting everybody read {bucket}/{prefix}/"):
+            _open(account, bucket, prefix)
+    for upload in _uploads(prefix, template.encode(), page.encode()):
+        with _explained(f"putting {upload.key} into {bucket}"):
+            _put(account, bucket, upload)
+    return links
+
+
+def object_url(s3: S3Client, bucket: str, key: str) -> str:
+    """The URL of an object, with the S3 host of the client's partition and region, or a local one."""
+    # With the bucket in the path: a name with dots would fail TLS as a host name.
+    return f"{s3.meta.endpoint_url}/{bucket}/{quote(key)}"
+
+
+@contextmanager
+def _explained(doing: str) -> Iterator[None]:
+    """As ``explained``, but what a publisher lacks is not the deployer's policy."""
+    with explained(doing):
+        try:
+            yield
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in DENIED:
+                raise
+            raise UserError(
+                f"{doing} failed: AWS said {error.response['Error'].get('Message', 'AccessDenied').rstrip('.')}; "
+                "ask your administrator for the publisher's policy in docs/operations.md, and whether the account "
+                "blocks public buckets"
+            ) from error
+
+
+def _links(s3: S3Client, region: launch_links.Region, place: Place) -> Links:
+    def url(version: str, name: str) -> str:
+        return object_url(s3, place.bucket, f"{place.prefix}/{version}/{name}")
+
+    template = url(__version__, TEMPLATE_NAME)
+    return Links(
+        template=template,
+        latest_template=url(LATEST, TEMPLATE_NAME),
+        page=url(__version__, launch_page.PAGE_NAME),
+        latest_page=url(LATEST, launch_page.PAGE_NAME),
+        quick_create=launch_links.quick_create_url(region, template, place.stack_name, {}),
+    )
+
+
+def _uploads(prefix: str, template: bytes, page: bytes) -> Iterator[Upload]:
+    # The released ones first: where they are refused, latest stays as it is.
+    for version in (__version__, LATEST):
+        released = version == __version__
+        yield Upload(f"{prefix}/{version}/{TEMPLATE_NAME}", template, "application/json", released)
+        yield Upload(f"{prefix}/{version}/{launch_page.PAGE_NAME}", page, "text/html; charset=utf-8", released)
+
+
+def _find_bucket(account: Account, bucket: str, *, create: bool) -> None:
+    s3 = account.s3
+    try:
+        found = s3.head_bucket(Bucket=bucket, ExpectedBucketOwner=account.account_id)
+    except ClientError as error:
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        if status == 403:
+            raise UserError(
+                f"the bucket {bucket} is somebody else's, or you may not use it: give --bucket another name"
+            ) from error
+        if status != 404:
+            raise
+        if not create:
+            raise UserError(f"there is no bucket {bucket}: add --create-bucket to make it") from error
+        if account.region == "us-east-1":
+            s3.create_bucket(Bucket=bucket)
+        else:
+            s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": account.region})  # type: ignore[typeddict-item]  # any region
+        _block(account, bucket, policies=True)
+    else:
+        # botocore would follow it there, but the links name the host of one region.
+        if found["BucketRegion"] != account.region:
+            raise UserError(f"the bucket {bucket} is in {found['BucketRegion']}: give --region {found['BucketRegion']}")
+
+
+def _block(account: Account, bucket: str, *, policies: bool) -> None:
+    account.s3.put_public_access_block(
+        Bucket=bucket,
+        ExpectedBucketOwner=account.account_id,
+        PublicAccessBlockConfiguration={
+            "BlockPublicAcls": True,
+            "IgnorePublicAcls": True,
+            "BlockPublicPolicy": policies,
+            "RestrictPublicBuckets": policies,
+        },
+    )
+
+
+def _open(account: Account, bucket: str, prefix: str) -> None:
+    s3, owner = account.s3, account.account_id
+    try:
+        policy: dict[str, Any] = json.loads(s3.get_bucket_policy(Bucket=bucket, ExpectedBucketOwner=owner)["Policy"])
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "NoSuchBucketPolicy":
+            raise
+        policy = {"Version": "2012-10-17", "Statement": []}
+    ours = {
+        "Sid": READ_SID,
+        "Effect": "Allow",
+        "Principal": "*",
+        "Action": "s3:GetObject",
+        "Resource": f"arn:{account.partition}:s3:::{bucket}/{prefix}/*",
+    }
+    others = [each for each in policy["Statement"] if each.get("Sid") != READ_SID]
+    _block(account, bucket, policies=False)
+    s3.put_bucket_policy(
+        Bucket=bucket, ExpectedBucketOwner=owner, Policy=json.dumps(policy | {"Statement": [*others, ours]})
+    )
+
+
+def _put(account: Account, bucket: str, upload: Upload) -> None:
+    s3, owner = account.s3, account.account_id
+    # With If-None-Match two publishers cannot overtake each other between looking and writing.
+    condition: Any = {"IfNoneMatch": "*"} if upload.released else {}
+    try:
+        s3.put_object(
+            Bucket=bucket,
+            Key=upload.key,
+            Body=upload.body,
+            ContentType=upload.content_type,
+            CacheControl=FOR_EVER if upload.released else ASK_FIRST,
+            ChecksumSHA256=base64.b64encode(hashlib.sha256(upload.body).digest()).decode(),
+            ExpectedBucketOwner=owner,
+            **condition,
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in {"PreconditionFailed", "412"}:
+            raise
+        there = s3.get_object(Bucket=bucket, Key=upload.key, ExpectedBucketOwner=owner)["Body"].read()
+        if there != upload.body:
+            raise UserError(
+                f"{upload.key} in {bucket} was published with other bytes, and a release never changes: "
+                "publish a new version, or give --prefix another name"
+            ) from error

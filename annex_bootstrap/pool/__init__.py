@@ -1,0 +1,1 @@
+"""The pool's side: its configuration files, our blocks in them, and private files."""

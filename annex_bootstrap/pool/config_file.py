@@ -1,0 +1,213 @@
+"""The pool's configuration file: finding it, and changing the block in it so that nothing can be lost."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from annex_bootstrap.errors import UserError
+from annex_bootstrap.pool.blocks import Block, read_block, render_block, replace_block
+
+DEFAULT_FILE = Path("~/.condor/user_config")
+BACKUP_SUFFIX = ".annex-bootstrap-backup"
+NEW_SUFFIX = ".annex-bootstrap-new"
+LOCK_SUFFIX = ".annex-bootstrap-lock"
+
+LOCK_TIMEOUT = 20.0
+"""Seconds to wait for another annex-bootstrap that is writing; that takes milliseconds."""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """What a change makes of the file.
+
+    Attributes:
+        old: its content before; nothing where it does not exist.
+        new: its content after.
+    """
+
+    old: bytes
+    new: bytes
+
+    @property
+    def changes(self) -> bool:
+        """Whether the two differ."""
+        return self.old != self.new
+
+
+def find_file(given: Path | None) -> Path:
+    """The file to write: the one given, else what HTCondor names, else ``~/.condor/user_config``."""
+    if given is not None:
+        return given
+    named = ask_condor("USER_CONFIG_FILE")
+    if named:
+        path = Path(named).expanduser()
+        # HTCondor takes a bare name to be below ~/.condor.
+        return path if path.is_absolute() else DEFAULT_FILE.expanduser().parent / path
+    return DEFAULT_FILE.expanduser()
+
+
+def ask_condor(knob: str) -> str:
+    """The value that HTCondor on this machine has for a knob; nothing where there is no HTCondor or no value."""
+    tool = shutil.which("condor_config_val")
+    if tool is None:
+        return ""
+    try:
+        answer = subprocess.run([tool, knob], capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return answer.stdout.strip() if answer.returncode == 0 else ""
+
+
+def preview(path: Path, change: Callable[[Block], Block]) -> Edit:
+    """What ``update`` would make of the file, without writing anything.
+
+    Raises:
+        UserError: the file cannot be read, or its block is damaged.
+    """
+    return _edit(path, _on_block(change))
+
+
+def check(path: Path) -> None:
+    """Find out before a long job whether the file can be written after it.
+
+    Raises:
+        UserError: it cannot, or its block is damaged.
+    """
+    preview(path, lambda block: block)
+    there = next(each for each in path.resolve().parents if each.exists())
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"{there} cannot be written to: check who owns it, or give --config another file")
+
+
+def update(path: Path, change: Callable[[Block], Block]) -> bool:
+    """Change the stacks' block in a file, as ``rewrite_file`` does.
+
+    Args:
+        path: the file.
+        change: from the block as it is to the block as it should be.
+
+    Returns:
+        Whether anything changed.
+
+    Raises:
+        UserError: the file cannot be read or written, or its block is damaged; nothing was changed.
+    """
+    return rewrite_file(path, _on_block(change))
+
+
+def rewrite_file(path: Path, change: Callable[[bytes], bytes]) -> bool:
+    """Change a file so that a reader sees the old file or the new one, never a part.
+
+    Keeps the file's mode and owner, and the last version beside it.
+
+    Args:
+        path: the file; made, with its directory, where it is missing and gets content.
+        change: from the old content, empty where there is no file, to the new.
+
+    Returns:
+        Whether anything changed.
+
+    Raises:
+        UserError: the file cannot be read or written, or ``change`` refused it; nothing was changed.
+    """
+    try:
+        # A link stays a link: what it points at is replaced.
+        target = path.resolve()
+        if not _edit(path, change).changes:
+            return False
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(target):
+            # Once more: another process may have written since.
+            edit = _edit(path, change)
+            if not edit.changes:
+                return False
+            if target.exists():
+                _replace(target.with_name(target.name + BACKUP_SUFFIX), edit.old, target)
+            _replace(target, edit.new, target)
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be written: {error.strerror or error}; check who owns it, or give --config another file"
+        ) from error
+    return True
+
+
+def _on_block(change: Callable[[Block], Block]) -> Callable[[bytes], bytes]:
+    return lambda content: replace_block(content, render_block(change(read_block(content))))
+
+
+def _edit(path: Path, change: Callable[[bytes], bytes]) -> Edit:
+    try:
+        old = path.read_bytes()
+    except FileNotFoundError:
+        old = b""
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}; check who owns it") from error
+    try:
+        return Edit(old, change(old))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+@contextlib.contextmanager
+def _locked(target: Path) -> Iterator[None]:
+    # A file beside the target, which itself is replaced; the directory cannot be locked where it is on NFS.
+    path = target.with_name(f".{target.name}{LOCK_SUFFIX}")
+    give_up = time.monotonic() + LOCK_TIMEOUT
+    while (handle := _try_lock(path)) is None:
+        if time.monotonic() > give_up:
+            raise UserError(f"another annex-bootstrap is writing {target}: wait until it is done, then try again")
+        time.sleep(0.05)
+    try:
+        yield
+    finally:
+        # Only who holds the lock removes it, so whoever waits for it sees that and asks anew.
+        path.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _try_lock(path: Path) -> int | None:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(handle), path.stat()):
+            return handle
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except BaseException:
+        os.close(handle)
+        raise
+    os.close(handle)
+    return None
+
+
+def _replace(path: Path, content: bytes, model: Path) -> None:
+    """Write a file beside the old one and rename it over, with the mode and owner of ``model`` if that exists."""
+    # Always the same name, so that what a killed process left is used up; safe under the lock.
+    new = path.with_name(f".{path.name}{NEW_SUFFIX}")
+    new.unlink(missing_ok=True)
+    try:
+        handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            if model.exists():
+                known = model.stat()
+                if (known.st_uid, known.st_gid) != (os.geteuid(), os.getegid()):
+                    os.fchown(file.fileno(), known.st_uid, known.st_gid)
+                # After the owner, whose change clears some bits.
+                os.fchmod(file.fileno(), known.st_mode & 0o7777)
+            else:
+                os.fchmod(file.fileno(), 0o644)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,94 @@
+"""The knobs that name files: a block of its own in the user's configuration, beside the stack's block.
+
+Several commands write into it, each its own knobs. Knobs of a region stand under its local name, and once more
+without it where the region is the file's default, for the tools of 8.7.0, which know no local names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from annex_bootstrap.pool.blocks import REGION_KNOB, find_block, local_name, replace_block
+from annex_bootstrap.pool.config_file import rewrite_file
+
+BLOCK = "annex-files"
+
+FLEET_KNOBS = ("ANNEX_DEFAULT_SFR_CONFIG_FILE", "ANNEX_DEFAULT_SPOT_FLEET_CONFIG_FILE")
+"""The spot fleet file: the name of today, and the one in the 8.7.0 guide."""
+
+ACCESS_KEY_KNOB = "ANNEX_DEFAULT_ACCESS_KEY_FILE"
+SECRET_KEY_KNOB = "ANNEX_DEFAULT_SECRET_KEY_FILE"
+
+_BEGIN = f"# BEGIN {BLOCK}: written by `annex-bootstrap credentials` and `fleet-config`; do not edit up to END."
+_END = f"# END {BLOCK}"
+_KNOB = re.compile(rb"^([A-Za-z0-9_./]+) = (.*)$", re.MULTILINE)
+_DEFAULT_REGION = re.compile(rb"^[ \t]*" + REGION_KNOB.encode() + rb"[ \t]*=[ \t]*(\S+)", re.MULTILINE | re.IGNORECASE)
+
+
+def set_knobs(content: bytes, region: str, changes: Mapping[str, str | None]) -> bytes:
+    """Set knobs of one region in the block, and keep those of others.
+
+    Args:
+        content: the configuration file as it is.
+        region: such as ``us-east-1``.
+        changes: values by the knobs' plain names; None takes a knob out.
+
+    Returns:
+        The new content; all bytes outside the block are those of ``content``.
+
+    Raises:
+        UserError: the markers of the block do not pair.
+    """
+    span = find_block(content, BLOCK)
+    knobs = {name.decode(): value.decode() for name, value in _KNOB.findall(content, *span)} if span else {}
+    for name, value in changes.items():
+        for key in (f"{local_name(region)}.{name}", *([name] if _is_default(content, region) else [])):
+            if value is not None:
+                knobs[key] = value
+            else:
+                knobs.pop(key, None)
+    lines = [f"{key} = {knobs[key]}" for key in sorted(knobs)]
+    return replace_block(content, "\n".join([_BEGIN, *lines, _END, ""]) if lines else "", BLOCK)
+
+
+def _is_default(content: bytes, region: str) -> bool:
+    named = _DEFAULT_REGION.findall(content)
+    return not named or named[-1].decode() == region
+
+
+def write_knobs(path: Path, region: str, changes: Mapping[str, str | None]) -> bool:
+    """Set knobs of one region in a configuration file.
+
+    Args:
+        path: the file.
+        region: such as ``us-east-1``.
+        changes: values by the knobs' plain names; None takes a knob out.
+
+    Returns:
+        Whether anything changed.
+
+    Raises:
+        UserError: the file cannot be read or written, or its block is damaged; nothing was changed.
+    """
+    return rewrite_file(path, lambda content: set_knobs(content, region, changes))
+
+
+def read_knob(content: bytes, region: str, name: str) -> str:
+    """What a file says for a knob of a region, as HTCondor reads it: the last definition, the region's own first.
+
+    Args:
+        content: of the configuration file.
+        region: such as ``us-east-1``.
+        name: the knob's plain name.
+
+    Returns:
+        The value without macros expanded; nothing where it is not defined.
+    """
+    for key in (f"{local_name(region)}.{name}", name):
+        pattern = rb"^[ \t]*" + re.escape(key.encode()) + rb"[ \t]*=[ \t]*(.*?)[ \t]*$"
+        found = re.findall(pattern, content, re.MULTILINE | re.IGNORECASE)
+        if found:
+            return str(found[-1].decode())
+    return ""

@@ -1,0 +1,1 @@
+"""Stacks: read, plan, stage, change, follow, delete."""

@@ -1,0 +1,272 @@
+"""Deciding, from a stack's state, what a deployment has to do. Pure: data in, data out."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from annex_bootstrap.errors import UserError
+
+if TYPE_CHECKING:
+    from annex_bootstrap.stack.stacks import Stack
+
+Template = Mapping[str, Any]
+
+
+class Step(Enum):
+    """What a deployment does next with the stack of that name."""
+
+    CREATE = "CREATE"
+    UPDATE = "UPDATE"
+    JOIN = "JOIN"
+    """Follow what CloudFormation is doing already, then decide again."""
+    REPLACE_FAILED = "REPLACE_FAILED"
+    """Delete what a failed first creation left, then create."""
+
+
+NOT_THERE = {"DELETE_COMPLETE", "REVIEW_IN_PROGRESS"}
+"""The second is a stack that has a change set and nothing else."""
+
+CREATED_BADLY = {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED"}
+
+UPDATABLE = {
+    "CREATE_COMPLETE",
+    "UPDATE_COMPLETE",
+    "UPDATE_ROLLBACK_COMPLETE",
+    "IMPORT_COMPLETE",
+    "IMPORT_ROLLBACK_COMPLETE",
+}
+
+ADVICE = {
+    "UPDATE_ROLLBACK_FAILED": "choose 'Continue update rollback' in the CloudFormation console",
+    "UPDATE_FAILED": "choose 'Roll back' in the CloudFormation console",
+    "IMPORT_ROLLBACK_FAILED": "end the import in the CloudFormation console",
+    "DELETE_FAILED": "run annex-bootstrap delete, which says what stands against it",
+}
+"""What to do about a stack that a deployment must not touch."""
+
+WORDS = {
+    "Custom::AnnexBucket": "the bucket",
+    "Custom::AnnexInstanceRole": "the machines' role",
+    "Custom::AnnexFleetRole": "the fleet role",
+    "Custom::AnnexSecurityGroup": "the security group",
+}
+"""What a person calls our custom resources. CloudFormation cannot know when one of them is replaced:"""
+
+REPLACING = {
+    ("Custom::AnnexBucket", "BucketName"),
+    ("Custom::AnnexInstanceRole", "RoleName"),
+    ("Custom::AnnexFleetRole", "RoleName"),
+    ("Custom::AnnexSecurityGroup", "GroupName"),
+    ("Custom::AnnexSecurityGroup", "VpcId"),
+}
+"""the type and the property whose change makes a new one."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter's part in a change set: a value, or None for the stack's earlier one."""
+
+    name: str
+    value: str | None
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a change set does to one resource.
+
+    Attributes:
+        action: ``Add``, ``Modify`` or ``Remove``.
+        resource: its name in the template.
+        resource_type: such as ``AWS::IAM::Role``.
+        replacement: of a Modify: ``True`` where a new one is made and the old deleted, ``Conditional`` or ``False``.
+        properties: of a Modify: the properties that change.
+    """
+
+    action: str
+    resource: str
+    resource_type: str
+    replacement: str = "False"
+    properties: tuple[str, ...] = ()
+
+    @property
+    def may_replace(self) -> bool:
+        """Whether CloudFormation will see only then. Of our custom resources we know."""
+        return self.replacement == "Conditional" and self.resource_type not in WORDS
+
+    @property
+    def replaces(self) -> bool:
+        """Whether a new one is made and the old one deleted."""
+        return self.replacement == "True" or bool(self._replacing)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The properties for which it is done; where it is replaced for some of them, those."""
+        return self._replacing or self.properties
+
+    @property
+    def _replacing(self) -> tuple[str, ...]:
+        return tuple(each for each in self.properties if (self.resource_type, each) in REPLACING)
+
+
+def choose_step(stack: Stack | None, name: str) -> Step:
+    """Choose by the stack's status.
+
+    Raises:
+        UserError: the stack is not ours, or nothing can be done in that status; with what to do about it.
+    """
+    check_ours(stack, name)
+    if stack is None or stack.status in NOT_THERE:
+        return Step.CREATE
+    if stack.in_progress:
+        return Step.JOIN
+    if stack.status in CREATED_BADLY:
+        return Step.REPLACE_FAILED
+    if stack.status in UPDATABLE:
+        return Step.UPDATE
+    advice = ADVICE.get(stack.status, "look at it in the CloudFormation console")
+    raise UserError(f"the stack {name} is in {stack.status}: {advice}, then try again")
+
+
+def check_ours(stack: Stack | None, name: str) -> None:
+    """Refuse to touch what our template did not make.
+
+    Raises:
+        UserError: that is so.
+    """
+    if stack is not None and stack.status not in NOT_THERE and not stack.is_ours:
+        raise UserError(f"the stack {name} was not made by annex-bootstrap: choose another name with --stack-name")
+
+
+def check_version(stack: Stack | None, ours: str, name: str, allow_downgrade: bool = False) -> None:
+    """Refuse to replace what a newer version made.
+
+    Raises:
+        UserError: that is so, and it is not allowed.
+    """
+    if stack is None or allow_downgrade or _version_key(stack.version) <= _version_key(ours):
+        return
+    raise UserError(
+        f"the stack {name} was made by annex-bootstrap {stack.version}, which is newer than this {ours}: "
+        "update annex-bootstrap, or give --allow-downgrade"
+    )
+
+
+def _version_key(version: str) -> tuple[int, ...]:
+    return tuple(int(part) if part.isdigit() else 0 for part in version.split("."))
+
+
+def check_parameters(template: Template, given: Mapping[str, str]) -> None:
+    """Check what was given as CloudFormation would, before anything is sent.
+
+    Source of the rules:
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/parameters-section-structure.html
+
+    Raises:
+        UserError: a name is no parameter of the template, or a value is not allowed, with what to type instead.
+    """
+    known = template["Parameters"]
+    for name, value in given.items():
+        if name not in known:
+            raise UserError(f"there is no parameter {name}: choose from {', '.join(sorted(known))}")
+        if not _is_allowed(known[name], value):
+            raise UserError(f"{name}={value!r} is not allowed: {_what_to_type(known[name])}")
+
+
+def _is_allowed(parameter: Mapping[str, Any], value: str) -> bool:
+    if "AllowedValues" in parameter:
+        return value in [str(each) for each in parameter["AllowedValues"]]
+    if parameter["Type"] == "Number":
+        if not re.fullmatch(r"-?\d+(\.\d+)?", value, re.ASCII):
+            return False
+        least, most = parameter.get("MinValue"), parameter.get("MaxValue")
+        return (least is None or float(value) >= float(least)) and (most is None or float(value) <= float(most))
+    pattern = parameter.get("AllowedPattern")
+    # CloudFormation matches the pattern with each element of a list, without the blanks around it.
+    parts = [part.strip() for part in value.split(",")] if parameter["Type"] == "CommaDelimitedList" else [value]
+    return pattern is None or all(re.fullmatch(pattern, part, re.ASCII) for part in parts)
+
+
+def _what_to_type(parameter: Mapping[str, Any]) -> str:
+    if "ConstraintDescription" in parameter:
+        text: str = parameter["ConstraintDescription"]
+        return text[0].lower() + text[1:].rstrip(".")
+    return f"type one of {', '.join(str(each) for each in parameter.get('AllowedValues', []))}"
+
+
+def choose_parameters(template: Template, stack: Stack | None, given: Mapping[str, str]) -> list[Parameter]:
+    """The parameters of a change set: what is given, else what the stack had, else the template's default.
+
+    A failed first creation counts too: whoever closed a port at the first attempt wants it closed at the second.
+    """
+    known = template["Parameters"]
+    earlier = {name: value for name, value in _earlier(stack).items() if name in known and name not in given}
+    updates = stack is not None and stack.status in UPDATABLE
+    return [
+        *(Parameter(name, given[name]) for name in sorted(given)),
+        *(Parameter(name, None if updates else earlier[name]) for name in sorted(earlier)),
+    ]
+
+
+def _earlier(stack: Stack | None) -> Mapping[str, str]:
+    return stack.parameters if stack is not None and stack.status in UPDATABLE | CREATED_BADLY else {}
+
+
+def describe_parameters(template: Template, stack: Stack | None, given: Mapping[str, str]) -> list[str]:
+    """Say which parameters are not at their default: ``CondorPort=9619``, and which of them stay as they were."""
+    known, earlier = template["Parameters"], _earlier(stack)
+    lines = []
+    for name in sorted(known):
+        default = str(known[name].get("Default", ""))
+        value, was = given.get(name, earlier.get(name, default)), earlier.get(name, default)
+        if value != was:
+            lines.append(f"sets {name} to {_shown(value)} (it is {_shown(was)})")
+        elif value != default:
+            lines.append(f"keeps {name} {f'at {value}' if value else 'empty'}")
+    return lines
+
+
+def _shown(value: str) -> str:
+    return value or "empty"
+
+
+def describe(changes: Iterable[Change]) -> list[str]:
+    """Say in words what a change set does: one line a kind of change."""
+    changes = list(changes)
+    added = [change for change in changes if change.action == "Add"]
+    removed = [change for change in changes if change.action == "Remove"]
+    modified = [change for change in changes if change.action == "Modify"]
+    lines = [f"creates {_count(added)}"] if added else []
+    lines += [f"replaces {_name(change)}{_why(change)}" for change in modified if change.replaces]
+    rest = [change for change in modified if not change.replaces]
+    for verb, some in (
+        ("changes", [change for change in rest if not change.may_replace]),
+        ("changes, perhaps by replacing,", [change for change in rest if change.may_replace]),
+        ("removes", removed),
+    ):
+        if some:
+            lines.append(f"{verb} {_count(some)}: {', '.join(change.resource for change in some)}")
+    return lines
+
+
+def _name(change: Change) -> str:
+    return WORDS.get(change.resource_type, change.resource)
+
+
+def _why(change: Change) -> str:
+    verb = "changes" if len(change.reasons) == 1 else "change"
+    return f": {' and '.join(change.reasons)} {verb}" if change.reasons else ""
+
+
+def _count(changes: list[Change]) -> str:
+    return "1 resource" if len(changes) == 1 else f"{len(changes)} resources"
+
+
+def parse_template(text: str) -> Template:
+    """The template as data."""
+    template: Template = json.loads(text)
+    return template

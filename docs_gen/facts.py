@@ -1,0 +1,154 @@
+"""The tables of facts in ``docs/``: parameters, outputs, roles, limits. ``python -m docs_gen.facts`` writes them.
+
+Each stands between two comments that name it, so that a page is written by hand and its facts are not.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from annex_bootstrap.launch.launch_links import CONSOLES, REGIONS
+from annex_contract.knobs import KNOBS
+from annex_contract.stack import Output
+from lambda_lease.lease import ANNEX_ID_LENGTH
+from lambda_lease.sweeper import GRACE_SECONDS
+from template_gen import custom, template
+from template_gen.archive import ROOT
+from template_gen.functions import ARCHITECTURE, RUNTIME
+from template_gen.outputs import DESCRIPTIONS
+from template_gen.parameters import GROUPS
+
+DOCS = ROOT / "docs"
+
+LEASE_RULE_MINUTES = 5
+"""The rate of the rules that condor_annex makes."""
+
+
+def parameters() -> str:
+    """The stack's parameters."""
+    rows = [
+        (f"`{each.name}`", f"`{each.default}`" if str(each.default) else "empty", each.description)
+        for _, inputs in GROUPS
+        for each in inputs
+    ]
+    return _table(("Parameter", "Default", "What it is"), rows)
+
+
+def outputs() -> str:
+    """The stack's outputs and the knobs that each goes into."""
+    rows = []
+    for output in Output:
+        knobs = [f"`{knob.name}`" for knob in KNOBS if knob.output is output]
+        rows.append((f"`{output}`", DESCRIPTIONS[output], "<br>".join(knobs) or "none"))
+    return _table(("Output", "What it is", "HTCondor knobs"), rows)
+
+
+def roles() -> str:
+    """Who in the stack may do what, in the words of the policies' own statements."""
+    resources = _resources()
+    rows = []
+    for name, resource in resources.items():
+        if resource["Type"] == "AWS::Lambda::Function":
+            policy = resources[f"{name}Policy"]["Properties"]["PolicyDocument"]
+            rows.append((f"`{name}Role`", resource["Properties"]["Description"].partition(": ")[2], _purposes(policy)))
+    policy = resources["AnnexUserPolicy"]["Properties"]["PolicyDocument"]
+    rows.append(("`AnnexUserPolicy`", "is for whoever runs condor_annex", _purposes(policy)))
+    return _table(("Role or policy", "Its holder", "May"), rows)
+
+
+def open_ports() -> str:
+    """What is open to the world by default, and the parameter that closes it."""
+    given = {each.name: each for _, inputs in GROUPS for each in inputs}
+    rows = [
+        (f"{port}", what, f"`{given[name].default}`", f"`--param {name}=192.0.2.0/24`", f"`--param {name}=`")
+        for port, what, name in (
+            (given["CondorPort"].default, "HTCondor on the machines", "CondorCidrs"),
+            (22, "SSH on the machines", "SshCidrs"),
+        )
+    ]
+    return _table(("Port", "What listens", "Open to, by default", "Only for your network", "For nobody"), rows)
+
+
+def limits() -> str:
+    """The numbers that somebody who operates a stack asks for."""
+    resources = _resources()
+    functions = [each for each in resources.values() if each["Type"] == "AWS::Lambda::Function"]
+    alarm = resources["LeaseAlarm"]["Properties"]
+    rows = [
+        ("Resources in the stack", str(len(resources))),
+        ("Functions", f"{len(functions)}, on {RUNTIME} and {ARCHITECTURE}"),
+        ("Time between two looks at a lease", f"{LEASE_RULE_MINUTES} minutes, as condor_annex asks"),
+        ("Time that one look may take", f"{template.LEASE_TIMEOUT} seconds"),
+        ("Time between two looks for machines without a lease", _every(resources["SweepRule"])),
+        ("Age below which no machine counts as left over", f"{GRACE_SECONDS // 60} minutes"),
+        ("Time that the connectivity check may take", f"{template.CONNECTIVITY_TIMEOUT} seconds"),
+        ("Time that deleting waits for machines of the security group", f"{custom.GROUP_TIMEOUT // 60} minutes"),
+        ("Time that a forgotten pool configuration stays in the bucket", f"{custom.EXPIRATION_DAYS} days"),
+        (
+            "Errors of the lease function that raise the alarm",
+            f"{alarm['Threshold']} in {alarm['Period'] // 60} minutes",
+        ),
+        ("Characters of an annex's name that its ID keeps", str(ANNEX_ID_LENGTH)),
+        ("Regions with a launch link", f"{len(REGIONS)}, in {len(CONSOLES)} partitions"),
+    ]
+    return _table(("What", "How much"), rows)
+
+
+TABLES: Mapping[str, Callable[[], str]] = {
+    "parameters": parameters,
+    "outputs": outputs,
+    "roles": roles,
+    "open-ports": open_ports,
+    "limits": limits,
+}
+
+
+def fill(page: str) -> str:
+    """A page with each of its tables made anew.
+
+    Raises:
+        KeyError: it names a table that there is not.
+    """
+    return re.sub(
+        r"(<!-- facts: ([a-z-]+) -->\n).*?(<!-- end -->)",
+        lambda found: found[1] + TABLES[found[2]]() + found[3],
+        page,
+        flags=re.DOTALL,
+    )
+
+
+def _resources() -> dict[str, Any]:
+    resources: dict[str, Any] = template.build().to_dict()["Resources"]
+    return dict(sorted(resources.items()))
+
+
+def _purposes(policy: Mapping[str, Any]) -> str:
+    """The Sids of a policy as words: ``EndTaggedMachines`` becomes ``end tagged machines``."""
+    return "; ".join(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", statement["Sid"]).lower() for statement in policy["Statement"])
+
+
+def _every(rule: Mapping[str, Any]) -> str:
+    expression: str = rule["Properties"]["ScheduleExpression"]
+    return expression.removeprefix("rate(").removesuffix(")")
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def main() -> None:
+    """Write the tables into every page of ``docs/``."""
+    for path in sorted(DOCS.glob("*.md")):
+        old = path.read_text()
+        new = fill(old)
+        if new != old:
+            path.write_text(new)
+            sys.stdout.write(f"docs/{path.name}\n")
+
+
+if __name__ == "__main__":
+    main()

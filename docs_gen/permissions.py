@@ -1,0 +1,125 @@
+"""The table of every IAM action that each role has, on what, and which call needs it: ``docs/permissions.md``.
+
+Run as ``python -m docs_gen.permissions > docs/permissions.md``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from custom_resources.machine_policies import boot_policy, configuration_policy
+from docs_gen.resolve import resolve
+from template_gen.parameters import CONDITIONS
+from template_gen.template import build
+
+CALLS = {
+    "ec2:CreateTags": "CreateSecurityGroup",
+    "iam:PassRole": "AddRoleToInstanceProfile",
+    "iam:TagInstanceProfile": "CreateInstanceProfile",
+    "iam:TagRole": "CreateRole",
+    "s3:DeleteObjectVersion": "DeleteObjects",
+    "s3:GetBucketPublicAccessBlock": "GetPublicAccessBlock",
+    "s3:ListBucket": "HeadBucket",
+    "s3:ListBucketMultipartUploads": "ListMultipartUploads",
+    "s3:ListBucketVersions": "ListObjectVersions",
+    "s3:PutBucketPublicAccessBlock": "PutPublicAccessBlock",
+    "s3:PutEncryptionConfiguration": "PutBucketEncryption",
+    "s3:PutLifecycleConfiguration": "PutBucketLifecycleConfiguration",
+    "s3:TagResource": "CreateBucket",
+}
+"""The calls of custom resources whose names differ from those of the actions that they need:
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html and, for the rest, the
+service authorization reference."""
+
+OTHER_CALLS = {
+    ("AnnexUserPolicy", "ec2:CreateTags"): "RunInstances, RequestSpotFleet",
+    ("AnnexUserPolicy", "iam:PassRole"): "RunInstances, RequestSpotFleet",
+    ("AnnexUserPolicy", "lambda:InvokeFunction"): "Invoke",
+    ("BucketFunctionRole", "s3:DeleteObject"): "DeleteObjects",
+    ("LeaseFunctionRole", "s3:ListBucket"): "ListObjectsV2",
+}
+"""What the same action means elsewhere, by role and action."""
+
+INTRODUCTION = """\
+# Permissions
+
+Every IAM action that each role of a stack has, on what, and which call needs it. Generated from the template with
+`python -m docs_gen.permissions`; a test keeps the two equal. `<Name>` stands for a parameter or an attribute
+of the stack, `<unique>` for the part of its ID that is in all its names. The conditions with
+`iam:PermissionsBoundary` are there where the parameter PermissionsBoundaryArn is set; it also bounds every role.
+
+The spot fleet's role has AWS's managed policy `service-role/AmazonEC2SpotFleetTaggingRole` and nothing else.
+"""
+
+
+class _Placeholders(dict[str, str]):
+    def __missing__(self, name: str) -> str:
+        return f"<{name.removeprefix('AWS::')}>"
+
+
+def call_of(role: str, action: str) -> str:
+    """The call that needs an action.
+
+    Args:
+        role: the logical ID of the role or policy that has it.
+        action: such as ``s3:ListBucket``.
+    """
+    return OTHER_CALLS.get((role, action), CALLS.get(action, action.split(":")[1]))
+
+
+def policies(values: Any, conditions: dict[str, bool]) -> dict[str, list[dict[str, Any]]]:
+    """The statements of every role and policy of a stack, for these values, by logical ID.
+
+    Args:
+        values: as for ``resolve``.
+        conditions: which hold.
+    """
+    resources = build().to_dict()["Resources"]
+    found = {}
+    for title, resource in resources.items():
+        if resource["Type"] in ("AWS::IAM::RolePolicy", "AWS::IAM::ManagedPolicy"):
+            document = resolve(resource["Properties"]["PolicyDocument"], values, conditions)
+            found[title.replace("FunctionPolicy", "FunctionRole")] = document["Statement"]
+    role = resolve({"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:"}, values, conditions)
+    name = resolve(resources["InstanceRole"]["Properties"]["RoleName"], values, conditions)
+    documents = (
+        configuration_policy(values["AWS::Partition"], values["Bucket.BucketName"], values["ConfigKeyPattern"]),
+        boot_policy(f"{role}role/annex-bootstrap/{name}", f"{role}instance-profile/annex-bootstrap/{name}"),
+    )
+    found["InstanceRole"] = [statement for document in documents for statement in document["Statement"]]
+    return found
+
+
+def table() -> str:
+    """The document, as Markdown."""
+    values = _Placeholders({"AWS::StackId": "-/-/<first>-1-2-3-<last>"})
+    conditions = {name: name == "HasBoundary" for name in CONDITIONS}
+    lines = [INTRODUCTION]
+    for role, statements in sorted(policies(values, conditions).items()):
+        lines += [f"## {role}", "", "| action | on | where | call | Sid |", "| --- | --- | --- | --- | --- |"]
+        for statement in statements:
+            lines += _rows(role, statement)
+        lines.append("")
+    text = "\n".join(lines)
+    return text.replace("-/-/<first>-1-2-3-<last>", "<StackId>").replace("<first>-<last>", "<unique>")
+
+
+def _rows(role: str, statement: dict[str, Any]) -> Iterator[str]:
+    on = "<br>".join(f"`{each}`" for each in _listed(statement["Resource"]))
+    where = "<br>".join(
+        f"{operator}: `{key}` = `{'`, `'.join(_listed(value))}`"
+        for operator, keys in statement.get("Condition", {}).items()
+        for key, value in keys.items()
+    )
+    for action in _listed(statement["Action"]):
+        yield f"| `{action}` | {on} | {where} | {call_of(role, action)} | {statement['Sid']} |"
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+if __name__ == "__main__":
+    sys.stdout.write(table())

@@ -1,0 +1,1 @@
+"""A local AWS on loopback, for the demo and for tests: launcher, server and demo."""

@@ -1,0 +1,229 @@
+"""The embedded local AWS: MiniStack with TLS and with IAM enforced, for ``demo``, ``local`` and the tests.
+
+It needs nothing of the machine: it has its own certificate authority, takes free ports on loopback, keeps
+everything in a temporary directory, and ends every process that it started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from annex_bootstrap.errors import UserError
+
+HOST = "127.0.0.1"
+"""An address, not a name: S3 clients then put the bucket into the path, and need no name for it."""
+
+ACCOUNT = "123456789012"
+REGION = "us-east-1"
+
+REGIONAL_SERVICES = (
+    "api.pricing",
+    "cloudformation",
+    "ec2",
+    "events",
+    "lambda",
+    "logs",
+    "monitoring",
+    "s3",
+    "ssm",
+    "sts",
+)
+GLOBAL_SERVICES = ("iam", "s3", "*.s3", "sts")
+HTTPS_PORT = 443
+METADATA_ADDRESS = "169.254.169.254"
+"""Where a machine asks about itself, by plain HTTP."""
+
+STAND_IN_TAG = "annex-bootstrap:stand-in"
+"""The tag, with any value, of the one machine that the metadata service speaks for."""
+
+START_TIMEOUT = 60.0
+"""Seconds until the server must answer; it takes about two."""
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """The keys of one principal of the local AWS."""
+
+    access_key_id: str
+    secret_access_key: str
+
+
+@dataclass(frozen=True)
+class LocalAws:
+    """A running local AWS.
+
+    Attributes:
+        endpoint: its URL.
+        ca_file: the certificate authority that signed it, as PEM.
+        root: the keys of the account's root, which no policy binds.
+        log_file: what the server writes.
+    """
+
+    endpoint: str
+    ca_file: Path
+    root: Credentials
+    log_file: Path
+
+    def environ(self, credentials: Credentials) -> dict[str, str]:
+        """The variables that point any AWS tool at this server as that principal, and at nothing else."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_CA_BUNDLE": str(self.ca_file),
+            "AWS_ACCESS_KEY_ID": credentials.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": credentials.secret_access_key,
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+
+@contextlib.contextmanager
+def local_aws(schedule_speed: int = 1, in_place_of: Sequence[str] = ()) -> Iterator[LocalAws]:
+    """Run a local AWS for as long as the context lasts.
+
+    Args:
+        schedule_speed: how many times faster EventBridge's rate schedules run than the clock.
+        in_place_of: regions in whose place it stands: it then takes port 443, its certificate is good for AWS's own
+            host names there, and it is the metadata service of one machine (see ``local_server.metadata``). Only for
+            a network namespace of its own, in which those names and the metadata address lead here.
+
+    Yields:
+        The running server.
+
+    Raises:
+        UserError: the extra ``local`` is not installed, or the server does not start.
+    """
+    with tempfile.TemporaryDirectory(prefix="annex-bootstrap-local-") as name:
+        directory = Path(name)
+        ca_file = _make_certificates(directory, in_place_of)
+        port = HTTPS_PORT if in_place_of else _free_port()
+        local = LocalAws(
+            endpoint=f"https://{HOST}:{port}",
+            ca_file=ca_file,
+            root=Credentials("LOCALROOT", secrets.token_hex(20)),
+            log_file=directory / "server.log",
+        )
+        with local.log_file.open("wb") as log:
+            server = subprocess.Popen(
+                [
+                    sys.executable,
+                    # No worker processes: the server must be the process that holds the pipe.
+                    *("-m", "hypercorn", "local_aws.server:app", "--workers", "0"),
+                    *("--bind", f"{HOST}:{port}"),
+                    *(("--insecure-bind", f"{METADATA_ADDRESS}:80") if in_place_of else ()),
+                    *("--certfile", str(directory / "server.pem")),
+                    *("--keyfile", str(directory / "server.key")),
+                ],
+                env=_server_environ(local, directory, port, schedule_speed),
+                # The server ends itself when this pipe closes: also when this process is killed.
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                # A group of its own: Ctrl-C must not end it before the story is over, and its functions end with it.
+                start_new_session=True,
+            )
+        try:
+            _wait_until_ready(local, server)
+            yield local
+        finally:
+            _end(server)
+
+
+def _server_environ(local: LocalAws, directory: Path, port: int, schedule_speed: int) -> Mapping[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return kept | {
+        "AUTH": "true",
+        "USE_SSL": "1",
+        "MINISTACK_SSL_CERT": str(directory / "server.pem"),
+        "MINISTACK_SSL_KEY": str(directory / "server.key"),
+        "MINISTACK_HOST": HOST,
+        "MINISTACK_ACCOUNT_ID": ACCOUNT,
+        "MINISTACK_REGION": REGION,
+        "GATEWAY_PORT": str(port),
+        "BIND_HOST": HOST,
+        # Its MQTT listener would take a fixed port.
+        "IOT_MTLS_ENABLED": "0",
+        "LOG_LEVEL": "WARNING",
+        "ANNEX_BOOTSTRAP_SCHEDULE_SPEED": str(schedule_speed),
+        "TMPDIR": str(directory),
+        # Functions inherit these: crhelper and boto3 then trust the server.
+        "SSL_CERT_FILE": str(local.ca_file),
+        "AWS_CA_BUNDLE": str(local.ca_file),
+        "AWS_ACCESS_KEY_ID": local.root.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": local.root.secret_access_key,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+def _make_certificates(directory: Path, regions: Sequence[str]) -> Path:
+    try:
+        import trustme
+    except ImportError as error:
+        raise UserError(
+            "the local AWS is not installed: run pip install 'annex-bootstrap[local]', then try again"
+        ) from error
+    authority = trustme.CA(organization_name="annex-bootstrap local AWS")
+    ca_file = directory / "ca.pem"
+    authority.cert_pem.write_to_path(ca_file)
+    server = authority.issue_cert(HOST, "localhost", *aws_names(regions))
+    server.private_key_pem.write_to_path(directory / "server.key")
+    for certificate in server.cert_chain_pems:
+        certificate.write_to_path(directory / "server.pem", append=True)
+    return ca_file
+
+
+def aws_names(regions: Sequence[str]) -> list[str]:
+    """AWS's host names for the services that we, condor_annex and a machine use, a bucket's own name as a wildcard."""
+    if not regions:
+        return []
+    regional = [f"{service}.{region}.amazonaws.com" for region in regions for service in (*REGIONAL_SERVICES, "*.s3")]
+    return [*regional, *(f"{service}.amazonaws.com" for service in GLOBAL_SERVICES)]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_until_ready(local: LocalAws, server: subprocess.Popen[bytes]) -> None:
+    context = ssl.create_default_context(cafile=str(local.ca_file))
+    give_up = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < give_up:
+        if server.poll() is not None:
+            break
+        try:
+            with urllib.request.urlopen(f"{local.endpoint}/_ministack/health", context=context, timeout=5):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    said = local.log_file.read_text(errors="replace").strip().splitlines()
+    raise UserError(f"the local AWS did not start: {said[-1] if said else 'it said nothing'}")
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    # Its functions are in its process group.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGKILL)
+    server.wait()
+    if server.stdin is not None:
+        server.stdin.close()

@@ -1,0 +1,1 @@
+"""CloudFormation: change sets, rollback, names and template URLs."""

@@ -1,0 +1,1 @@
+"""EC2: machines, spot fleets, security groups, instance metadata."""

@@ -1,0 +1,216 @@
+"""Instances as condor_annex and the lease see them: client tokens, filters, pages, protection."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
+from xml.sax.saxutils import escape
+
+from ministack.services import ec2
+
+from local_aws.server import wire
+from local_aws.server.wire import Params, RefusalError, Response
+
+Instance: TypeAlias = dict[str, Any]
+"""MiniStack's record of an instance, with these more: ClientToken, LaunchRequest, DisableApiTermination,
+SpotInstanceRequestId."""
+
+_ministack: dict[str, wire.Handler] = dict(ec2._ACTION_MAP)
+_ministack_xml: Callable[[Instance], str] = ec2._instance_xml
+
+FILTERS: dict[str, Callable[[Instance], Iterable[str]]] = {
+    "availability-zone": lambda i: [i["Placement"]["AvailabilityZone"]],
+    "client-token": lambda i: [i.get("ClientToken", "")],
+    "iam-instance-profile.arn": lambda i: [(i["IamInstanceProfile"] or {}).get("Arn", "")],
+    "image-id": lambda i: [i["ImageId"]],
+    "instance-id": lambda i: [i["InstanceId"]],
+    "instance-lifecycle": lambda i: ["spot"] if "SpotInstanceRequestId" in i else [],
+    "instance-state-code": lambda i: [str(i["State"]["Code"])],
+    "instance-state-name": lambda i: [i["State"]["Name"]],
+    "instance-type": lambda i: [i["InstanceType"]],
+    "instance.group-id": lambda i: group_ids(i),
+    "instance.group-name": lambda i: [group["GroupName"] for group in i["SecurityGroups"]],
+    "key-name": lambda i: [i["KeyName"]],
+    "network-interface.group-id": lambda i: group_ids(i),
+    "spot-instance-request-id": lambda i: [i.get("SpotInstanceRequestId", "")],
+    "subnet-id": lambda i: [i["SubnetId"]],
+    "tag-key": lambda i: list(tags(i["InstanceId"])),
+    "vpc-id": lambda i: [i["VpcId"]],
+}
+"""The filters of DescribeInstances known here, beside ``tag:<key>``: the values that an instance has."""
+
+
+def install() -> None:
+    """Extend MiniStack's EC2."""
+    ec2._instance_xml = _instance_xml
+    wire.install(
+        {
+            "RunInstances": run_instances,
+            "DescribeInstances": describe_instances,
+            "TerminateInstances": terminate_instances,
+            "ModifyInstanceAttribute": modify_instance_attribute,
+            "DescribeInstanceAttribute": describe_instance_attribute,
+        }
+    )
+
+
+def tags(resource_id: str) -> dict[str, str]:
+    """Return the tags of any EC2 resource."""
+    return {tag["Key"]: tag["Value"] for tag in ec2._tags.get(resource_id, [])}
+
+
+def group_ids(instance: Instance) -> list[str]:
+    """Return the security groups of an instance."""
+    return [group["GroupId"] for group in instance["SecurityGroups"]]
+
+
+def is_live(instance_id: str) -> bool:
+    """Tell whether an instance exists and is not terminated."""
+    return bool(ec2._instances.get(instance_id, {"State": {"Name": "terminated"}})["State"]["Name"] != "terminated")
+
+
+def launch(params: Params) -> list[Instance]:
+    """Start ``MaxCount`` instances from a RunInstances form.
+
+    Raises:
+        RefusalError: MiniStack refused the form.
+    """
+    before = set(ec2._instances)
+    # MiniStack starts MinCount; AWS starts as many as it can up to MaxCount.
+    status, _, body = _ministack["RunInstances"]({**params, "MinCount": params.get("MaxCount", "1")})
+    if status != 200:
+        code, message = (re.search(f"<{tag}>(.*?)</{tag}>", body.decode(), re.DOTALL) for tag in ("Code", "Message"))
+        raise RefusalError(code[1] if code else "InternalError", message[1] if message else "")
+    return [instance for instance_id, instance in ec2._instances.items() if instance_id not in before]
+
+
+def run_instances(params: Params) -> Response:
+    """RunInstances; a client token that was seen before answers with the instances that it started then."""
+    request = wire.read("RunInstances", params)
+    token = request.get("ClientToken", "")
+    started = [i for i in ec2._instances.values() if token and i.get("ClientToken") == token]
+    if any(instance["LaunchRequest"] != request for instance in started):
+        raise RefusalError("IdempotentParameterMismatch", "The client token was used before, with other parameters.")
+    if not started:
+        started = launch(params)
+        for instance in started:
+            instance |= {
+                "ClientToken": token,
+                "LaunchRequest": request,
+                "DisableApiTermination": request.get("DisableApiTermination", False),
+            }
+    reservation: Response = ec2._xml(200, "RunInstancesResponse", _reservation_xml(started))
+    return reservation
+
+
+def describe_instances(params: Params) -> Response:
+    """DescribeInstances with AWS's filters and pages; MiniStack answers for IDs that do not exist."""
+    request = wire.read("DescribeInstances", params)
+    wanted = set(request.get("InstanceIds", []))
+    if wanted and "MaxResults" in request:
+        raise RefusalError(
+            "InvalidParameterCombination",
+            "The parameter instancesSet cannot be used with the parameter maxResults",
+        )
+    ec2._cleanup_terminated()
+    if not wanted <= set(ec2._instances):
+        return _ministack["DescribeInstances"](params)
+    conditions = [_condition(each["Name"], each.get("Values", [])) for each in request.get("Filters", [])]
+    found = {
+        instance_id: instance
+        for instance_id, instance in ec2._instances.items()
+        if (not wanted or instance_id in wanted) and all(condition(instance) for condition in conditions)
+    }
+    shown, token = wire.page(found.items(), request, minimum=5)
+    reservations = "".join(f"<item>{_reservation_xml([instance])}</item>" for instance in shown)
+    following = f"<nextToken>{token}</nextToken>" if token else ""
+    described: Response = ec2._xml(
+        200, "DescribeInstancesResponse", f"<reservationSet>{reservations}</reservationSet>{following}"
+    )
+    return described
+
+
+def terminate_instances(params: Params) -> Response:
+    """TerminateInstances; one protected instance keeps all, as on AWS within an availability zone."""
+    for instance_id in wire.read("TerminateInstances", params).get("InstanceIds", []):
+        if ec2._instances.get(instance_id, {}).get("DisableApiTermination"):
+            raise RefusalError(
+                "OperationNotPermitted",
+                f"The instance '{instance_id}' may not be terminated. "
+                "Modify its 'disableApiTermination' instance attribute and try again.",
+            )
+    return _ministack["TerminateInstances"](params)
+
+
+def modify_instance_attribute(params: Params) -> Response:
+    """ModifyInstanceAttribute, for termination protection and nothing else."""
+    request = wire.read("ModifyInstanceAttribute", params)
+    if request.get("Attribute") == "disableApiTermination":
+        protect = request.get("Value", "").lower() == "true"
+    elif "DisableApiTermination" in request:
+        protect = request["DisableApiTermination"].get("Value", False)
+    else:
+        raise RefusalError("UnsupportedOperation", "The local AWS modifies only disableApiTermination.")
+    instance = ec2._instances.get(request["InstanceId"])
+    if instance is None:
+        raise RefusalError("InvalidInstanceID.NotFound", f"The instance ID '{request['InstanceId']}' does not exist")
+    if "SpotInstanceRequestId" in instance:
+        raise RefusalError(
+            "UnsupportedOperation", "Modifying 'disableApiTermination' is not supported for spot instances."
+        )
+    instance["DisableApiTermination"] = protect
+    return wire.answer("ModifyInstanceAttribute")
+
+
+def describe_instance_attribute(params: Params) -> Response:
+    """DescribeInstanceAttribute; MiniStack knows every attribute but termination protection."""
+    request = wire.read("DescribeInstanceAttribute", params)
+    instance = ec2._instances.get(request["InstanceId"])
+    if instance is None or request["Attribute"] != "disableApiTermination":
+        return _ministack["DescribeInstanceAttribute"](params)
+    return wire.answer(
+        "DescribeInstanceAttribute",
+        InstanceId=request["InstanceId"],
+        DisableApiTermination={"Value": instance.get("DisableApiTermination", False)},
+    )
+
+
+def _condition(name: str, patterns: list[str]) -> Callable[[Instance], bool]:
+    matches = [_wildcards(pattern).fullmatch for pattern in patterns]
+    key = name.removeprefix("tag:")
+
+    def values(instance: Instance) -> Iterable[str]:
+        if name in FILTERS:
+            return FILTERS[name](instance)
+        return [value for tag, value in tags(instance["InstanceId"]).items() if tag == key]
+
+    if name not in FILTERS and key == name:
+        raise RefusalError("InvalidParameterValue", f"The filter '{name}' is invalid")
+    return lambda instance: any(match(value) for match in matches for value in values(instance))
+
+
+def _wildcards(pattern: str) -> re.Pattern[str]:
+    """Source: "Filter using wildcards" in the EC2 user guide: ``*``, ``?``, with a backslash to escape."""
+    special = {"*": ".*", "?": "."}
+    parts = re.findall(r"\\.|.", pattern, re.DOTALL)
+    return re.compile("".join(special.get(part, re.escape(part[-1])) for part in parts), re.DOTALL)
+
+
+def _reservation_xml(members: list[Instance]) -> str:
+    items = "".join(ec2._instance_xml(instance) for instance in members)
+    return (
+        f"<reservationId>r-{members[0]['InstanceId'][2:]}</reservationId><ownerId>{ec2.get_account_id()}</ownerId>"
+        f"<groupSet/><instancesSet>{items}</instancesSet>"
+    )
+
+
+def _instance_xml(instance: Instance) -> str:
+    token = f"<clientToken>{escape(instance.get('ClientToken', ''))}</clientToken>"
+    request_id = instance.get("SpotInstanceRequestId")
+    spot = (
+        f"<spotInstanceRequestId>{request_id}</spotInstanceRequestId><instanceLifecycle>spot</instanceLifecycle>"
+        if request_id
+        else ""
+    )
+    return f"{_ministack_xml(instance).removesuffix('</item>')}{token}{spot}</item>"

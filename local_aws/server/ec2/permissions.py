@@ -1,0 +1,131 @@
+"""What EC2 checks before a call.
+
+Source: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from ministack.core.responses import get_account_id, get_region
+from ministack.services import ec2, iam
+
+from local_aws.server import wire
+from local_aws.server.ec2 import instances
+from local_aws.server.iam.authorization import Check, Context, Rules, action_of
+from local_aws.server.wire import Params
+
+_TAGGED_ON_CREATION = ("RunInstances", "CreateSecurityGroup")
+
+
+def resources(params: Params) -> list[str]:
+    """Return the ARNs that a call is authorized on."""
+    action = action_of(params)
+    if action not in ec2._ACTION_MAP:
+        return []
+    names = [_arn(name) for name in _names(action, wire.read(action, params))]
+    return names or (["*"] if action.startswith("Describe") else [])
+
+
+def request_context(params: Params) -> Context:
+    """Return the tags that a creation sets; MiniStack sees tags only where a member is named Tags."""
+    action = action_of(params)
+    if action not in _TAGGED_ON_CREATION:
+        return {}
+    return _tag_context(
+        tag
+        for specification in wire.read(action, params).get("TagSpecifications", [])
+        for tag in specification.get("Tags", [])
+    )
+
+
+def resource_context(arn: str) -> Context:
+    """Return a resource's tags and, for a machine, its instance profile."""
+    resource_id = re.sub(r".*/", "", arn)
+    context = {
+        f"{prefix}:ResourceTag/{key}": value
+        for prefix in ("aws", "ec2")
+        for key, value in instances.tags(resource_id).items()
+    }
+    profile = ec2._instances.get(resource_id, {}).get("IamInstanceProfile")
+    if profile:
+        context["ec2:InstanceProfile"] = profile["Arn"]
+    return context
+
+
+def implied_checks(params: Params) -> Iterator[Check]:
+    """Yield ec2:CreateTags for tags set on creation, iam:PassRole for the role that is handed over."""
+    action = action_of(params)
+    if action not in ec2._ACTION_MAP:
+        return
+    request = wire.read(action, params)
+    for specification in request.get("TagSpecifications", []) if action in _TAGGED_ON_CREATION else []:
+        yield Check(
+            "ec2:CreateTags",
+            _arn(f"{specification['ResourceType']}/*"),
+            {"ec2:CreateAction": action, **_tag_context(specification.get("Tags", []))},
+        )
+    if action == "RunInstances" and "IamInstanceProfile" in request:
+        wanted = request["IamInstanceProfile"]
+        profile = iam._lookup_instance_profile(name=wanted.get("Name", ""), arn=wanted.get("Arn", ""))
+        for name in profile["Roles"] if profile else []:
+            yield Check("iam:PassRole", iam._roles[name]["Arn"], {"iam:PassedToService": "ec2.amazonaws.com"})
+    fleet_role = request.get("SpotFleetRequestConfig", {}).get("IamFleetRole")
+    if fleet_role:
+        yield Check("iam:PassRole", fleet_role, {"iam:PassedToService": "spotfleet.amazonaws.com"})
+
+
+RULES = Rules(resources, request_context, resource_context, implied_checks)
+
+
+def _names(action: str, request: Mapping[str, Any]) -> list[str]:
+    """Return what a call is authorized on, as ``type/id``; nothing leaves the choice to MiniStack."""
+    match action:
+        case "RunInstances":
+            return ["instance/*", "network-interface/*", "volume/*", *_launch_resources(request)]
+        case "RequestSpotFleet":
+            specifications = request.get("SpotFleetRequestConfig", {}).get("LaunchSpecifications", [])
+            named = [name for each in specifications for name in _launch_resources(each)]
+            return ["spot-fleet-request/*", *named]
+        case "CreateSecurityGroup":
+            return ["security-group/*", f"vpc/{request.get('VpcId', ec2._DEFAULT_VPC_ID)}"]
+        case "CreateTags" | "DeleteTags":
+            return [_typed(resource_id) for resource_id in request.get("Resources", [])]
+        case "CancelSpotFleetRequests":
+            return [_typed(fleet_id) for fleet_id in request.get("SpotFleetRequestIds", [])]
+        case "DescribeSpotFleetInstances" | "DescribeSpotFleetRequestHistory":
+            return [_typed(request["SpotFleetRequestId"])]
+        case "TerminateInstances" | "StartInstances" | "StopInstances" | "RebootInstances":
+            return [_typed(instance_id) for instance_id in request.get("InstanceIds", [])]
+    return []
+
+
+def _tag_context(tags: Iterable[Mapping[str, str]]) -> dict[str, str | list[str]]:
+    values = {tag["Key"]: tag.get("Value", "") for tag in tags}
+    keys: dict[str, str | list[str]] = {"aws:TagKeys": list(values)} if values else {}
+    return keys | {f"aws:RequestTag/{key}": value for key, value in values.items()}
+
+
+def _launch_resources(request: Mapping[str, Any]) -> list[str]:
+    groups = request.get("SecurityGroupIds") or [
+        group["GroupId"] for group in request.get("SecurityGroups", []) if isinstance(group, dict)
+    ]
+    return [
+        f"image/{request.get('ImageId', '*')}",
+        *(f"security-group/{group_id}" for group_id in groups or [ec2._DEFAULT_SG_ID]),
+        f"subnet/{request.get('SubnetId', ec2._DEFAULT_SUBNET_ID)}",
+        *([f"key-pair/{request['KeyName']}"] if request.get("KeyName") else []),
+    ]
+
+
+def _typed(resource_id: str) -> str:
+    kind = "spot-fleet-request" if resource_id.startswith("sfr-") else ec2._guess_resource_type(resource_id)
+    return f"{kind}/{resource_id}"
+
+
+def _arn(name: str) -> str:
+    # An image's ARN names no account: most belong to somebody else.
+    account = "" if name.startswith("image/") else get_account_id()
+    return f"arn:aws:ec2:{get_region()}:{account}:{name}"

@@ -1,0 +1,1 @@
+"""IAM: enforcement, and what MiniStack's IAM lacks."""
