@@ -17,7 +17,10 @@ from annex_contract.stack import TEMPLATE_NAME
 from template_gen.template import build as build_template
 
 ROOT = Path(__file__).parent.parent.parent
-SOURCES = ["annex_bootstrap", "custom_resources", "lambda_connectivity", "lambda_lease", "template_gen", "build.py"]
+SOURCES = [
+    *("annex_bootstrap", "annex_contract", "custom_resources", "lambda_connectivity", "lambda_lease", "template_gen"),
+    "build.py",
+]
 
 RUNTIME_PACKAGES = ["boto3", "botocore", "jmespath", "dateutil", "s3transfer", "six.py", "urllib3"]
 """What Lambda's Python runtimes bring along: https://docs.aws.amazon.com/lambda/latest/dg/lambda-python.html"""

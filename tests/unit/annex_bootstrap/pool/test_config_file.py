@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.pool import config_file
 from annex_bootstrap.pool.blocks import Block, read_block, render_block
-from tests.unit.annex_bootstrap.test_condor_config import a_section
+from tests.unit.annex_bootstrap.pool.test_blocks import a_section
 
 NEW = Block((a_section("us-east-1"),))
 OLD = b"# mine\nCONDOR_HOST = pool.example.org\n"

@@ -48,7 +48,7 @@ def test_another_port_is_the_collectors_too() -> None:
 
 def test_a_named_collector_is_the_pools_host() -> None:
     block = pool_config.render(pool_config.Pool(Path("/p"), collector="pool.example.org"))
-    assert "\nCONDOR_HOST = pool_config.example.org\nCOLLECTOR_HOST = $(CONDOR_HOST):9618\n" in block
+    assert "\nCONDOR_HOST = pool.example.org\nCOLLECTOR_HOST = $(CONDOR_HOST):9618\n" in block
 
 
 def test_a_pool_that_signs_tokens_with_its_password_keeps_the_key() -> None:
@@ -66,7 +66,7 @@ def test_our_file_goes_into_the_last_configuration_directory(home: Path) -> None
     for name in ("first", "last"):
         (home / name).mkdir()
     put_program(home, "condor_config_val", f'test "$1" = LOCAL_CONFIG_DIR && echo "{home}/first, {home}/last"')
-    assert pool_config.find_pool_file(None) == home / "last" / "90-annex-pool_config.config"
+    assert pool_config.find_pool_file(None) == home / "last" / "90-annex-pool.config"
 
 
 def test_without_a_directory_the_local_file_is_taken(home: Path) -> None:
