@@ -1,6 +1,6 @@
-"""``python -m tests.htcondor``: these tests in a world of their own, which ends with them.
+"""``python -m tests.htcondor``: these tests with every HTCondor, each time in a world of its own, which ends with them.
 
-The world is a set of namespaces: a network with nothing in it but loopback, in which every address leads back to
+A world is a set of namespaces: a network with nothing in it but loopback, in which every address leads back to
 this machine, a tree of processes, and a view of the file system in which only the hosts file differs. So a local AWS
 can stand where AWS stands, ports 443 and 9618 are free, and no process or mount outlives the first process, which
 itself ends with whoever started it.
@@ -8,25 +8,30 @@ itself ends with whoever started it.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
-from tests.htcondor.root import RootUnavailableError, ensure_root
+from tests.htcondor.root import OVERRIDE, RootUnavailableError, ensure_roots
 from tests.htcondor.world import enter
 
 
 def main() -> int:
-    """Run pytest on this folder, with the arguments given.
+    """Run pytest with every root directory: on this folder, or with the arguments given.
 
     Returns:
-        Its exit code.
+        The first exit code that is not 0, if any.
     """
+    pytest = [sys.executable, "-m", "pytest", "--capture=no", "--quiet", "--exitfirst"]
+    arguments = sys.argv[1:] or ["tests/htcondor"]
+    codes = []
     try:
-        start = enter(ensure_root())
+        for root in ensure_roots():
+            environment = {**os.environ, OVERRIDE: str(root)}
+            codes.append(subprocess.run([*enter(root), *pytest, *arguments], env=environment, check=False).returncode)
     except RootUnavailableError as error:
         sys.exit(str(error))
-    pytest = [sys.executable, "-m", "pytest", "--capture=no", "--quiet", "--exitfirst", "tests/htcondor"]
-    return subprocess.run([*start, *pytest, *sys.argv[1:]], check=False).returncode
+    return next(filter(None, codes), 0)
 
 
 if __name__ == "__main__":
