@@ -82,7 +82,7 @@ def test_one_that_failed_is_deleted_and_the_reason_is_given(account: Account, cl
 def test_one_that_is_never_made_is_given_up(account: Account, cloudformation: Stubber) -> None:
     for _ in range(3):
         cloudformation.add_response("describe_change_set", {"Status": "CREATE_IN_PROGRESS"}, NAMED)
-    with pytest.raises(UserError, match="has not made the change set after .*run the same command again"):
+    with pytest.raises(UserError, match=r"has not made the change set after .*run the same command again"):
         make(account)
 
 
