@@ -29,7 +29,7 @@ OVERRIDE = "ANNEX_BOOTSTRAP_HTCONDOR_ROOT"
 
 _APT_HELPER = "/usr/lib/apt/apt-helper"
 
-# In a mount and PID namespace: whatever happens, no mount and no process stays behind.
+# In a mount and PID namespace: no mount and no process is left behind, whatever happens.
 _BUILD = """
 set -eu
 root=$1 suite=$2 mirror=$3
@@ -43,7 +43,7 @@ chroot "$root" apt-get clean
 
 
 class RootUnavailableError(Exception):
-    """No root directory can be had here; the text says why and what to do."""
+    """No root directory is available here; the text says why and what to do."""
 
 
 def ensure_roots() -> list[Path]:
