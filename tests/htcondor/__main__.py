@@ -1,17 +1,8 @@
-<<<<<<< HEAD
-"""``python -m tests.htcondor``: these tests with every HTCondor, each time in a world of its own, which ends with them.
-
-A world is a set of namespaces: a network with nothing in it but loopback, in which every address leads back to
-this machine, a tree of processes, and a view of the file system in which only the hosts file differs. So a local AWS
-can stand where AWS stands, ports 443 and 9618 are free, and no process or mount outlives the first process, which
-itself ends with whoever started it.
-=======
-"""``python -m tests.htcondor``: run these tests in Linux namespaces of their own.
+"""``python -m tests.htcondor``: run these tests with every HTCondor, each time in Linux namespaces of their own.
 
 The namespaces hold a network with loopback only, to which every address is routed, their own processes, and a view of
 the file system in which only the hosts file differs. So the local AWS can be reached under AWS's own host names, ports
 443 and 9618 are free, and no process or mount outlives the first process, which ends with its parent.
->>>>>>> main
 """
 
 from __future__ import annotations
@@ -20,13 +11,8 @@ import os
 import subprocess
 import sys
 
-<<<<<<< HEAD
-from tests.htcondor.root import OVERRIDE, RootUnavailableError, ensure_roots
-from tests.htcondor.world import enter
-=======
 from tests.htcondor.namespaces import enter
-from tests.htcondor.root import RootUnavailableError, ensure_root
->>>>>>> main
+from tests.htcondor.root import OVERRIDE, RootUnavailableError, ensure_roots
 
 
 def main() -> int:

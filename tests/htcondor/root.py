@@ -18,9 +18,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-SUITES = ("trixie", "forky")
-"""Debian 13 with HTCondor 23.9, the last feature series with ``condor_annex`` for people that Debian released; and the
-next Debian, which moves, with HTCondor 25."""
+SUITES = ("trixie",)
+"""The Debian releases whose HTCondor is tested."""
 
 PACKAGES = ("condor", "condor-annex-ec2", "awscli", "ca-certificates", "curl", "iproute2", "openssl")
 
