@@ -1,9 +1,8 @@
-"""``python -m tests.htcondor``: these tests in a world of their own, which ends with them.
+"""``python -m tests.htcondor``: run these tests in Linux namespaces of their own.
 
-The world is a set of namespaces: a network with nothing in it but loopback, in which every address leads back to
-this machine, a tree of processes, and a view of the file system in which only the hosts file differs. So a local AWS
-can stand where AWS stands, ports 443 and 9618 are free, and no process or mount outlives the first process, which
-itself ends with whoever started it.
+The namespaces hold a network with loopback only, to which every address is routed, their own processes, and a view of
+the file system in which only the hosts file differs. So the local AWS can be reached under AWS's own host names, ports
+443 and 9618 are free, and no process or mount outlives the first process, which ends with its parent.
 """
 
 from __future__ import annotations
@@ -11,8 +10,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from tests.htcondor.namespaces import enter
 from tests.htcondor.root import RootUnavailableError, ensure_root
-from tests.htcondor.world import enter
 
 
 def main() -> int:

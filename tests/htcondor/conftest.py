@@ -9,7 +9,7 @@ from tests.htcondor.root import RootUnavailableError, ensure_root
 
 @pytest.fixture(scope="session")
 def htcondor_root() -> Path:
-    """A root directory with HTCondor. Who runs these tests wants them run, so without one they fail."""
+    """Return a root directory with HTCondor; fail without one, because whoever runs these tests wants them run."""
     try:
         return ensure_root()
     except RootUnavailableError as error:
@@ -17,5 +17,5 @@ def htcondor_root() -> Path:
 
 
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
-    """No dots between the lines of the story."""
+    """Print no dots between the lines of the transcript."""
     return (report.outcome if report.when == "call" else "", "", "") if report.passed else None

@@ -1,4 +1,4 @@
-"""A stand-in for a computer: a root directory from ``root.py`` as one system of its own.
+"""A stand-in for a computer: a root directory from ``root.py``, run as a separate system.
 
 It lives in namespaces of its own (mounts, processes, host name), over a copy-on-write layer in memory.
 When its first process ends, the kernel ends all others and drops every mount; and that process ends with the
@@ -17,7 +17,7 @@ from typing import Self
 _CA = "/usr/local/share/ca-certificates/test-ca.crt"
 
 # /proc is still the test's here, so /proc/self/stat begins with this shell's PID as the test knows it.
-# It is told only from inside the new root: a command that enters earlier would work on the test's files.
+# It is printed only from inside the new root: a command that enters earlier would work on the test's files.
 # The layer goes over the root's /mnt, which nobody outside sees.
 _FIRST_PROCESS = """
 set -eu
@@ -40,7 +40,7 @@ exec chroot "$layer/root" sh -c 'echo "$1"; exec cat' sh "$pid"
 
 
 class HostError(Exception):
-    """The host or something on it did not start; the text has what it said."""
+    """The host or something on it did not start; the text has what it printed."""
 
 
 class Host:
@@ -59,14 +59,14 @@ class Host:
         ca_pem: str | None = None,
         directories: Mapping[str, Path] | None = None,
     ) -> None:
-        """Describes the host.
+        """Describe the host.
 
         Args:
             root: a root directory; it is only read.
             name: its host name.
             hosts: names that it resolves, and the address of each.
             ca_pem: a certificate authority that its programs trust besides the public ones.
-            directories: where directories of the test's machine are to be seen on it, read-only.
+            directories: directories of the test's machine to mount on it read-only, by their path there.
         """
         self._root = root
         self._name = name
@@ -77,10 +77,10 @@ class Host:
         self._exits = ExitStack()
 
     def __enter__(self) -> Self:
-        """Starts the host.
+        """Start the host.
 
         Raises:
-            HostError: it did not come up.
+            HostError: it did not start.
         """
         with ExitStack() as exits:
             self._isolate(exits)
@@ -95,15 +95,15 @@ class Host:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Ends every process of the host and drops all that it wrote."""
+        """End every process of the host and discard everything it wrote."""
         self._exits.close()
         self._pid = 0
 
     def _start(self) -> None:
-        """Starts what a kind of host has running."""
+        """Start the daemons of this kind of host."""
 
     def resolve(self, hosts: Mapping[str, str]) -> None:
-        """Lets the host resolve more names.
+        """Let the host resolve more names.
 
         Args:
             hosts: each name and its address.
@@ -157,7 +157,7 @@ class Host:
         )
 
     def must(self, argv: Sequence[str], *, user: str = "root", stdin: str = "") -> str:
-        """Runs a command that has to succeed.
+        """Run a command that must succeed.
 
         Returns:
             Its standard output.
@@ -171,12 +171,12 @@ class Host:
         return ended.stdout
 
     def write(self, path: str, text: str, *, user: str = "root") -> None:
-        """Writes a file on the host, as a user, making its directory where that is missing.
+        """Write a file on the host as a user, creating its directory where that is missing.
 
         Args:
             path: an absolute path on the host.
             text: the whole content.
-            user: the owner. An ordinary user's file is closed to all others, as condor_annex wants of keys.
+            user: the owner. An ordinary user's file is readable by nobody else, as condor_annex requires of keys.
 
         Raises:
             HostError: the user may not write there.
@@ -186,7 +186,7 @@ class Host:
         self.must(["sh", "-c", save, "sh", umask, path], user=user, stdin=text)
 
     def read(self, path: str) -> str:
-        """Returns the text of a file on the host.
+        """Return the text of a file on the host.
 
         Raises:
             HostError: there is no such file.
@@ -195,7 +195,7 @@ class Host:
 
     def _isolate(self, exits: ExitStack) -> None:
         unshare = ["unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child"]
-        seen = [str(each) for pair in self._directories.items() for each in pair]
+        seen = [str(path) for pair in self._directories.items() for path in pair]
         first = subprocess.Popen(
             [*unshare, "sh", "-c", _FIRST_PROCESS, "sh", str(self._root), self._name, *seen],
             stdin=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""A throw-away machine of an annex, booted by the stock boot script as it is."""
+"""A throw-away machine of an annex, booted by the unmodified stock boot script."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _CONFIG_LINES = """\
 NETWORK_INTERFACE = {address}
 BIND_ALL_INTERFACES = False
 ENABLE_IPV6 = False
-# Pool and machine have the same addresses here, and must not take each other for one family of daemons.
+# Pool and machine have the same addresses here, and must not be mistaken for one family of daemons.
 SEC_USE_FAMILY_SESSION = False
-# This needs ecryptfs in the kernel, which many have no more.
+# This needs ecryptfs in the kernel, which many no longer have.
 ENCRYPT_EXECUTE_DIRECTORY = False
 # Or the master, being root, changes the test machine's own kernel settings.
 ENABLE_KERNEL_TUNING = False
@@ -32,10 +32,10 @@ DEFAULT_MASTER_SHUTDOWN_SCRIPT =
 
 
 class Machine(Host):
-    """A machine as AWS would start it, with what Debian lacks put around the boot script."""
+    """A machine as AWS would start it, with what the boot script expects and Debian lacks."""
 
     def __init__(self, root: Path, address: str, *, hosts: Mapping[str, str], ca_pem: str) -> None:
-        """Describes the machine; entering it as a context manager starts it, not yet booted.
+        """Describe the machine; entering it as a context manager starts it, not yet booted.
 
         Args:
             root: a root directory with HTCondor and its boot script.
@@ -48,7 +48,7 @@ class Machine(Host):
 
     def _start(self) -> None:
         self.write(_RED_HAT_FUNCTIONS, "")
-        # Who may ask for metadata is no question on a network with one machine.
+        # Access to the metadata need not be restricted on a network with one machine.
         self.must(["ln", "-s", "/usr/bin/true", _IPTABLES])
         self.must(["ip", "address", "add", f"{self._address}/32", "dev", "lo"])
         self.write(_CONFIG, _CONFIG_LINES.format(address=self._address))

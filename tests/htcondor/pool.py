@@ -43,7 +43,7 @@ class Pool(Host):
         shared_port: bool = True,
         directories: Mapping[str, Path] | None = None,
     ) -> None:
-        """Describes the pool; entering it as a context manager starts it.
+        """Describe the pool; entering it as a context manager starts it.
 
         Args:
             root: a root directory with HTCondor; it is only read.
@@ -51,7 +51,7 @@ class Pool(Host):
             hosts: names that the pool resolves, and the address of each.
             ca_pem: a certificate authority that the pool's programs trust besides the public ones.
             shared_port: HTCondor's USE_SHARED_PORT.
-            directories: where directories of the test's machine are to be seen in the pool, read-only.
+            directories: directories of the test's machine to mount in the pool read-only, by their path there.
         """
         super().__init__(root, HOST, hosts=hosts, ca_pem=ca_pem, directories=directories)
         self._config_lines = list(config_lines)
@@ -66,11 +66,11 @@ class Pool(Host):
         stdin: str = "",
         seconds: float = 60,
     ) -> subprocess.CompletedProcess[str]:
-        """As every host's, but as the pool's user."""
+        """Do what every host does, but as the pool's user."""
         return super().run(argv, user=user, env=env, stdin=stdin, seconds=seconds)
 
     def write(self, path: str, text: str, *, user: str = USER) -> None:
-        """As every host's, but as the pool's user."""
+        """Do what every host does, but as the pool's user."""
         super().write(path, text, user=user)
 
     def _start(self) -> None:
@@ -91,7 +91,7 @@ class Pool(Host):
         self.must(["useradd", "--create-home", USER])
         stored = self.must(["condor_config_val", "SEC_PASSWORD_FILE"]).strip()
         self.must(["mkdir", "-p", "-m", "700", str(Path(stored).parent)])
-        # Without -f it asks a running master, which in turn may need the password to talk to.
+        # Without -f it asks a running master, which may itself need the password.
         self.must(["condor_store_cred", "add", "-c", "-p", PASSWORD, "-f", stored])
         self.must(["install", "-d", "-o", USER, "-g", USER, "-m", "700", str(Path(USER_PASSWORD_FILE).parent)])
         self.must(["install", "-o", USER, "-g", USER, "-m", "600", stored, USER_PASSWORD_FILE])
@@ -99,7 +99,7 @@ class Pool(Host):
         self.wait_until_ready()
 
     def wait_until_ready(self) -> None:
-        """Returns when the collector knows the negotiator and the schedd.
+        """Wait until the collector knows the negotiator and the schedd.
 
         Raises:
             HostError: that takes too long.

@@ -26,7 +26,7 @@ OVERRIDE = "ANNEX_BOOTSTRAP_HTCONDOR_ROOT"
 
 _APT_HELPER = "/usr/lib/apt/apt-helper"
 
-# In a mount and PID namespace: whatever happens, no mount and no process stays behind.
+# In a mount and PID namespace: no mount and no process is left behind, whatever happens.
 _BUILD = """
 set -eu
 root=$1 suite=$2 mirror=$3
@@ -39,11 +39,11 @@ chroot "$root" apt-get clean
 
 
 class RootUnavailableError(Exception):
-    """No root directory can be had here; the text says why and what to do."""
+    """No root directory is available here; the text says why and what to do."""
 
 
 def ensure_root() -> Path:
-    """Returns the root directory with HTCondor, building it first where that has not been done.
+    """Return the root directory with HTCondor; build it first where there is none.
 
     Building takes about a minute, 500 MB of disk and a Debian mirror, found in the machine's apt sources.
 
@@ -106,7 +106,7 @@ def _install_debootstrap() -> None:
 
 
 def _debian_mirror() -> str:
-    """Returns the first of apt's sources that has the suite; apt itself reads every format of its sources."""
+    """Return the first of apt's sources that has the suite; apt itself reads every format of its sources."""
     listed = _run(
         "reading apt's sources",
         ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"],

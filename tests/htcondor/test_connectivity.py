@@ -54,7 +54,7 @@ ANNEX_DEFAULT_ODI_KEY_NAME = made-up-key
 
 
 class Context:
-    """Lambda's context with time enough."""
+    """Lambda's context with enough time left."""
 
     def get_remaining_time_in_millis(self) -> int:
         return 60_000
@@ -80,7 +80,7 @@ class Function:
 
 @contextmanager
 def lambda_endpoint(function: Function) -> Iterator[None]:
-    """Serves Invoke of the one function; every other request of Lambda's API finds nothing."""
+    """Serve Invoke of the one function; answer every other request with 404."""
 
     class Requests(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -137,19 +137,19 @@ def pool(request: pytest.FixtureRequest, htcondor_root: Path, function: Function
 
 
 def start_annex(pool: Pool) -> str:
-    """Lets condor_annex try to start an annex; returns what it says."""
+    """Let condor_annex try to start an annex; return what it prints."""
     ended = pool.run(["condor_annex", "-count", "1", "-annex-name", "test", "-yes"])
     return ended.stdout + ended.stderr
 
 
 def collector_as_condor_annex_knows_it(pool: Pool, function: Function, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Returns the instance ID that condor_annex got from the collector, by HTCondor's own client code."""
+    """Return the instance ID that condor_annex got from the collector with HTCondor's own client code."""
     wrong = {"success": "1", "result": NOBODY, "description": "made up"}
     with monkeypatch.context() as patch:
         patch.setattr(function, "answer", lambda _: wrong)
-        said = start_annex(pool)
-    found = re.search(rf"wrong collector \({NOBODY} vs ([0-9a-f]{{16}})\)", said)
-    assert found, said
+        output = start_annex(pool)
+    found = re.search(rf"wrong collector \({NOBODY} vs ([0-9a-f]{{16}})\)", output)
+    assert found, output
     return found[1]
 
 
@@ -163,8 +163,8 @@ def test_the_answer_is_the_instance_id_that_condor_annex_gets_from_the_collector
 
 def test_condor_annex_goes_on_to_the_lease_after_our_answer(pool: Pool, function: Function) -> None:
     function.asked.clear()
-    said = start_annex(pool)
-    assert "onnectivity" not in said
+    output = start_annex(pool)
+    assert "onnectivity" not in output
     invoke, get_function = function.asked[:2]
     assert invoke.endswith("/invocations")
     assert get_function.startswith("GET /2015-03-31/functions/")
@@ -178,7 +178,7 @@ def test_condor_annex_shows_our_description_of_a_failure(
     assert description in start_annex(pool)
 
 
-def test_a_name_of_the_collector_is_as_good_as_its_address(pool: Pool) -> None:
+def test_the_collector_can_be_given_by_name_or_address(pool: Pool) -> None:
     assert check(pool.port, host="localhost")["result"] == check(pool.port)["result"]
 
 
@@ -194,7 +194,7 @@ def test_asking_the_port_itself_finds_the_collector_only_where_it_owns_the_port(
 
 
 @pytest.mark.usefixtures("function")
-def test_an_https_server_is_not_taken_for_htcondor() -> None:
+def test_an_https_server_is_not_mistaken_for_htcondor() -> None:
     answer = check(443, host=LAMBDA_ADDRESS)
     assert (answer["success"], answer["result"]) == ("0", "")
     # Whether its alert or the reset of the connection arrives first is the kernel's choice.
@@ -202,10 +202,10 @@ def test_an_https_server_is_not_taken_for_htcondor() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shared_port", "said"),
+    ("shared_port", "message"),
     [(True, "but has no collector behind it"), (False, "Nothing listens on 127.0.0.1")],
 )
-def test_a_stopped_collector_is_told(htcondor_root: Path, shared_port: bool, said: str) -> None:
+def test_a_stopped_collector_is_reported(htcondor_root: Path, shared_port: bool, message: str) -> None:
     with Pool(htcondor_root, config_lines=SECURITY, shared_port=shared_port) as pool:
         pool.run(["condor_off", "-daemon", "collector"], user="root")
         end = time.monotonic() + 30
@@ -214,10 +214,10 @@ def test_a_stopped_collector_is_told(htcondor_root: Path, shared_port: bool, sai
             time.sleep(0.1)
             answer = check(pool.port)
     assert answer["result"] == ""
-    assert said in answer["description"]
+    assert message in answer["description"]
 
 
-def test_a_hung_collector_is_told(htcondor_root: Path) -> None:
+def test_a_hung_collector_is_reported(htcondor_root: Path) -> None:
     with Pool(htcondor_root, config_lines=SECURITY) as pool:
         pool.run(["sh", "-c", "kill -STOP $(pidof condor_collector)"], user="root")
         answer = check(pool.port, timeout=1)

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from annex_bootstrap.pool import pool_config as pool_config
+from annex_bootstrap.pool import pool_config
 from tests.htcondor.pool import USER_PASSWORD_FILE, Pool
 
 # As an annex's machine does: over the network, with nothing but the password.
@@ -31,7 +31,7 @@ def pool(htcondor_root: Path) -> Iterator[Pool]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     wanted = pool_config.Pool(Path("/etc/condor/annex/pool_password"), port=port)
-    # What Debian allows already would hide what our lines lack.
+    # Debian's own settings would hide what our lines lack.
     lines = ["ALLOW_DAEMON =", *pool_config.render(wanted).splitlines()]
     with Pool(htcondor_root, config_lines=lines) as running:
         yield running
@@ -45,7 +45,7 @@ def test_a_pool_starts_with_these_lines_and_keeps_its_password_private(pool: Poo
     assert mode.stdout == "600 root\n"
 
 
-def test_who_has_the_password_may_join_as_the_pool(pool: Pool) -> None:
+def test_a_machine_with_the_password_may_join_as_the_pool(pool: Pool) -> None:
     pinged = pool.run(PING, env=AS_A_MACHINE)
     seen = facts(pinged.stdout)
     assert seen.get("Authenticated using") == "PASSWORD", pinged.stdout + pinged.stderr
@@ -53,7 +53,7 @@ def test_who_has_the_password_may_join_as_the_pool(pool: Pool) -> None:
     assert seen["Authorized"] == "TRUE"
 
 
-def test_who_has_another_password_may_not_join(pool: Pool) -> None:
+def test_a_machine_with_another_password_may_not_join(pool: Pool) -> None:
     wrong = str(PurePosixPath(USER_PASSWORD_FILE).with_name("wrong"))
     assert pool.run(["condor_store_cred", "add", "-c", "-i", "-", "-f", wrong], stdin="made-up-other").returncode == 0
     pinged = pool.run(PING, env=AS_A_MACHINE | {"_CONDOR_SEC_PASSWORD_FILE": wrong})
@@ -61,7 +61,7 @@ def test_who_has_another_password_may_not_join(pool: Pool) -> None:
     assert pinged.returncode != 0
 
 
-def test_who_has_no_password_may_not_join(pool: Pool) -> None:
+def test_a_machine_without_a_password_may_not_join(pool: Pool) -> None:
     pinged = pool.run(PING)
     assert facts(pinged.stdout).get("Authorized") != "TRUE"
     assert pinged.returncode != 0

@@ -6,14 +6,14 @@ import re
 import sys
 
 PROGRESS = re.compile(r" +([a-z0-9-]+ +)?\d\d:\d\d:\d\d +")
-"""The beginning of a line that tells of one resource of a stack."""
+"""The beginning of a progress line about one resource of a stack."""
 
 
 class Transcript:
-    """Prints each step as it happens: what it shows, the commands, what they said, what was checked."""
+    """Prints each step as it happens: its purpose, the commands, their output, and what was checked."""
 
     def begin(self, text: str) -> None:
-        """Print the heading, and what the reader must know first."""
+        """Print the heading and an introduction."""
         self._print("# annex-bootstrap and a real HTCondor\n", text)
 
     def step(self, test_name: str, text: str) -> None:
@@ -27,27 +27,27 @@ class Transcript:
         paragraph = " ".join(text.split("\n\n")[0].split())
         self._print(f"\n## {title[0].upper()}{title[1:]}\n", paragraph)
 
-    def command(self, line: str, said: str, *, user: str = "") -> None:
-        """Show a command as a person would type it, and what it said, without the progress of single resources.
+    def command(self, line: str, output: str, *, user: str = "") -> None:
+        """Print a command as a user would type it and its output, without the progress of single resources.
 
         Args:
             line: the command; root's gets root's prompt.
-            said: all that it said.
+            output: all that it printed.
             user: who typed it.
         """
-        shown = [each.rstrip() for each in said.rstrip().splitlines() if not PROGRESS.match(each)]
+        shown = [text.rstrip() for text in output.rstrip().splitlines() if not PROGRESS.match(text)]
         self._print("", "```console", f"{'#' if user == 'root' else '$'} {line}", *shown, "```")
 
     def note(self, text: str) -> None:
-        """Say something that is no check."""
+        """Print a remark."""
         self._print("", f"- {text}.")
 
     def file(self, path: str, text: str) -> None:
-        """Show the content of a file."""
+        """Print the content of a file."""
         self._print("", f"`{path}`:", "", "```", *text.strip().splitlines(), "```")
 
     def checked(self, fact: str) -> None:
-        """Say what was checked; call this after the check."""
+        """Print what was checked; call this after the check."""
         self._print("", f"- Checked: {fact}.")
 
     def _print(self, *lines: str) -> None:

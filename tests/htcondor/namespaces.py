@@ -26,7 +26,7 @@ chroot "$root" ip route add local default dev lo
 mount -t tmpfs tmpfs "$root/mnt"
 echo "$hosts" > "$root/mnt/hosts"
 mount --bind "$root/mnt/hosts" /etc/hosts
-# What a killed process cannot delete goes with the world.
+# What a killed process cannot delete goes with the namespace.
 export TMPDIR="$root/mnt"
 "$@" && status=0 || status=$?
 exit $status
@@ -34,13 +34,13 @@ exit $status
 
 
 def enter(root: Path) -> list[str]:
-    """The beginning of a command line that runs what follows in namespaces of its own.
+    """Return the beginning of a command line that runs the rest in namespaces of its own.
 
     Args:
         root: a root directory with HTCondor, for its ``ip``.
 
     Raises:
-        RootUnavailableError: this machine lets nobody make namespaces, as most containers do.
+        RootUnavailableError: this machine does not allow namespaces; most containers do not.
     """
     tried = subprocess.run(["unshare", "--net", "--mount", "--pid", "--fork", "true"], capture_output=True, check=False)
     if tried.returncode:
@@ -54,7 +54,7 @@ def enter(root: Path) -> list[str]:
 
 
 def inside() -> bool:
-    """Whether this process is in such a world: there the metadata address is its own."""
+    """Tell whether this process runs in such namespaces, where the metadata address is local."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.bind((METADATA_ADDRESS, 0))
@@ -64,10 +64,10 @@ def inside() -> bool:
 
 
 def hosts() -> str:
-    """The hosts file of the world."""
+    """Return the text of the hosts file."""
     return "".join(f"127.0.0.1 {name}\n" for name in ("localhost", *names()))
 
 
 def names() -> list[str]:
-    """The names of the pool and of AWS. Wildcards are left out, as no hosts file knows them."""
+    """Return the host names of the pool and of AWS, without wildcards, which a hosts file cannot hold."""
     return [POOL, *(name for name in aws_names(REGIONS) if "*" not in name)]

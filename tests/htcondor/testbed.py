@@ -1,4 +1,4 @@
-"""The people of the story and what they do: a scientist at a pool, an administrator of the AWS account."""
+"""The testbed of the end-to-end tests: a local AWS and an HTCondor pool that reaches it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 from annex_contract.stack import ANNEX_TAG, DEFAULT_STACK_NAME, Output
 from local_aws.demo.inventory import Inventory, take_inventory
 from local_aws.launcher import ACCOUNT, LocalAws, local_aws
-from tests.htcondor import world
+from tests.htcondor import namespaces
 from tests.htcondor.pool import USER, Pool
 from tests.htcondor.transcript import Transcript
 
@@ -35,7 +35,7 @@ SPEED = 100
 """How many times faster than the clock schedules run: rate(5 minutes) fires every three seconds."""
 
 PATIENCE = 120.0
-"""Seconds until something that must happen counts as missing."""
+"""Seconds to wait for anything."""
 
 INTRODUCTION = """\
 Everything below happens in a Debian 13 with HTCondor {version}, on a network without a way out, in which AWS's own host
@@ -46,21 +46,24 @@ _COMMAND = "/usr/bin/annex-bootstrap"
 _SOURCES, _PACKAGES = "/opt/annex-bootstrap/sources", "/opt/annex-bootstrap/packages"
 _CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
-ENDED = {"shutting-down", "terminated"}
+NOT_RUNNING = {"shutting-down", "terminated"}
 
 
 @dataclass
-class Story:
-    """A local AWS in AWS's place, a pool, and what the steps know of both.
+class Testbed:
+    """A local AWS under AWS's own host names, a pool, and what the tests know of both.
 
     Attributes:
-        local: the AWS.
-        root: the account's root, to look at AWS from outside.
+        local: the local AWS.
+        root: a session with the root keys of its account.
         pool: where condor_annex and our commands run.
-        transcript: where everything is told.
-        before: what the account had at the beginning.
+        transcript: prints what happens.
+        before: what the account held at the beginning, by region.
         outputs: of the stack, by region.
     """
+
+    # The name begins with "Test", but this is no test class.
+    __test__ = False
 
     local: LocalAws
     root: boto3.Session
@@ -70,34 +73,34 @@ class Story:
     outputs: dict[str, Mapping[str, str]] = field(default_factory=dict)
 
     def annex_bootstrap(self, *arguments: str, user: str = USER) -> str:
-        """Run one of our commands in the pool, as a person would; it has to succeed.
+        """Run one of our commands in the pool as a user would; it must succeed.
 
         Returns:
-            What it said.
+            What it printed.
         """
         ended = self.pool.run(["annex-bootstrap", *arguments], user=user, seconds=300)
-        said = ended.stdout + ended.stderr
-        self.transcript.command(f"annex-bootstrap {' '.join(arguments)}", said, user=user)
-        assert ended.returncode == 0, said
-        return said
+        output = ended.stdout + ended.stderr
+        self.transcript.command(f"annex-bootstrap {' '.join(arguments)}", output, user=user)
+        assert ended.returncode == 0, output
+        return output
 
     def condor_annex(self, *arguments: str) -> str:
         """Run condor_annex in the pool.
 
         Returns:
-            What it said. Its exit code says nothing.
+            What it printed. Its exit code says nothing.
         """
         ended = self.pool.run(["condor_annex", *arguments])
-        said = ended.stdout + ended.stderr
-        self.transcript.command(f"condor_annex {' '.join(arguments)}", said)
-        return said
+        output = ended.stdout + ended.stderr
+        self.transcript.command(f"condor_annex {' '.join(arguments)}", output)
+        return output
 
     def checked(self, fact: str) -> None:
-        """Tell what was checked."""
+        """Print what was checked."""
         self.transcript.checked(fact)
 
-    def machines(self, annex_id: str, region: str = world.REGION) -> list[InstanceTypeDef]:
-        """The machines of an annex that are not ended, by their tag, as AWS has them."""
+    def machines(self, annex_id: str, region: str = namespaces.REGION) -> list[InstanceTypeDef]:
+        """Return the running machines of an annex, found by their tag in AWS."""
         pages = self.root.client("ec2", region_name=region).get_paginator("describe_instances").paginate()
         return [
             instance
@@ -105,54 +108,54 @@ class Story:
             for reservation in page["Reservations"]
             for instance in reservation["Instances"]
             if {"Key": ANNEX_TAG, "Value": annex_id} in instance.get("Tags", [])
-            and instance["State"]["Name"] not in ENDED
+            and instance["State"]["Name"] not in NOT_RUNNING
         ]
 
-    def leases(self, region: str = world.REGION) -> set[str]:
-        """The names of the rules that condor_annex made."""
+    def leases(self, region: str = namespaces.REGION) -> set[str]:
+        """Return the names of the rules that condor_annex created."""
         rules = self.root.client("events", region_name=region).list_rules()["Rules"]
-        return {each["Name"] for each in rules if not each["Name"].startswith(DEFAULT_STACK_NAME)}
+        return {rule["Name"] for rule in rules if not rule["Name"].startswith(DEFAULT_STACK_NAME)}
 
-    def lease(self, annex_id: str, region: str = world.REGION) -> dict[str, Any]:
-        """The input of the lease's one target; it has to be our function."""
+    def lease(self, annex_id: str, region: str = namespaces.REGION) -> dict[str, Any]:
+        """Return the input of the lease's only target, which must be our function."""
         (target,) = self.root.client("events", region_name=region).list_targets_by_rule(Rule=annex_id)["Targets"]
         assert (target["Id"], target["Arn"]) == (annex_id, self.outputs[region][Output.LEASE_FUNCTION_ARN])
         lease: dict[str, Any] = json.loads(target["Input"])
         return lease
 
-    def tarballs(self, region: str = world.REGION) -> set[str]:
-        """The keys in the stack's bucket."""
+    def tarballs(self, region: str = namespaces.REGION) -> set[str]:
+        """Return the keys in the stack's bucket."""
         bucket = self.outputs[region][Output.S3_BUCKET_NAME]
         listed = self.root.client("s3", region_name=region).list_objects_v2(Bucket=bucket)
-        return {each["Key"] for each in listed.get("Contents", [])}
+        return {entry["Key"] for entry in listed.get("Contents", [])}
 
     def wait_until(self, happened: Callable[[], bool], what: str) -> float:
-        """Wait for something that must happen.
+        """Wait until something has happened, at most ``PATIENCE`` seconds.
 
         Returns:
             Seconds that it took.
         """
         began = time.monotonic()
         while not happened():
-            assert time.monotonic() - began < PATIENCE, f"waited {PATIENCE:.0f} s in vain until {what}"
+            assert time.monotonic() - began < PATIENCE, f"timed out after {PATIENCE:.0f} s waiting until {what}"
             time.sleep(0.5)
         return time.monotonic() - began
 
     def read_outputs(self, region: str) -> Mapping[str, str]:
-        """Read a stack's outputs, and let the pool resolve the name of its bucket, which no hosts file can know."""
+        """Read a stack's outputs, and let the pool resolve its bucket's host names."""
         client = self.root.client("cloudformation", region_name=region)
         (stack,) = client.describe_stacks(StackName=DEFAULT_STACK_NAME)["Stacks"]
         assert stack["StackStatus"] == "CREATE_COMPLETE"
-        self.outputs[region] = {each["OutputKey"]: each["OutputValue"] for each in stack["Outputs"]}
+        self.outputs[region] = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
         self.pool.resolve(bucket_names(self.outputs[region][Output.S3_BUCKET_NAME], region))
         return self.outputs[region]
 
-    def image(self, region: str = world.REGION) -> str:
-        """Any machine image that the region has."""
+    def image(self, region: str = namespaces.REGION) -> str:
+        """Return the ID of any machine image in the region."""
         return self.root.client("ec2", region_name=region).describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
 
     def make_user(self, name: str, policy: str | None = None) -> tuple[str, str]:
-        """Make an IAM user, as an administrator of the account does, with one inline policy or none.
+        """Create an IAM user, as an administrator of the account would, with one inline policy or none.
 
         Returns:
             The two parts of its access key.
@@ -166,24 +169,24 @@ class Story:
 
 
 def bucket_names(bucket: str, region: str) -> dict[str, str]:
-    """The host names of a bucket."""
+    """Return the host names of a bucket, each with its address."""
     return dict.fromkeys((f"{bucket}.s3.amazonaws.com", f"{bucket}.s3.{region}.amazonaws.com"), "127.0.0.1")
 
 
 @contextmanager
-def tell(root: Path) -> Iterator[Story]:
-    """Set the scene: a local AWS in AWS's place, a pool beside it with our commands installed.
+def start_testbed(root: Path) -> Iterator[Testbed]:
+    """Start a local AWS under AWS's own host names and a pool with our commands installed.
 
     Args:
         root: a root directory with HTCondor.
     """
     staging = f"{DEFAULT_STACK_NAME}-staging-{ACCOUNT}"
-    hosts = dict.fromkeys(world.names(), "127.0.0.1")
-    for region in world.REGIONS:
+    hosts = dict.fromkeys(namespaces.names(), "127.0.0.1")
+    for region in namespaces.REGIONS:
         hosts |= bucket_names(f"{staging}-{region}", region)
     with (
         pytest.MonkeyPatch.context() as patch,
-        local_aws(SPEED, world.REGIONS) as local,
+        local_aws(SPEED, namespaces.REGIONS) as local,
         Pool(
             root,
             hosts=hosts,
@@ -191,16 +194,16 @@ def tell(root: Path) -> Iterator[Story]:
             directories={_SOURCES: CHECKOUT, _PACKAGES: Path(boto3.__file__).parent.parent},
         ) as pool,
     ):
-        for name in [each for each in os.environ if each.startswith("AWS_")]:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
             patch.delenv(name)
         for name, value in local.environ(local.root).items():
             patch.setenv(name, value)
         _install_client(pool)
         session = boto3.Session()
-        before = {each: take_inventory(boto3.Session(region_name=each)) for each in world.REGIONS}
+        before = {region: take_inventory(boto3.Session(region_name=region)) for region in namespaces.REGIONS}
         transcript = Transcript()
         transcript.begin(INTRODUCTION.format(version=pool.must(["condor_version"]).split()[1]))
-        yield Story(local, session, pool, transcript, before)
+        yield Testbed(local, session, pool, transcript, before)
 
 
 def _install_client(pool: Pool) -> None:
@@ -214,7 +217,7 @@ def _install_client(pool: Pool) -> None:
 
 
 def aws_profiles(keys: Mapping[str, tuple[str, str]]) -> dict[str, str]:
-    """The files in which AWS's own tools and ours find profiles.
+    """Return the files in which AWS's own tools and ours find profiles.
 
     Args:
         keys: the two parts of an access key, by the profile's name.
@@ -225,5 +228,5 @@ def aws_profiles(keys: Mapping[str, tuple[str, str]]) -> dict[str, str]:
     credentials = [
         f"[{name}]\naws_access_key_id = {key[0]}\naws_secret_access_key = {key[1]}\n" for name, key in keys.items()
     ]
-    config = [f"[profile {name}]\nregion = {world.REGION}\nca_bundle = {_CA_BUNDLE}\n" for name in keys]
+    config = [f"[profile {name}]\nregion = {namespaces.REGION}\nca_bundle = {_CA_BUNDLE}\n" for name in keys]
     return {f"{HOME}/.aws/credentials": "".join(credentials), f"{HOME}/.aws/config": "".join(config)}

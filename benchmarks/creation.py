@@ -1,0 +1,114 @@
+"""Find the longest chain of creations in the built template, and how far it is from the shortest one possible.
+
+Run from a checkout: ``python benchmarks/creation.py``. Nothing is deployed: CloudFormation creates a resource when all
+that it refers to or depends on is complete, so the time of a creation is that of the longest chain of references.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from template_gen.template import build  # noqa: E402  # found through the path set above
+
+SECONDS = {
+    "AWS::IAM::Role": 17,
+    "AWS::IAM::RolePolicy": 16,
+    "AWS::IAM::ManagedPolicy": 17,
+    "AWS::Lambda::Function": 7,
+    "AWS::Lambda::Permission": 2,
+    "AWS::Lambda::EventInvokeConfig": 3,
+    "AWS::Events::Rule": 60,
+    "Custom::AnnexBucket": 8,
+    "Custom::AnnexInstanceRole": 8,
+    "Custom::AnnexFleetRole": 6,
+    "Custom::AnnexSecurityGroup": 6,
+    "Custom::AnnexImage": 0,
+}
+"""Assumed seconds to create a resource of a type; not measured, since nothing here has met AWS. An image takes minutes,
+which no order of ours changes, so it has a row of its own and counts nothing here."""
+
+OTHERS = 3
+"""Assumed seconds for every other type."""
+
+SHORTEST = ("AWS::IAM::Role", "AWS::Lambda::Function", "AWS::Events::Rule")
+"""No template with a scheduled function can do with less: a role, its function, its rule."""
+
+_IN_SUB = re.compile(r"\$\{(\w+)(?:\.[\w.]+)?\}")
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Resources that wait for one another.
+
+    Attributes:
+        titles: their logical IDs, the first to be created first.
+        seconds: what they take one after another.
+    """
+
+    titles: tuple[str, ...]
+    seconds: int
+
+
+def longest_chain(resources: Mapping[str, Any], seconds: Mapping[str, int] = SECONDS) -> Chain:
+    """Return the chain of creations that takes longest.
+
+    Args:
+        resources: the ``Resources`` of a template.
+        seconds: a resource type's time to create.
+    """
+    chains: dict[str, Chain] = {}
+
+    def chain_to(title: str) -> Chain:
+        if title not in chains:
+            before = [chain_to(needed) for needed in sorted(set(_references(resources[title])) & resources.keys())]
+            longest = max(before, key=lambda chain: chain.seconds, default=Chain((), 0))
+            own = seconds.get(resources[title]["Type"], OTHERS)
+            chains[title] = Chain((*longest.titles, title), longest.seconds + own)
+        return chains[title]
+
+    return max((chain_to(title) for title in sorted(resources)), key=lambda chain: chain.seconds)
+
+
+def _references(node: Any) -> Iterator[str]:
+    if isinstance(node, list):
+        for part in node:
+            yield from _references(part)
+    elif isinstance(node, dict):
+        for name, part in node.items():
+            if name in ("Ref", "DependsOn") and isinstance(part, str):
+                yield part
+            elif name == "DependsOn":
+                yield from part
+            elif name == "Fn::GetAtt":
+                yield part[0]
+            elif name == "Fn::Sub":
+                text, values = (part, {}) if isinstance(part, str) else part
+                yield from set(_IN_SUB.findall(text)) - values.keys()
+                yield from _references(values)
+            else:
+                yield from _references(part)
+
+
+def main() -> None:
+    """Print the chain, a line a resource, and its ratio to the shortest one possible."""
+    resources = build().to_dict()["Resources"]
+    chain = longest_chain(resources)
+    floor = sum(SECONDS[kind] for kind in SHORTEST)
+    write = sys.stdout.write
+    write("| resource | type | assumed seconds |\n| --- | --- | ---: |\n")
+    for title in chain.titles:
+        kind = resources[title]["Type"]
+        write(f"| {title} | {kind} | {SECONDS.get(kind, OTHERS)} |\n")
+    write(f"\n{chain.seconds} s; {chain.seconds / floor:.2f} of the shortest possible, {floor} s\n")
+
+
+if __name__ == "__main__":
+    main()
