@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from annex_bootstrap.annexes.leases import Lease, Leases
 from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.stack.stacks import Stack
+from annex_bootstrap.stack.read import Stack
 
 PATIENCE = 900.0
 """Seconds until all machines of an annex must be gone."""

@@ -55,7 +55,7 @@ def command(
     from annex_bootstrap.aws import connect
     from annex_bootstrap.pool import config_file
     from annex_bootstrap.pool.file_knobs import ACCESS_KEY_KNOB, SECRET_KEY_KNOB, write_knobs
-    from annex_bootstrap.stack import deploy
+    from annex_bootstrap.stack.read import find_deployed
     from annex_contract.stack import Output
 
     account = connect(region, profile)
@@ -79,7 +79,7 @@ def command(
         screen.say(f"The IAM user {user.name} {'is deleted' if existed else 'did not exist'}.")
         screen.document({"user": user.name, "removed": existed})
         return
-    stack = deploy.find_deployed(account, stack_name)
+    stack = find_deployed(account, stack_name)
     policy_arn = stack.outputs[Output.ANNEX_USER_POLICY_ARN]
     if action == "rotate":
         deleted = user.rotate(stack.stack_id, policy_arn)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from annex_bootstrap.annexes.leases import Lease
     from annex_bootstrap.aws import Account
     from annex_bootstrap.stack.follow import Watcher
-    from annex_bootstrap.stack.stacks import Stack
+    from annex_bootstrap.stack.read import Stack
 
 
 @click.command(name="delete", short_help="Delete the stack and its part of the configuration.")
@@ -104,9 +104,9 @@ def command(
 
 def _find(account: Account, stack_name: str, watcher: Watcher) -> tuple[Stack, list[Lease]] | None:
     from annex_bootstrap.annexes import ending
-    from annex_bootstrap.stack import deploy
+    from annex_bootstrap.stack.follow import settle
 
-    stack, _ = deploy.settle(account, stack_name, watcher)
+    stack, _ = settle(account, stack_name, watcher)
     return None if stack is None else (stack, ending.find_leases(account, stack))
 
 
@@ -144,12 +144,13 @@ def _unless(adopted: list[str]) -> str:
 
 def _delete(screen: Screen, account: Account, found: tuple[Stack, list[Lease]] | None, watcher: Watcher) -> None:
     from annex_bootstrap.annexes import ending
-    from annex_bootstrap.stack import deploy, staging
+    from annex_bootstrap.stack import staging
+    from annex_bootstrap.stack.deletion import delete_stack
 
     if found is not None:
         stack, leases = found
         for lease in leases:
             machines = ending.end_annex(account, stack, lease)
             screen.say(f"  ended the annex {lease.annex_id} in {account.region}: {machines} machines")
-        deploy.delete_stack(account, stack, watcher)
+        delete_stack(account, stack, watcher)
     staging.delete(account)

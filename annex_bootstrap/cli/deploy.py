@@ -12,9 +12,9 @@ from annex_bootstrap.cli.options import config_option, parameters_option, region
 from annex_bootstrap.cli.output import Screen, output_option
 
 if TYPE_CHECKING:
-    from annex_bootstrap.stack.deploy import Proposal, Wish
+    from annex_bootstrap.stack.deployment import DeployRequest, Proposal
+    from annex_bootstrap.stack.read import Stack
     from annex_bootstrap.stack.regions import Outcome
-    from annex_bootstrap.stack.stacks import Stack
 
 
 @click.command(name="deploy", short_help="Create or update the stack, then write the configuration.")
@@ -47,22 +47,24 @@ def command(
     from annex_bootstrap.cli.progress import progress
     from annex_bootstrap.cli.pull_config import pull
     from annex_bootstrap.pool import config_file
-    from annex_bootstrap.stack import deploy, plan
+    from annex_bootstrap.stack import deployment
+    from annex_bootstrap.stack.artefact import built_template
+    from annex_bootstrap.stack.parameters import check_parameters
     from annex_bootstrap.stack.regions import run_all
 
-    wish = deploy.Wish(stack_name, deploy.built_template(), parameters, allow_downgrade)
-    plan.check_parameters(wish.template, parameters)
+    request = deployment.DeployRequest(stack_name, built_template(), parameters, allow_downgrade)
+    check_parameters(request.template, parameters)
     if not (no_pull or dry_run):
         config_file.check(config_file.find_file(config))
     accounts = connect_all(regions, profile)
     names = [account.region for account in accounts]
     with progress(screen, names) as board:
-        prepared = run_all(accounts, lambda each: deploy.prepare(each, wish, board.watcher(each.region)))
+        prepared = run_all(accounts, lambda each: deployment.prepare(each, request, board.watcher(each.region)))
     for outcome in prepared:
-        _show(screen, wish, outcome, several=len(accounts) > 1)
+        _show(screen, request, outcome, several=len(accounts) > 1)
     proposals = {each.account.region: each.result for each in prepared if each.result is not None}
     changing = [each.account for each in prepared if each.result is not None and not each.result.changes_nothing]
-    results = {each.account.region: _result(wish, each) for each in prepared}
+    results = {each.account.region: _result(request, each) for each in prepared}
 
     if changing and not dry_run:
         go_ahead = False
@@ -78,10 +80,10 @@ def command(
         with progress(screen, names, _totals(proposals)) as board:
             done = run_all(
                 changing,
-                lambda each: deploy.execute(each, wish, proposals[each.region], board.watcher(each.region)),
+                lambda each: deployment.execute(each, request, proposals[each.region], board.watcher(each.region)),
             )
         for ended in done:
-            _report(screen, wish, ended, several=len(accounts) > 1)
+            _report(screen, request, ended, several=len(accounts) > 1)
             results[ended.account.region] |= _ended(ended)
     elif dry_run:
         _discard(changing, proposals)
@@ -101,30 +103,30 @@ def _totals(proposals: dict[str, Proposal]) -> dict[str, int]:
 
 
 def _discard(accounts: list[Any], proposals: dict[str, Proposal]) -> None:
-    from annex_bootstrap.stack import deploy
+    from annex_bootstrap.stack import deployment
     from annex_bootstrap.stack.regions import run_all
 
-    for outcome in run_all(accounts, lambda each: deploy.discard(each, proposals[each.region])):
+    for outcome in run_all(accounts, lambda each: deployment.discard(each, proposals[each.region])):
         if outcome.error is not None:
             raise outcome.error
 
 
-def _show(screen: Screen, wish: Wish, outcome: Outcome[Proposal], several: bool) -> None:
-    from annex_bootstrap.stack import plan
+def _show(screen: Screen, request: DeployRequest, outcome: Outcome[Proposal], several: bool) -> None:
+    from annex_bootstrap.stack.parameters import describe_parameters
 
     proposal, account = outcome.result, outcome.account
     if proposal is None:
         screen.fail(f"{account.region}: {outcome.error}" if several else str(outcome.error))
         return
     if proposal.joined:
-        screen.say(f"What was going on with {wish.stack_name} in {account.region} is over: {proposal.joined}")
+        screen.say(f"What was going on with {request.stack_name} in {account.region} is over: {proposal.joined}")
     if proposal.changes_nothing:
-        screen.say(f"The stack {wish.stack_name} in {account.region} is up to date.")
+        screen.say(f"The stack {request.stack_name} in {account.region} is up to date.")
         return
-    screen.say(f"The stack {wish.stack_name} in {account.region}, account {account.account_id}:")
+    screen.say(f"The stack {request.stack_name} in {account.region}, account {account.account_id}:")
     for line in _lines(proposal):
         screen.say(f"  {line}")
-    for line in plan.describe_parameters(wish.template, proposal.stack, wish.given):
+    for line in describe_parameters(request.template, proposal.stack, request.given):
         screen.say(f"  {line}")
 
 
@@ -137,20 +139,20 @@ def _lines(proposal: Proposal) -> list[str]:
     return [f"deletes what the failed creation left ({status})", "creates everything anew"]
 
 
-def _report(screen: Screen, wish: Wish, outcome: Outcome[Stack], several: bool) -> None:
+def _report(screen: Screen, request: DeployRequest, outcome: Outcome[Stack], several: bool) -> None:
     if outcome.result is None:
         screen.fail(f"{outcome.account.region}: {outcome.error}" if several else str(outcome.error))
     else:
-        screen.say(f"{outcome.result.status}: {wish.stack_name} in {outcome.account.region}", fg="green")
+        screen.say(f"{outcome.result.status}: {request.stack_name} in {outcome.account.region}", fg="green")
 
 
-def _result(wish: Wish, outcome: Outcome[Proposal]) -> dict[str, Any]:
+def _result(request: DeployRequest, outcome: Outcome[Proposal]) -> dict[str, Any]:
     proposal = outcome.result
     stack = proposal.stack if proposal is not None else None
     changes = proposal.change_set.changes if proposal is not None and proposal.change_set is not None else ()
     return {
         "region": outcome.account.region,
-        "stack": wish.stack_name,
+        "stack": request.stack_name,
         "status": stack.status if stack is not None else None,
         "step": proposal.step.value if proposal is not None and not proposal.changes_nothing else None,
         "changes": [

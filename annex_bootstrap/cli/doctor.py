@@ -42,12 +42,12 @@ def command(
     """
     from annex_bootstrap.aws import connect
     from annex_bootstrap.doctor.checks import Level
-    from annex_bootstrap.doctor.doctor_run import Examination
+    from annex_bootstrap.doctor.doctor_run import DoctorRun
     from annex_bootstrap.pool.config_file import find_file
 
     account = connect(region, profile)
     findings = []
-    for finding in Examination(account, stack_name, find_file(config), collector).run():
+    for finding in DoctorRun(account, stack_name, find_file(config), collector).run():
         findings.append(finding)
         _show(screen, finding)
     problems = sum(finding.level is Level.PROBLEM for finding in findings)

@@ -114,13 +114,13 @@ def command(
     from annex_bootstrap.fleet.instance_types import Slot
     from annex_bootstrap.pool import config_file
     from annex_bootstrap.pool.file_knobs import FLEET_KNOBS, write_knobs
-    from annex_bootstrap.stack import deploy
+    from annex_bootstrap.stack.read import find_deployed
     from annex_contract.stack import Output
 
     if bool(image) == bool(image_name):
         raise click.UsageError("give either --image or --image-name")
     account = connect(region, profile)
-    outputs = deploy.find_deployed(account, stack_name).outputs
+    outputs = find_deployed(account, stack_name).outputs
     group_id = outputs[Output.SECURITY_GROUP_ID]
     ec2 = sources.ec2_client(account)
     chosen = sources.find_image(ec2, image, image_name, owners, arch)

@@ -37,13 +37,13 @@ def command(
     from annex_bootstrap.aws import explained
     from annex_bootstrap.errors import UserError
     from annex_bootstrap.launch import launch_links
-    from annex_bootstrap.stack import deploy, plan
+    from annex_bootstrap.stack.artefact import built_template, parse_template
 
     with explained("finding your region"):
         chosen = region or boto3.Session(profile_name=profile).region_name
     if not chosen:
         raise UserError("no AWS region is chosen: give --region, or set AWS_REGION")
-    launch_links.check_link(plan.parse_template(deploy.built_template()), template_url, stack_name, parameters)
+    launch_links.check_link(parse_template(built_template()), template_url, stack_name, parameters)
     link = launch_links.quick_create_url(launch_links.find_region(chosen), template_url, stack_name, parameters)
     screen.say(link)
     screen.document({"url": link})

@@ -86,11 +86,11 @@ def end(name: str, region: str | None, profile: str | None, stack_name: str, yes
 def _find(region: str | None, profile: str | None, stack_name: str) -> Leases:
     from annex_bootstrap.annexes import leases
     from annex_bootstrap.aws import connect
-    from annex_bootstrap.stack import deploy
+    from annex_bootstrap.stack.read import find_deployed
     from annex_contract.stack import Output
 
     account = connect(region, profile)
-    return leases.Leases(account, deploy.find_deployed(account, stack_name).outputs[Output.LEASE_FUNCTION_ARN])
+    return leases.Leases(account, find_deployed(account, stack_name).outputs[Output.LEASE_FUNCTION_ARN])
 
 
 def _list(screen: Screen, leases: Leases) -> None:

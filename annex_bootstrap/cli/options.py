@@ -80,9 +80,9 @@ def parse_parameters(_context: click.Context, _option: click.Parameter, values: 
 def _complete_parameter(_context: click.Context, _option: click.Parameter, begun: str) -> list[str | CompletionItem]:
     from click.shell_completion import CompletionItem
 
-    from annex_bootstrap.stack import deploy, plan
+    from annex_bootstrap.stack.artefact import built_template, parse_template
 
-    known = plan.parse_template(deploy.built_template())["Parameters"]
+    known = parse_template(built_template())["Parameters"]
     return [
         CompletionItem(f"{name}=", help=each["Description"]) for name, each in known.items() if name.startswith(begun)
     ]

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from annex_bootstrap.cli.output import Screen
 from annex_bootstrap.stack.follow import Watcher
-from annex_bootstrap.stack.stacks import Event
+from annex_bootstrap.stack.read import Event
 
 SPARE_LINES = 4
 """Lines of the terminal that the table leaves free: a table that is higher than the terminal cannot be redrawn."""

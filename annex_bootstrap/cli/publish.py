@@ -30,11 +30,11 @@ def command(
     """Put the built template and its launch page into a bucket, and print the links."""
     from annex_bootstrap.aws import connect
     from annex_bootstrap.launch.publish import Place, publish
-    from annex_bootstrap.stack import deploy
+    from annex_bootstrap.stack.artefact import built_template
     from annex_contract import __version__
 
     account = connect(region, profile)
-    template = deploy.built_template()
+    template = built_template()
     place = Place(bucket, prefix, stack_name)
     links = publish(account, place, template, create=create_bucket, public=public)
     screen.say(f"Published annex-bootstrap {__version__} in {account.region}.", fg="green")

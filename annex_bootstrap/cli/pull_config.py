@@ -77,11 +77,9 @@ def _shown(content: bytes) -> list[str]:
 def _change(accounts: Sequence[Account], stack_name: str, default_region: str | None) -> Callable[[Block], Block]:
     """Read the stacks, and return what they make of the block."""
     from annex_bootstrap.pool import blocks
-    from annex_bootstrap.stack import deploy
+    from annex_bootstrap.stack.read import find_deployed
 
-    sections = [
-        blocks.section(stack_name, each.region, deploy.find_deployed(each, stack_name).outputs) for each in accounts
-    ]
+    sections = [blocks.section(stack_name, each.region, find_deployed(each, stack_name).outputs) for each in accounts]
 
     def change(block: Block) -> Block:
         for section in sections:

@@ -48,10 +48,10 @@ def _read(account: Account, stack_name: str, config: Path | None) -> dict[str, A
     from annex_bootstrap.annexes import ending
     from annex_bootstrap.aws import explained
     from annex_bootstrap.pool import blocks, config_file
-    from annex_bootstrap.stack import plan, stacks
+    from annex_bootstrap.stack import plan, read
 
     with explained(f"reading the stack {stack_name}"):
-        stack = stacks.find(account.cloudformation, stack_name)
+        stack = read.find(account.cloudformation, stack_name)
     status = {"region": account.region, "stack": stack_name, "stands": False, "status": None, "error": None}
     if stack is None:
         return status

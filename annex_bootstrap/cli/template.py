@@ -25,12 +25,12 @@ def verify(source: str, screen: Screen) -> None:
     from dataclasses import asdict
 
     from annex_bootstrap.launch import verify as verification
-    from annex_bootstrap.stack import deploy
+    from annex_bootstrap.stack.artefact import built_template
     from annex_contract import __version__
 
     text = verification.read_source(source)
     functions = verification.list_functions(text)
-    found = verification.differences(text, deploy.built_template())
+    found = verification.differences(text, built_template())
     digest = hashlib.sha256(text.encode()).hexdigest()
     for function in functions:
         screen.say(function.name, bold=True)

@@ -12,7 +12,7 @@ from typing import Any
 from annex_bootstrap.annexes.users import FROM_INSTANCE
 from annex_bootstrap.pool.file_knobs import ACCESS_KEY_KNOB, FLEET_KNOBS, SECRET_KEY_KNOB, read_knob
 from annex_bootstrap.pool.private_files import read_private, why_not_private
-from annex_bootstrap.stack.stacks import Stack
+from annex_bootstrap.stack.read import Stack
 from annex_contract.knobs import KNOBS
 
 STANDING = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE")

@@ -20,7 +20,7 @@ from annex_bootstrap.fleet.instance_types import offered_zones
 from annex_bootstrap.pool.config_file import ask_condor
 from annex_bootstrap.pool.file_knobs import read_knob
 from annex_bootstrap.pool.private_files import read_private
-from annex_bootstrap.stack import stacks
+from annex_bootstrap.stack import read
 from annex_contract import __version__
 from annex_contract.stack import Output
 
@@ -54,7 +54,7 @@ LINE_LENGTH = 200
 
 
 @dataclass(frozen=True)
-class Examination:
+class DoctorRun:
     """One round.
 
     Attributes:
@@ -76,7 +76,7 @@ class Examination:
             Their findings, as they come.
         """
         yield checks.ok("AWS credentials", f"account {self.account.account_id}, region {self.account.region}")
-        stack: list[stacks.Stack] = []
+        stack: list[read.Stack] = []
         yield _judged("stack", lambda: self._stack(stack))
         content = read_private(self.config) or b""
         if stack:
@@ -90,14 +90,14 @@ class Examination:
             yield _judged("collector from AWS", lambda: self._collector(stack[0].outputs))
         yield from self._fleet_file(content)
 
-    def _stack(self, found: list[stacks.Stack]) -> Finding:
+    def _stack(self, found: list[read.Stack]) -> Finding:
         with explained(f"reading the stack {self.stack_name}"):
-            stack = stacks.find(self.account.cloudformation, self.stack_name)
+            stack = read.find(self.account.cloudformation, self.stack_name)
         if stack is not None and stack.version:
             found.append(stack)
         return checks.check_stack(self.stack_name, stack, __version__)
 
-    def _in_aws(self, stack: stacks.Stack) -> Iterator[Finding]:
+    def _in_aws(self, stack: read.Stack) -> Iterator[Finding]:
         outputs = stack.outputs
         yield _judged("bucket", lambda: self._bucket(outputs[Output.S3_BUCKET_NAME]))
         yield self._function("lease function", outputs[Output.LEASE_FUNCTION_ARN])
@@ -147,7 +147,7 @@ class Examination:
         document: Any = found["Role"]["AssumeRolePolicyDocument"]
         return checks.check_fleet_role(arn, trusted_services(document))
 
-    def _group(self, stack: stacks.Stack) -> Finding:
+    def _group(self, stack: read.Stack) -> Finding:
         group_id = stack.outputs[Output.SECURITY_GROUP_ID]
         port = int(stack.parameters.get("CondorPort", DEFAULT_PORT))
         with explained("looking at the security group"):

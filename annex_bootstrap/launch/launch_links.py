@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.stack import plan
+from annex_bootstrap.stack.parameters import check_parameters
 
 CONSOLES: Mapping[str, str] = {
     "aws": "console.aws.amazon.com",
@@ -130,4 +130,4 @@ def check_link(template: Mapping[str, Any], template_url: str, stack_name: str, 
         )
     if not re.fullmatch(STACK_NAME, stack_name):
         raise UserError(f"{stack_name!r} is no name for a stack: it begins with a letter; letters, digits and hyphens")
-    plan.check_parameters(template, parameters)
+    check_parameters(template, parameters)

@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 from annex_bootstrap.aws import DENIED, Account, explained
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.launch import launch_links, launch_page
-from annex_bootstrap.stack import plan
+from annex_bootstrap.stack.artefact import parse_template
 from annex_contract import __version__
 from annex_contract.stack import TEMPLATE_NAME
 
@@ -105,7 +105,7 @@ def publish(account: Account, place: Place, template: str, *, create: bool, publ
     region = launch_links.find_region(account.region)
     bucket, prefix = place.bucket, place.prefix
     links = _links(account.s3, region, place)
-    page = launch_page.render(plan.parse_template(template), region.partition, links.template, place.stack_name)
+    page = launch_page.render(parse_template(template), region.partition, links.template, place.stack_name)
     with _explained(f"looking for the bucket {bucket}"):
         _find_bucket(account, bucket, create=create)
     if public:

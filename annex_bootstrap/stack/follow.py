@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-
-from botocore.exceptions import BotoCoreError, ClientError
+from typing import TYPE_CHECKING
 
 from annex_bootstrap.aws import Account, explained
-from annex_bootstrap.stack import stacks
-from annex_bootstrap.stack.stacks import Event, Stack
+from annex_bootstrap.errors import UserError
+from annex_bootstrap.stack import plan
+from annex_bootstrap.stack.function_log import function_log
+from annex_bootstrap.stack.read import Event, Stack, events, find
 
-LOG_LINES = 8
-"""How many of the last lines of a function's log are shown."""
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
 
-LINE_LENGTH = 400
-"""Characters of a line that are shown."""
+POLL = 1.5
+"""Seconds between two reads of a stack: DescribeStackEvents is throttled per account."""
 
-NOISE = (
-    " ",
-    "Traceback (most",
-    "The above exception",
-    "During handling",
-    "START RequestId:",
-    "END RequestId:",
-    "REPORT RequestId:",
-    "INIT_START ",
-    "XRAY TraceId:",
-)
-"""How the lines begin that say nothing to a person: stack traces, and what Lambda adds to a function's own."""
+LOOKS_FOR_BEGINNING = 20
+"""How often to look for the first event of an operation."""
 
-RAISED = re.compile(r"\w+(\.\w+)+: ")
-"""How a stack trace ends: what was raised has been logged as a line of its own."""
+JOINS = 5
+"""How many operations of others are followed, one after another, before the deployment gives way."""
 
 Watcher = Callable[[Event], None]
 """Told of every event of a stack as it comes."""
@@ -96,48 +86,81 @@ def follow(account: Account, stack_id: str, after: str, watcher: Watcher) -> End
     """
     first: Cause | None = None
     with explained("following the stack"):
-        for event in stacks.watch(account.cloudformation, stack_id, after):
+        for event in watch(account.cloudformation, stack_id, after):
             if first is None and event.is_failure:
                 # Read at once: the rollback deletes the log.
                 log = function_log(account, stack_id, event) if event.is_custom else ()
                 first = Cause(event.resource, event.reason, log)
             watcher(event)
-        return End(stacks.find(account.cloudformation, stack_id), first)
+        return End(find(account.cloudformation, stack_id), first)
 
 
-def function_log(account: Account, stack_id: str, failed: Event, attempts: int = 3) -> tuple[str, ...]:
-    """The last lines that the function of a failed custom resource wrote.
-
-    Args:
-        account: where the stack is.
-        stack_id: its ARN.
-        failed: the event that says so.
-        attempts: how often to look, a second apart: CloudWatch shows lines some seconds late.
+def settle(account: Account, stack_name: str, watcher: Watcher) -> tuple[Stack | None, str]:
+    """Wait until CloudFormation is at rest with a stack of ours.
 
     Returns:
-        The lines; none where there is no log any more, since nothing depends on it.
+        The stack, or None; and how the last operation ended that was followed, or nothing.
+
+    Raises:
+        UserError: the stack is not ours, or others change it again and again.
     """
-    try:
-        group = account.cloudformation.describe_stack_resource(
-            StackName=stack_id, LogicalResourceId=f"{failed.resource}FunctionLogs"
-        )["StackResourceDetail"].get("PhysicalResourceId", "")
-        for attempt in range(attempts):
-            if attempt:
-                time.sleep(1)
-            lines = _read(account, group, since=int(failed.at.timestamp() - 900) * 1000)
-            if lines:
-                return lines
-    except (ClientError, BotoCoreError):
-        pass
-    return ()
+    joined = ""
+    for _ in range(JOINS):
+        with explained(f"reading the stack {stack_name}"):
+            stack = find(account.cloudformation, stack_name)
+        plan.check_ours(stack, stack_name)
+        if stack is None or not stack.in_progress:
+            return stack, joined
+        with explained("reading what is going on"):
+            after = event_before_operation(account.cloudformation, stack.stack_id)
+        joined = follow(account, stack.stack_id, after, watcher).explain()
+    raise UserError(f"others change the stack {stack_name} again and again: agree with them, then try again")
 
 
-def _read(account: Account, group: str, since: int) -> tuple[str, ...]:
-    lines = [
-        line[:LINE_LENGTH]
-        for page in account.logs.get_paginator("filter_log_events").paginate(logGroupName=group, startTime=since)
-        for event in page["events"]
-        for line in event["message"].splitlines()
-        if line and not line.startswith(NOISE) and not RAISED.match(line)
-    ]
-    return tuple(dict.fromkeys(lines))[-LOG_LINES:]
+def last_event_id(client: CloudFormationClient, stack_id: str) -> str:
+    """The ID of the newest event, or nothing."""
+    newest = client.describe_stack_events(StackName=stack_id)["StackEvents"]
+    return newest[0]["EventId"] if newest else ""
+
+
+def watch(
+    client: CloudFormationClient, stack_id: str, after: str, sleep: Callable[[float], None] = time.sleep
+) -> Iterator[Event]:
+    """Follow a stack until CloudFormation is done with the operation that goes on, or has just been asked for.
+
+    Args:
+        client: of CloudFormation.
+        stack_id: the stack's ARN, by which also a deleted stack can be read.
+        after: the ID of the last event that is known already.
+        sleep: waits some seconds.
+
+    Yields:
+        The events, as they come.
+    """
+    begun, looks = False, 0
+    while True:
+        # Read before the events: what happened up to the end is then among them.
+        stack = find(client, stack_id)
+        for event in events(client, stack_id, after):
+            after, begun = event.event_id, begun or event.is_stack
+            yield event
+        looks += 1
+        if stack is None or stack.status == "DELETE_COMPLETE":
+            return
+        # A status of before the operation may still be shown when it has just been asked for.
+        if not stack.in_progress and (begun or looks >= LOOKS_FOR_BEGINNING):
+            return
+        sleep(POLL)
+
+
+BEGINNINGS = {"CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS", "IMPORT_IN_PROGRESS"}
+
+
+def event_before_operation(client: CloudFormationClient, stack_id: str) -> str:
+    """The ID of the last event before the operation that is going on, or was the last; or nothing."""
+    before = ""
+    found = events(client, stack_id)
+    for previous, event in zip([None, *found], found, strict=False):
+        if event.is_stack and event.status in BEGINNINGS:
+            before = previous.event_id if previous is not None else ""
+    return before

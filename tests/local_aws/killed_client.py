@@ -17,7 +17,7 @@ from typing import Any
 from botocore.httpsession import URLLib3Session
 
 from annex_bootstrap.cli import main
-from annex_bootstrap.stack import stacks
+from annex_bootstrap.stack import follow
 
 FILE_STEPS: dict[str, tuple[Any, str]] = {
     "lock": (fcntl, "flock"),
@@ -47,7 +47,7 @@ def die_at(owner: Any, name: str, number: int, after: bool) -> None:
 if __name__ == "__main__":
     moment, _, when = sys.argv.pop(1).partition("-")
     # Small, so that a stack that is made in seconds is still seen growing.
-    stacks.POLL = 0.3
+    follow.POLL = 0.3
     if moment in FILE_STEPS:
         die_at(*FILE_STEPS[moment], 0, when == "after")
     else:

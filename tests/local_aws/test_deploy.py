@@ -15,8 +15,11 @@ import boto3
 import pytest
 
 from annex_bootstrap.aws import Account
-from annex_bootstrap.stack import deploy, follow, stacks, staging
-from annex_bootstrap.stack.stacks import Event
+from annex_bootstrap.stack import deployment, read, staging
+from annex_bootstrap.stack.artefact import built_template
+from annex_bootstrap.stack.deployment import DeployRequest
+from annex_bootstrap.stack.function_log import function_log
+from annex_bootstrap.stack.read import Event
 from annex_contract import __version__
 from annex_contract.stack import Output
 from local_aws.demo.inventory import take_inventory
@@ -58,7 +61,7 @@ def test_a_dry_run_leaves_nothing_behind(client: Client, root: boto3.Session) ->
         "Nothing was changed.",
     ]
     assert take_inventory(root) == before
-    assert stacks.find(account(client).cloudformation, client.stack_name) is None
+    assert read.find(account(client).cloudformation, client.stack_name) is None
     assert not client.config.exists()
 
 
@@ -86,7 +89,7 @@ def test_an_update_says_what_it_replaces_and_keeps_earlier_parameters(client: Cl
 def test_nobody_to_ask_changes_nothing_and_is_an_error(client: Client) -> None:
     ran = client.run("deploy")
     assert (ran.code, ran.err.splitlines()[-1]) == (2, "Error: there is nobody to ask: give --yes to go ahead")
-    assert stacks.find(account(client).cloudformation, client.stack_name) is None
+    assert read.find(account(client).cloudformation, client.stack_name) is None
 
 
 def test_a_failed_creation_is_explained_and_the_next_deployment_replaces_it(client: Client) -> None:
@@ -95,7 +98,7 @@ def test_a_failed_creation_is_explained_and_the_next_deployment_replaces_it(clie
     assert (
         "the stack ended in ROLLBACK_COMPLETE; SecurityGroup failed first: CreateSecurityGroup failed: " in failed.err
     )
-    assert failed.err.endswith("next: mend that, then run annex-bootstrap deploy again\n")
+    assert failed.err.endswith("next: fix that, then run annex-bootstrap deploy again\n")
     assert not client.config.exists()
 
     shown = client.run("status")
@@ -125,33 +128,35 @@ def test_a_failed_update_is_explained_with_the_functions_own_log_and_leaves_the_
 
 def test_a_creation_that_goes_on_is_joined(client: Client) -> None:
     here = account(client)
-    wish = deploy.Wish(client.stack_name, deploy.built_template(), {})
-    begin(here, wish)
+    request = DeployRequest(client.stack_name, built_template(), {})
+    begin(here, request)
     ran = client.must("deploy", "--yes")
     assert "CREATE_COMPLETE   SweepRule" in ran.out
     assert "is over: the stack ended in CREATE_COMPLETE" in ran.out
     assert "is up to date" in ran.out
 
 
-def begin(here: Account, wish: deploy.Wish) -> None:
+def begin(here: Account, request: DeployRequest) -> None:
     """Begin a deployment, and leave it to itself."""
-    proposal = deploy.prepare(here, wish, unseen)
+    proposal = deployment.prepare(here, request, unseen)
     assert proposal.change_set is not None
-    here.cloudformation.execute_change_set(StackName=wish.stack_name, ChangeSetName=proposal.change_set.change_set_id)
+    here.cloudformation.execute_change_set(
+        StackName=request.stack_name, ChangeSetName=proposal.change_set.change_set_id
+    )
 
 
 def test_an_update_that_somebody_else_began_is_joined_and_then_ours_follows(client: Client) -> None:
     client.must("deploy", "--yes")
-    here, text = account(client), deploy.built_template()
-    begin(here, deploy.Wish(client.stack_name, text, {"CondorPort": "9619"}))
+    here, text = account(client), built_template()
+    begin(here, DeployRequest(client.stack_name, text, {"CondorPort": "9619"}))
     seen: list[Event] = []
-    wish = deploy.Wish(client.stack_name, text, {"SshCidrs": ""})
-    proposal = deploy.prepare(here, wish, seen.append)
+    request = DeployRequest(client.stack_name, text, {"SshCidrs": ""})
+    proposal = deployment.prepare(here, request, seen.append)
     assert proposal.joined == "the stack ended in UPDATE_COMPLETE"
     assert {each.status for each in seen if each.is_stack} >= {"UPDATE_IN_PROGRESS", "UPDATE_COMPLETE"}
     # Not what happened when it was created.
     assert not any(each.status.startswith("CREATE") for each in seen)
-    parameters = deploy.execute(here, wish, proposal, unseen).parameters
+    parameters = deployment.execute(here, request, proposal, unseen).parameters
     assert (parameters["CondorPort"], parameters["SshCidrs"]) == ("9619", "")
 
 
@@ -233,7 +238,7 @@ def test_a_configuration_that_cannot_be_written_is_told_in_one_sentence(client: 
     assert ran.err.splitlines()[-1].endswith("user_config cannot be read: Not a directory; check who owns it")
     assert (tmp_path / "file").read_text() == "not a directory\n"
     # Found before anything is made.
-    assert stacks.find(account(client).cloudformation, client.stack_name) is None
+    assert read.find(account(client).cloudformation, client.stack_name) is None
 
 
 def test_two_regions_are_deployed_side_by_side_and_one_that_fails_does_not_stop_the_other(
@@ -280,7 +285,7 @@ def test_ctrl_c_says_what_goes_on_in_aws(client: Client) -> None:
     )
     here = account(client).cloudformation
     for _ in range(200):
-        found = stacks.find(here, client.stack_name)
+        found = read.find(here, client.stack_name)
         if found is not None and found.in_progress:
             break
         time.sleep(0.05)
@@ -296,4 +301,4 @@ def test_ctrl_c_says_what_goes_on_in_aws(client: Client) -> None:
 
 def test_a_log_that_is_gone_is_no_error(client: Client) -> None:
     failed = Event("1", datetime.now(UTC), "Bucket", "Custom::X", "", "")
-    assert follow.function_log(account(client), "arn:aws:cloudformation:us-east-1:1:stack/none/1", failed) == ()
+    assert function_log(account(client), "arn:aws:cloudformation:us-east-1:1:stack/none/1", failed) == ()

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from annex_bootstrap.cli import progress
 from annex_bootstrap.cli.output import Screen
-from annex_bootstrap.stack.stacks import Event
+from annex_bootstrap.stack.read import Event
 
 BEGAN = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 

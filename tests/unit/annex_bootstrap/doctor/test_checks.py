@@ -11,7 +11,7 @@ import pytest
 from annex_bootstrap.doctor import checks
 from annex_bootstrap.doctor.checks import Level
 from annex_bootstrap.doctor.doctor_run import collector_address, said, trusted_services
-from annex_bootstrap.stack.stacks import Stack
+from annex_bootstrap.stack.read import Stack
 from annex_contract.knobs import KNOBS
 from annex_contract.stack import Output
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from mypy_boto3_cloudformation import CloudFormationClient
 
-from annex_bootstrap.stack import stacks
+from annex_bootstrap.stack.follow import event_before_operation, watch
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 STACK = "AWS::CloudFormation::Stack"
@@ -49,7 +49,7 @@ class LateCloudFormation:
 
 def follow(states: list[tuple[str, list[str]]], after: str = "") -> list[str]:
     client = cast(CloudFormationClient, LateCloudFormation(states))
-    return [each.status for each in stacks.watch(client, "mine", after, sleep=lambda _: None)]
+    return [each.status for each in watch(client, "mine", after, sleep=lambda _: None)]
 
 
 def test_a_status_of_before_the_operation_does_not_end_the_watch() -> None:
@@ -72,4 +72,4 @@ def test_the_operation_that_goes_on_is_told_from_earlier_ones() -> None:
     happened = ["CREATE_IN_PROGRESS", "CREATE_COMPLETE", "UPDATE_IN_PROGRESS", "UPDATE_ROLLBACK_IN_PROGRESS"]
     late = LateCloudFormation([("UPDATE_ROLLBACK_IN_PROGRESS", happened)])
     late.describe_stacks(StackName="mine")
-    assert stacks.event_before_operation(cast(CloudFormationClient, late), "mine") == "1"
+    assert event_before_operation(cast(CloudFormationClient, late), "mine") == "1"

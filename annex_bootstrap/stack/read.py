@@ -1,15 +1,16 @@
-"""Reading CloudFormation stacks: what there is, what happens to it, and why something failed."""
+"""Reading stacks: what CloudFormation has, and what has happened to it."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
+from annex_bootstrap.aws import Account, explained
+from annex_bootstrap.errors import UserError
 from annex_contract.stack import Output
 
 if TYPE_CHECKING:
@@ -18,13 +19,6 @@ if TYPE_CHECKING:
 
 OUR_PARAMETERS = {"CondorCidrs", "ConfigKeyPattern"}
 """Parameters that every version of our template has, and no other template has both of."""
-
-POLL = 1.5
-"""Seconds between two looks at a stack: DescribeStackEvents is throttled per account."""
-
-
-LOOKS_FOR_BEGINNING = 20
-"""How often to look for the first event of an operation."""
 
 
 @dataclass(frozen=True)
@@ -145,50 +139,19 @@ def events(client: CloudFormationClient, stack_id: str, after: str = "") -> list
     return found[::-1]
 
 
-def last_event_id(client: CloudFormationClient, stack_id: str) -> str:
-    """The ID of the newest event, or nothing."""
-    newest = client.describe_stack_events(StackName=stack_id)["StackEvents"]
-    return newest[0]["EventId"] if newest else ""
+def find_deployed(account: Account, stack_name: str) -> Stack:
+    """Return a stack that has outputs.
 
-
-def watch(
-    client: CloudFormationClient, stack_id: str, after: str, sleep: Callable[[float], None] = time.sleep
-) -> Iterator[Event]:
-    """Follow a stack until CloudFormation is done with the operation that goes on, or has just been asked for.
-
-    Args:
-        client: of CloudFormation.
-        stack_id: the stack's ARN, by which also a deleted stack can be read.
-        after: the ID of the last event that is known already.
-        sleep: waits some seconds.
-
-    Yields:
-        The events, as they come.
+    Raises:
+        UserError: there is no such stack, or it has never been complete.
     """
-    begun, looks = False, 0
-    while True:
-        # Read before the events: what happened up to the end is then among them.
-        stack = find(client, stack_id)
-        for event in events(client, stack_id, after):
-            after, begun = event.event_id, begun or event.is_stack
-            yield event
-        looks += 1
-        if stack is None or stack.status == "DELETE_COMPLETE":
-            return
-        # A status of before the operation may still be shown when it has just been asked for.
-        if not stack.in_progress and (begun or looks >= LOOKS_FOR_BEGINNING):
-            return
-        sleep(POLL)
-
-
-BEGINNINGS = {"CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS", "IMPORT_IN_PROGRESS"}
-
-
-def event_before_operation(client: CloudFormationClient, stack_id: str) -> str:
-    """The ID of the last event before the operation that is going on, or was the last; or nothing."""
-    before = ""
-    found = events(client, stack_id)
-    for previous, event in zip([None, *found], found, strict=False):
-        if event.is_stack and event.status in BEGINNINGS:
-            before = previous.event_id if previous is not None else ""
-    return before
+    with explained(f"reading the stack {stack_name}"):
+        stack = find(account.cloudformation, stack_name)
+    if stack is None:
+        raise UserError(
+            f"there is no stack {stack_name} in {account.region}: run annex-bootstrap deploy first, "
+            "or give --stack-name or --region"
+        )
+    if not stack.outputs.get(Output.LEASE_FUNCTION_ARN):
+        raise UserError(f"the stack {stack_name} is in {stack.status} and has no outputs: run annex-bootstrap deploy")
+    return stack

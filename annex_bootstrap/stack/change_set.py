@@ -1,0 +1,136 @@
+"""Change sets: make one, describe it, execute it, discard it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError, WaiterError
+
+from annex_bootstrap.aws import Account, explained
+from annex_bootstrap.errors import UserError
+from annex_bootstrap.stack.parameters import Parameter
+from annex_bootstrap.stack.plan import Change
+from annex_bootstrap.stack.read import find
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
+
+CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"]
+
+POLL = 2
+"""Seconds between two reads of a change set that is being made."""
+
+ATTEMPTS = 150
+"""How often a change set is read until it must be made: five minutes. It takes seconds."""
+
+
+@dataclass(frozen=True)
+class ChangeSet:
+    """A change set that waits to be executed.
+
+    Attributes:
+        change_set_id: its ARN.
+        stack_id: the stack's ARN.
+        changes: what it does, in the template's order.
+    """
+
+    change_set_id: str
+    stack_id: str
+    changes: tuple[Change, ...]
+
+
+def make_change_set(
+    account: Account, stack_name: str, kind: str, template_url: str, parameters: Sequence[Parameter]
+) -> ChangeSet | None:
+    """Make a change set and wait until it can be executed.
+
+    Args:
+        account: where.
+        stack_name: the stack's name.
+        kind: ``CREATE`` or ``UPDATE``.
+        template_url: where CloudFormation reads the template.
+        parameters: the stack's parameters.
+
+    Returns:
+        The change set, or None where it would change nothing.
+
+    Raises:
+        UserError: CloudFormation refused it, or has not made it after five minutes.
+    """
+    client = account.cloudformation
+    with explained("making a change set"):
+        made = client.create_change_set(
+            StackName=stack_name,
+            ChangeSetName=f"annex-bootstrap-{uuid.uuid4().hex}",
+            ChangeSetType=kind,  # type: ignore[arg-type]  # one of two literals
+            TemplateURL=template_url,
+            Capabilities=CAPABILITIES,  # type: ignore[arg-type]  # literals
+            Parameters=[
+                {"ParameterKey": parameter.name, "UsePreviousValue": True}
+                if parameter.value is None
+                else {"ParameterKey": parameter.name, "ParameterValue": parameter.value}
+                for parameter in parameters
+            ],
+        )
+        change_set_id, stack_id = made["Id"], made["StackId"]
+        failure = _wait(client, stack_id, change_set_id)
+        if failure is None:
+            return ChangeSet(change_set_id, stack_id, tuple(_changes(client, stack_id, change_set_id)))
+        client.delete_change_set(StackName=stack_id, ChangeSetName=change_set_id)
+        if "didn't contain changes" in failure or "No updates are to be performed" in failure:
+            return None
+        raise UserError(f"the change set for {stack_name} cannot be made: {failure}")
+
+
+def _wait(client: CloudFormationClient, stack_id: str, change_set_id: str) -> str | None:
+    """Wait until a change set is made; return CloudFormation's reason where it failed."""
+    try:
+        client.get_waiter("change_set_create_complete").wait(
+            StackName=stack_id,
+            ChangeSetName=change_set_id,
+            WaiterConfig={"Delay": POLL, "MaxAttempts": ATTEMPTS},
+        )
+    except WaiterError as error:
+        last = error.last_response
+        if "Error" in last:
+            raise ClientError(last, "DescribeChangeSet") from error
+        if last["Status"] != "FAILED":
+            raise UserError(
+                f"CloudFormation has not made the change set after {POLL * ATTEMPTS // 60} minutes "
+                f"(it is in {last['Status']}): run the same command again"
+            ) from error
+        reason: str = last.get("StatusReason", "CloudFormation gave no reason")
+        return reason
+    return None
+
+
+def _changes(client: CloudFormationClient, stack_id: str, change_set_id: str) -> Iterator[Change]:
+    pages = client.get_paginator("describe_change_set")
+    for page in pages.paginate(StackName=stack_id, ChangeSetName=change_set_id):
+        for listed in page["Changes"]:
+            change = listed.get("ResourceChange", {})
+            names = [detail.get("Target", {}).get("Name", "") for detail in change.get("Details", [])]
+            yield Change(
+                action=change.get("Action", ""),
+                resource=change.get("LogicalResourceId", ""),
+                resource_type=change.get("ResourceType", ""),
+                replacement=change.get("Replacement", "False"),
+                properties=tuple(dict.fromkeys(name for name in names if name)),
+            )
+
+
+def discard_change_set(account: Account, change_set: ChangeSet) -> None:
+    """Delete a change set, with the empty stack that was made for it.
+
+    Raises:
+        UserError: AWS refused.
+    """
+    client = account.cloudformation
+    with explained("discarding the change set"):
+        client.delete_change_set(StackName=change_set.stack_id, ChangeSetName=change_set.change_set_id)
+        stack = find(client, change_set.stack_id)
+        if stack is not None and stack.status == "REVIEW_IN_PROGRESS":
+            client.delete_stack(StackName=change_set.stack_id)

@@ -1,0 +1,71 @@
+"""The log of a custom resource's function: the lines that say why it failed."""
+
+from __future__ import annotations
+
+import re
+import time
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from annex_bootstrap.aws import Account
+from annex_bootstrap.stack.read import Event
+
+LOG_LINES = 8
+"""How many of the last lines of a function's log are shown."""
+
+LINE_LENGTH = 400
+"""Characters of a line that are shown."""
+
+NOISE = (
+    " ",
+    "Traceback (most",
+    "The above exception",
+    "During handling",
+    "START RequestId:",
+    "END RequestId:",
+    "REPORT RequestId:",
+    "INIT_START ",
+    "XRAY TraceId:",
+)
+"""How the lines begin that say nothing to a person: stack traces, and what Lambda adds to a function's own."""
+
+RAISED = re.compile(r"\w+(\.\w+)+: ")
+"""How a stack trace ends: what was raised has been logged as a line of its own."""
+
+
+def function_log(account: Account, stack_id: str, failed: Event, attempts: int = 3) -> tuple[str, ...]:
+    """The last lines that the function of a failed custom resource wrote.
+
+    Args:
+        account: where the stack is.
+        stack_id: its ARN.
+        failed: the event that says so.
+        attempts: how often to look, a second apart: CloudWatch shows lines some seconds late.
+
+    Returns:
+        The lines; none where there is no log any more, since nothing depends on it.
+    """
+    try:
+        group = account.cloudformation.describe_stack_resource(
+            StackName=stack_id, LogicalResourceId=f"{failed.resource}FunctionLogs"
+        )["StackResourceDetail"].get("PhysicalResourceId", "")
+        for attempt in range(attempts):
+            if attempt:
+                time.sleep(1)
+            lines = _read(account, group, since=int(failed.at.timestamp() - 900) * 1000)
+            if lines:
+                return lines
+    except (ClientError, BotoCoreError):
+        pass
+    return ()
+
+
+def _read(account: Account, group: str, since: int) -> tuple[str, ...]:
+    lines = [
+        line[:LINE_LENGTH]
+        for page in account.logs.get_paginator("filter_log_events").paginate(logGroupName=group, startTime=since)
+        for event in page["events"]
+        for line in event["message"].splitlines()
+        if line and not line.startswith(NOISE) and not RAISED.match(line)
+    ]
+    return tuple(dict.fromkeys(lines))[-LOG_LINES:]

@@ -1,0 +1,97 @@
+"""The parameters of a deployment: check what was given, choose what a change set gets, describe it. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from annex_bootstrap.errors import UserError
+from annex_bootstrap.stack.artefact import Template
+from annex_bootstrap.stack.plan import CREATED_BADLY, UPDATABLE
+
+if TYPE_CHECKING:
+    from annex_bootstrap.stack.read import Stack
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter's part in a change set: a value, or None for the stack's earlier one."""
+
+    name: str
+    value: str | None
+
+
+def check_parameters(template: Template, given: Mapping[str, str]) -> None:
+    """Check what was given as CloudFormation would, before anything is sent.
+
+    Source of the rules:
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/parameters-section-structure.html
+
+    Raises:
+        UserError: a name is no parameter of the template, or a value is not allowed, with what to type instead.
+    """
+    known = template["Parameters"]
+    for name, value in given.items():
+        if name not in known:
+            raise UserError(f"there is no parameter {name}: choose from {', '.join(sorted(known))}")
+        if not _is_allowed(known[name], value):
+            raise UserError(f"{name}={value!r} is not allowed: {_what_to_type(known[name])}")
+
+
+def _is_allowed(parameter: Mapping[str, Any], value: str) -> bool:
+    if "AllowedValues" in parameter:
+        return value in [str(each) for each in parameter["AllowedValues"]]
+    if parameter["Type"] == "Number":
+        if not re.fullmatch(r"-?\d+(\.\d+)?", value, re.ASCII):
+            return False
+        least, most = parameter.get("MinValue"), parameter.get("MaxValue")
+        return (least is None or float(value) >= float(least)) and (most is None or float(value) <= float(most))
+    pattern = parameter.get("AllowedPattern")
+    # CloudFormation matches the pattern with each element of a list, without the blanks around it.
+    parts = [part.strip() for part in value.split(",")] if parameter["Type"] == "CommaDelimitedList" else [value]
+    return pattern is None or all(re.fullmatch(pattern, part, re.ASCII) for part in parts)
+
+
+def _what_to_type(parameter: Mapping[str, Any]) -> str:
+    if "ConstraintDescription" in parameter:
+        text: str = parameter["ConstraintDescription"]
+        return text[0].lower() + text[1:].rstrip(".")
+    return f"type one of {', '.join(str(each) for each in parameter.get('AllowedValues', []))}"
+
+
+def choose_parameters(template: Template, stack: Stack | None, given: Mapping[str, str]) -> list[Parameter]:
+    """Return the parameters of a change set: what is given, else what the stack had, else the template's default.
+
+    A failed first creation counts too: whoever closed a port at the first attempt wants it closed at the second.
+    """
+    known = template["Parameters"]
+    earlier = {name: value for name, value in _earlier(stack).items() if name in known and name not in given}
+    updates = stack is not None and stack.status in UPDATABLE
+    return [
+        *(Parameter(name, given[name]) for name in sorted(given)),
+        *(Parameter(name, None if updates else earlier[name]) for name in sorted(earlier)),
+    ]
+
+
+def _earlier(stack: Stack | None) -> Mapping[str, str]:
+    return stack.parameters if stack is not None and stack.status in UPDATABLE | CREATED_BADLY else {}
+
+
+def describe_parameters(template: Template, stack: Stack | None, given: Mapping[str, str]) -> list[str]:
+    """Say which parameters are not at their default: ``CondorPort=9619``, and which of them stay as they were."""
+    known, earlier = template["Parameters"], _earlier(stack)
+    lines = []
+    for name in sorted(known):
+        default = str(known[name].get("Default", ""))
+        value, was = given.get(name, earlier.get(name, default)), earlier.get(name, default)
+        if value != was:
+            lines.append(f"sets {name} to {_shown(value)} (it is {_shown(was)})")
+        elif value != default:
+            lines.append(f"keeps {name} {f'at {value}' if value else 'empty'}")
+    return lines
+
+
+def _shown(value: str) -> str:
+    return value or "empty"
