@@ -16,7 +16,7 @@ from local_aws.launcher import REGION, local_aws
 from template_gen.template import build
 from tests.browser.chromium import Page
 from tests.browser.conftest import URL, OpenPage
-from tests.local_aws.person import Person
+from tests.local_aws.cli_user import CliUser
 
 TEMPLATE = build().to_dict()
 CHOSEN = {"CondorCidrs": "192.0.2.0/24,2001:db8::/32", "SshCidrs": "", "KeyPair": "yes", "LogRetentionDays": "7"}
@@ -229,14 +229,14 @@ def _paste(page: Page, pasted: object) -> None:
 
 def test_pasted_outputs_become_what_pull_config_prints(page: Page, tmp_path: Path) -> None:
     with local_aws() as local:
-        person = Person(local, local.root, tmp_path)
+        user = CliUser(local, local.root, tmp_path)
         client = boto3.Session(local.root.access_key_id, local.root.secret_access_key).client(
             "cloudformation", region_name=REGION, endpoint_url=local.endpoint, verify=str(local.ca_file)
         )
         for key_pair in ("no", "yes"):
             name = ("--stack-name", "my-annexes")
-            person.must("deploy", "--yes", "--no-pull", "--param", f"KeyPair={key_pair}", *name)
-            printed = person.must("pull-config", "--print", *name)
+            user.must("deploy", "--yes", "--no-pull", "--param", f"KeyPair={key_pair}", *name)
+            printed = user.must("pull-config", "--print", *name).stdout
             (stack,) = client.describe_stacks(StackName="my-annexes")["Stacks"]
             listed = stack["Outputs"]
             assert ("ANNEX_DEFAULT_ODI_KEY_NAME" in printed) == (key_pair == "yes")

@@ -19,7 +19,7 @@ from local_aws.demo.annexes import SCHEDULE, AnnexUser
 from local_aws.launcher import Credentials
 from template_gen import policies
 from tests.local_aws import stack
-from tests.local_aws.fleets import request_fleet
+from tests.local_aws.lease.fleets import request_fleet
 from tests.local_aws.stack import DeployedStack
 
 LAMBDA_CALLS = {"logs:CreateLogStream", "logs:PutLogEvents"}

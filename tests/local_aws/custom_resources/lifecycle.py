@@ -10,8 +10,8 @@ from typing import Literal
 import boto3
 import pytest
 
-from tests.local_aws.account import Account
-from tests.local_aws.provider import Answer, FaultKind, Provider
+from tests.local_aws.custom_resources.account import Account
+from tests.local_aws.custom_resources.provider import Answer, FaultKind, Provider
 
 BUCKET = "adopted-or-made-by-name"
 OTHER_BUCKET = "another-bucket-of-the-user"

@@ -22,8 +22,8 @@ from annex_bootstrap.launch.verify import differences, read_source
 from annex_contract import __version__
 from local_aws.launcher import REGION, Credentials, LocalAws
 from tests.local_aws import stack
+from tests.local_aws.cli_user import CliUser
 from tests.local_aws.conftest import ROOT
-from tests.local_aws.person import Person
 
 Publish = Callable[..., Links]
 
@@ -210,7 +210,7 @@ def test_a_published_template_is_fetched_and_verified(account: Account, bucket: 
 
 
 def test_the_commands_print_links_and_verdicts(local: LocalAws, bucket: str, template: str, tmp_path: Path) -> None:
-    run = Person(local, local.root, tmp_path).run
+    run = CliUser(local, local.root, tmp_path).run
     published = run("publish", "--bucket", bucket, "--create-bucket")
     assert published.returncode == 0, published.stderr
     template_url = next(
@@ -233,7 +233,7 @@ def test_the_commands_print_links_and_verdicts(local: LocalAws, bucket: str, tem
     differing = run("template", "verify", str(other))
     assert differing.returncode == 1
     assert "Parameters: CondorPort differs" in differing.stdout
-    as_json = json.loads(run("template", "verify", str(other), "--output", "json").stdout)
+    as_json = run("template", "verify", str(other), "--output", "json").document
     assert as_json["differences"] == ["Parameters: CondorPort differs"]
-    links = json.loads(run("publish", "--bucket", bucket, "--output", "json").stdout)
+    links = run("publish", "--bucket", bucket, "--output", "json").document
     assert links["template"] == template_url

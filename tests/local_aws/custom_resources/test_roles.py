@@ -13,9 +13,9 @@ from botocore.exceptions import ClientError
 from custom_resources.machine_policies import configuration_policy
 from docs_gen.permissions import call_of
 from local_aws.launcher import Credentials
-from tests.local_aws.account import Account
-from tests.local_aws.lives import SCENARIOS, Scenario, Stack
-from tests.local_aws.provider import MODULES, Provider
+from tests.local_aws.custom_resources.account import Account
+from tests.local_aws.custom_resources.lifecycle import SCENARIOS, Scenario, Stack
+from tests.local_aws.custom_resources.provider import MODULES, Provider
 from tests.stack_values import TEMPLATE
 
 pytestmark = pytest.mark.slow

@@ -12,9 +12,9 @@ import pytest
 from annex_contract.stack import Output
 from local_aws.demo.inventory import is_service_linked, take_inventory
 from tests.local_aws import stack
-from tests.local_aws.account import Account
-from tests.local_aws.lives import BUCKET, ROLE, Scenario, Stack
-from tests.local_aws.provider import Answer, Provider
+from tests.local_aws.custom_resources.account import Account
+from tests.local_aws.custom_resources.lifecycle import BUCKET, ROLE, Scenario, Stack
+from tests.local_aws.custom_resources.provider import Answer, Provider
 
 
 def send(provider: Provider, resource: str, parameters: dict[str, str]) -> Answer:
