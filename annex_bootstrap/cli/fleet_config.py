@@ -122,9 +122,8 @@ def command(
     account = connect(region, profile)
     outputs = find_deployed(account, stack_name).outputs
     group_id = outputs[Output.SECURITY_GROUP_ID]
-    ec2 = sources.ec2_client(account)
-    chosen = sources.find_image(ec2, image, image_name, owners, arch)
-    subnets = sources.find_subnets(ec2, group_id, subnet_ids)
+    chosen = sources.find_image(account.ec2, image, image_name, owners, arch)
+    subnets = sources.find_subnets(account.ec2, group_id, subnet_ids)
     found = sources.find_offers(
         account, Slot(cpus, memory), arch, types, exclude, subnets, prices_needed=max_price is None
     )
