@@ -1,7 +1,7 @@
 """What the machines may do.
 
 The stock boot script finds its tarball by reading its own role: it looks for an inline policy whose Resource is
-exactly ``arn:<partition>:s3:::<bucket>/<pattern>``. So that statement stands alone in a policy of its own.
+exactly ``arn:<partition>:s3:::<bucket>/<pattern>``. That is why this statement has a policy of its own.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def configuration_policy(partition: str, bucket: str, key_pattern: str) -> dict[str, Any]:
-    """The policy that lets a machine read the pool's configuration, in the shape the boot script looks for."""
+    """Return the policy that lets a machine read the pool configuration, in the form that the boot script expects."""
     return {
         "Version": "2012-10-17",
         "Statement": [
@@ -25,7 +25,7 @@ def configuration_policy(partition: str, bucket: str, key_pattern: str) -> dict[
 
 
 def boot_policy(role_arn: str, profile_arn: str) -> dict[str, Any]:
-    """The policy that lets the boot script read its own role, its client token and its fleet."""
+    """Return the policy that lets the boot script read its own role, its client token and its fleet."""
     return {
         "Version": "2012-10-17",
         "Statement": [

@@ -34,7 +34,7 @@ def parameters() -> str:
         for _, inputs in GROUPS
         for each in inputs
     ]
-    return _table(("Parameter", "Default", "What it is"), rows)
+    return _table(("Parameter", "Default", "Description"), rows)
 
 
 def outputs() -> str:
@@ -43,7 +43,7 @@ def outputs() -> str:
     for output in Output:
         knobs = [f"`{knob.name}`" for knob in KNOBS if knob.output is output]
         rows.append((f"`{output}`", DESCRIPTIONS[output], "<br>".join(knobs) or "none"))
-    return _table(("Output", "What it is", "HTCondor knobs"), rows)
+    return _table(("Output", "Description", "HTCondor knobs"), rows)
 
 
 def roles() -> str:
@@ -55,8 +55,8 @@ def roles() -> str:
             policy = resources[f"{name}Policy"]["Properties"]["PolicyDocument"]
             rows.append((f"`{name}Role`", resource["Properties"]["Description"].partition(": ")[2], _purposes(policy)))
     policy = resources["AnnexUserPolicy"]["Properties"]["PolicyDocument"]
-    rows.append(("`AnnexUserPolicy`", "is for whoever runs condor_annex", _purposes(policy)))
-    return _table(("Role or policy", "Its holder", "May"), rows)
+    rows.append(("`AnnexUserPolicy`", "for the user that runs condor_annex", _purposes(policy)))
+    return _table(("Role or policy", "Holder", "May"), rows)
 
 
 def open_ports() -> str:
@@ -69,7 +69,7 @@ def open_ports() -> str:
             (22, "SSH on the machines", "SshCidrs"),
         )
     ]
-    return _table(("Port", "What listens", "Open to, by default", "Only for your network", "For nobody"), rows)
+    return _table(("Port", "What listens", "Open to by default", "Only your network", "Closed"), rows)
 
 
 def limits() -> str:
@@ -80,21 +80,21 @@ def limits() -> str:
     rows = [
         ("Resources in the stack", str(len(resources))),
         ("Functions", f"{len(functions)}, on {RUNTIME} and {ARCHITECTURE}"),
-        ("Time between two looks at a lease", f"{LEASE_RULE_MINUTES} minutes, as condor_annex asks"),
-        ("Time that one look may take", f"{template.LEASE_TIMEOUT} seconds"),
-        ("Time between two looks for machines without a lease", _every(resources["SweepRule"])),
-        ("Age below which no machine counts as left over", f"{GRACE_SECONDS // 60} minutes"),
-        ("Time that the connectivity check may take", f"{template.CONNECTIVITY_TIMEOUT} seconds"),
-        ("Time that deleting waits for machines of the security group", f"{custom.GROUP_TIMEOUT // 60} minutes"),
-        ("Time that a forgotten pool configuration stays in the bucket", f"{custom.EXPIRATION_DAYS} days"),
+        ("Lease check interval", f"{LEASE_RULE_MINUTES} minutes, as condor_annex sets it"),
+        ("Timeout of one tick of the lease function", f"{template.LEASE_TIMEOUT} seconds"),
+        ("Orphan check interval", _every(resources["SweepRule"])),
+        ("Orphan grace period", f"{GRACE_SECONDS // 60} minutes"),
+        ("Timeout of the connectivity check", f"{template.CONNECTIVITY_TIMEOUT} seconds"),
+        ("Longest wait for machines when the security group is deleted", f"{custom.GROUP_TIMEOUT // 60} minutes"),
+        ("Expiration of pool configurations left in the bucket", f"{custom.EXPIRATION_DAYS} days"),
         (
-            "Errors of the lease function that raise the alarm",
+            "Lease function errors that raise the alarm",
             f"{alarm['Threshold']} in {alarm['Period'] // 60} minutes",
         ),
-        ("Characters of an annex's name that its ID keeps", str(ANNEX_ID_LENGTH)),
+        ("Characters of an annex name that its ID keeps", str(ANNEX_ID_LENGTH)),
         ("Regions with a launch link", f"{len(REGIONS)}, in {len(CONSOLES)} partitions"),
     ]
-    return _table(("What", "How much"), rows)
+    return _table(("What", "Value"), rows)
 
 
 TABLES: Mapping[str, Callable[[], str]] = {
@@ -126,7 +126,7 @@ def _resources() -> dict[str, Any]:
 
 
 def _purposes(policy: Mapping[str, Any]) -> str:
-    """The Sids of a policy as words: ``EndTaggedMachines`` becomes ``end tagged machines``."""
+    """The Sids of a policy as words: ``TerminateTaggedMachines`` becomes ``terminate tagged machines``."""
     return "; ".join(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", statement["Sid"]).lower() for statement in policy["Statement"])
 
 

@@ -15,21 +15,21 @@ from template_gen.archive import Sources
 from template_gen.functions import add_function, custom_resource_sources
 
 TIMEOUT = 300
-"""Seconds a custom resource may take. Each takes a few; the rest is for AWS's delays."""
+"""Seconds a custom resource may take. Each needs only a few; the rest allows for delays in AWS."""
 
 GROUP_TIMEOUT = 900
-"""Seconds for the security group, whose deletion waits for machines: the longest that Lambda allows."""
+"""Seconds for the security group, whose deletion waits for machines: the maximum that Lambda allows."""
 
 START_DELAY = 60
-"""Seconds that a request may wait for its function to start, the least that Lambda allows. CloudFormation waits for
-an answer so much longer than the function may run: no request is served after CloudFormation has given up on it."""
+"""Seconds that a request may wait for its function to start: the minimum that Lambda allows. CloudFormation waits this
+much longer than the function may run, so no request is served after CloudFormation has given up on it."""
 
 EXPIRATION_DAYS = 30
-"""Days that a pool's configuration stays in the bucket when its lease function never takes it away."""
+"""Days after which the bucket deletes a pool configuration that the lease function never deleted."""
 
 
 class _AnnexResource(AWSCustomObject):  # type: ignore[misc]  # troposphere has no types
-    """A custom resource. ``Version`` makes every release an Update, which puts its ways of doing things in force."""
+    """A custom resource. ``Version`` makes every release update it, so that new behaviour takes effect."""
 
     common: ClassVar[dict[str, Any]] = {
         "ServiceToken": (str, True),
@@ -84,7 +84,7 @@ class AnnexSecurityGroup(_AnnexResource):
 
 @dataclass(frozen=True)
 class Attributes:
-    """What the custom resources made, for the rest of the template."""
+    """What the custom resources created, for the rest of the template."""
 
     bucket_name: AWSHelperFn
     profile_arn: AWSHelperFn
@@ -103,7 +103,7 @@ def add_custom_resources(template: Template) -> Attributes:
             **_provided(
                 template,
                 "BucketFunction",
-                "annex-bootstrap: makes or adopts the private bucket",
+                "annex-bootstrap: creates or adopts the private bucket",
                 custom_resource_sources("bucket"),
                 policies.bucket(),
                 policy_name=names.BUCKET,
@@ -118,7 +118,7 @@ def add_custom_resources(template: Template) -> Attributes:
             **_provided(
                 template,
                 "InstanceRoleFunction",
-                "annex-bootstrap: makes the machines' role and profile",
+                "annex-bootstrap: creates the machines' role and instance profile",
                 custom_resource_sources("instance_role", "machine_policies", "roles"),
                 policies.instance_role(),
                 policy_name=names.INSTANCE_ROLE,
@@ -136,7 +136,7 @@ def add_custom_resources(template: Template) -> Attributes:
             **_provided(
                 template,
                 "FleetRoleFunction",
-                "annex-bootstrap: makes or adopts the spot fleets' role",
+                "annex-bootstrap: creates or adopts the spot fleets' role",
                 custom_resource_sources("fleet_role", "roles"),
                 policies.fleet_role(),
                 policy_name=names.FLEET_ROLE,
@@ -152,7 +152,7 @@ def add_custom_resources(template: Template) -> Attributes:
             **_provided(
                 template,
                 "SecurityGroupFunction",
-                "annex-bootstrap: makes the machines' security group",
+                "annex-bootstrap: creates the machines' security group",
                 custom_resource_sources("security_group"),
                 policies.security_group(),
                 policy_name=names.SECURITY_GROUP,
@@ -184,9 +184,9 @@ def _provided(
     policy_name: AWSHelperFn,
     timeout: int = TIMEOUT,
 ) -> dict[str, Any]:
-    """Add the function behind a custom resource, and give what every custom resource says about its function."""
+    """Add the function behind a custom resource and return the properties that refer to it."""
     function = add_function(template, title, description, sources, statements, timeout=timeout, policy_name=policy_name)
-    # A request that Lambda repeats later would make things that CloudFormation has already had deleted.
+    # A retried request could create things that CloudFormation has already had deleted.
     once = template.add_resource(
         EventInvokeConfig(
             f"{title}Once",

@@ -78,12 +78,12 @@ def add_function(
         Role(
             f"{title}Role",
             Path=ROLE_PATH,
-            Description=f"Taken by the function: {description}",
+            Description=f"Assumed by the function: {description}",
             PermissionsBoundary=boundary(),
             AssumeRolePolicyDocument=policy_document(
                 [
                     {
-                        "Sid": "TakenByLambda",
+                        "Sid": "AssumedByLambda",
                         "Effect": "Allow",
                         "Principal": {"Service": "lambda.amazonaws.com"},
                         "Action": "sts:AssumeRole",

@@ -10,14 +10,14 @@ from annex_contract import stack
 
 DESCRIPTIONS = {
     stack.Output.S3_BUCKET_NAME: "The private bucket",
-    stack.Output.LEASE_FUNCTION_ARN: "The function that ends an annex when its time is up",
-    stack.Output.CONNECTIVITY_FUNCTION_ARN: "The function that tells whether AWS reaches the pool",
+    stack.Output.LEASE_FUNCTION_ARN: "The function that ends an annex when its lease expires",
+    stack.Output.CONNECTIVITY_FUNCTION_ARN: "The function that checks whether AWS can reach the pool",
     stack.Output.INSTANCE_CONFIGURATION_PROFILE: "The instance profile of the machines",
     stack.Output.INSTANCE_ROLE_ARN: "The role of the machines",
     stack.Output.IAM_FLEET_ROLE_ARN: "The role of spot fleets",
     stack.Output.SECURITY_GROUP_ID: "The security group of the machines",
-    stack.Output.ANNEX_USER_POLICY_ARN: "The policy for the user who runs condor_annex",
-    stack.Output.VERSION: "The version of annex-bootstrap that made this stack",
+    stack.Output.ANNEX_USER_POLICY_ARN: "The policy for the user that runs condor_annex",
+    stack.Output.VERSION: "The version of annex-bootstrap that created this stack",
     stack.Output.KEY_PAIR_NAME: "The key pair for SSH",
 }
 

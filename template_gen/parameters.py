@@ -1,4 +1,4 @@
-"""The inputs of the stack: patterns, texts that say what to type, and groups for the console."""
+"""The parameters of the stack: patterns, texts that say what to type, and groups for the console."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Input:
     """One parameter.
 
     Attributes:
-        name: as the template has it.
-        label: what the console calls it.
-        description: what a person reads beside the field.
+        name: its name in the template.
+        label: its name in the console.
+        description: the text beside the field.
         default: its default value.
         rest: further properties of the Parameter.
     """
@@ -51,7 +51,7 @@ def _ranges(name: str, label: str, description: str) -> Input:
     rest = {
         "Type": "CommaDelimitedList",
         "AllowedPattern": CIDRS,
-        "ConstraintDescription": "Type ranges such as 192.0.2.0/24,2001:db8::/32 or leave it empty to close the port.",
+        "ConstraintDescription": "Type ranges such as 192.0.2.0/24,2001:db8::/32, or leave it empty to close the port.",
     }
     return Input(name, label, description, "0.0.0.0/0", rest)
 
@@ -63,16 +63,24 @@ GROUPS: Sequence[tuple[str, Sequence[Input]]] = (
             _text(
                 "VpcId",
                 "VPC",
-                "Where the machines run. Empty: the region's default VPC, which on-demand annexes need.",
+                "The VPC that the machines run in. Empty: the region's default VPC, which on-demand annexes need.",
                 r"^(vpc-[0-9a-f]{8,17})?$",
                 "Type the ID of a VPC, such as vpc-0123456789abcdef0, or leave it empty.",
             ),
-            _ranges("CondorCidrs", "Who may reach HTCondor", "Ranges that may reach the machines on HTCondor's port."),
-            _ranges("SshCidrs", "Who may reach SSH", "Ranges that may reach the machines over SSH (port 22)."),
+            _ranges(
+                "CondorCidrs",
+                "Allowed sources for HTCondor",
+                "The CIDR ranges that may connect to the machines on HTCondor's port.",
+            ),
+            _ranges(
+                "SshCidrs",
+                "Allowed sources for SSH",
+                "The CIDR ranges that may connect to the machines over SSH (port 22).",
+            ),
             Input(
                 "CondorPort",
-                "HTCondor's port",
-                "The port of the pool's daemons on the machines.",
+                "HTCondor port",
+                "The port that HTCondor's daemons use on the machines.",
                 9618,
                 {
                     "Type": "Number",
@@ -89,17 +97,17 @@ GROUPS: Sequence[tuple[str, Sequence[Input]]] = (
             _text(
                 "BucketName",
                 "Bucket",
-                "The private bucket for pool configurations. Empty: one is made. The name of a private bucket of "
-                "yours: it is used as it is. A free name: it is made.",
+                "The private bucket for pool configurations. Empty: a new bucket with a generated name. The name of an "
+                "existing private bucket of yours: it is used as it is. An unused name: a new bucket with that name.",
                 BUCKET_NAME,
                 "Type 3 to 63 lower-case letters, digits and hyphens (no dots), or leave it empty.",
             ),
             _text(
                 "ConfigKeyPattern",
-                "Configuration objects",
-                "The objects that a machine may read from the bucket.",
+                "Object key pattern",
+                "The objects in the bucket that the machines may read.",
                 r"^config-[A-Za-z0-9._/-]*\*[A-Za-z0-9._/-]*$",
-                "Type a pattern that begins with config- and has one *, such as config-*.tar.gz.",
+                "Type a pattern that starts with config- and contains one *, such as config-*.tar.gz.",
                 default="config-*.tar.gz",
             ),
         ),
@@ -110,49 +118,51 @@ GROUPS: Sequence[tuple[str, Sequence[Input]]] = (
             _text(
                 "FleetRoleName",
                 "Spot fleet role",
-                "The role that spot fleets use. Empty: one is made. The name of one of yours: it is used as it is.",
+                "The role that spot fleets use. Empty: a new role. The name of an existing role: it is used as it is.",
                 r"^[\w+=,.@-]{0,64}$",
-                "Type the name of a role (not its ARN), 64 characters at most, or leave it empty.",
+                "Type the name of a role (not its ARN) of at most 64 characters, or leave it empty.",
             ),
             _text(
                 "PermissionsBoundaryArn",
                 "Permissions boundary",
-                "The policy that bounds every role made here. Empty: none.",
+                "The managed policy that limits every role of this stack. Empty: no boundary.",
                 r"^(arn:aws[a-z-]*:iam::(\d{12}|aws):policy/.+)?$",
                 "Type the ARN of a managed policy, or leave it empty.",
             ),
         ),
     ),
     (
-        "Care",
+        "Operations",
         (
             _text(
                 "NotificationEmail",
-                "E-mail",
-                "Who is told when a lease cannot be ended, which costs money. Empty: nobody.",
+                "Notification e-mail",
+                "The address to notify when an annex cannot be ended and keeps costing money. Empty: no one.",
                 r"^([^@\s]+@[^@\s]+\.[^@\s]+)?$",
                 "Type an e-mail address, or leave it empty.",
             ),
             _choice(
                 "EndOrphans",
-                "End orphans",
-                "Whether annex machines that have no lease any more are ended (yes) or only reported (no).",
+                "Terminate orphans",
+                "Whether to terminate annex machines that no longer have a lease (yes) or only report them (no).",
             ),
             Input(
                 "LogRetentionDays",
-                "Days of logs",
-                "How many days the logs of the functions are kept.",
+                "Log retention",
+                "How many days to keep the functions' logs.",
                 30,
                 {"Type": "Number", "AllowedValues": list(RETENTION_DAYS)},
             ),
             _choice(
-                "KeyPair", "Key pair", "Whether a key pair for SSH is made (yes); its key goes to Parameter Store."
+                "KeyPair",
+                "SSH key pair",
+                "Whether to create a key pair for SSH; its private key is stored in Parameter Store.",
             ),
         ),
     ),
 )
 
-INPUTS: Mapping[str, Input] = {each.name: each for _, inputs in GROUPS for each in inputs}
+INPUTS: Mapping[str, Input] = {given.name: given for _, inputs in GROUPS for given in inputs}
 
 CONDITIONS = {
     "HasBucketName": "BucketName",
@@ -161,21 +171,23 @@ CONDITIONS = {
     "HasBoundary": "PermissionsBoundaryArn",
     "HasEmail": "NotificationEmail",
 }
-"""Conditions that hold where a parameter is not empty."""
+"""The conditions that are true when a parameter is not empty."""
 
 
 def add_parameters(template: Template) -> None:
     """Add every parameter, the console's groups, and the conditions on parameters."""
-    for each in INPUTS.values():
-        template.add_parameter(Parameter(each.name, Description=each.description, Default=each.default, **each.rest))
+    for given in INPUTS.values():
+        template.add_parameter(
+            Parameter(given.name, Description=given.description, Default=given.default, **given.rest)
+        )
     template.set_metadata(
         {
             "AWS::CloudFormation::Interface": {
                 "ParameterGroups": [
-                    {"Label": {"default": label}, "Parameters": [each.name for each in inputs]}
+                    {"Label": {"default": label}, "Parameters": [given.name for given in inputs]}
                     for label, inputs in GROUPS
                 ],
-                "ParameterLabels": {each.name: {"default": each.label} for each in INPUTS.values()},
+                "ParameterLabels": {given.name: {"default": given.label} for given in INPUTS.values()},
             }
         }
     )

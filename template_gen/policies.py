@@ -1,4 +1,4 @@
-"""What each role may do: IAM statements, each with a Sid that says what it is for.
+"""What each role may do: IAM statements, each with a Sid that says what it allows.
 
 Actions and the conditions that they support: https://docs.aws.amazon.com/service-authorization/latest/reference/
 """
@@ -20,25 +20,25 @@ Resource = Any
 Condition: TypeAlias = Mapping[str, Any] | AWSHelperFn
 
 EVERYTHING = "*"
-"""For actions that support no smaller resource."""
+"""For actions that cannot be limited to a resource."""
 
 MACHINE_PARTS = (
     *("instance", "key-pair", "network-interface"),
     *("security-group", "spot-fleet-request", "subnet", "volume"),
 )
-"""The kinds of resources of the own account that starting a machine or a fleet is authorized on."""
+"""The resource types in our own account that starting a machine or a fleet is authorized on."""
 
 OURS = {"StringEquals": {f"aws:ResourceTag/{STACK_TAG}": Ref("AWS::StackId")}}
 TAGGED_OURS = {"StringEquals": {f"aws:RequestTag/{STACK_TAG}": Ref("AWS::StackId")}}
 
 
 def allow(sid: str, actions: str, resource: Resource, condition: Condition | None = None) -> Statement:
-    """One Allow statement.
+    """Return one Allow statement.
 
     Args:
-        sid: says what it is for.
+        sid: what it allows, in CamelCase.
         actions: a service and its actions, such as ``s3: GetObject PutObject``.
-        resource: an ARN or several.
+        resource: one ARN or a list.
         condition: the Condition, if any.
     """
     service, _, verbs = actions.partition(": ")
@@ -48,19 +48,19 @@ def allow(sid: str, actions: str, resource: Resource, condition: Condition | Non
 
 
 def write_logs(log_group_arn: AWSHelperFn) -> Statement:
-    """For every function."""
+    """Return the statement that lets a function write to its own log group."""
     return allow("WriteOwnLogs", "logs: CreateLogStream PutLogEvents", log_group_arn)
 
 
 def bucket() -> list[Statement]:
-    """For the function that makes the bucket."""
+    """Return the statements of the bucket's function."""
     return [
         allow(
-            "FindAndCheckBucket",
+            "InspectBucket",
             "s3: GetBucketLocation GetBucketPublicAccessBlock GetBucketTagging ListBucket",
             names.bucket_arn(),
         ),
-        allow("MakeBucket", "s3: CreateBucket TagResource", names.bucket_arn()),
+        allow("CreateBucket", "s3: CreateBucket TagResource", names.bucket_arn()),
         allow(
             "ConfigureBucket",
             "s3: PutBucketOwnershipControls PutBucketPolicy PutBucketPublicAccessBlock PutEncryptionConfiguration"
@@ -68,7 +68,7 @@ def bucket() -> list[Statement]:
             names.bucket_arn(),
         ),
         allow(
-            "DeleteBucket",
+            "ListContentsAndDeleteBucket",
             "s3: DeleteBucket ListBucketMultipartUploads ListBucketVersions",
             names.bucket_arn(),
         ),
@@ -81,57 +81,59 @@ def bucket() -> list[Statement]:
 
 
 def _own_role(name: AWSHelperFn, *more: Statement) -> list[Statement]:
-    """For making, changing and deleting one role. Under our path, by its name, and with the boundary if there is one.
+    """Return the statements for creating, updating and deleting one role.
+
+    They are limited to our path, to the role's name and, if a boundary is set, to roles that have it.
 
     Args:
-        name: the role's.
-        more: what may be granted to it.
+        name: the role's name.
+        more: statements about which policies the role may get.
     """
     role = names.role_arn(name)
     return [
-        allow("MakeRole", "iam: CreateRole", role, _bounded(TAGGED_OURS)),
+        allow("CreateRole", "iam: CreateRole", role, _bounded(TAGGED_OURS)),
         allow("TagNewRole", "iam: TagRole", role, TAGGED_OURS),
-        allow("BindRole", "iam: PutRolePermissionsBoundary", role, _bounded(OURS)),
+        allow("SetPermissionsBoundary", "iam: PutRolePermissionsBoundary", role, _bounded(OURS)),
         *more,
         allow(
-            "ChangeAndDeleteOwnRole",
+            "UpdateAndDeleteOwnRole",
             "iam: DeleteRole DeleteRolePermissionsBoundary DeleteRolePolicy DetachRolePolicy UpdateAssumeRolePolicy",
             role,
             OURS,
         ),
-        allow("SeePoliciesOfRole", "iam: ListAttachedRolePolicies ListRolePolicies", role),
+        allow("ListRolePolicies", "iam: ListAttachedRolePolicies ListRolePolicies", role),
     ]
 
 
 def _bounded(condition: dict[str, Any]) -> AWSHelperFn:
-    """A condition, and where a boundary is asked for, that the role has it or gets it."""
+    """Return the condition and, if a boundary is set, the condition that the role has or gets it."""
     boundary = {"iam:PermissionsBoundary": Ref("PermissionsBoundaryArn")}
     return If("HasBoundary", condition | {"ArnEquals": condition.get("ArnEquals", {}) | boundary}, condition)
 
 
 def instance_role() -> list[Statement]:
-    """For the function that makes the machines' role and profile."""
+    """Return the statements of the function for the machines' role and instance profile."""
     name = names.INSTANCE_ROLE
     profile = names.role_arn(name, kind="instance-profile")
     return [
-        # IAM knows no path of what does not exist, and asks about the bare name.
+        # For a role that does not exist, IAM checks the ARN without a path.
         allow("FindRole", "iam: GetRole", [names.role_arn(name), names.role_arn(name, path="/")]),
-        *_own_role(name, allow("GrantBoot", "iam: PutRolePolicy", names.role_arn(name), _bounded(OURS))),
+        *_own_role(name, allow("PutRolePolicies", "iam: PutRolePolicy", names.role_arn(name), _bounded(OURS))),
         allow(
             "FindProfile",
             "iam: GetInstanceProfile",
             [profile, names.role_arn(name, path="/", kind="instance-profile")],
         ),
-        allow("MakeProfile", "iam: CreateInstanceProfile TagInstanceProfile", profile, TAGGED_OURS),
+        allow("CreateProfile", "iam: CreateInstanceProfile TagInstanceProfile", profile, TAGGED_OURS),
         allow(
-            "ChangeAndDeleteOwnProfile",
+            "UpdateAndDeleteOwnProfile",
             "iam: AddRoleToInstanceProfile DeleteInstanceProfile RemoveRoleFromInstanceProfile",
             profile,
             OURS,
         ),
         # AddRoleToInstanceProfile passes the role.
         allow(
-            "PutRoleIntoProfile",
+            "PassRoleToProfile",
             "iam: PassRole",
             names.role_arn(name),
             {"StringEquals": {"iam:PassedToService": Sub("ec2.${AWS::URLSuffix}")}},
@@ -140,7 +142,7 @@ def instance_role() -> list[Statement]:
 
 
 def fleet_role() -> list[Statement]:
-    """For the function that makes or adopts the spot fleets' role."""
+    """Return the statements of the function that creates or adopts the spot fleets' role."""
     name = names.FLEET_ROLE
     linked_arns: list[str | AWSHelperFn] = [
         names.arn("iam", f"role/aws-service-role/{service}/{role}")
@@ -149,12 +151,12 @@ def fleet_role() -> list[Statement]:
     bare_arns: list[str | AWSHelperFn] = [names.arn("iam", f"role/{role}") for role in SPOT_SERVICE_LINKED_ROLES]
     tagging = Sub(f"arn:${{AWS::Partition}}:iam::aws:policy/{SPOT_TAGGING_POLICY}")
     return [
-        # One that is adopted may have any path.
+        # An adopted role may have any path.
         allow("FindRole", "iam: GetRole", [names.role_arn(name, path="/"), names.role_arn(name, path="/*/")]),
         *_own_role(
             name,
             allow(
-                "GrantTagging",
+                "AttachTaggingPolicy",
                 "iam: AttachRolePolicy",
                 names.role_arn(name),
                 _bounded(OURS | {"ArnEquals": {"iam:PolicyARN": tagging}}),
@@ -162,7 +164,7 @@ def fleet_role() -> list[Statement]:
         ),
         allow("FindServiceLinkedRoles", "iam: GetRole", [*linked_arns, *bare_arns]),
         allow(
-            "MakeServiceLinkedRoles",
+            "CreateServiceLinkedRoles",
             "iam: CreateServiceLinkedRole",
             linked_arns,
             {"StringEquals": {"iam:AWSServiceName": list(SPOT_SERVICE_LINKED_ROLES.values())}},
@@ -171,24 +173,24 @@ def fleet_role() -> list[Statement]:
 
 
 def security_group() -> list[Statement]:
-    """For the function that makes the machines' security group."""
+    """Return the statements of the function for the machines' security group."""
     group = names.arn("ec2", "security-group/*")
     return [
         allow(
-            "FindGroupAndItsUsers",
+            "DescribeGroupAndItsUsers",
             "ec2: DescribeInstances DescribeNetworkInterfaces DescribeSecurityGroups DescribeVpcs",
             EVERYTHING,
         ),
-        # Apart from MakeGroup, because a VPC gets no tags.
+        # Separate from CreateGroup, because the VPC gets no tags.
         allow(
-            "MakeGroupInVpc",
+            "CreateGroupInVpc",
             "ec2: CreateSecurityGroup",
             If("HasVpcId", names.arn("ec2", "vpc/${VpcId}"), names.arn("ec2", "vpc/*")),
         ),
-        allow("MakeGroup", "ec2: CreateSecurityGroup", group, TAGGED_OURS),
+        allow("CreateGroup", "ec2: CreateSecurityGroup", group, TAGGED_OURS),
         allow("TagNewGroup", "ec2: CreateTags", group, {"StringEquals": {"ec2:CreateAction": "CreateSecurityGroup"}}),
         allow(
-            "ChangeAndDeleteOwnGroup",
+            "UpdateAndDeleteOwnGroup",
             "ec2: AuthorizeSecurityGroupIngress DeleteSecurityGroup RevokeSecurityGroupIngress",
             group,
             OURS,
@@ -197,34 +199,34 @@ def security_group() -> list[Statement]:
 
 
 def lease(instance_profile_arn: AWSHelperFn) -> list[Statement]:
-    """For the lease function. It may end machines of annexes, and of nobody else."""
+    """Return the statements of the lease function, which can terminate annex machines and no others."""
     rule = names.arn("events", "rule/*")
     instance = names.arn("ec2", "instance/*")
     return [
         allow("ReadLeases", "events: ListTargetsByRule", rule),
-        allow("EndLeases", "events: DeleteRule RemoveTargets", rule),
-        allow("FindLeases", "events: ListRules", EVERYTHING),
+        allow("DeleteLeases", "events: DeleteRule RemoveTargets", rule),
+        allow("ListLeases", "events: ListRules", EVERYTHING),
         allow(
             "FindAnnexes",
             "ec2: DescribeInstances DescribeSpotFleetRequests",
             EVERYTHING,
         ),
-        allow("EndFleets", "ec2: CancelSpotFleetRequests", names.arn("ec2", "spot-fleet-request/*")),
+        allow("CancelFleets", "ec2: CancelSpotFleetRequests", names.arn("ec2", "spot-fleet-request/*")),
         allow(
-            "EndTaggedMachines",
+            "TerminateTaggedMachines",
             "ec2: TerminateInstances",
             instance,
             {"Null": {f"aws:ResourceTag/{ANNEX_TAG}": "false"}},
         ),
-        # Clients of the 8.7.0 guide's time tag nothing: what counts is that the machine runs with our profile.
+        # Clients as old as HTCondor 8.7.0 tag nothing, so recognize the machines by our instance profile.
         allow(
-            "EndMachinesWithOurProfile",
+            "TerminateMachinesWithOurProfile",
             "ec2: TerminateInstances",
             instance,
             {"ArnEquals": {"ec2:InstanceProfile": instance_profile_arn}},
         ),
         allow(
-            "FindPoolConfigurations", "s3: ListBucket", names.bucket_arn(), {"StringLike": {"s3:prefix": "config-*"}}
+            "ListPoolConfigurations", "s3: ListBucket", names.bucket_arn(), {"StringLike": {"s3:prefix": "config-*"}}
         ),
         allow("DeletePoolConfigurations", "s3: DeleteObject", names.bucket_arn("/config-*")),
     ]
@@ -233,55 +235,55 @@ def lease(instance_profile_arn: AWSHelperFn) -> list[Statement]:
 def annex_user(
     functions: list[str | AWSHelperFn], instance_role_arn: AWSHelperFn, fleet_role_arn: AWSHelperFn
 ) -> list[Statement]:
-    """What condor_annex itself needs, for the user or the machine that runs it.
+    """Return what condor_annex needs, for the user or the machine that runs it.
 
-    Source: the contract with HTCondor; its guide asks for AdministratorAccess instead.
+    Source: the contract with HTCondor, whose guide asks for AdministratorAccess instead.
     """
     return [
-        allow("UseFunctions", "lambda: GetFunction InvokeFunction", functions),
-        allow("LeavePoolConfigurations", "s3: PutObject", names.bucket_arn("/config-*")),
-        allow("SetLeases", "events: DeleteRule PutRule PutTargets RemoveTargets", names.arn("events", "rule/*")),
+        allow("CheckAndInvokeFunctions", "lambda: GetFunction InvokeFunction", functions),
+        allow("UploadPoolConfigurations", "s3: PutObject", names.bucket_arn("/config-*")),
+        allow("ManageLeases", "events: DeleteRule PutRule PutTargets RemoveTargets", names.arn("events", "rule/*")),
         allow(
             "StartMachines",
             "ec2: RequestSpotFleet RunInstances",
             [
                 *(names.arn("ec2", f"{kind}/*") for kind in MACHINE_PARTS),
-                # Most images and their snapshots are somebody else's.
+                # Most images and their snapshots belong to other accounts.
                 *(Sub("arn:${AWS::Partition}:ec2:${AWS::Region}:*:" + kind) for kind in ("image/*", "snapshot/*")),
             ],
         ),
         allow(
-            "SeeAndEndFleets",
+            "InspectAndCancelFleets",
             "ec2: CancelSpotFleetRequests DescribeSpotFleetInstances",
             names.arn("ec2", "spot-fleet-request/*"),
         ),
         allow(
-            "TagMachinesAtStart",
+            "TagMachinesAndFleets",
             "ec2: CreateTags",
             [names.arn("ec2", "instance/*"), names.arn("ec2", "spot-fleet-request/*")],
         ),
         allow(
-            "RollBackMachines",
+            "TerminateTaggedMachines",
             "ec2: TerminateInstances",
             names.arn("ec2", "instance/*"),
             {"Null": {f"aws:ResourceTag/{ANNEX_TAG}": "false"}},
         ),
         allow(
-            "SeeMachines",
+            "DescribeMachinesAndFleets",
             "ec2: DescribeInstances DescribeInstanceStatus DescribeSpotFleetRequests",
             EVERYTHING,
         ),
         allow(
-            "GiveMachinesTheirRole",
+            "PassMachineRole",
             "iam: PassRole",
             instance_role_arn,
             {"StringEquals": {"iam:PassedToService": Sub("ec2.${AWS::URLSuffix}")}},
         ),
         allow(
-            "GiveFleetsTheirRole",
+            "PassFleetRole",
             "iam: PassRole",
             fleet_role_arn,
             {"StringEquals": {"iam:PassedToService": "spotfleet.amazonaws.com"}},
         ),
-        allow("CheckSetup", "cloudformation: DescribeStacks", names.arn("cloudformation", "stack/*")),
+        allow("DescribeSetupStacks", "cloudformation: DescribeStacks", names.arn("cloudformation", "stack/*")),
     ]

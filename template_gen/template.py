@@ -20,17 +20,17 @@ from template_gen.outputs import add_outputs
 from template_gen.parameters import add_parameters
 
 LEASE_TIMEOUT = 240
-"""Seconds for one tick: less than the five minutes to the next, more than thousands of machines take."""
+"""Seconds for one tick: less than the five minutes to the next one, and enough to end thousands of machines."""
 
 CONNECTIVITY_TIMEOUT = 60
-"""Seconds: longer than the timeout that any event asks for (condor_annex asks for 5)."""
+"""Seconds: longer than the timeout in any event (condor_annex sends 5)."""
 
 
 def build() -> Template:
-    """The whole template."""
+    """Return the whole template."""
     template = Template(
         f"annex-bootstrap {__version__}: prepares this account and region for HTCondor's condor_annex. "
-        "Creates a private bucket, roles, a security group and the function that ends annexes when their time is up."
+        "Creates a private bucket, roles, a security group and a function that ends each annex when its lease expires."
     )
     template.set_version()
     add_parameters(template)
@@ -40,7 +40,7 @@ def build() -> Template:
     connectivity = add_function(
         template,
         "ConnectivityFunction",
-        "annex-bootstrap: tells condor_annex whether AWS reaches the pool",
+        "annex-bootstrap: tells condor_annex whether AWS can reach the pool",
         CONNECTIVITY_SOURCES,
         [],
         timeout=CONNECTIVITY_TIMEOUT,
@@ -49,7 +49,7 @@ def build() -> Template:
         ManagedPolicy(
             "AnnexUserPolicy",
             Path=ROLE_PATH,
-            Description="What condor_annex needs to start, see, extend and end annexes",
+            Description="What condor_annex needs to start, list, extend and end annexes",
             PolicyDocument=policy_document(
                 policies.annex_user(
                     [GetAtt(lease, "Arn"), GetAtt(connectivity, "Arn")], made.instance_role_arn, made.fleet_role_arn
@@ -82,7 +82,7 @@ def _add_lease_function(template: Template, made: Attributes) -> Function:
     lease = add_function(
         template,
         "LeaseFunction",
-        "annex-bootstrap: ends an annex when its time is up",
+        "annex-bootstrap: ends an annex when its lease expires",
         LEASE_SOURCES,
         policies.lease(made.profile_arn),
         timeout=LEASE_TIMEOUT,
@@ -110,7 +110,7 @@ def _add_lease_function(template: Template, made: Attributes) -> Function:
     template.add_resource(
         Rule(
             "SweepRule",
-            Description="annex-bootstrap: looks every hour for annex machines without a lease",
+            Description="annex-bootstrap: checks every hour for annex machines without a lease",
             ScheduleExpression="rate(1 hour)",
             Targets=[Target(Id="sweep", Arn=GetAtt(lease, "Arn"), Input='{"Sweep": true}')],
         )
@@ -130,8 +130,8 @@ def _add_alarm(template: Template, lease: Function) -> None:
     template.add_resource(
         Alarm(
             "LeaseAlarm",
-            AlarmDescription="A lease could not be ended: its machines may run on and cost money. See the log of the "
-            "lease function.",
+            AlarmDescription="The lease function failed: machines may still be running and costing money. "
+            "See the log of the lease function.",
             Namespace="AWS/Lambda",
             MetricName="Errors",
             Dimensions=[MetricDimension(Name="FunctionName", Value=Ref(lease))],

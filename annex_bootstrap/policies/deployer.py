@@ -1,7 +1,7 @@
-"""The least policy with which ``deploy``, ``pull-config`` and ``delete`` work, for an administrator to grant.
+"""The minimal policy for ``deploy``, ``pull-config`` and ``delete``, for an administrator to grant.
 
-CloudFormation acts with the rights of whoever calls it, so this covers every resource of the template besides our
-own calls. Everything that has a name of ours is limited to that name.
+CloudFormation acts with the permissions of its caller, so this covers every resource in the template as well as our
+own calls. It is scoped to our resource names where AWS allows it.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ Statement = dict[str, Any]
 
 
 def deployer_policy(partition: str, account: str, stack_name: str) -> dict[str, Any]:
-    """The policy document for deploying a stack of that name in any region of an account.
+    """Return the policy document for deploying a stack of that name in any region of an account.
 
     Args:
         partition: such as ``aws``.
-        account: its number, 12 digits.
-        stack_name: the stack's name; the names of its functions and log groups begin so.
+        account: the account ID, 12 digits.
+        stack_name: the stack's name, with which the names of its functions and log groups begin.
     """
 
     def arn(service: str, resource: str, region: str = "*") -> str:
@@ -32,47 +32,45 @@ def deployer_policy(partition: str, account: str, stack_name: str) -> dict[str, 
         "Version": "2012-10-17",
         "Statement": [
             _allow(
-                "ChangeTheStack",
+                "ManageStack",
                 "cloudformation",
                 "CreateChangeSet DeleteChangeSet DeleteStack DescribeChangeSet DescribeStackEvents"
                 " DescribeStackResource DescribeStacks ExecuteChangeSet",
                 arn("cloudformation", f"stack/{stack_name}/*"),
             ),
             _allow(
-                "StageTheTemplate",
+                "StageTemplate",
                 "s3",
                 "CreateBucket DeleteBucket DeleteObject GetObject ListBucket PutBucketPublicAccessBlock PutObject",
                 [staging, f"{staging}/*"],
             ),
             _allow(
-                "MakeRoles",
+                "ManageRoles",
                 "iam",
                 "CreateRole DeleteRole DeleteRolePermissionsBoundary DeleteRolePolicy DetachRolePolicy GetRole"
                 " GetRolePolicy ListAttachedRolePolicies ListRolePolicies PutRolePermissionsBoundary"
                 " PutRolePolicy TagRole UntagRole UpdateAssumeRolePolicy UpdateRole UpdateRoleDescription",
                 arn("iam", f"role{ROLE_PATH}{stack_name}-*", region=""),
             ),
-            _allow(
-                "GiveFunctionsTheirRoles", "iam", "PassRole", arn("iam", f"role{ROLE_PATH}{stack_name}-*", region="")
-            )
+            _allow("PassRolesToFunctions", "iam", "PassRole", arn("iam", f"role{ROLE_PATH}{stack_name}-*", region=""))
             | {"Condition": {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}}},
             _allow(
-                "MakeUserPolicy",
+                "ManageUserPolicy",
                 "iam",
                 "CreatePolicy CreatePolicyVersion DeletePolicy DeletePolicyVersion GetPolicy GetPolicyVersion"
                 " ListEntitiesForPolicy ListPolicyVersions",
                 user_policy,
             ),
-            # CloudFormation takes the policy off everybody who still has it, before it deletes it.
+            # CloudFormation detaches the policy from whoever still has it before deleting it.
             _allow(
-                "TakeUserPolicyBack",
+                "DetachUserPolicy",
                 "iam",
                 "DetachGroupPolicy DetachRolePolicy DetachUserPolicy",
                 [arn("iam", f"{kind}/*", region="") for kind in ("group", "role", "user")],
             )
             | {"Condition": {"ArnLike": {"iam:PolicyARN": user_policy}}},
             _allow(
-                "MakeFunctions",
+                "ManageFunctions",
                 "lambda",
                 "AddPermission CreateFunction DeleteFunction DeleteFunctionEventInvokeConfig GetFunction"
                 " GetFunctionCodeSigningConfig GetFunctionConfiguration GetFunctionEventInvokeConfig"
@@ -82,7 +80,7 @@ def deployer_policy(partition: str, account: str, stack_name: str) -> dict[str, 
                 function,
             ),
             _allow(
-                "MakeLogGroups",
+                "ManageLogGroups",
                 "logs",
                 "CreateLogGroup DeleteLogGroup DeleteRetentionPolicy FilterLogEvents GetDataProtectionPolicy"
                 " ListTagsForResource PutRetentionPolicy TagResource UntagResource",
@@ -91,33 +89,33 @@ def deployer_policy(partition: str, account: str, stack_name: str) -> dict[str, 
             _allow("DescribeLogGroups", "logs", "DescribeIndexPolicies DescribeLogGroups", arn("logs", "log-group:*")),
             _allow("ReadLogSettings", "logs", "DescribeResourcePolicies", "*"),
             _allow(
-                "MakeSweepRule",
+                "ManageSweepRule",
                 "events",
                 "DeleteRule DescribeRule ListTargetsByRule PutRule PutTargets RemoveTargets",
                 arn("events", f"rule/{stack_name}-*"),
             ),
-            # Asked of the lease function before deleting, so that no annex is left without its lease.
-            _allow("SeeLeases", "events", "ListRuleNamesByTarget", "*"),
+            # Checked before deleting, so that no annex is left without its lease function.
+            _allow("ListLeases", "events", "ListRuleNamesByTarget", "*"),
             _allow("ReadLeases", "events", "ListTargetsByRule", arn("events", "rule/*")),
-            # condor_annex names the rules of leases, so what limits this is what they may point at.
-            _allow("EndLeases", "events", "PutTargets", arn("events", "rule/*"))
+            # condor_annex chooses the rules' names, so limit this by what they may target.
+            _allow("ExpireLeases", "events", "PutTargets", arn("events", "rule/*"))
             | {"Condition": {"ForAllValues:ArnLike": {"events:TargetArn": function}}},
             _allow(
-                "MakeAlarm",
+                "ManageAlarm",
                 "cloudwatch",
                 "DeleteAlarms DescribeAlarms PutMetricAlarm",
                 arn("cloudwatch", f"alarm:{stack_name}-*"),
             ),
             _allow(
-                "MakeAlarmTopic",
+                "ManageAlarmTopic",
                 "sns",
                 "CreateTopic DeleteTopic GetDataProtectionPolicy GetTopicAttributes ListSubscriptionsByTopic"
                 " SetTopicAttributes Subscribe Unsubscribe",
                 arn("sns", f"{stack_name}-*"),
             ),
-            _allow("MakeKeyPair", "ec2", "CreateKeyPair DeleteKeyPair", arn("ec2", "key-pair/annex-bootstrap-*")),
-            _allow("SeeKeyPairs", "ec2", "DescribeKeyPairs", "*"),
-            _allow("KeepPrivateKey", "ssm", "DeleteParameter PutParameter", arn("ssm", "parameter/ec2/keypair/*")),
+            _allow("ManageKeyPair", "ec2", "CreateKeyPair DeleteKeyPair", arn("ec2", "key-pair/annex-bootstrap-*")),
+            _allow("DescribeKeyPairs", "ec2", "DescribeKeyPairs", "*"),
+            _allow("ManagePrivateKey", "ssm", "DeleteParameter PutParameter", arn("ssm", "parameter/ec2/keypair/*")),
         ],
     }
 

@@ -1,6 +1,6 @@
 """The role template of HTCondor's 8.7.0 guide: machines may read one object, and nothing else. Pure.
 
-Source: the contract with HTCondor, "The instance role". For the annexes of today the stack's own role takes its place.
+Source: the contract with HTCondor, "The instance role". The stack's own role replaces it for current annexes.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ LONGEST_KEY = 1024
 
 
 def role_template(bucket: str, key: str) -> dict[str, Any]:
-    """A CloudFormation template with a role, its instance profile, and the output ``InstanceConfigurationProfile``.
+    """Return a CloudFormation template with a role, its profile, and the output ``InstanceConfigurationProfile``.
 
     Args:
         bucket: the private bucket's name.
-        key: of the object with the pool's configuration; ``*`` and ``?`` match as in IAM policies.
+        key: the key of the object with the pool configuration; ``*`` and ``?`` match as in IAM policies.
 
     Raises:
-        UserError: there can be no such bucket or key.
+        UserError: the bucket name or the key is invalid.
     """
     if not _BUCKET.fullmatch(bucket):
         raise UserError(f"{bucket!r} is not the name of a bucket: 3 to 63 lower-case letters, digits, dots and hyphens")
@@ -42,7 +42,7 @@ def role_template(bucket: str, key: str) -> dict[str, Any]:
                 "Properties": {
                     "AssumeRolePolicyDocument": _document(
                         {
-                            "Sid": "TakenByMachines",
+                            "Sid": "AssumedByMachines",
                             "Effect": "Allow",
                             "Principal": {"Service": {"Fn::Sub": "ec2.${AWS::URLSuffix}"}},
                             "Action": "sts:AssumeRole",

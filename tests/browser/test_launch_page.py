@@ -206,7 +206,7 @@ def _allows(name: str, value: str) -> bool:
 def test_a_wrong_value_takes_the_link_away_until_it_is_right(page: Page) -> None:
     _choose(page, "stack", "1st")
     assert not page.run("document.getElementById('launch').hasAttribute('href')")
-    assert page.run("document.getElementById('summary').textContent") == "One field needs another value."
+    assert page.run("document.getElementById('summary').textContent") == "One field needs correcting."
     _choose(page, "stack", "first")
     assert page.run("document.getElementById('launch').hasAttribute('href')")
 

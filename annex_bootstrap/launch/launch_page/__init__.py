@@ -1,7 +1,7 @@
-"""The launch page: one static file that makes the console's link from a form, and the configuration from outputs.
+"""The launch page: one static file with a form that builds the console link, and the configuration from outputs.
 
-Everything on it comes from the template, the list of regions and the configuration's own renderer, so nothing on it
-can drift. It needs nothing from elsewhere, and works as a table of links where scripts are off.
+Its content is generated from the template, the list of regions and the code that renders the configuration, so it
+cannot drift. It loads nothing from elsewhere, and without JavaScript it still works as a table of links.
 """
 
 from __future__ import annotations
@@ -27,41 +27,41 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "AWS::Lambda::Function": ("functions", "Nothing while idle"),
     "AWS::IAM::Role": ("roles, one for each function", "Nothing"),
     "AWS::IAM::RolePolicy": ("policies, one for each of those roles", "Nothing"),
-    "AWS::Lambda::EventInvokeConfig": ("settings for repeating a function that failed", "Nothing"),
-    "AWS::Logs::LogGroup": ("logs, one for each function", "The stored bytes"),
-    "Custom::AnnexBucket": ("private bucket for pool configurations", "The stored bytes: some KB for each annex"),
-    "Custom::AnnexInstanceRole": ("role and profile for the machines", "Nothing"),
+    "AWS::Lambda::EventInvokeConfig": ("retry settings, one for each custom resource", "Nothing"),
+    "AWS::Logs::LogGroup": ("log groups, one for each function", "The stored bytes"),
+    "Custom::AnnexBucket": ("private bucket for pool configurations", "The stored bytes: a few KB per annex"),
+    "Custom::AnnexInstanceRole": ("role and instance profile for the machines", "Nothing"),
     "Custom::AnnexFleetRole": ("role for spot fleets", "Nothing"),
     "Custom::AnnexSecurityGroup": ("security group for the machines", "Nothing"),
-    "AWS::IAM::ManagedPolicy": ("policy for whoever runs condor_annex", "Nothing"),
-    "AWS::Lambda::Permission": ("permission for leases to call their function", "Nothing"),
-    "AWS::Events::Rule": ("hourly look for machines without a lease", "Nothing"),
+    "AWS::IAM::ManagedPolicy": ("policy for the user that runs condor_annex", "Nothing"),
+    "AWS::Lambda::Permission": ("permission for leases to invoke the lease function", "Nothing"),
+    "AWS::Events::Rule": ("hourly check for machines without a lease", "Nothing"),
     "AWS::CloudWatch::Alarm": (
-        "alarm for leases that cannot be ended",
+        "alarm for errors of the lease function",
         "Nothing: ten alarms are free in every account",
     ),
-    "AWS::SNS::Topic": ("topic for the alarm's mail", "Nothing"),
+    "AWS::SNS::Topic": ("topic for the alarm's e-mail", "Nothing"),
     "AWS::EC2::KeyPair": ("key pair for SSH", "Nothing"),
 }
-"""What a person calls each type of resource, and what it costs to keep. Every type of the template is here."""
+"""A plain name for each resource type of the template, and what it costs to keep."""
 
-CONDITIONS: Mapping[str, str] = {"HasEmail": "if you give an e-mail", "WantsKeyPair": "if you want one"}
+CONDITIONS: Mapping[str, str] = {"HasEmail": "if you give an e-mail address", "WantsKeyPair": "if you ask for one"}
 
 
 def render(
     template: Mapping[str, Any], partition: str = "", template_url: str = "", stack_name: str = DEFAULT_STACK_NAME
 ) -> str:
-    """The page.
+    """Return the page.
 
     Args:
         template: the built template.
-        partition: whose regions are shown; empty for all.
-        template_url: where the template was published. Empty for a page that nobody published: it asks for the
-            URL, and its plain links open the console where a file can be uploaded.
-        stack_name: what the stack is called unless somebody types another name.
+        partition: the partition whose regions to show; empty for all.
+        template_url: where the template was published. Without it, the page asks for the URL, and its plain links
+            open the console page where a file can be uploaded.
+        stack_name: the stack name that the form starts with.
 
     Returns:
-        HTML, complete in itself.
+        Self-contained HTML.
     """
     regions = [each for each in launch_links.REGIONS if partition in ("", each.partition)]
     style, script = _source("page.css"), _source("page.js")
@@ -168,7 +168,7 @@ def _resource_rows(template: Mapping[str, Any]) -> list[str]:
                 rows.append(f"<tr><td>{number}</td><td>{escape(what + when)}</td><td>{escape(cost)}</td></tr>")
     missing = {kind for kind, _ in counts} - KINDS.keys()
     if missing:
-        raise KeyError(f"the launch page has no words for {', '.join(sorted(missing))}")
+        raise KeyError(f"the launch page has no description of {', '.join(sorted(missing))}")
     return rows
 
 

@@ -4,7 +4,7 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const at = (id) => document.getElementById(id);
 const fields = [...document.querySelectorAll("[data-parameter]")];
 
-// The same judgement as check_parameters in plan.py; a test compares them.
+// The same rules as check_parameters in plan.py; a test compares them.
 function isAllowed(parameter, value) {
   if (parameter.AllowedValues) return parameter.AllowedValues.map(String).includes(value);
   if (parameter.Type === "Number") {
@@ -21,12 +21,12 @@ function findTemplateProblem(value) {
 
 function findStackProblem(value) {
   return new RegExp(data.stackNamePattern).test(value)
-    ? "" : "Begin with a letter; letters, digits and hyphens, 128 at most.";
+    ? "" : "Start with a letter and use at most 128 letters, digits and hyphens.";
 }
 
 function show(field, problem) {
   const place = at(field.id + "-problem");
-  // Written only when it changes, so that a screen reader is not told the same again.
+  // Written only when it changes, so that a screen reader does not repeat it.
   if (place.textContent !== problem) place.textContent = problem;
   field.setAttribute("aria-invalid", String(problem !== ""));
   return problem !== "";
@@ -58,20 +58,20 @@ function refresh() {
     launch.removeAttribute("aria-disabled");
   }
   at("summary").textContent = problems
-    ? (problems === 1 ? "One field needs" : problems + " fields need") + " another value."
-    : region + (chosen.length ? ", " + chosen.length + " changed from the default" : ", with every default");
+    ? (problems === 1 ? "One field needs" : problems + " fields need") + " correcting."
+    : region + (chosen.length ? ", " + chosen.length + " changed from the default" : ", with default settings");
   const options = " --region " + region + (stack === data.defaultStackName ? "" : " --stack-name " + stack);
   at("pull").textContent = "annex-bootstrap pull-config" + options;
   at("describe").textContent =
     "aws cloudformation describe-stacks --region " + region + " --stack-name " + stack + " --output json";
 }
 
-// Takes what describe-stacks prints, one stack of it, its list of outputs, or an object of names and values.
+// Accepts the output of describe-stacks, one stack of it, its list of outputs, or an object of names and values.
 function readOutputs(text) {
   let read;
-  try { read = JSON.parse(text); } catch { throw new Error("This is not JSON: copy everything from the first brace to the last."); }
+  try { read = JSON.parse(text); } catch { throw new Error("This is not JSON. Copy everything from the first brace to the last."); }
   const stacks = read && read.Stacks;
-  if (stacks && stacks.length !== 1) throw new Error("This has " + stacks.length + " stacks: paste one.");
+  if (stacks && stacks.length !== 1) throw new Error("This has " + stacks.length + " stacks. Paste only one.");
   const stack = stacks ? stacks[0] : read || {};
   const listed = Array.isArray(stack) ? stack : stack.Outputs;
   const outputs = listed ? Object.fromEntries(listed.map((each) => [each.OutputKey, each.OutputValue])) : stack;
@@ -86,7 +86,7 @@ function renderBlock({ name, outputs }) {
     const value = values[key];
     if (typeof value !== "string" || !/^[\x21-\x7e]+$/.test(value)) {
       throw new Error("This stack has no usable output " + (key === "region" ? data.regionOutput : key)
-        + ": is it a stack of annex-bootstrap, and complete?");
+        + ": is it a complete annex-bootstrap stack?");
     }
     return value;
   });

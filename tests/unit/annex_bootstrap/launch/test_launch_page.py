@@ -70,9 +70,9 @@ def test_without_scripts_every_region_of_the_partition_has_its_link(partition: s
 def test_a_page_that_nobody_published_says_so_and_opens_where_a_file_can_be_uploaded() -> None:
     page = launch_page.render(TEMPLATE)
     links = [each for each in _Reader(page).links() if each[0] != "#"]
-    assert "This copy was not published." in page
+    assert "This copy has no template URL." in page
     assert links == [f"{launch_links.console_url(each)}#/stacks/create" for each in launch_links.REGIONS]
-    assert "not published" not in launch_page.render(TEMPLATE, "aws", URL)
+    assert "has no template URL" not in launch_page.render(TEMPLATE, "aws", URL)
 
 
 def test_a_stack_name_that_is_no_name_stays_text() -> None:
