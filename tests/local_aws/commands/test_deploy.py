@@ -133,7 +133,7 @@ def test_a_creation_that_goes_on_is_joined(deployer: CliUser) -> None:
     begin(here, request)
     ran = deployer.must("deploy", "--yes")
     assert "CREATE_COMPLETE   SweepRule" in ran.stdout
-    assert "is over: the stack ended in CREATE_COMPLETE" in ran.stdout
+    assert "has finished: the stack ended in CREATE_COMPLETE" in ran.stdout
     assert "is up to date" in ran.stdout
 
 
