@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-# The whole story on a local AWS.
+# Deploy, two annexes, an expiring lease and delete, on a local AWS.
 demo: build
 	@$(BIN)/annex-bootstrap demo
 
@@ -39,9 +39,9 @@ lint: build
 	$(BIN)/mypy
 	$(BIN)/cfn-lint dist/annex-bootstrap.template.json
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml local_aws/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "annex-bootstrap needs Python 3.11 or later: make PYTHON=python3.13")'
 	@echo 'Making the virtual environment $(VENV): a minute or two, once.'
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' --editable ./local_aws
 	@touch $@

@@ -22,6 +22,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import trustme
+
 from annex_bootstrap.errors import UserError
 
 HOST = "127.0.0.1"
@@ -99,15 +101,15 @@ def local_aws(schedule_speed: int = 1, in_place_of: Sequence[str] = ()) -> Itera
 
     Args:
         schedule_speed: how many times faster EventBridge's rate schedules run than the clock.
-        in_place_of: regions in whose place it stands: it then takes port 443, its certificate is good for AWS's own
-            host names there, and it is the metadata service of one machine (see ``local_server.metadata``). Only for
-            a network namespace of its own, in which those names and the metadata address lead here.
+        in_place_of: regions that it stands in for: it then takes port 443, its certificate is valid for AWS's own host
+            names there, and it is the metadata service of one machine (see ``local_aws.server.ec2.metadata``). Only
+            for a network namespace of its own, in which those names and the metadata address lead here.
 
     Yields:
         The running server.
 
     Raises:
-        UserError: the extra ``local`` is not installed, or the server does not start.
+        UserError: the server does not start.
     """
     with tempfile.TemporaryDirectory(prefix="annex-bootstrap-local-") as name:
         directory = Path(name)
@@ -124,7 +126,7 @@ def local_aws(schedule_speed: int = 1, in_place_of: Sequence[str] = ()) -> Itera
                 [
                     sys.executable,
                     # No worker processes: the server must be the process that holds the pipe.
-                    *("-m", "hypercorn", "local_aws.server:app", "--workers", "0"),
+                    *("-m", "hypercorn", "local_aws.server.app:app", "--workers", "0"),
                     *("--bind", f"{HOST}:{port}"),
                     *(("--insecure-bind", f"{METADATA_ADDRESS}:80") if in_place_of else ()),
                     *("--certfile", str(directory / "server.pem")),
@@ -175,12 +177,6 @@ def _server_environ(local: LocalAws, directory: Path, port: int, schedule_speed:
 
 
 def _make_certificates(directory: Path, regions: Sequence[str]) -> Path:
-    try:
-        import trustme
-    except ImportError as error:
-        raise UserError(
-            "the local AWS is not installed: run pip install 'annex-bootstrap[local]', then try again"
-        ) from error
     authority = trustme.CA(organization_name="annex-bootstrap local AWS")
     ca_file = directory / "ca.pem"
     authority.cert_pem.write_to_path(ca_file)

@@ -1,4 +1,4 @@
-"""``python -m tests.htcondor``: run these tests in Linux namespaces of their own.
+"""``python -m tests.htcondor``: run these tests with every HTCondor, each time in Linux namespaces of their own.
 
 The namespaces hold a network with loopback only, to which every address is routed, their own processes, and a view of
 the file system in which only the hosts file differs. So the local AWS can be reached under AWS's own host names, ports
@@ -7,25 +7,30 @@ the file system in which only the hosts file differs. So the local AWS can be re
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
 from tests.htcondor.namespaces import enter
-from tests.htcondor.root import RootUnavailableError, ensure_root
+from tests.htcondor.root import OVERRIDE, RootUnavailableError, ensure_roots
 
 
 def main() -> int:
-    """Run pytest on this folder, with the arguments given.
+    """Run pytest with every root directory: on this folder, or with the arguments given.
 
     Returns:
-        Its exit code.
+        The first exit code that is not 0, if any.
     """
+    pytest = [sys.executable, "-m", "pytest", "--capture=no", "--quiet", "--exitfirst"]
+    arguments = sys.argv[1:] or ["tests/htcondor"]
+    codes = []
     try:
-        start = enter(ensure_root())
+        for root in ensure_roots():
+            environment = {**os.environ, OVERRIDE: str(root)}
+            codes.append(subprocess.run([*enter(root), *pytest, *arguments], env=environment, check=False).returncode)
     except RootUnavailableError as error:
         sys.exit(str(error))
-    pytest = [sys.executable, "-m", "pytest", "--capture=no", "--quiet", "--exitfirst", "tests/htcondor"]
-    return subprocess.run([*start, *pytest, *sys.argv[1:]], check=False).returncode
+    return next(filter(None, codes), 0)
 
 
 if __name__ == "__main__":

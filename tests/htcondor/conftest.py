@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.htcondor.root import RootUnavailableError, ensure_root
+from tests.htcondor.root import RootUnavailableError, ensure_roots
 
 
 @pytest.fixture(scope="session")
 def htcondor_root() -> Path:
     """Return a root directory with HTCondor; fail without one, because whoever runs these tests wants them run."""
     try:
-        return ensure_root()
+        return ensure_roots()[0]
     except RootUnavailableError as error:
         pytest.fail(str(error), pytrace=False)
 

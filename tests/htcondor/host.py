@@ -19,16 +19,28 @@ _CA = "/usr/local/share/ca-certificates/test-ca.crt"
 # /proc is still the test's here, so /proc/self/stat begins with this shell's PID as the test knows it.
 # It is printed only from inside the new root: a command that enters earlier would work on the test's files.
 # The layer goes over the root's /mnt, which nobody outside sees.
+# Its /dev has the devices of every container and no other: HTCondor 25's boot script formats /dev/nvme1n1 where there
+# is one. Neither there nor on the layer does the kernel open a device that somebody makes.
 _FIRST_PROCESS = """
 set -eu
 root=$1 layer=$1/mnt host=$2
 shift 2
 read -r pid rest < /proc/self/stat
-mount -t tmpfs tmpfs "$layer"
+mount -t tmpfs -o nodev tmpfs "$layer"
 mkdir "$layer/upper" "$layer/work" "$layer/root"
-mount -t overlay overlay -o "lowerdir=$root,upperdir=$layer/upper,workdir=$layer/work" "$layer/root"
+mount -t overlay overlay -o "nodev,lowerdir=$root,upperdir=$layer/upper,workdir=$layer/work" "$layer/root"
 mount -t proc proc "$layer/root/proc"
-mount --rbind /dev "$layer/root/dev"
+dev=$layer/root/dev
+mount -t tmpfs -o nodev,mode=755 tmpfs "$dev"
+for name in null zero full random urandom tty; do
+    touch "$dev/$name"
+    mount --bind "/dev/$name" "$dev/$name"
+done
+mkdir "$dev/shm" "$dev/pts"
+chmod 1777 "$dev/shm"
+mount -t devpts -o newinstance,ptmxmode=666 devpts "$dev/pts"
+ln -s pts/ptmx "$dev/ptmx"
+ln -s /proc/self/fd "$dev/fd"
 while [ $# -gt 0 ]; do
     mkdir -p "$layer/root$1"
     mount --bind -o ro "$2" "$layer/root$1"

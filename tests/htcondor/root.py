@@ -1,8 +1,8 @@
-"""A Debian root directory with a real HTCondor in it, built once and kept in the user's cache.
+"""Debian root directories with a real HTCondor in them, built once and kept in the user's cache.
 
-Debian 13 packages HTCondor's daemons, ``condor_annex`` and its boot script. Most machines that run these
-tests have another system, so the packages live in a root directory of their own:
-``python -m tests.htcondor.root`` builds it and prints where it is.
+Debian packages HTCondor's daemons, ``condor_annex`` and its boot script. Most machines that run these tests have
+another system, so the packages live in root directories of their own: ``python -m tests.htcondor.root`` builds them and
+prints where they are and which HTCondor each one has.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-SUITE = "trixie"
+SUITES = ("trixie",)
+"""The Debian releases whose HTCondor is tested."""
+
 PACKAGES = ("condor", "condor-annex-ec2", "awscli", "ca-certificates", "curl", "iproute2", "openssl")
 
 OVERRIDE = "ANNEX_BOOTSTRAP_HTCONDOR_ROOT"
@@ -31,7 +33,8 @@ _BUILD = """
 set -eu
 root=$1 suite=$2 mirror=$3
 shift 3
-debootstrap --variant=minbase "$suite" "$root" "$mirror"
+# All of Debian since 2023 is built by sid's script, and a debootstrap may know no younger suite than its own.
+debootstrap --variant=minbase "$suite" "$root" "$mirror" sid
 mount -t proc proc "$root/proc"
 chroot "$root" apt-get install --yes --no-install-recommends "$@"
 chroot "$root" apt-get clean
@@ -42,31 +45,48 @@ class RootUnavailableError(Exception):
     """No root directory is available here; the text says why and what to do."""
 
 
-def ensure_root() -> Path:
-    """Return the root directory with HTCondor; build it first where there is none.
-
-    Building takes about a minute, 500 MB of disk and a Debian mirror, found in the machine's apt sources.
+def ensure_roots() -> list[Path]:
+    """Return the root directories to test with: the one that the environment names, else one of every suite.
 
     Raises:
         RootUnavailableError: without root rights, apt, a Debian mirror or the packages.
     """
     override = os.environ.get(OVERRIDE)
-    if override:
-        if not Path(override, "usr/sbin/condor_master").exists():
-            raise RootUnavailableError(f"{OVERRIDE} names {override}, which has no HTCondor in it.")
-        return Path(override)
+    if not override:
+        return [ensure_root(suite) for suite in SUITES]
+    if not Path(override, "usr/sbin/condor_master").exists():
+        raise RootUnavailableError(f"{OVERRIDE} names {override}, which has no HTCondor in it.")
+    return [Path(override)]
+
+
+def ensure_root(suite: str) -> Path:
+    """Return a suite's root directory with HTCondor, building it first where that has not been done.
+
+    Building takes about a minute, 600 MB of disk and a Debian mirror, found in the machine's apt sources.
+
+    Args:
+        suite: of Debian.
+
+    Raises:
+        RootUnavailableError: without root rights, apt, a Debian mirror or the packages.
+    """
     if os.geteuid() != 0:
         raise RootUnavailableError(
             "HTCondor for tests needs root rights, to build and to enter its root directory: run as root."
         )
-    recipe = hashlib.sha256("\n".join((SUITE, *PACKAGES, _BUILD)).encode()).hexdigest()[:12]
+    recipe = hashlib.sha256("\n".join((suite, *PACKAGES, _BUILD)).encode()).hexdigest()[:12]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "annex-bootstrap"
     cache.mkdir(parents=True, exist_ok=True)
-    root = cache / f"htcondor-{recipe}"
+    root = cache / f"htcondor-{suite}-{recipe}"
     with _lock(cache / f"{root.name}.lock"):
         if not root.exists():
-            _build(root)
+            _build(root, suite)
     return root
+
+
+def version(root: Path) -> str:
+    """Return the version of the HTCondor in a root directory, such as ``23.9.6``."""
+    return _run("asking HTCondor's version", ["chroot", str(root), "condor_version"]).split()[1]
 
 
 @contextmanager
@@ -76,16 +96,16 @@ def _lock(path: Path) -> Iterator[None]:
         yield
 
 
-def _build(root: Path) -> None:
+def _build(root: Path, suite: str) -> None:
     _install_debootstrap()
-    mirror = _debian_mirror()
+    mirror = _debian_mirror(suite)
     # Beside its final place, because a rename is only atomic inside one file system.
     building = Path(tempfile.mkdtemp(prefix=f"{root.name}.", dir=root.parent))
     try:
         unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
         _run(
             "building the root directory",
-            [*unshare, "sh", "-c", _BUILD, "sh", str(building), SUITE, mirror, *PACKAGES],
+            [*unshare, "sh", "-c", _BUILD, "sh", str(building), suite, mirror, *PACKAGES],
         )
         building.chmod(0o755)
         building.rename(root)
@@ -105,7 +125,7 @@ def _install_debootstrap() -> None:
     _run("installing debootstrap", ["apt-get", "install", "--yes", "--no-install-recommends", "debootstrap"])
 
 
-def _debian_mirror() -> str:
+def _debian_mirror(suite: str) -> str:
     """Return the first of apt's sources that has the suite; apt itself reads every format of its sources."""
     listed = _run(
         "reading apt's sources",
@@ -114,13 +134,13 @@ def _debian_mirror() -> str:
     with tempfile.TemporaryDirectory() as directory:
         release = Path(directory, "InRelease")
         for mirror in dict.fromkeys(listed.split()):
-            address = f"{mirror.rstrip('/')}/dists/{SUITE}/InRelease"
+            address = f"{mirror.rstrip('/')}/dists/{suite}/InRelease"
             found = subprocess.run(
                 [_APT_HELPER, "download-file", address, str(release)], capture_output=True, check=False
             )
             if found.returncode == 0 and "\nOrigin: Debian\n" in release.read_text():
                 return mirror
-    raise RootUnavailableError(f"None of apt's sources has Debian's {SUITE}: add a Debian mirror to them.")
+    raise RootUnavailableError(f"None of apt's sources has Debian's {suite}: add a Debian mirror to them.")
 
 
 def _run(what: str, argv: list[str]) -> str:
@@ -139,6 +159,7 @@ def _run(what: str, argv: list[str]) -> str:
 
 if __name__ == "__main__":
     try:
-        sys.stdout.write(f"{ensure_root()}\n")
+        for root in ensure_roots():
+            sys.stdout.write(f"{version(root)} {root}\n")
     except RootUnavailableError as error:
         sys.exit(str(error))

@@ -721,7 +721,7 @@ def test_a_rule_of_one_minute_fires_at_the_chosen_speed(server: Server) -> None:
 )
 def test_what_it_cannot_work_with_is_said_in_one_sentence(variables: dict[str, str], sentence: str) -> None:
     another_version = "import importlib.metadata as m; m.version = lambda name: '2.0'; "
-    code = ("" if variables else another_version) + "import local_aws.server"
+    code = ("" if variables else another_version) + "import local_aws.server.app"
     done = subprocess.run(
         [sys.executable, "-c", code], env=os.environ | variables, capture_output=True, text=True, check=False
     )

@@ -42,13 +42,12 @@ FILTERS: dict[str, Callable[[Instance], Iterable[str]]] = {
 
 
 def install() -> None:
-    """Extend MiniStack's EC2."""
+    """Extend MiniStack's EC2; TerminateInstances is left to spot fleets, which replace their instances."""
     ec2._instance_xml = _instance_xml
     wire.install(
         {
             "RunInstances": run_instances,
             "DescribeInstances": describe_instances,
-            "TerminateInstances": terminate_instances,
             "ModifyInstanceAttribute": modify_instance_attribute,
             "DescribeInstanceAttribute": describe_instance_attribute,
         }

@@ -14,7 +14,7 @@ from ministack.services import ec2, iam
 
 from local_aws.server import wire
 from local_aws.server.ec2 import instances
-from local_aws.server.iam.authorization import Check, Context, Rules, action_of
+from local_aws.server.iam.rules import Check, Context, Rules, action_of
 from local_aws.server.wire import Params
 
 _TAGGED_ON_CREATION = ("RunInstances", "CreateSecurityGroup")

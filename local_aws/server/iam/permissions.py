@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from ministack.core.responses import get_account_id
 from ministack.services import iam
 
-from local_aws.server.iam.authorization import Check, Context, Rules, action_of, value_of
+from local_aws.server.iam.rules import Check, Context, Rules, action_of, value_of
 from local_aws.server.iam.service_linked_roles import NAMES
 from local_aws.server.wire import Params
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ministack.services import iam
 
-from local_aws.server.iam.authorization import value_of
+from local_aws.server.iam.rules import value_of
 from local_aws.server.wire import Params, Response
 
 NAMES = {

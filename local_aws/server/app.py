@@ -1,0 +1,48 @@
+"""MiniStack's ASGI ``app`` with what condor_annex, the lease and our policies need and MiniStack lacks.
+
+Serve ``local_aws.server.app:app`` where one would serve ``ministack.app:app``. Importing this module changes
+MiniStack's modules, so import it in the server's process only. ``AUTH=true`` decides whether IAM is enforced, as it
+does for MiniStack itself.
+
+``ANNEX_BOOTSTRAP_SCHEDULE_SPEED`` (a number above 0, default 1) makes ``rate()`` rules fire that many times
+faster: with 60, ``rate(5 minutes)`` fires every 5 seconds.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import signal
+import sys
+import threading
+
+MINISTACK_VERSION = "1.5.33"
+
+_installed = importlib.metadata.version("ministack")
+if _installed != MINISTACK_VERSION:
+    raise ImportError(
+        f"local_aws.server needs exactly MiniStack {MINISTACK_VERSION}, not {_installed}: "
+        f"pip install ministack=={MINISTACK_VERSION}"
+    )
+
+# After the check, because the extensions reach into MiniStack as soon as they are imported.
+from ministack.app import app  # noqa: E402
+
+from local_aws.server.extensions import EXTENSIONS  # noqa: E402
+
+__all__ = ["app"]
+
+for install in EXTENSIONS:
+    install()
+
+
+def _end_with_starter() -> None:
+    """End this process and its functions when the starter closes our standard input, or dies."""
+    sys.stdin.buffer.read()
+    # The group holds the functions; a starter that gave the server no group of its own would go with it.
+    if os.getpgrp() == os.getpid():
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+    os._exit(0)
+
+
+threading.Thread(target=_end_with_starter, name="end-with-starter", daemon=True).start()

@@ -1,0 +1,43 @@
+"""The extensions of MiniStack. Importing them changes nothing; calling them does.
+
+No two of them replace the same function of MiniStack: what several need there has one owner, which the others call
+or give their rules to. A test holds them to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from local_aws.server.cloudformation import change_sets, rollback, stack_names, template_url
+from local_aws.server.ec2 import (
+    instance_types,
+    instances,
+    key_pairs,
+    metadata,
+    security_groups,
+    spot_fleets,
+)
+from local_aws.server.events import schedule
+from local_aws.server.iam import authorization, role_policies, service_linked_roles
+from local_aws.server.logs import log_patterns
+from local_aws.server.pricing import price_list
+
+EXTENSIONS: tuple[Callable[[], None], ...] = (
+    authorization.install,
+    change_sets.install,
+    instance_types.install,
+    instances.install,
+    key_pairs.install,
+    log_patterns.install,
+    metadata.install,
+    price_list.install,
+    role_policies.install,
+    rollback.install,
+    schedule.install,
+    security_groups.install,
+    service_linked_roles.install,
+    spot_fleets.install,
+    stack_names.install,
+    template_url.install,
+)
+"""What ``app`` calls, in any order."""
