@@ -45,10 +45,11 @@ OTHER_CALLS = {
 INTRODUCTION = """\
 # Permissions
 
-Every IAM action that each role of a stack is allowed, on which resource, and for which API call. This page is generated
-from the template by `python -m docs_gen.permissions`, and a test keeps it up to date. `<Name>` stands for a parameter or
-an attribute of the stack, `<unique>` for the part of its ID that all its names contain. The conditions with
-`iam:PermissionsBoundary` apply if the parameter PermissionsBoundaryArn is set; it is also the boundary of every role.
+Every IAM action that each role of a stack is allowed, on which resource, and for which API call. This page is
+generated from the template by `python -m docs_gen.permissions`, and a test keeps it up to date. `<Name>` stands for a
+parameter or an attribute of the stack, `<unique>` for the part of its ID that all its names contain. The conditions
+with `iam:PermissionsBoundary` apply if the parameter PermissionsBoundaryArn is set; it is also the boundary of every
+role.
 
 The spot fleet role has AWS's managed policy `service-role/AmazonEC2SpotFleetTaggingRole` and nothing else.
 """
