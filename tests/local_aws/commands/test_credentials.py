@@ -34,7 +34,7 @@ def session(operator: CliUser) -> boto3.Session:
 
 def key_ids(root: boto3.Session) -> list[str]:
     listed = root.client("iam").list_access_keys(UserName=USER)["AccessKeyMetadata"]
-    return [each["AccessKeyId"] for each in listed]
+    return [key["AccessKeyId"] for key in listed]
 
 
 def test_the_key_can_use_the_lease_function_and_cannot_read_users(
@@ -54,7 +54,7 @@ def test_the_user_has_the_stacks_policy_and_nothing_else(
     operator.must("credentials")
     iam = root.client("iam")
     attached = iam.list_attached_user_policies(UserName=USER)["AttachedPolicies"]
-    assert [each["PolicyArn"] for each in attached] == [shared_stack.outputs[Output.ANNEX_USER_POLICY_ARN]]
+    assert [policy["PolicyArn"] for policy in attached] == [shared_stack.outputs[Output.ANNEX_USER_POLICY_ARN]]
     assert iam.list_user_policies(UserName=USER)["PolicyNames"] == []
     assert iam.list_groups_for_user(UserName=USER)["Groups"] == []
 

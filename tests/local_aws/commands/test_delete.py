@@ -38,7 +38,7 @@ def test_nothing_of_us_is_left_and_the_rest_of_the_configuration_is(deployer: Cl
 
     ran = deployer.must("delete", "--yes")
     assert f"DELETE_COMPLETE: {deployer.stack_name} in us-east-1" in ran.stdout
-    assert {each for each in take_inventory(root) - before if not is_service_linked(each)} == set()
+    assert {resource for resource in take_inventory(root) - before if not is_service_linked(resource)} == set()
     assert deployer.config.read_text() == "# mine\n"
 
     again = deployer.must("delete", "--yes")

@@ -77,7 +77,7 @@ def test_an_update_says_what_it_replaces_and_keeps_earlier_parameters(deployer: 
     (region,) = done.document["regions"]
     assert region["status"] == "UPDATE_COMPLETE"
     assert region["error"] is None
-    assert "SecurityGroup" in [each["resource"] for each in region["changes"]]
+    assert "SecurityGroup" in [change["resource"] for change in region["changes"]]
     (status,) = deployer.must("status", "--output", "json").document["regions"]
     assert status["parameters"]["CondorCidrs"] == "192.0.2.0/24"
     assert status["parameters"]["SshCidrs"] == ""
@@ -154,9 +154,9 @@ def test_an_update_that_somebody_else_began_is_joined_and_then_ours_follows(depl
     request = DeployRequest(deployer.stack_name, text, {"SshCidrs": ""})
     proposal = deployment.prepare(here, request, seen.append)
     assert proposal.joined == "the stack ended in UPDATE_COMPLETE"
-    assert {each.status for each in seen if each.is_stack} >= {"UPDATE_IN_PROGRESS", "UPDATE_COMPLETE"}
+    assert {event.status for event in seen if event.is_stack} >= {"UPDATE_IN_PROGRESS", "UPDATE_COMPLETE"}
     # Not what happened when it was created.
-    assert not any(each.status.startswith("CREATE") for each in seen)
+    assert not any(event.status.startswith("CREATE") for event in seen)
     parameters = deployment.execute(here, request, proposal, unseen).parameters
     assert (parameters["CondorPort"], parameters["SshCidrs"]) == ("9619", "")
 
@@ -259,11 +259,11 @@ def test_two_regions_are_deployed_side_by_side_and_one_that_fails_does_not_stop_
     cloudformation.delete_stack(StackName=deployer.stack_name)
     stack.wait_until_gone(cloudformation, deployer.stack_name)
     document = deployer.must("deploy", "--yes", *both, "--output", "json").document
-    assert [(each["region"], each["status"]) for each in document["regions"]] == [
+    assert [(document_region["region"], document_region["status"]) for document_region in document["regions"]] == [
         ("us-east-1", "CREATE_COMPLETE"),
         ("eu-west-1", "CREATE_COMPLETE"),
     ]
-    outputs = [each["outputs"][Output.S3_BUCKET_NAME] for each in document["regions"]]
+    outputs = [document_region["outputs"][Output.S3_BUCKET_NAME] for document_region in document["regions"]]
     written = deployer.config.read_text()
     assert f"\nANNEX_DEFAULT_S3_BUCKET = {outputs[0]}\n" in written
     assert f"\neu_west_1.ANNEX_DEFAULT_S3_BUCKET = {outputs[1]}\n" in written

@@ -25,7 +25,7 @@ def fleet(operator: CliUser, *arguments: str) -> dict[str, Any]:
 
 
 def types(config: dict[str, Any]) -> list[str]:
-    return list(dict.fromkeys(each["InstanceType"] for each in config["LaunchSpecifications"]))
+    return list(dict.fromkeys(specification["InstanceType"] for specification in config["LaunchSpecifications"]))
 
 
 def test_current_types_that_can_be_spot_are_taken_the_cheapest_slot_first(operator: CliUser) -> None:
@@ -63,10 +63,16 @@ def test_a_bigger_slot_has_fewer_places_and_costs_more(operator: CliUser) -> Non
 
 
 def test_a_type_goes_only_into_zones_that_offer_it(operator: CliUser, root: boto3.Session) -> None:
-    zones = {each["SubnetId"]: each["AvailabilityZone"] for each in root.client("ec2").describe_subnets()["Subnets"]}
+    zones = {
+        subnet["SubnetId"]: subnet["AvailabilityZone"] for subnet in root.client("ec2").describe_subnets()["Subnets"]
+    }
     specifications = fleet(operator, "--types", "c7i.4xlarge,c7i.large")["LaunchSpecifications"]
     seen = {
-        name: {zones[each["SubnetId"]] for each in specifications if each["InstanceType"] == name}
+        name: {
+            zones[specification["SubnetId"]]
+            for specification in specifications
+            if specification["InstanceType"] == name
+        }
         for name in types({"LaunchSpecifications": specifications})
     }
     assert seen["c7i.4xlarge"] == {f"{REGION}a", f"{REGION}b"} & set(zones.values())
@@ -80,7 +86,9 @@ def test_types_can_be_named_and_left_out(operator: CliUser) -> None:
 
 def test_a_price_that_is_given_is_the_bid_of_every_type(operator: CliUser) -> None:
     config = fleet(operator, "--max-price", "0.02")
-    assert {config["SpotPrice"], *(each["SpotPrice"] for each in config["LaunchSpecifications"])} == {"0.02"}
+    assert {config["SpotPrice"], *(specification["SpotPrice"] for specification in config["LaunchSpecifications"])} == {
+        "0.02"
+    }
 
 
 def test_the_file_is_named_in_the_configuration_by_both_names(operator: CliUser) -> None:
@@ -105,7 +113,7 @@ def test_aws_accepts_the_fleet_and_starts_as_many_machines_as_slots_need(
     fleet_id = ec2.request_spot_fleet(SpotFleetRequestConfig=config)["SpotFleetRequestId"]
     try:
         active = ec2.describe_spot_fleet_instances(SpotFleetRequestId=fleet_id)["ActiveInstances"]
-        assert [each["InstanceType"] for each in active] == ["c7i.xlarge"] * 2
+        assert [instance["InstanceType"] for instance in active] == ["c7i.xlarge"] * 2
     finally:
         ec2.cancel_spot_fleet_requests(SpotFleetRequestIds=[fleet_id], TerminateInstances=True)
 

@@ -37,5 +37,5 @@ def test_the_next_deployment_picks_up(deployer: CliUser, moment: str) -> None:
     section = blocks.section(deployer.stack_name, "us-east-1", status["outputs"])
     assert deployer.config.read_text() == blocks.render_block(blocks.Block((section,)))
     # The lock of a killed client is empty, and the next one that writes removes it.
-    left = {each.name for each in deployer.config.parent.iterdir()}
+    left = {path.name for path in deployer.config.parent.iterdir()}
     assert left <= {"user_config", "user_config.annex-bootstrap-backup", ".user_config.annex-bootstrap-lock"}

@@ -38,7 +38,9 @@ def scientist(root: boto3.Session, shared_stack: DeployedStack) -> Iterator[Anne
             events.remove_targets(Rule=rule, Ids=[rule])
             events.delete_rule(Name=rule)
     ec2 = root.client("ec2")
-    running = [each["InstanceId"] for group in ec2.describe_instances()["Reservations"] for each in group["Instances"]]
+    running = [
+        instance["InstanceId"] for group in ec2.describe_instances()["Reservations"] for instance in group["Instances"]
+    ]
     if running:
         ec2.terminate_instances(InstanceIds=running)
     iam.delete_access_key(UserName=name, AccessKeyId=key["AccessKeyId"])

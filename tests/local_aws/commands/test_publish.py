@@ -43,7 +43,7 @@ def _publish(account: Account, bucket: str, template: str, *, create: bool = Tru
 
 
 def _keys(root: boto3.Session, bucket: str) -> set[str]:
-    return {each["Key"] for each in root.client("s3").list_objects_v2(Bucket=bucket)["Contents"]}
+    return {entry["Key"] for entry in root.client("s3").list_objects_v2(Bucket=bucket)["Contents"]}
 
 
 def test_the_stack_that_a_published_link_makes_reaches_create_complete(
@@ -134,7 +134,7 @@ def test_public_opens_the_prefix_and_keeps_what_the_policy_said_before(
         _publish(account, bucket, template, public=True)
     statements = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])["Statement"]
     assert theirs in statements
-    (ours,) = [each for each in statements if each != theirs]
+    (ours,) = [statement for statement in statements if statement != theirs]
     assert (ours["Effect"], ours["Principal"], ours["Action"]) == ("Allow", "*", "s3:GetObject")
     assert ours["Resource"] == f"arn:aws:s3:::{bucket}/releases/*"
     block = s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"]

@@ -24,7 +24,7 @@ def test_a_group_stays_while_a_live_machine_uses_it(ec2: EC2Client) -> None:
     assert refusal(error) == "DependencyViolation"
     ec2.terminate_instances(InstanceIds=machines)
     ec2.delete_security_group(GroupId=group)
-    assert "g" not in {each["GroupName"] for each in ec2.describe_security_groups()["SecurityGroups"]}
+    assert "g" not in {described["GroupName"] for described in ec2.describe_security_groups()["SecurityGroups"]}
 
 
 def test_an_ingress_rule_is_added_once(ec2: EC2Client) -> None:

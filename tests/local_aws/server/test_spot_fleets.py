@@ -27,8 +27,8 @@ def test_a_fleet_starts_the_capacity_rounded_up_in_tagged_spot_machines(ec2: EC2
     machines = found(ec2, ("tag:htcondor:AnnexName", "spot"), ("instance-lifecycle", "spot"))
     assert found(ec2, ("tag:aws:ec2spot:fleet-request-id", fleet_id)) == machines
     active = ec2.describe_spot_fleet_instances(SpotFleetRequestId=fleet_id)["ActiveInstances"]
-    assert {each["InstanceId"] for each in active} == machines
-    assert [each["InstanceType"] for each in active] == ["m5.large", "m5.large"]
+    assert {instance["InstanceId"] for instance in active} == machines
+    assert [instance["InstanceType"] for instance in active] == ["m5.large", "m5.large"]
 
 
 def test_a_description_tells_state_token_and_capacity(ec2: EC2Client, fleet_role: str) -> None:
@@ -59,7 +59,7 @@ def test_a_repeated_token_requests_nothing(ec2: EC2Client, fleet_role: str) -> N
 def test_fleets_are_listed_page_by_page(ec2: EC2Client, fleet_role: str) -> None:
     fleets = {ec2.request_spot_fleet(SpotFleetRequestConfig=fleet(fleet_role))["SpotFleetRequestId"] for _ in range(3)}
     pages = list(ec2.get_paginator("describe_spot_fleet_requests").paginate(PaginationConfig={"PageSize": 2}))
-    listed = [each["SpotFleetRequestId"] for page in pages for each in page["SpotFleetRequestConfigs"]]
+    listed = [config["SpotFleetRequestId"] for page in pages for config in page["SpotFleetRequestConfigs"]]
     assert len(pages) == 2
     assert sorted(listed) == sorted(fleets)
 
@@ -94,8 +94,10 @@ def test_a_cancelled_or_unknown_fleet_fails_without_stopping_the_others(ec2: EC2
     ec2.cancel_spot_fleet_requests(SpotFleetRequestIds=[first], TerminateInstances=True)
     unknown = f"sfr-{uuid.uuid4()}"
     answer = ec2.cancel_spot_fleet_requests(SpotFleetRequestIds=[unknown, first, second], TerminateInstances=True)
-    assert [each["SpotFleetRequestId"] for each in answer["SuccessfulFleetRequests"]] == [second]
-    assert {each["SpotFleetRequestId"]: each["Error"]["Code"] for each in answer["UnsuccessfulFleetRequests"]} == {
+    assert [request["SpotFleetRequestId"] for request in answer["SuccessfulFleetRequests"]] == [second]
+    assert {
+        request["SpotFleetRequestId"]: request["Error"]["Code"] for request in answer["UnsuccessfulFleetRequests"]
+    } == {
         unknown: "fleetRequestIdDoesNotExist",
         first: "fleetRequestNotInCancellableState",
     }
@@ -115,7 +117,7 @@ def test_an_active_fleet_that_maintains_its_capacity_replaces_a_terminated_machi
         StartTime=datetime(2020, 1, 1, tzinfo=UTC),
         EventType="instanceChange",
     )
-    events = [each["EventInformation"].get("EventSubType") for each in history["HistoryRecords"]]
+    events = [record["EventInformation"].get("EventSubType") for record in history["HistoryRecords"]]
     assert events == ["launched", "launched", "terminated", "launched"]
 
 
