@@ -12,8 +12,8 @@ from typing import Any
 
 from annex_bootstrap.launch.launch_links import CONSOLES, REGIONS
 from annex_contract.knobs import KNOBS
+from annex_contract.lease import ANNEX_ID_LENGTH
 from annex_contract.stack import Output
-from lambda_lease.lease import ANNEX_ID_LENGTH
 from lambda_lease.sweeper import GRACE_SECONDS
 from template_gen import custom, template
 from template_gen.archive import ROOT

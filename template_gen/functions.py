@@ -19,7 +19,7 @@ RUNTIME = "python3.13"
 ARCHITECTURE = "arm64"
 
 SHARED = ("annex_contract", "annex_contract.stack")
-"""What every function of ours may import of the client's package: the names that both sides use."""
+"""What every function may import of the contract: the names of tags and paths. More of it is named where needed."""
 
 
 def custom_resource_sources(module: str, *shared: str) -> Sources:
@@ -27,15 +27,15 @@ def custom_resource_sources(module: str, *shared: str) -> Sources:
 
     Args:
         module: its name in ``custom_resources``.
-        shared: modules of ``custom_resources`` that it imports besides ``lifecycle``.
+        shared: what it imports of ours besides ``custom_resources.lifecycle`` and ``SHARED``, dotted.
     """
-    own = ("custom_resources", *(f"custom_resources.{each}" for each in (module, "lifecycle", *shared)))
+    own = ("custom_resources", "custom_resources.lifecycle", f"custom_resources.{module}", *shared)
     return Sources(f"custom_resources.{module}", (*SHARED, *own), packages=("crhelper",), answers=True)
 
 
 LEASE_SOURCES = Sources(
     "lambda_lease.handler",
-    (*SHARED, "lambda_lease.*"),
+    (*SHARED, "annex_contract.lease", "lambda_lease.*"),
     packages=POWERTOOLS,
     modules=("typing_extensions",),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from troposphere import GetAtt, If, Ref, Sub, Template
 from troposphere.awslambda import Function, Permission
 from troposphere.cloudwatch import Alarm, MetricDimension
@@ -112,7 +114,7 @@ def _add_lease_function(template: Template, made: Attributes) -> Function:
             "SweepRule",
             Description="annex-bootstrap: checks every hour for annex machines without a lease",
             ScheduleExpression="rate(1 hour)",
-            Targets=[Target(Id="sweep", Arn=GetAtt(lease, "Arn"), Input='{"Sweep": true}')],
+            Targets=[Target(Id="sweep", Arn=GetAtt(lease, "Arn"), Input=json.dumps(settings.SWEEP_EVENT))],
         )
     )
     return lease

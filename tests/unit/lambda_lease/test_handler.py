@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 from botocore.exceptions import ClientError
 
+from annex_contract.lease import UnreadableLeaseError
 from lambda_lease import handler
 from lambda_lease.annexes import NotEndedError
-from lambda_lease.lease import UnreadableLeaseError
 from tests.unit.lambda_lease.conftest import Told
 from tests.unit.lambda_lease.fake_aws import BUCKET, PROFILE, SETTINGS, UUID, FakeAws
 
@@ -47,7 +47,12 @@ def test_before_expiry_a_tick_makes_no_aws_call(aws: FakeAws) -> None:
 def test_before_expiry_a_tick_loads_no_sdk_also_from_an_archive(tmp_path: Path) -> None:
     archive = tmp_path / "function.zip"
     with zipfile.ZipFile(archive, "w") as bundle:
-        for module in ("lambda_lease/*.py", "annex_bootstrap/__init__.py", "annex_bootstrap/contract.py"):
+        for module in (
+            "lambda_lease/*.py",
+            "annex_contract/__init__.py",
+            "annex_contract/lease.py",
+            "annex_contract/stack.py",
+        ):
             for path in ROOT.glob(module):
                 bundle.write(path, path.relative_to(ROOT))
     environ = {
