@@ -77,7 +77,7 @@ def end_annex(account: Account, stack: Stack, lease: Lease) -> int:
 
 def _tick(account: Account, function_arn: str, event: str) -> tuple[int, str]:
     with explained("running the lease function"):
-        answer = account.functions.invoke(FunctionName=function_arn, Payload=event)
+        answer = account.lambda_.invoke(FunctionName=function_arn, Payload=event)
         said = json.loads(answer["Payload"].read())
     if "FunctionError" in answer:
         # What it could not end, its next tick tries again.

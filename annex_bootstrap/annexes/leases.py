@@ -7,10 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from annex_bootstrap.aws import CONFIG, Account, explained
+from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import UserError
 from annex_contract.lease import (
     FLEET_RUNNING,
@@ -23,10 +22,6 @@ from annex_contract.lease import (
     parse_input,
 )
 
-if TYPE_CHECKING:
-    from mypy_boto3_ec2 import EC2Client
-    from mypy_boto3_events import EventBridgeClient
-    from mypy_boto3_lambda import LambdaClient
 
 PAGE_SIZE = 500
 
@@ -140,18 +135,6 @@ class Leases:
     account: Account
     function_arn: str
 
-    @cached_property
-    def _ec2(self) -> EC2Client:
-        return self.account.session.client("ec2", region_name=self.account.region, config=CONFIG)
-
-    @cached_property
-    def _lambda(self) -> LambdaClient:
-        return self.account.session.client("lambda", region_name=self.account.region, config=CONFIG)
-
-    @property
-    def _events(self) -> EventBridgeClient:
-        return self.account.events
-
     def list(self) -> list[Lease]:
         """All leases, the one that ends first at the top.
 
@@ -159,7 +142,7 @@ class Leases:
             UserError: AWS refused.
         """
         with explained("listing the leases"):
-            pages = self._events.get_paginator("list_rule_names_by_target").paginate(TargetArn=self.function_arn)
+            pages = self.account.events.get_paginator("list_rule_names_by_target").paginate(TargetArn=self.function_arn)
             names = [name for page in pages for name in page["RuleNames"]]
             found = [self._read(name) for name in names]
         return sorted(filter(None, found), key=lambda lease: (lease.expiration or 0, lease.annex_id))
@@ -190,7 +173,7 @@ class Leases:
         spot: Counter[str] = Counter()
         fleets: Counter[str] = Counter()
         with explained("listing the machines"):
-            for page in self._ec2.get_paginator("describe_instances").paginate(
+            for page in self.account.ec2.get_paginator("describe_instances").paginate(
                 Filters=[{"Name": "instance-state-name", "Values": list(MACHINE_RUNNING)}],
                 PaginationConfig={"PageSize": PAGE_SIZE},
             ):
@@ -200,7 +183,7 @@ class Leases:
                         continue
                     types.setdefault(annex_id, Counter())[machine["InstanceType"]] += 1
                     spot[annex_id] += machine.get("InstanceLifecycle") == "spot"
-            for requests in self._ec2.get_paginator("describe_spot_fleet_requests").paginate():
+            for requests in self.account.ec2.get_paginator("describe_spot_fleet_requests").paginate():
                 for request in requests["SpotFleetRequestConfigs"]:
                     fleet_annex = annex_of_fleet(request["SpotFleetRequestConfig"])
                     if fleet_annex is not None and request["SpotFleetRequestState"] in FLEET_RUNNING:
@@ -226,7 +209,7 @@ class Leases:
                 f"condor_annex -annex-name {lease.annex_id} -duration HOURS"
             )
         with explained(f"setting the lease of {lease.annex_id}"):
-            answer = self._events.put_targets(Rule=lease.annex_id, Targets=[lease.ending_at(expiration)])  # type: ignore[list-item]  # what ListTargetsByRule gave
+            answer = self.account.events.put_targets(Rule=lease.annex_id, Targets=[lease.ending_at(expiration)])  # type: ignore[list-item]  # what ListTargetsByRule gave
         for failed in answer["FailedEntries"]:
             raise UserError(f"EventBridge did not take the lease of {lease.annex_id}: {failed.get('ErrorMessage')}")
 
@@ -242,12 +225,12 @@ class Leases:
         """
         self.extend(lease, now - 1)
         with explained(f"calling the lease function for {lease.annex_id}"):
-            self._lambda.invoke(
+            self.account.lambda_.invoke(
                 FunctionName=self.function_arn,
                 InvocationType="Event",
                 Payload=lease.ending_at(now - 1)["Input"].encode(),
             )
 
     def _read(self, name: str) -> Lease | None:
-        pages = self._events.get_paginator("list_targets_by_rule").paginate(Rule=name)
+        pages = self.account.events.get_paginator("list_targets_by_rule").paginate(Rule=name)
         return parse_target(name, [target for page in pages for target in page["Targets"]])

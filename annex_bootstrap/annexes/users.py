@@ -7,17 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from annex_bootstrap.aws import CONFIG, Account, explained
+from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.pool.private_files import close_to_others, read_private, write_private
 from annex_contract.stack import ROLE_PATH, STACK_TAG
-
-if TYPE_CHECKING:
-    from mypy_boto3_iam import IAMClient
 
 MOST_KEYS = 2
 """Access keys that IAM lets a user have."""
@@ -129,10 +124,6 @@ class AnnexUser:
     name: str
     files: KeyFiles
 
-    @cached_property
-    def _iam(self) -> IAMClient:
-        return self.account.session.client("iam", region_name=self.account.region, config=CONFIG)
-
     def set_up(self, stack_id: str, policy_arn: str) -> bool:
         """Make the user with that policy alone, and a key in the files where they hold none that works.
 
@@ -201,8 +192,8 @@ class AnnexUser:
             in_files = self.files.key_id()
             self._delete_keys(keys)
             for attached in self._attached():
-                self._iam.detach_user_policy(UserName=self.name, PolicyArn=attached)
-            self._iam.delete_user(UserName=self.name)
+                self.account.iam.detach_user_policy(UserName=self.name, PolicyArn=attached)
+            self.account.iam.delete_user(UserName=self.name)
         if in_files in keys:
             self.files.delete()
         return True
@@ -210,25 +201,27 @@ class AnnexUser:
     def _make(self, stack_id: str, policy_arn: str) -> None:
         owner = self._owner()
         if owner is None:
-            self._iam.create_user(UserName=self.name, Path=ROLE_PATH, Tags=[{"Key": STACK_TAG, "Value": stack_id}])
+            self.account.iam.create_user(
+                UserName=self.name, Path=ROLE_PATH, Tags=[{"Key": STACK_TAG, "Value": stack_id}]
+            )
         elif owner != stack_id:
             if _name_and_region(owner) != _name_and_region(stack_id):
                 raise UserError(
                     f"the IAM user {self.name} belongs to another stack, {owner}: give --user-name another name"
                 )
             # The stack was deleted and made anew: its user is still the same person's.
-            self._iam.tag_user(UserName=self.name, Tags=[{"Key": STACK_TAG, "Value": stack_id}])
+            self.account.iam.tag_user(UserName=self.name, Tags=[{"Key": STACK_TAG, "Value": stack_id}])
         attached = self._attached()
         if policy_arn not in attached:
-            self._iam.attach_user_policy(UserName=self.name, PolicyArn=policy_arn)
+            self.account.iam.attach_user_policy(UserName=self.name, PolicyArn=policy_arn)
         for other in attached:
             if other != policy_arn:
-                self._iam.detach_user_policy(UserName=self.name, PolicyArn=other)
+                self.account.iam.detach_user_policy(UserName=self.name, PolicyArn=other)
 
     def _owner(self) -> str | None:
         try:
-            user = self._iam.get_user(UserName=self.name)["User"]
-        except self._iam.exceptions.NoSuchEntityException:
+            user = self.account.iam.get_user(UserName=self.name)["User"]
+        except self.account.iam.exceptions.NoSuchEntityException:
             return None
         owners = [tag["Value"] for tag in user.get("Tags", []) if tag["Key"] == STACK_TAG]
         if user["Path"] != ROLE_PATH or not owners:
@@ -238,16 +231,16 @@ class AnnexUser:
         return owners[0]
 
     def _attached(self) -> list[str]:
-        pages = self._iam.get_paginator("list_attached_user_policies").paginate(UserName=self.name)
+        pages = self.account.iam.get_paginator("list_attached_user_policies").paginate(UserName=self.name)
         return [each["PolicyArn"] for page in pages for each in page["AttachedPolicies"]]
 
     def _keys(self) -> list[Key]:
-        pages = self._iam.get_paginator("list_access_keys").paginate(UserName=self.name)
+        pages = self.account.iam.get_paginator("list_access_keys").paginate(UserName=self.name)
         return [Key(each["AccessKeyId"], each["CreateDate"]) for page in pages for each in page["AccessKeyMetadata"]]
 
     def _make_key(self) -> None:
         with explained(f"making a key for the IAM user {self.name}"):
-            made = self._iam.create_access_key(UserName=self.name)["AccessKey"]
+            made = self.account.iam.create_access_key(UserName=self.name)["AccessKey"]
         try:
             self.files.write(made["AccessKeyId"], made["SecretAccessKey"])
         except UserError:
@@ -257,7 +250,7 @@ class AnnexUser:
 
     def _delete_keys(self, key_ids: list[str] | tuple[str, ...]) -> None:
         for key_id in key_ids:
-            self._iam.delete_access_key(UserName=self.name, AccessKeyId=key_id)
+            self.account.iam.delete_access_key(UserName=self.name, AccessKeyId=key_id)
 
 
 def _name_and_region(stack_id: str) -> str:

@@ -6,13 +6,12 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
 
-from annex_bootstrap.aws import CONFIG, Account, explained
+from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.doctor import checks
 from annex_bootstrap.doctor.checks import Finding
 from annex_bootstrap.errors import UserError
@@ -23,12 +22,6 @@ from annex_bootstrap.pool.private_files import read_private
 from annex_bootstrap.stack import read
 from annex_contract import __version__
 from annex_contract.stack import Output
-
-if TYPE_CHECKING:
-    from mypy_boto3_ec2 import EC2Client
-    from mypy_boto3_iam import IAMClient
-    from mypy_boto3_lambda import LambdaClient
-    from mypy_boto3_logs import CloudWatchLogsClient
 
 GONE = {
     "404",
@@ -119,7 +112,7 @@ class DoctorRun:
 
     def _function_state(self, subject: str, arn: str) -> Finding:
         with explained(f"looking at the {subject}"):
-            found = _unless_gone(lambda: self._lambda.get_function_configuration(FunctionName=arn))
+            found = _unless_gone(lambda: self.account.lambda_.get_function_configuration(FunctionName=arn))
             if found is None:
                 return checks.check_function(subject, "", "", [])
             group = found.get("LoggingConfig", {}).get("LogGroup", f"/aws/lambda/{found['FunctionName']}")
@@ -127,7 +120,7 @@ class DoctorRun:
         return checks.check_function(subject, found.get("State", "Active"), found.get("StateReason", ""), errors)
 
     def _errors(self, group: str) -> list[str]:
-        pages = self._logs.get_paginator("filter_log_events").paginate(
+        pages = self.account.logs.get_paginator("filter_log_events").paginate(
             logGroupName=group, startTime=int(time.time() - DAY) * 1000, filterPattern=FAILURES
         )
         return [said(event["message"]) for page in pages for event in page["events"]]
@@ -135,13 +128,13 @@ class DoctorRun:
     def _profile(self, outputs: Mapping[str, str]) -> Finding:
         arn = outputs[Output.INSTANCE_CONFIGURATION_PROFILE]
         with explained("looking at the instance profile"):
-            found = _unless_gone(lambda: self._iam.get_instance_profile(InstanceProfileName=_name(arn)))
+            found = _unless_gone(lambda: self.account.iam.get_instance_profile(InstanceProfileName=_name(arn)))
         roles = [each["Arn"] for each in found["InstanceProfile"]["Roles"]] if found else None
         return checks.check_profile(arn, roles, outputs[Output.INSTANCE_ROLE_ARN])
 
     def _fleet_role(self, arn: str) -> Finding:
         with explained("looking at the fleet role"):
-            found = _unless_gone(lambda: self._iam.get_role(RoleName=_name(arn)))
+            found = _unless_gone(lambda: self.account.iam.get_role(RoleName=_name(arn)))
         if found is None:
             return checks.check_fleet_role(arn, None)
         document: Any = found["Role"]["AssumeRolePolicyDocument"]
@@ -151,7 +144,7 @@ class DoctorRun:
         group_id = stack.outputs[Output.SECURITY_GROUP_ID]
         port = int(stack.parameters.get("CondorPort", DEFAULT_PORT))
         with explained("looking at the security group"):
-            found = _unless_gone(lambda: self._ec2.describe_security_groups(GroupIds=[group_id]))
+            found = _unless_gone(lambda: self.account.ec2.describe_security_groups(GroupIds=[group_id]))
         if found is None:
             return checks.check_group(group_id, None, port)
         ports = [
@@ -167,7 +160,7 @@ class DoctorRun:
             return checks.check_collector("", None)
         event = {"timeout": TIMEOUT, "condor_host": host, "condor_port": port}
         with explained("calling the connectivity function"):
-            answer = self._lambda.invoke(
+            answer = self.account.lambda_.invoke(
                 FunctionName=outputs[Output.CONNECTIVITY_FUNCTION_ARN], Payload=json.dumps(event).encode()
             )["Payload"].read()
         return checks.check_collector(f"{host}:{port}", json.loads(answer))
@@ -189,29 +182,13 @@ class DoctorRun:
     def _images(self, wanted: set[str]) -> Finding:
         with explained("looking for the fleet's images"):
             # By a filter, since one unknown ID in a list of IDs is an error of the whole call.
-            found = self._ec2.describe_images(Filters=[{"Name": "image-id", "Values": sorted(wanted)}])["Images"]
+            found = self.account.ec2.describe_images(Filters=[{"Name": "image-id", "Values": sorted(wanted)}])["Images"]
         return checks.check_offered("images", wanted, [each["ImageId"] for each in found])
 
     def _types(self, wanted: set[str]) -> Finding:
         with explained("looking for the fleet's subnets"):
-            zones = {each["AvailabilityZone"] for each in self._ec2.describe_subnets()["Subnets"]}
-        return checks.check_offered("types", wanted, offered_zones(self._ec2, zones))
-
-    @cached_property
-    def _ec2(self) -> EC2Client:
-        return self.account.session.client("ec2", region_name=self.account.region, config=CONFIG)
-
-    @cached_property
-    def _iam(self) -> IAMClient:
-        return self.account.session.client("iam", region_name=self.account.region, config=CONFIG)
-
-    @cached_property
-    def _lambda(self) -> LambdaClient:
-        return self.account.session.client("lambda", region_name=self.account.region, config=CONFIG)
-
-    @cached_property
-    def _logs(self) -> CloudWatchLogsClient:
-        return self.account.session.client("logs", region_name=self.account.region, config=CONFIG)
+            zones = {each["AvailabilityZone"] for each in self.account.ec2.describe_subnets()["Subnets"]}
+        return checks.check_offered("types", wanted, offered_zones(self.account.ec2, zones))
 
 
 def trusted_services(document: Mapping[str, Any]) -> list[str]:

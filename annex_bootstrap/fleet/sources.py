@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from annex_bootstrap.aws import CONFIG, Account, explained
+from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.fleet import prices
 from annex_bootstrap.fleet.fleet_file import Image, Offer, Subnet, make_offers, newest, one_subnet_a_zone
@@ -18,11 +18,6 @@ if TYPE_CHECKING:
 
 TRUSTED_OWNERS = ("self", "amazon")
 """Whose images a name may match: a name says nothing about who published the image."""
-
-
-def ec2_client(account: Account) -> EC2Client:
-    """The EC2 client."""
-    return account.session.client("ec2", region_name=account.region, config=CONFIG)
 
 
 def find_image(ec2: EC2Client, image_id: str, name: str, owners: Sequence[str], architecture: str) -> Image:
@@ -130,7 +125,7 @@ def find_offers(
     Raises:
         UserError: no type fits, AWS refused, or prices are needed and cannot be read.
     """
-    ec2 = ec2_client(account)
+    ec2 = account.ec2
     machines = choose(current_spot_types(ec2, architecture), slot, wanted, excluded)
     known: dict[str, Decimal] = {}
     if machines:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 from annex_bootstrap.errors import UserError
+from annex_bootstrap.pool.atomic import locked, replace_file
 
 PRIVATE = 0o600
 OTHERS = 0o077
@@ -25,17 +25,8 @@ def write_private(path: Path, content: bytes) -> None:
     """
     try:
         make_private_directory(path.parent)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                os.fchmod(file.fileno(), PRIVATE)
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        with locked(path):
+            replace_file(path, content, PRIVATE)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror or error}; check who owns its directory") from error
 

@@ -132,7 +132,7 @@ def test_a_creation_that_goes_on_is_joined(client: Client) -> None:
     begin(here, request)
     ran = client.must("deploy", "--yes")
     assert "CREATE_COMPLETE   SweepRule" in ran.out
-    assert "is over: the stack ended in CREATE_COMPLETE" in ran.out
+    assert "has finished: the stack ended in CREATE_COMPLETE" in ran.out
     assert "is up to date" in ran.out
 
 

@@ -95,7 +95,7 @@ def test_the_client_counts_for_an_annex_exactly_what_the_function_ends_with_it(
     instances: list[dict[str, Any]], fleets: list[dict[str, Any]]
 ) -> None:
     ec2: Any = DescribedEc2(instances, fleets)
-    account: Any = SimpleNamespace(ec2=ec2, region="us-east-1", session=SimpleNamespace(client=lambda *_, **__: ec2))
+    account: Any = SimpleNamespace(ec2=ec2, region="us-east-1")
     shown = Leases(account, "arn").machines()
     machines = Counter(each.annex_id for each in compute.list_machines(ec2, [], MACHINE_RUNNING) if each.annex_id)
     requests = Counter(each.annex_id for each in compute.list_running_fleets(ec2) if each.annex_id)
