@@ -20,7 +20,7 @@ class State(Enum):
     """There is no stack, or one that has a change set and nothing else."""
     IN_PROGRESS = "IN_PROGRESS"
     """CloudFormation is at work on it."""
-    STANDING = "STANDING"
+    DEPLOYED = "DEPLOYED"
     """It is complete, and can be updated."""
     CREATION_FAILED = "CREATION_FAILED"
     """It has never been complete, and can only be deleted."""
@@ -61,11 +61,11 @@ STATUSES: Mapping[str, Status] = {
         Status("UPDATE_ROLLBACK_IN_PROGRESS", State.IN_PROGRESS),
         Status("UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS", State.IN_PROGRESS),
         Status("IMPORT_ROLLBACK_IN_PROGRESS", State.IN_PROGRESS),
-        Status("CREATE_COMPLETE", State.STANDING, succeeded=True),
-        Status("UPDATE_COMPLETE", State.STANDING, succeeded=True),
-        Status("UPDATE_ROLLBACK_COMPLETE", State.STANDING),
-        Status("IMPORT_COMPLETE", State.STANDING),
-        Status("IMPORT_ROLLBACK_COMPLETE", State.STANDING),
+        Status("CREATE_COMPLETE", State.DEPLOYED, succeeded=True),
+        Status("UPDATE_COMPLETE", State.DEPLOYED, succeeded=True),
+        Status("UPDATE_ROLLBACK_COMPLETE", State.DEPLOYED),
+        Status("IMPORT_COMPLETE", State.DEPLOYED),
+        Status("IMPORT_ROLLBACK_COMPLETE", State.DEPLOYED),
         Status("CREATE_FAILED", State.CREATION_FAILED),
         Status("ROLLBACK_COMPLETE", State.CREATION_FAILED),
         Status("ROLLBACK_FAILED", State.CREATION_FAILED),

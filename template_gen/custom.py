@@ -10,6 +10,7 @@ from troposphere.awslambda import EventInvokeConfig
 from troposphere.cloudformation import AWSCustomObject
 
 from annex_contract import __version__
+from annex_contract.stack import Part
 from template_gen import names, policies
 from template_gen.archive import Sources
 from template_gen.functions import add_function, custom_resource_sources
@@ -189,7 +190,7 @@ def _provided(
     # A retried request could create things that CloudFormation has already had deleted.
     once = template.add_resource(
         EventInvokeConfig(
-            f"{title}Once",
+            Part.ONCE.of(title),
             FunctionName=Ref(function),
             Qualifier="$LATEST",
             MaximumRetryAttempts=0,

@@ -11,7 +11,7 @@ from troposphere.iam import Role, RolePolicy
 from troposphere.logs import LogGroup
 
 from annex_contract import __version__
-from annex_contract.stack import ROLE_PATH
+from annex_contract.stack import ROLE_PATH, Part
 from template_gen import policies
 from template_gen.archive import POWERTOOLS, Sources, inline_code
 
@@ -73,10 +73,10 @@ def add_function(
     Returns:
         The function.
     """
-    logs = template.add_resource(LogGroup(f"{title}Logs", RetentionInDays=Ref("LogRetentionDays")))
+    logs = template.add_resource(LogGroup(Part.LOGS.of(title), RetentionInDays=Ref("LogRetentionDays")))
     role = template.add_resource(
         Role(
-            f"{title}Role",
+            Part.ROLE.of(title),
             Path=ROLE_PATH,
             Description=f"Assumed by the function: {description}",
             PermissionsBoundary=boundary(),
@@ -94,7 +94,7 @@ def add_function(
     )
     policy = template.add_resource(
         RolePolicy(
-            f"{title}Policy",
+            Part.POLICY.of(title),
             RoleName=Ref(role),
             PolicyName=policy_name,
             PolicyDocument=policy_document([policies.write_logs(GetAtt(logs, "Arn")), *statements]),

@@ -22,7 +22,6 @@ from annex_contract.lease import (
     parse_input,
 )
 
-
 PAGE_SIZE = 500
 
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?")

@@ -21,14 +21,14 @@ def test_the_table_has_every_status_that_cloudformation_knows() -> None:
 
 
 @pytest.mark.parametrize("status", get_args(StackStatusType))
-def test_doctor_and_status_say_that_a_stack_stands_exactly_where_a_deployment_updates_it(status: str) -> None:
+def test_doctor_and_status_say_that_a_stack_is_deployed_exactly_where_a_deployment_updates_it(status: str) -> None:
     stack = a_stack(status, version=__version__)
     try:
         updates = plan.choose_step(stack, stack.name) is Step.UPDATE
     except UserError:
         updates = False
     finding = checks.check_stack(stack.name, stack, __version__)
-    assert (finding.level is checks.Level.OK) == stack.stands == updates
+    assert (finding.level is checks.Level.OK) == stack.is_deployed == updates
 
 
 @pytest.mark.parametrize("status", get_args(StackStatusType))
