@@ -12,6 +12,7 @@ from typing import Any
 
 from annex_bootstrap.launch.launch_page import KINDS
 from annex_contract.knobs import KNOBS
+from annex_contract.stack import Part
 from template_gen.archive import ROOT
 from template_gen.template import build
 
@@ -94,7 +95,7 @@ def _boxes(resources: Mapping[str, Any]) -> Iterator[Box]:
         # Those of custom resources first: the stack needs them first.
         key=lambda name: (not _behind(resources, name), name),
     )
-    theirs = {f"{name}{part}" for name in functions for part in ("Role", "Policy", "Logs", "Once")}
+    theirs = {part.of(name) for name in functions for part in Part}
     others = sorted(set(resources) - theirs - set(functions))
     served = {name: [other for other in others if name in _named(resources[other])] for name in functions}
     row = 0.0
@@ -103,7 +104,7 @@ def _boxes(resources: Mapping[str, Any]) -> Iterator[Box]:
         mine = [other for other in served[function] if other not in placed]
         placed.update(mine)
         span = max(len(mine), 1)
-        yield Box(function, 0, row + (span - 1) / 2, _statements(resources[f"{function}Policy"]), "box function")
+        yield Box(function, 0, row + (span - 1) / 2, _statements(resources[Part.POLICY.of(function)]), "box function")
         for number, other in enumerate(mine):
             yield _resource(other, resources, row + number)
         row += span
