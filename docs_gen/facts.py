@@ -1,6 +1,6 @@
 """The tables of facts in ``docs/``: parameters, outputs, roles, limits. ``python -m docs_gen.facts`` writes them.
 
-Each stands between two comments that name it, so that a page is written by hand and its facts are not.
+Each table stands between two comments that name it: the page is written by hand, its tables are generated.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from template_gen.parameters import GROUPS
 DOCS = ROOT / "docs"
 
 LEASE_RULE_MINUTES = 5
-"""The rate of the rules that condor_annex makes."""
+"""The rate of the rules that condor_annex creates."""
 
 
 def parameters() -> str:
-    """The stack's parameters."""
+    """Return the stack's parameters."""
     rows = [
         (f"`{each.name}`", f"`{each.default}`" if str(each.default) else "empty", each.description)
         for _, inputs in GROUPS
@@ -38,7 +38,7 @@ def parameters() -> str:
 
 
 def outputs() -> str:
-    """The stack's outputs and the knobs that each goes into."""
+    """Return the stack's outputs and the knobs that each one sets."""
     rows = []
     for output in Output:
         knobs = [f"`{knob.name}`" for knob in KNOBS if knob.output is output]
@@ -47,7 +47,7 @@ def outputs() -> str:
 
 
 def roles() -> str:
-    """Who in the stack may do what, in the words of the policies' own statements."""
+    """Return what each role and policy of the stack allows, in the words of its Sids."""
     resources = _resources()
     rows = []
     for name, resource in resources.items():
@@ -60,7 +60,7 @@ def roles() -> str:
 
 
 def open_ports() -> str:
-    """What is open to the world by default, and the parameter that closes it."""
+    """Return what is open to the world by default, and the parameter that closes it."""
     given = {each.name: each for _, inputs in GROUPS for each in inputs}
     rows = [
         (f"{port}", what, f"`{given[name].default}`", f"`--param {name}=192.0.2.0/24`", f"`--param {name}=`")
@@ -73,7 +73,7 @@ def open_ports() -> str:
 
 
 def limits() -> str:
-    """The numbers that somebody who operates a stack asks for."""
+    """Return the numbers that matter to whoever operates a stack."""
     resources = _resources()
     functions = [each for each in resources.values() if each["Type"] == "AWS::Lambda::Function"]
     alarm = resources["LeaseAlarm"]["Properties"]
@@ -107,10 +107,10 @@ TABLES: Mapping[str, Callable[[], str]] = {
 
 
 def fill(page: str) -> str:
-    """A page with each of its tables made anew.
+    """Return a page with its tables regenerated.
 
     Raises:
-        KeyError: it names a table that there is not.
+        KeyError: the page names an unknown table.
     """
     return re.sub(
         r"(<!-- facts: ([a-z-]+) -->\n).*?(<!-- end -->)",
@@ -126,7 +126,7 @@ def _resources() -> dict[str, Any]:
 
 
 def _purposes(policy: Mapping[str, Any]) -> str:
-    """The Sids of a policy as words: ``TerminateTaggedMachines`` becomes ``terminate tagged machines``."""
+    """Return the Sids of a policy as words: ``TerminateTaggedMachines`` becomes ``terminate tagged machines``."""
     return "; ".join(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", statement["Sid"]).lower() for statement in policy["Statement"])
 
 

@@ -1,6 +1,6 @@
 """The picture of the stack, drawn from the template. ``python -m docs_gen.picture`` writes it into ``docs/``.
 
-Three columns: the functions, what they make or serve, and the outputs. A line says that one names the other.
+Three columns: the functions, what they create or serve, and the outputs. A line means that one refers to the other.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TOP = 96
 STEP = 62
 BOX_WIDTH, BOX_HEIGHT = 250, 46
 COLUMNS = (30, 370, 710)
-TITLES = ("Functions, each with its role and its log", "What they make or serve", "Outputs, for pull-config")
+TITLES = ("Functions, each with its role and its log", "What they create or serve", "Outputs, for pull-config")
 
 STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #1d2529 }
@@ -66,7 +66,7 @@ class Box:
 
 
 def draw(template: Mapping[str, Any]) -> str:
-    """The picture as SVG, for light and dark."""
+    """Return the picture as SVG, for light and dark."""
     resources: Mapping[str, Any] = template["Resources"]
     boxes = {box.name: box for box in _boxes(resources)}
     boxes |= {box.name: box for box in _outputs(template, boxes)}
@@ -91,7 +91,7 @@ def draw(template: Mapping[str, Any]) -> str:
 def _boxes(resources: Mapping[str, Any]) -> Iterator[Box]:
     functions = sorted(
         (name for name, each in resources.items() if each["Type"] == "AWS::Lambda::Function"),
-        # Those behind custom resources first: they come first in the stack's life.
+        # Those of custom resources first: the stack needs them first.
         key=lambda name: (not _behind(resources, name), name),
     )
     theirs = {f"{name}{part}" for name in functions for part in ("Role", "Policy", "Logs", "Once")}
@@ -114,7 +114,7 @@ def _boxes(resources: Mapping[str, Any]) -> Iterator[Box]:
 
 
 def _outputs(template: Mapping[str, Any], origins: Mapping[str, Box]) -> Iterator[Box]:
-    """The outputs, each as near as can be to what it comes from."""
+    """Return the outputs, each as close as possible to what it comes from."""
 
     def origin(name: str) -> tuple[float, str]:
         rows = [origins[each].row for each in _named(template["Outputs"][name]["Value"]) if each in origins]
@@ -124,7 +124,7 @@ def _outputs(template: Mapping[str, Any], origins: Mapping[str, Box]) -> Iterato
     step = max(box.row + 1 for box in origins.values()) / len(names)
     for number, name in enumerate(names):
         knobs = sum(knob.output == name for knob in KNOBS)
-        text = f"{knobs} {'knob' if knobs == 1 else 'knobs'} of HTCondor" if knobs else "for people and tools"
+        text = f"{knobs} HTCondor {'knob' if knobs == 1 else 'knobs'}" if knobs else "for people and tools"
         style = "box maybe" if "Condition" in template["Outputs"][name] else "box"
         yield Box(f".{name}", 2, number * step, text, style)
 
@@ -137,7 +137,7 @@ def _resource(name: str, resources: Mapping[str, Any], row: float) -> Box:
 def _statements(policy: Mapping[str, Any]) -> str:
     statements = policy["Properties"]["PolicyDocument"]["Statement"]
     actions = {action for each in statements for action in each["Action"]}
-    return f"may call {len(actions)} actions of AWS"
+    return f"allowed {len(actions)} AWS actions"
 
 
 def _behind(resources: Mapping[str, Any], function: str) -> bool:
@@ -160,7 +160,7 @@ def _put_out(template: Mapping[str, Any], boxes: Mapping[str, Box]) -> Iterator[
 
 
 def _named(value: Any) -> set[str]:
-    """What an expression of the template names by Ref or GetAtt."""
+    """Return what an expression of the template names by Ref or GetAtt."""
     if isinstance(value, dict):
         found: set[str] = set()
         for key, inner in value.items():

@@ -167,7 +167,7 @@ def test_the_documented_policy_is_enough_to_publish(
 ) -> None:
     page = (ROOT / "docs" / "operations.md").read_text()
     (policy,) = re.findall(r"^```json\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
-    keys = new_user(policy.replace("my-laboratory", bucket))
+    keys = new_user(policy.replace("my-lab", bucket))
     publisher = Account(boto3.Session(keys.access_key_id, keys.secret_access_key), REGION)
     for _ in range(2):
         _publish(publisher, bucket, template, public=True)
