@@ -101,9 +101,9 @@ def test_every_region_is_read_as_its_own_in_any_order_of_pulls(first: list[str],
 @given(blocks)
 def test_a_region_without_a_key_pair_does_not_inherit_the_default_regions(block: Block) -> None:
     text = render_block(block)
-    for section in block.sections:
-        expected = section.knobs.get("ANNEX_DEFAULT_ODI_KEY_NAME", "")
-        assert look_up(text, section.region, "ANNEX_DEFAULT_ODI_KEY_NAME") == expected
+    for listed in block.sections:
+        expected = listed.knobs.get("ANNEX_DEFAULT_ODI_KEY_NAME", "")
+        assert look_up(text, listed.region, "ANNEX_DEFAULT_ODI_KEY_NAME") == expected
 
 
 @given(blocks, st.sampled_from(REGIONS))
