@@ -11,6 +11,8 @@ from annex_bootstrap.annexes.leases import Lease, Leases
 from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.stack.read import Stack
+from annex_contract.stack import LogicalId
+from annex_contract.statuses import DELETE_COMPLETE
 
 TIMEOUT = 900.0
 """Seconds in which all machines of an annex must be gone."""
@@ -29,7 +31,7 @@ def _function_arn(account: Account, stack: Stack) -> str:
     with explained("finding the lease function"):
         try:
             found = account.cloudformation.describe_stack_resource(
-                StackName=stack.stack_id, LogicalResourceId="LeaseFunction"
+                StackName=stack.stack_id, LogicalResourceId=LogicalId.LEASE_FUNCTION
             )["StackResourceDetail"]
         except ClientError as error:
             # A creation that failed early has no such resource.
@@ -37,7 +39,7 @@ def _function_arn(account: Account, stack: Stack) -> str:
                 return ""
             raise
         name = found.get("PhysicalResourceId", "")
-        if not name or found["ResourceStatus"] == "DELETE_COMPLETE":
+        if not name or found["ResourceStatus"] == DELETE_COMPLETE:
             return ""
         return f"arn:{account.partition}:lambda:{account.region}:{account.account_id}:function:{name}"
 

@@ -1,12 +1,7 @@
-"""The annexes that hold a lease: what condor_annex wrote about them, and what runs for them.
-
-Source of the wire format: the contract with HTCondor, "The life of an annex": a rule and a target named as the annex
-ID, whose constant input is ``{"AnnexID": str, "S3BucketName": str, "LeaseExpiration": int}``.
-"""
+"""The annexes that hold a lease: what condor_annex wrote about them, and what runs for them."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -16,16 +11,16 @@ from typing import Any
 
 from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import UserError
-from annex_contract.stack import ANNEX_TAG
-
-ANNEX_ID_LENGTH = 27
-"""The annex ID is the annex's name, cut to so many characters."""
-
-RUNNING = ("pending", "running", "stopping", "stopped")
-"""The states of a machine that costs money, or may again."""
-
-FLEET_RUNNING = ("submitted", "active", "modifying")
-"""The states of a fleet that may start machines."""
+from annex_contract.lease import (
+    FLEET_RUNNING,
+    MACHINE_RUNNING,
+    UnreadableLeaseError,
+    annex_id_of,
+    annex_of_fleet,
+    annex_of_machine,
+    input_ending_at,
+    parse_input,
+)
 
 PAGE_SIZE = 500
 
@@ -37,8 +32,8 @@ class Lease:
     """The lease of one annex.
 
     Attributes:
-        annex_id: the annex's name, cut to 27 characters; the name of its rule and target.
-        expiration: when it ends, in seconds since the epoch; None where the target says nothing that can be read.
+        annex_id: its ID; the name of its rule and target.
+        expiration: when it ends, in seconds since the epoch; None where the lease function could not read it either.
         target: the rule's target as it is, so that only the time in it is ever changed.
     """
 
@@ -52,8 +47,7 @@ class Lease:
         Args:
             expiration: in seconds since the epoch.
         """
-        text = json.loads(self.target["Input"]) | {"LeaseExpiration": expiration}
-        return {**self.target, "Input": json.dumps(text)}
+        return {**self.target, "Input": input_ending_at(self.target["Input"], expiration)}
 
 
 @dataclass(frozen=True)
@@ -123,18 +117,9 @@ def parse_target(rule: str, targets: Iterable[Mapping[str, Any]]) -> Lease | Non
     if target is None:
         return None
     try:
-        expiration = json.loads(target["Input"])["LeaseExpiration"]
-    except (KeyError, TypeError, ValueError):
-        expiration = None
-    return Lease(rule, expiration if type(expiration) is int else None, target)
-
-
-def annex_of(tags: Iterable[Mapping[str, object]], client_token: str) -> str:
-    """Return the annex of a machine or a fleet: by its tag, else by its client token, as the lease function does."""
-    for tag in tags:
-        if tag["Key"] == ANNEX_TAG:
-            return str(tag["Value"])
-    return client_token.rpartition("_")[0]
+        return Lease(rule, parse_input(target.get("Input"), rule).expiration, target)
+    except UnreadableLeaseError:
+        return Lease(rule, None, target)
 
 
 @dataclass(frozen=True)
@@ -171,10 +156,11 @@ class Leases:
             UserError: AWS refused, or there is none.
         """
         leases = {lease.annex_id: lease for lease in self.list()}
-        if name[:ANNEX_ID_LENGTH] not in leases:
+        annex_id = annex_id_of(name)
+        if annex_id not in leases:
             known = ", ".join(leases) or "none"
             raise UserError(f"no annex {name} holds a lease in {self.account.region}; there are: {known}")
-        return leases[name[:ANNEX_ID_LENGTH]]
+        return leases[annex_id]
 
     def machines(self) -> dict[str, Machines]:
         """Return what runs for each annex, by annex ID.
@@ -187,19 +173,22 @@ class Leases:
         fleets: Counter[str] = Counter()
         with explained("listing the machines"):
             for page in self.account.ec2.get_paginator("describe_instances").paginate(
-                Filters=[{"Name": "instance-state-name", "Values": list(RUNNING)}],
+                Filters=[{"Name": "instance-state-name", "Values": list(MACHINE_RUNNING)}],
                 PaginationConfig={"PageSize": PAGE_SIZE},
             ):
                 for machine in (
                     machine for reservation in page["Reservations"] for machine in reservation["Instances"]
                 ):
-                    annex_id = annex_of(machine.get("Tags", []), machine.get("ClientToken", ""))
+                    annex_id = annex_of_machine(machine)
+                    if annex_id is None:
+                        continue
                     types.setdefault(annex_id, Counter())[machine["InstanceType"]] += 1
                     spot[annex_id] += machine.get("InstanceLifecycle") == "spot"
             for requests in self.account.ec2.get_paginator("describe_spot_fleet_requests").paginate():
                 for request in requests["SpotFleetRequestConfigs"]:
-                    if request["SpotFleetRequestState"] in FLEET_RUNNING:
-                        fleets[_annex_of_fleet(request["SpotFleetRequestConfig"])] += 1
+                    fleet_annex = annex_of_fleet(request["SpotFleetRequestConfig"])
+                    if fleet_annex is not None and request["SpotFleetRequestState"] in FLEET_RUNNING:
+                        fleets[fleet_annex] += 1
         return {
             annex_id: Machines(types.get(annex_id, {}), spot[annex_id], fleets[annex_id])
             for annex_id in types.keys() | fleets.keys()
@@ -246,13 +235,3 @@ class Leases:
     def _read(self, name: str) -> Lease | None:
         pages = self.account.events.get_paginator("list_targets_by_rule").paginate(Rule=name)
         return parse_target(name, [target for page in pages for target in page["Targets"]])
-
-
-def _annex_of_fleet(config: Mapping[str, Any]) -> str:
-    tags = [
-        tag
-        for specification in config.get("LaunchSpecifications", [])
-        for tagged in specification.get("TagSpecifications", [])
-        for tag in tagged.get("Tags", [])
-    ]
-    return annex_of(tags, config.get("ClientToken", ""))

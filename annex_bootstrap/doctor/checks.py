@@ -15,7 +15,6 @@ from annex_bootstrap.pool.private_files import read_private, why_not_private
 from annex_bootstrap.stack.read import Stack
 from annex_contract.knobs import KNOBS
 
-STANDING = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE")
 MOST_ATTRIBUTES = 11
 """Top-level attributes of a fleet file that condor_annex takes. Source: the contract with HTCondor."""
 
@@ -71,7 +70,7 @@ def check_stack(name: str, stack: Stack | None, version: str) -> Finding:
     subject = "stack"
     if stack is None:
         return problem(subject, f"there is no stack {name}", "run annex-bootstrap deploy")
-    if stack.status not in STANDING or not stack.version:
+    if not stack.is_deployed:
         return problem(
             subject, f"{name} is in {stack.status}", "run annex-bootstrap deploy, which fixes or explains it"
         )

@@ -12,6 +12,7 @@ from annex_bootstrap.errors import UserError
 from annex_bootstrap.stack import plan
 from annex_bootstrap.stack.function_log import function_log
 from annex_bootstrap.stack.read import Event, Stack, events, find
+from annex_contract.statuses import DELETE_COMPLETE, read_status
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -65,7 +66,7 @@ class End:
     @property
     def status(self) -> str:
         """The stack's status; that of a deleted one where it is gone."""
-        return self.stack.status if self.stack is not None else "DELETE_COMPLETE"
+        return self.stack.status if self.stack is not None else DELETE_COMPLETE
 
     def explain(self) -> str:
         """Return the status in which the stack ended, and why."""
@@ -145,7 +146,7 @@ def watch(
             after, begun = event.event_id, begun or event.is_stack
             yield event
         reads += 1
-        if stack is None or stack.status == "DELETE_COMPLETE":
+        if stack is None or stack.status == DELETE_COMPLETE:
             return
         # The status from before the operation may still be shown when it has just been requested.
         if not stack.in_progress and (begun or reads >= READS_FOR_BEGINNING):
@@ -153,14 +154,11 @@ def watch(
         sleep(POLL)
 
 
-BEGINNINGS = {"CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS", "IMPORT_IN_PROGRESS"}
-
-
 def event_before_operation(client: CloudFormationClient, stack_id: str) -> str:
     """Return the ID of the last event before the operation in progress, or before the last one; or nothing."""
     before = ""
     found = events(client, stack_id)
     for previous, event in zip([None, *found], found, strict=False):
-        if event.is_stack and event.status in BEGINNINGS:
+        if event.is_stack and read_status(event.status).begins:
             before = previous.event_id if previous is not None else ""
     return before

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.stack.artefact import Template
-from annex_bootstrap.stack.plan import CREATED_BADLY, UPDATABLE
+from annex_contract.statuses import State
 
 if TYPE_CHECKING:
     from annex_bootstrap.stack.read import Stack
@@ -68,7 +68,7 @@ def choose_parameters(template: Template, stack: Stack | None, given: Mapping[st
     """
     known = template["Parameters"]
     earlier = {name: value for name, value in _earlier(stack).items() if name in known and name not in given}
-    updates = stack is not None and stack.status in UPDATABLE
+    updates = stack is not None and stack.state is State.DEPLOYED
     return [
         *(Parameter(name, given[name]) for name in sorted(given)),
         *(Parameter(name, None if updates else earlier[name]) for name in sorted(earlier)),
@@ -76,7 +76,7 @@ def choose_parameters(template: Template, stack: Stack | None, given: Mapping[st
 
 
 def _earlier(stack: Stack | None) -> Mapping[str, str]:
-    return stack.parameters if stack is not None and stack.status in UPDATABLE | CREATED_BADLY else {}
+    return stack.parameters if stack is not None and stack.state in (State.DEPLOYED, State.CREATION_FAILED) else {}
 
 
 def describe_parameters(template: Template, stack: Stack | None, given: Mapping[str, str]) -> list[str]:

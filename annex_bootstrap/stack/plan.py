@@ -8,6 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from annex_bootstrap.errors import UserError
+from annex_contract.statuses import DELETE_COMPLETE, State, read_status
 
 if TYPE_CHECKING:
     from annex_bootstrap.stack.read import Stack
@@ -24,26 +25,13 @@ class Step(Enum):
     """Delete what a failed first creation left, then create."""
 
 
-NOT_THERE = {"DELETE_COMPLETE", "REVIEW_IN_PROGRESS"}
-"""The second is a stack that has a change set and nothing else."""
-
-CREATED_BADLY = {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED"}
-
-UPDATABLE = {
-    "CREATE_COMPLETE",
-    "UPDATE_COMPLETE",
-    "UPDATE_ROLLBACK_COMPLETE",
-    "IMPORT_COMPLETE",
-    "IMPORT_ROLLBACK_COMPLETE",
+STEPS = {
+    State.ABSENT: Step.CREATE,
+    State.IN_PROGRESS: Step.JOIN,
+    State.CREATION_FAILED: Step.REPLACE_FAILED,
+    State.DEPLOYED: Step.UPDATE,
 }
-
-ADVICE = {
-    "UPDATE_ROLLBACK_FAILED": "choose 'Continue update rollback' in the CloudFormation console",
-    "UPDATE_FAILED": "choose 'Roll back' in the CloudFormation console",
-    "IMPORT_ROLLBACK_FAILED": "end the import in the CloudFormation console",
-    "DELETE_FAILED": "run annex-bootstrap delete, which reports what blocks the deletion",
-}
-"""What to do about a stack that a deployment must not touch."""
+"""What a deployment does with a stack in each state; with one that is stuck it does nothing."""
 
 WORDS = {
     "Custom::AnnexBucket": "the bucket",
@@ -108,16 +96,11 @@ def choose_step(stack: Stack | None, name: str) -> Step:
         UserError: the stack is not ours, or nothing can be done in that status; with what to do about it.
     """
     check_ours(stack, name)
-    if stack is None or stack.status in NOT_THERE:
-        return Step.CREATE
-    if stack.in_progress:
-        return Step.JOIN
-    if stack.status in CREATED_BADLY:
-        return Step.REPLACE_FAILED
-    if stack.status in UPDATABLE:
-        return Step.UPDATE
-    advice = ADVICE.get(stack.status, "check it in the CloudFormation console")
-    raise UserError(f"the stack {name} is in {stack.status}: {advice}, then try again")
+    status = read_status(stack.status if stack is not None else DELETE_COMPLETE)
+    step = STEPS.get(status.state)
+    if step is None:
+        raise UserError(f"the stack {name} is in {status.name}: {status.advice}, then try again")
+    return step
 
 
 def check_ours(stack: Stack | None, name: str) -> None:
@@ -126,7 +109,7 @@ def check_ours(stack: Stack | None, name: str) -> None:
     Raises:
         UserError: the stack was not made by annex-bootstrap.
     """
-    if stack is not None and stack.status not in NOT_THERE and not stack.is_ours:
+    if stack is not None and stack.state is not State.ABSENT and not stack.is_ours:
         raise UserError(f"the stack {name} was not made by annex-bootstrap: choose another name with --stack-name")
 
 

@@ -11,14 +11,12 @@ from botocore.exceptions import ClientError
 
 from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import UserError
-from annex_contract.stack import Output
+from annex_contract.stack import MARKING_PARAMETERS, Output
+from annex_contract.statuses import State, read_status
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_cloudformation.type_defs import StackTypeDef
-
-OUR_PARAMETERS = {"CondorCidrs", "ConfigKeyPattern"}
-"""Parameters that every version of our template has, and no other template has both of."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +42,24 @@ class Stack:
     changed: datetime
 
     @property
+    def state(self) -> State:
+        """What its status means."""
+        return read_status(self.status).state
+
+    @property
     def in_progress(self) -> bool:
         """Whether CloudFormation is at work on it."""
-        return self.status.endswith("_IN_PROGRESS") and self.status != "REVIEW_IN_PROGRESS"
+        return self.state is State.IN_PROGRESS
+
+    @property
+    def is_deployed(self) -> bool:
+        """Whether it is complete and has its outputs."""
+        return self.state is State.DEPLOYED and bool(self.version)
 
     @property
     def is_ours(self) -> bool:
         """Whether our template made it: its parameters say so in every status, also before there are outputs."""
-        return self.parameters.keys() >= OUR_PARAMETERS
+        return self.parameters.keys() >= MARKING_PARAMETERS
 
     @property
     def version(self) -> str:

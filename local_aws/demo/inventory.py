@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import boto3
 
+from annex_contract.statuses import DELETE_COMPLETE
+
 Inventory = frozenset[tuple[str, str]]
 """Pairs of a kind and a name."""
 
@@ -54,7 +56,7 @@ def _listed(session: boto3.Session, service: str, operation: str, items: str, ke
 def _stacks(session: boto3.Session) -> Iterator[str]:
     for page in session.client("cloudformation").get_paginator("list_stacks").paginate():
         for each in page["StackSummaries"]:
-            if each["StackStatus"] != "DELETE_COMPLETE":
+            if each["StackStatus"] != DELETE_COMPLETE:
                 yield each["StackName"]
 
 

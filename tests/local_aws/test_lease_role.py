@@ -14,7 +14,7 @@ import pytest
 from annex_contract.stack import Output
 from lambda_lease import handler
 from lambda_lease.clients import Clients
-from lambda_lease.settings import Settings
+from lambda_lease.settings import SWEEP_EVENT, Settings
 from local_aws.demo.annexes import SCHEDULE, AnnexUser
 from local_aws.launcher import Credentials
 from template_gen import policies
@@ -88,7 +88,7 @@ def sweep_and_tick(annex_id: str, deployed: DeployedStack, credentials: Credenti
         patch.setattr(handler.metrics.provider, "namespace", "annex-bootstrap")
         clients = Clients()
         # An hour on, the sweep judges the machine that was just started; its annex has a rule, so it is no orphan.
-        swept = handler.run(handler.SWEEP_EVENT, settings, time.time() + 3600, lambda: clients)
+        swept = handler.run(SWEEP_EVENT, settings, time.time() + 3600, lambda: clients)
         assert swept["orphan_machines"] == []
         return [handler.run(event, settings, time.time(), lambda: clients) for _ in range(TICKS)]
 

@@ -104,7 +104,7 @@ def _data(template: Mapping[str, Any], regions: list[launch_links.Region]) -> st
         "defaultStackName": DEFAULT_STACK_NAME,
         "stackNamePattern": f"^{launch_links.STACK_NAME}$",
         "parameters": {
-            name: {field: parameter[field] for field in known if field in parameter}
+            name: {key: parameter[key] for key in known if key in parameter}
             for name, parameter in template["Parameters"].items()
         },
         "blockWithKeyPair": configuration_form(set(Output)),
