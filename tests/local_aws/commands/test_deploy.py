@@ -295,7 +295,7 @@ def test_ctrl_c_says_what_goes_on_in_aws(deployer: CliUser) -> None:
     process.send_signal(2)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert f"CloudFormation goes on with the stack {deployer.stack_name} in us-east-1 (CREATE_IN_PROGRESS)" in err
+    assert f"CloudFormation continues with the stack {deployer.stack_name} in us-east-1 (CREATE_IN_PROGRESS)" in err
     assert err.splitlines()[-1] == "annex-bootstrap: stopped."
     deployer.must("deploy", "--yes")
 

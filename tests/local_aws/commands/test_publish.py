@@ -149,7 +149,7 @@ def test_somebody_without_rights_is_told_that_the_bucket_is_not_theirs(
     allowed = {"Effect": "Allow", "Action": "sts:GetCallerIdentity", "Resource": "*"}
     keys = new_user(json.dumps({"Version": "2012-10-17", "Statement": [allowed]}))
     stranger = Account(boto3.Session(keys.access_key_id, keys.secret_access_key), REGION)
-    with pytest.raises(UserError, match="somebody else's"):
+    with pytest.raises(UserError, match="belongs to another account"):
         _publish(stranger, bucket, template)
 
 
