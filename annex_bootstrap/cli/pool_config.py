@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from annex_bootstrap.cli.output import Screen, output_option
+
+if TYPE_CHECKING:
+    from annex_bootstrap.pool.pool_config import Effect, Pool
 
 
 @click.command(name="pool-config", short_help="Let rented machines join the pool.")
@@ -29,7 +34,14 @@ from annex_bootstrap.cli.output import Screen, output_option
 )
 @click.option("--port", type=click.IntRange(1, 65535), default=9618, show_default=True, help="The shared port.")
 @click.option("--collector", metavar="HOST", help="The public name of this pool's collector, if it is not set yet.")
-@click.option("--print", "print_only", is_flag=True, help="Print the block and write nothing.")
+@click.option(
+    "--longest-lease",
+    metavar="DURATION",
+    default="24h",
+    show_default=True,
+    help="The longest that an annex lives. From HTCondor 24.11 on, its machines lose the pool an hour after that.",
+)
+@click.option("--print", "print_only", is_flag=True, help="Print the block and what it changes, and write nothing.")
 @output_option
 def command(
     config: Path | None,
@@ -37,28 +49,37 @@ def command(
     stored_password: Path | None,
     port: int,
     collector: str | None,
+    longest_lease: str,
     print_only: bool,
     screen: Screen,
 ) -> None:
     """Let rented machines join the pool: a pool password, and one marked block in the pool's configuration.
 
-    A password that is stored already stays, unless --password-file gives another one. Needs no AWS. Run it as whoever
-    owns the pool: root, or you for a personal pool.
+    The authentication methods that the pool has stay. A password that is stored already stays, unless --password-file
+    gives another one. Needs no AWS. Run it as whoever owns the pool: root, or you for a personal pool; on the central
+    manager, and on each access point that starts annexes.
     """
+    from annex_bootstrap.annexes.leases import parse_duration
     from annex_bootstrap.pool import pool_config
 
     home = Path("/etc/condor") if os.geteuid() == 0 else Path("~/.condor").expanduser()
     stored = (stored_password or home / "annex_pool_password").absolute()
-    block = pool_config.render(pool_config.Pool(stored, pool_config.signing_key_file(stored), port, collector or ""))
+    lease = parse_duration(longest_lease)
+    path = pool_config.find_pool_file(config, read_only=print_only)
+    pool = pool_config.survey(path, stored, port, collector or "", lease)
+    block = pool_config.render(pool)
+    effect = pool_config.look_ahead(path, block)
+    changes = [dataclasses.asdict(change) for change in effect.changes]
     if print_only:
         screen.say(block, nl=False)
-        screen.document({"block": block})
+        for change in effect.changes:
+            screen.say(f"# {change.knob}: {change.old or '(not set)'} -> {change.new or '(not set)'}")
+        screen.document({"block": block, "changes": changes, "warnings": effect.warnings})
         return
-    path = pool_config.find_pool_file(config)
     waits = _keep_password(screen, password_file, stored)
     changed = pool_config.write_block(path, block)
     screen.say(f"{path} {'now lets' if changed else 'already lets'} annexes join through port {port}.")
-    screen.say("Next: condor_restart, so that the pool uses it.")
+    _advise(screen, pool, effect, stored)
     if os.geteuid() == 0:
         screen.say("Whoever runs condor_annex needs a copy of the pool password that is theirs alone:")
         screen.say(f"  install -D -m 600 -o USER {stored} ~USER/.condor/annex_pool_password")
@@ -67,10 +88,29 @@ def command(
         {
             "config": str(path),
             "changed": changed,
+            "changes": changes,
+            "warnings": effect.warnings,
+            "needs_restart": effect.needs_restart,
             "stored_password": str(stored),
             "password_waits_in": None if waits is None else str(waits),
         }
     )
+
+
+def _advise(screen: Screen, pool: Pool, effect: Effect, stored: Path) -> None:
+    """Say what is in the way, how the pool gets to use the block, and on which other machine it belongs."""
+    for warning in effect.warnings:
+        screen.fail(f"warning: {warning}")
+    if effect.needs_restart:
+        screen.say("Next: condor_restart, so that the pool uses it. A condor_reconfig is not enough for the port.")
+    else:
+        screen.say("Next: condor_reconfig, so that the pool uses it. Nothing has to be restarted.")
+    copy = f"copy {stored} there, still closed to others, and run annex-bootstrap pool-config"
+    if not pool.access_point:
+        screen.say(f"This machine has no schedd. On each access point that starts annexes: {copy}.")
+    if not pool.central_manager:
+        screen.say(f"This machine has no collector. On the central manager: {copy}.")
+        screen.say("If this machine has another name on the Internet, let TCP_FORWARDING_HOST name it.")
 
 
 def _keep_password(screen: Screen, given: Path | None, stored: Path) -> Path | None:

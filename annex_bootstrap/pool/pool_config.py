@@ -9,12 +9,14 @@ from __future__ import annotations
 import secrets
 import shutil
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.pool.blocks import replace_block
-from annex_bootstrap.pool.config_file import ask_condor, rewrite_file
+from annex_bootstrap.pool.config_file import preview_file, rewrite_file
+from annex_bootstrap.pool.htcondor import IN_FORCE, Configuration, with_content
 from annex_bootstrap.pool.private_files import make_private_directory, read_private, why_not_private, write_private
 
 BLOCK = "annex-pool"
@@ -31,6 +33,47 @@ LONGEST_PASSWORD = 255
 _BEGIN = f"# BEGIN {BLOCK}: written by `annex-bootstrap pool-config`; do not edit between BEGIN and END."
 _END = f"# END {BLOCK}"
 
+DEFAULT_METHODS = "FS,IDTOKENS,KERBEROS,SCITOKENS,SSL"
+"""HTCondor's own SEC_DEFAULT_AUTHENTICATION_METHODS, for a machine that has no HTCondor to ask.
+Source: ``condor_config_val -verbose SEC_DEFAULT_AUTHENTICATION_METHODS`` of 23.9.6 and 25.14.1."""
+
+_SAME_METHOD = {"TOKEN": "IDTOKENS", "TOKENS": "IDTOKENS", "IDTOKEN": "IDTOKENS", "SCITOKEN": "SCITOKENS"}
+"""Other names that HTCondor takes. Source: its ``SecMan::sec_char_to_auth_method``."""
+
+CONTEXTS = ("DAEMON", "NEGOTIATOR", "CLIENT")
+"""The contexts in which machines of an annex authenticate with the pool."""
+
+AT_START = ("USE_SHARED_PORT", "SHARED_PORT_PORT", "CONDOR_HOST", "COLLECTOR_HOST")
+"""What daemons read when they start and not again."""
+
+WATCHED = (
+    "SEC_PASSWORD_FILE",
+    "SEC_TOKEN_POOL_SIGNING_KEY_FILE",
+    *(f"SEC_{context}_{what}" for context in CONTEXTS[:2] for what in ("INTEGRITY", "AUTHENTICATION")),
+    *(f"SEC_{context}_AUTHENTICATION_METHODS" for context in CONTEXTS),
+    "ALLOW_DAEMON",
+    *AT_START,
+    "DAEMON_LIST",
+    "HPC_ANNEX_ENABLED",
+    "ANNEX_USE_OLD_CREATE",
+    "ANNEX_COLLECTOR",
+    "ANNEX_TOKEN_LIFETIME",
+    "ANNEX_TOKEN_KEY_NAME",
+    "ANNEX_TOKEN_DOMAIN",
+    "SCHEDD.COLLECTOR_HOST",
+    "JOB_TRANSFORM_NAMES",
+)
+"""The knobs that the block sets, by itself or by HTCondor's feature."""
+
+TOKEN_MARGIN = 3600
+"""Seconds that a machine's token outlives the longest lease: a machine may boot late, and its lease be ended late."""
+
+FIRST_HTCONDOR_ANNEX = (24, 11, 2)
+"""The first HTCondor in which ``htcondor annex`` starts annexes. Source: its version history."""
+
+AP_SOCKET = "ap_collector"
+"""The name of the access point's own collector behind the shared port. Source: HTCondor's ``use feature:HPC_ANNEX``."""
+
 
 @dataclass(frozen=True)
 class Pool:
@@ -42,17 +85,53 @@ class Pool:
             for it, and tokens that exist would end with a new password. Empty: HTCondor's own default file.
         port: the one TCP port through which all daemons are reached.
         collector: the name under which machines on AWS reach the collector; empty leaves that as it is.
+        methods: the pool's own authentication methods, by context.
+        daemons: the pool's own DAEMON_LIST of this machine; empty where that is not known.
+        feature_on: whether the pool's own configuration has ``use feature:HPC_ANNEX``.
+        longest_lease: seconds that an annex lives at most.
     """
 
     password_file: Path
     signing_key_file: str = ""
     port: int = DEFAULT_PORT
     collector: str = ""
+    methods: Mapping[str, str] = field(default_factory=lambda: dict.fromkeys(CONTEXTS, DEFAULT_METHODS))
+    daemons: Sequence[str] = ()
+    feature_on: bool = False
+    longest_lease: int = 24 * 3600
+
+    @property
+    def access_point(self) -> bool:
+        """Whether this machine has a schedd, as far as is known."""
+        return not self.daemons or "SCHEDD" in self.daemons
+
+    @property
+    def central_manager(self) -> bool:
+        """Whether this machine has the pool's collector, as far as is known."""
+        return not self.daemons or "COLLECTOR" in self.daemons
+
+
+def add_methods(own: str) -> str:
+    """Add to a list of authentication methods what annexes need.
+
+    FS comes first, so that a user of this machine is known by name; PASSWORD last, because whoever has the pool
+    password is ``condor@password`` by it, and a token that such a user fetches would speak for nobody's jobs. All else
+    keeps its order.
+
+    Args:
+        own: the pool's own list, separated by commas or spaces.
+    """
+    given = [_SAME_METHOD.get(name, name) for name in own.upper().replace(",", " ").split()]
+    kept = [name for name in dict.fromkeys(given) if name not in ("FS", "PASSWORD")]
+    if "IDTOKENS" not in kept:
+        kept.append("IDTOKENS")
+    return ", ".join(["FS", *kept, "PASSWORD"])
 
 
 def render(pool: Pool) -> str:
-    """The block, from BEGIN to END, each line with its newline."""
+    """Return the block, from BEGIN to END, each line with its newline."""
     at_port = [f"COLLECTOR_HOST = $(CONDOR_HOST):{pool.port}"] if pool.collector or pool.port != DEFAULT_PORT else []
+    methods = {context: add_methods(pool.methods[context]) for context in CONTEXTS}
     lines = [
         _BEGIN,
         "# Machines of an annex prove with the pool password that they belong here.",
@@ -61,11 +140,11 @@ def render(pool: Pool) -> str:
         f"SEC_TOKEN_POOL_SIGNING_KEY_FILE = {pool.signing_key_file or '$(SEC_PASSWORD_DIRECTORY)/POOL'}",
         "SEC_DAEMON_INTEGRITY = REQUIRED",
         "SEC_DAEMON_AUTHENTICATION = REQUIRED",
-        "SEC_DAEMON_AUTHENTICATION_METHODS = PASSWORD, FS, IDTOKENS",
+        f"SEC_DAEMON_AUTHENTICATION_METHODS = {methods['DAEMON']}",
         "SEC_NEGOTIATOR_INTEGRITY = REQUIRED",
         "SEC_NEGOTIATOR_AUTHENTICATION = REQUIRED",
-        "SEC_NEGOTIATOR_AUTHENTICATION_METHODS = PASSWORD, FS, IDTOKENS",
-        "SEC_CLIENT_AUTHENTICATION_METHODS = FS, PASSWORD, IDTOKENS",
+        f"SEC_NEGOTIATOR_AUTHENTICATION_METHODS = {methods['NEGOTIATOR']}",
+        f"SEC_CLIENT_AUTHENTICATION_METHODS = {methods['CLIENT']}",
         "# Who has the password is condor@password to HTCondor 9 and later, condor_pool@... to older ones.",
         "ALLOW_DAEMON = $(ALLOW_DAEMON) condor_pool@* condor@password",
         "# All daemons behind one port: the one that must be open to AWS.",
@@ -73,9 +152,27 @@ def render(pool: Pool) -> str:
         f"SHARED_PORT_PORT = {pool.port}",
         *([f"CONDOR_HOST = {pool.collector}"] if pool.collector else []),
         *at_port,
+        *(_access_point_lines(pool) if pool.access_point else []),
         _END,
     ]
     return "".join(line + "\n" for line in lines)
+
+
+def _access_point_lines(pool: Pool) -> list[str]:
+    # On an access point beside the central manager, --collector is another machine's name.
+    named = pool.collector and pool.central_manager
+    return [
+        "# From 24.11 on, htcondor annex wants a second collector beside the schedd; from 25.14 on, it has to be told",
+        "# that annexes on AWS are meant. Older versions skip this.",
+        f"if version >= {'.'.join(map(str, FIRST_HTCONDOR_ANNEX))}",
+        *([] if pool.feature_on else ["  use feature:HPC_ANNEX"]),
+        "  ANNEX_USE_OLD_CREATE = True",
+        *([f"  ANNEX_COLLECTOR = {pool.collector}:{pool.port}?sock={AP_SOCKET}"] if named else []),
+        "  # Seconds. Such a token may submit jobs as its user, and without it a machine leaves: the longest lease and",
+        "  # an hour.",
+        f"  ANNEX_TOKEN_LIFETIME = {pool.longest_lease + TOKEN_MARGIN}",
+        "endif",
+    ]
 
 
 def write_block(path: Path, block: str) -> bool:
@@ -90,30 +187,123 @@ def write_block(path: Path, block: str) -> bool:
     return rewrite_file(path, lambda content: replace_block(content, block, BLOCK))
 
 
-def find_pool_file(given: Path | None) -> Path:
+def survey(path: Path, stored: Path, port: int, collector: str, longest_lease: int) -> Pool:
+    """Look at what the pool has without our block, and return what the block has to say.
+
+    Args:
+        path: the file that the block goes into.
+        stored: where HTCondor keeps the pool password.
+        port: the shared port.
+        collector: the public name of the pool's collector; empty leaves that as it is.
+        longest_lease: seconds that an annex lives at most.
+
+    Raises:
+        UserError: the file cannot be read, or its block is damaged.
+    """
+    with with_content(path, preview_file(path, lambda content: replace_block(content, "", BLOCK)).new) as own:
+        default = own.ask("SEC_DEFAULT_AUTHENTICATION_METHODS") or DEFAULT_METHODS
+        return Pool(
+            password_file=stored,
+            signing_key_file=_signing_key_file(own, stored),
+            port=port,
+            collector=collector,
+            methods={context: own.ask(f"SEC_{context}_AUTHENTICATION_METHODS") or default for context in CONTEXTS},
+            daemons=[name.upper() for name in own.parts("DAEMON_LIST")],
+            feature_on=own.ask("HPC_ANNEX_ENABLED").lower() == "true",
+            longest_lease=longest_lease,
+        )
+
+
+@dataclass(frozen=True)
+class Change:
+    """What the block makes of one knob.
+
+    Attributes:
+        knob: its name.
+        old: its value in force, macros expanded; empty where it has none.
+        new: the same with the block.
+    """
+
+    knob: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What the block does to the pool.
+
+    Attributes:
+        changes: the knobs whose values it changes.
+        warnings: what keeps annexes from working although the block is there; a sentence each.
+        needs_restart: whether the daemons have to be restarted for it; else condor_reconfig is enough.
+    """
+
+    changes: Sequence[Change]
+    warnings: Sequence[str]
+    needs_restart: bool
+
+
+def look_ahead(path: Path, block: str) -> Effect:
+    """Find out what HTCondor would make of the block, without writing it.
+
+    Raises:
+        UserError: the file cannot be read, or its block is damaged.
+    """
+    edit = preview_file(path, lambda content: replace_block(content, block, BLOCK))
+    with with_content(path, edit.new) as future:
+        values = ((knob, IN_FORCE.ask(knob), future.ask(knob)) for knob in WATCHED)
+        changes = [Change(*value) for value in values if value[1] != value[2]]
+        needs_restart = not IN_FORCE.files or any(change.knob in AT_START for change in changes)
+        return Effect(changes, list(_warnings(future)), needs_restart)
+
+
+def _warnings(future: Configuration) -> Iterator[str]:
+    feature_on = future.ask("HPC_ANNEX_ENABLED").lower() == "true"
+    daemons = future.look_up("DAEMON_LIST")
+    if feature_on and "AP_COLLECTOR" not in daemons.text.upper():
+        yield (
+            f"{daemons.place or 'a later file'} sets DAEMON_LIST to {daemons.text}, without AP_COLLECTOR, so htcondor"
+            " annex will not work: let it say DAEMON_LIST = $(DAEMON_LIST) ..., or move that line into a file that"
+            f" HTCondor reads before {OWN_FILE}"
+        )
+    forwarding = future.look_up("TCP_FORWARDING_HOST")
+    if forwarding.place and not forwarding.text:
+        yield (
+            f"{forwarding.place} defines TCP_FORWARDING_HOST with no value, so that no machine finds this one: delete"
+            " that line, or remove the package condor-annex-ec2, which is for the machines of an annex only"
+        )
+
+
+def find_pool_file(given: Path | None, *, read_only: bool = False) -> Path:
     """The file that the block goes into: the one given, else ours in the pool's last configuration directory.
+
+    Args:
+        given: what the user named.
+        read_only: whether nothing will be written, so that any name will do where there is no HTCondor.
 
     Raises:
         UserError: none was given, and no HTCondor on this machine names one.
     """
     if given is not None:
-        return given
-    directories = [Path(each.strip()) for each in ask_condor("LOCAL_CONFIG_DIR").split(",") if each.strip()]
-    for directory in reversed(directories):
-        if directory.is_dir():
-            return directory / OWN_FILE
-    files = [each.strip() for each in ask_condor("LOCAL_CONFIG_FILE").split(",") if each.strip()]
+        return given.absolute()
+    for directory in reversed(IN_FORCE.parts("LOCAL_CONFIG_DIR")):
+        if Path(directory).is_dir():
+            return Path(directory, OWN_FILE)
+    files = IN_FORCE.parts("LOCAL_CONFIG_FILE")
     if files:
         return Path(files[-1])
+    if read_only:
+        return Path(OWN_FILE)
     raise UserError(
         "no HTCondor on this machine says where its configuration is: give --config the pool's local configuration "
         "file, or run this where condor_config_val is in the PATH"
     )
 
 
-def signing_key_file(password_file: Path) -> str:
-    """The key that the pool's tokens are signed with now, as HTCondor names it; nothing where it names none."""
-    named = ask_condor("SEC_TOKEN_POOL_SIGNING_KEY_FILE")
+def _signing_key_file(own: Configuration, password_file: Path) -> str:
+    """Return the key that the pool's tokens are signed with, as HTCondor names it; nothing where it names none."""
+    named = own.ask("SEC_TOKEN_POOL_SIGNING_KEY_FILE")
     return "" if named == str(password_file) else named
 
 
