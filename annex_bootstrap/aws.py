@@ -1,4 +1,4 @@
-"""The edge to AWS: one account in one region, its clients, and what botocore's errors mean to a person."""
+"""AWS as the client sees it: one account in one region, its clients, and botocore's errors in plain words."""
 
 from __future__ import annotations
 
@@ -25,9 +25,12 @@ from annex_bootstrap.errors import UserError
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_iam import IAMClient
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_logs import CloudWatchLogsClient
+    from mypy_boto3_pricing import PricingClient
     from mypy_boto3_s3 import S3Client
 
 EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
@@ -35,6 +38,10 @@ UNKNOWN_KEYS = {"InvalidClientTokenId", "UnrecognizedClientException", "Signatur
 DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
 
 CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=10, read_timeout=60)
+
+PRICE_LIST_ENDPOINTS = {"aws": "us-east-1", "aws-cn": "cn-northwest-1"}
+"""The region of the Price List's endpoint, by partition; it serves every region of that partition. Source:
+https://docs.aws.amazon.com/awsaccountbilling/latest/aboutv2/using-price-list-query-api.html"""
 
 
 @dataclass(frozen=True)
@@ -55,9 +62,9 @@ class Account:
         return self.session.client("cloudformation", region_name=self.region, config=CONFIG)
 
     @cached_property
-    def s3(self) -> S3Client:
-        """The S3 client."""
-        return self.session.client("s3", region_name=self.region, config=CONFIG)
+    def ec2(self) -> EC2Client:
+        """The EC2 client."""
+        return self.session.client("ec2", region_name=self.region, config=CONFIG)
 
     @cached_property
     def events(self) -> EventBridgeClient:
@@ -65,9 +72,13 @@ class Account:
         return self.session.client("events", region_name=self.region, config=CONFIG)
 
     @cached_property
-    def functions(self) -> LambdaClient:
-        """The Lambda client."""
-        # A tick of the lease function may take minutes.
+    def iam(self) -> IAMClient:
+        """The IAM client."""
+        return self.session.client("iam", region_name=self.region, config=CONFIG)
+
+    @cached_property
+    def lambda_(self) -> LambdaClient:
+        """The Lambda client. It waits 300 seconds for an answer: a run of the lease function may take minutes."""
         return self.session.client("lambda", region_name=self.region, config=CONFIG.merge(Config(read_timeout=300)))
 
     @cached_property
@@ -76,8 +87,25 @@ class Account:
         return self.session.client("logs", region_name=self.region, config=CONFIG)
 
     @cached_property
+    def pricing(self) -> PricingClient:
+        """The Price List client, at the endpoint that serves the account's partition.
+
+        Raises:
+            UserError: the partition has no price list.
+        """
+        endpoint = PRICE_LIST_ENDPOINTS.get(self.partition)
+        if endpoint is None:
+            raise UserError(f"AWS has no price list in the partition {self.partition}")
+        return self.session.client("pricing", region_name=endpoint, config=CONFIG)
+
+    @cached_property
+    def s3(self) -> S3Client:
+        """The S3 client."""
+        return self.session.client("s3", region_name=self.region, config=CONFIG)
+
+    @cached_property
     def account_id(self) -> str:
-        """The account's number, 12 digits."""
+        """The account ID, 12 digits."""
         return self.session.client("sts", region_name=self.region, config=CONFIG).get_caller_identity()["Account"]
 
     @property
@@ -107,7 +135,7 @@ def connect(region: str | None, profile: str | None) -> Account:
                 "give --region a name such as us-east-1, or update boto3"
             )
         account = Account(session, chosen)
-        # Asked for its error, if any: better now than half-way.
+        # Fails now if the credentials do not work, rather than half-way.
         _ = account.account_id
         return account
 
@@ -116,7 +144,7 @@ def connect_all(regions: Sequence[str], profile: str | None) -> list[Account]:
     """Connect to several regions, or to the one that the environment or the profile names.
 
     Raises:
-        UserError: as for ``connect``, for any of them, so that a typing error changes nothing anywhere.
+        UserError: as for ``connect``, for any region, before anything is changed in another.
     """
     return [connect(region, profile) for region in dict.fromkeys(regions)] or [connect(None, profile)]
 
@@ -167,4 +195,4 @@ def _advice(code: str) -> str:
         return "check the access key and the secret key"
     if code in DENIED:
         return "ask your administrator for what `annex-bootstrap policy deployer` prints"
-    return "try again, or look at the stack in the AWS console"
+    return "try again, or check the stack in the AWS console"

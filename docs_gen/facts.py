@@ -1,6 +1,6 @@
 """The tables of facts in ``docs/``: parameters, outputs, roles, limits. ``python -m docs_gen.facts`` writes them.
 
-Each stands between two comments that name it, so that a page is written by hand and its facts are not.
+Each table stands between two comments that name it: the page is written by hand, its tables are generated.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 
 from annex_bootstrap.launch.launch_links import CONSOLES, REGIONS
 from annex_contract.knobs import KNOBS
-from annex_contract.stack import Output
-from lambda_lease.lease import ANNEX_ID_LENGTH
+from annex_contract.lease import ANNEX_ID_LENGTH
+from annex_contract.stack import LogicalId, Output, Part
 from lambda_lease.sweeper import GRACE_SECONDS
 from template_gen import custom, template
 from template_gen.archive import ROOT
@@ -24,11 +24,11 @@ from template_gen.parameters import GROUPS
 DOCS = ROOT / "docs"
 
 LEASE_RULE_MINUTES = 5
-"""The rate of the rules that condor_annex makes."""
+"""The rate of the rules that condor_annex creates."""
 
 
 def parameters() -> str:
-    """The stack's parameters."""
+    """Return the stack's parameters."""
     rows = [
         (f"`{each.name}`", f"`{each.default}`" if str(each.default) else "empty", each.description)
         for _, inputs in GROUPS
@@ -38,7 +38,7 @@ def parameters() -> str:
 
 
 def outputs() -> str:
-    """The stack's outputs and the knobs that each goes into."""
+    """Return the stack's outputs and the knobs that each one sets."""
     rows = []
     for output in Output:
         knobs = [f"`{knob.name}`" for knob in KNOBS if knob.output is output]
@@ -47,20 +47,22 @@ def outputs() -> str:
 
 
 def roles() -> str:
-    """Who in the stack may do what, in the words of the policies' own statements."""
+    """Return what each role and policy of the stack allows, in the words of its Sids."""
     resources = _resources()
     rows = []
     for name, resource in resources.items():
         if resource["Type"] == "AWS::Lambda::Function":
-            policy = resources[f"{name}Policy"]["Properties"]["PolicyDocument"]
-            rows.append((f"`{name}Role`", resource["Properties"]["Description"].partition(": ")[2], _purposes(policy)))
-    policy = resources["AnnexUserPolicy"]["Properties"]["PolicyDocument"]
-    rows.append(("`AnnexUserPolicy`", "for the user that runs condor_annex", _purposes(policy)))
+            policy = resources[Part.POLICY.of(name)]["Properties"]["PolicyDocument"]
+            rows.append(
+                (f"`{Part.ROLE.of(name)}`", resource["Properties"]["Description"].partition(": ")[2], _purposes(policy))
+            )
+    policy = resources[LogicalId.ANNEX_USER_POLICY]["Properties"]["PolicyDocument"]
+    rows.append((f"`{LogicalId.ANNEX_USER_POLICY}`", "for the user that runs condor_annex", _purposes(policy)))
     return _table(("Role or policy", "Holder", "May"), rows)
 
 
 def open_ports() -> str:
-    """What is open to the world by default, and the parameter that closes it."""
+    """Return what is open to the world by default, and the parameter that closes it."""
     given = {each.name: each for _, inputs in GROUPS for each in inputs}
     rows = [
         (f"{port}", what, f"`{given[name].default}`", f"`--param {name}=192.0.2.0/24`", f"`--param {name}=`")
@@ -73,16 +75,16 @@ def open_ports() -> str:
 
 
 def limits() -> str:
-    """The numbers that somebody who operates a stack asks for."""
+    """Return the numbers that matter to whoever operates a stack."""
     resources = _resources()
     functions = [each for each in resources.values() if each["Type"] == "AWS::Lambda::Function"]
-    alarm = resources["LeaseAlarm"]["Properties"]
+    alarm = resources[LogicalId.LEASE_ALARM]["Properties"]
     rows = [
         ("Resources in the stack", str(len(resources))),
         ("Functions", f"{len(functions)}, on {RUNTIME} and {ARCHITECTURE}"),
         ("Lease check interval", f"{LEASE_RULE_MINUTES} minutes, as condor_annex sets it"),
         ("Timeout of one tick of the lease function", f"{template.LEASE_TIMEOUT} seconds"),
-        ("Orphan check interval", _every(resources["SweepRule"])),
+        ("Orphan check interval", _every(resources[LogicalId.SWEEP_RULE])),
         ("Orphan grace period", f"{GRACE_SECONDS // 60} minutes"),
         ("Timeout of the connectivity check", f"{template.CONNECTIVITY_TIMEOUT} seconds"),
         ("Longest wait for machines when the security group is deleted", f"{custom.GROUP_TIMEOUT // 60} minutes"),
@@ -107,10 +109,10 @@ TABLES: Mapping[str, Callable[[], str]] = {
 
 
 def fill(page: str) -> str:
-    """A page with each of its tables made anew.
+    """Return a page with its tables regenerated.
 
     Raises:
-        KeyError: it names a table that there is not.
+        KeyError: the page names an unknown table.
     """
     return re.sub(
         r"(<!-- facts: ([a-z-]+) -->\n).*?(<!-- end -->)",
@@ -126,7 +128,7 @@ def _resources() -> dict[str, Any]:
 
 
 def _purposes(policy: Mapping[str, Any]) -> str:
-    """The Sids of a policy as words: ``TerminateTaggedMachines`` becomes ``terminate tagged machines``."""
+    """Return the Sids of a policy as words: ``TerminateTaggedMachines`` becomes ``terminate tagged machines``."""
     return "; ".join(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", statement["Sid"]).lower() for statement in policy["Statement"])
 
 

@@ -1,4 +1,4 @@
-"""The table of every IAM action that each role has, on what, and which call needs it: ``docs/permissions.md``.
+"""The table of every IAM action that each role is allowed, with resource and API call: ``docs/permissions.md``.
 
 Run as ``python -m docs_gen.permissions > docs/permissions.md``.
 """
@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from annex_contract.stack import LogicalId, Part
 from custom_resources.machine_policies import boot_policy, configuration_policy
 from docs_gen.resolve import resolve
 from template_gen.parameters import CONDITIONS
@@ -29,28 +30,29 @@ CALLS = {
     "s3:PutLifecycleConfiguration": "PutBucketLifecycleConfiguration",
     "s3:TagResource": "CreateBucket",
 }
-"""The calls of custom resources whose names differ from those of the actions that they need:
+"""API calls of the custom resources whose names differ from the actions that they need:
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html and, for the rest, the
 service authorization reference."""
 
 OTHER_CALLS = {
-    ("AnnexUserPolicy", "ec2:CreateTags"): "RunInstances, RequestSpotFleet",
-    ("AnnexUserPolicy", "iam:PassRole"): "RunInstances, RequestSpotFleet",
-    ("AnnexUserPolicy", "lambda:InvokeFunction"): "Invoke",
+    (LogicalId.ANNEX_USER_POLICY, "ec2:CreateTags"): "RunInstances, RequestSpotFleet",
+    (LogicalId.ANNEX_USER_POLICY, "iam:PassRole"): "RunInstances, RequestSpotFleet",
+    (LogicalId.ANNEX_USER_POLICY, "lambda:InvokeFunction"): "Invoke",
     ("BucketFunctionRole", "s3:DeleteObject"): "DeleteObjects",
-    ("LeaseFunctionRole", "s3:ListBucket"): "ListObjectsV2",
+    (Part.ROLE.of(LogicalId.LEASE_FUNCTION), "s3:ListBucket"): "ListObjectsV2",
 }
-"""What the same action means elsewhere, by role and action."""
+"""API calls of other roles for the same actions, by role and action."""
 
 INTRODUCTION = """\
 # Permissions
 
-Every IAM action that each role of a stack has, on what, and which call needs it. Generated from the template with
-`python -m docs_gen.permissions`; a test keeps the two equal. `<Name>` stands for a parameter or an attribute
-of the stack, `<unique>` for the part of its ID that is in all its names. The conditions with
-`iam:PermissionsBoundary` are there where the parameter PermissionsBoundaryArn is set; it also bounds every role.
+Every IAM action that each role of a stack is allowed, on which resource, and for which API call. This page is
+generated from the template by `python -m docs_gen.permissions`, and a test keeps it up to date. `<Name>` stands for a
+parameter or an attribute of the stack, `<unique>` for the part of its ID that all its names contain. The conditions
+with `iam:PermissionsBoundary` apply if the parameter PermissionsBoundaryArn is set; it is also the boundary of every
+role.
 
-The spot fleet's role has AWS's managed policy `service-role/AmazonEC2SpotFleetTaggingRole` and nothing else.
+The spot fleet role has AWS's managed policy `service-role/AmazonEC2SpotFleetTaggingRole` and nothing else.
 """
 
 
@@ -60,28 +62,30 @@ class _Placeholders(dict[str, str]):
 
 
 def call_of(role: str, action: str) -> str:
-    """The call that needs an action.
+    """Return the API call that needs an action.
 
     Args:
-        role: the logical ID of the role or policy that has it.
+        role: the logical ID of the role or policy that allows it.
         action: such as ``s3:ListBucket``.
     """
     return OTHER_CALLS.get((role, action), CALLS.get(action, action.split(":")[1]))
 
 
 def policies(values: Any, conditions: dict[str, bool]) -> dict[str, list[dict[str, Any]]]:
-    """The statements of every role and policy of a stack, for these values, by logical ID.
+    """Return the statements of every role and policy of a stack, by logical ID.
 
     Args:
         values: as for ``resolve``.
-        conditions: which hold.
+        conditions: whether each condition is true.
     """
     resources = build().to_dict()["Resources"]
+    functions = [title for title, resource in resources.items() if resource["Type"] == "AWS::Lambda::Function"]
+    roles = {Part.POLICY.of(function): Part.ROLE.of(function) for function in functions}
     found = {}
     for title, resource in resources.items():
         if resource["Type"] in ("AWS::IAM::RolePolicy", "AWS::IAM::ManagedPolicy"):
             document = resolve(resource["Properties"]["PolicyDocument"], values, conditions)
-            found[title.replace("FunctionPolicy", "FunctionRole")] = document["Statement"]
+            found[roles.get(title, title)] = document["Statement"]
     role = resolve({"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:"}, values, conditions)
     name = resolve(resources["InstanceRole"]["Properties"]["RoleName"], values, conditions)
     documents = (
@@ -93,12 +97,17 @@ def policies(values: Any, conditions: dict[str, bool]) -> dict[str, list[dict[st
 
 
 def table() -> str:
-    """The document, as Markdown."""
+    """Return the document as Markdown."""
     values = _Placeholders({"AWS::StackId": "-/-/<first>-1-2-3-<last>"})
     conditions = {name: name == "HasBoundary" for name in CONDITIONS}
     lines = [INTRODUCTION]
     for role, statements in sorted(policies(values, conditions).items()):
-        lines += [f"## {role}", "", "| action | on | where | call | Sid |", "| --- | --- | --- | --- | --- |"]
+        lines += [
+            f"## {role}",
+            "",
+            "| Action | Resource | Condition | API call | Sid |",
+            "| --- | --- | --- | --- | --- |",
+        ]
         for statement in statements:
             lines += _rows(role, statement)
         lines.append("")
@@ -107,7 +116,7 @@ def table() -> str:
 
 
 def _rows(role: str, statement: dict[str, Any]) -> Iterator[str]:
-    on = "<br>".join(f"`{each}`" for each in _listed(statement["Resource"]))
+    on = "<br>".join(f"`{arn}`" for arn in _listed(statement["Resource"]))
     where = "<br>".join(
         f"{operator}: `{key}` = `{'`, `'.join(_listed(value))}`"
         for operator, keys in statement.get("Condition", {}).items()

@@ -1,23 +1,18 @@
 """The IAM user that runs annexes: one policy, one access key, and the two files that condor_annex reads it from.
 
-Every step looks at what is there first, so a command that was interrupted is mended by running it again.
+Every step checks what exists first, so an interrupted command is completed by running it again.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from annex_bootstrap.aws import CONFIG, Account, explained
+from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.pool.private_files import close_to_others, read_private, write_private
 from annex_contract.stack import ROLE_PATH, STACK_TAG
-
-if TYPE_CHECKING:
-    from mypy_boto3_iam import IAMClient
 
 MOST_KEYS = 2
 """Access keys that IAM lets a user have."""
@@ -53,12 +48,12 @@ class KeyFiles:
 
     @classmethod
     def below(cls, directory: Path, region: str) -> KeyFiles:
-        """The files for a region, in a directory. Their paths are absolute, since a knob names them."""
+        """Return the files for a region, in a directory. Their paths are absolute, since a knob names them."""
         directory = directory.expanduser().absolute()
         return cls(directory / f"annex-access-key-{region}", directory / f"annex-secret-key-{region}")
 
     def key_id(self) -> str:
-        """The key ID in the files; nothing where either is missing or empty.
+        """Return the key ID in the files; nothing where either is missing or empty.
 
         Raises:
             UserError: a file cannot be read.
@@ -67,7 +62,7 @@ class KeyFiles:
         return access.decode(errors="replace").strip() if access and secret else ""
 
     def write(self, key_id: str, secret: str) -> None:
-        """Write both, the secret first: whoever sees the new ID then finds its secret too.
+        """Write both, the secret first, so that a reader of the new ID also finds its secret.
 
         Raises:
             UserError: one cannot be written.
@@ -111,7 +106,7 @@ def plan_rotation(keys: list[Key], in_files: str) -> Rotation:
 
 
 def default_user_name(stack_name: str, region: str) -> str:
-    """The name of the user for a stack. IAM's names are the account's, so the region is in it."""
+    """Return the name of the user for a stack. IAM names are unique in an account, so it contains the region."""
     return f"{stack_name}-{region}"
 
 
@@ -129,10 +124,6 @@ class AnnexUser:
     name: str
     files: KeyFiles
 
-    @cached_property
-    def _iam(self) -> IAMClient:
-        return self.account.session.client("iam", region_name=self.account.region, config=CONFIG)
-
     def set_up(self, stack_id: str, policy_arn: str) -> bool:
         """Make the user with that policy alone, and a key in the files where they hold none that works.
 
@@ -144,7 +135,7 @@ class AnnexUser:
             Whether a key was made.
 
         Raises:
-            UserError: AWS refused, the name is taken by somebody else, or the user has two keys that are not here.
+            UserError: AWS refused, the name belongs to another user, or the user has two keys that are not here.
         """
         with explained(f"making the IAM user {self.name}"):
             self._make(stack_id, policy_arn)
@@ -174,7 +165,7 @@ class AnnexUser:
             The IDs of the keys that were deleted.
 
         Raises:
-            UserError: AWS refused, the name is taken by somebody else, or the files cannot be written.
+            UserError: AWS refused, the name belongs to another user, or the files cannot be written.
         """
         with explained(f"rotating the key of the IAM user {self.name}"):
             self._make(stack_id, policy_arn)
@@ -186,13 +177,13 @@ class AnnexUser:
         return rotation.before + rotation.after
 
     def remove(self) -> bool:
-        """Delete the user with its keys, then the files if they held one of its keys.
+        """Delete the user with its keys, then the files if they hold one of its keys.
 
         Returns:
             Whether there was such a user.
 
         Raises:
-            UserError: AWS refused, or the user is somebody else's.
+            UserError: AWS refused, or the user is not ours.
         """
         with explained(f"deleting the IAM user {self.name}"):
             if self._owner() is None:
@@ -201,8 +192,8 @@ class AnnexUser:
             in_files = self.files.key_id()
             self._delete_keys(keys)
             for attached in self._attached():
-                self._iam.detach_user_policy(UserName=self.name, PolicyArn=attached)
-            self._iam.delete_user(UserName=self.name)
+                self.account.iam.detach_user_policy(UserName=self.name, PolicyArn=attached)
+            self.account.iam.delete_user(UserName=self.name)
         if in_files in keys:
             self.files.delete()
         return True
@@ -210,25 +201,27 @@ class AnnexUser:
     def _make(self, stack_id: str, policy_arn: str) -> None:
         owner = self._owner()
         if owner is None:
-            self._iam.create_user(UserName=self.name, Path=ROLE_PATH, Tags=[{"Key": STACK_TAG, "Value": stack_id}])
+            self.account.iam.create_user(
+                UserName=self.name, Path=ROLE_PATH, Tags=[{"Key": STACK_TAG, "Value": stack_id}]
+            )
         elif owner != stack_id:
             if _name_and_region(owner) != _name_and_region(stack_id):
                 raise UserError(
                     f"the IAM user {self.name} belongs to another stack, {owner}: give --user-name another name"
                 )
-            # The stack was deleted and made anew: its user is still the same person's.
-            self._iam.tag_user(UserName=self.name, Tags=[{"Key": STACK_TAG, "Value": stack_id}])
+            # The stack was deleted and created again: its user still belongs to the same person.
+            self.account.iam.tag_user(UserName=self.name, Tags=[{"Key": STACK_TAG, "Value": stack_id}])
         attached = self._attached()
         if policy_arn not in attached:
-            self._iam.attach_user_policy(UserName=self.name, PolicyArn=policy_arn)
+            self.account.iam.attach_user_policy(UserName=self.name, PolicyArn=policy_arn)
         for other in attached:
             if other != policy_arn:
-                self._iam.detach_user_policy(UserName=self.name, PolicyArn=other)
+                self.account.iam.detach_user_policy(UserName=self.name, PolicyArn=other)
 
     def _owner(self) -> str | None:
         try:
-            user = self._iam.get_user(UserName=self.name)["User"]
-        except self._iam.exceptions.NoSuchEntityException:
+            user = self.account.iam.get_user(UserName=self.name)["User"]
+        except self.account.iam.exceptions.NoSuchEntityException:
             return None
         owners = [tag["Value"] for tag in user.get("Tags", []) if tag["Key"] == STACK_TAG]
         if user["Path"] != ROLE_PATH or not owners:
@@ -238,28 +231,28 @@ class AnnexUser:
         return owners[0]
 
     def _attached(self) -> list[str]:
-        pages = self._iam.get_paginator("list_attached_user_policies").paginate(UserName=self.name)
-        return [each["PolicyArn"] for page in pages for each in page["AttachedPolicies"]]
+        pages = self.account.iam.get_paginator("list_attached_user_policies").paginate(UserName=self.name)
+        return [policy["PolicyArn"] for page in pages for policy in page["AttachedPolicies"]]
 
     def _keys(self) -> list[Key]:
-        pages = self._iam.get_paginator("list_access_keys").paginate(UserName=self.name)
-        return [Key(each["AccessKeyId"], each["CreateDate"]) for page in pages for each in page["AccessKeyMetadata"]]
+        pages = self.account.iam.get_paginator("list_access_keys").paginate(UserName=self.name)
+        return [Key(key["AccessKeyId"], key["CreateDate"]) for page in pages for key in page["AccessKeyMetadata"]]
 
     def _make_key(self) -> None:
         with explained(f"making a key for the IAM user {self.name}"):
-            made = self._iam.create_access_key(UserName=self.name)["AccessKey"]
+            made = self.account.iam.create_access_key(UserName=self.name)["AccessKey"]
         try:
             self.files.write(made["AccessKeyId"], made["SecretAccessKey"])
         except UserError:
-            # A key whose secret nobody has is of no use and takes one of two places.
+            # A key whose secret is lost is useless and counts towards the limit of two.
             self._delete_keys([made["AccessKeyId"]])
             raise
 
     def _delete_keys(self, key_ids: list[str] | tuple[str, ...]) -> None:
         for key_id in key_ids:
-            self._iam.delete_access_key(UserName=self.name, AccessKeyId=key_id)
+            self.account.iam.delete_access_key(UserName=self.name, AccessKeyId=key_id)
 
 
 def _name_and_region(stack_id: str) -> str:
-    # A stack's ARN ends in a UUID, which each new stack of the same name has anew.
+    # A stack's ARN ends in a UUID, which differs for every new stack of the same name.
     return stack_id.rpartition("/")[0]

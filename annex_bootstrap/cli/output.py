@@ -5,10 +5,18 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from annex_bootstrap.cli.progress import Board
+    from annex_bootstrap.screen import Column
+
+WIDE = 1000
+"""Columns of what is no terminal: more than any table has, so that no row is cut."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -26,6 +34,27 @@ class Screen:
         """Print a line for people."""
         click.secho(text, err=self.json, **style)
 
+    def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+        """Print a table for people: on a terminal as wide as that, elsewhere one whole line a row, for grep."""
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+        for column in columns:
+            table.add_column(column.name, justify="right" if column.number else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*[Text(cell) for cell in row])
+        console = Console(highlight=False, stderr=self.json)
+        if not console.is_terminal:
+            console.width = WIDE
+        console.print(table)
+
+    def result(self, text: str) -> None:
+        """Print what was asked for as it is, where no JSON document is."""
+        if not self.json:
+            click.echo(text, nl=False)
+
     def document(self, data: object) -> None:
         """Print the JSON document, where one was asked for. Called once by every command."""
         if self.json:
@@ -35,8 +64,16 @@ class Screen:
         """Print what went wrong."""
         click.secho(f"annex-bootstrap: {message}", fg="red", err=True)
 
+    def progress(
+        self, regions: Sequence[str], totals: Mapping[str, int] | None = None
+    ) -> AbstractContextManager[Board]:
+        """Show the progress of stacks until the context ends."""
+        from annex_bootstrap.cli.progress import progress
+
+        return progress(self, regions, totals)
+
     def confirm(self, question: str, default: bool) -> bool:
-        """Ask.
+        """Ask a yes-or-no question.
 
         Raises:
             click.UsageError: there is nobody to ask.
@@ -52,7 +89,7 @@ class Screen:
 
 
 def wants_colour() -> bool | None:
-    """False where ``NO_COLOR`` is set (https://no-color.org), else None: colours on a terminal only."""
+    """Return False if ``NO_COLOR`` is set (https://no-color.org), else None: colours on a terminal only."""
     return False if os.environ.get("NO_COLOR") else None
 
 

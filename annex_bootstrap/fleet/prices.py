@@ -7,11 +7,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from annex_bootstrap.aws import CONFIG, Account, explained
-from annex_bootstrap.errors import UserError
-
-ENDPOINTS = {"aws": "us-east-1", "aws-cn": "cn-northwest-1"}
-"""The region of the Price List's endpoint, by partition; it serves every region of that partition."""
+from annex_bootstrap.aws import Account, explained
 
 LINUX_ON_DEMAND = {
     "operatingSystem": "Linux",
@@ -24,7 +20,7 @@ LINUX_ON_DEMAND = {
 
 
 def on_demand(account: Account, instance_types: Iterable[str] | None = None) -> dict[str, Decimal]:
-    """The prices of instance types in the account's region.
+    """Return the prices of instance types in the account's region.
 
     Args:
         account: where.
@@ -36,18 +32,14 @@ def on_demand(account: Account, instance_types: Iterable[str] | None = None) -> 
     Raises:
         UserError: AWS refused, or has no price list in this partition.
     """
-    endpoint = ENDPOINTS.get(account.partition)
-    if endpoint is None:
-        raise UserError(f"AWS has no price list in the partition {account.partition}")
     wanted: list[dict[str, str]] = (
-        [{}] if instance_types is None else [{"instanceType": each} for each in sorted(set(instance_types))]
+        [{}] if instance_types is None else [{"instanceType": name} for name in sorted(set(instance_types))]
     )
     prices: dict[str, Decimal] = {}
     with explained("reading the AWS price list"):
-        client = account.session.client("pricing", region_name=endpoint, config=CONFIG)
         for one in wanted:
             fields = LINUX_ON_DEMAND | {"regionCode": account.region} | one
-            pages = client.get_paginator("get_products").paginate(
+            pages = account.pricing.get_paginator("get_products").paginate(
                 ServiceCode="AmazonEC2",
                 Filters=[{"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in fields.items()],
             )
@@ -70,7 +62,7 @@ def parse(products: Iterable[Mapping[str, Any]]) -> dict[str, Decimal]:
         name = product["product"]["attributes"].get("instanceType", "")
         for term in product.get("terms", {}).get("OnDemand", {}).values():
             for dimension in term["priceDimensions"].values():
-                price = max((Decimal(each) for each in dimension["pricePerUnit"].values()), default=Decimal(0))
+                price = max((Decimal(amount) for amount in dimension["pricePerUnit"].values()), default=Decimal(0))
                 if name and price > 0 and dimension["unit"] == "Hrs":
                     prices[name] = price
     return prices

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from annex_bootstrap.errors import UserError
+from annex_bootstrap.pool.atomic import locked, replace_file
 from annex_bootstrap.pool.blocks import Block, read_block, render_block, replace_block
 from annex_bootstrap.pool.htcondor import IN_FORCE
 
 DEFAULT_FILE = Path("~/.condor/user_config")
 BACKUP_SUFFIX = ".annex-bootstrap-backup"
-NEW_SUFFIX = ".annex-bootstrap-new"
-LOCK_SUFFIX = ".annex-bootstrap-lock"
-
-LOCK_TIMEOUT = 20.0
-"""Seconds to wait for another annex-bootstrap that is writing; that takes milliseconds."""
+NEW_FILE_MODE = 0o644
 
 
 @dataclass(frozen=True)
@@ -42,7 +36,7 @@ class Edit:
 
 
 def find_file(given: Path | None) -> Path:
-    """The file to write: the one given, else what HTCondor names, else ``~/.condor/user_config``."""
+    """Return the file to write: the one given, else what HTCondor names, else ``~/.condor/user_config``."""
     if given is not None:
         return given
     named = IN_FORCE.ask("USER_CONFIG_FILE")
@@ -72,7 +66,7 @@ def preview_file(path: Path, change: Callable[[bytes], bytes]) -> Edit:
 
 
 def preview(path: Path, change: Callable[[Block], Block]) -> Edit:
-    """What ``update`` would make of the file, without writing anything.
+    """Return what ``update`` would make of the file, without writing anything.
 
     Raises:
         UserError: the file cannot be read, or its block is damaged.
@@ -87,7 +81,7 @@ def check(path: Path) -> None:
         UserError: it cannot, or its block is damaged.
     """
     preview(path, lambda block: block)
-    there = next(each for each in path.resolve().parents if each.exists())
+    there = next(parent for parent in path.resolve().parents if parent.exists())
     if not os.access(there, os.W_OK | os.X_OK):
         raise UserError(f"{there} cannot be written to: check who owns it, or give --config another file")
 
@@ -129,14 +123,18 @@ def rewrite_file(path: Path, change: Callable[[bytes], bytes]) -> bool:
         if not preview_file(path, change).changes:
             return False
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(target):
+        with locked(target):
             # Once more: another process may have written since.
             edit = preview_file(path, change)
             if not edit.changes:
                 return False
             if target.exists():
-                _replace(target.with_name(target.name + BACKUP_SUFFIX), edit.old, target)
-            _replace(target, edit.new, target)
+                known = target.stat()
+                mode, owner = known.st_mode & 0o7777, (known.st_uid, known.st_gid)
+                replace_file(target.with_name(target.name + BACKUP_SUFFIX), edit.old, mode, owner)
+                replace_file(target, edit.new, mode, owner)
+            else:
+                replace_file(target, edit.new, NEW_FILE_MODE)
     except OSError as error:
         raise UserError(
             f"{path} cannot be written: {error.strerror or error}; check who owns it, or give --config another file"
@@ -146,60 +144,3 @@ def rewrite_file(path: Path, change: Callable[[bytes], bytes]) -> bool:
 
 def _on_block(change: Callable[[Block], Block]) -> Callable[[bytes], bytes]:
     return lambda content: replace_block(content, render_block(change(read_block(content))))
-
-
-@contextlib.contextmanager
-def _locked(target: Path) -> Iterator[None]:
-    # A file beside the target, which itself is replaced; the directory cannot be locked where it is on NFS.
-    path = target.with_name(f".{target.name}{LOCK_SUFFIX}")
-    give_up = time.monotonic() + LOCK_TIMEOUT
-    while (handle := _try_lock(path)) is None:
-        if time.monotonic() > give_up:
-            raise UserError(f"another annex-bootstrap is writing {target}: wait until it is done, then try again")
-        time.sleep(0.05)
-    try:
-        yield
-    finally:
-        # Only who holds the lock removes it, so whoever waits for it sees that and asks anew.
-        path.unlink(missing_ok=True)
-        os.close(handle)
-
-
-def _try_lock(path: Path) -> int | None:
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(handle), path.stat()):
-            return handle
-    except (BlockingIOError, FileNotFoundError):
-        pass
-    except BaseException:
-        os.close(handle)
-        raise
-    os.close(handle)
-    return None
-
-
-def _replace(path: Path, content: bytes, model: Path) -> None:
-    """Write a file beside the old one and rename it over, with the mode and owner of ``model`` if that exists."""
-    # Always the same name, so that what a killed process left is used up; safe under the lock.
-    new = path.with_name(f".{path.name}{NEW_SUFFIX}")
-    new.unlink(missing_ok=True)
-    try:
-        handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            if model.exists():
-                known = model.stat()
-                if (known.st_uid, known.st_gid) != (os.geteuid(), os.getegid()):
-                    os.fchown(file.fileno(), known.st_uid, known.st_gid)
-                # After the owner, whose change clears some bits.
-                os.fchmod(file.fileno(), known.st_mode & 0o7777)
-            else:
-                os.fchmod(file.fileno(), 0o644)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-    except BaseException:
-        new.unlink(missing_ok=True)
-        raise

@@ -6,18 +6,14 @@ the pool already uses go on working beside the password.
 
 from __future__ import annotations
 
-import secrets
-import shutil
-import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.pool.blocks import replace_block
-from annex_bootstrap.pool.config_file import preview_file, rewrite_file
-from annex_bootstrap.pool.htcondor import IN_FORCE, Configuration, with_content
-from annex_bootstrap.pool.private_files import make_private_directory, read_private, why_not_private, write_private
+from annex_bootstrap.pool.config_file import rewrite_file
+from annex_bootstrap.pool.htcondor import IN_FORCE
 
 BLOCK = "annex-pool"
 DEFAULT_PORT = 9618
@@ -25,10 +21,6 @@ DEFAULT_PORT = 9618
 
 OWN_FILE = "90-annex-pool.config"
 """Our file in a configuration directory, which HTCondor reads in the order of names."""
-
-PASSWORD_BYTES = 32
-LONGEST_PASSWORD = 255
-"""Bytes that HTCondor takes of a pool password. Source: MAX_PASSWORD_LENGTH in its store_cred.h."""
 
 _BEGIN = f"# BEGIN {BLOCK}: written by `annex-bootstrap pool-config`; do not edit between BEGIN and END."
 _END = f"# END {BLOCK}"
@@ -42,28 +34,6 @@ _SAME_METHOD = {"TOKEN": "IDTOKENS", "TOKENS": "IDTOKENS", "IDTOKEN": "IDTOKENS"
 
 CONTEXTS = ("DAEMON", "NEGOTIATOR", "CLIENT")
 """The contexts in which machines of an annex authenticate with the pool."""
-
-AT_START = ("USE_SHARED_PORT", "SHARED_PORT_PORT", "CONDOR_HOST", "COLLECTOR_HOST")
-"""What daemons read when they start and not again."""
-
-WATCHED = (
-    "SEC_PASSWORD_FILE",
-    "SEC_TOKEN_POOL_SIGNING_KEY_FILE",
-    *(f"SEC_{context}_{what}" for context in CONTEXTS[:2] for what in ("INTEGRITY", "AUTHENTICATION")),
-    *(f"SEC_{context}_AUTHENTICATION_METHODS" for context in CONTEXTS),
-    "ALLOW_DAEMON",
-    *AT_START,
-    "DAEMON_LIST",
-    "HPC_ANNEX_ENABLED",
-    "ANNEX_USE_OLD_CREATE",
-    "ANNEX_COLLECTOR",
-    "ANNEX_TOKEN_LIFETIME",
-    "ANNEX_TOKEN_KEY_NAME",
-    "ANNEX_TOKEN_DOMAIN",
-    "SCHEDD.COLLECTOR_HOST",
-    "JOB_TRANSFORM_NAMES",
-)
-"""The knobs that the block sets, by itself or by HTCondor's feature."""
 
 TOKEN_MARGIN = 3600
 """Seconds that a machine's token outlives the longest lease: a machine may boot late, and its lease be ended late."""
@@ -134,7 +104,7 @@ def render(pool: Pool) -> str:
     methods = {context: add_methods(pool.methods[context]) for context in CONTEXTS}
     lines = [
         _BEGIN,
-        "# Machines of an annex prove with the pool password that they belong here.",
+        "# Machines of an annex authenticate with the pool password.",
         f"SEC_PASSWORD_FILE = {pool.password_file}",
         "# Tokens stay signed with the key that they are signed with.",
         f"SEC_TOKEN_POOL_SIGNING_KEY_FILE = {pool.signing_key_file or '$(SEC_PASSWORD_DIRECTORY)/POOL'}",
@@ -145,7 +115,7 @@ def render(pool: Pool) -> str:
         "SEC_NEGOTIATOR_AUTHENTICATION = REQUIRED",
         f"SEC_NEGOTIATOR_AUTHENTICATION_METHODS = {methods['NEGOTIATOR']}",
         f"SEC_CLIENT_AUTHENTICATION_METHODS = {methods['CLIENT']}",
-        "# Who has the password is condor@password to HTCondor 9 and later, condor_pool@... to older ones.",
+        "# Owners of the password are condor@password in HTCondor 9 and later, condor_pool@... in older versions.",
         "ALLOW_DAEMON = $(ALLOW_DAEMON) condor_pool@* condor@password",
         "# All daemons behind one port: the one that must be open to AWS.",
         "USE_SHARED_PORT = True",
@@ -187,94 +157,6 @@ def write_block(path: Path, block: str) -> bool:
     return rewrite_file(path, lambda content: replace_block(content, block, BLOCK))
 
 
-def survey(path: Path, stored: Path, port: int, collector: str, longest_lease: int) -> Pool:
-    """Look at what the pool has without our block, and return what the block has to say.
-
-    Args:
-        path: the file that the block goes into.
-        stored: where HTCondor keeps the pool password.
-        port: the shared port.
-        collector: the public name of the pool's collector; empty leaves that as it is.
-        longest_lease: seconds that an annex lives at most.
-
-    Raises:
-        UserError: the file cannot be read, or its block is damaged.
-    """
-    with with_content(path, preview_file(path, lambda content: replace_block(content, "", BLOCK)).new) as own:
-        default = own.ask("SEC_DEFAULT_AUTHENTICATION_METHODS") or DEFAULT_METHODS
-        return Pool(
-            password_file=stored,
-            signing_key_file=_signing_key_file(own, stored),
-            port=port,
-            collector=collector,
-            methods={context: own.ask(f"SEC_{context}_AUTHENTICATION_METHODS") or default for context in CONTEXTS},
-            daemons=[name.upper() for name in own.parts("DAEMON_LIST")],
-            feature_on=own.ask("HPC_ANNEX_ENABLED").lower() == "true",
-            longest_lease=longest_lease,
-        )
-
-
-@dataclass(frozen=True)
-class Change:
-    """What the block makes of one knob.
-
-    Attributes:
-        knob: its name.
-        old: its value in force, macros expanded; empty where it has none.
-        new: the same with the block.
-    """
-
-    knob: str
-    old: str
-    new: str
-
-
-@dataclass(frozen=True)
-class Effect:
-    """What the block does to the pool.
-
-    Attributes:
-        changes: the knobs whose values it changes.
-        warnings: what keeps annexes from working although the block is there; a sentence each.
-        needs_restart: whether the daemons have to be restarted for it; else condor_reconfig is enough.
-    """
-
-    changes: Sequence[Change]
-    warnings: Sequence[str]
-    needs_restart: bool
-
-
-def look_ahead(path: Path, block: str) -> Effect:
-    """Find out what HTCondor would make of the block, without writing it.
-
-    Raises:
-        UserError: the file cannot be read, or its block is damaged.
-    """
-    edit = preview_file(path, lambda content: replace_block(content, block, BLOCK))
-    with with_content(path, edit.new) as future:
-        values = ((knob, IN_FORCE.ask(knob), future.ask(knob)) for knob in WATCHED)
-        changes = [Change(*value) for value in values if value[1] != value[2]]
-        needs_restart = not IN_FORCE.files or any(change.knob in AT_START for change in changes)
-        return Effect(changes, list(_warnings(future)), needs_restart)
-
-
-def _warnings(future: Configuration) -> Iterator[str]:
-    feature_on = future.ask("HPC_ANNEX_ENABLED").lower() == "true"
-    daemons = future.look_up("DAEMON_LIST")
-    if feature_on and "AP_COLLECTOR" not in daemons.text.upper():
-        yield (
-            f"{daemons.place or 'a later file'} sets DAEMON_LIST to {daemons.text}, without AP_COLLECTOR, so htcondor"
-            " annex will not work: let it say DAEMON_LIST = $(DAEMON_LIST) ..., or move that line into a file that"
-            f" HTCondor reads before {OWN_FILE}"
-        )
-    forwarding = future.look_up("TCP_FORWARDING_HOST")
-    if forwarding.place and not forwarding.text:
-        yield (
-            f"{forwarding.place} defines TCP_FORWARDING_HOST with no value, so that no machine finds this one: delete"
-            " that line, or remove the package condor-annex-ec2, which is for the machines of an annex only"
-        )
-
-
 def find_pool_file(given: Path | None, *, read_only: bool = False) -> Path:
     """The file that the block goes into: the one given, else ours in the pool's last configuration directory.
 
@@ -299,80 +181,3 @@ def find_pool_file(given: Path | None, *, read_only: bool = False) -> Path:
         "no HTCondor on this machine says where its configuration is: give --config the pool's local configuration "
         "file, or run this where condor_config_val is in the PATH"
     )
-
-
-def _signing_key_file(own: Configuration, password_file: Path) -> str:
-    """Return the key that the pool's tokens are signed with, as HTCondor names it; nothing where it names none."""
-    named = own.ask("SEC_TOKEN_POOL_SIGNING_KEY_FILE")
-    return "" if named == str(password_file) else named
-
-
-def new_password() -> str:
-    """A password that nobody guesses: 43 characters, letters, digits, ``-`` and ``_``."""
-    return secrets.token_urlsafe(PASSWORD_BYTES)
-
-
-def read_password(path: Path) -> str:
-    """The password in a text file: its first line.
-
-    Raises:
-        UserError: the file cannot be read, is open to others, or holds no password that HTCondor takes.
-    """
-    reason = why_not_private(path)
-    if reason:
-        raise UserError(f"{reason}: make it yours alone with chmod 600, then try again")
-    first, _, _ = (read_private(path) or b"").partition(b"\n")
-    try:
-        password = first.decode("ascii").strip()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} holds other bytes than ASCII text: give a file with one line of text") from error
-    if not password or len(password) > LONGEST_PASSWORD:
-        raise UserError(f"the first line of {path} must have 1 to {LONGEST_PASSWORD} characters")
-    return password
-
-
-def store_password(password: str, path: Path) -> None:
-    """Have condor_store_cred keep the pool password, in a file with mode 0600.
-
-    Args:
-        password: never an argument of a command, where others could see it.
-        path: the file that SEC_PASSWORD_FILE names.
-
-    Raises:
-        UserError: the directory cannot be made, or condor_store_cred refused.
-    """
-    try:
-        make_private_directory(path.parent)
-    except OSError as error:
-        raise UserError(f"{path.parent} cannot be made: {error.strerror or error}") from error
-    stored = subprocess.run(
-        ["condor_store_cred", "add", "-c", "-i", "-", "-f", str(path)],
-        input=password,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    reason = why_not_private(path)
-    if stored.returncode != 0 or reason:
-        said = (stored.stderr or stored.stdout).strip() or reason
-        raise UserError(f"condor_store_cred did not store the pool password in {path}: {said}")
-
-
-def can_store() -> bool:
-    """Whether this machine has HTCondor's condor_store_cred."""
-    return shutil.which("condor_store_cred") is not None
-
-
-def plain_file(stored: Path) -> Path:
-    """Where the password waits as text, on a machine without HTCondor."""
-    return stored.with_name(stored.name + ".txt")
-
-
-def write_password(password: str, path: Path) -> None:
-    """Write the password as text into a file with mode 0600.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    write_private(path, f"{password}\n".encode())

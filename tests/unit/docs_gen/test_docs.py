@@ -10,11 +10,20 @@ import click
 import pytest
 
 from annex_bootstrap.cli import commands
+from annex_bootstrap.launch.launch_page import PAGE_NAME
+from annex_contract.stack import TEMPLATE_NAME
 from docs_gen import facts, picture
 from local_aws.demo.annexes import SCHEDULE
 from template_gen.template import build
 
 PAGES = ("guide", "security", "operations", "architecture")
+ROOT = facts.DOCS.parent
+WRITTEN = sorted([*ROOT.glob("*.md"), *(page for page in facts.DOCS.glob("*.md") if page.name != "e2e-transcript.md")])
+"""Every page but the one that a program printed."""
+
+BUILT = {f"dist/{TEMPLATE_NAME}", f"dist/{PAGE_NAME}"}
+"""What is named and may not have been built yet."""
+
 COMMAND = re.compile(r"^(?:\$ )?(annex-bootstrap .*)$|`(annex-bootstrap [^`]*)`", re.MULTILINE)
 
 
@@ -64,18 +73,39 @@ def _parse(command: click.Command, words: list[str]) -> str | None:
     return None
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_every_link_to_a_page_or_a_heading_leads_somewhere(page: str) -> None:
-    for target in re.findall(r"\]\((?!https:)([^)]+)\)", _read(page)):
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.name)
+def test_every_link_to_a_page_or_a_heading_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https:)([^)]+)\)", page.read_text()):
         name, _, heading = target.partition("#")
-        path = facts.DOCS / (name or f"{page}.md")
+        path = page.parent / name if name else page
         assert path.exists(), target
         headings = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE) if heading else []
-        assert not heading or heading in [_anchor(each) for each in headings], target
+        assert not heading or heading in [_anchor(title) for title in headings], target
 
 
 def _anchor(heading: str) -> str:
     return re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.name)
+def test_every_path_that_a_page_names_exists(page: Path) -> None:
+    missing = [path for path in _named_paths(page.read_text()) if not (ROOT / path).exists()]
+    assert set(missing) <= BUILT
+
+
+def test_a_path_is_told_from_other_words() -> None:
+    text = "`lambda_lease/`, `build.py` and `.ci/run`, not `config-*.tar.gz`, `role/own`, `make e2e` or `/etc/hosts`"
+    assert _named_paths(text) == ["lambda_lease/", "build.py", ".ci/run"]
+
+
+def _named_paths(text: str) -> list[str]:
+    """Return what stands in backticks and is a path of this repository: a folder, or a file in it or of our kinds."""
+    words = re.findall(r"`([\w.-]+(?:/[\w.-]+)*/?)`", text)
+    return [
+        word
+        for word in words
+        if word.endswith(("/", ".py", ".md")) or ("/" in word and (ROOT / word.split("/")[0]).is_dir())
+    ]
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.pool import config_file
+from annex_bootstrap.pool import atomic, config_file
 from annex_bootstrap.pool.blocks import Block, read_block, render_block
 from tests.unit.annex_bootstrap.pool.test_blocks import a_section
 
@@ -104,7 +104,7 @@ def test_no_space_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     path.write_bytes(OLD)
     with pytest.raises(UserError, match="user_config cannot be written: No space left on device; check who owns it"):
         config_file.update(path, put_new)
-    assert [each.name for each in tmp_path.iterdir()] == ["user_config"]
+    assert [file.name for file in tmp_path.iterdir()] == ["user_config"]
 
 
 @settings(max_examples=50)
@@ -124,8 +124,8 @@ def test_mode_owner_and_the_last_version_are_kept(
     assert config_file.update(path, put_new)
     backup = path.with_name("user_config.annex-bootstrap-backup")
     assert backup.read_bytes() == content
-    for each in (path, backup):
-        now = each.stat()
+    for written in (path, backup):
+        now = written.stat()
         assert (now.st_mode, now.st_uid, now.st_gid) == (known.st_mode, known.st_uid, known.st_gid)
     assert path.read_bytes().startswith(content)
 
@@ -135,7 +135,7 @@ def test_a_missing_file_and_its_directory_are_made(tmp_path: Path) -> None:
     assert config_file.update(path, put_new)
     assert path.read_text() == render_block(NEW)
     assert path.stat().st_mode & 0o777 == 0o644
-    assert [each.name for each in path.parent.iterdir()] == ["user_config"]
+    assert [file.name for file in path.parent.iterdir()] == ["user_config"]
 
 
 def test_writing_the_same_again_touches_nothing(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
 
 def test_a_link_that_somebody_laid_in_the_way_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "victim").write_text("precious")
-    (tmp_path / f".user_config{config_file.NEW_SUFFIX}").symlink_to("victim")
+    (tmp_path / f".user_config{atomic.NEW_SUFFIX}").symlink_to("victim")
     config_file.update(tmp_path / "user_config", put_new)
     assert (tmp_path / "victim").read_text() == "precious"
 
@@ -179,12 +179,12 @@ def test_writers_at_once_lose_nothing(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     edit = config_file.preview(path, lambda block: block)
-    assert {each.region for each in read_block(edit.old).sections} == set(regions)
+    assert {section.region for section in read_block(edit.old).sections} == set(regions)
 
 
 def test_a_writer_that_holds_the_lock_too_long_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(config_file, "LOCK_TIMEOUT", 0.0)
-    holder = os.open(tmp_path / f".user_config{config_file.LOCK_SUFFIX}", os.O_RDWR | os.O_CREAT)
+    monkeypatch.setattr(atomic, "LOCK_TIMEOUT", 0.0)
+    holder = os.open(tmp_path / f".user_config{atomic.LOCK_SUFFIX}", os.O_RDWR | os.O_CREAT)
     fcntl.flock(holder, fcntl.LOCK_EX)
     try:
         with pytest.raises(UserError, match=r"another annex-bootstrap is writing .*user_config"):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from annex_bootstrap.cli.pool_config import command
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.pool import pool_config
+from annex_bootstrap.pool import pool_config, pool_password
 
 
 @pytest.fixture(autouse=True)
@@ -107,7 +107,7 @@ def test_a_machines_token_outlives_the_longest_lease_by_an_hour() -> None:
 
 
 def test_passwords_are_long_and_never_the_same() -> None:
-    made = {pool_config.new_password() for _ in range(100)}
+    made = {pool_password.new_password() for _ in range(100)}
     assert len(made) == 100
     assert min(map(len, made)) >= 43
 
@@ -143,7 +143,7 @@ def test_a_password_file_that_would_not_do_is_refused(home: Path, content: bytes
     path.write_bytes(content)
     path.chmod(mode)
     with pytest.raises(UserError, match=says):
-        pool_config.read_password(path)
+        pool_password.read_password(path)
 
 
 def test_the_password_is_handed_over_through_a_pipe_and_never_printed(home: Path) -> None:

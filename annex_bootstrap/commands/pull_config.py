@@ -1,0 +1,105 @@
+"""``pull-config``: write, compare or print the block that the stacks' outputs make in the pool's configuration."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from annex_bootstrap.aws import Account, connect_all
+from annex_bootstrap.pool import blocks, config_file
+from annex_bootstrap.pool.blocks import Block
+from annex_bootstrap.screen import Screen
+from annex_bootstrap.stack.read import find_deployed
+
+
+@dataclass(frozen=True)
+class PullOptions:
+    """The options of ``pull-config``.
+
+    Attributes:
+        stack_name: the stack's name.
+        regions: where; empty for the one that the environment or the profile names.
+        profile: the AWS profile, or None for the environment's.
+        default_region: the region of annexes for which condor_annex gets none; None keeps what the file has.
+        config: the pool's configuration file, or None for the one that HTCondor names.
+        check: only compare the file with the stacks.
+        print_only: only print the block.
+    """
+
+    stack_name: str
+    regions: Sequence[str] = ()
+    profile: str | None = None
+    default_region: str | None = None
+    config: Path | None = None
+    check: bool = False
+    print_only: bool = False
+
+
+def pull_config(options: PullOptions, screen: Screen) -> bool:
+    """Write the stacks' outputs into the pool's configuration; or compare, or print, as the options say.
+
+    Returns:
+        False where a comparison found a difference, else True.
+
+    Raises:
+        UserError: a stack or the configuration cannot be read, or the configuration cannot be written.
+    """
+    accounts = connect_all(options.regions, options.profile)
+    if not (options.check or options.print_only):
+        screen.document(pull(screen, accounts, options.stack_name, options.config, options.default_region))
+        return True
+    path = config_file.find_file(options.config)
+    edit = config_file.preview(path, _change(accounts, options.stack_name, options.default_region))
+    if options.print_only:
+        text = blocks.render_block(blocks.read_block(edit.new))
+        screen.result(text)
+        screen.document({"path": str(path), "block": text})
+        return True
+    for line in difflib.unified_diff(_shown(edit.old), _shown(edit.new), "file", "stack", n=0, lineterm=""):
+        screen.say(line)
+    screen.say(f"{path} {'differs from' if edit.changes else 'matches'} the stack {options.stack_name}.")
+    screen.document({"path": str(path), "differs": edit.changes})
+    return not edit.changes
+
+
+def _shown(content: bytes) -> list[str]:
+    return blocks.render_block(blocks.read_block(content)).splitlines()
+
+
+def _change(accounts: Sequence[Account], stack_name: str, default_region: str | None) -> Callable[[Block], Block]:
+    """Read the stacks, and return what they make of the block."""
+    sections = [
+        blocks.section(stack_name, account.region, find_deployed(account, stack_name).outputs) for account in accounts
+    ]
+
+    def change(block: Block) -> Block:
+        for section in sections:
+            block = block.put(section)
+        return block.prefer(default_region) if default_region else block
+
+    return change
+
+
+def pull(
+    screen: Screen,
+    accounts: Sequence[Account],
+    stack_name: str,
+    config: Path | None,
+    default_region: str | None = None,
+) -> dict[str, Any]:
+    """Write the block into the configuration and say so.
+
+    Returns:
+        What was done, for the JSON document.
+
+    Raises:
+        UserError: a stack cannot be read, or the configuration cannot be written.
+    """
+    path = config_file.find_file(config)
+    changed = config_file.update(path, _change(accounts, stack_name, default_region))
+    where = " and ".join(account.region for account in accounts)
+    screen.say(f"{path} {'now names' if changed else 'already names'} the stack {stack_name} in {where}.")
+    return {"path": str(path), "changed": changed}

@@ -1,0 +1,95 @@
+"""``status``: the stack in every region, its annexes, and whether the configuration names it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from annex_bootstrap.annexes import ending
+from annex_bootstrap.aws import Account, connect_all, explained
+from annex_bootstrap.pool import blocks, config_file
+from annex_bootstrap.screen import Screen
+from annex_bootstrap.stack import read
+from annex_bootstrap.stack.regions import run_all
+
+
+@dataclass(frozen=True)
+class StatusOptions:
+    """The options of ``status``.
+
+    Attributes:
+        stack_name: the stack's name.
+        regions: where; empty for the one that the environment or the profile names.
+        profile: the AWS profile, or None for the environment's.
+        config: the pool's configuration file, or None for the one that HTCondor names.
+    """
+
+    stack_name: str
+    regions: Sequence[str] = ()
+    profile: str | None = None
+    config: Path | None = None
+
+
+def status(options: StatusOptions, screen: Screen) -> bool:
+    """Show the stack in every region.
+
+    Returns:
+        Whether it is deployed in every region.
+
+    Raises:
+        UserError: the AWS account cannot be used.
+    """
+    accounts = connect_all(options.regions, options.profile)
+    outcomes = run_all(accounts, lambda account: _read(account, options))
+    document = []
+    for outcome in outcomes:
+        region = outcome.account.region
+        if outcome.result is None:
+            screen.fail(f"{region}: {outcome.error}" if len(accounts) > 1 else str(outcome.error))
+        else:
+            _show(screen, outcome.result)
+        document.append(outcome.result or {"region": region, "stack": options.stack_name, "error": str(outcome.error)})
+    screen.document({"regions": document})
+    return all(outcome.result is not None and outcome.result["stands"] for outcome in outcomes)
+
+
+def _read(account: Account, options: StatusOptions) -> dict[str, Any]:
+    stack_name = options.stack_name
+    with explained(f"reading the stack {stack_name}"):
+        stack = read.find(account.cloudformation, stack_name)
+    status = {"region": account.region, "stack": stack_name, "stands": False, "status": None, "error": None}
+    if stack is None:
+        return status
+    path = config_file.find_file(options.config)
+    section = blocks.read_block(config_file.preview(path, lambda block: block).old).find(account.region)
+    named = section is not None and section.stack_name == stack_name
+    return status | {
+        "stands": stack.is_deployed,
+        "status": stack.status,
+        "reason": stack.reason,
+        "version": stack.version or None,
+        "changed": stack.changed.isoformat(timespec="seconds"),
+        "parameters": dict(stack.parameters),
+        "outputs": dict(stack.outputs),
+        "annexes": [lease.annex_id for lease in ending.find_leases(account, stack)],
+        "config": {"path": str(path), "names_stack": named},
+    }
+
+
+def _show(screen: Screen, status: dict[str, Any]) -> None:
+    if status["status"] is None:
+        screen.say(f"There is no stack {status['stack']} in {status['region']}.")
+        return
+    screen.say(f"{status['stack']} in {status['region']}: ", bold=True, nl=False)
+    screen.say(status["status"], fg="green" if status["stands"] else "red")
+    if status["reason"]:
+        screen.say(f"  {status['reason']}")
+    screen.say(f"  version {status['version'] or 'unknown'}, last changed {status['changed']}")
+    for name, value in sorted(status["outputs"].items()):
+        screen.say(f"  {name:<29} {value}")
+    annexes = ", ".join(status["annexes"]) or "none"
+    screen.say(f"  annexes with a lease          {annexes}")
+    where = status["config"]
+    screen.say(f"  configuration                 {where['path']} {'names it' if where['names_stack'] else 'does not'}")

@@ -1,0 +1,77 @@
+"""Replacing a file so that a reader sees the old one or the new one, never a part, and two writers lose nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from annex_bootstrap.errors import UserError
+
+NEW_SUFFIX = ".annex-bootstrap-new"
+LOCK_SUFFIX = ".annex-bootstrap-lock"
+
+LOCK_TIMEOUT = 20.0
+"""Seconds to wait for another annex-bootstrap that is writing; that takes milliseconds."""
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes from writing a file until the context ends.
+
+    Args:
+        path: the file; its directory exists.
+
+    Raises:
+        UserError: another one is writing it for too long.
+        OSError: the lock cannot be made.
+    """
+    # A file beside the target, which itself is replaced; the directory cannot be locked where it is on NFS.
+    lock_path = path.with_name(f".{path.name}{LOCK_SUFFIX}")
+    lock = FileLock(lock_path, timeout=LOCK_TIMEOUT, mode=0o600, fallback_to_soft=False)
+    try:
+        lock.acquire(poll_interval=0.05)
+    except Timeout as error:
+        raise UserError(f"another annex-bootstrap is writing {path}: wait until it is done, then try again") from error
+    try:
+        yield
+    finally:
+        # Only the holder removes the file; FileLock notices a removed one when it gets the lock, and opens it again.
+        try:
+            lock_path.unlink(missing_ok=True)
+        finally:
+            lock.release()
+
+
+def replace_file(path: Path, content: bytes, mode: int, owner: tuple[int, int] | None = None) -> None:
+    """Write a file beside the old one and rename it over. Only under the file's lock.
+
+    Args:
+        path: the file.
+        content: the whole of it.
+        mode: its permission bits.
+        owner: the IDs of its user and group; None for those of this process.
+
+    Raises:
+        OSError: it cannot be written; the old file is still there.
+    """
+    # Always the same name, so that what a killed process left is used up.
+    new = path.with_name(f".{path.name}{NEW_SUFFIX}")
+    new.unlink(missing_ok=True)
+    try:
+        handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            if owner not in (None, (os.geteuid(), os.getegid())):
+                os.fchown(file.fileno(), *owner)
+            # After the owner, whose change clears some bits.
+            os.fchmod(file.fileno(), mode)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,97 @@
+"""Every statement of every policy that this project writes or prints, against AWS's service authorization reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import pytest
+
+from annex_bootstrap.cli import policy
+from annex_bootstrap.policies.deployer import deployer_policy
+from annex_bootstrap.policies.operator import operator_policy
+from custom_resources.bucket import _tls_only
+from docs_gen.permissions import policies
+from local_aws.launcher import ACCOUNT
+from tests.service_reference import Finding, Statement, findings
+from tests.stack_values import conditions_of, new_stack_id, values_of
+
+PRINTED = {
+    "deployer": deployer_policy("aws", ACCOUNT, "lab"),
+    "operator": operator_policy("aws", ACCOUNT, "lab"),
+}
+"""What `annex-bootstrap policy` prints, by subcommand."""
+
+PARAMETERS: tuple[dict[str, str], ...] = (
+    {},
+    {"PermissionsBoundaryArn": f"arn:aws:iam::{ACCOUNT}:policy/boundary"},
+    {"BucketName": "a-bucket", "FleetRoleName": "a-role", "VpcId": "vpc-0123456789abcdef0"},
+)
+"""Parameters that change what the template's policies say."""
+
+EXCEPTIONS: dict[tuple[str, Finding], str] = {}
+"""What the reference holds against a policy and why it is right all the same, by policy and finding."""
+
+
+@cache
+def every_policy() -> dict[str, Sequence[Statement]]:
+    """The statements of every policy, by name."""
+    found: dict[str, Sequence[Statement]] = {name: document["Statement"] for name, document in PRINTED.items()}
+    found["the bucket's policy"] = _tls_only("aws", "a-bucket")["Statement"]
+    for parameters in PARAMETERS:
+        ours = policies(values_of(new_stack_id(), parameters), conditions_of(parameters))
+        found |= {" with ".join([name, *parameters]): statements for name, statements in ours.items()}
+    return found
+
+
+@pytest.mark.parametrize("name", list(every_policy()))
+def test_the_service_authorization_reference_knows_all_that_a_policy_says(name: str) -> None:
+    excepted = {finding for policy_name, finding in EXCEPTIONS if policy_name == name}
+    assert set(findings(every_policy()[name])) == excepted
+
+
+def test_no_printed_policy_is_left_out() -> None:
+    assert set(policy.command.commands) == set(PRINTED)
+
+
+def statement(action: str, resource: str | list[str], **more: Any) -> Statement:
+    return {"Sid": "One", "Effect": "Allow", "Action": [action], "Resource": resource, **more}
+
+
+ROLE = "arn:aws:iam::123456789012:role/a-role"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "finding"),
+    [
+        (statement("iam:CreateRoll", ROLE), ("no such action", "iam:CreateRoll", "")),
+        (statement("imperium:*", "*"), ("no such action", "imperium:*", "")),
+        (statement("iam:createrole", ROLE), ("no such action", "iam:createrole", "")),
+        (statement("logs:DescribeLogGroups", "arn:aws:logs:*:*:log-group:a"), ("takes no resource but *",)),
+        (statement("iam:CreateRole", "arn:aws:iam::*:user/a"), ("takes no resource of the statement",)),
+        (statement("s3:GetObject", "arn:aws:s3:::a-bucket"), ("takes no resource of the statement",)),
+        (statement("iam:CreateRole", "*"), ("could be limited to a resource",)),
+        (
+            statement("iam:GetRole", [ROLE, "arn:aws:iam::*:user/a"]),
+            ("resource that no action of the statement takes", "One", "arn:aws:iam::*:user/a"),
+        ),
+        (
+            statement("iam:CreateRole", ROLE, Condition={"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}}),
+            ("condition key unknown", "iam:CreateRole", "iam:PassedToService"),
+        ),
+        (
+            statement(
+                "ec2:RunInstances", "arn:aws:ec2:*:*:instance/*", Condition={"Null": {"aws:ResourceTag/a": "true"}}
+            ),
+            ("condition key unknown", "ec2:RunInstances", "aws:ResourceTag/a"),
+        ),
+        (statement("ec2:RunInstances", "arn:aws:ec2:*:*:instance/*"), ("required resource type not granted",)),
+        (
+            statement("iam:AddRoleToInstanceProfile", "arn:aws:iam::*:instance-profile/*"),
+            ("dependent action not granted",),
+        ),
+    ],
+)
+def test_a_wrong_statement_is_found(wrong: Statement, finding: tuple[str, ...]) -> None:
+    assert finding in {found[: len(finding)] for found in findings([wrong])}
