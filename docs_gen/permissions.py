@@ -119,7 +119,7 @@ def table() -> str:
 
 
 def _rows(role: str, statement: dict[str, Any]) -> Iterator[str]:
-    on = "<br>".join(f"`{each}`" for each in _listed(statement["Resource"]))
+    on = "<br>".join(f"`{arn}`" for arn in _listed(statement["Resource"]))
     where = "<br>".join(
         f"{operator}: `{key}` = `{'`, `'.join(_listed(value))}`"
         for operator, keys in statement.get("Condition", {}).items()
