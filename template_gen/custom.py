@@ -20,7 +20,7 @@ from annex_contract.resources import (
     CustomResource,
     Property,
 )
-from annex_contract.stack import Part, function_of
+from annex_contract.stack import SPOT_FLEET_SERVICE, Part, function_of
 from template_gen import names, policies
 from template_gen.functions import add_function, custom_resource_sources
 from template_gen.policies import Statement
@@ -90,7 +90,7 @@ def provisions() -> list[Provision]:
         Provision(
             FLEET_ROLE,
             names.FLEET_ROLE,
-            {Property.TRUSTED_SERVICE: "spotfleet.amazonaws.com", Property.PERMISSIONS_BOUNDARY_ARN: boundary},
+            {Property.TRUSTED_SERVICE: SPOT_FLEET_SERVICE, Property.PERMISSIONS_BOUNDARY_ARN: boundary},
             policies.fleet_role(),
             ("custom_resources.roles",),
         ),
