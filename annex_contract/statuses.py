@@ -89,5 +89,5 @@ def read_status(name: str) -> Status:
     Args:
         name: as CloudFormation has it.
     """
-    unknown = Status(name, State.STUCK, advice="look at it in the CloudFormation console")
+    unknown = Status(name, State.STUCK, advice="check it in the CloudFormation console")
     return STATUSES.get(name, unknown)

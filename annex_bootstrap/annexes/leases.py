@@ -42,7 +42,7 @@ class Lease:
     target: Mapping[str, Any] = field(compare=False)
 
     def ending_at(self, expiration: int) -> dict[str, Any]:
-        """The target with another end.
+        """Return the target with another end.
 
         Args:
             expiration: in seconds since the epoch.
@@ -66,7 +66,7 @@ class Machines:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """How many machines there are."""
         return sum(self.types.values())
 
     @property
@@ -77,7 +77,7 @@ class Machines:
         return {0: "on demand", self.count: "spot"}.get(self.spot, "mixed")
 
     def cost(self, prices: Mapping[str, Decimal]) -> Decimal | None:
-        """Dollars an hour on demand, the most that spot instances cost by default; None where a price is missing."""
+        """Return dollars an hour on demand, the default limit of spot prices; None if a price is missing."""
         if any(name not in prices for name in self.types):
             return None
         return sum((prices[name] * count for name, count in self.types.items()), Decimal(0))
@@ -113,7 +113,7 @@ def parse_target(rule: str, targets: Iterable[Mapping[str, Any]]) -> Lease | Non
     Returns:
         The lease, or None where the rule holds none, as our own sweep rule.
     """
-    target = next((each for each in targets if each["Id"] == rule), None)
+    target = next((target for target in targets if target["Id"] == rule), None)
     if target is None:
         return None
     try:
@@ -135,7 +135,7 @@ class Leases:
     function_arn: str
 
     def list(self) -> list[Lease]:
-        """All leases, the one that ends first at the top.
+        """Return all leases, the one that ends first at the top.
 
         Raises:
             UserError: AWS refused.
@@ -147,7 +147,7 @@ class Leases:
         return sorted(filter(None, found), key=lambda lease: (lease.expiration or 0, lease.annex_id))
 
     def find(self, name: str) -> Lease:
-        """The lease of an annex.
+        """Return the lease of an annex.
 
         Args:
             name: of the annex.
@@ -163,7 +163,7 @@ class Leases:
         return leases[annex_id]
 
     def machines(self) -> dict[str, Machines]:
-        """What runs for each annex, by annex ID.
+        """Return what runs for each annex, by annex ID.
 
         Raises:
             UserError: AWS refused.
@@ -176,7 +176,9 @@ class Leases:
                 Filters=[{"Name": "instance-state-name", "Values": list(MACHINE_RUNNING)}],
                 PaginationConfig={"PageSize": PAGE_SIZE},
             ):
-                for machine in (each for reservation in page["Reservations"] for each in reservation["Instances"]):
+                for machine in (
+                    machine for reservation in page["Reservations"] for machine in reservation["Instances"]
+                ):
                     annex_id = annex_of_machine(machine)
                     if annex_id is None:
                         continue
@@ -204,7 +206,7 @@ class Leases:
         """
         if lease.expiration is None:
             raise UserError(
-                f"the lease of {lease.annex_id} cannot be read, so it is left as it is: set it anew with "
+                f"the lease of {lease.annex_id} cannot be read, so it is unchanged: set it again with "
                 f"condor_annex -annex-name {lease.annex_id} -duration HOURS"
             )
         with explained(f"setting the lease of {lease.annex_id}"):
@@ -213,7 +215,7 @@ class Leases:
             raise UserError(f"EventBridge did not take the lease of {lease.annex_id}: {failed.get('ErrorMessage')}")
 
     def end(self, lease: Lease, now: int) -> None:
-        """End an annex: its lease ends now, and the lease function looks at it at once.
+        """End an annex: its lease ends now, and the lease function checks it at once.
 
         Args:
             lease: of the annex.

@@ -51,7 +51,7 @@ class Proposal:
         step: of the plan.
         stack: as it is, or None.
         change_set: ready to be executed; None where nothing changes, or before a failed creation is cleaned up.
-        made_bucket: whether the staging bucket was made for it.
+        made_bucket: whether the staging bucket was created for it.
         joined: how an operation ended that was in progress before, or nothing.
     """
 

@@ -35,7 +35,7 @@ RAISED = re.compile(r"\w+(\.\w+)+: ")
 
 
 def function_log(account: Account, stack_id: str, failed: Event, attempts: int = 3) -> tuple[str, ...]:
-    """The last lines that the function of a failed custom resource wrote.
+    """Return the last lines that the function of a failed custom resource wrote.
 
     Args:
         account: where the stack is.

@@ -96,7 +96,7 @@ def check_ours(stack: Stack | None, name: str) -> None:
     """Refuse to touch what our template did not make.
 
     Raises:
-        UserError: that is so.
+        UserError: the stack was not made by annex-bootstrap.
     """
     if stack is not None and stack.state is not State.ABSENT and not stack.is_ours:
         raise UserError(f"the stack {name} was not made by annex-bootstrap: choose another name with --stack-name")
@@ -106,7 +106,7 @@ def check_version(stack: Stack | None, ours: str, name: str, allow_downgrade: bo
     """Refuse to replace what a newer version made.
 
     Raises:
-        UserError: that is so, and it is not allowed.
+        UserError: the stack is newer than this client, and a downgrade is not allowed.
     """
     if stack is None or allow_downgrade or _version_key(stack.version) <= _version_key(ours):
         return
@@ -121,7 +121,7 @@ def _version_key(version: str) -> tuple[int, ...]:
 
 
 def describe(changes: Iterable[Change]) -> list[str]:
-    """Say in words what a change set does: one line a kind of change."""
+    """Describe a change set in words, one line for each kind of change."""
     changes = list(changes)
     added = [change for change in changes if change.action == "Add"]
     removed = [change for change in changes if change.action == "Remove"]
@@ -131,7 +131,7 @@ def describe(changes: Iterable[Change]) -> list[str]:
     rest = [change for change in modified if not change.replaces]
     for verb, some in (
         ("changes", [change for change in rest if not change.may_replace]),
-        ("changes, perhaps by replacing,", [change for change in rest if change.may_replace]),
+        ("changes, possibly by replacing,", [change for change in rest if change.may_replace]),
         ("removes", removed),
     ):
         if some:

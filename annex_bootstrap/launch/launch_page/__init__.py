@@ -115,7 +115,7 @@ def _data(template: Mapping[str, Any], regions: list[launch_links.Region]) -> st
 
 
 def configuration_form(outputs: Collection[Output]) -> str:
-    """The block that ``pull-config`` writes, with ``{{name}}`` for each value: what the page fills in.
+    """Return the block that ``pull-config`` writes, with ``{{name}}`` for each value: what the page fills in.
 
     Args:
         outputs: those that the stack has.

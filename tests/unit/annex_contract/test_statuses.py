@@ -44,5 +44,5 @@ def test_only_a_stack_that_is_stuck_needs_advice() -> None:
 
 
 def test_a_status_of_tomorrow_is_left_to_a_person() -> None:
-    with pytest.raises(UserError, match="is in NEW_STATUS: look at it in the CloudFormation console, then try again"):
+    with pytest.raises(UserError, match="is in NEW_STATUS: check it in the CloudFormation console, then try again"):
         plan.choose_step(a_stack("NEW_STATUS"), "annex-bootstrap")

@@ -109,7 +109,7 @@ def test_only_a_newer_stack_is_refused_and_only_unless_allowed(theirs: tuple[int
         ([Change("Modify", "Logs", "AWS::Logs::LogGroup", "True", ("A", "B"))], ["replaces Logs: A and B change"]),
         (
             [Change("Modify", "Rule", "AWS::Events::Rule", "Conditional", ("Targets",))],
-            ["changes, perhaps by replacing, 1 resource: Rule"],
+            ["changes, possibly by replacing, 1 resource: Rule"],
         ),
         ([Change("Remove", "Old", "AWS::IAM::Role")], ["removes 1 resource: Old"]),
     ],

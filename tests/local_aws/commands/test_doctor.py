@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 from annex_contract.stack import DEFAULT_STACK_NAME, Output
 from local_aws.launcher import REGION
 from tests.local_aws import stack
-from tests.local_aws.person import Person
+from tests.local_aws.cli_user import CliUser
 from tests.local_aws.stack import DeployedStack
 from tests.unit.lambda_connectivity.peer import Peer, daemon
 
@@ -20,15 +19,15 @@ IMAGE = "ami-0c2023a1b2c3d4e5f"
 INSTANCE_ID = "0123456789abcdef"
 
 
-def findings(operator: Person, *arguments: str) -> dict[str, tuple[str, str]]:
+def findings(operator: CliUser, *arguments: str) -> dict[str, tuple[str, str]]:
     done = operator.run("doctor", "--output", "json", *arguments)
-    rows = json.loads(done.stdout)["findings"]
+    rows = done.document["findings"]
     assert done.returncode == (1 if any(row["level"] == "PROBLEM" for row in rows) else 0)
     return {row["subject"]: (row["level"], row["detail"]) for row in rows}
 
 
 @pytest.fixture
-def set_up(operator: Person) -> Person:
+def set_up(operator: CliUser) -> CliUser:
     """An operator who has done everything right."""
     operator.must("pull-config")
     operator.must("credentials")
@@ -42,12 +41,12 @@ def set_up(operator: Person) -> Person:
 
 
 @pytest.fixture(autouse=True)
-def _no_user_stays(operator: Person) -> object:
+def _no_user_stays(operator: CliUser) -> object:
     yield
     operator.run("credentials", "--remove", "--yes")
 
 
-def test_with_everything_right_there_is_no_problem(set_up: Person) -> None:
+def test_with_everything_right_there_is_no_problem(set_up: CliUser) -> None:
     with Peer(daemon(INSTANCE_ID)) as collector:
         done = set_up.run("doctor", "--collector", f"127.0.0.1:{collector.port}")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -56,7 +55,7 @@ def test_with_everything_right_there_is_no_problem(set_up: Person) -> None:
     assert done.stdout.endswith("\nNo problems.\n")
 
 
-def test_each_thing_that_is_wrong_on_the_machine_is_named(set_up: Person) -> None:
+def test_each_thing_that_is_wrong_on_the_machine_is_named(set_up: CliUser) -> None:
     condor = set_up.home / ".condor"
     (condor / f"annex-secret-key-{REGION}").chmod(0o644)
     (condor / "pool_password").chmod(0o640)
@@ -78,9 +77,11 @@ def test_each_thing_that_is_wrong_on_the_machine_is_named(set_up: Person) -> Non
     assert "Nothing listens" in problems["collector from AWS"]
 
 
-def test_what_somebody_changed_in_aws_is_named(operator: Person, root: boto3.Session, standing: DeployedStack) -> None:
-    s3, bucket = root.client("s3"), standing.outputs[Output.S3_BUCKET_NAME]
-    ec2, group = root.client("ec2"), standing.outputs[Output.SECURITY_GROUP_ID]
+def test_what_somebody_changed_in_aws_is_named(
+    operator: CliUser, root: boto3.Session, shared_stack: DeployedStack
+) -> None:
+    s3, bucket = root.client("s3"), shared_stack.outputs[Output.S3_BUCKET_NAME]
+    ec2, group = root.client("ec2"), shared_stack.outputs[Output.SECURITY_GROUP_ID]
     blocks = s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"]
     rules = ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"][0]["IpPermissions"]
     s3.delete_public_access_block(Bucket=bucket)
@@ -94,14 +95,14 @@ def test_what_somebody_changed_in_aws_is_named(operator: Person, root: boto3.Ses
     assert seen["instance profile"][0] == seen["fleet role"][0] == seen["lease function"][0] == "OK"
 
 
-def test_without_a_stack_it_says_to_deploy(operator: Person, tmp_path: Path) -> None:
+def test_without_a_stack_it_says_to_deploy(operator: CliUser, tmp_path: Path) -> None:
     done = operator.run("doctor", "--region", "eu-west-1", "--config", str(tmp_path / "none"))
     assert done.returncode == 1
     assert "PROBLEM  stack: there is no stack annex-bootstrap\n         -> run annex-bootstrap deploy\n" in done.stdout
 
 
 def test_a_function_that_failed_lately_is_named_with_what_it_said(
-    operator: Person, template: str, put_template: Callable[[str], str]
+    operator: CliUser, template: str, put_template: Callable[[str], str]
 ) -> None:
     # In a region of its own, where no other test finds its failure.
     there = boto3.Session(region_name="eu-west-1")

@@ -10,8 +10,8 @@ from typing import Literal
 import boto3
 import pytest
 
-from tests.local_aws.account import Account
-from tests.local_aws.provider import Answer, FaultKind, Provider
+from tests.local_aws.custom_resources.account import Account
+from tests.local_aws.custom_resources.provider import Answer, FaultKind, Provider
 
 BUCKET = "adopted-or-made-by-name"
 OTHER_BUCKET = "another-bucket-of-the-user"
@@ -149,8 +149,8 @@ class Stack:
         policies = self.provider.policies(self.scenario.resource, *parameters)
         for document in policies.values():
             for statement in document["Statement"]:
-                statement["Action"] = [each for each in statement["Action"] if each != self.without]
-            document["Statement"] = [each for each in document["Statement"] if each["Action"]]
+                statement["Action"] = [action for action in statement["Action"] if action != self.without]
+            document["Statement"] = [statement for statement in document["Statement"] if statement["Action"]]
         self.provider.hold(policies)
 
     def request(

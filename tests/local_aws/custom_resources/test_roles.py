@@ -14,14 +14,14 @@ from annex_contract.resources import CUSTOM_RESOURCES
 from custom_resources.machine_policies import configuration_policy
 from docs_gen.permissions import call_of
 from local_aws.launcher import Credentials
-from tests.local_aws.account import Account
-from tests.local_aws.lives import SCENARIOS, Scenario, Stack
-from tests.local_aws.provider import MODULES, Provider
+from tests.local_aws.custom_resources.account import Account
+from tests.local_aws.custom_resources.lifecycle import SCENARIOS, Scenario, Stack
+from tests.local_aws.custom_resources.provider import MODULES, Provider
 from tests.stack_values import TEMPLATE
 
 pytestmark = pytest.mark.slow
 
-LIVES = [each for each in SCENARIOS if each.request != "Rollback"]
+LIVES = [scenario for scenario in SCENARIOS if scenario.request != "Rollback"]
 
 LAMBDA_CALLS = {"logs:CreateLogStream", "logs:PutLogEvents"}
 """What Lambda itself does with the role."""
@@ -48,10 +48,10 @@ def test_every_action_of_a_role_is_needed_and_no_call_lacks_one(
     before = account.things()
     calls: set[str] = set()
     needed = {}
-    for scenario in (each for each in LIVES if each.resource == resource):
+    for scenario in (scenario for scenario in LIVES if scenario.resource == resource):
         stack = Stack(provider, account, scenario, vpc)
         calls |= _calls_of_life(stack)
-    actions = [each for each in actions_of(provider, resource) if each not in LAMBDA_CALLS]
+    actions = [action for action in actions_of(provider, resource) if action not in LAMBDA_CALLS]
     for action in actions:
         needed[action] = any(
             _denied_without(Stack(provider, account, scenario, vpc), action)
@@ -156,8 +156,8 @@ def test_a_machine_reads_pool_configurations_and_nothing_else(
     for call in refused:
         with pytest.raises(ClientError, match="AccessDenied"):
             call()
-    for each in account.s3.list_objects_v2(Bucket=bucket)["Contents"]:
-        account.s3.delete_object(Bucket=bucket, Key=each["Key"])
+    for entry in account.s3.list_objects_v2(Bucket=bucket)["Contents"]:
+        account.s3.delete_object(Bucket=bucket, Key=entry["Key"])
     account.s3.delete_bucket(Bucket=bucket)
 
 

@@ -1,7 +1,7 @@
 """A client that kills itself with SIGKILL just before or just after one of its calls.
 
-Run as ``python -m tests.local_aws.killed_client MOMENT ARGUMENTS...``: a moment is the number of an AWS call, counted
-from 0, or the name of one of the steps of writing the configuration; with ``-after`` it dies when that is done.
+Run as ``python -m tests.local_aws.commands.killed_client MOMENT ARGUMENTS...``: a moment is the number of an AWS call,
+counted from 0, or the name of a step of writing the configuration; with ``-after`` it dies when that is done.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from local_aws.demo.annexes import AnnexUser
 from local_aws.launcher import Credentials
 from template_gen import policies
 from tests.local_aws import stack
-from tests.local_aws.fleets import request_fleet
+from tests.local_aws.lease.fleets import request_fleet
 from tests.local_aws.stack import DeployedStack
 
 LAMBDA_CALLS = {"logs:CreateLogStream", "logs:PutLogEvents"}
@@ -67,7 +67,7 @@ def expired(root: boto3.Session, deployed: DeployedStack) -> Iterator[str]:
     ec2 = root.client("ec2")
     ec2.cancel_spot_fleet_requests(SpotFleetRequestIds=[fleet], TerminateInstances=True)
     ec2.terminate_instances(InstanceIds=list(annex.instance_ids))
-    if any(each["Name"] == annex_id for each in events.list_rules(NamePrefix=annex_id)["Rules"]):
+    if any(rule["Name"] == annex_id for rule in events.list_rules(NamePrefix=annex_id)["Rules"]):
         events.remove_targets(Rule=annex_id, Ids=[annex_id])
         events.delete_rule(Name=annex_id)
 
@@ -111,8 +111,8 @@ def test_without_one_action_the_function_fails_of_it(
     new_user: Callable[[str], Credentials],
 ) -> None:
     for statement in document["Statement"]:
-        statement["Action"] = [each for each in statement["Action"] if each != action]
-    document["Statement"] = [each for each in document["Statement"] if each["Action"]]
+        statement["Action"] = [granted for granted in statement["Action"] if granted != action]
+    document["Statement"] = [statement for statement in document["Statement"] if statement["Action"]]
     with pytest.raises(Exception, match=r"AccessDenied|UnauthorizedOperation"):
         sweep_and_tick(expired, deployed, new_user(json.dumps(document)))
 

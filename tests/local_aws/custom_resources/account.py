@@ -27,23 +27,23 @@ class Account:
         profiles = self.iam.get_paginator("list_instance_profiles").paginate()
         return frozenset(
             [
-                *(f"bucket {each['Name']}" for each in self.s3.list_buckets()["Buckets"]),
+                *(f"bucket {bucket['Name']}" for bucket in self.s3.list_buckets()["Buckets"]),
                 *(
-                    f"role {each['Arn']}"
+                    f"role {role['Arn']}"
                     for page in roles
-                    for each in page["Roles"]
-                    if "/aws-service" not in each["Arn"]
+                    for role in page["Roles"]
+                    if "/aws-service" not in role["Arn"]
                 ),
-                *(f"profile {each['Arn']}" for page in profiles for each in page["InstanceProfiles"]),
-                *(f"group {each['GroupId']}" for each in self.ec2.describe_security_groups()["SecurityGroups"]),
+                *(f"profile {profile['Arn']}" for page in profiles for profile in page["InstanceProfiles"]),
+                *(f"group {group['GroupId']}" for group in self.ec2.describe_security_groups()["SecurityGroups"]),
             ]
         )
 
     def forget_service_linked_roles(self) -> None:
         """Make the account one that never had a spot fleet."""
         for page in self.iam.get_paginator("list_roles").paginate(PathPrefix="/aws-service-role/spot"):
-            for each in page["Roles"]:
-                self.iam.delete_service_linked_role(RoleName=each["RoleName"])
+            for role in page["Roles"]:
+                self.iam.delete_service_linked_role(RoleName=role["RoleName"])
 
     def details(self, resource: str, name: str) -> str:
         """Everything about one thing, as text that is the same where the thing is the same."""
@@ -64,7 +64,7 @@ class Account:
         return [
             _answer(self.iam.get_role, RoleName=name)["Role"],
             _answer(self.iam.list_attached_role_policies, RoleName=name),
-            [_answer(self.iam.get_role_policy, RoleName=name, PolicyName=each) for each in sorted(inline)],
+            [_answer(self.iam.get_role_policy, RoleName=name, PolicyName=policy) for policy in sorted(inline)],
             _answer(self.iam.get_instance_profile, InstanceProfileName=name),
         ]
 
@@ -72,13 +72,13 @@ class Account:
         groups = self.ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": [name]}])["SecurityGroups"]
         return [
             {
-                **each,
+                **group,
                 "IpPermissions": sorted(
                     str((permission["FromPort"], permission["IpRanges"], permission["Ipv6Ranges"]))
-                    for permission in each["IpPermissions"]
+                    for permission in group["IpPermissions"]
                 ),
             }
-            for each in groups
+            for group in groups
         ]
 
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from annex_bootstrap.pool import blocks
-from tests.local_aws.client import Client
+from tests.local_aws.cli_user import CliUser
 
 pytestmark = pytest.mark.slow
 
@@ -23,19 +23,19 @@ def test_there_are_twenty_moments() -> None:
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_the_next_deployment_picks_up(client: Client, moment: str) -> None:
-    command = client.command("deploy", "--yes", "--param", "CondorPort=9619")
-    command[1:3] = ["-m", "tests.local_aws.killed_client", moment]
-    killed = subprocess.run(command, env=client.environ(), capture_output=True, text=True)
+def test_the_next_deployment_picks_up(deployer: CliUser, moment: str) -> None:
+    command = deployer.command("deploy", "--yes", "--param", "CondorPort=9619")
+    command[1:3] = ["-m", "tests.local_aws.commands.killed_client", moment]
+    killed = subprocess.run(command, env=deployer.environ(), capture_output=True, text=True)
     assert killed.returncode == -signal.SIGKILL, killed
     assert command[0] == sys.executable
 
-    client.must("deploy", "--yes", "--param", "CondorPort=9619")
-    (status,) = client.must("status", "--output", "json").document["regions"]
+    deployer.must("deploy", "--yes", "--param", "CondorPort=9619")
+    (status,) = deployer.must("status", "--output", "json").document["regions"]
     assert status["status"] in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
     assert status["parameters"]["CondorPort"] == "9619"
-    section = blocks.section(client.stack_name, "us-east-1", status["outputs"])
-    assert client.config.read_text() == blocks.render_block(blocks.Block((section,)))
+    section = blocks.section(deployer.stack_name, "us-east-1", status["outputs"])
+    assert deployer.config.read_text() == blocks.render_block(blocks.Block((section,)))
     # The lock of a killed client is empty, and the next one that writes removes it.
-    left = {each.name for each in client.config.parent.iterdir()}
+    left = {path.name for path in deployer.config.parent.iterdir()}
     assert left <= {"user_config", "user_config.annex-bootstrap-backup", ".user_config.annex-bootstrap-lock"}

@@ -7,19 +7,19 @@ import pytest
 from annex_bootstrap.commands.delete import DeleteOptions, delete
 from annex_bootstrap.commands.deploy import DeployOptions, deploy
 from annex_bootstrap.errors import UserError
-from tests.local_aws.client import Client
-from tests.local_aws.recording_screen import RecordingScreen
+from tests.local_aws.cli_user import CliUser
+from tests.local_aws.commands.recording_screen import RecordingScreen
 
 
 @pytest.fixture
-def here(client: Client, monkeypatch: pytest.MonkeyPatch) -> Client:
-    """The client, with its environment in this process."""
-    for name, value in client.environ().items():
+def here(deployer: CliUser, monkeypatch: pytest.MonkeyPatch) -> CliUser:
+    """The deployer, with their environment in this process."""
+    for name, value in deployer.environ().items():
         monkeypatch.setenv(name, value)
-    return client
+    return deployer
 
 
-def test_a_stack_is_deployed_and_deleted_by_whoever_says_yes(here: Client) -> None:
+def test_a_stack_is_deployed_and_deleted_by_whoever_says_yes(here: CliUser) -> None:
     screen = RecordingScreen(answer=True)
     assert deploy(DeployOptions(here.stack_name, {}), screen)
     assert screen.questions == ["Go ahead?"]
@@ -40,7 +40,7 @@ def test_a_stack_is_deployed_and_deleted_by_whoever_says_yes(here: Client) -> No
     assert here.config.read_text() == ""
 
 
-def test_a_proposal_that_is_refused_leaves_nothing(here: Client) -> None:
+def test_a_proposal_that_is_refused_leaves_nothing(here: CliUser) -> None:
     screen = RecordingScreen(answer=False)
     assert deploy(DeployOptions(here.stack_name, {}), screen)
     assert screen.said[-1] == "Nothing was changed."
@@ -50,14 +50,14 @@ def test_a_proposal_that_is_refused_leaves_nothing(here: Client) -> None:
     assert screen.said == [f"There is no stack {here.stack_name} in us-east-1."]
 
 
-def test_a_wrong_parameter_is_refused_before_anything_is_printed_or_asked(here: Client) -> None:
+def test_a_wrong_parameter_is_refused_before_anything_is_printed_or_asked(here: CliUser) -> None:
     screen = RecordingScreen(answer=True)
     with pytest.raises(UserError, match="there is no parameter Colour"):
         deploy(DeployOptions(here.stack_name, {"Colour": "red"}), screen)
     assert (screen.said, screen.questions, screen.documents) == ([], [], [])
 
 
-def test_a_region_that_fails_makes_the_whole_command_fail(here: Client) -> None:
+def test_a_region_that_fails_makes_the_whole_command_fail(here: CliUser) -> None:
     screen = RecordingScreen(answer=True)
     assert not deploy(DeployOptions(here.stack_name, {"VpcId": "vpc-00000000000000000"}), screen)
     assert "failed first" in screen.documents[0]["regions"][0]["error"]

@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.local_aws.account import Account
-from tests.local_aws.lives import SCENARIOS, Scenario, Stack
-from tests.local_aws.provider import Answer, FaultKind, Provider
+from tests.local_aws.custom_resources.account import Account
+from tests.local_aws.custom_resources.lifecycle import SCENARIOS, Scenario, Stack
+from tests.local_aws.custom_resources.provider import Answer, FaultKind, Provider
 
 pytestmark = pytest.mark.slow
 

@@ -22,8 +22,8 @@ from annex_bootstrap.launch.verify import differences, read_source
 from annex_contract import __version__
 from local_aws.launcher import REGION, Credentials, LocalAws
 from tests.local_aws import stack
+from tests.local_aws.cli_user import CliUser
 from tests.local_aws.conftest import ROOT
-from tests.local_aws.person import Person
 
 Publish = Callable[..., Links]
 
@@ -43,7 +43,7 @@ def _publish(account: Account, bucket: str, template: str, *, create: bool = Tru
 
 
 def _keys(root: boto3.Session, bucket: str) -> set[str]:
-    return {each["Key"] for each in root.client("s3").list_objects_v2(Bucket=bucket)["Contents"]}
+    return {entry["Key"] for entry in root.client("s3").list_objects_v2(Bucket=bucket)["Contents"]}
 
 
 def test_the_stack_that_a_published_link_makes_reaches_create_complete(
@@ -134,7 +134,7 @@ def test_public_opens_the_prefix_and_keeps_what_the_policy_said_before(
         _publish(account, bucket, template, public=True)
     statements = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])["Statement"]
     assert theirs in statements
-    (ours,) = [each for each in statements if each != theirs]
+    (ours,) = [statement for statement in statements if statement != theirs]
     assert (ours["Effect"], ours["Principal"], ours["Action"]) == ("Allow", "*", "s3:GetObject")
     assert ours["Resource"] == f"arn:aws:s3:::{bucket}/releases/*"
     block = s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"]
@@ -149,7 +149,7 @@ def test_somebody_without_rights_is_told_that_the_bucket_is_not_theirs(
     allowed = {"Effect": "Allow", "Action": "sts:GetCallerIdentity", "Resource": "*"}
     keys = new_user(json.dumps({"Version": "2012-10-17", "Statement": [allowed]}))
     stranger = Account(boto3.Session(keys.access_key_id, keys.secret_access_key), REGION)
-    with pytest.raises(UserError, match="somebody else's"):
+    with pytest.raises(UserError, match="belongs to another account"):
         _publish(stranger, bucket, template)
 
 
@@ -210,7 +210,7 @@ def test_a_published_template_is_fetched_and_verified(account: Account, bucket: 
 
 
 def test_the_commands_print_links_and_verdicts(local: LocalAws, bucket: str, template: str, tmp_path: Path) -> None:
-    run = Person(local, local.root, tmp_path).run
+    run = CliUser(local, local.root, tmp_path).run
     published = run("publish", "--bucket", bucket, "--create-bucket")
     assert published.returncode == 0, published.stderr
     template_url = next(
@@ -233,7 +233,7 @@ def test_the_commands_print_links_and_verdicts(local: LocalAws, bucket: str, tem
     differing = run("template", "verify", str(other))
     assert differing.returncode == 1
     assert "Parameters: CondorPort differs" in differing.stdout
-    as_json = json.loads(run("template", "verify", str(other), "--output", "json").stdout)
+    as_json = run("template", "verify", str(other), "--output", "json").document
     assert as_json["differences"] == ["Parameters: CondorPort differs"]
-    links = json.loads(run("publish", "--bucket", bucket, "--output", "json").stdout)
+    links = run("publish", "--bucket", bucket, "--output", "json").document
     assert links["template"] == template_url

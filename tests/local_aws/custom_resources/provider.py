@@ -66,7 +66,7 @@ class Clock:
     def sleep(self, seconds: float) -> None:
         """Let time pass."""
         self.now += seconds
-        for due in [each for each in self.meanwhile if each[0] <= self.now]:
+        for due in [event for event in self.meanwhile if event[0] <= self.now]:
             self.meanwhile.remove(due)
             due[1]()
 
@@ -192,7 +192,8 @@ class Provider:
         """The policies of a custom resource's function, by name, for one or more sets of parameters."""
         policy = TEMPLATE[f"{resource}FunctionPolicy"]["Properties"]
         return {
-            self.resolved(policy["PolicyName"], each): self.resolved(policy["PolicyDocument"], each) for each in sets
+            self.resolved(policy["PolicyName"], parameters): self.resolved(policy["PolicyDocument"], parameters)
+            for parameters in sets
         }
 
     def hold(self, policies: Mapping[str, Any]) -> None:

@@ -12,9 +12,9 @@ import pytest
 from annex_contract.stack import Output
 from local_aws.demo.inventory import is_service_linked, take_inventory
 from tests.local_aws import stack
-from tests.local_aws.account import Account
-from tests.local_aws.lives import BUCKET, ROLE, Scenario, Stack
-from tests.local_aws.provider import Answer, Provider
+from tests.local_aws.custom_resources.account import Account
+from tests.local_aws.custom_resources.lifecycle import BUCKET, ROLE, Scenario, Stack
+from tests.local_aws.custom_resources.provider import Answer, Provider
 
 
 def send(provider: Provider, resource: str, parameters: dict[str, str]) -> Answer:
@@ -80,7 +80,9 @@ def test_a_bucket_with_other_objects_stays_with_them_and_the_answer_says_so(
         account.s3.put_object(Bucket=name, Key=key, Body=b"made up")
     answer = life.must("Delete", {}, physical_id=name)
     assert "holds objects that annex-bootstrap did not put there" in answer.reason
-    assert [each["Key"] for each in account.s3.list_objects_v2(Bucket=name)["Contents"]] == ["results/of-the-user.csv"]
+    assert [entry["Key"] for entry in account.s3.list_objects_v2(Bucket=name)["Contents"]] == [
+        "results/of-the-user.csv"
+    ]
     account.s3.delete_object(Bucket=name, Key="results/of-the-user.csv")
     life.must("Delete", {}, physical_id=name)
     assert f"bucket {name}" not in account.things()
@@ -192,7 +194,7 @@ def test_an_update_replaces_and_one_that_fails_goes_back(
         assert stack.describe(root, "replaces").outputs == outputs
         assert account.details("Bucket", "second-name") == as_it_was
     account.s3.delete_bucket(Bucket="still-open-to-all")
-    assert {each for each in take_inventory(root) - before if not is_service_linked(each)} == set()
+    assert {resource for resource in take_inventory(root) - before if not is_service_linked(resource)} == set()
 
 
 def test_a_function_that_cannot_start_says_so_and_the_stack_rolls_back(
@@ -205,4 +207,4 @@ def test_a_function_that_cannot_start_says_so_and_the_stack_rolls_back(
     assert stack.create(root, "broken", put_template(json.dumps(broken))) == "ROLLBACK_COMPLETE"
     assert "the function cannot start" in stack.reasons(root, "broken")[0]
     assert stack.delete(root, stack.describe(root, "broken").stack_id) == "DELETE_COMPLETE"
-    assert {each for each in take_inventory(root) - before if not is_service_linked(each)} == set()
+    assert {resource for resource in take_inventory(root) - before if not is_service_linked(resource)} == set()

@@ -1,4 +1,4 @@
-"""What the local AWS does for those who take it for AWS: a machine's metadata, and buckets in host names."""
+"""The instance metadata service of the local AWS."""
 
 from __future__ import annotations
 
@@ -86,13 +86,3 @@ def test_a_machines_keys_can_do_what_its_role_can_and_no_more(local: LocalAws) -
 def test_a_machine_gets_no_keys_of_another_role(local: LocalAws) -> None:
     with pytest.raises(urllib.error.HTTPError, match="404"):
         metadata(local, "meta-data/iam/security-credentials/somebody-else")
-
-
-@pytest.mark.parametrize("host", ["{bucket}.s3.amazonaws.com", "{bucket}.s3.us-west-2.amazonaws.com"])
-def test_a_templates_url_may_have_the_bucket_in_its_host_name(root: boto3.Session, host: str) -> None:
-    bucket = f"templates-{uuid.uuid4().hex[:12]}"
-    s3 = root.client("s3")
-    s3.create_bucket(Bucket=bucket)
-    s3.put_object(Bucket=bucket, Key="deep/template.json", Body=b'{"Description": "here", "Resources": {}}')
-    url = f"https://{host.format(bucket=bucket)}/deep/template.json"
-    assert root.client("cloudformation").get_template_summary(TemplateURL=url)["Description"] == "here"
