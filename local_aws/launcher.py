@@ -52,6 +52,9 @@ METADATA_ADDRESS = "169.254.169.254"
 STAND_IN_TAG = "annex-bootstrap:stand-in"
 """The tag, with any value, of the one machine that the metadata service describes."""
 
+PASSED_ON = ("HOME", "LANG", "LC_ALL", "PATH", "PYTHONPATH")
+"""The variables of whoever starts the server that it needs to find Python's packages. It gets no others."""
+
 START_TIMEOUT = 60.0
 """Seconds to wait for the server; it takes about two."""
 
@@ -148,8 +151,7 @@ def local_aws(schedule_speed: int = 1, in_place_of: Sequence[str] = ()) -> Itera
 
 
 def _server_environ(local: LocalAws, directory: Path, port: int, schedule_speed: int) -> Mapping[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    return kept | {
+    return {name: os.environ[name] for name in PASSED_ON if name in os.environ} | {
         "AUTH": "true",
         "USE_SSL": "1",
         "MINISTACK_SSL_CERT": str(directory / "server.pem"),

@@ -25,6 +25,7 @@ from botocore.exceptions import ConnectionClosedError
 from botocore.httpsession import URLLib3Session
 from crhelper import CfnResource
 
+from annex_contract.resources import CUSTOM_RESOURCES
 from custom_resources import lifecycle
 from docs_gen.resolve import resolve
 from local_aws.launcher import REGION
@@ -35,12 +36,7 @@ if TYPE_CHECKING:
     from mypy_boto3_iam import IAMClient
     from mypy_boto3_iam.type_defs import AccessKeyTypeDef
 
-MODULES = {
-    "Bucket": "bucket",
-    "FleetRole": "fleet_role",
-    "InstanceRole": "instance_role",
-    "SecurityGroup": "security_group",
-}
+MODULES = {resource.logical_id: resource.module for resource in CUSTOM_RESOURCES}
 """The module behind each custom resource."""
 
 FaultKind = Literal["throttle", "error", "denied", "lost", "kill"]

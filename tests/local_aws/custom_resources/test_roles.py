@@ -10,6 +10,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from annex_contract.resources import CUSTOM_RESOURCES
 from custom_resources.machine_policies import configuration_policy
 from docs_gen.permissions import call_of
 from local_aws.launcher import Credentials
@@ -95,7 +96,7 @@ def _denied_without(stack: Stack, action: str) -> bool:
     return any(text in reason for text in DENIED)
 
 
-_NAMES = {"Bucket": "BucketName", "FleetRole": "RoleName", "InstanceRole": "RoleName", "SecurityGroup": "GroupName"}
+_NAMES = {resource.logical_id: resource.name_property for resource in CUSTOM_RESOURCES}
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,12 @@ from typing import Any
 import boto3
 import pytest
 
+from annex_contract.lease import TICK_RATE
 from annex_contract.stack import Output
 from lambda_lease import handler
 from lambda_lease.clients import Clients
 from lambda_lease.settings import SWEEP_EVENT, Settings
-from local_aws.demo.annexes import SCHEDULE, AnnexUser
+from local_aws.demo.annexes import AnnexUser
 from local_aws.launcher import Credentials
 from template_gen import policies
 from tests.local_aws import stack
@@ -60,7 +61,7 @@ def expired(root: boto3.Session, deployed: DeployedStack) -> Iterator[str]:
     user = AnnexUser(root, deployed.outputs)
     annex = user.start(annex_id, 1, -60, "ami-0123456789abcdef0")
     events = root.client("events")
-    events.put_rule(Name=annex_id, ScheduleExpression=SCHEDULE, State="DISABLED")
+    events.put_rule(Name=annex_id, ScheduleExpression=TICK_RATE, State="DISABLED")
     fleet = request_fleet(user, annex_id)
     yield annex_id
     ec2 = root.client("ec2")

@@ -11,6 +11,9 @@ from collections.abc import Iterator
 
 import boto3
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials as KeyPair
 from botocore.exceptions import ClientError
 
 from local_aws.launcher import REGION, STAND_IN_TAG, LocalAws
@@ -55,8 +58,12 @@ def machine(root: boto3.Session, profile: str) -> Iterator[str]:
 
 
 def metadata(local: LocalAws, item: str) -> str:
+    """What the metadata service says. Away from its own address it answers only who signs."""
     context = ssl.create_default_context(cafile=str(local.ca_file))
-    with urllib.request.urlopen(f"{local.endpoint}/latest/{item}", context=context, timeout=10) as answer:
+    asked = AWSRequest("GET", f"{local.endpoint}/latest/{item}")
+    SigV4Auth(KeyPair(local.root.access_key_id, local.root.secret_access_key), "imds", REGION).add_auth(asked)
+    sent = urllib.request.Request(f"{local.endpoint}/latest/{item}", headers=dict(asked.headers.items()))
+    with urllib.request.urlopen(sent, context=context, timeout=10) as answer:
         text: str = answer.read().decode()
         return text
 
