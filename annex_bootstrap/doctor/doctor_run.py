@@ -21,6 +21,7 @@ from annex_bootstrap.pool.htcondor import IN_FORCE
 from annex_bootstrap.pool.private_files import read_private
 from annex_bootstrap.stack import read
 from annex_contract import __version__
+from annex_contract.knobs import DEFAULT_PORT
 from annex_contract.stack import Output
 
 GONE = {
@@ -36,7 +37,6 @@ GONE = {
 Answer = TypeVar("Answer")
 
 DAY = 86400
-DEFAULT_PORT = 9618
 TIMEOUT = 5
 """Seconds that the connectivity function waits, as condor_annex has it."""
 
