@@ -26,14 +26,15 @@ if _installed != MINISTACK_VERSION:
     )
 
 # After the check, because the extensions reach into MiniStack as soon as they are imported.
-from ministack.app import app  # noqa: E402
+from ministack.app import app as ministack_app  # noqa: E402
 
 from local_aws.server.extensions import EXTENSIONS  # noqa: E402
-
-__all__ = ["app"]
+from local_aws.server.gate import gated  # noqa: E402
 
 for install in EXTENSIONS:
     install()
+
+app = gated(ministack_app)
 
 
 def _end_with_starter() -> None:
