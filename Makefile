@@ -37,6 +37,7 @@ lint: build
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/shellcheck --shell=bash machine_image/files/build.sh
 	$(BIN)/cfn-lint dist/annex-bootstrap.template.json
 
 # The versions and hashes of everything that is installed; needs uv. Commit what it writes.

@@ -84,6 +84,7 @@ class Sources:
         own: our modules, dotted; ``package.*`` is the package with all its modules.
         packages: packages of libraries, dotted; their direct modules are taken, not their sub-packages.
         modules: single modules of libraries, dotted.
+        data: folders of ours whose files the modules read, from the checkout.
         answers: whether the function must answer CloudFormation also when it cannot be loaded.
     """
 
@@ -91,6 +92,7 @@ class Sources:
     own: tuple[str, ...]
     packages: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()
     answers: bool = False
 
 
@@ -115,6 +117,9 @@ def pack(sources: Sources) -> bytes:
     files: dict[str, bytes] = {}
     for module in sources.own:
         for path in _own_paths(module):
+            files[path.relative_to(ROOT).as_posix()] = path.read_bytes()
+    for folder in sources.data:
+        for path in (ROOT / folder).iterdir():
             files[path.relative_to(ROOT).as_posix()] = path.read_bytes()
     for distribution, name in third_party_files(sources):
         files[name] = third_party.read(distribution, name)
