@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 from annex_bootstrap.errors import UserError
+from annex_contract.stack import EC2_SERVICE
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 """Source: "General purpose bucket naming rules" in the S3 user guide."""
@@ -44,7 +45,7 @@ def role_template(bucket: str, key: str) -> dict[str, Any]:
                         {
                             "Sid": "AssumedByMachines",
                             "Effect": "Allow",
-                            "Principal": {"Service": {"Fn::Sub": "ec2.${AWS::URLSuffix}"}},
+                            "Principal": {"Service": EC2_SERVICE},
                             "Action": "sts:AssumeRole",
                         }
                     ),

@@ -55,6 +55,9 @@ def operator_policy(partition: str, account: str, stack_name: str) -> dict[str, 
             _allow("ReadAndUpdateLeases", "events:ListTargetsByRule events:PutTargets", arn("events", "rule/*")),
             _allow("CheckAndInvokeFunctions", "lambda:GetFunctionConfiguration lambda:InvokeFunction", functions),
             _allow("ReadLogs", "logs:FilterLogEvents", arn("logs", f"log-group:{stack_name}-*")),
+            # GetMetricStatistics can be limited to nothing:
+            # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatch.html
+            _allow("CountCalls", "cloudwatch:GetMetricStatistics", "*"),
             _allow("CheckRoles", "iam:GetInstanceProfile iam:GetRole", roles),
             _allow("CheckBuckets", "s3:GetBucketPublicAccessBlock s3:ListBucket", f"arn:{partition}:s3:::*"),
         ],
