@@ -26,14 +26,17 @@ if _installed != MINISTACK_VERSION:
     )
 
 # After the check, because the extensions reach into MiniStack as soon as they are imported.
-from ministack.app import app  # noqa: E402
+from ministack.app import app as ministack  # noqa: E402
 
+from local_aws.server import recording  # noqa: E402
 from local_aws.server.extensions import EXTENSIONS  # noqa: E402
 
 __all__ = ["app"]
 
 for install in EXTENSIONS:
     install()
+
+app: recording.App = recording.recorded(ministack) if recording.directory() else ministack
 
 
 def _end_with_starter() -> None:

@@ -18,13 +18,14 @@ from local_aws.server.ec2 import (
     spot_fleets,
 )
 from local_aws.server.events import schedule
-from local_aws.server.iam import authorization, role_policies, service_linked_roles
+from local_aws.server.iam import authorization, decisions, role_policies, service_linked_roles
 from local_aws.server.logs import log_patterns
 from local_aws.server.pricing import price_list
 
 EXTENSIONS: tuple[Callable[[], None], ...] = (
     authorization.install,
     change_sets.install,
+    decisions.install,
     instance_types.install,
     instances.install,
     key_pairs.install,

@@ -46,7 +46,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def local() -> Iterator[LocalAws]:
     """A local AWS with IAM enforced; this process's AWS settings point at it as root."""
-    with local_aws(SPEED) as running, pytest.MonkeyPatch.context() as patch:
+    with local_aws(SPEED, records=Path(os.environ['REC'])) as running, pytest.MonkeyPatch.context() as patch:
         for name in [each for each in os.environ if each.startswith("AWS_")]:
             patch.delenv(name)
         for name, value in running.environ(running.root).items():
