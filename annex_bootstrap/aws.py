@@ -1,4 +1,4 @@
-"""The edge to AWS: one account in one region, its clients, and what botocore's errors mean to a person."""
+"""AWS as the client sees it: one account in one region, its clients, and botocore's errors in plain words."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def connect(region: str | None, profile: str | None) -> Account:
                 "give --region a name such as us-east-1, or update boto3"
             )
         account = Account(session, chosen)
-        # Asked for its error, if any: better now than half-way.
+        # Fails now if the credentials do not work, rather than half-way.
         _ = account.account_id
         return account
 
@@ -144,7 +144,7 @@ def connect_all(regions: Sequence[str], profile: str | None) -> list[Account]:
     """Connect to several regions, or to the one that the environment or the profile names.
 
     Raises:
-        UserError: as for ``connect``, for any of them, so that a typing error changes nothing anywhere.
+        UserError: as for ``connect``, for any region, before anything is changed in another.
     """
     return [connect(region, profile) for region in dict.fromkeys(regions)] or [connect(None, profile)]
 
@@ -195,4 +195,4 @@ def _advice(code: str) -> str:
         return "check the access key and the secret key"
     if code in DENIED:
         return "ask your administrator for what `annex-bootstrap policy deployer` prints"
-    return "try again, or look at the stack in the AWS console"
+    return "try again, or check the stack in the AWS console"

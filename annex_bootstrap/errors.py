@@ -4,6 +4,6 @@ from __future__ import annotations
 
 
 class UserError(Exception):
-    """Something the user can mend. The command line prints its text and exits with ``exit_code``."""
+    """Something the user can fix. The command line prints its text and exits with ``exit_code``."""
 
     exit_code = 1

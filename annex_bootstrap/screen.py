@@ -49,7 +49,7 @@ class Screen(Protocol):
         """Print the JSON document, where one was asked for. Called once by every command."""
 
     def confirm(self, question: str, default: bool) -> bool:
-        """Ask a person; the answer."""
+        """Ask a yes-or-no question and return the answer."""
 
     def progress(
         self, regions: Sequence[str], totals: Mapping[str, int] | None = None

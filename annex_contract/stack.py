@@ -1,8 +1,4 @@
-"""The names that the template and the client share, and the HTCondor knobs that the outputs go into.
-
-Knobs are those that ``condor_annex`` reads today (8.7.1 and later) and those of the 8.7.0 guide. The template's
-outputs are made from this module, and so is the configuration, so neither can drift from the other.
-"""
+"""The names in and around the stack that the template, the functions and the client share."""
 
 from __future__ import annotations
 
@@ -19,7 +15,6 @@ ROLE_PATH = "/annex-bootstrap/"
 
 ANNEX_TAG = "htcondor:AnnexName"
 """The tag that condor_annex puts on the machines of an annex; its value is the annex ID."""
-
 
 SPOT_TAGGING_POLICY = "service-role/AmazonEC2SpotFleetTaggingRole"
 """AWS's managed policy for the spot fleets' role:
@@ -45,3 +40,43 @@ class Output(StrEnum):
     ANNEX_USER_POLICY_ARN = "AnnexUserPolicyARN"
     VERSION = "Version"
     KEY_PAIR_NAME = "KeyPairName"
+
+
+MARKING_PARAMETERS = frozenset({"CondorCidrs", "ConfigKeyPattern"})
+"""Parameters that every version of our template has, and no other template has all of."""
+
+
+class LogicalId(StrEnum):
+    """The logical IDs of those resources that somebody besides the template names."""
+
+    LEASE_FUNCTION = "LeaseFunction"
+    CONNECTIVITY_FUNCTION = "ConnectivityFunction"
+    SWEEP_RULE = "SweepRule"
+    LEASE_ALARM = "LeaseAlarm"
+    ANNEX_USER_POLICY = "AnnexUserPolicy"
+
+
+class Part(StrEnum):
+    """What stands beside a function in the stack: the end of its logical ID, after the function's."""
+
+    ROLE = "Role"
+    POLICY = "Policy"
+    LOGS = "Logs"
+    ONCE = "Once"
+
+    def of(self, function: str) -> str:
+        """Return the logical ID of this part of a function.
+
+        Args:
+            function: the function's logical ID.
+        """
+        return f"{function}{self}"
+
+
+def function_of(resource: str) -> str:
+    """Return the logical ID of the function behind a custom resource.
+
+    Args:
+        resource: the custom resource's logical ID.
+    """
+    return f"{resource}Function"

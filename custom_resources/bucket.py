@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from annex_contract.lease import TARBALL_PREFIX
 from custom_resources.lifecycle import Request, ResourceError, client, error_code, serve
 
 if TYPE_CHECKING:
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CreateBucketConfigurationTypeDef, ObjectIdentifierTypeDef
 
 logger = logging.getLogger(__name__)
-
-OUR_KEYS = "config-"
-"""What condor_annex writes begins so (contract: ``config-<annex name>.tar.gz``); nothing else is ours to delete."""
 
 
 def put(request: Request) -> Mapping[str, str]:
@@ -152,7 +150,7 @@ def _configure(s3: S3Client, bucket: str, expiration_days: int) -> None:
                 {
                     "ID": "annex-configurations-expire",
                     "Status": "Enabled",
-                    "Filter": {"Prefix": OUR_KEYS},
+                    "Filter": {"Prefix": TARBALL_PREFIX},
                     "Expiration": {"Days": expiration_days},
                 },
                 {
@@ -184,7 +182,7 @@ def _tls_only(partition: str, bucket: str) -> dict[str, Any]:
 
 
 def _empty(s3: S3Client, bucket: str) -> None:
-    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=OUR_KEYS):
+    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=TARBALL_PREFIX):
         found: list[ObjectIdentifierTypeDef] = [
             {"Key": item["Key"], "VersionId": item["VersionId"]}
             for item in (*page.get("Versions", []), *page.get("DeleteMarkers", []))
@@ -193,7 +191,7 @@ def _empty(s3: S3Client, bucket: str) -> None:
             continue
         for each in s3.delete_objects(Bucket=bucket, Delete={"Objects": found, "Quiet": True}).get("Errors", []):
             raise ResourceError(f"{each['Key']} in {bucket} cannot be deleted: {each['Code']}: {each['Message']}")
-    for uploads in s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=OUR_KEYS):
+    for uploads in s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=TARBALL_PREFIX):
         for upload in uploads.get("Uploads", []):
             s3.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
 

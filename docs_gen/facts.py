@@ -12,8 +12,8 @@ from typing import Any
 
 from annex_bootstrap.launch.launch_links import CONSOLES, REGIONS
 from annex_contract.knobs import KNOBS
-from annex_contract.stack import Output
-from lambda_lease.lease import ANNEX_ID_LENGTH
+from annex_contract.lease import ANNEX_ID_LENGTH
+from annex_contract.stack import LogicalId, Output, Part
 from lambda_lease.sweeper import GRACE_SECONDS
 from template_gen import custom, template
 from template_gen.archive import ROOT
@@ -52,10 +52,12 @@ def roles() -> str:
     rows = []
     for name, resource in resources.items():
         if resource["Type"] == "AWS::Lambda::Function":
-            policy = resources[f"{name}Policy"]["Properties"]["PolicyDocument"]
-            rows.append((f"`{name}Role`", resource["Properties"]["Description"].partition(": ")[2], _purposes(policy)))
-    policy = resources["AnnexUserPolicy"]["Properties"]["PolicyDocument"]
-    rows.append(("`AnnexUserPolicy`", "for the user that runs condor_annex", _purposes(policy)))
+            policy = resources[Part.POLICY.of(name)]["Properties"]["PolicyDocument"]
+            rows.append(
+                (f"`{Part.ROLE.of(name)}`", resource["Properties"]["Description"].partition(": ")[2], _purposes(policy))
+            )
+    policy = resources[LogicalId.ANNEX_USER_POLICY]["Properties"]["PolicyDocument"]
+    rows.append((f"`{LogicalId.ANNEX_USER_POLICY}`", "for the user that runs condor_annex", _purposes(policy)))
     return _table(("Role or policy", "Holder", "May"), rows)
 
 
@@ -76,13 +78,13 @@ def limits() -> str:
     """Return the numbers that matter to whoever operates a stack."""
     resources = _resources()
     functions = [each for each in resources.values() if each["Type"] == "AWS::Lambda::Function"]
-    alarm = resources["LeaseAlarm"]["Properties"]
+    alarm = resources[LogicalId.LEASE_ALARM]["Properties"]
     rows = [
         ("Resources in the stack", str(len(resources))),
         ("Functions", f"{len(functions)}, on {RUNTIME} and {ARCHITECTURE}"),
         ("Lease check interval", f"{LEASE_RULE_MINUTES} minutes, as condor_annex sets it"),
         ("Timeout of one tick of the lease function", f"{template.LEASE_TIMEOUT} seconds"),
-        ("Orphan check interval", _every(resources["SweepRule"])),
+        ("Orphan check interval", _every(resources[LogicalId.SWEEP_RULE])),
         ("Orphan grace period", f"{GRACE_SECONDS // 60} minutes"),
         ("Timeout of the connectivity check", f"{template.CONNECTIVITY_TIMEOUT} seconds"),
         ("Longest wait for machines when the security group is deleted", f"{custom.GROUP_TIMEOUT // 60} minutes"),

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from annex_contract.stack import LogicalId, Part
 from custom_resources.machine_policies import boot_policy, configuration_policy
 from docs_gen.resolve import resolve
 from template_gen.parameters import CONDITIONS
@@ -34,11 +35,11 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actio
 service authorization reference."""
 
 OTHER_CALLS = {
-    ("AnnexUserPolicy", "ec2:CreateTags"): "RunInstances, RequestSpotFleet",
-    ("AnnexUserPolicy", "iam:PassRole"): "RunInstances, RequestSpotFleet",
-    ("AnnexUserPolicy", "lambda:InvokeFunction"): "Invoke",
+    (LogicalId.ANNEX_USER_POLICY, "ec2:CreateTags"): "RunInstances, RequestSpotFleet",
+    (LogicalId.ANNEX_USER_POLICY, "iam:PassRole"): "RunInstances, RequestSpotFleet",
+    (LogicalId.ANNEX_USER_POLICY, "lambda:InvokeFunction"): "Invoke",
     ("BucketFunctionRole", "s3:DeleteObject"): "DeleteObjects",
-    ("LeaseFunctionRole", "s3:ListBucket"): "ListObjectsV2",
+    (Part.ROLE.of(LogicalId.LEASE_FUNCTION), "s3:ListBucket"): "ListObjectsV2",
 }
 """API calls of other roles for the same actions, by role and action."""
 
@@ -78,11 +79,13 @@ def policies(values: Any, conditions: dict[str, bool]) -> dict[str, list[dict[st
         conditions: whether each condition is true.
     """
     resources = build().to_dict()["Resources"]
+    functions = [title for title, resource in resources.items() if resource["Type"] == "AWS::Lambda::Function"]
+    roles = {Part.POLICY.of(function): Part.ROLE.of(function) for function in functions}
     found = {}
     for title, resource in resources.items():
         if resource["Type"] in ("AWS::IAM::RolePolicy", "AWS::IAM::ManagedPolicy"):
             document = resolve(resource["Properties"]["PolicyDocument"], values, conditions)
-            found[title.replace("FunctionPolicy", "FunctionRole")] = document["Statement"]
+            found[roles.get(title, title)] = document["Statement"]
     role = resolve({"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:"}, values, conditions)
     name = resolve(resources["InstanceRole"]["Properties"]["RoleName"], values, conditions)
     documents = (
@@ -113,7 +116,7 @@ def table() -> str:
 
 
 def _rows(role: str, statement: dict[str, Any]) -> Iterator[str]:
-    on = "<br>".join(f"`{each}`" for each in _listed(statement["Resource"]))
+    on = "<br>".join(f"`{arn}`" for arn in _listed(statement["Resource"]))
     where = "<br>".join(
         f"{operator}: `{key}` = `{'`, `'.join(_listed(value))}`"
         for operator, keys in statement.get("Condition", {}).items()

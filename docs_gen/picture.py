@@ -12,6 +12,7 @@ from typing import Any
 
 from annex_bootstrap.launch.launch_page import KINDS
 from annex_contract.knobs import KNOBS
+from annex_contract.stack import Part
 from template_gen.archive import ROOT
 from template_gen.template import build
 
@@ -90,11 +91,11 @@ def draw(template: Mapping[str, Any]) -> str:
 
 def _boxes(resources: Mapping[str, Any]) -> Iterator[Box]:
     functions = sorted(
-        (name for name, each in resources.items() if each["Type"] == "AWS::Lambda::Function"),
+        (name for name, resource in resources.items() if resource["Type"] == "AWS::Lambda::Function"),
         # Those of custom resources first: the stack needs them first.
         key=lambda name: (not _behind(resources, name), name),
     )
-    theirs = {f"{name}{part}" for name in functions for part in ("Role", "Policy", "Logs", "Once")}
+    theirs = {part.of(name) for name in functions for part in Part}
     others = sorted(set(resources) - theirs - set(functions))
     served = {name: [other for other in others if name in _named(resources[other])] for name in functions}
     row = 0.0
@@ -103,7 +104,7 @@ def _boxes(resources: Mapping[str, Any]) -> Iterator[Box]:
         mine = [other for other in served[function] if other not in placed]
         placed.update(mine)
         span = max(len(mine), 1)
-        yield Box(function, 0, row + (span - 1) / 2, _statements(resources[f"{function}Policy"]), "box function")
+        yield Box(function, 0, row + (span - 1) / 2, _statements(resources[Part.POLICY.of(function)]), "box function")
         for number, other in enumerate(mine):
             yield _resource(other, resources, row + number)
         row += span
@@ -117,7 +118,7 @@ def _outputs(template: Mapping[str, Any], origins: Mapping[str, Box]) -> Iterato
     """Return the outputs, each as close as possible to what it comes from."""
 
     def origin(name: str) -> tuple[float, str]:
-        rows = [origins[each].row for each in _named(template["Outputs"][name]["Value"]) if each in origins]
+        rows = [origins[named].row for named in _named(template["Outputs"][name]["Value"]) if named in origins]
         return (min(rows, default=float("inf")), name)
 
     names = sorted(template["Outputs"], key=origin)
@@ -136,27 +137,31 @@ def _resource(name: str, resources: Mapping[str, Any], row: float) -> Box:
 
 def _statements(policy: Mapping[str, Any]) -> str:
     statements = policy["Properties"]["PolicyDocument"]["Statement"]
-    actions = {action for each in statements for action in each["Action"]}
+    actions = {action for statement in statements for action in statement["Action"]}
     return f"allowed {len(actions)} AWS actions"
 
 
 def _behind(resources: Mapping[str, Any], function: str) -> bool:
     return any(
-        each["Type"].startswith("Custom::") and function in _named(each["Properties"]["ServiceToken"])
-        for each in resources.values()
+        resource["Type"].startswith("Custom::") and function in _named(resource["Properties"]["ServiceToken"])
+        for resource in resources.values()
     )
 
 
 def _served(resources: Mapping[str, Any], boxes: Mapping[str, Box]) -> Iterator[tuple[str, str]]:
     for name in sorted(boxes):
         if boxes[name].column == 1:
-            functions = [each for each in sorted(_named(resources[name])) if each in boxes and not boxes[each].column]
+            functions = [
+                named for named in sorted(_named(resources[name])) if named in boxes and not boxes[named].column
+            ]
             yield from ((function, name) for function in functions)
 
 
 def _put_out(template: Mapping[str, Any], boxes: Mapping[str, Box]) -> Iterator[tuple[str, str]]:
     for name in sorted(template["Outputs"]):
-        yield from ((each, f".{name}") for each in sorted(_named(template["Outputs"][name]["Value"])) if each in boxes)
+        yield from (
+            (named, f".{name}") for named in sorted(_named(template["Outputs"][name]["Value"])) if named in boxes
+        )
 
 
 def _named(value: Any) -> set[str]:

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
+from annex_contract.lease import MACHINE_ENDING, MACHINE_RUNNING, Lease, parse_input
 from lambda_lease import compute
 from lambda_lease.batches import Outcome, RefusedError, error_code
-from lambda_lease.lease import Expire, Lease, decide, is_tarball, parse_input, tarball_prefix
+from lambda_lease.lease import Expire, decide, is_tarball, tarball_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,7 +134,7 @@ def read_rule(events: EventBridgeClient, annex_id: str) -> Rule | None:
         for page in events.get_paginator("list_targets_by_rule").paginate(Rule=annex_id):
             for target in page.get("Targets", []):
                 if target["Id"] == annex_id:
-                    lease = parse_input(target.get("Input"))
+                    lease = parse_input(target.get("Input"), annex_id)
                 else:
                     shared = True
     except events.exceptions.ResourceNotFoundException:
@@ -168,7 +169,7 @@ def end_annex(clients: Clients, lease: Lease, settings: Settings, now: float) ->
         if fleets:
             # They started machines until they were cancelled, and took some along.
             machines = ChainMap(*pool.map(find, filters))
-        running = {id_ for id_, state in machines.items() if state != compute.ENDING}
+        running = {id_ for id_, state in machines.items() if state != MACHINE_ENDING}
         terminated = compute.terminate_machines(ec2, pool, running)
         failures += failures_of("terminate", terminated)
 
@@ -191,7 +192,7 @@ def _find_machines(ec2: EC2Client, annex_id: str, failures: _Failures, filters: 
     # IDs and states. What was seen before a page failed still counts.
     found = dict[str, str]()
     with failures.collected("list machines"):
-        for machine in compute.list_machines(ec2, filters, (*compute.RUNNING, compute.ENDING)):
+        for machine in compute.list_machines(ec2, filters, (*MACHINE_RUNNING, MACHINE_ENDING)):
             if machine.annex_id == annex_id:
                 found[machine.id] = machine.state
     return found

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
+from annex_contract.lease import FLEET_RUNNING, annex_of_fleet, annex_of_machine
 from annex_contract.stack import ANNEX_TAG
 from lambda_lease import batches
 from lambda_lease.batches import RefusedError
-from lambda_lease.lease import annex_of, annex_of_fleet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
         FilterTypeDef,
         InstanceTypeDef,
         SpotFleetRequestConfigTypeDef,
-        TagTypeDef,
     )
 
 PAGE_SIZE = 200
@@ -33,13 +32,6 @@ MACHINES_PER_CALL = 500
 
 FLEETS_PER_CALL = 100
 """CancelSpotFleetRequests takes 100 IDs at most."""
-
-ENDING = "shutting-down"
-RUNNING = ("pending", "running", "stopping", "stopped")
-"""The states of a machine that costs money, or may again."""
-
-FLEET_RUNNING = ("submitted", "active", "modifying")
-"""The states of a fleet that may start machines. Those of a cancelled one are found on their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,14 +159,10 @@ def _literally(text: str) -> str:
     return text.replace("\\", "\\\\").replace("*", "\\*").replace("?", "\\?")
 
 
-def _tag(tags: Iterable[TagTypeDef]) -> str | None:
-    return next((tag.get("Value", "") for tag in tags if tag.get("Key") == ANNEX_TAG), None)
-
-
 def _machine(instance: InstanceTypeDef) -> Machine:
     return Machine(
         id=instance["InstanceId"],
-        annex_id=annex_of(_tag(instance.get("Tags", [])), instance.get("ClientToken")),
+        annex_id=annex_of_machine(instance),
         state=instance["State"]["Name"],
         started=instance["LaunchTime"].timestamp(),
         profile_arn=instance.get("IamInstanceProfile", {}).get("Arn", ""),
@@ -185,17 +173,13 @@ def _fleet(request: SpotFleetRequestConfigTypeDef) -> Fleet:
     config = request["SpotFleetRequestConfig"]
     # Not every EC2 tells it, and ending an annex does not need it.
     created = request.get("CreateTime")
-    specifications = config.get("LaunchSpecifications", [])
-    tags = [
-        _tag(tag for tags in specification.get("TagSpecifications", []) for tag in tags.get("Tags", []))
-        for specification in specifications
-    ]
     return Fleet(
         id=request["SpotFleetRequestId"],
-        annex_id=annex_of_fleet(tags, config.get("ClientToken")),
+        annex_id=annex_of_fleet(config),
         state=request["SpotFleetRequestState"],
         started=created.timestamp() if created else math.inf,
         profile_arns=frozenset(
-            specification.get("IamInstanceProfile", {}).get("Arn", "") for specification in specifications
+            specification.get("IamInstanceProfile", {}).get("Arn", "")
+            for specification in config.get("LaunchSpecifications", [])
         ),
     )

@@ -15,16 +15,14 @@ from typing import TYPE_CHECKING
 from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.metrics import Metrics, MetricUnit
 
-from lambda_lease.lease import Wait, decide, parse_lease
-from lambda_lease.settings import Settings
+from annex_contract.lease import parse_lease
+from lambda_lease.lease import Wait, decide
+from lambda_lease.settings import SWEEP_EVENT, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lambda_lease.clients import Clients
-
-SWEEP_EVENT = {"Sweep": True}
-"""The constant input of the stack's own hourly rule."""
 
 logger = Logger()
 metrics = Metrics()

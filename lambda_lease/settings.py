@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from annex_contract.lease import TARBALL_PATTERN
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -26,7 +28,8 @@ POWERTOOLS_SERVICE_NAME = "POWERTOOLS_SERVICE_NAME"
 POWERTOOLS_METRICS_NAMESPACE = "POWERTOOLS_METRICS_NAMESPACE"
 """Read by Powertools itself: the namespace of the metrics. It must be set."""
 
-DEFAULT_KEY_PATTERN = "config-*.tar.gz"
+SWEEP_EVENT: Mapping[str, object] = {"Sweep": True}
+"""The constant input of the stack's own hourly rule, by which the function knows it."""
 
 
 class SettingsError(ValueError):
@@ -64,7 +67,7 @@ class Settings:
         Raises:
             SettingsError: a variable is missing or empty, or the pattern has not exactly one ``*``.
         """
-        pattern = environ.get(CONFIG_KEY_PATTERN) or DEFAULT_KEY_PATTERN
+        pattern = environ.get(CONFIG_KEY_PATTERN) or TARBALL_PATTERN
         prefix, star, suffix = pattern.partition("*")
         if not star or "*" in suffix:
             raise SettingsError(f"{CONFIG_KEY_PATTERN} needs exactly one '*', but is {pattern!r}")

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from annex_contract.lease import MACHINE_RUNNING
 from lambda_lease import compute
 from lambda_lease.annexes import WORKERS, Failure, failures_of
 
@@ -63,7 +64,7 @@ def sweep(clients: Clients, settings: Settings, now: float) -> Sweep:
     profile, judged = settings.instance_profile_arn, now - GRACE_SECONDS
     machines = [
         machine
-        for machine in compute.list_machines(clients.ec2, compute.machines_with_profile(profile), compute.RUNNING)
+        for machine in compute.list_machines(clients.ec2, compute.machines_with_profile(profile), MACHINE_RUNNING)
         if machine.annex_id and machine.profile_arn == profile and machine.started < judged
     ]
     fleets = [

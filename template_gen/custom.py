@@ -10,6 +10,7 @@ from troposphere.awslambda import EventInvokeConfig
 from troposphere.cloudformation import AWSCustomObject
 
 from annex_contract import __version__
+from annex_contract.stack import Part
 from template_gen import names, policies
 from template_gen.archive import Sources
 from template_gen.functions import add_function, custom_resource_sources
@@ -104,7 +105,7 @@ def add_custom_resources(template: Template) -> Attributes:
                 template,
                 "BucketFunction",
                 "annex-bootstrap: creates or adopts the private bucket",
-                custom_resource_sources("bucket"),
+                custom_resource_sources("bucket", "annex_contract.lease"),
                 policies.bucket(),
                 policy_name=names.BUCKET,
             ),
@@ -119,7 +120,7 @@ def add_custom_resources(template: Template) -> Attributes:
                 template,
                 "InstanceRoleFunction",
                 "annex-bootstrap: creates the machines' role and instance profile",
-                custom_resource_sources("instance_role", "machine_policies", "roles"),
+                custom_resource_sources("instance_role", "custom_resources.machine_policies", "custom_resources.roles"),
                 policies.instance_role(),
                 policy_name=names.INSTANCE_ROLE,
             ),
@@ -137,7 +138,7 @@ def add_custom_resources(template: Template) -> Attributes:
                 template,
                 "FleetRoleFunction",
                 "annex-bootstrap: creates or adopts the spot fleets' role",
-                custom_resource_sources("fleet_role", "roles"),
+                custom_resource_sources("fleet_role", "custom_resources.roles"),
                 policies.fleet_role(),
                 policy_name=names.FLEET_ROLE,
             ),
@@ -189,7 +190,7 @@ def _provided(
     # A retried request could create things that CloudFormation has already had deleted.
     once = template.add_resource(
         EventInvokeConfig(
-            f"{title}Once",
+            Part.ONCE.of(title),
             FunctionName=Ref(function),
             Qualifier="$LATEST",
             MaximumRetryAttempts=0,

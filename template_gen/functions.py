@@ -11,7 +11,7 @@ from troposphere.iam import Role, RolePolicy
 from troposphere.logs import LogGroup
 
 from annex_contract import __version__
-from annex_contract.stack import ROLE_PATH
+from annex_contract.stack import ROLE_PATH, Part
 from template_gen import policies
 from template_gen.archive import POWERTOOLS, Sources, inline_code
 
@@ -19,7 +19,7 @@ RUNTIME = "python3.13"
 ARCHITECTURE = "arm64"
 
 SHARED = ("annex_contract", "annex_contract.stack")
-"""What every function of ours may import of the client's package: the names that both sides use."""
+"""What every function may import of the contract: the names of tags and paths. More of it is named where needed."""
 
 
 def custom_resource_sources(module: str, *shared: str) -> Sources:
@@ -27,15 +27,15 @@ def custom_resource_sources(module: str, *shared: str) -> Sources:
 
     Args:
         module: its name in ``custom_resources``.
-        shared: modules of ``custom_resources`` that it imports besides ``lifecycle``.
+        shared: what it imports of ours besides ``custom_resources.lifecycle`` and ``SHARED``, dotted.
     """
-    own = ("custom_resources", *(f"custom_resources.{each}" for each in (module, "lifecycle", *shared)))
+    own = ("custom_resources", "custom_resources.lifecycle", f"custom_resources.{module}", *shared)
     return Sources(f"custom_resources.{module}", (*SHARED, *own), packages=("crhelper",), answers=True)
 
 
 LEASE_SOURCES = Sources(
     "lambda_lease.handler",
-    (*SHARED, "lambda_lease.*"),
+    (*SHARED, "annex_contract.lease", "lambda_lease.*"),
     packages=POWERTOOLS,
     modules=("typing_extensions",),
 )
@@ -73,10 +73,10 @@ def add_function(
     Returns:
         The function.
     """
-    logs = template.add_resource(LogGroup(f"{title}Logs", RetentionInDays=Ref("LogRetentionDays")))
+    logs = template.add_resource(LogGroup(Part.LOGS.of(title), RetentionInDays=Ref("LogRetentionDays")))
     role = template.add_resource(
         Role(
-            f"{title}Role",
+            Part.ROLE.of(title),
             Path=ROLE_PATH,
             Description=f"Assumed by the function: {description}",
             PermissionsBoundary=boundary(),
@@ -94,7 +94,7 @@ def add_function(
     )
     policy = template.add_resource(
         RolePolicy(
-            f"{title}Policy",
+            Part.POLICY.of(title),
             RoleName=Ref(role),
             PolicyName=policy_name,
             PolicyDocument=policy_document([policies.write_logs(GetAtt(logs, "Arn")), *statements]),

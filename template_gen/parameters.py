@@ -8,6 +8,8 @@ from typing import Any
 
 from troposphere import Equals, Not, Parameter, Ref, Template
 
+from annex_contract.lease import TARBALL_PATTERN
+
 V4_RANGE = r"(\d{1,3}\.){3}\d{1,3}/(\d|[12]\d|3[0-2])"
 V6_RANGE = r"[0-9a-fA-F:]*:[0-9a-fA-F:.]*/(\d{1,2}|1[01]\d|12[0-8])"
 CIDRS = rf"^(({V4_RANGE})|({V6_RANGE}))?$"
@@ -108,7 +110,7 @@ GROUPS: Sequence[tuple[str, Sequence[Input]]] = (
                 "The objects in the bucket that the machines may read.",
                 r"^config-[A-Za-z0-9._/-]*\*[A-Za-z0-9._/-]*$",
                 "Type a pattern that starts with config- and contains one *, such as config-*.tar.gz.",
-                default="config-*.tar.gz",
+                default=TARBALL_PATTERN,
             ),
         ),
     ),

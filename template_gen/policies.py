@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from troposphere import AWSHelperFn, If, Ref, Sub
 
+from annex_contract.lease import TARBALL_PREFIX
 from annex_contract.stack import ANNEX_TAG, SPOT_SERVICE_LINKED_ROLES, SPOT_TAGGING_POLICY, STACK_TAG
 from template_gen import names
 
@@ -75,7 +76,7 @@ def bucket() -> list[Statement]:
         allow(
             "DeletePoolConfigurations",
             "s3: AbortMultipartUpload DeleteObject DeleteObjectVersion",
-            names.bucket_arn("/config-*"),
+            names.bucket_arn(f"/{TARBALL_PREFIX}*"),
         ),
     ]
 
@@ -226,9 +227,12 @@ def lease(instance_profile_arn: AWSHelperFn) -> list[Statement]:
             {"ArnEquals": {"ec2:InstanceProfile": instance_profile_arn}},
         ),
         allow(
-            "ListPoolConfigurations", "s3: ListBucket", names.bucket_arn(), {"StringLike": {"s3:prefix": "config-*"}}
+            "ListPoolConfigurations",
+            "s3: ListBucket",
+            names.bucket_arn(),
+            {"StringLike": {"s3:prefix": f"{TARBALL_PREFIX}*"}},
         ),
-        allow("DeletePoolConfigurations", "s3: DeleteObject", names.bucket_arn("/config-*")),
+        allow("DeletePoolConfigurations", "s3: DeleteObject", names.bucket_arn(f"/{TARBALL_PREFIX}*")),
     ]
 
 
@@ -241,7 +245,7 @@ def annex_user(
     """
     return [
         allow("CheckAndInvokeFunctions", "lambda: GetFunction InvokeFunction", functions),
-        allow("UploadPoolConfigurations", "s3: PutObject", names.bucket_arn("/config-*")),
+        allow("UploadPoolConfigurations", "s3: PutObject", names.bucket_arn(f"/{TARBALL_PREFIX}*")),
         allow("ManageLeases", "events: DeleteRule PutRule PutTargets RemoveTargets", names.arn("events", "rule/*")),
         allow(
             "StartMachines",

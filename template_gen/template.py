@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from troposphere import GetAtt, If, Ref, Sub, Template
 from troposphere.awslambda import Function, Permission
 from troposphere.cloudwatch import Alarm, MetricDimension
@@ -11,7 +13,7 @@ from troposphere.iam import ManagedPolicy
 from troposphere.sns import Subscription, Topic
 
 from annex_contract import __version__
-from annex_contract.stack import ROLE_PATH, Output
+from annex_contract.stack import ROLE_PATH, LogicalId, Output
 from lambda_lease import settings
 from template_gen import names, policies
 from template_gen.custom import Attributes, add_custom_resources
@@ -39,7 +41,7 @@ def build() -> Template:
     _add_alarm(template, lease)
     connectivity = add_function(
         template,
-        "ConnectivityFunction",
+        LogicalId.CONNECTIVITY_FUNCTION,
         "annex-bootstrap: tells condor_annex whether AWS can reach the pool",
         CONNECTIVITY_SOURCES,
         [],
@@ -47,7 +49,7 @@ def build() -> Template:
     )
     user_policy = template.add_resource(
         ManagedPolicy(
-            "AnnexUserPolicy",
+            LogicalId.ANNEX_USER_POLICY,
             Path=ROLE_PATH,
             Description="What condor_annex needs to start, list, extend and end annexes",
             PolicyDocument=policy_document(
@@ -81,7 +83,7 @@ def build() -> Template:
 def _add_lease_function(template: Template, made: Attributes) -> Function:
     lease = add_function(
         template,
-        "LeaseFunction",
+        LogicalId.LEASE_FUNCTION,
         "annex-bootstrap: ends an annex when its lease expires",
         LEASE_SOURCES,
         policies.lease(made.profile_arn),
@@ -109,10 +111,10 @@ def _add_lease_function(template: Template, made: Attributes) -> Function:
     )
     template.add_resource(
         Rule(
-            "SweepRule",
+            LogicalId.SWEEP_RULE,
             Description="annex-bootstrap: checks every hour for annex machines without a lease",
             ScheduleExpression="rate(1 hour)",
-            Targets=[Target(Id="sweep", Arn=GetAtt(lease, "Arn"), Input='{"Sweep": true}')],
+            Targets=[Target(Id="sweep", Arn=GetAtt(lease, "Arn"), Input=json.dumps(settings.SWEEP_EVENT))],
         )
     )
     return lease
@@ -129,7 +131,7 @@ def _add_alarm(template: Template, lease: Function) -> None:
     )
     template.add_resource(
         Alarm(
-            "LeaseAlarm",
+            LogicalId.LEASE_ALARM,
             AlarmDescription="The lease function failed: machines may still be running and costing money. "
             "See the log of the lease function.",
             Namespace="AWS/Lambda",

@@ -1,4 +1,4 @@
-"""Before a stack is deleted: which annexes still have a lease, and ending them as condor_annex would."""
+"""Ending the annexes of a stack that will be deleted, as condor_annex would."""
 
 from __future__ import annotations
 
@@ -11,25 +11,27 @@ from annex_bootstrap.annexes.leases import Lease, Leases
 from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.stack.read import Stack
+from annex_contract.stack import LogicalId
+from annex_contract.statuses import DELETE_COMPLETE
 
-PATIENCE = 900.0
-"""Seconds until all machines of an annex must be gone."""
+TIMEOUT = 900.0
+"""Seconds in which all machines of an annex must be gone."""
 
 PAUSE = 3.0
-"""Seconds between two ticks: the machines need some to end."""
+"""Seconds between two runs of the lease function: machines take some to terminate."""
 
 
 def find_leases(account: Account, stack: Stack) -> list[Lease]:
-    """The leases of the stack's annexes, also where the stack is only half there."""
+    """Return the leases of the stack's annexes, also of a stack that is only partly created."""
     function_arn = _function_arn(account, stack)
     return Leases(account, function_arn).list() if function_arn else []
 
 
 def _function_arn(account: Account, stack: Stack) -> str:
-    with explained("looking for the lease function"):
+    with explained("finding the lease function"):
         try:
             found = account.cloudformation.describe_stack_resource(
-                StackName=stack.stack_id, LogicalResourceId="LeaseFunction"
+                StackName=stack.stack_id, LogicalResourceId=LogicalId.LEASE_FUNCTION
             )["StackResourceDetail"]
         except ClientError as error:
             # A creation that failed early has no such resource.
@@ -37,7 +39,7 @@ def _function_arn(account: Account, stack: Stack) -> str:
                 return ""
             raise
         name = found.get("PhysicalResourceId", "")
-        if not name or found["ResourceStatus"] == "DELETE_COMPLETE":
+        if not name or found["ResourceStatus"] == DELETE_COMPLETE:
             return ""
         return f"arn:{account.partition}:lambda:{account.region}:{account.account_id}:function:{name}"
 
@@ -45,7 +47,7 @@ def _function_arn(account: Account, stack: Stack) -> str:
 def end_annex(account: Account, stack: Stack, lease: Lease) -> int:
     """End an annex now: set its lease into the past, and run the lease function until nothing is left.
 
-    The rule stays until then, so what is not ended when the client is killed is ended by the next tick.
+    The rule stays until then, so what is not ended when the client is killed is ended by the next check.
 
     Args:
         account: where.
@@ -61,25 +63,26 @@ def end_annex(account: Account, stack: Stack, lease: Lease) -> int:
     function_arn, expiration = _function_arn(account, stack), int(time.time()) - 1
     leases = Leases(account, function_arn)
     leases.extend(lease, expiration)
-    ended, give_up = 0, time.monotonic() + PATIENCE
+    ended, give_up = 0, time.monotonic() + TIMEOUT
     while True:
-        machines, problem = _tick(account, function_arn, lease.ending_at(expiration)["Input"])
+        machines, problem = _run(account, function_arn, lease.ending_at(expiration)["Input"])
         ended += machines
-        if lease.annex_id not in [each.annex_id for each in leases.list()]:
+        if lease.annex_id not in [held.annex_id for held in leases.list()]:
             return ended
         if time.monotonic() > give_up:
             raise UserError(
-                f"the annex {lease.annex_id} is not ended after {PATIENCE / 60:.0f} minutes: "
-                f"{problem or 'machines are left'}; its lease tries again every five minutes, and so can you"
+                f"the annex {lease.annex_id} is not ended after {TIMEOUT / 60:.0f} minutes: "
+                f"{problem or 'machines are left'}; the lease function tries again every five minutes, "
+                "or run the same command again"
             )
         time.sleep(PAUSE)
 
 
-def _tick(account: Account, function_arn: str, event: str) -> tuple[int, str]:
+def _run(account: Account, function_arn: str, event: str) -> tuple[int, str]:
     with explained("running the lease function"):
         answer = account.lambda_.invoke(FunctionName=function_arn, Payload=event)
         said = json.loads(answer["Payload"].read())
     if "FunctionError" in answer:
-        # What it could not end, its next tick tries again.
+        # It tries again at its next check.
         return 0, str(said.get("errorMessage", "the lease function failed"))
     return int(said.get("machines_ended", 0)), ""

@@ -1,12 +1,7 @@
-"""The annexes that hold a lease: what condor_annex wrote about them, and what runs for them.
-
-Source of the wire format: the contract with HTCondor, "The life of an annex": a rule and a target named as the annex
-ID, whose constant input is ``{"AnnexID": str, "S3BucketName": str, "LeaseExpiration": int}``.
-"""
+"""The annexes that hold a lease: what condor_annex wrote about them, and what runs for them."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -16,16 +11,16 @@ from typing import Any
 
 from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import UserError
-from annex_contract.stack import ANNEX_TAG
-
-ANNEX_ID_LENGTH = 27
-"""The annex ID is the annex's name, cut to so many characters."""
-
-RUNNING = ("pending", "running", "stopping", "stopped")
-"""The states of a machine that costs money, or may again."""
-
-FLEET_RUNNING = ("submitted", "active", "modifying")
-"""The states of a fleet that may start machines."""
+from annex_contract.lease import (
+    FLEET_RUNNING,
+    MACHINE_RUNNING,
+    UnreadableLeaseError,
+    annex_id_of,
+    annex_of_fleet,
+    annex_of_machine,
+    input_ending_at,
+    parse_input,
+)
 
 PAGE_SIZE = 500
 
@@ -37,8 +32,8 @@ class Lease:
     """The lease of one annex.
 
     Attributes:
-        annex_id: the annex's name, cut to 27 characters; the name of its rule and target.
-        expiration: when it ends, in seconds since the epoch; None where the target says nothing that can be read.
+        annex_id: its ID; the name of its rule and target.
+        expiration: when it ends, in seconds since the epoch; None where the lease function could not read it either.
         target: the rule's target as it is, so that only the time in it is ever changed.
     """
 
@@ -47,13 +42,12 @@ class Lease:
     target: Mapping[str, Any] = field(compare=False)
 
     def ending_at(self, expiration: int) -> dict[str, Any]:
-        """The target with another end.
+        """Return the target with another end.
 
         Args:
             expiration: in seconds since the epoch.
         """
-        text = json.loads(self.target["Input"]) | {"LeaseExpiration": expiration}
-        return {**self.target, "Input": json.dumps(text)}
+        return {**self.target, "Input": input_ending_at(self.target["Input"], expiration)}
 
 
 @dataclass(frozen=True)
@@ -72,7 +66,7 @@ class Machines:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """How many machines there are."""
         return sum(self.types.values())
 
     @property
@@ -83,7 +77,7 @@ class Machines:
         return {0: "on demand", self.count: "spot"}.get(self.spot, "mixed")
 
     def cost(self, prices: Mapping[str, Decimal]) -> Decimal | None:
-        """Dollars an hour on demand, the most that spot instances cost by default; None where a price is missing."""
+        """Return dollars an hour on demand, the default limit of spot prices; None if a price is missing."""
         if any(name not in prices for name in self.types):
             return None
         return sum((prices[name] * count for name, count in self.types.items()), Decimal(0))
@@ -119,22 +113,13 @@ def parse_target(rule: str, targets: Iterable[Mapping[str, Any]]) -> Lease | Non
     Returns:
         The lease, or None where the rule holds none, as our own sweep rule.
     """
-    target = next((each for each in targets if each["Id"] == rule), None)
+    target = next((target for target in targets if target["Id"] == rule), None)
     if target is None:
         return None
     try:
-        expiration = json.loads(target["Input"])["LeaseExpiration"]
-    except (KeyError, TypeError, ValueError):
-        expiration = None
-    return Lease(rule, expiration if type(expiration) is int else None, target)
-
-
-def annex_of(tags: Iterable[Mapping[str, object]], client_token: str) -> str:
-    """The annex that a machine or a fleet belongs to: by its tag, else by its client token, as the lease decides."""
-    for tag in tags:
-        if tag["Key"] == ANNEX_TAG:
-            return str(tag["Value"])
-    return client_token.rpartition("_")[0]
+        return Lease(rule, parse_input(target.get("Input"), rule).expiration, target)
+    except UnreadableLeaseError:
+        return Lease(rule, None, target)
 
 
 @dataclass(frozen=True)
@@ -150,7 +135,7 @@ class Leases:
     function_arn: str
 
     def list(self) -> list[Lease]:
-        """All leases, the one that ends first at the top.
+        """Return all leases, the one that ends first at the top.
 
         Raises:
             UserError: AWS refused.
@@ -162,7 +147,7 @@ class Leases:
         return sorted(filter(None, found), key=lambda lease: (lease.expiration or 0, lease.annex_id))
 
     def find(self, name: str) -> Lease:
-        """The lease of an annex.
+        """Return the lease of an annex.
 
         Args:
             name: of the annex.
@@ -171,13 +156,14 @@ class Leases:
             UserError: AWS refused, or there is none.
         """
         leases = {lease.annex_id: lease for lease in self.list()}
-        if name[:ANNEX_ID_LENGTH] not in leases:
+        annex_id = annex_id_of(name)
+        if annex_id not in leases:
             known = ", ".join(leases) or "none"
             raise UserError(f"no annex {name} holds a lease in {self.account.region}; there are: {known}")
-        return leases[name[:ANNEX_ID_LENGTH]]
+        return leases[annex_id]
 
     def machines(self) -> dict[str, Machines]:
-        """What runs for each annex, by annex ID.
+        """Return what runs for each annex, by annex ID.
 
         Raises:
             UserError: AWS refused.
@@ -187,17 +173,22 @@ class Leases:
         fleets: Counter[str] = Counter()
         with explained("listing the machines"):
             for page in self.account.ec2.get_paginator("describe_instances").paginate(
-                Filters=[{"Name": "instance-state-name", "Values": list(RUNNING)}],
+                Filters=[{"Name": "instance-state-name", "Values": list(MACHINE_RUNNING)}],
                 PaginationConfig={"PageSize": PAGE_SIZE},
             ):
-                for machine in (each for reservation in page["Reservations"] for each in reservation["Instances"]):
-                    annex_id = annex_of(machine.get("Tags", []), machine.get("ClientToken", ""))
+                for machine in (
+                    machine for reservation in page["Reservations"] for machine in reservation["Instances"]
+                ):
+                    annex_id = annex_of_machine(machine)
+                    if annex_id is None:
+                        continue
                     types.setdefault(annex_id, Counter())[machine["InstanceType"]] += 1
                     spot[annex_id] += machine.get("InstanceLifecycle") == "spot"
             for requests in self.account.ec2.get_paginator("describe_spot_fleet_requests").paginate():
                 for request in requests["SpotFleetRequestConfigs"]:
-                    if request["SpotFleetRequestState"] in FLEET_RUNNING:
-                        fleets[_annex_of_fleet(request["SpotFleetRequestConfig"])] += 1
+                    fleet_annex = annex_of_fleet(request["SpotFleetRequestConfig"])
+                    if fleet_annex is not None and request["SpotFleetRequestState"] in FLEET_RUNNING:
+                        fleets[fleet_annex] += 1
         return {
             annex_id: Machines(types.get(annex_id, {}), spot[annex_id], fleets[annex_id])
             for annex_id in types.keys() | fleets.keys()
@@ -215,7 +206,7 @@ class Leases:
         """
         if lease.expiration is None:
             raise UserError(
-                f"the lease of {lease.annex_id} cannot be read, so it is left as it is: set it anew with "
+                f"the lease of {lease.annex_id} cannot be read, so it is unchanged: set it again with "
                 f"condor_annex -annex-name {lease.annex_id} -duration HOURS"
             )
         with explained(f"setting the lease of {lease.annex_id}"):
@@ -224,7 +215,7 @@ class Leases:
             raise UserError(f"EventBridge did not take the lease of {lease.annex_id}: {failed.get('ErrorMessage')}")
 
     def end(self, lease: Lease, now: int) -> None:
-        """End an annex: its lease ends now, and the lease function looks at it at once.
+        """End an annex: its lease ends now, and the lease function checks it at once.
 
         Args:
             lease: of the annex.
@@ -244,13 +235,3 @@ class Leases:
     def _read(self, name: str) -> Lease | None:
         pages = self.account.events.get_paginator("list_targets_by_rule").paginate(Rule=name)
         return parse_target(name, [target for page in pages for target in page["Targets"]])
-
-
-def _annex_of_fleet(config: Mapping[str, Any]) -> str:
-    tags = [
-        tag
-        for specification in config.get("LaunchSpecifications", [])
-        for tagged in specification.get("TagSpecifications", [])
-        for tag in tagged.get("Tags", [])
-    ]
-    return annex_of(tags, config.get("ClientToken", ""))

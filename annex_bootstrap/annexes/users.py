@@ -1,6 +1,6 @@
 """The IAM user that runs annexes: one policy, one access key, and the two files that condor_annex reads it from.
 
-Every step looks at what is there first, so a command that was interrupted is mended by running it again.
+Every step checks what exists first, so an interrupted command is completed by running it again.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ class KeyFiles:
 
     @classmethod
     def below(cls, directory: Path, region: str) -> KeyFiles:
-        """The files for a region, in a directory. Their paths are absolute, since a knob names them."""
+        """Return the files for a region, in a directory. Their paths are absolute, since a knob names them."""
         directory = directory.expanduser().absolute()
         return cls(directory / f"annex-access-key-{region}", directory / f"annex-secret-key-{region}")
 
     def key_id(self) -> str:
-        """The key ID in the files; nothing where either is missing or empty.
+        """Return the key ID in the files; nothing where either is missing or empty.
 
         Raises:
             UserError: a file cannot be read.
@@ -62,7 +62,7 @@ class KeyFiles:
         return access.decode(errors="replace").strip() if access and secret else ""
 
     def write(self, key_id: str, secret: str) -> None:
-        """Write both, the secret first: whoever sees the new ID then finds its secret too.
+        """Write both, the secret first, so that a reader of the new ID also finds its secret.
 
         Raises:
             UserError: one cannot be written.
@@ -106,7 +106,7 @@ def plan_rotation(keys: list[Key], in_files: str) -> Rotation:
 
 
 def default_user_name(stack_name: str, region: str) -> str:
-    """The name of the user for a stack. IAM's names are the account's, so the region is in it."""
+    """Return the name of the user for a stack. IAM names are unique in an account, so it contains the region."""
     return f"{stack_name}-{region}"
 
 
@@ -135,7 +135,7 @@ class AnnexUser:
             Whether a key was made.
 
         Raises:
-            UserError: AWS refused, the name is taken by somebody else, or the user has two keys that are not here.
+            UserError: AWS refused, the name belongs to another user, or the user has two keys that are not here.
         """
         with explained(f"making the IAM user {self.name}"):
             self._make(stack_id, policy_arn)
@@ -165,7 +165,7 @@ class AnnexUser:
             The IDs of the keys that were deleted.
 
         Raises:
-            UserError: AWS refused, the name is taken by somebody else, or the files cannot be written.
+            UserError: AWS refused, the name belongs to another user, or the files cannot be written.
         """
         with explained(f"rotating the key of the IAM user {self.name}"):
             self._make(stack_id, policy_arn)
@@ -177,13 +177,13 @@ class AnnexUser:
         return rotation.before + rotation.after
 
     def remove(self) -> bool:
-        """Delete the user with its keys, then the files if they held one of its keys.
+        """Delete the user with its keys, then the files if they hold one of its keys.
 
         Returns:
             Whether there was such a user.
 
         Raises:
-            UserError: AWS refused, or the user is somebody else's.
+            UserError: AWS refused, or the user is not ours.
         """
         with explained(f"deleting the IAM user {self.name}"):
             if self._owner() is None:
@@ -209,7 +209,7 @@ class AnnexUser:
                 raise UserError(
                     f"the IAM user {self.name} belongs to another stack, {owner}: give --user-name another name"
                 )
-            # The stack was deleted and made anew: its user is still the same person's.
+            # The stack was deleted and created again: its user still belongs to the same person.
             self.account.iam.tag_user(UserName=self.name, Tags=[{"Key": STACK_TAG, "Value": stack_id}])
         attached = self._attached()
         if policy_arn not in attached:
@@ -232,11 +232,11 @@ class AnnexUser:
 
     def _attached(self) -> list[str]:
         pages = self.account.iam.get_paginator("list_attached_user_policies").paginate(UserName=self.name)
-        return [each["PolicyArn"] for page in pages for each in page["AttachedPolicies"]]
+        return [policy["PolicyArn"] for page in pages for policy in page["AttachedPolicies"]]
 
     def _keys(self) -> list[Key]:
         pages = self.account.iam.get_paginator("list_access_keys").paginate(UserName=self.name)
-        return [Key(each["AccessKeyId"], each["CreateDate"]) for page in pages for each in page["AccessKeyMetadata"]]
+        return [Key(key["AccessKeyId"], key["CreateDate"]) for page in pages for key in page["AccessKeyMetadata"]]
 
     def _make_key(self) -> None:
         with explained(f"making a key for the IAM user {self.name}"):
@@ -244,7 +244,7 @@ class AnnexUser:
         try:
             self.files.write(made["AccessKeyId"], made["SecretAccessKey"])
         except UserError:
-            # A key whose secret nobody has is of no use and takes one of two places.
+            # A key whose secret is lost is useless and counts towards the limit of two.
             self._delete_keys([made["AccessKeyId"]])
             raise
 
@@ -254,5 +254,5 @@ class AnnexUser:
 
 
 def _name_and_region(stack_id: str) -> str:
-    # A stack's ARN ends in a UUID, which each new stack of the same name has anew.
+    # A stack's ARN ends in a UUID, which differs for every new stack of the same name.
     return stack_id.rpartition("/")[0]

@@ -36,12 +36,12 @@ INTERRUPTED = 130
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Start with `annex-bootstrap demo`: the whole story on a local AWS, without an account. "
-    "Then `annex-bootstrap deploy` makes the stack in yours.",
+    epilog="Start with `annex-bootstrap demo`: every step on a local AWS, without an account. "
+    "Then `annex-bootstrap deploy` creates the stack in yours.",
 )
 @click.version_option(__version__, prog_name=completion.PROGRAM)
 def commands() -> None:
-    """Prepare an AWS account and an HTCondor pool for condor_annex, and undo it as easily."""
+    """Prepare an AWS account and an HTCondor pool for condor_annex, and undo it just as easily."""
 
 
 for command in (
@@ -67,11 +67,11 @@ for command in (
 
 
 def main() -> None:
-    """Run a command; say what went wrong in one sentence, and exit with a code that tells it too.
+    """Run a command; report an error in one sentence and with the exit code.
 
     Exit codes: 0 done; 1 it failed, or a check found a difference; 2 wrong usage; 130 Ctrl-C.
     """
-    # Ended from outside, a command cleans up as after Ctrl-C.
+    # On SIGTERM a command cleans up as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     screen = Screen()
     try:

@@ -15,13 +15,13 @@ DIRECTORY = Path("~/.condor")
 @click.command(name="credentials", short_help="Give condor_annex keys that can run annexes only.")
 @aws_options
 @config_option
-@click.option("--rotate", "action", flag_value="rotate", help="Replace the user's keys by a new one.")
+@click.option("--rotate", "action", flag_value="rotate", help="Replace the user's keys with a new one.")
 @click.option("--remove", "action", flag_value="remove", help="Delete the user, its keys, the files and the knobs.")
 @click.option(
     "--from-instance",
     "action",
     flag_value="from-instance",
-    help="Make no user: condor_annex runs on an EC2 machine and takes that machine's role.",
+    help="Create no user: condor_annex runs on an EC2 instance and uses that instance's role.",
 )
 @click.option("--user-name", metavar="NAME", help="The IAM user; begins with the stack's name. Default: STACK-REGION.")
 @click.option(
@@ -46,8 +46,8 @@ def command(
 ) -> None:
     """Give condor_annex credentials that can run annexes and nothing else.
 
-    Makes an IAM user with the stack's policy for users, writes its access key into two files that only you can read,
-    and names them in the configuration. Run it again at any time: what is right is left as it is.
+    Creates an IAM user with the stack's policy for users, writes its access key into two files that only you can
+    read, and names them in the configuration. Running it again changes only what is wrong.
     """
     from annex_bootstrap.commands.credentials import Action, CredentialsOptions, credentials
 

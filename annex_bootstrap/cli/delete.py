@@ -28,7 +28,7 @@ def command(
 ) -> None:
     """Delete the stack, the staging bucket, and the block in the pool's configuration.
 
-    Refuses while annexes have a lease, since without the stack nothing would end them.
+    Refuses while annexes have a lease, because without the stack nothing would end them.
     """
     from annex_bootstrap.commands.delete import DeleteOptions, delete
 

@@ -23,7 +23,7 @@ INDENT = 9
 COLOURS = {"OK": "green", "PROBLEM": "red", "SKIPPED": "yellow"}
 
 
-@click.command(name="doctor", short_help="Say what is wrong with a setup, and what to do.")
+@click.command(name="doctor", short_help="Find what is wrong with a setup, and say what to do.")
 @aws_options
 @config_option
 @click.option("--collector", metavar="HOST[:PORT]", default="", help="The pool's collector. Default: COLLECTOR_HOST.")
@@ -36,9 +36,9 @@ def command(
     collector: str,
     screen: Screen,
 ) -> None:
-    """Look for everything that can be wrong, and say what to do about it.
+    """Check everything that can be wrong, and say what to do about it.
 
-    Changes nothing. Exits with 1 where there is a problem.
+    Changes nothing. Exits with 1 if there is a problem.
     """
     from annex_bootstrap.aws import connect
     from annex_bootstrap.doctor.checks import Level

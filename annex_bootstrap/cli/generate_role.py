@@ -13,8 +13,8 @@ import click
 def command(bucket: str, key: str) -> None:
     """Print a template whose role lets machines read the object KEY in BUCKET and nothing else.
 
-    It is the step of HTCondor's 8.7.0 guide, for pools that still go by it. The stack of annex-bootstrap deploy has
-    such a role already. Needs no AWS.
+    It is a step of HTCondor's 8.7.0 guide, for pools that still follow it. The stack of annex-bootstrap deploy
+    already has such a role. Needs no AWS.
     """
     from annex_bootstrap.policies.generate_role import role_template
 

@@ -30,7 +30,7 @@ def command(
 ) -> None:
     """Print the link that opens the AWS console with the stack filled in.
 
-    Calls nothing. A parameter that is not given gets the template's default.
+    Makes no AWS call. Parameters that are not given get the template's defaults.
     """
     import boto3
 

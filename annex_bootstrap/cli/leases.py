@@ -15,14 +15,14 @@ from annex_bootstrap.cli.output import Screen, output_option
 def command(context: click.Context, region: str | None, profile: str | None, stack_name: str, screen: Screen) -> None:
     """List the annexes that hold a lease: kind, machines, time left, cost.
 
-    The cost is what the machines cost on demand; spot instances cost that at most, unless a fleet bids more.
+    The cost is the on-demand price; spot instances cost at most that, unless a fleet bids more.
     """
     from annex_bootstrap.commands.leases import LeasesOptions, list_leases
 
     if context.invoked_subcommand is None:
         list_leases(LeasesOptions(stack_name, region, profile), screen)
         return
-    # Options may stand before the command's name as well as after it, where they win.
+    # Options may come before the subcommand's name or after it; those after it win.
     given = {
         "region": region,
         "profile": profile,

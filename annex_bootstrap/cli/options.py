@@ -43,12 +43,12 @@ _stack_name = click.option(
 
 
 def aws_options(command: Command) -> Command:
-    """Where the stack is: ``region``, ``profile`` and ``stack_name``."""
+    """Give a command the options for one region: ``region``, ``profile`` and ``stack_name``."""
     return _region(_profile(_stack_name(command)))
 
 
 def regions_options(command: Command) -> Command:
-    """Where the stacks are: ``regions``, ``profile`` and ``stack_name``."""
+    """Give a command the options for several regions: ``regions``, ``profile`` and ``stack_name``."""
     return _regions(_profile(_stack_name(command)))
 
 
@@ -84,7 +84,9 @@ def _complete_parameter(_context: click.Context, _option: click.Parameter, begun
 
     known = parse_template(built_template())["Parameters"]
     return [
-        CompletionItem(f"{name}=", help=each["Description"]) for name, each in known.items() if name.startswith(begun)
+        CompletionItem(f"{name}=", help=parameter["Description"])
+        for name, parameter in known.items()
+        if name.startswith(begun)
     ]
 
 
@@ -95,5 +97,5 @@ parameters_option = click.option(
     metavar="NAME=VALUE",
     callback=parse_parameters,
     shell_complete=_complete_parameter,
-    help="A parameter of the stack, such as CondorCidrs=192.0.2.0/24. Those not given keep their earlier value.",
+    help="A parameter of the stack, such as CondorCidrs=192.0.2.0/24. Others keep their earlier values.",
 )

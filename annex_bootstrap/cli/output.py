@@ -73,7 +73,7 @@ class Screen:
         return progress(self, regions, totals)
 
     def confirm(self, question: str, default: bool) -> bool:
-        """Ask.
+        """Ask a yes-or-no question.
 
         Raises:
             click.UsageError: there is nobody to ask.
@@ -89,7 +89,7 @@ class Screen:
 
 
 def wants_colour() -> bool | None:
-    """False where ``NO_COLOR`` is set (https://no-color.org), else None: colours on a terminal only."""
+    """Return False if ``NO_COLOR`` is set (https://no-color.org), else None: colours on a terminal only."""
     return False if os.environ.get("NO_COLOR") else None
 
 

@@ -13,12 +13,12 @@ from annex_bootstrap.cli.output import Screen, output_option
 @click.option(
     "--config",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The pool's local configuration. Default: a file of ours in the last of LOCAL_CONFIG_DIR.",
+    help="The pool's local configuration. Default: a file of its own in the last LOCAL_CONFIG_DIR.",
 )
 @click.option(
     "--password-file",
     type=click.Path(dir_okay=False, exists=True, path_type=Path),
-    help="Text file with the pool password in its first line. Default: a strong one is made.",
+    help="Text file with the pool password in its first line. Default: a strong one is generated.",
 )
 @click.option(
     "--stored-password",
@@ -27,7 +27,9 @@ from annex_bootstrap.cli.output import Screen, output_option
     "~/.condor/annex_pool_password for others.",
 )
 @click.option("--port", type=click.IntRange(1, 65535), default=9618, show_default=True, help="The shared port.")
-@click.option("--collector", metavar="HOST", help="The public name of this pool's collector, if it is not set yet.")
+@click.option(
+    "--collector", metavar="HOST", help="The public name of this pool's collector, if the pool does not set it yet."
+)
 @click.option("--print", "print_only", is_flag=True, help="Print the block and write nothing.")
 @output_option
 def command(
@@ -41,8 +43,8 @@ def command(
 ) -> None:
     """Let rented machines join the pool: a pool password, and one marked block in the pool's configuration.
 
-    A password that is stored already stays, unless --password-file gives another one. Needs no AWS. Run it as whoever
-    owns the pool: root, or you for a personal pool.
+    A stored password is kept, unless --password-file gives another one. Needs no AWS. Run it as the owner of the
+    pool: root, or you for a personal pool.
     """
     from annex_bootstrap.commands.pool_config import PoolOptions, pool_config
 

@@ -1,4 +1,4 @@
-"""Showing how stacks get on: one live table for all regions on a terminal, plain lines elsewhere."""
+"""The progress of stacks: one live table for all regions on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from annex_bootstrap.stack.follow import Watcher
 from annex_bootstrap.stack.read import Event
 
 SPARE_LINES = 4
-"""Lines of the terminal that the table leaves free: a table that is higher than the terminal cannot be redrawn."""
+"""Lines of the terminal that the table leaves free: a table taller than the terminal cannot be redrawn."""
 
 
 @dataclass
@@ -40,7 +40,7 @@ class _Stack:
 
 
 class Board:
-    """What is known of the stacks, told by several threads at once."""
+    """The state of the stacks, updated by several threads at once."""
 
     def __init__(self, regions: Sequence[str], totals: Mapping[str, int]) -> None:
         self.regions = regions
@@ -50,7 +50,7 @@ class Board:
         self.lock = threading.Lock()
 
     def watcher(self, region: str) -> Watcher:
-        """Takes the events of a region's stack."""
+        """Return what takes the events of a region's stack."""
 
         def watch(event: Event) -> None:
             with self.lock:
@@ -71,13 +71,13 @@ class Board:
         if row is None or row.ended is not None:
             row = _Row(region, event.resource, event.status, at)
         row.status, row.ended = event.status, None if going else at
-        # The last one that moved stands last.
+        # The row that changed last comes last.
         self.rows[region, event.resource] = row
 
     def unfinished(self) -> list[tuple[str, str, str]]:
-        """Region, name and status of the stacks that CloudFormation is still at work on."""
+        """Return region, name and status of the stacks that CloudFormation is still working on."""
         with self.lock:
-            return [(region, each.name, each.status) for region, each in self.stacks.items() if each.ended is None]
+            return [(region, stack.name, stack.status) for region, stack in self.stacks.items() if stack.ended is None]
 
     def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw the table, with as many of the resources as fit."""
@@ -101,7 +101,7 @@ class Board:
 
 
 class _Lines(Board):
-    """Says what is done, line by line."""
+    """Prints what is done, line by line."""
 
     def __init__(self, regions: Sequence[str], screen: Screen) -> None:
         super().__init__(regions, {})
@@ -109,7 +109,7 @@ class _Lines(Board):
 
     def take(self, region: str, event: Event) -> None:
         super().take(region, event)
-        # How the stack as a whole ends is said afterwards.
+        # The stack's final status is printed afterwards.
         if event.is_stack or event.status.endswith("_IN_PROGRESS"):
             return
         where = f"{region:<14}  " if len(self.regions) > 1 else ""
@@ -129,15 +129,15 @@ def _seconds(began: float, ended: float | None) -> Text:
 
 @contextmanager
 def progress(screen: Screen, regions: Sequence[str], totals: Mapping[str, int] | None = None) -> Iterator[Board]:
-    """Show what the board is told until the context ends.
+    """Show the events that the board gets until the context ends.
 
     Args:
         screen: where.
         regions: of the stacks.
-        totals: how many resources will change, by region, where that is known.
+        totals: how many resources will change, by region, if that is known.
 
     Raises:
-        KeyboardInterrupt: after saying what goes on without the client.
+        KeyboardInterrupt: Ctrl-C; what continues in AWS has been printed.
     """
     console = Console(highlight=False, stderr=screen.json)
     try:
@@ -152,7 +152,7 @@ def progress(screen: Screen, regions: Sequence[str], totals: Mapping[str, int] |
         click.echo(err=True)
         for region, name, status in board.unfinished():
             click.echo(
-                f"CloudFormation goes on with the stack {name} in {region} ({status}) without you. "
+                f"CloudFormation continues with the stack {name} in {region} ({status}) without this client. "
                 "Run the same command again to watch it.",
                 err=True,
             )

@@ -13,9 +13,9 @@ from annex_bootstrap.cli.output import Screen, output_option
 @click.command(name="publish", short_help="Put the template and its launch page into a bucket.")
 @aws_options
 @click.option("--bucket", required=True, metavar="NAME", help="The bucket to put the template and the page into.")
-@click.option("--prefix", default="annex-bootstrap", show_default=True, help="What the objects' keys begin with.")
-@click.option("--create-bucket", is_flag=True, help="Make the bucket where there is none. It is private.")
-@click.option("--public", is_flag=True, help="Let everybody read what is below the prefix.")
+@click.option("--prefix", default="annex-bootstrap", show_default=True, help="Prefix of the objects' keys.")
+@click.option("--create-bucket", is_flag=True, help="Create the bucket if it does not exist. It is private.")
+@click.option("--public", is_flag=True, help="Let everyone read the objects under the prefix.")
 @output_option
 def command(
     region: str | None,
@@ -39,13 +39,13 @@ def command(
     links = publish(account, place, template, create=create_bucket, public=public)
     screen.say(f"Published annex-bootstrap {__version__} in {account.region}.", fg="green")
     for what, link in (
-        ("Template, for ever the same bytes", links.template),
-        ("Template, always the newest", links.latest_template),
+        ("Template, an immutable URL", links.template),
+        ("Template, always the latest", links.latest_template),
         ("Launch page of this version", links.page),
-        ("Launch page, always the newest", links.latest_page),
+        ("Launch page, always the latest", links.latest_page),
         (f"Launch Stack in {account.region}", links.quick_create),
     ):
         screen.say(f"{what}:\n  {link}")
     if not public:
-        screen.say("Only who may read the bucket can use these links; --public opens them to everybody.")
+        screen.say("Only those who may read the bucket can use these links; --public opens them to everyone.")
     screen.document(asdict(links))

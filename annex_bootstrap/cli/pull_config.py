@@ -16,10 +16,10 @@ from annex_bootstrap.cli.output import Screen, output_option
 @click.option(
     "--default-region",
     metavar="REGION",
-    help="The region of annexes for which condor_annex gets none. Default: what it was, else the first one.",
+    help="The region that condor_annex uses when it is given none. Default: unchanged, else the first one.",
 )
 @config_option
-@click.option("--check", is_flag=True, help="Write nothing; exit with 1 where the file differs from the stacks.")
+@click.option("--check", is_flag=True, help="Write nothing; exit with 1 if the file differs from the stacks.")
 @click.option("--print", "print_only", is_flag=True, help="Write nothing; print the block.")
 @output_option
 def command(
@@ -34,7 +34,7 @@ def command(
 ) -> None:
     """Write the stacks' outputs as HTCondor knobs into one marked block of the configuration.
 
-    Regions that are not named keep their part of the block. Everything else in the file is kept to the byte.
+    Other regions keep their part of the block. Everything else in the file is kept byte for byte.
     """
     from annex_bootstrap.commands.pull_config import PullOptions, pull_config
 

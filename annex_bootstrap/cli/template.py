@@ -9,7 +9,7 @@ from annex_bootstrap.cli.output import Screen, output_option
 
 @click.group(name="template")
 def command() -> None:
-    """Look into templates."""
+    """Inspect templates."""
 
 
 @command.command(name="verify")
@@ -18,7 +18,7 @@ def command() -> None:
 def verify(source: str, screen: Screen) -> None:
     """List the code inside a template with its hashes, and say whether this version builds the same bytes.
 
-    Exits with 1 where it does not.
+    Exits with 1 if it does not.
     """
     import hashlib
     import sys
@@ -40,7 +40,7 @@ def verify(source: str, screen: Screen) -> None:
     screen.say(f"The whole template: {digest}")
     for line in found:
         screen.say(f"  {line}")
-    screen.document({"sha256": digest, "functions": [asdict(each) for each in functions], "differences": found})
+    screen.document({"sha256": digest, "functions": [asdict(function) for function in functions], "differences": found})
     if found:
         screen.fail(f"{source} is not what annex-bootstrap {__version__} builds: the differences are above")
         sys.exit(1)

@@ -37,7 +37,7 @@ class FleetOptions:
         region: where; None for the one that the environment or the profile names.
         profile: the AWS profile, or None for the environment's.
         config: the user's configuration file, or None for the one that HTCondor names.
-        image: the machines' image; empty to go by its name.
+        image: the machines' image; empty to find it by name.
         image_name: a pattern; the newest image that matches is used.
         owners: whose images the name may match.
         slot: what one slot gets.

@@ -11,7 +11,7 @@ from annex_bootstrap.annexes import ending
 from annex_bootstrap.aws import Account, connect_all, explained
 from annex_bootstrap.pool import blocks, config_file
 from annex_bootstrap.screen import Screen
-from annex_bootstrap.stack import plan, read
+from annex_bootstrap.stack import read
 from annex_bootstrap.stack.regions import run_all
 
 
@@ -66,7 +66,7 @@ def _read(account: Account, options: StatusOptions) -> dict[str, Any]:
     section = blocks.read_block(config_file.preview(path, lambda block: block).old).find(account.region)
     named = section is not None and section.stack_name == stack_name
     return status | {
-        "stands": stack.status in plan.UPDATABLE and bool(stack.version),
+        "stands": stack.is_deployed,
         "status": stack.status,
         "reason": stack.reason,
         "version": stack.version or None,

@@ -1,4 +1,4 @@
-"""What can be wrong with a setup: one function a check, from what is there to a finding. Pure but for file modes."""
+"""What can be wrong with a setup: one function for each check, from facts to a finding. Pure except for file modes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ from annex_bootstrap.pool.private_files import read_private, why_not_private
 from annex_bootstrap.stack.read import Stack
 from annex_contract.knobs import KNOBS
 
-STANDING = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE")
 MOST_ATTRIBUTES = 11
 """Top-level attributes of a fleet file that condor_annex takes. Source: the contract with HTCondor."""
 
 
 class Level(StrEnum):
-    """How a check ended."""
+    """The result of a check."""
 
     OK = "OK"
     PROBLEM = "PROBLEM"
@@ -30,13 +29,13 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """The end of one check.
+    """The result of one check.
 
     Attributes:
-        subject: what was looked at.
-        level: how it ended.
+        subject: what was checked.
+        level: the result.
         detail: what was seen.
-        advice: what to do; empty where all is well.
+        advice: what to do; empty if all is well.
     """
 
     subject: str
@@ -46,22 +45,22 @@ class Finding:
 
 
 def ok(subject: str, detail: str) -> Finding:
-    """All is well."""
+    """Return the finding that all is well."""
     return Finding(subject, Level.OK, detail)
 
 
 def problem(subject: str, detail: str, advice: str) -> Finding:
-    """Something is wrong."""
+    """Return the finding that something is wrong."""
     return Finding(subject, Level.PROBLEM, detail, advice)
 
 
 def skipped(subject: str, detail: str, advice: str) -> Finding:
-    """Not asked for, or not to be told from here."""
+    """Return the finding that something was not asked for, or cannot be checked from here."""
     return Finding(subject, Level.SKIPPED, detail, advice)
 
 
 def check_stack(name: str, stack: Stack | None, version: str) -> Finding:
-    """The stack stands, and is as old as this client.
+    """Check that the stack is deployed, by this version of the client.
 
     Args:
         name: of the stack.
@@ -71,9 +70,9 @@ def check_stack(name: str, stack: Stack | None, version: str) -> Finding:
     subject = "stack"
     if stack is None:
         return problem(subject, f"there is no stack {name}", "run annex-bootstrap deploy")
-    if stack.status not in STANDING or not stack.version:
+    if not stack.is_deployed:
         return problem(
-            subject, f"{name} is in {stack.status}", "run annex-bootstrap deploy, which mends or explains it"
+            subject, f"{name} is in {stack.status}", "run annex-bootstrap deploy, which fixes or explains it"
         )
     if stack.version != version:
         detail = f"{name} has version {stack.version}, this client {version}"
@@ -84,7 +83,7 @@ def check_stack(name: str, stack: Stack | None, version: str) -> Finding:
 
 
 def check_bucket(name: str, blocks: Mapping[str, Any] | None) -> Finding:
-    """The bucket is there and closed to the public.
+    """Check that the bucket exists and is closed to the public.
 
     Args:
         name: of the bucket.
@@ -101,7 +100,7 @@ def check_bucket(name: str, blocks: Mapping[str, Any] | None) -> Finding:
 
 
 def check_function(subject: str, state: str, reason: str, errors: Sequence[str]) -> Finding:
-    """A function can run, and has not failed lately.
+    """Check that a function can run, and has not failed lately.
 
     Args:
         subject: which function.
@@ -112,15 +111,15 @@ def check_function(subject: str, state: str, reason: str, errors: Sequence[str])
     if not state:
         return problem(subject, "it is gone", "delete the stack and deploy it again")
     if state not in ("Active", "Inactive"):
-        return problem(subject, f"it is {state}: {reason}", "run annex-bootstrap deploy, or look at it in the console")
+        return problem(subject, f"it is {state}: {reason}", "run annex-bootstrap deploy, or check it in the console")
     if errors:
         detail = f"{len(errors)} error lines in the last day, the last: {errors[-1]}"
-        return problem(subject, detail, "read its log: annexes may run on after their lease")
+        return problem(subject, detail, "read its log: annexes may keep running after their lease")
     return ok(subject, f"{state}, no error in the last day")
 
 
 def check_profile(arn: str, roles: Sequence[str] | None, expected_role: str) -> Finding:
-    """The instance profile holds the machines' role.
+    """Check that the instance profile contains the machines' role.
 
     Args:
         arn: of the profile.
@@ -136,7 +135,7 @@ def check_profile(arn: str, roles: Sequence[str] | None, expected_role: str) -> 
 
 
 def check_fleet_role(arn: str, trusted: Sequence[str] | None) -> Finding:
-    """The fleet role is there and spot fleets may take it.
+    """Check that the fleet role exists and spot fleets may assume it.
 
     Args:
         arn: of the role.
@@ -151,7 +150,7 @@ def check_fleet_role(arn: str, trusted: Sequence[str] | None) -> Finding:
 
 
 def check_group(group_id: str, ports: Sequence[tuple[int, int]] | None, port: int) -> Finding:
-    """The machines' security group lets HTCondor in.
+    """Check that the machines' security group lets HTCondor in.
 
     Args:
         group_id: of the group.
@@ -163,12 +162,12 @@ def check_group(group_id: str, ports: Sequence[tuple[int, int]] | None, port: in
         return problem(subject, f"{group_id} is gone", "delete the stack and deploy it again")
     if not any(first <= port <= last for first, last in ports):
         advice = "deploy with --param CondorCidrs=0.0.0.0/0, or with the networks of your pool"
-        return problem(subject, f"{group_id} is closed at port {port}", advice)
-    return ok(subject, f"{group_id} is open at port {port}")
+        return problem(subject, f"{group_id} does not open port {port}", advice)
+    return ok(subject, f"{group_id} opens port {port}")
 
 
 def check_knobs(path: Path, content: bytes, region: str, outputs: Mapping[str, str]) -> Finding:
-    """The configuration names this stack.
+    """Check that the configuration names this stack.
 
     Args:
         path: of the configuration file.
@@ -186,7 +185,7 @@ def check_knobs(path: Path, content: bytes, region: str, outputs: Mapping[str, s
 
 
 def check_keys(content: bytes, region: str) -> Finding:
-    """Condor_annex has credentials, and nobody else can read them.
+    """Check that condor_annex has credentials that nobody else can read.
 
     Args:
         content: of the configuration file.
@@ -204,11 +203,11 @@ def check_keys(content: bytes, region: str) -> Finding:
             return problem(subject, reason, f"run chmod 600 {path} if it is yours, or annex-bootstrap credentials")
         if not (read_private(path) or b"").strip():
             return problem(subject, f"{path} is empty", "run annex-bootstrap credentials --rotate")
-    return ok(subject, f"{access} and {secret} are yours alone")
+    return ok(subject, f"{access} and {secret} can be read by you only")
 
 
 def check_password(named: str) -> Finding:
-    """Condor_annex can read the pool password.
+    """Check that condor_annex can read the pool password.
 
     Args:
         named: the value of SEC_PASSWORD_FILE; empty where it is not known.
@@ -216,17 +215,17 @@ def check_password(named: str) -> Finding:
     subject = "pool password"
     if not named:
         return skipped(
-            subject, "no HTCondor here says where it is", "run doctor where condor_config_val is in the PATH"
+            subject, "no HTCondor on this machine says where it is", "run doctor where condor_config_val is in the PATH"
         )
     reason = why_not_private(Path(named))
     if reason:
         advice = "give yourself a copy with mode 0600 and name it as SEC_PASSWORD_FILE in your user_config"
         return problem(subject, reason, f"run annex-bootstrap pool-config; or {advice}")
-    return ok(subject, f"{named} is readable by you alone")
+    return ok(subject, f"{named} can be read by you only")
 
 
 def check_collector(address: str, answer: Mapping[str, Any] | None) -> Finding:
-    """AWS reaches the pool's collector.
+    """Check that AWS reaches the pool's collector.
 
     Args:
         address: ``host:port``; empty where it is not known.
@@ -235,7 +234,7 @@ def check_collector(address: str, answer: Mapping[str, Any] | None) -> Finding:
     subject = "collector from AWS"
     if not address or answer is None:
         advice = "give --collector HOST:PORT, or run doctor where condor_config_val is in the PATH"
-        return skipped(subject, "no HTCondor here says where it is", advice)
+        return skipped(subject, "no HTCondor on this machine says where it is", advice)
     if answer.get("success") == "1":
         return ok(subject, f"{address} answers as {answer.get('result')}")
     said = answer.get("description") or answer.get("errorMessage") or "the connectivity function gave no answer"
@@ -243,7 +242,7 @@ def check_collector(address: str, answer: Mapping[str, Any] | None) -> Finding:
 
 
 def check_fleet_form(path: str, text: str | None) -> Finding:
-    """The spot fleet file has the form that condor_annex reads.
+    """Check that the spot fleet file has the form that condor_annex reads.
 
     Args:
         path: of the file; empty where the configuration names none.
@@ -256,12 +255,12 @@ def check_fleet_form(path: str, text: str | None) -> Finding:
         return problem(subject, f"{path} is not there", "run annex-bootstrap fleet-config")
     wrong = fleet_problems(text)
     if wrong:
-        return problem(subject, f"{path}: {'; '.join(wrong)}", "run annex-bootstrap fleet-config to write it anew")
+        return problem(subject, f"{path}: {'; '.join(wrong)}", "run annex-bootstrap fleet-config to write it again")
     return ok(subject, f"{path} has the form that condor_annex reads")
 
 
 def fleet_problems(text: str) -> list[str]:
-    """What condor_annex would refuse about a fleet file, or drop without a word."""
+    """Return what condor_annex would refuse in a fleet file, or drop silently."""
     try:
         config = json.loads(text)
         specifications = config["LaunchSpecifications"]
@@ -272,10 +271,14 @@ def fleet_problems(text: str) -> list[str]:
     ]
     if len(config) > MOST_ATTRIBUTES:
         wrong.append(f"it has more than {MOST_ATTRIBUTES} attributes")
-    if not isinstance(specifications, list) or not all(isinstance(each, dict) for each in specifications):
+    if not isinstance(specifications, list) or not all(
+        isinstance(specification, dict) for specification in specifications
+    ):
         return [*wrong, "LaunchSpecifications must be a list of objects"]
     strings = ("ImageId", "InstanceType", "SpotPrice", "KeyName", "SubnetId", "UserData", "WeightedCapacity")
-    bad = {name for each in specifications for name in strings if not isinstance(each.get(name, ""), str)}
+    bad = {
+        name for specification in specifications for name in strings if not isinstance(specification.get(name, ""), str)
+    }
     wrong += [f"{name} must be a string in every launch specification" for name in sorted(bad)]
     if not specifications:
         wrong.append("it has no launch specification")
@@ -283,16 +286,16 @@ def fleet_problems(text: str) -> list[str]:
 
 
 def fleet_parts(text: str) -> tuple[set[str], set[str]]:
-    """The image IDs and the instance types of a fleet file of the right form."""
+    """Return the image IDs and the instance types of a fleet file of the right form."""
     specifications = json.loads(text)["LaunchSpecifications"]
     return (
-        {each["ImageId"] for each in specifications if "ImageId" in each},
-        {each["InstanceType"] for each in specifications if "InstanceType" in each},
+        {specification["ImageId"] for specification in specifications if "ImageId" in specification},
+        {specification["InstanceType"] for specification in specifications if "InstanceType" in specification},
     )
 
 
 def check_offered(kind: str, wanted: Iterable[str], offered: Iterable[str]) -> Finding:
-    """All that the fleet file names is still to be had.
+    """Check that AWS still offers everything that the fleet file names.
 
     Args:
         kind: ``images`` or ``types``.
@@ -308,5 +311,5 @@ def check_offered(kind: str, wanted: Iterable[str], offered: Iterable[str]) -> F
 
 
 def fleet_file(content: bytes, region: str) -> str:
-    """The path of the spot fleet file that a configuration names; nothing where it names none."""
+    """Return the path of the spot fleet file that a configuration names; nothing where it names none."""
     return read_knob(content, region, FLEET_KNOBS[0])

@@ -1,4 +1,4 @@
-"""The doctor's round: reads what is there, on this machine and in AWS, and has every check judge it."""
+"""The doctor's run: read the facts on this machine and in AWS, and pass them to every check."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ GONE = {
     "NoSuchPublicAccessBlockConfiguration",
     "ResourceNotFoundException",
 }
-"""Error codes that say that something is not there."""
+"""Error codes that mean that something does not exist."""
 
 Answer = TypeVar("Answer")
 
@@ -41,14 +41,14 @@ TIMEOUT = 5
 """Seconds that the connectivity function waits, as condor_annex has it."""
 
 FAILURES = "?ERROR ?timed"
-"""What a line of a function's log has that tells of a failure: our own and Python's word, or that time ran out."""
+"""The filter for log lines that report a failure: ERROR, as our functions and Python write it, or a timeout."""
 
 LINE_LENGTH = 200
 
 
 @dataclass(frozen=True)
 class DoctorRun:
-    """One round.
+    """One run of the doctor.
 
     Attributes:
         account: where the stack is.
@@ -63,24 +63,24 @@ class DoctorRun:
     collector: str = ""
 
     def run(self) -> Iterator[Finding]:
-        """Make every check, one after another.
+        """Run every check, one after another.
 
         Yields:
             Their findings, as they come.
         """
         yield checks.ok("AWS credentials", f"account {self.account.account_id}, region {self.account.region}")
         stack: list[read.Stack] = []
-        yield _judged("stack", lambda: self._stack(stack))
+        yield _checked("stack", lambda: self._stack(stack))
         content = read_private(self.config) or b""
         if stack:
             yield from self._in_aws(stack[0])
             yield checks.check_knobs(self.config, content, self.account.region, stack[0].outputs)
-        yield _judged("credentials of condor_annex", lambda: checks.check_keys(content, self.account.region))
+        yield _checked("credentials of condor_annex", lambda: checks.check_keys(content, self.account.region))
         yield checks.check_password(
             read_knob(content, self.account.region, "SEC_PASSWORD_FILE") or ask_condor("SEC_PASSWORD_FILE")
         )
         if stack:
-            yield _judged("collector from AWS", lambda: self._collector(stack[0].outputs))
+            yield _checked("collector from AWS", lambda: self._collector(stack[0].outputs))
         yield from self._fleet_file(content)
 
     def _stack(self, found: list[read.Stack]) -> Finding:
@@ -92,26 +92,26 @@ class DoctorRun:
 
     def _in_aws(self, stack: read.Stack) -> Iterator[Finding]:
         outputs = stack.outputs
-        yield _judged("bucket", lambda: self._bucket(outputs[Output.S3_BUCKET_NAME]))
+        yield _checked("bucket", lambda: self._bucket(outputs[Output.S3_BUCKET_NAME]))
         yield self._function("lease function", outputs[Output.LEASE_FUNCTION_ARN])
         yield self._function("connectivity function", outputs[Output.CONNECTIVITY_FUNCTION_ARN])
-        yield _judged("instance profile", lambda: self._profile(outputs))
-        yield _judged("fleet role", lambda: self._fleet_role(outputs[Output.IAM_FLEET_ROLE_ARN]))
-        yield _judged("security group", lambda: self._group(stack))
+        yield _checked("instance profile", lambda: self._profile(outputs))
+        yield _checked("fleet role", lambda: self._fleet_role(outputs[Output.IAM_FLEET_ROLE_ARN]))
+        yield _checked("security group", lambda: self._group(stack))
 
     def _bucket(self, name: str) -> Finding:
         s3 = self.account.s3
-        with explained(f"looking at the bucket {name}"):
+        with explained(f"checking the bucket {name}"):
             if _unless_gone(lambda: s3.head_bucket(Bucket=name)) is None:
                 return checks.check_bucket(name, None)
             blocks = _unless_gone(lambda: s3.get_public_access_block(Bucket=name))
         return checks.check_bucket(name, dict(blocks["PublicAccessBlockConfiguration"]) if blocks else {})
 
     def _function(self, subject: str, arn: str) -> Finding:
-        return _judged(subject, lambda: self._function_state(subject, arn))
+        return _checked(subject, lambda: self._function_state(subject, arn))
 
     def _function_state(self, subject: str, arn: str) -> Finding:
-        with explained(f"looking at the {subject}"):
+        with explained(f"checking the {subject}"):
             found = _unless_gone(lambda: self.account.lambda_.get_function_configuration(FunctionName=arn))
             if found is None:
                 return checks.check_function(subject, "", "", [])
@@ -123,17 +123,17 @@ class DoctorRun:
         pages = self.account.logs.get_paginator("filter_log_events").paginate(
             logGroupName=group, startTime=int(time.time() - DAY) * 1000, filterPattern=FAILURES
         )
-        return [said(event["message"]) for page in pages for event in page["events"]]
+        return [log_message(event["message"]) for page in pages for event in page["events"]]
 
     def _profile(self, outputs: Mapping[str, str]) -> Finding:
         arn = outputs[Output.INSTANCE_CONFIGURATION_PROFILE]
-        with explained("looking at the instance profile"):
+        with explained("checking the instance profile"):
             found = _unless_gone(lambda: self.account.iam.get_instance_profile(InstanceProfileName=_name(arn)))
-        roles = [each["Arn"] for each in found["InstanceProfile"]["Roles"]] if found else None
+        roles = [role["Arn"] for role in found["InstanceProfile"]["Roles"]] if found else None
         return checks.check_profile(arn, roles, outputs[Output.INSTANCE_ROLE_ARN])
 
     def _fleet_role(self, arn: str) -> Finding:
-        with explained("looking at the fleet role"):
+        with explained("checking the fleet role"):
             found = _unless_gone(lambda: self.account.iam.get_role(RoleName=_name(arn)))
         if found is None:
             return checks.check_fleet_role(arn, None)
@@ -143,7 +143,7 @@ class DoctorRun:
     def _group(self, stack: read.Stack) -> Finding:
         group_id = stack.outputs[Output.SECURITY_GROUP_ID]
         port = int(stack.parameters.get("CondorPort", DEFAULT_PORT))
-        with explained("looking at the security group"):
+        with explained("checking the security group"):
             found = _unless_gone(lambda: self.account.ec2.describe_security_groups(GroupIds=[group_id]))
         if found is None:
             return checks.check_group(group_id, None, port)
@@ -176,23 +176,23 @@ class DoctorRun:
         if form.level is not checks.Level.OK or text is None:
             return
         images, types = checks.fleet_parts(text)
-        yield _judged("images of the fleet file", lambda: self._images(images))
-        yield _judged("types of the fleet file", lambda: self._types(types))
+        yield _checked("images of the fleet file", lambda: self._images(images))
+        yield _checked("types of the fleet file", lambda: self._types(types))
 
     def _images(self, wanted: set[str]) -> Finding:
-        with explained("looking for the fleet's images"):
+        with explained("checking the fleet's images"):
             # By a filter, since one unknown ID in a list of IDs is an error of the whole call.
             found = self.account.ec2.describe_images(Filters=[{"Name": "image-id", "Values": sorted(wanted)}])["Images"]
-        return checks.check_offered("images", wanted, [each["ImageId"] for each in found])
+        return checks.check_offered("images", wanted, [image["ImageId"] for image in found])
 
     def _types(self, wanted: set[str]) -> Finding:
-        with explained("looking for the fleet's subnets"):
-            zones = {each["AvailabilityZone"] for each in self.account.ec2.describe_subnets()["Subnets"]}
+        with explained("checking the fleet's subnets"):
+            zones = {subnet["AvailabilityZone"] for subnet in self.account.ec2.describe_subnets()["Subnets"]}
         return checks.check_offered("types", wanted, offered_zones(self.account.ec2, zones))
 
 
 def trusted_services(document: Mapping[str, Any]) -> list[str]:
-    """The services that a role's trust policy names."""
+    """Return the services that a role's trust policy names."""
     statements = document["Statement"]
     services: list[str] = []
     for statement in statements if isinstance(statements, list) else [statements]:
@@ -204,7 +204,7 @@ def trusted_services(document: Mapping[str, Any]) -> list[str]:
 
 
 def collector_address(text: str) -> tuple[str, int]:
-    """Host and port of the first collector in a COLLECTOR_HOST.
+    """Return host and port of the first collector in a COLLECTOR_HOST.
 
     Args:
         text: such as ``pool.example.org``, ``pool.example.org:9618?sock=collector`` or ``[2001:db8::1]:9618, other``.
@@ -221,8 +221,8 @@ def collector_address(text: str) -> tuple[str, int]:
     return host, int(port) if port.isdigit() else DEFAULT_PORT
 
 
-def said(line: str) -> str:
-    """What a line of a function's log says: of our functions' JSON the error, else the line, cut."""
+def log_message(line: str) -> str:
+    """Return what a line of a function's log says: the error in our functions' JSON, else the line, truncated."""
     try:
         text = str(json.loads(line)["error"])
     except (ValueError, TypeError, KeyError):
@@ -230,12 +230,12 @@ def said(line: str) -> str:
     return text[:LINE_LENGTH]
 
 
-def _judged(subject: str, check: Callable[[], Finding]) -> Finding:
-    """A check, or why it could not be made."""
+def _checked(subject: str, check: Callable[[], Finding]) -> Finding:
+    """Return a check's finding, or why it could not be made."""
     try:
         return check()
     except UserError as error:
-        return checks.problem(subject, "it cannot be looked at", str(error))
+        return checks.problem(subject, "it cannot be checked", str(error))
 
 
 def _unless_gone(call: Callable[[], Answer]) -> Answer | None:

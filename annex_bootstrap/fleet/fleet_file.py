@@ -1,7 +1,7 @@
 """The spot fleet file: in exactly the form that condor_annex reads, and what it costs. Pure.
 
 Source of the form: the contract with HTCondor, "The spot fleet JSON": values of a launch specification are strings,
-and condor_annex drops others without a word.
+and condor_annex silently drops others.
 """
 
 from __future__ import annotations
@@ -98,14 +98,14 @@ class Parts:
 
 
 def newest(images: Sequence[Image]) -> Image | None:
-    """The image that was made last, or None."""
+    """Return the image that was made last, or None."""
     return max(images, key=lambda image: (image.created, image.image_id), default=None)
 
 
 def one_subnet_a_zone(subnets: Sequence[Subnet]) -> dict[str, Subnet]:
     """Choose a subnet for each zone, since a fleet may not have two of one zone: a public one, then the emptiest."""
     chosen: dict[str, Subnet] = {}
-    for subnet in sorted(subnets, key=lambda each: (each.public, each.free, each.subnet_id)):
+    for subnet in sorted(subnets, key=lambda subnet: (subnet.public, subnet.free, subnet.subnet_id)):
         chosen[subnet.zone] = subnet
     return chosen
 
@@ -149,7 +149,10 @@ def make_offers(
 
 
 def within_limits(offers: Sequence[Offer]) -> list[Offer]:
-    """As many of the first offers as one fleet may have: AWS counts one launch specification a type and subnet."""
+    """Return the first offers, as many as fit in one fleet.
+
+    AWS counts a launch specification for each pair of type and subnet.
+    """
     kept, count = [], 0
     for offer in offers:
         count += len(offer.subnets)
@@ -160,11 +163,11 @@ def within_limits(offers: Sequence[Offer]) -> list[Offer]:
 
 
 def bid(offers: Sequence[Offer], most: Decimal | None) -> Decimal:
-    """The most that a fleet pays a slot-hour.
+    """Return the most that a fleet pays a slot-hour.
 
     Args:
         offers: of the fleet.
-        most: what the user said; None for the on-demand price.
+        most: the user's limit; None for the on-demand price.
 
     Raises:
         UserError: neither is known.
@@ -178,7 +181,7 @@ def bid(offers: Sequence[Offer], most: Decimal | None) -> Decimal:
 
 
 def render(offers: Sequence[Offer], parts: Parts, most: Decimal | None) -> str:
-    """The file's text.
+    """Return the file's text.
 
     Args:
         offers: at least one.

@@ -45,7 +45,7 @@ class Slot:
     memory: int
 
     def fit(self, machine: InstanceType) -> int:
-        """How many of them a machine holds."""
+        """Return how many of them a machine holds."""
         return min(machine.vcpus // self.cpus, machine.memory // self.memory)
 
 
@@ -65,13 +65,13 @@ def choose(
     """
     return sorted(
         (
-            each
-            for each in found
-            if slot.fit(each) > 0
-            and (_matches(each, wanted) if wanted else not each.special)
-            and not _matches(each, excluded)
+            machine
+            for machine in found
+            if slot.fit(machine) > 0
+            and (_matches(machine, wanted) if wanted else not machine.special)
+            and not _matches(machine, excluded)
         ),
-        key=lambda each: each.name,
+        key=lambda machine: machine.name,
     )
 
 
@@ -80,7 +80,7 @@ def _matches(machine: InstanceType, patterns: Sequence[str]) -> bool:
 
 
 def current_spot_types(ec2: EC2Client, architecture: str) -> list[InstanceType]:
-    """The types of the current generation that can be had as spot instances.
+    """Return the types of the current generation that are available as spot instances.
 
     Args:
         ec2: the client.
@@ -99,18 +99,18 @@ def current_spot_types(ec2: EC2Client, architecture: str) -> list[InstanceType]:
         )
         return [
             InstanceType(
-                name=each["InstanceType"],
-                vcpus=each["VCpuInfo"]["DefaultVCpus"],
-                memory=each["MemoryInfo"]["SizeInMiB"],
-                special=each["BareMetal"] or each["BurstablePerformanceSupported"],
+                name=described["InstanceType"],
+                vcpus=described["VCpuInfo"]["DefaultVCpus"],
+                memory=described["MemoryInfo"]["SizeInMiB"],
+                special=described["BareMetal"] or described["BurstablePerformanceSupported"],
             )
             for page in pages
-            for each in page["InstanceTypes"]
+            for described in page["InstanceTypes"]
         ]
 
 
 def offered_zones(ec2: EC2Client, zones: Iterable[str]) -> dict[str, set[str]]:
-    """The availability zones, of those given, that offer each instance type.
+    """Return the availability zones, of those given, that offer each instance type.
 
     Raises:
         UserError: AWS refused.
@@ -121,6 +121,6 @@ def offered_zones(ec2: EC2Client, zones: Iterable[str]) -> dict[str, set[str]]:
             LocationType="availability-zone", Filters=[{"Name": "location", "Values": sorted(zones)}]
         )
         for page in pages:
-            for each in page["InstanceTypeOfferings"]:
-                offered.setdefault(each["InstanceType"], set()).add(each["Location"])
+            for offering in page["InstanceTypeOfferings"]:
+                offered.setdefault(offering["InstanceType"], set()).add(offering["Location"])
     return offered

@@ -20,7 +20,7 @@ LINUX_ON_DEMAND = {
 
 
 def on_demand(account: Account, instance_types: Iterable[str] | None = None) -> dict[str, Decimal]:
-    """The prices of instance types in the account's region.
+    """Return the prices of instance types in the account's region.
 
     Args:
         account: where.
@@ -33,7 +33,7 @@ def on_demand(account: Account, instance_types: Iterable[str] | None = None) -> 
         UserError: AWS refused, or has no price list in this partition.
     """
     wanted: list[dict[str, str]] = (
-        [{}] if instance_types is None else [{"instanceType": each} for each in sorted(set(instance_types))]
+        [{}] if instance_types is None else [{"instanceType": name} for name in sorted(set(instance_types))]
     )
     prices: dict[str, Decimal] = {}
     with explained("reading the AWS price list"):
@@ -62,7 +62,7 @@ def parse(products: Iterable[Mapping[str, Any]]) -> dict[str, Decimal]:
         name = product["product"]["attributes"].get("instanceType", "")
         for term in product.get("terms", {}).get("OnDemand", {}).values():
             for dimension in term["priceDimensions"].values():
-                price = max((Decimal(each) for each in dimension["pricePerUnit"].values()), default=Decimal(0))
+                price = max((Decimal(amount) for amount in dimension["pricePerUnit"].values()), default=Decimal(0))
                 if name and price > 0 and dimension["unit"] == "Hrs":
                     prices[name] = price
     return prices

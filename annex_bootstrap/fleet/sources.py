@@ -21,11 +21,11 @@ TRUSTED_OWNERS = ("self", "amazon")
 
 
 def find_image(ec2: EC2Client, image_id: str, name: str, owners: Sequence[str], architecture: str) -> Image:
-    """The image with that ID, or the newest whose name matches.
+    """Return the image with that ID, or the newest whose name matches.
 
     Args:
         ec2: the client.
-        image_id: its ID; empty to go by the name.
+        image_id: its ID; empty to find it by name.
         name: a pattern such as ``my-annex-*``.
         owners: accounts, ``self`` or ``amazon``, whose images the name may match.
         architecture: that the image must have.
@@ -33,7 +33,7 @@ def find_image(ec2: EC2Client, image_id: str, name: str, owners: Sequence[str], 
     Raises:
         UserError: there is none, or it has another architecture.
     """
-    with explained("looking for the image"):
+    with explained("finding the image"):
         if image_id:
             found = ec2.describe_images(ImageIds=[image_id])["Images"]
         else:
@@ -45,7 +45,7 @@ def find_image(ec2: EC2Client, image_id: str, name: str, owners: Sequence[str], 
                     {"Name": "state", "Values": ["available"]},
                 ],
             )["Images"]
-    image = newest([_image(each) for each in found])
+    image = newest([_image(image) for image in found])
     if image is None:
         raise UserError(
             f"there is no {architecture} image {image_id or name!r} of {', '.join(owners)} in this region: "
@@ -59,12 +59,14 @@ def find_image(ec2: EC2Client, image_id: str, name: str, owners: Sequence[str], 
     return image
 
 
-def _image(each: ImageTypeDef) -> Image:
-    return Image(each["ImageId"], each.get("Name", ""), each.get("CreationDate", ""), each["Architecture"])
+def _image(described: ImageTypeDef) -> Image:
+    return Image(
+        described["ImageId"], described.get("Name", ""), described.get("CreationDate", ""), described["Architecture"]
+    )
 
 
 def find_subnets(ec2: EC2Client, group_id: str, subnet_ids: Sequence[str]) -> dict[str, Subnet]:
-    """One subnet for each zone.
+    """Return one subnet for each zone.
 
     Args:
         ec2: the client.
@@ -77,22 +79,22 @@ def find_subnets(ec2: EC2Client, group_id: str, subnet_ids: Sequence[str]) -> di
     Raises:
         UserError: there is none, or AWS refused.
     """
-    with explained("looking for subnets"):
+    with explained("finding the subnets"):
         (group,) = ec2.describe_security_groups(GroupIds=[group_id])["SecurityGroups"]
         vpc = group["VpcId"]
         pages = ec2.get_paginator("describe_subnets").paginate(Filters=[{"Name": "vpc-id", "Values": [vpc]}])
         found = [
             Subnet(
-                each["SubnetId"],
-                each["AvailabilityZone"],
-                each.get("MapPublicIpOnLaunch", False),
-                each.get("AvailableIpAddressCount", 0),
+                described["SubnetId"],
+                described["AvailabilityZone"],
+                described.get("MapPublicIpOnLaunch", False),
+                described.get("AvailableIpAddressCount", 0),
             )
             for page in pages
-            for each in page["Subnets"]
-            if not subnet_ids or each["SubnetId"] in subnet_ids
+            for described in page["Subnets"]
+            if not subnet_ids or described["SubnetId"] in subnet_ids
         ]
-    missing = sorted(set(subnet_ids) - {each.subnet_id for each in found})
+    missing = sorted(set(subnet_ids) - {subnet.subnet_id for subnet in found})
     if missing or not found:
         raise UserError(
             f"the VPC {vpc} has no subnet {', '.join(missing)}".rstrip() + ": give --subnet one of the VPC that the "
@@ -111,7 +113,7 @@ def find_offers(
     *,
     prices_needed: bool,
 ) -> list[Offer]:
-    """The instance types that a fleet can use, the cheapest slot first.
+    """Return the instance types that a fleet can use, the cheapest slot first.
 
     Args:
         account: where.

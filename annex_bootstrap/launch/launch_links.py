@@ -87,7 +87,7 @@ REGIONS: tuple[Region, ...] = (
 
 
 def find_region(name: str) -> Region:
-    """The region of that name.
+    """Return the region of that name.
 
     Raises:
         UserError: no console on the Internet has it.
@@ -99,12 +99,12 @@ def find_region(name: str) -> Region:
 
 
 def console_url(region: Region) -> str:
-    """The CloudFormation console of a region, up to the ``#`` of its own paths."""
+    """Return the CloudFormation console of a region, up to the ``#`` of its own paths."""
     return f"https://{CONSOLES[region.partition]}/cloudformation/home?region={region.name}"
 
 
 def quick_create_url(region: Region, template_url: str, stack_name: str, parameters: Mapping[str, str]) -> str:
-    """The quick-create link. The console shows its page and creates nothing before the person agrees.
+    """Return the quick-create link. The console shows its page and creates nothing before the person agrees.
 
     Args:
         region: where the stack is to be.
@@ -119,7 +119,7 @@ def quick_create_url(region: Region, template_url: str, stack_name: str, paramet
 
 
 def check_link(template: Mapping[str, Any], template_url: str, stack_name: str, parameters: Mapping[str, str]) -> None:
-    """Check all that goes into a link, because the console ignores what it does not know without a word.
+    """Check all that goes into a link, because the console silently ignores what it does not know.
 
     Raises:
         UserError: something in it cannot work.

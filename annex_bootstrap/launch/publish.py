@@ -1,6 +1,6 @@
 """Publishing: the built template and its launch page in a bucket, so that one link makes the stack.
 
-A version's objects never change. What is under ``latest`` does, so no cache may answer for it unasked.
+A version's objects never change. What is under ``latest`` does, so caches must revalidate it.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from annex_contract.stack import TEMPLATE_NAME
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-FOR_EVER = "public, max-age=31536000, immutable"
-ASK_FIRST = "no-cache"
-"""Every answer is asked for anew: RFC 9111, section 5.2.2.4."""
+IMMUTABLE = "public, max-age=31536000, immutable"
+REVALIDATE = "no-cache"
+"""Caches must revalidate every answer: RFC 9111, section 5.2.2.4."""
 
 LATEST = "latest"
 READ_SID = "AnnexBootstrapPublicRead"
@@ -68,7 +68,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Links:
-    """What can be handed on.
+    """The URLs that can be shared.
 
     Attributes:
         template: the URL of this version's template, whose bytes never change.
@@ -92,24 +92,24 @@ def publish(account: Account, place: Place, template: str, *, create: bool, publ
         account: whose bucket it is, in the bucket's region.
         place: where in it.
         template: the built template.
-        create: whether to make the bucket where there is none.
-        public: whether to let everybody read what is below the prefix.
+        create: whether to create the bucket if it does not exist.
+        public: whether to let everyone read what is below the prefix.
 
     Returns:
         The links.
 
     Raises:
-        UserError: the bucket is missing, elsewhere or somebody else's, or this version was published with other
-            bytes; nothing that was published before has changed then.
+        UserError: the bucket is missing, in another region or another account's, or this version was published with
+            other bytes; nothing that was published before has changed.
     """
     region = launch_links.find_region(account.region)
     bucket, prefix = place.bucket, place.prefix
     links = _links(account.s3, region, place)
     page = launch_page.render(parse_template(template), region.partition, links.template, place.stack_name)
-    with _explained(f"looking for the bucket {bucket}"):
+    with _explained(f"checking the bucket {bucket}"):
         _find_bucket(account, bucket, create=create)
     if public:
-        with _explained(f"letting everybody read {bucket}/{prefix}/"):
+        with _explained(f"letting everyone read {bucket}/{prefix}/"):
             _open(account, bucket, prefix)
     for upload in _uploads(prefix, template.encode(), page.encode()):
         with _explained(f"putting {upload.key} into {bucket}"):
@@ -118,14 +118,14 @@ def publish(account: Account, place: Place, template: str, *, create: bool, publ
 
 
 def object_url(s3: S3Client, bucket: str, key: str) -> str:
-    """The URL of an object, with the S3 host of the client's partition and region, or a local one."""
+    """Return the URL of an object, with the S3 host of the client's partition and region, or a local one."""
     # With the bucket in the path: a name with dots would fail TLS as a host name.
     return f"{s3.meta.endpoint_url}/{bucket}/{quote(key)}"
 
 
 @contextmanager
 def _explained(doing: str) -> Iterator[None]:
-    """As ``explained``, but what a publisher lacks is not the deployer's policy."""
+    """Turn errors into sentences as ``explained`` does, but name the publisher's policy where access is denied."""
     with explained(doing):
         try:
             yield
@@ -169,7 +169,7 @@ def _find_bucket(account: Account, bucket: str, *, create: bool) -> None:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         if status == 403:
             raise UserError(
-                f"the bucket {bucket} is somebody else's, or you may not use it: give --bucket another name"
+                f"the bucket {bucket} belongs to another account, or you may not use it: give --bucket another name"
             ) from error
         if status != 404:
             raise
@@ -214,7 +214,7 @@ def _open(account: Account, bucket: str, prefix: str) -> None:
         "Action": "s3:GetObject",
         "Resource": f"arn:{account.partition}:s3:::{bucket}/{prefix}/*",
     }
-    others = [each for each in policy["Statement"] if each.get("Sid") != READ_SID]
+    others = [statement for statement in policy["Statement"] if statement.get("Sid") != READ_SID]
     _block(account, bucket, policies=False)
     s3.put_bucket_policy(
         Bucket=bucket, ExpectedBucketOwner=owner, Policy=json.dumps(policy | {"Statement": [*others, ours]})
@@ -223,7 +223,7 @@ def _open(account: Account, bucket: str, prefix: str) -> None:
 
 def _put(account: Account, bucket: str, upload: Upload) -> None:
     s3, owner = account.s3, account.account_id
-    # With If-None-Match two publishers cannot overtake each other between looking and writing.
+    # With If-None-Match two publishers cannot overtake each other between reading and writing.
     condition: Any = {"IfNoneMatch": "*"} if upload.released else {}
     try:
         s3.put_object(
@@ -231,7 +231,7 @@ def _put(account: Account, bucket: str, upload: Upload) -> None:
             Key=upload.key,
             Body=upload.body,
             ContentType=upload.content_type,
-            CacheControl=FOR_EVER if upload.released else ASK_FIRST,
+            CacheControl=IMMUTABLE if upload.released else REVALIDATE,
             ChecksumSHA256=base64.b64encode(hashlib.sha256(upload.body).digest()).decode(),
             ExpectedBucketOwner=owner,
             **condition,

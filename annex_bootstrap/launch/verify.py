@@ -104,7 +104,7 @@ def _bounded(body: bytes, source: str) -> str:
 
 
 def list_functions(text: str) -> list[Function]:
-    """The functions of a template with what is embedded in them, by name.
+    """Return the functions of a template with what is embedded in them, by name.
 
     Raises:
         UserError: the text is no template in JSON, or an archive in it is damaged.
@@ -124,7 +124,7 @@ def list_functions(text: str) -> list[Function]:
 
 
 def differences(text: str, built: str) -> list[str]:
-    """Say in what a template differs from the one that this version builds.
+    """Describe how a template differs from the one that this version builds.
 
     Args:
         text: the template in question.
@@ -138,8 +138,8 @@ def differences(text: str, built: str) -> list[str]:
     """
     if text == built:
         return []
-    theirs = {each.name: each for each in list_functions(text)}
-    ours = {each.name: each for each in list_functions(built)}
+    theirs = {function.name: function for function in list_functions(text)}
+    ours = {function.name: function for function in list_functions(built)}
     lines = []
     for name in sorted(theirs.keys() & ours.keys()):
         if theirs[name].loader_sha256 != ours[name].loader_sha256:
@@ -150,8 +150,8 @@ def differences(text: str, built: str) -> list[str]:
 
 
 def _compare(theirs: tuple[Module, ...], ours: tuple[Module, ...]) -> list[str]:
-    there = {each.path: each.sha256 for each in theirs}
-    here = {each.path: each.sha256 for each in ours}
+    there = {module.path: module.sha256 for module in theirs}
+    here = {module.path: module.sha256 for module in ours}
     return [
         *(f"{path} is not in ours" for path in sorted(there.keys() - here.keys())),
         *(f"{path} is missing" for path in sorted(here.keys() - there.keys())),
@@ -175,7 +175,7 @@ def _compare_rest(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[st
 
 
 def _without_code(resource: Any) -> Any:
-    """A resource without the code that was compared already."""
+    """Return a resource without the code that was compared already."""
     if not isinstance(resource, dict) or resource.get("Type") != "AWS::Lambda::Function":
         return resource
     return resource | {"Properties": {k: v for k, v in resource["Properties"].items() if k != "Code"}}
@@ -205,10 +205,10 @@ def _unpack(archive: str) -> list[Module]:
     packed = base64.b64decode(archive, validate=True)
     unpacked = unpacker.decompress(packed, max_length=MAX_ARCHIVE)
     if not unpacker.eof or unpacker.unused_data:
-        raise ValueError(f"its archive does not end within {MAX_ARCHIVE:,} bytes, or goes on after its end")
+        raise ValueError(f"its archive does not end within {MAX_ARCHIVE:,} bytes, or continues after its end")
     with zipfile.ZipFile(io.BytesIO(unpacked)) as files:
         names = files.namelist()
-        if len(set(names)) != len(names) or sum(each.file_size for each in files.infolist()) > MAX_ARCHIVE:
+        if len(set(names)) != len(names) or sum(file.file_size for file in files.infolist()) > MAX_ARCHIVE:
             raise ValueError("its archive names a file twice, or is larger than it says")
         return [Module(name, _sha256(files.read(name))) for name in sorted(names)]
 

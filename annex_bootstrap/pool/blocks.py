@@ -64,40 +64,42 @@ class Block:
         return self.sections[0].region if self.sections else ""
 
     def find(self, region: str) -> Section | None:
-        """The section of a region, or None."""
-        return next((each for each in self.sections if each.region == region), None)
+        """Return the section of a region, or None."""
+        return next((section for section in self.sections if section.region == region), None)
 
     def put(self, section: Section) -> Block:
-        """The block with this section, in place of the region's old one, else last."""
+        """Return the block with this section, in place of the region's old one, else last."""
         old = self.find(section.region)
         if old is None:
             return Block((*self.sections, section))
-        return Block(tuple(section if each is old else each for each in self.sections))
+        return Block(tuple(section if kept is old else kept for kept in self.sections))
 
     def drop(self, region: str, stack_name: str) -> Block:
-        """The block without what a stack put out in a region."""
-        return Block(tuple(each for each in self.sections if (each.region, each.stack_name) != (region, stack_name)))
+        """Return the block without what a stack put out in a region."""
+        return Block(
+            tuple(section for section in self.sections if (section.region, section.stack_name) != (region, stack_name))
+        )
 
     def prefer(self, region: str) -> Block:
-        """The block with this region, which it has, as the default.
+        """Return the block with this region, which it has, as the default.
 
         Raises:
             UserError: it has no such region.
         """
         chosen = self.find(region)
         if chosen is None:
-            known = ", ".join(each.region for each in self.sections) or "none"
+            known = ", ".join(section.region for section in self.sections) or "none"
             raise UserError(f"{region} cannot be the default region: the configuration has {known}")
-        return Block((chosen, *(each for each in self.sections if each is not chosen)))
+        return Block((chosen, *(section for section in self.sections if section is not chosen)))
 
 
 def local_name(region: str) -> str:
-    """The prefix under which HTCondor looks up a region's knobs."""
+    """Return the prefix under which HTCondor looks up a region's knobs."""
     return re.sub(r"[^A-Za-z0-9_./]", "_", region)
 
 
 def section(stack_name: str, region: str, outputs: Mapping[str, str]) -> Section:
-    """The section of one stack: today's knobs and those of the 8.7.0 guide.
+    """Return the section of one stack: today's knobs and those of the 8.7.0 guide.
 
     Args:
         stack_name: the stack's name.
@@ -117,7 +119,7 @@ def section(stack_name: str, region: str, outputs: Mapping[str, str]) -> Section
 
 
 def render(stack_name: str, region: str, outputs: Mapping[str, str]) -> str:
-    """The block for one stack alone, as text.
+    """Return the block for one stack alone, as text.
 
     Args:
         stack_name: the stack's name.
@@ -131,19 +133,19 @@ def render(stack_name: str, region: str, outputs: Mapping[str, str]) -> str:
 
 
 def render_block(block: Block) -> str:
-    """The block as text, from BEGIN to END; nothing for an empty block."""
+    """Return the block as text, from BEGIN to END; nothing for an empty block."""
     if not block.sections:
         return ""
     default = block.sections[0]
     lines = [BEGIN]
-    for each in block.sections:
-        lines.append(f"# Stack {each.stack_name}, version {each.version}, region {each.region}")
-        prefix = "" if each is default else f"{local_name(each.region)}."
-        if each is default:
-            lines.append(f"{REGION_KNOB} = {each.region}")
+    for section in block.sections:
+        lines.append(f"# Stack {section.stack_name}, version {section.version}, region {section.region}")
+        prefix = "" if section is default else f"{local_name(section.region)}."
+        if section is default:
+            lines.append(f"{REGION_KNOB} = {section.region}")
         # A knob that is missing here would be read from the default region, where it means another thing.
-        missing = {name: "" for name in default.knobs if name not in each.knobs}
-        knobs = {**each.knobs, **missing}
+        missing = {name: "" for name in default.knobs if name not in section.knobs}
+        knobs = {**section.knobs, **missing}
         lines += [_line(prefix, name, knobs[name]) for name in knobs if name not in _GUIDE_KNOBS]
         lines.append(GUIDE)
         lines += [_line(prefix, name, knobs[name]) for name in knobs if name in _GUIDE_KNOBS]
@@ -155,7 +157,7 @@ def _line(prefix: str, name: str, value: str) -> str:
 
 
 def read_block(content: bytes) -> Block:
-    """The block in a file's content; an empty one where there is none.
+    """Return the block in a file's content; an empty one where there is none.
 
     Raises:
         UserError: its markers do not pair, or somebody edited it.
@@ -185,7 +187,7 @@ def replace_block(content: bytes, text: str, name: str = STACK_BLOCK) -> bytes:
 
     Args:
         content: the file as it is.
-        text: all its lines; empty to take the block out.
+        text: all its lines; empty to remove the block.
         name: stands in its BEGIN and END lines. No name may begin with another.
 
     Returns:
@@ -207,7 +209,7 @@ def replace_block(content: bytes, text: str, name: str = STACK_BLOCK) -> bytes:
 
 
 def find_block(content: bytes, name: str = STACK_BLOCK) -> tuple[int, int] | None:
-    """Where the block of that name begins and ends, or None.
+    """Return where the block of that name begins and ends, or None.
 
     Raises:
         UserError: its markers do not pair.

@@ -37,7 +37,7 @@ class Edit:
 
 
 def find_file(given: Path | None) -> Path:
-    """The file to write: the one given, else what HTCondor names, else ``~/.condor/user_config``."""
+    """Return the file to write: the one given, else what HTCondor names, else ``~/.condor/user_config``."""
     if given is not None:
         return given
     named = ask_condor("USER_CONFIG_FILE")
@@ -49,7 +49,7 @@ def find_file(given: Path | None) -> Path:
 
 
 def ask_condor(knob: str) -> str:
-    """The value that HTCondor on this machine has for a knob; nothing where there is no HTCondor or no value."""
+    """Return the value that HTCondor on this machine has for a knob; nothing where there is no HTCondor or no value."""
     tool = shutil.which("condor_config_val")
     if tool is None:
         return ""
@@ -61,7 +61,7 @@ def ask_condor(knob: str) -> str:
 
 
 def preview(path: Path, change: Callable[[Block], Block]) -> Edit:
-    """What ``update`` would make of the file, without writing anything.
+    """Return what ``update`` would make of the file, without writing anything.
 
     Raises:
         UserError: the file cannot be read, or its block is damaged.
@@ -76,7 +76,7 @@ def check(path: Path) -> None:
         UserError: it cannot, or its block is damaged.
     """
     preview(path, lambda block: block)
-    there = next(each for each in path.resolve().parents if each.exists())
+    there = next(parent for parent in path.resolve().parents if parent.exists())
     if not os.access(there, os.W_OK | os.X_OK):
         raise UserError(f"{there} cannot be written to: check who owns it, or give --config another file")
 

@@ -1,7 +1,7 @@
 """The knobs that name files: a block of its own in the user's configuration, beside the stack's block.
 
-Several commands write into it, each its own knobs. Knobs of a region stand under its local name, and once more
-without it where the region is the file's default, for the tools of 8.7.0, which know no local names.
+Several commands write into it, each its own knobs. Knobs of a region have its local name as prefix. Those of
+the default region are repeated without it, for the tools of 8.7.0, which know no local names.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def set_knobs(content: bytes, region: str, changes: Mapping[str, str | None]) ->
     Args:
         content: the configuration file as it is.
         region: such as ``us-east-1``.
-        changes: values by the knobs' plain names; None takes a knob out.
+        changes: values by the knobs' plain names; None removes a knob.
 
     Returns:
         The new content; all bytes outside the block are those of ``content``.
@@ -64,7 +64,7 @@ def write_knobs(path: Path, region: str, changes: Mapping[str, str | None]) -> b
     Args:
         path: the file.
         region: such as ``us-east-1``.
-        changes: values by the knobs' plain names; None takes a knob out.
+        changes: values by the knobs' plain names; None removes a knob.
 
     Returns:
         Whether anything changed.
@@ -76,7 +76,7 @@ def write_knobs(path: Path, region: str, changes: Mapping[str, str | None]) -> b
 
 
 def read_knob(content: bytes, region: str, name: str) -> str:
-    """What a file says for a knob of a region, as HTCondor reads it: the last definition, the region's own first.
+    """Return a file's value of a region's knob as HTCondor reads it: the last definition, the region's own first.
 
     Args:
         content: of the configuration file.

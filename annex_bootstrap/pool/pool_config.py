@@ -51,11 +51,11 @@ class Pool:
 
 
 def render(pool: Pool) -> str:
-    """The block, from BEGIN to END, each line with its newline."""
+    """Return the block, from BEGIN to END, each line with its newline."""
     at_port = [f"COLLECTOR_HOST = $(CONDOR_HOST):{pool.port}"] if pool.collector or pool.port != DEFAULT_PORT else []
     lines = [
         _BEGIN,
-        "# Machines of an annex prove with the pool password that they belong here.",
+        "# Machines of an annex authenticate with the pool password.",
         f"SEC_PASSWORD_FILE = {pool.password_file}",
         "# Tokens stay signed with the key that they are signed with.",
         f"SEC_TOKEN_POOL_SIGNING_KEY_FILE = {pool.signing_key_file or '$(SEC_PASSWORD_DIRECTORY)/POOL'}",
@@ -66,7 +66,7 @@ def render(pool: Pool) -> str:
         "SEC_NEGOTIATOR_AUTHENTICATION = REQUIRED",
         "SEC_NEGOTIATOR_AUTHENTICATION_METHODS = PASSWORD, FS, IDTOKENS",
         "SEC_CLIENT_AUTHENTICATION_METHODS = FS, PASSWORD, IDTOKENS",
-        "# Who has the password is condor@password to HTCondor 9 and later, condor_pool@... to older ones.",
+        "# Owners of the password are condor@password in HTCondor 9 and later, condor_pool@... in older versions.",
         "ALLOW_DAEMON = $(ALLOW_DAEMON) condor_pool@* condor@password",
         "# All daemons behind one port: the one that must be open to AWS.",
         "USE_SHARED_PORT = True",
@@ -91,18 +91,18 @@ def write_block(path: Path, block: str) -> bool:
 
 
 def find_pool_file(given: Path | None) -> Path:
-    """The file that the block goes into: the one given, else ours in the pool's last configuration directory.
+    """Return the file that the block goes into: the one given, else ours in the pool's last configuration directory.
 
     Raises:
         UserError: none was given, and no HTCondor on this machine names one.
     """
     if given is not None:
         return given
-    directories = [Path(each.strip()) for each in ask_condor("LOCAL_CONFIG_DIR").split(",") if each.strip()]
+    directories = [Path(name.strip()) for name in ask_condor("LOCAL_CONFIG_DIR").split(",") if name.strip()]
     for directory in reversed(directories):
         if directory.is_dir():
             return directory / OWN_FILE
-    files = [each.strip() for each in ask_condor("LOCAL_CONFIG_FILE").split(",") if each.strip()]
+    files = [name.strip() for name in ask_condor("LOCAL_CONFIG_FILE").split(",") if name.strip()]
     if files:
         return Path(files[-1])
     raise UserError(
@@ -112,25 +112,25 @@ def find_pool_file(given: Path | None) -> Path:
 
 
 def signing_key_file(password_file: Path) -> str:
-    """The key that the pool's tokens are signed with now, as HTCondor names it; nothing where it names none."""
+    """Return the key that the pool's tokens are signed with now, as HTCondor names it; nothing where it names none."""
     named = ask_condor("SEC_TOKEN_POOL_SIGNING_KEY_FILE")
     return "" if named == str(password_file) else named
 
 
 def new_password() -> str:
-    """A password that nobody guesses: 43 characters, letters, digits, ``-`` and ``_``."""
+    """Return a random password: 43 characters, letters, digits, ``-`` and ``_``."""
     return secrets.token_urlsafe(PASSWORD_BYTES)
 
 
 def read_password(path: Path) -> str:
-    """The password in a text file: its first line.
+    """Return the password in a text file: its first line.
 
     Raises:
         UserError: the file cannot be read, is open to others, or holds no password that HTCondor takes.
     """
     reason = why_not_private(path)
     if reason:
-        raise UserError(f"{reason}: make it yours alone with chmod 600, then try again")
+        raise UserError(f"{reason}: run chmod 600 on it, then try again")
     first, _, _ = (read_private(path) or b"").partition(b"\n")
     try:
         password = first.decode("ascii").strip()
@@ -170,12 +170,12 @@ def store_password(password: str, path: Path) -> None:
 
 
 def can_store() -> bool:
-    """Whether this machine has HTCondor's condor_store_cred."""
+    """Return whether this machine has HTCondor's condor_store_cred."""
     return shutil.which("condor_store_cred") is not None
 
 
 def plain_file(stored: Path) -> Path:
-    """Where the password waits as text, on a machine without HTCondor."""
+    """Return the file that holds the password as text, on a machine without HTCondor."""
     return stored.with_name(stored.name + ".txt")
 
 

@@ -10,7 +10,7 @@ from annex_bootstrap.pool.atomic import locked, replace_file
 
 PRIVATE = 0o600
 OTHERS = 0o077
-"""The permission bits of the group and of everybody else. HTCondor refuses a secret that has any of them."""
+"""The permission bits of the group and of others. HTCondor refuses a secret that has any of them."""
 
 
 def write_private(path: Path, content: bytes) -> None:
@@ -37,14 +37,14 @@ def make_private_directory(directory: Path) -> None:
 
 
 def close_to_others(path: Path) -> None:
-    """Take away what the group and everybody else may do with a file of the user's own."""
+    """Remove the permissions of the group and of others from a file of the user's own."""
     status = path.stat()
     if status.st_uid == os.geteuid() and status.st_mode & OTHERS:
         path.chmod(PRIVATE)
 
 
 def read_private(path: Path) -> bytes | None:
-    """The content of a file; None where there is none.
+    """Return the content of a file; None where there is none.
 
     Raises:
         UserError: it is there and cannot be read.
@@ -58,7 +58,7 @@ def read_private(path: Path) -> bytes | None:
 
 
 def why_not_private(path: Path) -> str:
-    """What HTCondor would refuse about a secret's file, as a short sentence; nothing where it is right."""
+    """Return what HTCondor would refuse about a secret's file, as a short sentence; nothing if it is private."""
     try:
         status = path.stat()
     except OSError as error:

@@ -14,6 +14,7 @@ from annex_bootstrap.errors import UserError
 from annex_bootstrap.stack.parameters import Parameter
 from annex_bootstrap.stack.plan import Change
 from annex_bootstrap.stack.read import find
+from annex_contract.statuses import REVIEW_IN_PROGRESS
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -132,5 +133,5 @@ def discard_change_set(account: Account, change_set: ChangeSet) -> None:
     with explained("discarding the change set"):
         client.delete_change_set(StackName=change_set.stack_id, ChangeSetName=change_set.change_set_id)
         stack = find(client, change_set.stack_id)
-        if stack is not None and stack.status == "REVIEW_IN_PROGRESS":
+        if stack is not None and stack.status == REVIEW_IN_PROGRESS:
             client.delete_stack(StackName=change_set.stack_id)

@@ -6,6 +6,7 @@ from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.stack.follow import Watcher, follow, last_event_id
 from annex_bootstrap.stack.read import Stack
+from annex_contract.statuses import DELETE_COMPLETE
 
 
 def delete_stack(account: Account, stack: Stack, watcher: Watcher) -> None:
@@ -18,5 +19,5 @@ def delete_stack(account: Account, stack: Stack, watcher: Watcher) -> None:
         after = last_event_id(account.cloudformation, stack.stack_id)
         account.cloudformation.delete_stack(StackName=stack.stack_id)
     end = follow(account, stack.stack_id, after, watcher)
-    if end.status != "DELETE_COMPLETE":
+    if end.status != DELETE_COMPLETE:
         raise UserError(end.explain())

@@ -18,8 +18,7 @@ from annex_bootstrap.stack.parameters import choose_parameters
 from annex_bootstrap.stack.plan import Step
 from annex_bootstrap.stack.read import Stack
 from annex_contract import __version__
-
-DONE = {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
+from annex_contract.statuses import read_status
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class Proposal:
         step: of the plan.
         stack: as it is, or None.
         change_set: ready to be executed; None where nothing changes, or before a failed creation is cleaned up.
-        made_bucket: whether the staging bucket was made for it.
+        made_bucket: whether the staging bucket was created for it.
         joined: how an operation ended that was in progress before, or nothing.
     """
 
@@ -119,7 +118,7 @@ def execute(account: Account, request: DeployRequest, proposal: Proposal, watche
             ClientRequestToken=uuid.uuid4().hex,
         )
     end = follow(account, change_set.stack_id, after, watcher)
-    if end.stack is None or end.status not in DONE:
+    if end.stack is None or not read_status(end.status).succeeded:
         raise UserError(f"{end.explain()}\n  next: fix that, then run annex-bootstrap deploy again")
     return end.stack
 

@@ -12,6 +12,7 @@ from annex_bootstrap.errors import UserError
 from annex_bootstrap.stack import plan
 from annex_bootstrap.stack.function_log import function_log
 from annex_bootstrap.stack.read import Event, Stack, events, find
+from annex_contract.statuses import DELETE_COMPLETE, read_status
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
 POLL = 1.5
 """Seconds between two reads of a stack: DescribeStackEvents is throttled per account."""
 
-LOOKS_FOR_BEGINNING = 20
-"""How often to look for the first event of an operation."""
+READS_FOR_BEGINNING = 20
+"""How often the first event of an operation is read for, before the operation counts as never begun."""
 
 JOINS = 5
-"""How many operations of others are followed, one after another, before the deployment gives way."""
+"""How many operations of others are followed, one after another, before the deployment gives up."""
 
 Watcher = Callable[[Event], None]
 """Told of every event of a stack as it comes."""
@@ -44,7 +45,7 @@ class Cause:
     log: tuple[str, ...]
 
     def __str__(self) -> str:
-        """Say it, with the log below."""
+        """Return one sentence, with the log below."""
         log = "".join(f"\n    {line}" for line in self.log)
         reason = self.reason.removeprefix(f"{self.resource}: ")
         return f"{self.resource} failed first: {reason}" + (f"\n  its function's log:{log}" if log else "")
@@ -55,7 +56,7 @@ class End:
     """How an operation ended.
 
     Attributes:
-        stack: as it stands now, or None where it is gone.
+        stack: as it is now, or None if it is gone.
         cause: what failed first, if anything did.
     """
 
@@ -65,10 +66,10 @@ class End:
     @property
     def status(self) -> str:
         """The stack's status; that of a deleted one where it is gone."""
-        return self.stack.status if self.stack is not None else "DELETE_COMPLETE"
+        return self.stack.status if self.stack is not None else DELETE_COMPLETE
 
     def explain(self) -> str:
-        """Say in what the stack ended, and why."""
+        """Return the status in which the stack ended, and why."""
         if self.cause is not None:
             return f"the stack ended in {self.status}; {self.cause}"
         reason = self.stack.reason if self.stack is not None else ""
@@ -96,13 +97,13 @@ def follow(account: Account, stack_id: str, after: str, watcher: Watcher) -> End
 
 
 def settle(account: Account, stack_name: str, watcher: Watcher) -> tuple[Stack | None, str]:
-    """Wait until CloudFormation is at rest with a stack of ours.
+    """Wait until CloudFormation has no operation in progress on a stack of ours.
 
     Returns:
         The stack, or None; and how the last operation ended that was followed, or nothing.
 
     Raises:
-        UserError: the stack is not ours, or others change it again and again.
+        UserError: the stack is not ours, or others keep changing it.
     """
     joined = ""
     for _ in range(JOINS):
@@ -111,14 +112,14 @@ def settle(account: Account, stack_name: str, watcher: Watcher) -> tuple[Stack |
         plan.check_ours(stack, stack_name)
         if stack is None or not stack.in_progress:
             return stack, joined
-        with explained("reading what is going on"):
+        with explained("reading the operation in progress"):
             after = event_before_operation(account.cloudformation, stack.stack_id)
         joined = follow(account, stack.stack_id, after, watcher).explain()
-    raise UserError(f"others change the stack {stack_name} again and again: agree with them, then try again")
+    raise UserError(f"others keep changing the stack {stack_name}: agree with them, then try again")
 
 
 def last_event_id(client: CloudFormationClient, stack_id: str) -> str:
-    """The ID of the newest event, or nothing."""
+    """Return the ID of the newest event, or nothing."""
     newest = client.describe_stack_events(StackName=stack_id)["StackEvents"]
     return newest[0]["EventId"] if newest else ""
 
@@ -126,7 +127,7 @@ def last_event_id(client: CloudFormationClient, stack_id: str) -> str:
 def watch(
     client: CloudFormationClient, stack_id: str, after: str, sleep: Callable[[float], None] = time.sleep
 ) -> Iterator[Event]:
-    """Follow a stack until CloudFormation is done with the operation that goes on, or has just been asked for.
+    """Follow a stack until CloudFormation has finished the operation in progress, or the one just requested.
 
     Args:
         client: of CloudFormation.
@@ -137,30 +138,27 @@ def watch(
     Yields:
         The events, as they come.
     """
-    begun, looks = False, 0
+    begun, reads = False, 0
     while True:
         # Read before the events: what happened up to the end is then among them.
         stack = find(client, stack_id)
         for event in events(client, stack_id, after):
             after, begun = event.event_id, begun or event.is_stack
             yield event
-        looks += 1
-        if stack is None or stack.status == "DELETE_COMPLETE":
+        reads += 1
+        if stack is None or stack.status == DELETE_COMPLETE:
             return
-        # A status of before the operation may still be shown when it has just been asked for.
-        if not stack.in_progress and (begun or looks >= LOOKS_FOR_BEGINNING):
+        # The status from before the operation may still be shown when it has just been requested.
+        if not stack.in_progress and (begun or reads >= READS_FOR_BEGINNING):
             return
         sleep(POLL)
 
 
-BEGINNINGS = {"CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS", "IMPORT_IN_PROGRESS"}
-
-
 def event_before_operation(client: CloudFormationClient, stack_id: str) -> str:
-    """The ID of the last event before the operation that is going on, or was the last; or nothing."""
+    """Return the ID of the last event before the operation in progress, or before the last one; or nothing."""
     before = ""
     found = events(client, stack_id)
     for previous, event in zip([None, *found], found, strict=False):
-        if event.is_stack and event.status in BEGINNINGS:
+        if event.is_stack and read_status(event.status).begins:
             before = previous.event_id if previous is not None else ""
     return before

@@ -9,6 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from annex_bootstrap.aws import Account
 from annex_bootstrap.stack.read import Event
+from annex_contract.stack import Part, function_of
 
 LOG_LINES = 8
 """How many of the last lines of a function's log are shown."""
@@ -34,7 +35,7 @@ RAISED = re.compile(r"\w+(\.\w+)+: ")
 
 
 def function_log(account: Account, stack_id: str, failed: Event, attempts: int = 3) -> tuple[str, ...]:
-    """The last lines that the function of a failed custom resource wrote.
+    """Return the last lines that the function of a failed custom resource wrote.
 
     Args:
         account: where the stack is.
@@ -47,7 +48,7 @@ def function_log(account: Account, stack_id: str, failed: Event, attempts: int =
     """
     try:
         group = account.cloudformation.describe_stack_resource(
-            StackName=stack_id, LogicalResourceId=f"{failed.resource}FunctionLogs"
+            StackName=stack_id, LogicalResourceId=Part.LOGS.of(function_of(failed.resource))
         )["StackResourceDetail"].get("PhysicalResourceId", "")
         for attempt in range(attempts):
             if attempt:

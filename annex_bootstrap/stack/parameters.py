@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.stack.artefact import Template
-from annex_bootstrap.stack.plan import CREATED_BADLY, UPDATABLE
+from annex_contract.statuses import State
 
 if TYPE_CHECKING:
     from annex_bootstrap.stack.read import Stack
@@ -42,7 +42,7 @@ def check_parameters(template: Template, given: Mapping[str, str]) -> None:
 
 def _is_allowed(parameter: Mapping[str, Any], value: str) -> bool:
     if "AllowedValues" in parameter:
-        return value in [str(each) for each in parameter["AllowedValues"]]
+        return value in [str(allowed) for allowed in parameter["AllowedValues"]]
     if parameter["Type"] == "Number":
         if not re.fullmatch(r"-?\d+(\.\d+)?", value, re.ASCII):
             return False
@@ -64,11 +64,11 @@ def _what_to_type(parameter: Mapping[str, Any]) -> str:
 def choose_parameters(template: Template, stack: Stack | None, given: Mapping[str, str]) -> list[Parameter]:
     """Return the parameters of a change set: what is given, else what the stack had, else the template's default.
 
-    A failed first creation counts too: whoever closed a port at the first attempt wants it closed at the second.
+    A failed first creation counts too: a port that was closed at the first attempt stays closed at the second.
     """
     known = template["Parameters"]
     earlier = {name: value for name, value in _earlier(stack).items() if name in known and name not in given}
-    updates = stack is not None and stack.status in UPDATABLE
+    updates = stack is not None and stack.state is State.DEPLOYED
     return [
         *(Parameter(name, given[name]) for name in sorted(given)),
         *(Parameter(name, None if updates else earlier[name]) for name in sorted(earlier)),
@@ -76,11 +76,11 @@ def choose_parameters(template: Template, stack: Stack | None, given: Mapping[st
 
 
 def _earlier(stack: Stack | None) -> Mapping[str, str]:
-    return stack.parameters if stack is not None and stack.status in UPDATABLE | CREATED_BADLY else {}
+    return stack.parameters if stack is not None and stack.state in (State.DEPLOYED, State.CREATION_FAILED) else {}
 
 
 def describe_parameters(template: Template, stack: Stack | None, given: Mapping[str, str]) -> list[str]:
-    """Say which parameters are not at their default: ``CondorPort=9619``, and which of them stay as they were."""
+    """Describe the parameters that change or differ from their default, a line each."""
     known, earlier = template["Parameters"], _earlier(stack)
     lines = []
     for name in sorted(known):

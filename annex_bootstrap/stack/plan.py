@@ -8,6 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from annex_bootstrap.errors import UserError
+from annex_contract.statuses import DELETE_COMPLETE, State, read_status
 
 if TYPE_CHECKING:
     from annex_bootstrap.stack.read import Stack
@@ -24,26 +25,13 @@ class Step(Enum):
     """Delete what a failed first creation left, then create."""
 
 
-NOT_THERE = {"DELETE_COMPLETE", "REVIEW_IN_PROGRESS"}
-"""The second is a stack that has a change set and nothing else."""
-
-CREATED_BADLY = {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED"}
-
-UPDATABLE = {
-    "CREATE_COMPLETE",
-    "UPDATE_COMPLETE",
-    "UPDATE_ROLLBACK_COMPLETE",
-    "IMPORT_COMPLETE",
-    "IMPORT_ROLLBACK_COMPLETE",
+STEPS = {
+    State.ABSENT: Step.CREATE,
+    State.IN_PROGRESS: Step.JOIN,
+    State.CREATION_FAILED: Step.REPLACE_FAILED,
+    State.DEPLOYED: Step.UPDATE,
 }
-
-ADVICE = {
-    "UPDATE_ROLLBACK_FAILED": "choose 'Continue update rollback' in the CloudFormation console",
-    "UPDATE_FAILED": "choose 'Roll back' in the CloudFormation console",
-    "IMPORT_ROLLBACK_FAILED": "end the import in the CloudFormation console",
-    "DELETE_FAILED": "run annex-bootstrap delete, which says what stands against it",
-}
-"""What to do about a stack that a deployment must not touch."""
+"""What a deployment does with a stack in each state; with one that is stuck it does nothing."""
 
 WORDS = {
     "Custom::AnnexBucket": "the bucket",
@@ -98,7 +86,7 @@ class Change:
 
     @property
     def _replacing(self) -> tuple[str, ...]:
-        return tuple(each for each in self.properties if (self.resource_type, each) in REPLACING)
+        return tuple(name for name in self.properties if (self.resource_type, name) in REPLACING)
 
 
 def choose_step(stack: Stack | None, name: str) -> Step:
@@ -108,25 +96,20 @@ def choose_step(stack: Stack | None, name: str) -> Step:
         UserError: the stack is not ours, or nothing can be done in that status; with what to do about it.
     """
     check_ours(stack, name)
-    if stack is None or stack.status in NOT_THERE:
-        return Step.CREATE
-    if stack.in_progress:
-        return Step.JOIN
-    if stack.status in CREATED_BADLY:
-        return Step.REPLACE_FAILED
-    if stack.status in UPDATABLE:
-        return Step.UPDATE
-    advice = ADVICE.get(stack.status, "look at it in the CloudFormation console")
-    raise UserError(f"the stack {name} is in {stack.status}: {advice}, then try again")
+    status = read_status(stack.status if stack is not None else DELETE_COMPLETE)
+    step = STEPS.get(status.state)
+    if step is None:
+        raise UserError(f"the stack {name} is in {status.name}: {status.advice}, then try again")
+    return step
 
 
 def check_ours(stack: Stack | None, name: str) -> None:
     """Refuse to touch what our template did not make.
 
     Raises:
-        UserError: that is so.
+        UserError: the stack was not made by annex-bootstrap.
     """
-    if stack is not None and stack.status not in NOT_THERE and not stack.is_ours:
+    if stack is not None and stack.state is not State.ABSENT and not stack.is_ours:
         raise UserError(f"the stack {name} was not made by annex-bootstrap: choose another name with --stack-name")
 
 
@@ -134,7 +117,7 @@ def check_version(stack: Stack | None, ours: str, name: str, allow_downgrade: bo
     """Refuse to replace what a newer version made.
 
     Raises:
-        UserError: that is so, and it is not allowed.
+        UserError: the stack is newer than this client, and a downgrade is not allowed.
     """
     if stack is None or allow_downgrade or _version_key(stack.version) <= _version_key(ours):
         return
@@ -149,7 +132,7 @@ def _version_key(version: str) -> tuple[int, ...]:
 
 
 def describe(changes: Iterable[Change]) -> list[str]:
-    """Say in words what a change set does: one line a kind of change."""
+    """Describe a change set in words, one line for each kind of change."""
     changes = list(changes)
     added = [change for change in changes if change.action == "Add"]
     removed = [change for change in changes if change.action == "Remove"]
@@ -159,7 +142,7 @@ def describe(changes: Iterable[Change]) -> list[str]:
     rest = [change for change in modified if not change.replaces]
     for verb, some in (
         ("changes", [change for change in rest if not change.may_replace]),
-        ("changes, perhaps by replacing,", [change for change in rest if change.may_replace]),
+        ("changes, possibly by replacing,", [change for change in rest if change.may_replace]),
         ("removes", removed),
     ):
         if some:

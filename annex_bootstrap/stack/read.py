@@ -11,14 +11,12 @@ from botocore.exceptions import ClientError
 
 from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import UserError
-from annex_contract.stack import Output
+from annex_contract.stack import MARKING_PARAMETERS, Output
+from annex_contract.statuses import State, read_status
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_cloudformation.type_defs import StackTypeDef
-
-OUR_PARAMETERS = {"CondorCidrs", "ConfigKeyPattern"}
-"""Parameters that every version of our template has, and no other template has both of."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +42,24 @@ class Stack:
     changed: datetime
 
     @property
+    def state(self) -> State:
+        """What its status means."""
+        return read_status(self.status).state
+
+    @property
     def in_progress(self) -> bool:
         """Whether CloudFormation is at work on it."""
-        return self.status.endswith("_IN_PROGRESS") and self.status != "REVIEW_IN_PROGRESS"
+        return self.state is State.IN_PROGRESS
+
+    @property
+    def is_deployed(self) -> bool:
+        """Whether it is complete and has its outputs."""
+        return self.state is State.DEPLOYED and bool(self.version)
 
     @property
     def is_ours(self) -> bool:
         """Whether our template made it: its parameters say so in every status, also before there are outputs."""
-        return self.parameters.keys() >= OUR_PARAMETERS
+        return self.parameters.keys() >= MARKING_PARAMETERS
 
     @property
     def version(self) -> str:
@@ -97,7 +105,7 @@ class Event:
 
 
 def find(client: CloudFormationClient, name: str) -> Stack | None:
-    """The stack of that name or ID, or None. A deleted one is found by its ID only."""
+    """Return the stack of that name or ID, or None. A deleted one is found by its ID only."""
     try:
         described = client.describe_stacks(StackName=name)["Stacks"]
     except ClientError as error:
@@ -113,27 +121,29 @@ def _stack(described: StackTypeDef) -> Stack:
         name=described["StackName"],
         status=described["StackStatus"],
         reason=described.get("StackStatusReason", ""),
-        parameters={each["ParameterKey"]: each["ParameterValue"] for each in described.get("Parameters", [])},
-        outputs={each["OutputKey"]: each["OutputValue"] for each in described.get("Outputs", [])},
+        parameters={
+            parameter["ParameterKey"]: parameter["ParameterValue"] for parameter in described.get("Parameters", [])
+        },
+        outputs={output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])},
         changed=described.get("LastUpdatedTime", described["CreationTime"]),
     )
 
 
 def events(client: CloudFormationClient, stack_id: str, after: str = "") -> list[Event]:
-    """The events of a stack, oldest first, without the one with the ID ``after`` and those before it."""
+    """Return the events of a stack, oldest first, without the one with the ID ``after`` and those before it."""
     found: list[Event] = []
     for page in client.get_paginator("describe_stack_events").paginate(StackName=stack_id):
-        for each in page["StackEvents"]:
-            if each["EventId"] == after:
+        for described in page["StackEvents"]:
+            if described["EventId"] == after:
                 return found[::-1]
             found.append(
                 Event(
-                    event_id=each["EventId"],
-                    at=each["Timestamp"],
-                    resource=each.get("LogicalResourceId", ""),
-                    resource_type=each.get("ResourceType", ""),
-                    status=each.get("ResourceStatus", ""),
-                    reason=each.get("ResourceStatusReason", ""),
+                    event_id=described["EventId"],
+                    at=described["Timestamp"],
+                    resource=described.get("LogicalResourceId", ""),
+                    resource_type=described.get("ResourceType", ""),
+                    status=described.get("ResourceStatus", ""),
+                    reason=described.get("ResourceStatusReason", ""),
                 )
             )
     return found[::-1]

@@ -15,7 +15,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Outcome(Generic[Result]):
-    """What came of the work in one region.
+    """The outcome of the work in one region.
 
     Attributes:
         account: where.

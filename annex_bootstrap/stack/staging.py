@@ -19,7 +19,7 @@ class Staged:
 
     Attributes:
         url: where.
-        made_bucket: whether the staging bucket was not there before.
+        made_bucket: whether the staging bucket was created for it.
     """
 
     url: str
@@ -27,15 +27,15 @@ class Staged:
 
 
 def bucket_name(account: Account) -> str:
-    """The bucket's name, one for each account and region."""
+    """Return the bucket's name, one for each account and region."""
     return f"annex-bootstrap-staging-{account.account_id}-{account.region}"
 
 
 def stage(account: Account, text: str) -> Staged:
-    """Put a template into the staging bucket, which is made where it is missing.
+    """Put a template into the staging bucket, which is created if it is missing.
 
     Raises:
-        UserError: AWS stands against it.
+        UserError: AWS refused.
     """
     with explained("putting the template into the staging bucket"):
         made_bucket = _make_bucket(account)
@@ -80,14 +80,14 @@ def delete(account: Account) -> None:
     """Delete the staging bucket and the templates in it, if it is there.
 
     Raises:
-        UserError: AWS stands against it.
+        UserError: AWS refused.
     """
     bucket, owner = bucket_name(account), account.account_id
     with explained("deleting the staging bucket"):
         try:
             for page in account.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, ExpectedBucketOwner=owner):
-                for each in page.get("Contents", []):
-                    account.s3.delete_object(Bucket=bucket, Key=each["Key"], ExpectedBucketOwner=owner)
+                for listed in page.get("Contents", []):
+                    account.s3.delete_object(Bucket=bucket, Key=listed["Key"], ExpectedBucketOwner=owner)
             account.s3.delete_bucket(Bucket=bucket, ExpectedBucketOwner=owner)
         except ClientError as error:
             if error.response["Error"]["Code"] != "NoSuchBucket":

@@ -79,7 +79,7 @@ class AnnexUser:
             SecurityGroupIds=[self.outputs[Output.SECURITY_GROUP_ID]],
             TagSpecifications=[{"ResourceType": "instance", "Tags": [{"Key": ANNEX_TAG, "Value": annex_id}]}],
         )
-        return Annex(name, annex_id, tarball, tuple(each["InstanceId"] for each in started["Instances"]))
+        return Annex(name, annex_id, tarball, tuple(instance["InstanceId"] for instance in started["Instances"]))
 
     def set_lease(self, annex_id: str, seconds: int, bucket: str = "") -> None:
         """Set or extend a lease. An extension names no bucket."""
@@ -103,4 +103,4 @@ class AnnexUser:
                 ]
             )
         )
-        return sum(len(each["Instances"]) for page in pages for each in page["Reservations"])
+        return sum(len(reservation["Instances"]) for page in pages for reservation in page["Reservations"])

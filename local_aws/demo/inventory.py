@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import boto3
 
+from annex_contract.statuses import DELETE_COMPLETE
+
 Inventory = frozenset[tuple[str, str]]
 """Pairs of a kind and a name."""
 
@@ -46,18 +48,18 @@ def _listed(session: boto3.Session, service: str, operation: str, items: str, ke
     client = session.client(service)  # type: ignore[call-overload]  # any of the services above
     if client.can_paginate(operation):
         for page in client.get_paginator(operation).paginate():
-            yield from (each[key] for each in page[items])
+            yield from (item[key] for item in page[items])
     else:
-        yield from (each[key] for each in getattr(client, operation)()[items])
+        yield from (item[key] for item in getattr(client, operation)()[items])
 
 
 def _stacks(session: boto3.Session) -> Iterator[str]:
     for page in session.client("cloudformation").get_paginator("list_stacks").paginate():
-        for each in page["StackSummaries"]:
-            if each["StackStatus"] != "DELETE_COMPLETE":
-                yield each["StackName"]
+        for stack in page["StackSummaries"]:
+            if stack["StackStatus"] != DELETE_COMPLETE:
+                yield stack["StackName"]
 
 
 def _policies(session: boto3.Session) -> Iterator[str]:
     for page in session.client("iam").get_paginator("list_policies").paginate(Scope="Local"):
-        yield from (each["Arn"] for each in page["Policies"])
+        yield from (policy["Arn"] for policy in page["Policies"])

@@ -16,7 +16,7 @@ from local_aws.launcher import REGION, local_aws
 from template_gen.template import build
 from tests.browser.chromium import Page
 from tests.browser.conftest import URL, OpenPage
-from tests.local_aws.person import Person
+from tests.local_aws.cli_user import CliUser
 
 TEMPLATE = build().to_dict()
 CHOSEN = {"CondorCidrs": "192.0.2.0/24,2001:db8::/32", "SshCidrs": "", "KeyPair": "yes", "LogRetentionDays": "7"}
@@ -60,9 +60,9 @@ def test_every_regions_link_opens_with_exactly_the_chosen_parameters(
         # The page's own order: that of the form.
         order = page.run("[...document.querySelectorAll('[data-parameter]')].map((field) => field.id)")
         expected = {name: CHOSEN[name] for name in order if name in CHOSEN}
-        regions = [each for each in launch_links.REGIONS if each.partition == partition]
-        assert page.run("[...document.getElementById('region').options].map((each) => each.value)") == [
-            each.name for each in regions
+        regions = [region for region in launch_links.REGIONS if region.partition == partition]
+        assert page.run("[...document.getElementById('region').options].map((option) => option.value)") == [
+            region.name for region in regions
         ]
         for region in regions:
             _choose(page, "region", region.name)
@@ -73,7 +73,7 @@ def test_every_regions_link_opens_with_exactly_the_chosen_parameters(
 
 
 def test_every_link_of_the_table_opens_its_region(page: Page) -> None:
-    regions = [each for each in launch_links.REGIONS if each.partition == "aws"]
+    regions = [region for region in launch_links.REGIONS if region.partition == "aws"]
     for number, region in enumerate(regions):
         page.run(f"document.querySelectorAll('td a')[{number}].click()")
         assert page.next_request() == launch_links.quick_create_url(region, URL, "annex-bootstrap", {})
@@ -92,7 +92,7 @@ def test_the_keyboard_alone_is_enough(page: Page) -> None:
     _tab_to(page, "launch")
     assert page.run("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     page.press("Enter")
-    last = [each for each in launch_links.REGIONS if each.partition == "aws"][-1]
+    last = [region for region in launch_links.REGIONS if region.partition == "aws"][-1]
     assert page.next_request() == launch_links.quick_create_url(last, URL, "by-keyboard", {"CondorCidrs": "10.0.0.0/8"})
 
 
@@ -120,8 +120,8 @@ def test_with_scripts_off_the_table_of_links_is_what_there_is(
     for link in links:
         attributes = page.call("DOM.getAttributes", nodeId=link)["attributes"]
         found.append(dict(zip(attributes[::2], attributes[1::2], strict=True))["href"])
-    regions = [each for each in launch_links.REGIONS if each.partition == "aws"]
-    assert found == [launch_links.quick_create_url(each, URL, "annex-bootstrap", {}) for each in regions]
+    regions = [region for region in launch_links.REGIONS if region.partition == "aws"]
+    assert found == [launch_links.quick_create_url(region, URL, "annex-bootstrap", {}) for region in regions]
 
 
 @pytest.mark.parametrize("width", [320, 375, 768, 1100])
@@ -154,7 +154,7 @@ def test_axe_finds_nothing(
     page.run(axe)
     done = page.run("axe.run().then(({ violations, passes }) => ({ passes: passes.length, violations }))")
     assert done["passes"] > 20
-    assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in done["violations"]] == []
+    assert [(violation["id"], [node["html"] for node in violation["nodes"]]) for violation in done["violations"]] == []
 
 
 def test_the_page_says_nothing_on_the_console_whatever_is_done(page: Page) -> None:
@@ -229,14 +229,14 @@ def _paste(page: Page, pasted: object) -> None:
 
 def test_pasted_outputs_become_what_pull_config_prints(page: Page, tmp_path: Path) -> None:
     with local_aws() as local:
-        person = Person(local, local.root, tmp_path)
+        user = CliUser(local, local.root, tmp_path)
         client = boto3.Session(local.root.access_key_id, local.root.secret_access_key).client(
             "cloudformation", region_name=REGION, endpoint_url=local.endpoint, verify=str(local.ca_file)
         )
         for key_pair in ("no", "yes"):
             name = ("--stack-name", "my-annexes")
-            person.must("deploy", "--yes", "--no-pull", "--param", f"KeyPair={key_pair}", *name)
-            printed = person.must("pull-config", "--print", *name)
+            user.must("deploy", "--yes", "--no-pull", "--param", f"KeyPair={key_pair}", *name)
+            printed = user.must("pull-config", "--print", *name).stdout
             (stack,) = client.describe_stacks(StackName="my-annexes")["Stacks"]
             listed = stack["Outputs"]
             assert ("ANNEX_DEFAULT_ODI_KEY_NAME" in printed) == (key_pair == "yes")
@@ -245,7 +245,7 @@ def test_pasted_outputs_become_what_pull_config_prints(page: Page, tmp_path: Pat
                 {"Stacks": [stack]},
                 stack,
                 listed,
-                {each["OutputKey"]: each["OutputValue"] for each in listed},
+                {output["OutputKey"]: output["OutputValue"] for output in listed},
             ]
             for shape in shapes:
                 _paste(page, json.loads(json.dumps(shape, default=str)))

@@ -1,4 +1,4 @@
-"""The local AWS that the tests of this folder share, and what they need to use it."""
+"""The local AWS that the tests of this directory share, and what they need to use it."""
 
 from __future__ import annotations
 
@@ -19,22 +19,21 @@ from annex_bootstrap.policies.operator import operator_policy
 from annex_contract.stack import DEFAULT_STACK_NAME
 from local_aws.launcher import ACCOUNT, Credentials, LocalAws, local_aws
 from tests.local_aws import stack
-from tests.local_aws.client import Client
-from tests.local_aws.lives import account, vpc
-from tests.local_aws.person import Person
-from tests.local_aws.provider import provider
+from tests.local_aws.cli_user import CliUser
+from tests.local_aws.custom_resources.lifecycle import account, vpc
+from tests.local_aws.custom_resources.provider import provider
 
-# Fixtures that have modules of their own.
+# Fixtures that are defined in other modules.
 __all__ = ["account", "provider", "vpc"]
 
 ROOT = Path(__file__).parent.parent.parent
 
-SPEED = 100
-"""How many times faster than the clock schedules run: five minutes pass in three seconds."""
+SPEED = 300
+"""How many times faster than real time schedules run: five minutes pass in one second."""
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the sums of the counts that sweeps recorded: what passed is worth as much as how many cases it saw."""
+    """Print the sums of the counts that sweeps recorded: how many cases they covered."""
     sums: Counter[str] = Counter()
     for outcome in ("passed", "failed"):
         for report in terminalreporter.getreports(outcome):
@@ -47,7 +46,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def local() -> Iterator[LocalAws]:
     """A local AWS with IAM enforced; this process's AWS settings point at it as root."""
     with local_aws(SPEED, records=Path(os.environ['REC'])) as running, pytest.MonkeyPatch.context() as patch:
-        for name in [each for each in os.environ if each.startswith("AWS_")]:
+        for name in [variable for variable in os.environ if variable.startswith("AWS_")]:
             patch.delenv(name)
         for name, value in running.environ(running.root).items():
             patch.setenv(name, value)
@@ -57,20 +56,20 @@ def local() -> Iterator[LocalAws]:
 
 @pytest.fixture(scope="session")
 def root(local: LocalAws) -> boto3.Session:
-    """The account's root, whom no policy binds."""
+    """A session with the root keys of the account, which no policy restricts."""
     return boto3.Session(local.root.access_key_id, local.root.secret_access_key)
 
 
 @pytest.fixture(scope="session")
 def template() -> str:
-    """The template as ``build.py`` makes it now."""
+    """The template as ``build.py`` builds it now."""
     subprocess.run([sys.executable, str(ROOT / "build.py")], check=True, stdout=subprocess.DEVNULL)
     return (ROOT / "dist" / "annex-bootstrap.template.json").read_text()
 
 
 @pytest.fixture(scope="session")
 def put_template(local: LocalAws, root: boto3.Session) -> Callable[[str], str]:
-    """Puts the text of a template where CloudFormation can read it, and gives the URL."""
+    """Return a function that uploads the text of a template and returns its URL."""
     s3 = root.client("s3")
     bucket = f"templates-{uuid.uuid4().hex[:12]}"
     s3.create_bucket(Bucket=bucket)
@@ -85,7 +84,7 @@ def put_template(local: LocalAws, root: boto3.Session) -> Callable[[str], str]:
 
 @pytest.fixture
 def new_user(root: boto3.Session) -> Iterator[Callable[[str], Credentials]]:
-    """Makes IAM users with one inline policy each, given as JSON text; they go with the test."""
+    """Return a function that creates an IAM user with one inline policy, given as JSON text, for one test."""
     iam = root.client("iam")
     made: list[tuple[str, str]] = []
 
@@ -105,36 +104,44 @@ def new_user(root: boto3.Session) -> Iterator[Callable[[str], Credentials]]:
 
 
 @pytest.fixture(scope="session")
-def standing(root: boto3.Session, template: str, put_template: Callable[[str], str]) -> Iterator[stack.DeployedStack]:
-    """A stack of the default name that stands for the whole session, for commands that need one."""
+def shared_stack(
+    root: boto3.Session, template: str, put_template: Callable[[str], str]
+) -> Iterator[stack.DeployedStack]:
+    """A stack of the default name that lives for the whole session, for commands that need one."""
     with stack.deployed(root, DEFAULT_STACK_NAME, put_template(template)) as made:
         yield made
+
+
+def _make_home(directory: Path) -> Path:
+    home = directory / "home"
+    home.mkdir(mode=0o700)
+    return home
 
 
 @pytest.fixture
 def operator(
     local: LocalAws,
-    standing: stack.DeployedStack,  # noqa: ARG001 (an operator looks after a stack)
+    shared_stack: stack.DeployedStack,  # noqa: ARG001 (an operator needs a stack)
     new_user: Callable[[str], Credentials],
     tmp_path: Path,
-) -> Person:
-    """Somebody with the policy that `annex-bootstrap policy operator` prints, in an empty home directory."""
+) -> CliUser:
+    """A user with the policy that `annex-bootstrap policy operator` prints, in an empty home directory."""
     granted = json.dumps(operator_policy("aws", ACCOUNT, DEFAULT_STACK_NAME))
-    return Person(local, new_user(granted), tmp_path / "home")
+    return CliUser(local, new_user(granted), _make_home(tmp_path))
 
 
 @pytest.fixture
-def client(
+def deployer(
     local: LocalAws,
     root: boto3.Session,
-    template: str,  # noqa: ARG001 (the client deploys what is built)
+    template: str,  # noqa: ARG001 (`deploy` deploys what is built)
     new_user: Callable[[str], Credentials],
     tmp_path: Path,
-) -> Iterator[Client]:
-    """Somebody with the deployer's policy and nothing else; what is left of the stack goes with the test."""
+) -> Iterator[CliUser]:
+    """A user with the policy that `annex-bootstrap policy deployer` prints; what is left of the stack is deleted."""
     name = f"test-{uuid.uuid4().hex[:8]}"
-    deployer = new_user(json.dumps(deployer_policy("aws", ACCOUNT, name)))
-    yield Client(local, deployer, tmp_path / "home", name)
+    granted = json.dumps(deployer_policy("aws", ACCOUNT, name))
+    yield CliUser(local, new_user(granted), _make_home(tmp_path), name)
     for region in ("us-east-1", "eu-west-1"):
         cloudformation = root.client("cloudformation", region_name=region)
         cloudformation.delete_stack(StackName=name)

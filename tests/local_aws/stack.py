@@ -85,18 +85,18 @@ def describe(session: boto3.Session, name: str) -> DeployedStack:
     """The stack as it stands."""
     stack = session.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
     return DeployedStack(
-        stack["StackId"], {each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs", [])}
+        stack["StackId"], {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
     )
 
 
 def reasons(session: boto3.Session, name: str) -> list[str]:
     """Why resources of a stack failed, oldest first."""
     pages = session.client("cloudformation").get_paginator("describe_stack_events").paginate(StackName=name)
-    events = [each for page in pages for each in page["StackEvents"]]
+    events = [event for page in pages for event in page["StackEvents"]]
     return [
-        f"{each['LogicalResourceId']}: {each.get('ResourceStatusReason', '')}"
-        for each in reversed(events)
-        if each["ResourceStatus"].endswith("_FAILED")
+        f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', '')}"
+        for event in reversed(events)
+        if event["ResourceStatus"].endswith("_FAILED")
     ]
 
 

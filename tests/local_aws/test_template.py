@@ -20,7 +20,7 @@ def test_the_template_deploys_and_deleting_it_leaves_nothing(
     with stack.deployed(root, "plain", url) as made:
         assert set(made.outputs) == set(Output) - {Output.KEY_PAIR_NAME}
         assert len(take_inventory(root) - before) > 20
-    assert {each for each in take_inventory(root) - before if not is_service_linked(each)} == set()
+    assert {resource for resource in take_inventory(root) - before if not is_service_linked(resource)} == set()
 
 
 def test_a_creation_that_fails_leaves_nothing(
@@ -31,7 +31,7 @@ def test_a_creation_that_fails_leaves_nothing(
     assert stack.create(root, "fails", url, {"VpcId": "vpc-00000000000000000"}) == "ROLLBACK_COMPLETE"
     assert "InvalidVpcID.NotFound" in stack.reasons(root, "fails")[0]
     assert stack.delete(root, stack.describe(root, "fails").stack_id) == "DELETE_COMPLETE"
-    assert {each for each in take_inventory(root) - before if not is_service_linked(each)} == set()
+    assert {resource for resource in take_inventory(root) - before if not is_service_linked(resource)} == set()
 
 
 def test_an_update_changes_rules_in_place(
@@ -48,8 +48,8 @@ def test_an_update_changes_rules_in_place(
         opened = {
             (
                 rule["FromPort"],
-                *(each["CidrIp"] for each in rule["IpRanges"]),
-                *(each["CidrIpv6"] for each in rule["Ipv6Ranges"]),
+                *(cidr_range["CidrIp"] for cidr_range in rule["IpRanges"]),
+                *(cidr_range["CidrIpv6"] for cidr_range in rule["Ipv6Ranges"]),
             )
             for rule in group["IpPermissions"]
         }
@@ -89,7 +89,9 @@ def test_a_change_set_counts_what_will_really_be_made(
         Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
     )
     changes = client.describe_change_set(ChangeSetName=made["Id"])["Changes"]
-    assert {"AlarmTopic", "AnnexKeyPair"}.isdisjoint(each["ResourceChange"]["LogicalResourceId"] for each in changes)
+    assert {"AlarmTopic", "AnnexKeyPair"}.isdisjoint(
+        change["ResourceChange"]["LogicalResourceId"] for change in changes
+    )
     client.execute_change_set(ChangeSetName=made["Id"])
     assert stack.wait(root, "counted") == "CREATE_COMPLETE"
     resources = client.describe_stack_resources(StackName="counted")["StackResources"]
@@ -102,15 +104,17 @@ def test_key_pair_and_mailed_alarm_come_when_asked_for(
 ) -> None:
     asked = {"KeyPair": "yes", "NotificationEmail": "lab@example.org", "LogRetentionDays": "7"}
     with stack.deployed(root, "asked", put_template(template), asked) as made:
-        names = [each["KeyName"] for each in root.client("ec2").describe_key_pairs()["KeyPairs"]]
+        names = [pair["KeyName"] for pair in root.client("ec2").describe_key_pairs()["KeyPairs"]]
         assert made.outputs[Output.KEY_PAIR_NAME] in names
         (alarm,) = [
-            each
-            for each in root.client("cloudwatch").describe_alarms()["MetricAlarms"]
-            if each["AlarmName"].startswith("asked-")
+            described
+            for described in root.client("cloudwatch").describe_alarms()["MetricAlarms"]
+            if described["AlarmName"].startswith("asked-")
         ]
         (topic,) = alarm["AlarmActions"]
         subscriptions = root.client("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
-        assert [(each["Protocol"], each["Endpoint"]) for each in subscriptions] == [("email", "lab@example.org")]
+        assert [(subscription["Protocol"], subscription["Endpoint"]) for subscription in subscriptions] == [
+            ("email", "lab@example.org")
+        ]
         groups = root.client("logs").describe_log_groups()["logGroups"]
-        assert {each["retentionInDays"] for each in groups if "asked" in each["logGroupName"]} == {7}
+        assert {group["retentionInDays"] for group in groups if "asked" in group["logGroupName"]} == {7}

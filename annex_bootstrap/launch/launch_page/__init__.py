@@ -63,7 +63,7 @@ def render(
     Returns:
         Self-contained HTML.
     """
-    regions = [each for each in launch_links.REGIONS if partition in ("", each.partition)]
+    regions = [region for region in launch_links.REGIONS if partition in ("", region.partition)]
     style, script = _source("page.css"), _source("page.js")
     return Template(_source("page.html")).substitute(
         policy=_content_policy(style, script),
@@ -72,13 +72,13 @@ def render(
         data=_data(template, regions),
         version=escape(__version__),
         notice="" if template_url else _source("unpublished.html"),
-        options="".join(f'<option value="{each.name}">{escape(_long_name(each))}</option>' for each in regions),
+        options="".join(f'<option value="{region.name}">{escape(_long_name(region))}</option>' for region in regions),
         stack_name=escape(stack_name),
         groups="".join(_groups(template)),
         template_url=escape(template_url),
         count=len(template["Resources"]),
         resources="".join(_resource_rows(template)),
-        regions="".join(_region_row(each, template_url, stack_name) for each in regions),
+        regions="".join(_region_row(region, template_url, stack_name) for region in regions),
     )
 
 
@@ -100,11 +100,11 @@ def _hash(text: str) -> str:
 def _data(template: Mapping[str, Any], regions: list[launch_links.Region]) -> str:
     known = ("Type", "Default", "AllowedPattern", "AllowedValues", "MinValue", "MaxValue", "ConstraintDescription")
     data = {
-        "consoles": {each.name: launch_links.console_url(each) for each in regions},
+        "consoles": {region.name: launch_links.console_url(region) for region in regions},
         "defaultStackName": DEFAULT_STACK_NAME,
         "stackNamePattern": f"^{launch_links.STACK_NAME}$",
         "parameters": {
-            name: {each: parameter[each] for each in known if each in parameter}
+            name: {key: parameter[key] for key in known if key in parameter}
             for name, parameter in template["Parameters"].items()
         },
         "blockWithKeyPair": configuration_form(set(Output)),
@@ -117,17 +117,17 @@ def _data(template: Mapping[str, Any], regions: list[launch_links.Region]) -> st
 
 
 def configuration_form(outputs: Collection[Output]) -> str:
-    """The block that ``pull-config`` writes, with ``{{name}}`` for each value: what the page fills in.
+    """Return the block that ``pull-config`` writes, with ``{{name}}`` for each value: what the page fills in.
 
     Args:
         outputs: those that the stack has.
     """
-    return blocks.render("{{stack}}", "{{region}}", {each: f"{{{{{each}}}}}" for each in outputs})
+    return blocks.render("{{stack}}", "{{region}}", {output: f"{{{{{output}}}}}" for output in outputs})
 
 
 def _groups(template: Mapping[str, Any]) -> list[str]:
     interface = template["Metadata"]["AWS::CloudFormation::Interface"]
-    labels = {name: each["default"] for name, each in interface["ParameterLabels"].items()}
+    labels = {name: label["default"] for name, label in interface["ParameterLabels"].items()}
     return [
         f"<fieldset><legend>{escape(group['Label']['default'])}</legend>"
         + "".join(_field(name, labels[name], template["Parameters"][name]) for name in group["Parameters"])
@@ -141,8 +141,8 @@ def _field(name: str, label: str, parameter: Mapping[str, Any]) -> str:
     default = str(parameter["Default"])
     if "AllowedValues" in parameter:
         options = "".join(
-            f"<option{' selected' if str(each) == default else ''}>{each}</option>"
-            for each in parameter["AllowedValues"]
+            f"<option{' selected' if str(value) == default else ''}>{value}</option>"
+            for value in parameter["AllowedValues"]
         )
         control = f"<select {shared}>{options}</select>"
     else:
@@ -159,7 +159,7 @@ def _field(name: str, label: str, parameter: Mapping[str, Any]) -> str:
 
 
 def _resource_rows(template: Mapping[str, Any]) -> list[str]:
-    counts = Counter((each["Type"], each.get("Condition", "")) for each in template["Resources"].values())
+    counts = Counter((resource["Type"], resource.get("Condition", "")) for resource in template["Resources"].values())
     rows = []
     for kind, (what, cost) in KINDS.items():
         for (counted, condition), number in counts.items():

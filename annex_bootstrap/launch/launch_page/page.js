@@ -74,7 +74,7 @@ function readOutputs(text) {
   if (stacks && stacks.length !== 1) throw new Error("This has " + stacks.length + " stacks. Paste only one.");
   const stack = stacks ? stacks[0] : read || {};
   const listed = Array.isArray(stack) ? stack : stack.Outputs;
-  const outputs = listed ? Object.fromEntries(listed.map((each) => [each.OutputKey, each.OutputValue])) : stack;
+  const outputs = listed ? Object.fromEntries(listed.map((output) => [output.OutputKey, output.OutputValue])) : stack;
   const name = typeof stack.StackName === "string" ? stack.StackName : at("stack").value;
   return { name, outputs };
 }

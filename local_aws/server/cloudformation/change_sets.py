@@ -19,7 +19,11 @@ def install() -> None:
         if not resolved:
             return resolved
         holds = changesets._evaluate_conditions(template, params)
-        kept = {name: each for name, each in resolved["Resources"].items() if holds.get(each.get("Condition"), True)}
+        kept = {
+            name: resource
+            for name, resource in resolved["Resources"].items()
+            if holds.get(resource.get("Condition"), True)
+        }
         return {"Resources": kept}
 
     changesets._resolve_props_for_diff = without_excluded

@@ -40,8 +40,8 @@ class InstanceType:
 
 
 INSTANCE_TYPES: dict[str, InstanceType] = {
-    each.name: each
-    for each in (
+    instance_type.name: instance_type
+    for instance_type in (
         InstanceType("c7i.large", 2, 4 * GIB, "0.0892500000"),
         InstanceType("c7i.xlarge", 4, 8 * GIB, "0.1785000000"),
         InstanceType("c7i.4xlarge", 16, 32 * GIB, "0.7140000000", zones="ab"),

@@ -13,12 +13,12 @@ from local_aws.server.ec2.catalogue import INSTANCE_TYPES, InstanceType
 from local_aws.server.wire import Params, RefusalError, Response
 
 FILTERS: dict[str, Callable[[InstanceType], str]] = {
-    "bare-metal": lambda each: str(each.bare_metal).lower(),
-    "burstable-performance-supported": lambda each: str(each.burstable).lower(),
-    "current-generation": lambda each: str(each.current).lower(),
-    "instance-type": lambda each: each.name,
-    "processor-info.supported-architecture": lambda each: each.architecture,
-    "supported-usage-class": lambda each: "spot" if each.spot else "on-demand",
+    "bare-metal": lambda instance_type: str(instance_type.bare_metal).lower(),
+    "burstable-performance-supported": lambda instance_type: str(instance_type.burstable).lower(),
+    "current-generation": lambda instance_type: str(instance_type.current).lower(),
+    "instance-type": lambda instance_type: instance_type.name,
+    "processor-info.supported-architecture": lambda instance_type: instance_type.architecture,
+    "supported-usage-class": lambda instance_type: "spot" if instance_type.spot else "on-demand",
 }
 """The filters of DescribeInstanceTypes known here."""
 
@@ -39,14 +39,16 @@ def describe_instance_types(params: Params) -> Response:
     unknown = sorted(set(request.get("InstanceTypes", [])) - set(INSTANCE_TYPES))
     if unknown:
         raise RefusalError("InvalidInstanceType", f"The following supplied instance types do not exist: {unknown}")
-    conditions = [_condition(each["Name"], each.get("Values", [])) for each in request.get("Filters", [])]
+    conditions = [_condition(filter_["Name"], filter_.get("Values", [])) for filter_ in request.get("Filters", [])]
     found = {
         name: INSTANCE_TYPES[name]
         for name in request.get("InstanceTypes") or INSTANCE_TYPES
         if all(condition(INSTANCE_TYPES[name]) for condition in conditions)
     }
     shown, token = wire.page(found.items(), request, minimum=5)
-    return wire.answer("DescribeInstanceTypes", InstanceTypes=[_described(each) for each in shown], NextToken=token)
+    return wire.answer(
+        "DescribeInstanceTypes", InstanceTypes=[_described(instance_type) for instance_type in shown], NextToken=token
+    )
 
 
 def describe_instance_type_offerings(params: Params) -> Response:
@@ -54,12 +56,17 @@ def describe_instance_type_offerings(params: Params) -> Response:
     request = wire.read("DescribeInstanceTypeOfferings", params)
     if request.get("LocationType") != "availability-zone":
         raise RefusalError("UnsupportedOperation", "The local AWS knows offerings by availability zone only.")
-    filters = {each["Name"]: each.get("Values", []) for each in request.get("Filters", [])}
+    filters = {filter_["Name"]: filter_.get("Values", []) for filter_ in request.get("Filters", [])}
     offered = {
-        f"{each.name} {zone}": {"InstanceType": each.name, "LocationType": "availability-zone", "Location": zone}
-        for each in INSTANCE_TYPES.values()
-        for zone in (f"{get_region()}{letter}" for letter in each.zones)
-        if zone in filters.get("location", [zone]) and each.name in filters.get("instance-type", [each.name])
+        f"{instance_type.name} {zone}": {
+            "InstanceType": instance_type.name,
+            "LocationType": "availability-zone",
+            "Location": zone,
+        }
+        for instance_type in INSTANCE_TYPES.values()
+        for zone in (f"{get_region()}{letter}" for letter in instance_type.zones)
+        if zone in filters.get("location", [zone])
+        and instance_type.name in filters.get("instance-type", [instance_type.name])
     }
     shown, token = wire.page(offered.items(), request, minimum=5)
     return wire.answer("DescribeInstanceTypeOfferings", InstanceTypeOfferings=shown, NextToken=token)
@@ -68,17 +75,17 @@ def describe_instance_type_offerings(params: Params) -> Response:
 def _condition(name: str, patterns: list[str]) -> Callable[[InstanceType], bool]:
     if name not in FILTERS:
         raise RefusalError("InvalidParameterValue", f"The filter '{name}' is invalid")
-    return lambda each: any(fnmatchcase(FILTERS[name](each), pattern) for pattern in patterns)
+    return lambda instance_type: any(fnmatchcase(FILTERS[name](instance_type), pattern) for pattern in patterns)
 
 
-def _described(each: InstanceType) -> dict[str, Any]:
+def _described(instance_type: InstanceType) -> dict[str, Any]:
     return {
-        "InstanceType": each.name,
-        "CurrentGeneration": each.current,
-        "SupportedUsageClasses": ["on-demand", "spot"] if each.spot else ["on-demand"],
-        "BareMetal": each.bare_metal,
-        "BurstablePerformanceSupported": each.burstable,
-        "ProcessorInfo": {"SupportedArchitectures": [each.architecture]},
-        "VCpuInfo": {"DefaultVCpus": each.vcpus},
-        "MemoryInfo": {"SizeInMiB": each.memory},
+        "InstanceType": instance_type.name,
+        "CurrentGeneration": instance_type.current,
+        "SupportedUsageClasses": ["on-demand", "spot"] if instance_type.spot else ["on-demand"],
+        "BareMetal": instance_type.bare_metal,
+        "BurstablePerformanceSupported": instance_type.burstable,
+        "ProcessorInfo": {"SupportedArchitectures": [instance_type.architecture]},
+        "VCpuInfo": {"DefaultVCpus": instance_type.vcpus},
+        "MemoryInfo": {"SizeInMiB": instance_type.memory},
     }

@@ -115,7 +115,7 @@ def describe_instances(params: Params) -> Response:
     ec2._cleanup_terminated()
     if not wanted <= set(ec2._instances):
         return _ministack["DescribeInstances"](params)
-    conditions = [_condition(each["Name"], each.get("Values", [])) for each in request.get("Filters", [])]
+    conditions = [_condition(filter_["Name"], filter_.get("Values", [])) for filter_ in request.get("Filters", [])]
     found = {
         instance_id: instance
         for instance_id, instance in ec2._instances.items()

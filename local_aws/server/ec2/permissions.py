@@ -87,7 +87,7 @@ def _names(action: str, request: Mapping[str, Any]) -> list[str]:
             return ["instance/*", "network-interface/*", "volume/*", *_launch_resources(request)]
         case "RequestSpotFleet":
             specifications = request.get("SpotFleetRequestConfig", {}).get("LaunchSpecifications", [])
-            named = [name for each in specifications for name in _launch_resources(each)]
+            named = [name for specification in specifications for name in _launch_resources(specification)]
             return ["spot-fleet-request/*", *named]
         case "CreateSecurityGroup":
             return ["security-group/*", f"vpc/{request.get('VpcId', ec2._DEFAULT_VPC_ID)}"]

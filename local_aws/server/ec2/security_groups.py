@@ -54,8 +54,8 @@ def delete(params: Params) -> Response:
 
 def describe(params: Params) -> Response:
     """DescribeSecurityGroups; MiniStack ignores the filters that it does not know."""
-    for each in wire.read("DescribeSecurityGroups", params).get("Filters", []):
-        name = each["Name"]
+    for filter_ in wire.read("DescribeSecurityGroups", params).get("Filters", []):
+        name = filter_["Name"]
         if name not in ("group-name", "vpc-id", "tag-key") and not name.startswith("tag:"):
             raise RefusalError("InvalidParameterValue", f"The filter '{name}' is invalid")
     return _ministack["DescribeSecurityGroups"](params)
@@ -67,8 +67,8 @@ def _cidr_rules(permissions: list[dict[str, Any]]) -> set[str]:
         for permission in permissions
         for cidr in (
             permission.get("CidrIp"),
-            *(each["CidrIp"] for each in permission.get("IpRanges", [])),
-            *(each["CidrIpv6"] for each in permission.get("Ipv6Ranges", [])),
+            *(ip_range["CidrIp"] for ip_range in permission.get("IpRanges", [])),
+            *(ip_range["CidrIpv6"] for ip_range in permission.get("Ipv6Ranges", [])),
         )
         if cidr
     }

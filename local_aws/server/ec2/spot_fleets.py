@@ -194,7 +194,7 @@ def cancel_spot_fleet_requests(params: Params) -> Response:
         current = "cancelled_terminating" if terminate else "cancelled_running"
         fleet.record("fleetRequestChange", current)
         if terminate and fleet.live:
-            terminate_instances({f"InstanceId.{n}": each for n, each in enumerate(fleet.live, start=1)})
+            terminate_instances({f"InstanceId.{n}": instance_id for n, instance_id in enumerate(fleet.live, start=1)})
         done.append(
             {
                 "SpotFleetRequestId": fleet_id,

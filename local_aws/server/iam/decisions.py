@@ -16,9 +16,7 @@ _parts: contextvars.ContextVar[dict[str, Any] | None] = contextvars.ContextVar("
 
 
 def install() -> None:
-    """Let MiniStack's evaluation note what it looks at, where decisions are recorded."""
-    if not recording.directory():
-        return
+    """Let MiniStack's evaluation note what it looks at."""
     evaluate, combine = iam_evaluator.evaluate, iam_evaluator.combine_resource_policy
 
     def noting_evaluate(ctx: Any, policies: Any, *limits: Any) -> Any:
@@ -47,7 +45,7 @@ def noted() -> Iterator[list[Any]]:
         yield answers
         parts = _parts.get()
         # Neither the root nor somebody who is not known is decided about.
-        if parts and "evaluated" in parts and answers:
+        if recording.directory() and parts and "evaluated" in parts and answers:
             recording.write(recording.DECISIONS, _document(parts, allowed=answers[0] is None))
     finally:
         _parts.reset(token)

@@ -36,8 +36,12 @@ async def _handle(
     if headers.get("x-amz-target") != f"{TARGET}GetProducts":
         return _json(400, {"__type": "InvalidParameterException", "message": "The local AWS knows GetProducts only."})
     request = json.loads(body)
-    wanted = {each["Field"]: each["Value"] for each in request.get("Filters", [])}
-    products = [_product(each, wanted.get("regionCode", "")) for each in INSTANCE_TYPES.values() if each.price]
+    wanted = {filter_["Field"]: filter_["Value"] for filter_ in request.get("Filters", [])}
+    products = [
+        _product(instance_type, wanted.get("regionCode", ""))
+        for instance_type in INSTANCE_TYPES.values()
+        if instance_type.price
+    ]
     found = [
         json.dumps(product)
         for product in products
@@ -49,14 +53,14 @@ async def _handle(
     return _json(200, answer)
 
 
-def _product(each: InstanceType, region: str) -> dict[str, Any]:
-    sku = each.name.upper().replace(".", "")
+def _product(instance_type: InstanceType, region: str) -> dict[str, Any]:
+    sku = instance_type.name.upper().replace(".", "")
     return {
         "product": {
             "sku": sku,
-            "productFamily": "Compute Instance" + (" (bare metal)" if each.bare_metal else ""),
+            "productFamily": "Compute Instance" + (" (bare metal)" if instance_type.bare_metal else ""),
             "attributes": {
-                "instanceType": each.name,
+                "instanceType": instance_type.name,
                 "regionCode": region,
                 "operatingSystem": "Linux",
                 "tenancy": "Shared",
@@ -67,7 +71,9 @@ def _product(each: InstanceType, region: str) -> dict[str, Any]:
         },
         "terms": {
             "OnDemand": {
-                f"{sku}.T": {"priceDimensions": {f"{sku}.T.D": {"unit": "Hrs", "pricePerUnit": {"USD": each.price}}}}
+                f"{sku}.T": {
+                    "priceDimensions": {f"{sku}.T.D": {"unit": "Hrs", "pricePerUnit": {"USD": instance_type.price}}}
+                }
             }
         },
     }

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from botocore.exceptions import ClientError
 
+from annex_contract.lease import UnreadableLeaseError
 from lambda_lease import handler
 from lambda_lease.annexes import NotEndedError
-from lambda_lease.lease import UnreadableLeaseError
+from template_gen.archive import pack
+from template_gen.functions import LEASE_SOURCES
 from tests.unit.lambda_lease.conftest import Told
 from tests.unit.lambda_lease.fake_aws import BUCKET, PROFILE, SETTINGS, UUID, FakeAws
 
 if TYPE_CHECKING:
     from lambda_lease.clients import Clients
 
-ROOT = Path(__file__).parents[3]
 LATER = 2_000_000
 OVER = 999_000
 
@@ -46,10 +46,7 @@ def test_before_expiry_a_tick_makes_no_aws_call(aws: FakeAws) -> None:
 
 def test_before_expiry_a_tick_loads_no_sdk_also_from_an_archive(tmp_path: Path) -> None:
     archive = tmp_path / "function.zip"
-    with zipfile.ZipFile(archive, "w") as bundle:
-        for module in ("lambda_lease/*.py", "annex_bootstrap/__init__.py", "annex_bootstrap/contract.py"):
-            for path in ROOT.glob(module):
-                bundle.write(path, path.relative_to(ROOT))
+    archive.write_bytes(pack(LEASE_SOURCES))
     environ = {
         "BUCKET_NAME": BUCKET,
         "INSTANCE_PROFILE_ARN": PROFILE,

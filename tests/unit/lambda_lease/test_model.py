@@ -10,8 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from annex_contract.lease import parse_lease
 from lambda_lease.annexes import NotEndedError
-from lambda_lease.lease import parse_lease
 from tests.unit.lambda_lease.fake_aws import UUID, FakeAws
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from lambda_lease.annexes import NotEndedError
-from lambda_lease.handler import SWEEP_EVENT
+from lambda_lease.settings import SWEEP_EVENT
 from tests.unit.lambda_lease.conftest import Told
 from tests.unit.lambda_lease.fake_aws import SETTINGS, UUID, FakeAws
 

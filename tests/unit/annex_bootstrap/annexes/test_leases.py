@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annex_bootstrap.annexes.leases import Machines, annex_of, parse_duration, parse_target
+from annex_bootstrap.annexes.leases import Machines, parse_duration, parse_target
 from annex_bootstrap.errors import UserError
-from lambda_lease import lease as function
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("2h", 7200), ("90m", 5400), ("1d12h", 129_600), ("1d1h1m", 90_060)])
@@ -48,12 +47,6 @@ def test_another_end_changes_only_the_end(expiration: int, rest: dict[str, str])
     changed = found.ending_at(expiration)
     assert json.loads(changed.pop("Input")) == rest | {"LeaseExpiration": expiration}
     assert changed == {key: value for key, value in target.items() if key != "Input"}
-
-
-@given(st.one_of(st.none(), st.text()), st.text())
-def test_machines_are_counted_for_the_annex_that_the_lease_function_ends_them_with(tag: str | None, token: str) -> None:
-    tags = [] if tag is None else [{"Key": "htcondor:AnnexName", "Value": tag}]
-    assert annex_of([{"Key": "Name", "Value": "x"}, *tags], token) == (function.annex_of(tag, token) or "")
 
 
 @pytest.mark.parametrize(

@@ -70,14 +70,14 @@ def test_in_a_pipe_only_what_is_done_is_told_without_any_colour(
 ) -> None:
     monkeypatch.delenv("FORCE_COLOR", raising=False)
     with progress.progress(Screen(), ["us-east-1"]) as board:
-        for each in (
+        for happened in (
             event("annex-bootstrap", "CREATE_IN_PROGRESS"),
             event("Role", "CREATE_IN_PROGRESS"),
             event("Role", "CREATE_COMPLETE", 1),
             event("Bucket", "CREATE_FAILED", 2, "no"),
             event("annex-bootstrap", "ROLLBACK_COMPLETE", 3),
         ):
-            board.watcher("us-east-1")(each)
+            board.watcher("us-east-1")(happened)
     assert capsys.readouterr().out.splitlines() == [
         "  12:00:01  CREATE_COMPLETE   Role",
         "  12:00:02  CREATE_FAILED     Bucket  no",

@@ -10,7 +10,7 @@ import pytest
 
 from annex_bootstrap.doctor import checks
 from annex_bootstrap.doctor.checks import Level
-from annex_bootstrap.doctor.doctor_run import collector_address, said, trusted_services
+from annex_bootstrap.doctor.doctor_run import collector_address, log_message, trusted_services
 from annex_bootstrap.stack.read import Stack
 from annex_contract.knobs import KNOBS
 from annex_contract.stack import Output
@@ -234,4 +234,4 @@ def test_only_services_that_are_allowed_are_trusted() -> None:
     ],
 )
 def test_of_a_log_line_the_error_is_told(line: str, text: str) -> None:
-    assert said(line) == text
+    assert log_message(line) == text

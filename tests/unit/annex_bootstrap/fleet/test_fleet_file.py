@@ -48,9 +48,9 @@ def test_special_types_are_taken_only_by_name() -> None:
         InstanceType("a.tiny", 1, 64),
     ]
     slot = Slot(1, 2048)
-    assert [each.name for each in choose(found, slot)] == ["a.big"]
-    assert [each.name for each in choose(found, slot, ["*"])] == ["a.big", "t.big"]
-    assert [each.name for each in choose(found, slot, ["*"], ["a.*"])] == ["t.big"]
+    assert [machine.name for machine in choose(found, slot)] == ["a.big"]
+    assert [machine.name for machine in choose(found, slot, ["*"])] == ["a.big", "t.big"]
+    assert [machine.name for machine in choose(found, slot, ["*"], ["a.*"])] == ["t.big"]
 
 
 def test_each_zone_gets_one_subnet_a_public_one_before_an_emptier_one() -> None:
@@ -60,7 +60,7 @@ def test_each_zone_gets_one_subnet_a_public_one_before_an_emptier_one() -> None:
         Subnet("s3", "a", True, 20),
         Subnet("s4", "b", False, 1),
     ]
-    assert {zone: each.subnet_id for zone, each in fleet_file.one_subnet_a_zone(subnets).items()} == {
+    assert {zone: subnet.subnet_id for zone, subnet in fleet_file.one_subnet_a_zone(subnets).items()} == {
         "a": "s3",
         "b": "s4",
     }
@@ -83,7 +83,7 @@ def test_the_cheapest_slot_comes_first_and_the_unknown_last() -> None:
         {"a.1": {"z1"}, "b.1": {"z1", "z9"}, "c.1": {"z1"}, "d.1": {"z9"}},
         {"z1": Subnet("s1", "z1", True, 1)},
     )
-    assert [(each.machine.name, each.slot_price) for each in offers] == [
+    assert [(offer.machine.name, offer.slot_price) for offer in offers] == [
         ("b.1", Decimal("0.0500")),
         ("a.1", Decimal("0.1000")),
         ("c.1", None),
@@ -94,9 +94,9 @@ def test_the_cheapest_slot_comes_first_and_the_unknown_last() -> None:
 def test_a_fleet_never_has_more_specifications_than_aws_takes_and_loses_only_the_last(offers: list[Offer]) -> None:
     kept = fleet_file.within_limits(offers)
     assert kept == offers[: len(kept)]
-    assert sum(len(each.subnets) for each in kept) <= fleet_file.MOST_SPECIFICATIONS
+    assert sum(len(offer.subnets) for offer in kept) <= fleet_file.MOST_SPECIFICATIONS
     if len(kept) < len(offers):
-        assert sum(len(each.subnets) for each in offers[: len(kept) + 1]) > fleet_file.MOST_SPECIFICATIONS
+        assert sum(len(offer.subnets) for offer in offers[: len(kept) + 1]) > fleet_file.MOST_SPECIFICATIONS
 
 
 @given(OFFERS, st.one_of(st.none(), st.decimals("0.0001", "99", places=4)), st.sampled_from(["", "key"]))
@@ -108,7 +108,7 @@ def test_condor_annex_reads_every_fleet_that_is_written(offers: list[Offer], mos
     text = fleet_file.render(offers, Parts("ami-1", "role", "profile", "sg-1", key), most)
     assert fleet_problems(text) == []
     config = json.loads(text)
-    bids = [Decimal(each["SpotPrice"]) for each in config["LaunchSpecifications"]]
+    bids = [Decimal(specification["SpotPrice"]) for specification in config["LaunchSpecifications"]]
     assert max(bids) <= Decimal(config["SpotPrice"])
     each_subnet = [offer for offer in offers for _ in offer.subnets]
     for used, specification in zip(each_subnet, config["LaunchSpecifications"], strict=True):

@@ -19,8 +19,8 @@ def test_the_regions_are_those_that_botocore_knows() -> None:
     session = boto3.Session()
     for partition in launch_links.CONSOLES:
         known = set(session.get_available_regions("cloudformation", partition))
-        assert {each.name for each in launch_links.REGIONS if each.partition == partition} == known
-    assert {each.partition for each in launch_links.REGIONS} == set(launch_links.CONSOLES)
+        assert {region.name for region in launch_links.REGIONS if region.partition == partition} == known
+    assert {region.partition for region in launch_links.REGIONS} == set(launch_links.CONSOLES)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_a_value_that_cloudformation_refuses_is_refused_with_what_to_type(name: 
 
 
 def test_every_default_of_the_template_is_allowed() -> None:
-    defaults = {name: str(each["Default"]) for name, each in TEMPLATE["Parameters"].items()}
+    defaults = {name: str(parameter["Default"]) for name, parameter in TEMPLATE["Parameters"].items()}
     launch_links.check_link(TEMPLATE, URL, "mine", defaults)
 
 

@@ -62,16 +62,16 @@ def test_the_policy_allows_this_style_and_this_script_and_nothing_else() -> None
 
 @pytest.mark.parametrize("partition", launch_links.CONSOLES)
 def test_without_scripts_every_region_of_the_partition_has_its_link(partition: str) -> None:
-    links = [each for each in _Reader(launch_page.render(TEMPLATE, partition, URL)).links() if each[0] != "#"]
-    regions = [each for each in launch_links.REGIONS if each.partition == partition]
-    assert links == [launch_links.quick_create_url(each, URL, "annex-bootstrap", {}) for each in regions]
+    links = [link for link in _Reader(launch_page.render(TEMPLATE, partition, URL)).links() if link[0] != "#"]
+    regions = [region for region in launch_links.REGIONS if region.partition == partition]
+    assert links == [launch_links.quick_create_url(region, URL, "annex-bootstrap", {}) for region in regions]
 
 
 def test_a_page_that_nobody_published_says_so_and_opens_where_a_file_can_be_uploaded() -> None:
     page = launch_page.render(TEMPLATE)
-    links = [each for each in _Reader(page).links() if each[0] != "#"]
+    links = [link for link in _Reader(page).links() if link[0] != "#"]
     assert "This copy has no template URL." in page
-    assert links == [f"{launch_links.console_url(each)}#/stacks/create" for each in launch_links.REGIONS]
+    assert links == [f"{launch_links.console_url(region)}#/stacks/create" for region in launch_links.REGIONS]
     assert "has no template URL" not in launch_page.render(TEMPLATE, "aws", URL)
 
 

@@ -52,10 +52,10 @@ def _repacked(name: str, files: dict[str, bytes]) -> str:
 def test_the_modules_of_every_function_are_listed_with_the_hashes_of_our_sources() -> None:
     functions = verify.list_functions(BUILT)
     assert len(functions) == sum(
-        each["Type"] == "AWS::Lambda::Function" for each in json.loads(BUILT)["Resources"].values()
+        resource["Type"] == "AWS::Lambda::Function" for resource in json.loads(BUILT)["Resources"].values()
     )
     for function in functions:
-        ours = [each for each in function.modules if (ROOT / each.path).is_file()]
+        ours = [module for module in function.modules if (ROOT / module.path).is_file()]
         assert ours
         for module in ours:
             assert module.sha256 == hashlib.sha256((ROOT / module.path).read_bytes()).hexdigest()

@@ -44,7 +44,7 @@ def test_what_is_not_ours_stays_out_of_reach(action: str, resource: str) -> None
 
 
 def test_a_rule_of_somebody_else_can_only_be_pointed_at_our_functions() -> None:
-    (statement,) = [each for each in POLICY["Statement"] if each["Sid"] == "ExpireLeases"]
+    (statement,) = [statement for statement in POLICY["Statement"] if statement["Sid"] == "ExpireLeases"]
     assert statement["Condition"] == {
         "ForAllValues:ArnLike": {"events:TargetArn": "arn:aws:lambda:*:123456789012:function:annex-bootstrap-*"}
     }

@@ -98,7 +98,7 @@ def registry() -> dict[str, set[str]]:
             schema = json.loads(entry.read_text())
             if "handlers" in schema:
                 handlers: dict[str, Any] = schema["handlers"]
-                permissions = (handlers.get(each, {}).get("permissions", []) for each in HANDLERS)
+                permissions = (handlers.get(handler, {}).get("permissions", []) for handler in HANDLERS)
                 found[schema["typeName"]] = {one for many in permissions for one in many}
     return found
 
@@ -109,8 +109,8 @@ def granted() -> set[str]:
 
 
 def native_types() -> list[str]:
-    types = {each["Type"] for each in build().to_dict()["Resources"].values()}
-    return sorted(each for each in types if not each.startswith("Custom::"))
+    types = {resource["Type"] for resource in build().to_dict()["Resources"].values()}
+    return sorted(name for name in types if not name.startswith("Custom::"))
 
 
 @pytest.mark.parametrize("resource_type", native_types())
@@ -120,7 +120,7 @@ def test_the_deployer_may_make_what_the_template_has(resource_type: str) -> None
 
 
 def test_nothing_counts_as_not_used_that_no_handler_calls_or_that_is_granted() -> None:
-    called = {action for each in native_types() for action in registry()[each]}
+    called = {action for name in native_types() for action in registry()[name]}
     for feature, actions in NOT_USED.items():
         assert sorted(actions - called) == [], feature
         assert sorted(actions & granted()) == [], feature

@@ -47,7 +47,7 @@ def look_up(text: str, region: str, knob: str) -> str:
 
 around = st.binary().filter(lambda raw: b"annex-bootstrap" not in raw)
 blocks = st.lists(
-    st.builds(a_section, st.sampled_from(REGIONS), st.booleans()), min_size=1, unique_by=lambda each: each.region
+    st.builds(a_section, st.sampled_from(REGIONS), st.booleans()), min_size=1, unique_by=lambda section: section.region
 ).map(lambda sections: Block(tuple(sections)))
 
 
@@ -101,15 +101,15 @@ def test_every_region_is_read_as_its_own_in_any_order_of_pulls(first: list[str],
 @given(blocks)
 def test_a_region_without_a_key_pair_does_not_inherit_the_default_regions(block: Block) -> None:
     text = render_block(block)
-    for each in block.sections:
-        expected = each.knobs.get("ANNEX_DEFAULT_ODI_KEY_NAME", "")
-        assert look_up(text, each.region, "ANNEX_DEFAULT_ODI_KEY_NAME") == expected
+    for listed in block.sections:
+        expected = listed.knobs.get("ANNEX_DEFAULT_ODI_KEY_NAME", "")
+        assert look_up(text, listed.region, "ANNEX_DEFAULT_ODI_KEY_NAME") == expected
 
 
 @given(blocks, st.sampled_from(REGIONS))
 def test_dropping_a_region_leaves_the_others_and_the_first_of_them_is_the_default(block: Block, region: str) -> None:
     left = block.drop(region, "annex-bootstrap")
-    assert [each for each in block.sections if each.region != region] == list(left.sections)
+    assert [section for section in block.sections if section.region != region] == list(left.sections)
     assert block.drop(region, "another-stack") == block
 
 
@@ -122,7 +122,7 @@ def test_only_the_default_regions_knobs_have_no_prefix() -> None:
 
 def test_another_region_can_be_made_the_default() -> None:
     block = Block((a_section("us-east-1"), a_section("eu-west-1"))).prefer("eu-west-1")
-    assert [each.region for each in block.sections] == ["eu-west-1", "us-east-1"]
+    assert [section.region for section in block.sections] == ["eu-west-1", "us-east-1"]
     with pytest.raises(UserError, match="ap-south-1 cannot be the default region: the configuration has eu-west-1"):
         block.prefer("ap-south-1")
 

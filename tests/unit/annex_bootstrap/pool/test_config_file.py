@@ -104,7 +104,7 @@ def test_no_space_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     path.write_bytes(OLD)
     with pytest.raises(UserError, match="user_config cannot be written: No space left on device; check who owns it"):
         config_file.update(path, put_new)
-    assert [each.name for each in tmp_path.iterdir()] == ["user_config"]
+    assert [file.name for file in tmp_path.iterdir()] == ["user_config"]
 
 
 @settings(max_examples=50)
@@ -124,8 +124,8 @@ def test_mode_owner_and_the_last_version_are_kept(
     assert config_file.update(path, put_new)
     backup = path.with_name("user_config.annex-bootstrap-backup")
     assert backup.read_bytes() == content
-    for each in (path, backup):
-        now = each.stat()
+    for written in (path, backup):
+        now = written.stat()
         assert (now.st_mode, now.st_uid, now.st_gid) == (known.st_mode, known.st_uid, known.st_gid)
     assert path.read_bytes().startswith(content)
 
@@ -135,7 +135,7 @@ def test_a_missing_file_and_its_directory_are_made(tmp_path: Path) -> None:
     assert config_file.update(path, put_new)
     assert path.read_text() == render_block(NEW)
     assert path.stat().st_mode & 0o777 == 0o644
-    assert [each.name for each in path.parent.iterdir()] == ["user_config"]
+    assert [file.name for file in path.parent.iterdir()] == ["user_config"]
 
 
 def test_writing_the_same_again_touches_nothing(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_writers_at_once_lose_nothing(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     edit = config_file.preview(path, lambda block: block)
-    assert {each.region for each in read_block(edit.old).sections} == set(regions)
+    assert {section.region for section in read_block(edit.old).sections} == set(regions)
 
 
 def test_a_writer_that_holds_the_lock_too_long_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

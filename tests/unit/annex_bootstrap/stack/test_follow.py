@@ -49,7 +49,7 @@ class LateCloudFormation:
 
 def follow(states: list[tuple[str, list[str]]], after: str = "") -> list[str]:
     client = cast(CloudFormationClient, LateCloudFormation(states))
-    return [each.status for each in watch(client, "mine", after, sleep=lambda _: None)]
+    return [event.status for event in watch(client, "mine", after, sleep=lambda _: None)]
 
 
 def test_a_status_of_before_the_operation_does_not_end_the_watch() -> None:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from mypy_boto3_cloudformation.literals import StackStatusType
 
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.stack import plan
 from annex_bootstrap.stack.parameters import Parameter, check_parameters, choose_parameters, describe_parameters
+from annex_contract.statuses import State, read_status
 from tests.unit.annex_bootstrap.stack.sample_stack import OURS, TEMPLATE, a_stack
 
 STATUSES = get_args(StackStatusType)
@@ -28,9 +28,9 @@ def test_what_is_given_counts_else_what_the_stack_had(
     assert {parameter.name: parameter.value for parameter in chosen if parameter.name in given_} == given_
     kept = {parameter.name: parameter.value for parameter in chosen if parameter.name not in given_}
     rest = {name: value for name, value in earlier.items() if name not in given_}
-    if status in plan.UPDATABLE:
+    if read_status(status).state is State.DEPLOYED:
         assert kept == dict.fromkeys(rest)
-    elif status in plan.CREATED_BADLY:
+    elif read_status(status).state is State.CREATION_FAILED:
         assert kept == rest
     else:
         assert kept == {}

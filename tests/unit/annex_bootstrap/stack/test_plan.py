@@ -13,6 +13,7 @@ from mypy_boto3_cloudformation.literals import StackStatusType
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.stack import plan
 from annex_bootstrap.stack.plan import Change, Step
+from annex_contract.statuses import State, read_status
 from tests.unit.annex_bootstrap.stack.sample_stack import TEMPLATE, a_stack
 
 STATUSES = get_args(StackStatusType)
@@ -65,7 +66,7 @@ def test_the_step_follows_from_the_status(status: str) -> None:
 @given(st.sampled_from(STATUSES), st.dictionaries(st.text(), st.text()))
 def test_a_stack_that_is_not_ours_is_never_touched(status: str, parameters: dict[str, str]) -> None:
     stack = a_stack(status, parameters)
-    if status in plan.NOT_THERE:
+    if read_status(status).state is State.ABSENT:
         assert plan.choose_step(stack, "mine") is Step.CREATE
     else:
         with pytest.raises(UserError, match="mine was not made by annex-bootstrap"):
@@ -108,7 +109,7 @@ def test_only_a_newer_stack_is_refused_and_only_unless_allowed(theirs: tuple[int
         ([Change("Modify", "Logs", "AWS::Logs::LogGroup", "True", ("A", "B"))], ["replaces Logs: A and B change"]),
         (
             [Change("Modify", "Rule", "AWS::Events::Rule", "Conditional", ("Targets",))],
-            ["changes, perhaps by replacing, 1 resource: Rule"],
+            ["changes, possibly by replacing, 1 resource: Rule"],
         ),
         ([Change("Remove", "Old", "AWS::IAM::Role")], ["removes 1 resource: Old"]),
     ],
@@ -118,13 +119,13 @@ def test_a_change_set_is_told_in_words(changes: list[Change], lines: list[str]) 
 
 
 def test_everything_that_our_custom_resources_replace_is_a_property_of_theirs() -> None:
-    properties = {each["Type"]: each["Properties"] for each in TEMPLATE["Resources"].values()}
+    properties = {resource["Type"]: resource["Properties"] for resource in TEMPLATE["Resources"].values()}
     assert all(name in properties[kind] for kind, name in plan.REPLACING)
     assert plan.WORDS.keys() == {kind for kind in properties if kind.startswith("Custom::")}
 
 
 def test_every_custom_resource_has_the_log_that_is_read_when_it_fails() -> None:
     resources = TEMPLATE["Resources"]
-    for name in [name for name, each in resources.items() if each["Type"].startswith("Custom::")]:
+    for name in [name for name, resource in resources.items() if resource["Type"].startswith("Custom::")]:
         assert resources[name]["Properties"]["ServiceToken"]["Fn::GetAtt"][0] == f"{name}Function"
         assert resources[f"{name}FunctionLogs"]["Type"] == "AWS::Logs::LogGroup"

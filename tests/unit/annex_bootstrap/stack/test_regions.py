@@ -26,14 +26,14 @@ def test_a_failure_stops_no_other_region_and_the_order_is_kept(accounts: list[Ac
         return account.region.upper()
 
     outcomes = run_all(accounts, work)
-    assert [each.account.region for each in outcomes] == REGIONS
-    assert [each.result for each in outcomes] == ["US-EAST-1", None, "AP-SOUTH-1"]
-    assert [str(each.error or "") for each in outcomes] == ["", "no", ""]
+    assert [outcome.account.region for outcome in outcomes] == REGIONS
+    assert [outcome.result for outcome in outcomes] == ["US-EAST-1", None, "AP-SOUTH-1"]
+    assert [str(outcome.error or "") for outcome in outcomes] == ["", "no", ""]
 
 
 def test_the_regions_work_at_the_same_time(accounts: list[Account]) -> None:
     meeting = threading.Barrier(len(REGIONS), timeout=30)
-    assert len({each.result for each in run_all(accounts, lambda _: meeting.wait())}) == len(REGIONS)
+    assert len({outcome.result for outcome in run_all(accounts, lambda _: meeting.wait())}) == len(REGIONS)
 
 
 def test_a_defect_is_raised_once_all_are_done(accounts: list[Account]) -> None:

@@ -1,0 +1,187 @@
+"""The lease of an annex: its wire format, its ID, and what belongs to it. Pure, and the same for client and function.
+
+Source of the wire format: HTCondor's ``src/condor_annex`` (8.7.0 and later). A lease is an EventBridge rule with a
+target, both named as the annex ID; the target's constant input is
+``{"AnnexID": str, "S3BucketName": str, "LeaseExpiration": int}``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from annex_contract.stack import ANNEX_TAG
+
+ANNEX_ID_LENGTH = 27
+"""Characters of an annex's name that are its ID; ``condor_annex`` cuts the name there. Source: as above."""
+
+MACHINE_RUNNING = ("pending", "running", "stopping", "stopped")
+"""The states of a machine that costs money, or may again:
+https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_InstanceState.html"""
+
+MACHINE_ENDING = "shutting-down"
+"""The state of a machine that was terminated and is not gone yet; same source."""
+
+FLEET_RUNNING = ("submitted", "active", "modifying")
+"""The states of a spot fleet request that may start machines. Those of a cancelled one are found on their own.
+https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_SpotFleetRequestConfig.html"""
+
+TARBALL_PREFIX = "config-"
+"""How the S3 keys begin under which condor_annex uploads a pool's configuration for its machines."""
+
+TARBALL_PATTERN = f"{TARBALL_PREFIX}*.tar.gz"
+"""The key of an annex's tarball, with ``*`` for the annex's whole name."""
+
+_ANNEX_ID, _BUCKET, _EXPIRATION = "AnnexID", "S3BucketName", "LeaseExpiration"
+
+
+class UnreadableLeaseError(ValueError):
+    """A lease cannot be read. It never counts as expired."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """What an event, or the input of a rule's target, says.
+
+    Attributes:
+        annex_id: as ``annex_id_of`` makes it.
+        bucket: where condor_annex put the tarball; empty after an extension.
+        expiration: when the lease ends, in seconds since the epoch.
+    """
+
+    annex_id: str
+    bucket: str
+    expiration: int
+
+
+def annex_id_of(name: str) -> str:
+    """Return the ID of the annex with a name."""
+    return name[:ANNEX_ID_LENGTH]
+
+
+def parse_lease(event: object) -> Lease:
+    """Read a lease from an event.
+
+    Args:
+        event: the event, as decoded from JSON.
+
+    Returns:
+        The lease.
+
+    Raises:
+        UnreadableLeaseError: it is not an object, or a field is missing or has the wrong type.
+    """
+    if not isinstance(event, dict):
+        raise UnreadableLeaseError(f"a lease is a JSON object, not {type(event).__name__}")
+    annex_id = event.get(_ANNEX_ID)
+    if not isinstance(annex_id, str) or not annex_id:
+        raise UnreadableLeaseError(f"{_ANNEX_ID} must be a string that is not empty, not {annex_id!r}")
+    bucket = event.get(_BUCKET)
+    if not isinstance(bucket, str):
+        raise UnreadableLeaseError(f"lease of {annex_id}: {_BUCKET} must be a string, not {bucket!r}")
+    expiration = event.get(_EXPIRATION)
+    # bool is a subclass of int, and `true` is no point in time.
+    if not isinstance(expiration, int) or isinstance(expiration, bool):
+        raise UnreadableLeaseError(
+            f"lease of {annex_id}: {_EXPIRATION} must be whole seconds since the epoch, not {expiration!r}"
+        )
+    return Lease(annex_id, bucket, expiration)
+
+
+def parse_input(text: str | None, rule: str) -> Lease:
+    """Read a lease from the constant input of a rule's target.
+
+    Args:
+        text: the input, JSON; ``None`` where the target has none.
+        rule: the rule's name, which is the ID of its annex.
+
+    Returns:
+        The lease.
+
+    Raises:
+        UnreadableLeaseError: it is missing, is not JSON, is not a lease, or is the lease of another annex.
+    """
+    if text is None:
+        raise UnreadableLeaseError("the rule's target has no constant input")
+    try:
+        lease = parse_lease(json.loads(text))
+    except UnreadableLeaseError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise UnreadableLeaseError(f"the input of the rule's target is not JSON: {error}") from error
+    if lease.annex_id != rule:
+        raise UnreadableLeaseError(f"the target of rule {rule} holds the lease of annex {lease.annex_id}")
+    return lease
+
+
+def input_ending_at(text: str, expiration: int) -> str:
+    """Return the constant input of a target with another end and nothing else changed.
+
+    Args:
+        text: an input that ``parse_input`` reads.
+        expiration: when the lease ends, in seconds since the epoch.
+    """
+    return json.dumps(json.loads(text) | {_EXPIRATION: expiration})
+
+
+def annex_of(tag: str | None, client_token: str | None) -> str | None:
+    """Return the annex that something belongs to: one at most, so that ending an annex never touches another.
+
+    A tag wins over the client token, in both directions: it is what people see and change, and what the
+    function's IAM policy tests. 8.7.0 tags nothing, so without a tag the client token decides. It is
+    ``<annex ID>_<uuid>``, and an annex ID may itself hold underscores.
+
+    Args:
+        tag: the value of the tag ``htcondor:AnnexName``; ``None`` where there is no such tag.
+        client_token: the client token; ``None`` or empty where there is none.
+
+    Returns:
+        The annex ID, or ``None`` where it belongs to no annex.
+    """
+    if tag is not None:
+        return tag or None
+    annex_id, _, _ = (client_token or "").rpartition("_")
+    return annex_id or None
+
+
+def annex_of_specifications(tags: Sequence[str | None], client_token: str | None) -> str | None:
+    """Return the annex that a spot fleet request belongs to.
+
+    Args:
+        tags: the tag ``htcondor:AnnexName`` of each of its launch specifications.
+        client_token: its client token; DescribeSpotFleetRequests may leave it out.
+
+    Returns:
+        The annex ID that all specifications agree on; where none has a tag, the one in the client token; else
+        ``None``, since a fleet that is partly someone else's is not ours to cancel.
+    """
+    values = set(tags) or {None}
+    return annex_of(values.pop(), client_token) if len(values) == 1 else None
+
+
+def annex_of_machine(instance: Mapping[str, Any]) -> str | None:
+    """Return the annex that a machine belongs to, if any.
+
+    Args:
+        instance: as DescribeInstances describes it.
+    """
+    return annex_of(_annex_tag(instance.get("Tags", [])), instance.get("ClientToken"))
+
+
+def annex_of_fleet(config: Mapping[str, Any]) -> str | None:
+    """Return the annex that a spot fleet request belongs to, if any.
+
+    Args:
+        config: its ``SpotFleetRequestConfig``, as DescribeSpotFleetRequests describes it.
+    """
+    tags = [
+        _annex_tag(tag for tagged in specification.get("TagSpecifications", []) for tag in tagged.get("Tags", []))
+        for specification in config.get("LaunchSpecifications", [])
+    ]
+    return annex_of_specifications(tags, config.get("ClientToken"))
+
+
+def _annex_tag(tags: Iterable[Mapping[str, str]]) -> str | None:
+    return next((tag.get("Value", "") for tag in tags if tag.get("Key") == ANNEX_TAG), None)

@@ -1,0 +1,152 @@
+"""``annex-bootstrap credentials`` under the policy that ``policy operator`` prints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from annex_contract.stack import DEFAULT_STACK_NAME, Output
+from local_aws.launcher import REGION
+from tests.local_aws.cli_user import CliUser
+from tests.local_aws.stack import DeployedStack
+
+USER = f"{DEFAULT_STACK_NAME}-{REGION}"
+
+
+@pytest.fixture(autouse=True)
+def _no_user_stays(operator: CliUser) -> object:
+    yield
+    operator.run("credentials", "--remove", "--yes")
+
+
+def key_files(operator: CliUser) -> tuple[Path, Path]:
+    directory = operator.home / ".condor"
+    return directory / f"annex-access-key-{REGION}", directory / f"annex-secret-key-{REGION}"
+
+
+def session(operator: CliUser) -> boto3.Session:
+    access, secret = (path.read_text().strip() for path in key_files(operator))
+    return boto3.Session(access, secret)
+
+
+def key_ids(root: boto3.Session) -> list[str]:
+    listed = root.client("iam").list_access_keys(UserName=USER)["AccessKeyMetadata"]
+    return [key["AccessKeyId"] for key in listed]
+
+
+def test_the_key_can_use_the_lease_function_and_cannot_read_users(
+    operator: CliUser, shared_stack: DeployedStack
+) -> None:
+    operator.must("credentials")
+    made = session(operator)
+    function = made.client("lambda").get_function(FunctionName=shared_stack.outputs[Output.LEASE_FUNCTION_ARN])
+    assert function["Configuration"]["CodeSha256"]
+    with pytest.raises(ClientError, match="AccessDenied"):
+        made.client("iam").list_users()
+
+
+def test_the_user_has_the_stacks_policy_and_nothing_else(
+    operator: CliUser, root: boto3.Session, shared_stack: DeployedStack
+) -> None:
+    operator.must("credentials")
+    iam = root.client("iam")
+    attached = iam.list_attached_user_policies(UserName=USER)["AttachedPolicies"]
+    assert [policy["PolicyArn"] for policy in attached] == [shared_stack.outputs[Output.ANNEX_USER_POLICY_ARN]]
+    assert iam.list_user_policies(UserName=USER)["PolicyNames"] == []
+    assert iam.list_groups_for_user(UserName=USER)["Groups"] == []
+
+
+def test_both_files_are_private_and_named_in_the_configuration(operator: CliUser) -> None:
+    operator.must("credentials")
+    access, secret = key_files(operator)
+    assert [path.stat().st_mode & 0o777 for path in (access, secret)] == [0o600, 0o600]
+    assert access.parent.stat().st_mode & 0o777 == 0o700
+    assert f"us_east_1.ANNEX_DEFAULT_ACCESS_KEY_FILE = {access}\n" in operator.config.read_text()
+    assert f"\nANNEX_DEFAULT_SECRET_KEY_FILE = {secret}\n" in operator.config.read_text()
+
+
+def test_the_secret_is_never_printed(operator: CliUser) -> None:
+    printed = operator.must("credentials").stdout + operator.must("credentials", "--rotate").stdout
+    assert key_files(operator)[1].read_text().strip() not in printed
+
+
+def test_a_second_run_keeps_the_key(operator: CliUser, root: boto3.Session) -> None:
+    operator.must("credentials")
+    before = key_ids(root)
+    assert "already has its key" in operator.must("credentials").stdout
+    assert key_ids(root) == before
+
+
+def test_a_second_run_closes_files_that_were_opened_to_others(operator: CliUser) -> None:
+    operator.must("credentials")
+    for path in key_files(operator):
+        path.chmod(0o644)
+    operator.must("credentials")
+    assert [path.stat().st_mode & 0o777 for path in key_files(operator)] == [0o600, 0o600]
+
+
+def test_rotating_leaves_one_key_which_is_new_and_works(operator: CliUser, root: boto3.Session) -> None:
+    operator.must("credentials")
+    before = key_ids(root)
+    operator.must("credentials", "--rotate")
+    (after,) = key_ids(root)
+    assert after not in before
+    assert session(operator).client("sts").get_caller_identity()["Arn"].endswith(USER)
+
+
+def test_rotating_mends_a_user_whose_two_keys_are_lost(operator: CliUser, root: boto3.Session) -> None:
+    operator.must("credentials")
+    root.client("iam").create_access_key(UserName=USER)
+    for path in key_files(operator):
+        path.unlink()
+    refused = operator.run("credentials")
+    assert refused.returncode == 1
+    assert "credentials --rotate" in refused.stderr
+    operator.must("credentials", "--rotate")
+    assert key_ids(root) == [key_files(operator)[0].read_text().strip()]
+
+
+def test_a_key_that_cannot_be_written_down_is_deleted_again(operator: CliUser, root: boto3.Session) -> None:
+    (operator.home / ".condor").write_text("a file where a directory must be")
+    refused = operator.run("credentials", "--config", str(operator.home / "config"))
+    assert refused.returncode == 1
+    assert key_ids(root) == []
+
+
+def test_removing_leaves_no_user_no_file_and_no_knob(operator: CliUser, root: boto3.Session) -> None:
+    operator.must("credentials")
+    operator.must("credentials", "--remove", "--yes")
+    with pytest.raises(root.client("iam").exceptions.NoSuchEntityException):
+        root.client("iam").get_user(UserName=USER)
+    assert [path.exists() for path in key_files(operator)] == [False, False]
+    assert operator.config.read_text() == ""
+
+
+def test_a_user_of_somebody_else_is_left_alone(operator: CliUser, root: boto3.Session) -> None:
+    iam = root.client("iam")
+    iam.create_user(UserName=f"{DEFAULT_STACK_NAME}-alice")
+    try:
+        for action in ((), ("--rotate",), ("--remove", "--yes")):
+            refused = operator.run("credentials", "--user-name", f"{DEFAULT_STACK_NAME}-alice", *action)
+            assert refused.returncode == 1
+            assert "not made by annex-bootstrap" in refused.stderr
+        assert iam.list_access_keys(UserName=f"{DEFAULT_STACK_NAME}-alice")["AccessKeyMetadata"] == []
+    finally:
+        iam.delete_user(UserName=f"{DEFAULT_STACK_NAME}-alice")
+
+
+def test_the_operator_cannot_give_a_user_more_than_annexes(operator: CliUser) -> None:
+    operator.must("credentials")
+    iam = boto3.Session(operator.credentials.access_key_id, operator.credentials.secret_access_key).client("iam")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        iam.attach_user_policy(UserName=USER, PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess")
+
+
+def test_from_instance_makes_no_user(operator: CliUser, root: boto3.Session) -> None:
+    operator.must("credentials", "--from-instance")
+    assert "\nANNEX_DEFAULT_ACCESS_KEY_FILE = FROM INSTANCE\n" in operator.config.read_text()
+    with pytest.raises(root.client("iam").exceptions.NoSuchEntityException):
+        root.client("iam").get_user(UserName=USER)

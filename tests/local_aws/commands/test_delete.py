@@ -1,0 +1,124 @@
+"""``delete``, under the deployer's policy and with IAM enforced."""
+
+from __future__ import annotations
+
+import boto3
+import pytest
+
+from annex_contract.stack import Output
+from local_aws.demo.annexes import AnnexUser
+from local_aws.demo.inventory import is_service_linked, take_inventory
+from tests.local_aws import stack
+from tests.local_aws.cli_user import CliUser
+
+HOUR = 3600
+
+
+def outputs(deployer: CliUser) -> dict[str, str]:
+    (region,) = deployer.must("status", "--output", "json").document["regions"]
+    found: dict[str, str] = region["outputs"]
+    return found
+
+
+@pytest.fixture
+def image_id(root: boto3.Session) -> str:
+    return root.client("ec2").describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
+
+
+def test_nothing_of_us_is_left_and_the_rest_of_the_configuration_is(deployer: CliUser, root: boto3.Session) -> None:
+    before = take_inventory(root)
+    deployer.config.parent.mkdir(parents=True)
+    deployer.config.write_text("# mine\n")
+    deployer.must("deploy", "--yes")
+    refused = deployer.run("delete", text="n\n")
+    assert refused.returncode == 0
+    assert "keeps the account's two service-linked roles for spot" in refused.stdout
+    assert refused.stdout.endswith("Nothing was changed.\n")
+    assert deployer.must("status").returncode == 0
+
+    ran = deployer.must("delete", "--yes")
+    assert f"DELETE_COMPLETE: {deployer.stack_name} in us-east-1" in ran.stdout
+    assert {resource for resource in take_inventory(root) - before if not is_service_linked(resource)} == set()
+    assert deployer.config.read_text() == "# mine\n"
+
+    again = deployer.must("delete", "--yes")
+    assert again.stdout == f"There is no stack {deployer.stack_name} in us-east-1.\n"
+
+
+def test_a_stack_with_leases_stays_unless_its_annexes_may_be_ended(
+    deployer: CliUser, root: boto3.Session, image_id: str
+) -> None:
+    deployer.must("deploy", "--yes")
+    user = AnnexUser(root, outputs(deployer))
+    prefix = deployer.stack_name.replace("test-", "a")
+    blast = user.start(prefix, count=2, seconds=HOUR, image_id=image_id)
+    other = user.start(f"{prefix}-2", count=1, seconds=HOUR, image_id=image_id)
+
+    refused = deployer.run("delete", "--yes", "--output", "json")
+    assert refused.returncode == 1
+    assert refused.document["regions"][0]["annexes"] == [prefix, f"{prefix}-2"]
+    assert f"these annexes still have a lease: {prefix}, {prefix}-2;" in refused.stderr
+    assert (user.running(blast), user.running(other)) == (2, 1)
+    assert deployer.must("status").returncode == 0
+
+    ran = deployer.must("delete", "--yes", "--end-annexes")
+    assert f"ends these annexes and all their machines: {prefix}, {prefix}-2" in ran.stdout
+    assert (user.running(blast), user.running(other)) == (0, 0)
+    assert root.client("events").list_rules(NamePrefix=prefix)["Rules"] == []
+
+
+def test_machines_without_an_annex_are_not_ended(deployer: CliUser, root: boto3.Session, image_id: str) -> None:
+    deployer.must("deploy", "--yes")
+    ec2 = root.client("ec2")
+    (mine,) = ec2.run_instances(ImageId=image_id, MinCount=1, MaxCount=1)["Instances"]
+    user = AnnexUser(root, outputs(deployer))
+    user.start(deployer.stack_name, count=1, seconds=HOUR, image_id=image_id)
+    deployer.must("delete", "--yes", "--end-annexes")
+    (reservation,) = ec2.describe_instances(InstanceIds=[mine["InstanceId"]])["Reservations"]
+    assert reservation["Instances"][0]["State"]["Name"] == "running"
+    ec2.terminate_instances(InstanceIds=[mine["InstanceId"]])
+
+
+def test_what_a_failed_creation_left_is_deleted_too(deployer: CliUser) -> None:
+    assert deployer.run("deploy", "--yes", "--param", "VpcId=vpc-00000000000000000").returncode == 1
+    deployer.must("delete", "--yes")
+    assert "There is no stack" in deployer.run("status").stdout
+
+
+def test_a_damaged_configuration_is_told_of_before_anything_is_deleted(deployer: CliUser) -> None:
+    deployer.must("deploy", "--yes")
+    deployer.config.write_text(deployer.config.read_text().replace("# END annex-bootstrap\n", ""))
+    ran = deployer.run("delete", "--yes")
+    assert ran.returncode == 1
+    assert "its annex-bootstrap block is damaged (1 BEGIN and 0 END lines)" in ran.stderr
+    assert len(ran.stderr.splitlines()) == 1
+    assert deployer.run("deploy", "--yes").returncode == 1
+
+
+@pytest.mark.slow
+def test_a_deletion_that_fails_says_which_resource_stands_against_it(deployer: CliUser, root: boto3.Session) -> None:
+    deployer.must("deploy", "--yes")
+    role = outputs(deployer)[Output.INSTANCE_ROLE_ARN].rpartition("/")[2]
+    iam = root.client("iam")
+    profile = f"{deployer.stack_name}-mine"
+    iam.create_instance_profile(InstanceProfileName=profile)
+    iam.add_role_to_instance_profile(InstanceProfileName=profile, RoleName=role)
+    ran = deployer.run("delete", "--yes")
+    iam.remove_role_from_instance_profile(InstanceProfileName=profile, RoleName=role)
+    iam.delete_instance_profile(InstanceProfileName=profile)
+    assert ran.returncode == 1, ran
+    assert "the stack ended in DELETE_FAILED; InstanceRole failed first:" in ran.stderr
+    assert deployer.config.exists()
+    # CloudFormation keeps the function that the role needs to be deleted later; the local AWS does not.
+    root.client("cloudformation").delete_stack(StackName=deployer.stack_name, RetainResources=["InstanceRole"])
+
+
+def test_two_regions_are_told_apart(deployer: CliUser) -> None:
+    deployer.must("deploy", "--yes", "--region", "us-east-1", "--region", "eu-west-1")
+    deployer.must("delete", "--yes", "--region", "us-east-1")
+    written = deployer.config.read_text()
+    assert "ANNEX_DEFAULT_AWS_REGION = eu-west-1\n" in written
+    assert "us-east-1" not in written
+    assert "eu_west_1." not in written
+    europe = boto3.Session(region_name="eu-west-1")
+    assert stack.describe(europe, deployer.stack_name).outputs[Output.S3_BUCKET_NAME] in written

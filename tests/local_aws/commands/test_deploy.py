@@ -1,0 +1,305 @@
+"""``deploy`` and ``status``, under the deployer's policy and with IAM enforced."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import boto3
+import pytest
+
+from annex_bootstrap.aws import Account
+from annex_bootstrap.stack import deployment, read, staging
+from annex_bootstrap.stack.artefact import built_template
+from annex_bootstrap.stack.deployment import DeployRequest
+from annex_bootstrap.stack.function_log import function_log
+from annex_bootstrap.stack.read import Event
+from annex_contract import __version__
+from annex_contract.stack import Output
+from local_aws.demo.inventory import take_inventory
+from local_aws.launcher import Credentials
+from tests.local_aws import stack
+from tests.local_aws.cli_user import CliUser
+
+NO_SUCH_VPC = "VpcId=vpc-00000000000000000"
+
+
+def unseen(_event: Event) -> None:
+    """Watch nothing."""
+
+
+def account(deployer: CliUser, region: str = "us-east-1") -> Account:
+    keys = deployer.credentials
+    return Account(boto3.Session(keys.access_key_id, keys.secret_access_key), region)
+
+
+def test_the_first_deployment_creates_the_stack_and_writes_the_configuration(deployer: CliUser) -> None:
+    ran = deployer.must("deploy", "--yes")
+    assert re.search(r"^  creates \d\d resources$", ran.stdout, re.MULTILINE)
+    assert f"CREATE_COMPLETE: {deployer.stack_name} in us-east-1" in ran.stdout
+    assert "IN_PROGRESS" not in ran.stdout
+    assert "ANNEX_DEFAULT_AWS_REGION = us-east-1\n" in deployer.config.read_text()
+    again = deployer.must("deploy", "--yes")
+    assert again.stdout.splitlines() == [
+        f"The stack {deployer.stack_name} in us-east-1 is up to date.",
+        f"{deployer.config} already names the stack {deployer.stack_name} in us-east-1.",
+    ]
+
+
+def test_a_dry_run_leaves_nothing_behind(deployer: CliUser, root: boto3.Session) -> None:
+    before = take_inventory(root)
+    ran = deployer.must("deploy", "--dry-run", "--param", "CondorPort=9619")
+    assert re.fullmatch(r"  creates \d\d resources", ran.stdout.splitlines()[1])
+    assert ran.stdout.splitlines()[2:] == [
+        "  sets CondorPort to 9619 (it is 9618)",
+        "Nothing was changed.",
+    ]
+    assert take_inventory(root) == before
+    assert read.find(account(deployer).cloudformation, deployer.stack_name) is None
+    assert not deployer.config.exists()
+
+
+def test_an_update_says_what_it_replaces_and_keeps_earlier_parameters(deployer: CliUser, root: boto3.Session) -> None:
+    deployer.must("deploy", "--yes", "--param", "CondorCidrs=192.0.2.0/24")
+    vpc = root.client("ec2").create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    refused = deployer.run("deploy", "--param", f"VpcId={vpc}", text="n\n")
+    assert refused.returncode == 0
+    assert re.search(r"^  replaces the security group: .*VpcId", refused.stdout, re.MULTILINE)
+    assert "keeps CondorCidrs at 192.0.2.0/24" in refused.stdout
+    assert "Nothing was changed." in refused.stdout
+    done = deployer.must("deploy", "--yes", "--param", "SshCidrs=", "--output", "json")
+    (region,) = done.document["regions"]
+    assert region["status"] == "UPDATE_COMPLETE"
+    assert region["error"] is None
+    assert "SecurityGroup" in [change["resource"] for change in region["changes"]]
+    (status,) = deployer.must("status", "--output", "json").document["regions"]
+    assert status["parameters"]["CondorCidrs"] == "192.0.2.0/24"
+    assert status["parameters"]["SshCidrs"] == ""
+    assert status["config"]["names_stack"] is True
+    deployer.must("delete", "--yes")
+    root.client("ec2").delete_vpc(VpcId=vpc)
+
+
+def test_nobody_to_ask_changes_nothing_and_is_an_error(deployer: CliUser) -> None:
+    ran = deployer.run("deploy")
+    assert (ran.returncode, ran.stderr.splitlines()[-1]) == (2, "Error: there is nobody to ask: give --yes to go ahead")
+    assert read.find(account(deployer).cloudformation, deployer.stack_name) is None
+
+
+def test_a_failed_creation_is_explained_and_the_next_deployment_replaces_it(deployer: CliUser) -> None:
+    failed = deployer.run("deploy", "--yes", "--param", NO_SUCH_VPC, "--param", "CondorPort=9619")
+    assert failed.returncode == 1
+    assert (
+        "the stack ended in ROLLBACK_COMPLETE; SecurityGroup failed first: CreateSecurityGroup failed: "
+        in failed.stderr
+    )
+    assert failed.stderr.endswith("next: fix that, then run annex-bootstrap deploy again\n")
+    assert not deployer.config.exists()
+
+    shown = deployer.run("status")
+    assert shown.returncode == 1
+    assert "ROLLBACK_COMPLETE" in shown.stdout
+    dry = deployer.must("deploy", "--dry-run")
+    assert "deletes what the failed creation left (ROLLBACK_COMPLETE)" in dry.stdout
+    assert "keeps VpcId at vpc-00000000000000000" in dry.stdout
+    assert "ROLLBACK_COMPLETE" in deployer.run("status").stdout
+    assert "CREATE_COMPLETE" in deployer.must("deploy", "--yes", "--param", "VpcId=").stdout
+    (status,) = deployer.must("status", "--output", "json").document["regions"]
+    assert status["parameters"]["CondorPort"] == "9619"
+
+
+def test_a_failed_update_is_explained_with_the_functions_own_log_and_leaves_the_old_state(deployer: CliUser) -> None:
+    deployer.must("deploy", "--yes")
+    before = deployer.config.read_bytes()
+    ran = deployer.run("deploy", "--yes", "--param", NO_SUCH_VPC)
+    assert ran.returncode == 1
+    assert "the stack ended in UPDATE_ROLLBACK_COMPLETE; SecurityGroup failed first:" in ran.stderr
+    log = ran.stderr.partition("  its function's log:\n")[2]
+    assert log.startswith("    SecurityGroup: CreateSecurityGroup failed: InvalidVpcID.NotFound: ")
+    assert "Traceback" not in log
+    assert deployer.config.read_bytes() == before
+    assert "is up to date" in deployer.must("deploy", "--yes").stdout
+
+
+def test_a_creation_that_goes_on_is_joined(deployer: CliUser) -> None:
+    here = account(deployer)
+    request = DeployRequest(deployer.stack_name, built_template(), {})
+    begin(here, request)
+    ran = deployer.must("deploy", "--yes")
+    assert "CREATE_COMPLETE   SweepRule" in ran.stdout
+    assert "has finished: the stack ended in CREATE_COMPLETE" in ran.stdout
+    assert "is up to date" in ran.stdout
+
+
+def begin(here: Account, request: DeployRequest) -> None:
+    """Begin a deployment, and leave it to itself."""
+    proposal = deployment.prepare(here, request, unseen)
+    assert proposal.change_set is not None
+    here.cloudformation.execute_change_set(
+        StackName=request.stack_name, ChangeSetName=proposal.change_set.change_set_id
+    )
+
+
+def test_an_update_that_somebody_else_began_is_joined_and_then_ours_follows(deployer: CliUser) -> None:
+    deployer.must("deploy", "--yes")
+    here, text = account(deployer), built_template()
+    begin(here, DeployRequest(deployer.stack_name, text, {"CondorPort": "9619"}))
+    seen: list[Event] = []
+    request = DeployRequest(deployer.stack_name, text, {"SshCidrs": ""})
+    proposal = deployment.prepare(here, request, seen.append)
+    assert proposal.joined == "the stack ended in UPDATE_COMPLETE"
+    assert {event.status for event in seen if event.is_stack} >= {"UPDATE_IN_PROGRESS", "UPDATE_COMPLETE"}
+    # Not what happened when it was created.
+    assert not any(event.status.startswith("CREATE") for event in seen)
+    parameters = deployment.execute(here, request, proposal, unseen).parameters
+    assert (parameters["CondorPort"], parameters["SshCidrs"]) == ("9619", "")
+
+
+def test_a_stack_that_is_not_ours_is_left_alone(deployer: CliUser, root: boto3.Session, template: str) -> None:
+    del template
+    cloudformation = root.client("cloudformation")
+    body = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}
+    cloudformation.create_stack(StackName=deployer.stack_name, TemplateBody=json.dumps(body))
+    assert stack.wait(root, deployer.stack_name) == "CREATE_COMPLETE"
+    for command in ("deploy", "delete"):
+        ran = deployer.run(command, "--yes")
+        assert ran.returncode == 1
+        assert ran.stderr == (
+            f"annex-bootstrap: the stack {deployer.stack_name} was not made by annex-bootstrap: "
+            "choose another name with --stack-name\n"
+        )
+    assert stack.wait(root, deployer.stack_name) == "CREATE_COMPLETE"
+
+
+def test_an_older_version_replaces_a_newer_one_only_where_that_is_allowed(
+    deployer: CliUser, root: boto3.Session, template: str, put_template: Callable[[str], str]
+) -> None:
+    newer = json.loads(template)
+    newer["Outputs"][Output.VERSION]["Value"] = "99.0.0"
+    assert stack.create(root, deployer.stack_name, put_template(json.dumps(newer))) == "CREATE_COMPLETE"
+    ran = deployer.run("deploy", "--yes")
+    assert ran.returncode == 1
+    assert ran.stderr == (
+        f"annex-bootstrap: the stack {deployer.stack_name} was made by annex-bootstrap 99.0.0, which is newer than "
+        f"this {__version__}: update annex-bootstrap, or give --allow-downgrade\n"
+    )
+    assert stack.describe(root, deployer.stack_name).outputs[Output.VERSION] == "99.0.0"
+    assert not deployer.config.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--region", "mars-north-1"], "AWS has no region 'mars-north-1' that this version of boto3 knows"),
+        (["--param", "CondorPort=70000"], "CondorPort='70000' is not allowed: type a port from 1 to 65535"),
+        (["--param", "VpcId=default"], "VpcId='default' is not allowed: type the ID of a VPC"),
+        (["--param", "Colour=red"], "there is no parameter Colour: choose from "),
+        (["--param", "CondorPort"], "'CondorPort' is not of the form NAME=VALUE"),
+        (["--profile", "nobody"], "The config profile (nobody) could not be found"),
+    ],
+)
+def test_wrong_input_gets_one_sentence_and_changes_nothing(
+    deployer: CliUser, root: boto3.Session, arguments: list[str], sentence: str
+) -> None:
+    before = take_inventory(root)
+    ran = deployer.run("deploy", "--yes", *arguments)
+    assert ran.returncode != 0
+    assert sentence in ran.stderr.splitlines()[-1]
+    assert ran.stdout == ""
+    assert take_inventory(root) == before
+
+
+def test_without_credentials_the_sentence_says_how_to_get_some(deployer: CliUser) -> None:
+    nobody = replace(deployer, extra={"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""})
+    ran = nobody.run("deploy", "--yes")
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("annex-bootstrap: no AWS credentials were found: run aws configure")
+    assert len(ran.stderr.splitlines()) == 1
+
+
+def test_somebody_without_rights_is_told_whom_to_ask(deployer: CliUser, new_user: Callable[[str], Credentials]) -> None:
+    denied = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:*", "Resource": "*"}]}
+    ran = replace(deployer, credentials=new_user(json.dumps(denied))).run("deploy", "--yes", "--output", "json")
+    assert ran.returncode == 1
+    (region,) = ran.document["regions"]
+    assert region["error"].endswith("ask your administrator for what `annex-bootstrap policy deployer` prints")
+
+
+def test_a_configuration_that_cannot_be_written_is_told_in_one_sentence(deployer: CliUser, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a directory\n")
+    nowhere = replace(deployer, home=tmp_path / "file")
+    ran = nowhere.run("deploy", "--yes")
+    assert ran.returncode == 1
+    assert ran.stderr.splitlines()[-1].endswith("user_config cannot be read: Not a directory; check who owns it")
+    assert (tmp_path / "file").read_text() == "not a directory\n"
+    # Found before anything is made.
+    assert read.find(account(deployer).cloudformation, deployer.stack_name) is None
+
+
+def test_two_regions_are_deployed_side_by_side_and_one_that_fails_does_not_stop_the_other(
+    deployer: CliUser, root: boto3.Session
+) -> None:
+    root.client("s3").create_bucket(Bucket=f"{deployer.stack_name}-taken")
+    cloudformation = root.client("cloudformation", region_name="eu-west-1")
+    body = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}
+    cloudformation.create_stack(StackName=deployer.stack_name, TemplateBody=json.dumps(body))
+    both = ("--region", "us-east-1", "--region", "eu-west-1")
+    ran = deployer.run("deploy", "--yes", *both)
+    assert ran.returncode == 1
+    assert f"CREATE_COMPLETE: {deployer.stack_name} in us-east-1" in ran.stdout
+    assert f"eu-west-1: the stack {deployer.stack_name} was not made by annex-bootstrap" in ran.stderr
+    assert "eu_west_1." not in deployer.config.read_text()
+
+    cloudformation.delete_stack(StackName=deployer.stack_name)
+    stack.wait_until_gone(cloudformation, deployer.stack_name)
+    document = deployer.must("deploy", "--yes", *both, "--output", "json").document
+    assert [(document_region["region"], document_region["status"]) for document_region in document["regions"]] == [
+        ("us-east-1", "CREATE_COMPLETE"),
+        ("eu-west-1", "CREATE_COMPLETE"),
+    ]
+    outputs = [document_region["outputs"][Output.S3_BUCKET_NAME] for document_region in document["regions"]]
+    written = deployer.config.read_text()
+    assert f"\nANNEX_DEFAULT_S3_BUCKET = {outputs[0]}\n" in written
+    assert f"\neu_west_1.ANNEX_DEFAULT_S3_BUCKET = {outputs[1]}\n" in written
+    assert deployer.must("status", *both).returncode == 0
+    deployer.must("delete", "--yes", *both)
+    assert deployer.config.read_text() == ""
+    assert all(
+        staging.bucket_name(account(deployer, region)) not in str(take_inventory(root))
+        for region in ("us-east-1", "eu-west-1")
+    )
+
+
+def test_ctrl_c_says_what_goes_on_in_aws(deployer: CliUser) -> None:
+    process = subprocess.Popen(
+        deployer.command("deploy", "--yes"),
+        env=deployer.environ(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    here = account(deployer).cloudformation
+    for _ in range(200):
+        found = read.find(here, deployer.stack_name)
+        if found is not None and found.in_progress:
+            break
+        time.sleep(0.05)
+    # Its first poll tells it that the stack is being made.
+    time.sleep(1)
+    process.send_signal(2)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"CloudFormation continues with the stack {deployer.stack_name} in us-east-1 (CREATE_IN_PROGRESS)" in err
+    assert err.splitlines()[-1] == "annex-bootstrap: stopped."
+    deployer.must("deploy", "--yes")
+
+
+def test_a_log_that_is_gone_is_no_error(deployer: CliUser) -> None:
+    failed = Event("1", datetime.now(UTC), "Bucket", "Custom::X", "", "")
+    assert function_log(account(deployer), "arn:aws:cloudformation:us-east-1:1:stack/none/1", failed) == ()

@@ -1,0 +1,64 @@
+"""What ``deploy`` and ``delete`` do, called without the command line."""
+
+from __future__ import annotations
+
+import pytest
+
+from annex_bootstrap.commands.delete import DeleteOptions, delete
+from annex_bootstrap.commands.deploy import DeployOptions, deploy
+from annex_bootstrap.errors import UserError
+from tests.local_aws.cli_user import CliUser
+from tests.local_aws.commands.recording_screen import RecordingScreen
+
+
+@pytest.fixture
+def here(deployer: CliUser, monkeypatch: pytest.MonkeyPatch) -> CliUser:
+    """The deployer, with their environment in this process."""
+    for name, value in deployer.environ().items():
+        monkeypatch.setenv(name, value)
+    return deployer
+
+
+def test_a_stack_is_deployed_and_deleted_by_whoever_says_yes(here: CliUser) -> None:
+    screen = RecordingScreen(answer=True)
+    assert deploy(DeployOptions(here.stack_name, {}), screen)
+    assert screen.questions == ["Go ahead?"]
+    assert [event.status for event in screen.events["us-east-1"] if event.is_stack][-1] == "CREATE_COMPLETE"
+    (document,) = screen.documents
+    assert document["regions"][0]["status"] == "CREATE_COMPLETE"
+    assert document["config"] == {"path": str(here.config), "changed": True}
+
+    screen = RecordingScreen(answer=False)
+    assert delete(DeleteOptions(here.stack_name), screen)
+    assert (screen.questions, screen.said[-1]) == (["Go ahead?"], "Nothing was changed.")
+    assert screen.documents[0]["regions"][0]["deleted"] is False
+
+    screen = RecordingScreen(answer=False)
+    assert delete(DeleteOptions(here.stack_name, yes=True), screen)
+    assert screen.questions == []
+    assert screen.documents[0]["regions"][0]["deleted"] is True
+    assert here.config.read_text() == ""
+
+
+def test_a_proposal_that_is_refused_leaves_nothing(here: CliUser) -> None:
+    screen = RecordingScreen(answer=False)
+    assert deploy(DeployOptions(here.stack_name, {}), screen)
+    assert screen.said[-1] == "Nothing was changed."
+    assert not here.config.exists()
+    screen = RecordingScreen(answer=True)
+    assert delete(DeleteOptions(here.stack_name), screen)
+    assert screen.said == [f"There is no stack {here.stack_name} in us-east-1."]
+
+
+def test_a_wrong_parameter_is_refused_before_anything_is_printed_or_asked(here: CliUser) -> None:
+    screen = RecordingScreen(answer=True)
+    with pytest.raises(UserError, match="there is no parameter Colour"):
+        deploy(DeployOptions(here.stack_name, {"Colour": "red"}), screen)
+    assert (screen.said, screen.questions, screen.documents) == ([], [], [])
+
+
+def test_a_region_that_fails_makes_the_whole_command_fail(here: CliUser) -> None:
+    screen = RecordingScreen(answer=True)
+    assert not deploy(DeployOptions(here.stack_name, {"VpcId": "vpc-00000000000000000"}), screen)
+    assert "failed first" in screen.documents[0]["regions"][0]["error"]
+    assert screen.documents[0]["config"] is None

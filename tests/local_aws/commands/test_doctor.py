@@ -1,0 +1,115 @@
+"""``annex-bootstrap doctor`` under the policy that ``policy operator`` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import boto3
+import pytest
+
+from annex_contract.stack import DEFAULT_STACK_NAME, Output
+from local_aws.launcher import REGION
+from tests.local_aws import stack
+from tests.local_aws.cli_user import CliUser
+from tests.local_aws.stack import DeployedStack
+from tests.unit.lambda_connectivity.peer import Peer, daemon
+
+IMAGE = "ami-0c2023a1b2c3d4e5f"
+INSTANCE_ID = "0123456789abcdef"
+
+
+def findings(operator: CliUser, *arguments: str) -> dict[str, tuple[str, str]]:
+    done = operator.run("doctor", "--output", "json", *arguments)
+    rows = done.document["findings"]
+    assert done.returncode == (1 if any(row["level"] == "PROBLEM" for row in rows) else 0)
+    return {row["subject"]: (row["level"], row["detail"]) for row in rows}
+
+
+@pytest.fixture
+def set_up(operator: CliUser) -> CliUser:
+    """An operator who has done everything right."""
+    operator.must("pull-config")
+    operator.must("credentials")
+    operator.must("fleet-config", "--image", IMAGE, "--types", "c7i.large")
+    stored = operator.home / ".condor" / "pool_password"
+    stored.write_bytes(b"made up")
+    stored.chmod(0o600)
+    with operator.config.open("a") as config:
+        config.write(f"SEC_PASSWORD_FILE = {stored}\n")
+    return operator
+
+
+@pytest.fixture(autouse=True)
+def _no_user_stays(operator: CliUser) -> object:
+    yield
+    operator.run("credentials", "--remove", "--yes")
+
+
+def test_with_everything_right_there_is_no_problem(set_up: CliUser) -> None:
+    with Peer(daemon(INSTANCE_ID)) as collector:
+        done = set_up.run("doctor", "--collector", f"127.0.0.1:{collector.port}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "PROBLEM" not in done.stdout
+    assert f"answers as {INSTANCE_ID}" in done.stdout
+    assert done.stdout.endswith("\nNo problems.\n")
+
+
+def test_each_thing_that_is_wrong_on_the_machine_is_named(set_up: CliUser) -> None:
+    condor = set_up.home / ".condor"
+    (condor / f"annex-secret-key-{REGION}").chmod(0o644)
+    (condor / "pool_password").chmod(0o640)
+    fleet = condor / f"annex-fleet-{REGION}.json"
+    fleet.write_text(fleet.read_text().replace(IMAGE, "ami-00000000000000000").replace("c7i.large", "c1.gone"))
+    set_up.config.write_text(set_up.config.read_text().replace("ANNEX_DEFAULT_S3_BUCKET = ", "X = "))
+    seen = findings(set_up, "--collector", "127.0.0.1:1")
+    problems = {subject: detail for subject, (level, detail) in seen.items() if level == "PROBLEM"}
+    assert sorted(problems) == [
+        "collector from AWS",
+        "configuration",
+        "credentials of condor_annex",
+        "images of the fleet file",
+        "pool password",
+        "types of the fleet file",
+    ]
+    assert "mode 0644" in problems["credentials of condor_annex"]
+    assert "ANNEX_DEFAULT_S3_BUCKET" in problems["configuration"]
+    assert "Nothing listens" in problems["collector from AWS"]
+
+
+def test_what_somebody_changed_in_aws_is_named(
+    operator: CliUser, root: boto3.Session, shared_stack: DeployedStack
+) -> None:
+    s3, bucket = root.client("s3"), shared_stack.outputs[Output.S3_BUCKET_NAME]
+    ec2, group = root.client("ec2"), shared_stack.outputs[Output.SECURITY_GROUP_ID]
+    blocks = s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"]
+    rules = ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"][0]["IpPermissions"]
+    s3.delete_public_access_block(Bucket=bucket)
+    ec2.revoke_security_group_ingress(GroupId=group, IpPermissions=rules)
+    try:
+        seen = findings(operator)
+    finally:
+        s3.put_public_access_block(Bucket=bucket, PublicAccessBlockConfiguration=blocks)
+        ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=rules)
+    assert seen["bucket"][0] == seen["security group"][0] == "PROBLEM"
+    assert seen["instance profile"][0] == seen["fleet role"][0] == seen["lease function"][0] == "OK"
+
+
+def test_without_a_stack_it_says_to_deploy(operator: CliUser, tmp_path: Path) -> None:
+    done = operator.run("doctor", "--region", "eu-west-1", "--config", str(tmp_path / "none"))
+    assert done.returncode == 1
+    assert "PROBLEM  stack: there is no stack annex-bootstrap\n         -> run annex-bootstrap deploy\n" in done.stdout
+
+
+def test_a_function_that_failed_lately_is_named_with_what_it_said(
+    operator: CliUser, template: str, put_template: Callable[[str], str]
+) -> None:
+    # In a region of its own, where no other test finds its failure.
+    there = boto3.Session(region_name="eu-west-1")
+    with stack.deployed(there, DEFAULT_STACK_NAME, put_template(template)) as made:
+        function = made.outputs[Output.LEASE_FUNCTION_ARN]
+        failed = there.client("lambda").invoke(FunctionName=function, Payload=b'{"AnnexID": ""}')
+        assert failed["FunctionError"]
+        level, detail = findings(operator, "--region", "eu-west-1")["lease function"]
+    assert level == "PROBLEM"
+    assert "AnnexID must be a string" in detail

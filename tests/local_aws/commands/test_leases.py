@@ -1,0 +1,150 @@
+"""``annex-bootstrap leases`` under the policy that ``policy operator`` prints, on annexes that an annex user made."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Iterator
+
+import boto3
+import pytest
+
+from annex_contract.stack import ANNEX_TAG, Output
+from local_aws.demo.annexes import AnnexUser
+from tests.local_aws.cli_user import CliUser
+from tests.local_aws.stack import DeployedStack
+
+IMAGE = "ami-0c2023a1b2c3d4e5f"
+PATIENCE = 60
+"""Seconds until something that must happen counts as missing."""
+
+
+@pytest.fixture
+def scientist(root: boto3.Session, shared_stack: DeployedStack) -> Iterator[AnnexUser]:
+    """Somebody with the annex user policy, as `annex-bootstrap credentials` makes one. Their annexes end."""
+    iam = root.client("iam")
+    name = f"scientist-{uuid.uuid4().hex[:8]}"
+    iam.create_user(UserName=name)
+    policy = shared_stack.outputs[Output.ANNEX_USER_POLICY_ARN]
+    iam.attach_user_policy(UserName=name, PolicyArn=policy)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    yield AnnexUser(boto3.Session(key["AccessKeyId"], key["SecretAccessKey"]), shared_stack.outputs)
+    events = root.client("events")
+    for rule in events.list_rule_names_by_target(TargetArn=shared_stack.outputs[Output.LEASE_FUNCTION_ARN])[
+        "RuleNames"
+    ]:
+        if events.list_targets_by_rule(Rule=rule)["Targets"][0]["Id"] == rule:
+            events.remove_targets(Rule=rule, Ids=[rule])
+            events.delete_rule(Name=rule)
+    ec2 = root.client("ec2")
+    running = [
+        instance["InstanceId"] for group in ec2.describe_instances()["Reservations"] for instance in group["Instances"]
+    ]
+    if running:
+        ec2.terminate_instances(InstanceIds=running)
+    iam.delete_access_key(UserName=name, AccessKeyId=key["AccessKeyId"])
+    iam.detach_user_policy(UserName=name, PolicyArn=policy)
+    iam.delete_user(UserName=name)
+
+
+def listed(operator: CliUser) -> dict[str, dict[str, object]]:
+    rows = operator.must("leases", "--output", "json").document["leases"]
+    return {row["annex"]: row for row in rows}
+
+
+def test_without_annexes_it_says_so(operator: CliUser) -> None:
+    assert operator.must("leases").stdout == "No annex holds a lease in us-east-1.\n"
+
+
+def test_an_annex_is_listed_with_its_machines_time_and_cost(operator: CliUser, scientist: AnnexUser) -> None:
+    scientist.start("blast", count=2, seconds=7190, image_id=IMAGE)
+    scientist.start("blast2", count=1, seconds=100_000, image_id=IMAGE)
+    lines = operator.must("leases").stdout.splitlines()
+    assert lines[1].split() == ["blast", "on", "demand", "2", "1h", "59m", "0.1920"]
+    assert lines[2].split()[:4] == ["blast2", "on", "demand", "1"]
+
+
+def test_a_spot_annex_is_told_from_one_on_demand(
+    operator: CliUser, scientist: AnnexUser, shared_stack: DeployedStack
+) -> None:
+    scientist.set_lease("cheap", 3600)
+    ec2 = scientist.session.client("ec2")
+    fleet_id = ec2.request_spot_fleet(
+        SpotFleetRequestConfig={
+            "IamFleetRole": shared_stack.outputs[Output.IAM_FLEET_ROLE_ARN],
+            "SpotPrice": "0.1",
+            "TargetCapacity": 3,
+            "ClientToken": f"cheap_{uuid.uuid4()}",
+            "LaunchSpecifications": [
+                {
+                    "ImageId": IMAGE,
+                    "InstanceType": "c7i.large",
+                    "TagSpecifications": [{"ResourceType": "instance", "Tags": [{"Key": ANNEX_TAG, "Value": "cheap"}]}],
+                }
+            ],
+        }
+    )["SpotFleetRequestId"]
+    row = listed(operator)["cheap"]
+    ec2.cancel_spot_fleet_requests(SpotFleetRequestIds=[fleet_id], TerminateInstances=True)
+    assert (row["kind"], row["machines"]) == ("spot", 3)
+    assert row["dollars_an_hour"] == "0.2678"
+
+
+def test_extending_changes_the_time_and_nothing_else(
+    operator: CliUser, scientist: AnnexUser, root: boto3.Session, shared_stack: DeployedStack
+) -> None:
+    scientist.start("blast", count=1, seconds=600, image_id=IMAGE)
+    events = root.client("events")
+    (before,) = events.list_targets_by_rule(Rule="blast")["Targets"]
+    assert "now runs until" in operator.must("leases", "extend", "blast", "2h").stdout
+    (after,) = events.list_targets_by_rule(Rule="blast")["Targets"]
+    lease, old = json.loads(after.pop("Input")), json.loads(before.pop("Input"))
+    assert after == before
+    assert 7000 < lease.pop("LeaseExpiration") - time.time() <= 7200
+    assert old.pop("LeaseExpiration")
+    assert lease == old == {"AnnexID": "blast", "S3BucketName": shared_stack.outputs[Output.S3_BUCKET_NAME]}
+
+
+def test_extending_never_shortens(operator: CliUser, scientist: AnnexUser) -> None:
+    scientist.set_lease("long", 50_000)
+    refused = operator.run("leases", "extend", "long", "1h")
+    assert refused.returncode == 1
+    assert "leases end" in refused.stderr
+    left = listed(operator)["long"]["seconds_left"]
+    assert isinstance(left, int)
+    assert left > 40_000
+
+
+def test_ending_ends_that_annex_and_leaves_the_one_whose_name_begins_so(
+    operator: CliUser, scientist: AnnexUser
+) -> None:
+    blast = scientist.start("blast", count=2, seconds=5000, image_id=IMAGE)
+    blast2 = scientist.start("blast2", count=1, seconds=5000, image_id=IMAGE)
+    assert "with its 2 machines" in operator.must("leases", "end", "blast", "--yes").stdout
+    give_up = time.monotonic() + PATIENCE
+    while scientist.running(blast) and time.monotonic() < give_up:
+        time.sleep(0.2)
+    assert (scientist.running(blast), scientist.running(blast2)) == (0, 1)
+
+
+def test_nothing_ends_without_an_answer(operator: CliUser, scientist: AnnexUser) -> None:
+    blast = scientist.start("blast", count=1, seconds=5000, image_id=IMAGE)
+    assert operator.run("leases", "end", "blast").returncode != 0
+    assert scientist.running(blast) == 1
+
+
+def test_an_annex_that_is_not_there_is_named_beside_those_that_are(operator: CliUser, scientist: AnnexUser) -> None:
+    scientist.set_lease("blast", 5000)
+    refused = operator.run("leases", "extend", "blats", "2h")
+    assert refused.returncode == 1
+    assert "there are: blast" in refused.stderr
+
+
+def test_options_count_before_the_commands_name_and_after_it_where_they_win(operator: CliUser) -> None:
+    before = operator.run("leases", "--region", "eu-west-1", "extend", "blast", "2h")
+    assert "no stack annex-bootstrap in eu-west-1" in before.stderr
+    after = operator.run("leases", "--region", "us-west-2", "end", "blast", "--region", "eu-west-1", "--output", "json")
+    assert "no stack annex-bootstrap in eu-west-1" in after.document["error"]
+    json_before = operator.run("leases", "--output", "json", "end", "blast", "--region", "eu-west-1")
+    assert json_before.document == after.document

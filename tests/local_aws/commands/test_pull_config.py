@@ -1,0 +1,101 @@
+"""``pull-config`` and ``policy``, under the deployer's policy and with IAM enforced."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+
+from annex_bootstrap.policies.deployer import deployer_policy
+from annex_bootstrap.pool.blocks import local_name
+from annex_contract.knobs import KNOBS
+from annex_contract.stack import Output
+from local_aws.launcher import ACCOUNT
+from tests.local_aws.cli_user import CliUser
+
+BOTH = ("--region", "us-east-1", "--region", "eu-west-1")
+
+
+def test_the_block_is_written_checked_printed_and_kept(deployer: CliUser) -> None:
+    (region,) = deployer.must("deploy", "--yes", "--no-pull", "--output", "json").document["regions"]
+    assert not deployer.config.exists()
+
+    check = deployer.run("pull-config", "--check")
+    assert check.returncode == 1
+    assert f"+ANNEX_DEFAULT_S3_BUCKET = {region['outputs'][Output.S3_BUCKET_NAME]}\n" in check.stdout
+    assert not deployer.config.exists()
+
+    printed = deployer.must("pull-config", "--print").stdout
+    assert not deployer.config.exists()
+    for knob in KNOBS:
+        if knob.output is not Output.KEY_PAIR_NAME:
+            assert f"\n{knob.name} = {region['outputs'][knob.output]}\n" in printed
+
+    deployer.config.parent.mkdir(parents=True)
+    deployer.config.write_bytes(b"# mine\r\nA = \xff\xfe\n")
+    deployer.config.chmod(0o600)
+    assert deployer.must("pull-config", "--output", "json").document == {"path": str(deployer.config), "changed": True}
+    assert deployer.config.read_bytes() == b"# mine\r\nA = \xff\xfe\n" + printed.encode()
+    assert deployer.config.stat().st_mode & 0o777 == 0o600
+    assert deployer.must("pull-config", "--check", "--output", "json").document["differs"] is False
+    assert "already names" in deployer.must("pull-config").stdout
+
+    deployer.config.write_text(deployer.config.read_text(errors="replace").replace("sg-", "sg-0"))
+    check = deployer.run("pull-config", "--check")
+    assert check.returncode == 1
+    assert "-ANNEX_DEFAULT_ODI_SECURITY_GROUP_IDS = sg-0" in check.stdout
+
+
+def test_regions_keep_each_others_part_and_the_default_can_be_chosen(deployer: CliUser) -> None:
+    deployer.must("deploy", "--yes", "--no-pull", *BOTH, "--param", "KeyPair=no")
+    deployer.must("deploy", "--yes", "--no-pull", "--region", "us-east-1", "--param", "KeyPair=yes")
+    deployer.must("pull-config", "--region", "eu-west-1")
+    assert "\nANNEX_DEFAULT_AWS_REGION = eu-west-1\n" in deployer.config.read_text()
+    deployer.must("pull-config", "--region", "us-east-1")
+    written = deployer.config.read_text()
+    assert "\nANNEX_DEFAULT_AWS_REGION = eu-west-1\n" in written
+    assert f"\n{local_name('us-east-1')}.ANNEX_DEFAULT_ODI_KEY_NAME = annex-bootstrap-" in written
+    deployer.must("pull-config", *BOTH, "--default-region", "us-east-1")
+    written = deployer.config.read_text()
+    assert "\nANNEX_DEFAULT_AWS_REGION = us-east-1\n" in written
+    # Without it, machines in Europe would ask for a key pair of Virginia.
+    assert "\neu_west_1.ANNEX_DEFAULT_ODI_KEY_NAME =\n" in written
+    wrong = deployer.run("pull-config", *BOTH, "--default-region", "ap-south-1")
+    assert wrong.returncode == 1
+    assert "ap-south-1 cannot be the default region" in wrong.stderr
+    assert deployer.config.read_text() == written
+    deployer.must("delete", "--yes", *BOTH)
+
+
+def test_without_a_stack_the_sentence_says_what_to_do(deployer: CliUser) -> None:
+    ran = deployer.run("pull-config")
+    assert ran.returncode == 1
+    assert ran.stderr == (
+        f"annex-bootstrap: there is no stack {deployer.stack_name} in us-east-1: run annex-bootstrap deploy first, "
+        "or give --stack-name or --region\n"
+    )
+    assert not deployer.config.exists()
+
+
+def test_a_half_edited_block_is_refused(deployer: CliUser) -> None:
+    deployer.must("deploy", "--yes")
+    edited = deployer.config.read_text().replace("# END", "MY_OWN = 1\n# END")
+    deployer.config.write_text(edited)
+    ran = deployer.run("pull-config")
+    assert ran.returncode == 1
+    assert ran.stderr.startswith(
+        f"annex-bootstrap: {deployer.config}: line 15 in its annex-bootstrap block is not ours"
+    )
+    assert deployer.config.read_text() == edited
+
+
+def test_the_deployers_policy_is_printed_for_the_account_at_hand(deployer: CliUser) -> None:
+    printed = deployer.must("policy", "deployer")
+    assert json.loads(printed.stdout) == deployer_policy("aws", ACCOUNT, deployer.stack_name)
+
+
+def test_json_on_stdout_is_alone_there(deployer: CliUser) -> None:
+    loud = replace(deployer, extra={"FORCE_COLOR": "1"})
+    ran = loud.must("deploy", "--yes", "--output", "json")
+    assert ran.document["config"] == {"path": str(deployer.config), "changed": True}
+    assert re.search(r"^  creates \d\d resources$", ran.stderr, re.MULTILINE)

@@ -1,0 +1,93 @@
+"""What an account holds of the kinds that custom resources make, and every detail of one thing."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import boto3
+from botocore.exceptions import ClientError
+
+VOLATILE = ("ResponseMetadata", "RoleLastUsed")
+"""Parts of answers that change without anybody's doing."""
+
+
+class Account:
+    """The account as its root sees it."""
+
+    def __init__(self, root: boto3.Session) -> None:
+        """Make the clients once."""
+        self.s3 = root.client("s3")
+        self.iam = root.client("iam")
+        self.ec2 = root.client("ec2")
+
+    def things(self) -> frozenset[str]:
+        """The names of all buckets, roles, instance profiles and security groups, but for service-linked roles."""
+        roles = self.iam.get_paginator("list_roles").paginate()
+        profiles = self.iam.get_paginator("list_instance_profiles").paginate()
+        return frozenset(
+            [
+                *(f"bucket {bucket['Name']}" for bucket in self.s3.list_buckets()["Buckets"]),
+                *(
+                    f"role {role['Arn']}"
+                    for page in roles
+                    for role in page["Roles"]
+                    if "/aws-service" not in role["Arn"]
+                ),
+                *(f"profile {profile['Arn']}" for page in profiles for profile in page["InstanceProfiles"]),
+                *(f"group {group['GroupId']}" for group in self.ec2.describe_security_groups()["SecurityGroups"]),
+            ]
+        )
+
+    def forget_service_linked_roles(self) -> None:
+        """Make the account one that never had a spot fleet."""
+        for page in self.iam.get_paginator("list_roles").paginate(PathPrefix="/aws-service-role/spot"):
+            for role in page["Roles"]:
+                self.iam.delete_service_linked_role(RoleName=role["RoleName"])
+
+    def details(self, resource: str, name: str) -> str:
+        """Everything about one thing, as text that is the same where the thing is the same."""
+        found = {"Bucket": self._bucket, "SecurityGroup": self._group}.get(resource, self._role)(name)
+        return json.dumps(found, default=str, sort_keys=True, indent=1)
+
+    def _bucket(self, name: str) -> Any:
+        reads: list[Any] = [
+            *(self.s3.get_bucket_tagging, self.s3.get_bucket_policy, self.s3.get_public_access_block),
+            *(self.s3.get_bucket_encryption, self.s3.get_bucket_ownership_controls, self.s3.get_bucket_versioning),
+            *(self.s3.get_bucket_lifecycle_configuration, self.s3.get_bucket_acl, self.s3.list_object_versions),
+            self.s3.list_multipart_uploads,
+        ]
+        return [_answer(read, Bucket=name) for read in reads]
+
+    def _role(self, name: str) -> Any:
+        inline = self.iam.list_role_policies(RoleName=name)["PolicyNames"]
+        return [
+            _answer(self.iam.get_role, RoleName=name)["Role"],
+            _answer(self.iam.list_attached_role_policies, RoleName=name),
+            [_answer(self.iam.get_role_policy, RoleName=name, PolicyName=policy) for policy in sorted(inline)],
+            _answer(self.iam.get_instance_profile, InstanceProfileName=name),
+        ]
+
+    def _group(self, name: str) -> Any:
+        groups = self.ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": [name]}])["SecurityGroups"]
+        return [
+            {
+                **group,
+                "IpPermissions": sorted(
+                    str((permission["FromPort"], permission["IpRanges"], permission["Ipv6Ranges"]))
+                    for permission in group["IpPermissions"]
+                ),
+            }
+            for group in groups
+        ]
+
+
+def _answer(read: Any, **arguments: str) -> Any:
+    try:
+        answer = read(**arguments)
+    except ClientError as error:
+        return error.response["Error"]["Code"]
+    for name in VOLATILE:
+        answer.pop(name, None)
+        answer.get("Role", {}).pop(name, None)
+    return answer

@@ -1,0 +1,297 @@
+"""The custom resources' own code in this process, on the local AWS, under their own roles, as CloudFormation calls it.
+
+`Provider` sends requests; `Faults` stands between the code and AWS: it records every call and can spoil one. Time does
+not pass: pauses move a clock that only the code under test reads.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import os
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Literal
+
+import boto3
+import botocore.endpoint
+import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.compat import HTTPHeaders
+from botocore.exceptions import ConnectionClosedError
+from botocore.httpsession import URLLib3Session
+from crhelper import CfnResource
+
+from custom_resources import lifecycle
+from docs_gen.resolve import resolve
+from local_aws.launcher import REGION
+from template_gen.parameters import INPUTS
+from tests.stack_values import TEMPLATE, conditions_of, new_stack_id, values_of
+
+if TYPE_CHECKING:
+    from mypy_boto3_iam import IAMClient
+    from mypy_boto3_iam.type_defs import AccessKeyTypeDef
+
+MODULES = {
+    "Bucket": "bucket",
+    "FleetRole": "fleet_role",
+    "InstanceRole": "instance_role",
+    "SecurityGroup": "security_group",
+}
+"""The module behind each custom resource."""
+
+FaultKind = Literal["throttle", "error", "denied", "lost", "kill"]
+
+
+class Killed(BaseException):
+    """The function's process ended here. Like KeyboardInterrupt it is no error, and nothing may catch it."""
+
+
+class Clock:
+    """A clock that pauses move.
+
+    Attributes:
+        now: seconds.
+        meanwhile: what others do, and when.
+    """
+
+    def __init__(self) -> None:
+        """Begin."""
+        self.now = 0.0
+        self.meanwhile: list[tuple[float, Callable[[], object]]] = []
+
+    def monotonic(self) -> float:
+        """Seconds."""
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+        for due in [event for event in self.meanwhile if event[0] <= self.now]:
+            self.meanwhile.remove(due)
+            due[1]()
+
+
+@dataclass
+class Faults:
+    """Every call of a request, and at most one that goes wrong.
+
+    Attributes:
+        calls: ``service.Operation`` of each call since ``arm``.
+        kind: what goes wrong.
+        at: the number of the call that does, from 0.
+        session: what sends the request whose answer is lost.
+    """
+
+    session: URLLib3Session
+    calls: list[str] = field(default_factory=list)
+    kind: FaultKind | None = None
+    at: int = -1
+    attempts: int = 0
+
+    def arm(self, kind: FaultKind | None, at: int) -> None:
+        """Begin a request with this fault, or with none."""
+        self.calls, self.kind, self.at, self.attempts = [], kind, at, 0
+
+    def before_call(self, event_name: str, **_: object) -> None:
+        """Record a call."""
+        self.calls.append(event_name.removeprefix("before-call."))
+        self.attempts = 0
+
+    def before_send(self, request: AWSPreparedRequest, **_: object) -> AWSResponse | None:
+        """Let an attempt pass, or answer it in AWS's place."""
+        self.attempts += 1
+        current = len(self.calls) - 1
+        if self.kind == "denied" and 0 <= self.at <= current and self.calls[current] == self.calls[self.at]:
+            return self._answer(request, 403, "AccessDenied")
+        if self.kind is None or current != self.at:
+            return None
+        if self.kind == "kill":
+            raise Killed
+        if self.kind == "error":
+            return self._answer(request, 500, "InternalError")
+        if self.attempts == 1 and self.kind == "throttle":
+            return self._answer(request, 503, "SlowDown" if self.calls[current].startswith("s3") else "Throttling")
+        if self.attempts == 1 and self.kind == "lost":
+            self.session.send(request)
+            raise ConnectionClosedError(endpoint_url=request.url)
+        return None
+
+    def _answer(self, request: AWSPreparedRequest, status: int, code: str) -> AWSResponse:
+        error = f"<Error><Code>{code}</Code><Message>injected</Message></Error>"
+        service = self.calls[-1].split(".")[0]
+        wrapped = {"s3": error, "ec2": f"<Response><Errors>{error}</Errors></Response>"}
+        text = wrapped.get(service, f"<ErrorResponse>{error}</ErrorResponse>")
+        return AWSResponse(
+            request.url, status, HTTPHeaders(), _Body(b"" if request.method == "HEAD" else text.encode())
+        )
+
+
+class _Body(io.BytesIO):
+    def stream(self) -> Iterator[bytes]:
+        yield self.read()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What CloudFormation hears."""
+
+    status: str
+    physical_id: str
+    reason: str
+    data: Mapping[str, str]
+
+
+class _Context:
+    aws_request_id = "request"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 300_000
+
+
+@dataclass
+class Provider:
+    """One stack as its custom resources see it.
+
+    Attributes:
+        root: makes the function's principal.
+        faults: between the code and AWS.
+        answers: to the request under way; emptied by each.
+        clock: of the code under test.
+        patch: lets clients be made once for many requests, which saves most of the time.
+        user: the name of the principal that the code under test is.
+        stack_id: of the stack.
+    """
+
+    root: boto3.Session
+    faults: Faults
+    answers: list[dict[str, Any]]
+    clock: Clock
+    patch: pytest.MonkeyPatch
+    user: str = ""
+    _iam: IAMClient | None = None
+    _held: dict[str, Any] = field(default_factory=dict)
+    _clients: dict[str, Any] = field(default_factory=dict)
+    stack_id: str = field(default_factory=new_stack_id)
+
+    def resolved(self, node: Any, parameters: Mapping[str, str]) -> Any:
+        """A part of the template, as this stack with these parameters has it."""
+        return resolve(node, values_of(self.stack_id, parameters), conditions_of(parameters))
+
+    def properties(self, resource: str, parameters: Mapping[str, str]) -> dict[str, Any]:
+        """The properties of a custom resource, as CloudFormation sends them.
+
+        Args:
+            resource: its logical ID.
+            parameters: of the stack; also properties that no parameter sets, as another release may set them.
+        """
+        found = self.resolved(TEMPLATE[resource]["Properties"], parameters)
+        found |= {key: value for key, value in parameters.items() if key in found and key not in INPUTS}
+        return {key: value if isinstance(value, list) else str(value) for key, value in found.items()}
+
+    def policies(self, resource: str, *sets: Mapping[str, str]) -> dict[str, Any]:
+        """The policies of a custom resource's function, by name, for one or more sets of parameters."""
+        policy = TEMPLATE[f"{resource}FunctionPolicy"]["Properties"]
+        return {
+            self.resolved(policy["PolicyName"], parameters): self.resolved(policy["PolicyDocument"], parameters)
+            for parameters in sets
+        }
+
+    def hold(self, policies: Mapping[str, Any]) -> None:
+        """From now on, the code under test acts with just these policies, given by name."""
+        iam = self.root.client("iam") if self._iam is None else self._iam
+        self._iam = iam
+        if not self.user:
+            self.user = f"function-{uuid.uuid4().hex[:8]}"
+            iam.create_user(UserName=self.user)
+            self._act_as(iam.create_access_key(UserName=self.user)["AccessKey"])
+        for name in self._held.keys() - policies.keys():
+            iam.delete_user_policy(UserName=self.user, PolicyName=name)
+        for name, document in policies.items():
+            if self._held.get(name) != document:
+                iam.put_user_policy(UserName=self.user, PolicyName=name, PolicyDocument=json.dumps(document))
+        self._held = dict(policies)
+
+    def _act_as(self, key: AccessKeyTypeDef) -> None:
+        boto3.setup_default_session(
+            aws_access_key_id=key["AccessKeyId"], aws_secret_access_key=key["SecretAccessKey"], region_name=REGION
+        )
+        session = boto3.DEFAULT_SESSION
+        assert session is not None
+        session.events.register("before-call", self.faults.before_call)
+        session.events.register("before-send", self.faults.before_send)  # type: ignore[arg-type]  # may answer itself
+
+        def client(service: Any, config: Any) -> Any:
+            if service not in self._clients:
+                self._clients[service] = session.client(service, config=config)
+            return self._clients[service]
+
+        self.patch.setattr(lifecycle, "boto3", SimpleNamespace(client=client))
+
+    def send(
+        self,
+        request_type: Literal["Create", "Update", "Delete"],
+        resource: str,
+        parameters: Mapping[str, str],
+        physical_id: str = "",
+        before: Mapping[str, str] | None = None,
+        fault: FaultKind | None = None,
+        at: int = -1,
+    ) -> Answer | None:
+        """Send one request.
+
+        Returns:
+            The answer, or None where the function was killed before it answered.
+        """
+        self.faults.arm(fault, at)
+        if fault == "error":
+            # A client stops retrying when it has seen many errors.
+            self._clients.clear()
+        event = {
+            "RequestType": request_type,
+            "RequestId": str(uuid.uuid4()),
+            "StackId": self.stack_id,
+            "ResponseURL": "https://response.example.org/",
+            "ResourceType": TEMPLATE[resource]["Type"],
+            "LogicalResourceId": resource,
+            "ResourceProperties": self.properties(resource, parameters),
+        }
+        if physical_id:
+            event["PhysicalResourceId"] = physical_id
+        if before is not None:
+            event["OldResourceProperties"] = self.properties(resource, before)
+        self.answers.clear()
+        handler = importlib.import_module(f"custom_resources.{MODULES[resource]}").handler
+        try:
+            handler(event, _Context())
+        except Killed:
+            return None
+        (answer,) = self.answers
+        assert answer["RequestId"] == event["RequestId"]
+        return Answer(answer["Status"], answer["PhysicalResourceId"], answer["Reason"], answer["Data"])
+
+
+@pytest.fixture
+def provider(root: boto3.Session, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
+    """A stack whose custom resources run in this process."""
+    clock = Clock()
+    monkeypatch.setattr(lifecycle, "sleep", clock.sleep)
+    monkeypatch.setattr(lifecycle, "monotonic", clock.monotonic)
+    monkeypatch.setattr(botocore.endpoint, "time", clock)
+    answers: list[dict[str, Any]] = []
+    verify: Any = os.environ["AWS_CA_BUNDLE"]
+    faults = Faults(URLLib3Session(verify=verify))
+    original = CfnResource._send  # type: ignore[attr-defined]  # private, and so not in crhelper's types
+
+    def send(helper: Any, status: str | None = None, reason: str = "") -> None:
+        faults.calls.append("answer")
+        if faults.kind == "kill" and faults.at == len(faults.calls) - 1:
+            raise Killed
+        original(helper, status, reason, send_response=lambda _url, body, _verify: answers.append(body))
+
+    monkeypatch.setattr(CfnResource, "_send", send)
+    yield Provider(root, faults, answers, clock, monkeypatch)
+    boto3.DEFAULT_SESSION = None

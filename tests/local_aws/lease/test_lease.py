@@ -1,0 +1,178 @@
+"""The lease function as it is deployed: the schedule calls it, and IAM lets it do what it must and nothing else."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import boto3
+import pytest
+
+from annex_contract.stack import ANNEX_TAG, Output
+from local_aws.demo.annexes import Annex, AnnexUser
+from local_aws.launcher import Credentials
+from tests.local_aws import stack
+from tests.local_aws.lease.fleets import request_fleet
+from tests.local_aws.stack import DeployedStack
+
+HOUR = 3600
+PATIENCE = 60
+"""Seconds: sixty ticks of a schedule that fires every second."""
+
+
+@pytest.fixture(scope="module")
+def deployed(root: boto3.Session, template: str, put_template: Callable[[str], str]) -> Iterator[DeployedStack]:
+    """One stack for all tests of this module, which ends orphans."""
+    with stack.deployed(root, "leases", put_template(template), {"EndOrphans": "yes"}) as made:
+        yield made
+
+
+@pytest.fixture
+def user(root: boto3.Session, deployed: DeployedStack, new_user: Callable[[str], Credentials]) -> AnnexUser:
+    """Somebody with the stack's annex user policy and nothing else."""
+    iam = root.client("iam")
+    arn = deployed.outputs[Output.ANNEX_USER_POLICY_ARN]
+    version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+    document = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
+    credentials = new_user(json.dumps(document))
+    return AnnexUser(boto3.Session(credentials.access_key_id, credentials.secret_access_key), deployed.outputs)
+
+
+def start(user: AnnexUser, name: str, seconds: int, count: int = 1) -> Annex:
+    return user.start(name, count, seconds, "ami-0123456789abcdef0")
+
+
+def eventually(holds: Callable[[], bool], what: str) -> None:
+    for _ in range(PATIENCE * 5):
+        if holds():
+            return
+        time.sleep(0.2)
+    pytest.fail(f"{what} did not happen in {PATIENCE} s")
+
+
+def has_rule(root: boto3.Session, annex_id: str) -> bool:
+    return any(rule["Name"] == annex_id for rule in root.client("events").list_rules(NamePrefix=annex_id)["Rules"])
+
+
+def keys(root: boto3.Session, deployed: DeployedStack) -> list[str]:
+    listed = root.client("s3").list_objects_v2(Bucket=deployed.outputs[Output.S3_BUCKET_NAME])
+    return [entry["Key"] for entry in listed.get("Contents", [])]
+
+
+def invoke(root: boto3.Session, deployed: DeployedStack, event: object) -> dict[str, Any]:
+    answer = root.client("lambda").invoke(
+        FunctionName=deployed.outputs[Output.LEASE_FUNCTION_ARN], Payload=json.dumps(event).encode()
+    )
+    said: dict[str, Any] = json.loads(answer["Payload"].read())
+    return said
+
+
+def test_the_schedule_ends_exactly_the_annex_whose_lease_ran_out(
+    root: boto3.Session, deployed: DeployedStack, user: AnnexUser
+) -> None:
+    over, longer, other = start(user, "first", 1, 2), start(user, "first2", HOUR, 2), start(user, "first_x", HOUR)
+    eventually(lambda: not has_rule(root, "first"), "the end of the annex first")
+    assert user.running(over) == 0
+    assert (user.running(longer), user.running(other)) == (2, 1)
+    assert over.tarball not in keys(root, deployed)
+    assert {longer.tarball, other.tarball} <= set(keys(root, deployed))
+    for annex in (longer, other):
+        user.set_lease(annex.annex_id, -1)
+    eventually(lambda: not has_rule(root, "first2") and not has_rule(root, "first_x"), "the end of the other two")
+
+
+def test_an_extension_that_names_no_bucket_keeps_the_annex_and_still_ends_it(
+    root: boto3.Session, deployed: DeployedStack, user: AnnexUser
+) -> None:
+    annex = start(user, "extended", 2)
+    user.set_lease("extended", HOUR)
+    time.sleep(8)
+    assert user.running(annex) == 1
+    user.set_lease("extended", -1)
+    eventually(lambda: not has_rule(root, "extended"), "the end of the extended annex")
+    assert user.running(annex) == 0
+    assert annex.tarball not in keys(root, deployed)
+
+
+def test_a_spot_annex_ends_with_its_fleet_and_another_fleet_lives(root: boto3.Session, user: AnnexUser) -> None:
+    ec2 = root.client("ec2")
+    user.set_lease("spot", 2)
+    user.set_lease("spot2", HOUR)
+    fleet, other = request_fleet(user, "spot"), request_fleet(user, "spot2")
+    eventually(lambda: not has_rule(root, "spot"), "the end of the spot annex")
+    configs = ec2.describe_spot_fleet_requests(SpotFleetRequestIds=[fleet, other])["SpotFleetRequestConfigs"]
+    states = {config["SpotFleetRequestId"]: config["SpotFleetRequestState"] for config in configs}
+    assert states[fleet].startswith("cancelled")
+    assert states[other] == "active"
+    assert len(ec2.describe_spot_fleet_instances(SpotFleetRequestId=other)["ActiveInstances"]) == 3
+    user.set_lease("spot2", -1)
+    eventually(lambda: not has_rule(root, "spot2"), "the end of the other spot annex")
+
+
+def test_a_machine_that_is_no_annexs_cannot_be_ended_by_the_function(
+    root: boto3.Session, deployed: DeployedStack
+) -> None:
+    ec2 = root.client("ec2")
+    foreign = ec2.run_instances(ImageId="ami-0123456789abcdef0", InstanceType="m5.large", MinCount=1, MaxCount=1)
+    instance_id = foreign["Instances"][0]["InstanceId"]
+    role = root.client("lambda").get_function_configuration(FunctionName=deployed.outputs[Output.LEASE_FUNCTION_ARN])[
+        "Role"
+    ]
+    iam = root.client("iam")
+    name = role.rsplit("/", 1)[1]
+    trust = iam.get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
+    trusting: dict[str, Any] = json.loads(json.dumps(trust))
+    trusting["Statement"][0]["Principal"] = {"AWS": "*"}
+    iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(trusting))
+    taken = root.client("sts").assume_role(RoleArn=role, RoleSessionName="test")["Credentials"]
+    iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(trust))
+    as_function = boto3.Session(taken["AccessKeyId"], taken["SecretAccessKey"], taken["SessionToken"])
+    with pytest.raises(as_function.client("ec2").exceptions.ClientError, match="UnauthorizedOperation"):
+        as_function.client("ec2").terminate_instances(InstanceIds=[instance_id])
+    ec2.create_tags(Resources=[instance_id], Tags=[{"Key": ANNEX_TAG, "Value": "any"}])
+    as_function.client("ec2").terminate_instances(InstanceIds=[instance_id])
+
+
+def test_the_sweeper_runs_in_the_same_function_and_leaves_young_machines_alone(
+    root: boto3.Session, deployed: DeployedStack, user: AnnexUser
+) -> None:
+    annex = start(user, "orphan", HOUR)
+    events = root.client("events")
+    events.remove_targets(Rule="orphan", Ids=["orphan"])
+    events.delete_rule(Name="orphan")
+    (rule,) = [
+        rule for rule in events.list_rules()["Rules"] if "SweepRule" in rule["Name"] and "leases" in rule["Name"]
+    ]
+    (target,) = events.list_targets_by_rule(Rule=rule["Name"])["Targets"]
+    said = invoke(root, deployed, json.loads(target["Input"]))
+    assert said["decision"] == "sweep"
+    assert said["orphan_machines"] == []
+    assert user.running(annex) == 1
+    root.client("ec2").terminate_instances(InstanceIds=list(annex.instance_ids))
+
+
+def test_an_event_that_is_no_lease_ends_nothing_and_is_an_error_of_the_function(
+    root: boto3.Session, deployed: DeployedStack
+) -> None:
+    said = invoke(root, deployed, {"AnnexID": "x", "S3BucketName": "", "LeaseExpiration": "0"})
+    assert "LeaseExpiration must be whole seconds" in said["errorMessage"]
+
+
+def test_a_tick_leaves_one_structured_log_line(root: boto3.Session, deployed: DeployedStack) -> None:
+    invoke(root, deployed, {"AnnexID": "logged", "S3BucketName": "", "LeaseExpiration": int(time.time()) + HOUR})
+    logs = root.client("logs")
+    (group,) = [
+        group["logGroupName"]
+        for group in logs.describe_log_groups()["logGroups"]
+        if "leases" in group["logGroupName"] and "LeaseFunctionLogs" in group["logGroupName"]
+    ]
+    lines = [
+        event["message"]
+        for event in logs.filter_log_events(logGroupName=group)["events"]
+        if "logged" in event["message"]
+    ]
+    (line,) = [json.loads(text) for text in lines if text.startswith("{")]
+    assert (line["annex_id"], line["decision"]) == ("logged", "wait")
+    assert HOUR - 60 < line["seconds_left"] <= HOUR

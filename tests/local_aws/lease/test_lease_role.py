@@ -1,0 +1,121 @@
+"""The lease function's role: with any one action taken out, a lease or a sweep fails of it."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import boto3
+import pytest
+
+from annex_contract.stack import Output
+from lambda_lease import handler
+from lambda_lease.clients import Clients
+from lambda_lease.settings import SWEEP_EVENT, Settings
+from local_aws.demo.annexes import SCHEDULE, AnnexUser
+from local_aws.launcher import Credentials
+from template_gen import policies
+from tests.local_aws import stack
+from tests.local_aws.lease.fleets import request_fleet
+from tests.local_aws.stack import DeployedStack
+
+LAMBDA_CALLS = {"logs:CreateLogStream", "logs:PutLogEvents"}
+"""What Lambda itself does with the role."""
+
+ACTIONS = sorted({action for statement in policies.lease("any") for action in statement["Action"]})
+
+TICKS = 3
+"""One ends what there is, one sees that nothing is left and takes the rule away, one more is to spare."""
+
+
+@pytest.fixture(scope="module")
+def deployed(root: boto3.Session, template: str, put_template: Callable[[str], str]) -> Iterator[DeployedStack]:
+    """One stack for all tests of this module; its own function never runs, because no rule here is enabled."""
+    with stack.deployed(root, "lease-role", put_template(template)) as made:
+        yield made
+
+
+@pytest.fixture
+def document(root: boto3.Session, deployed: DeployedStack) -> dict[str, Any]:
+    """The policy of the lease function's role, as CloudFormation made it."""
+    function = root.client("lambda").get_function_configuration(
+        FunctionName=deployed.outputs[Output.LEASE_FUNCTION_ARN]
+    )
+    name = function["Role"].rsplit("/", 1)[1]
+    iam = root.client("iam")
+    (policy,) = iam.list_role_policies(RoleName=name)["PolicyNames"]
+    made: dict[str, Any] = json.loads(
+        json.dumps(iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"])
+    )
+    return made
+
+
+@pytest.fixture
+def expired(root: boto3.Session, deployed: DeployedStack) -> Iterator[str]:
+    """An annex with a machine, a fleet and a tarball whose lease is over, and whose rule never fires."""
+    annex_id = f"role-{uuid.uuid4().hex[:8]}"
+    user = AnnexUser(root, deployed.outputs)
+    annex = user.start(annex_id, 1, -60, "ami-0123456789abcdef0")
+    events = root.client("events")
+    events.put_rule(Name=annex_id, ScheduleExpression=SCHEDULE, State="DISABLED")
+    fleet = request_fleet(user, annex_id)
+    yield annex_id
+    ec2 = root.client("ec2")
+    ec2.cancel_spot_fleet_requests(SpotFleetRequestIds=[fleet], TerminateInstances=True)
+    ec2.terminate_instances(InstanceIds=list(annex.instance_ids))
+    if any(rule["Name"] == annex_id for rule in events.list_rules(NamePrefix=annex_id)["Rules"]):
+        events.remove_targets(Rule=annex_id, Ids=[annex_id])
+        events.delete_rule(Name=annex_id)
+
+
+def sweep_and_tick(annex_id: str, deployed: DeployedStack, credentials: Credentials) -> list[dict[str, object]]:
+    """What the function told of enough ticks, after one sweep, run here with these keys."""
+    settings = Settings(
+        deployed.outputs[Output.S3_BUCKET_NAME],
+        "config-",
+        ".tar.gz",
+        deployed.outputs[Output.INSTANCE_CONFIGURATION_PROFILE],
+        end_orphans=False,
+    )
+    event = {"AnnexID": annex_id, "S3BucketName": "", "LeaseExpiration": 0}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", credentials.access_key_id)
+        patch.setenv("AWS_SECRET_ACCESS_KEY", credentials.secret_access_key)
+        patch.setattr(boto3, "DEFAULT_SESSION", None)
+        patch.setattr(handler.metrics.provider, "namespace", "annex-bootstrap")
+        clients = Clients()
+        # An hour on, the sweep judges the machine that was just started; its annex has a rule, so it is no orphan.
+        swept = handler.run(SWEEP_EVENT, settings, time.time() + 3600, lambda: clients)
+        assert swept["orphan_machines"] == []
+        return [handler.run(event, settings, time.time(), lambda: clients) for _ in range(TICKS)]
+
+
+def test_the_whole_policy_is_enough(
+    deployed: DeployedStack, document: dict[str, Any], expired: str, new_user: Callable[[str], Credentials]
+) -> None:
+    first, second, *_ = sweep_and_tick(expired, deployed, new_user(json.dumps(document)))
+    assert (first["machines_ended"], first["fleets_cancelled"], first["tarballs_deleted"]) == (1, 1, 1)
+    assert second["rule_removed"] is True
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_without_one_action_the_function_fails_of_it(
+    action: str,
+    deployed: DeployedStack,
+    document: dict[str, Any],
+    expired: str,
+    new_user: Callable[[str], Credentials],
+) -> None:
+    for statement in document["Statement"]:
+        statement["Action"] = [granted for granted in statement["Action"] if granted != action]
+    document["Statement"] = [statement for statement in document["Statement"] if statement["Action"]]
+    with pytest.raises(Exception, match=r"AccessDenied|UnauthorizedOperation"):
+        sweep_and_tick(expired, deployed, new_user(json.dumps(document)))
+
+
+def test_the_policy_grants_nothing_else(document: dict[str, Any]) -> None:
+    granted = {action for statement in document["Statement"] for action in statement["Action"]}
+    assert granted == {*ACTIONS, *LAMBDA_CALLS}

@@ -1,0 +1,75 @@
+"""CloudFormation: custom resources that fail, and template URLs."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import TYPE_CHECKING
+
+import boto3
+import pytest
+from botocore.exceptions import WaiterError
+
+from tests.local_aws.server.ec2_requests import (
+    SPOT_FLEET_TRUST,
+)
+from tests.local_aws.server.principals import Server
+
+if TYPE_CHECKING:
+    pass
+
+
+CUSTOM_RESOURCE = """
+import json, urllib.request
+
+
+def handler(event, context):
+    failed = event["RequestType"] == "Create"
+    answer = {name: event[name] for name in ("StackId", "RequestId", "LogicalResourceId")}
+    answer |= {"Status": "FAILED" if failed else "SUCCESS", "Reason": "made to fail"}
+    answer["PhysicalResourceId"] = event.get("PhysicalResourceId", "physical-1")
+    print("SENT", event["RequestType"], event.get("PhysicalResourceId"))
+    data = json.dumps(answer).encode()
+    urllib.request.urlopen(urllib.request.Request(event["ResponseURL"], data=data, method="PUT"))
+"""
+
+
+def test_a_custom_resource_whose_creation_failed_is_deleted_by_its_physical_id(server: Server) -> None:
+    role = server.iam().create_role(RoleName="custom", AssumeRolePolicyDocument=SPOT_FLEET_TRUST)["Role"]["Arn"]
+    template = {
+        "Resources": {
+            "Function": {
+                "Type": "AWS::Lambda::Function",
+                "Properties": {
+                    "FunctionName": "custom",
+                    "Runtime": "python3.13",
+                    "Handler": "index.handler",
+                    "Role": role,
+                    "Code": {"ZipFile": CUSTOM_RESOURCE},
+                },
+            },
+            "Thing": {
+                "Type": "Custom::Thing",
+                "Properties": {"ServiceToken": {"Fn::GetAtt": ["Function", "Arn"]}},
+            },
+        }
+    }
+    cloudformation = server.client("cloudformation")
+    cloudformation.create_stack(StackName="custom", TemplateBody=json.dumps(template))
+    with pytest.raises(WaiterError, match="ROLLBACK_COMPLETE"):
+        cloudformation.get_waiter("stack_create_complete").wait(
+            StackName="custom", WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+        )
+    logs = server.client("logs").filter_log_events(logGroupName="/aws/lambda/custom", filterPattern="SENT")
+    requests = [event["message"].split()[1:] for event in logs["events"]]
+    assert requests == [["Create", "None"], ["Delete", "physical-1"]]
+
+
+@pytest.mark.parametrize("host", ["{bucket}.s3.amazonaws.com", "{bucket}.s3.us-west-2.amazonaws.com"])
+def test_a_templates_url_may_have_the_bucket_in_its_host_name(root: boto3.Session, host: str) -> None:
+    bucket = f"templates-{uuid.uuid4().hex[:12]}"
+    s3 = root.client("s3")
+    s3.create_bucket(Bucket=bucket)
+    s3.put_object(Bucket=bucket, Key="deep/template.json", Body=b'{"Description": "here", "Resources": {}}')
+    url = f"https://{host.format(bucket=bucket)}/deep/template.json"
+    assert root.client("cloudformation").get_template_summary(TemplateURL=url)["Description"] == "here"

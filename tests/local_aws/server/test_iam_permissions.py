@@ -1,0 +1,104 @@
+"""IAM policies on IAM's own calls, as users with nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.local_aws.server.ec2_requests import (
+    SPOT_FLEET_TRUST,
+    refusal,
+)
+from tests.local_aws.server.principals import Server
+
+if TYPE_CHECKING:
+    pass
+
+
+TRUST = SPOT_FLEET_TRUST
+POLICY = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]})
+
+
+def test_a_path_is_part_of_the_resource_of_a_role_and_of_a_profile(server: Server) -> None:
+    name = str(uuid.uuid4())
+    resources = [f"arn:aws:iam::*:{kind}/annex/*" for kind in ("role", "instance-profile")]
+    user = server.iam_user({"Action": "iam:*", "Resource": resources})
+    user.create_role(RoleName=name, Path="/annex/", AssumeRolePolicyDocument=TRUST)
+    user.create_instance_profile(InstanceProfileName=name, Path="/annex/")
+    user.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
+    user.put_role_policy(RoleName=name, PolicyName="p", PolicyDocument=POLICY)
+    for call in (
+        lambda: user.create_role(RoleName=f"{name}-2", AssumeRolePolicyDocument=TRUST),
+        lambda: user.create_instance_profile(InstanceProfileName=f"{name}-2", Path="/other/"),
+    ):
+        with pytest.raises(ClientError) as error:
+            call()
+        assert refusal(error) == "AccessDenied"
+
+
+def test_a_role_needs_the_boundary_that_the_policy_names_also_later_on(server: Server) -> None:
+    name = str(uuid.uuid4())
+    boundary = server.iam().create_policy(PolicyName=name, PolicyDocument=POLICY)["Policy"]["Arn"]
+    condition = {"StringEquals": {"iam:PermissionsBoundary": boundary}}
+    actions = ["iam:CreateRole", "iam:PutRolePolicy"]
+    user = server.iam_user({"Action": actions, "Resource": "*", "Condition": condition})
+    user.create_role(RoleName=name, AssumeRolePolicyDocument=TRUST, PermissionsBoundary=boundary)
+    user.put_role_policy(RoleName=name, PolicyName="p", PolicyDocument=POLICY)
+    server.iam().create_role(RoleName=f"{name}-2", AssumeRolePolicyDocument=TRUST)
+    with pytest.raises(ClientError) as error:
+        user.create_role(RoleName=f"{name}-3", AssumeRolePolicyDocument=TRUST)
+    assert refusal(error) == "AccessDenied"
+    with pytest.raises(ClientError) as error:
+        user.put_role_policy(RoleName=f"{name}-2", PolicyName="p", PolicyDocument=POLICY)
+    assert refusal(error) == "AccessDenied"
+
+
+@pytest.mark.parametrize("prefix", ["aws", "iam"])
+def test_only_tagged_roles_and_profiles_are_deleted(server: Server, prefix: str) -> None:
+    tagged, bare = str(uuid.uuid4()), str(uuid.uuid4())
+    owner: list[Any] = [{"Key": "owner", "Value": "us"}]
+    for name, tags in ((tagged, owner), (bare, [])):
+        server.iam().create_role(RoleName=name, AssumeRolePolicyDocument=TRUST, Tags=tags)
+        server.iam().create_instance_profile(InstanceProfileName=name, Tags=tags)
+    condition = {"StringEquals": {f"{prefix}:ResourceTag/owner": "us"}}
+    user = server.iam_user({"Action": "iam:Delete*", "Resource": "*", "Condition": condition})
+    for delete in (user.delete_role, user.delete_instance_profile):
+        parameter = "RoleName" if delete == user.delete_role else "InstanceProfileName"
+        with pytest.raises(ClientError) as error:
+            delete(**{parameter: bare})
+        assert refusal(error) == "AccessDenied"
+        delete(**{parameter: tagged})
+
+
+def test_a_profile_gets_only_a_role_that_its_user_may_pass(server: Server) -> None:
+    name = str(uuid.uuid4())
+    server.iam().create_role(RoleName=name, AssumeRolePolicyDocument=TRUST)
+    server.iam().create_instance_profile(InstanceProfileName=name)
+    user = server.iam_user({"Action": "iam:AddRoleToInstanceProfile", "Resource": "*"})
+    with pytest.raises(ClientError, match="iam:PassRole"):
+        user.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
+
+
+def test_service_linked_roles_have_their_own_names_and_are_made_once(server: Server) -> None:
+    arn = "arn:aws:iam::*:role/aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot"
+    condition = {"StringEquals": {"iam:AWSServiceName": "spot.amazonaws.com"}}
+    # A stack of another test may have made it.
+    with contextlib.suppress(ClientError):
+        server.iam().delete_service_linked_role(RoleName="AWSServiceRoleForEC2Spot")
+    user = server.iam_user(
+        {"Action": "iam:CreateServiceLinkedRole", "Resource": arn, "Condition": condition},
+        {"Action": "iam:GetRole", "Resource": arn},
+    )
+    made = user.create_service_linked_role(AWSServiceName="spot.amazonaws.com")["Role"]
+    assert user.get_role(RoleName="AWSServiceRoleForEC2Spot")["Role"]["Arn"] == made["Arn"]
+    with pytest.raises(ClientError) as error:
+        user.create_service_linked_role(AWSServiceName="spot.amazonaws.com")
+    assert refusal(error) == "InvalidInput"
+    with pytest.raises(ClientError) as error:
+        user.create_service_linked_role(AWSServiceName="spotfleet.amazonaws.com")
+    assert refusal(error) == "AccessDenied"

@@ -1,0 +1,88 @@
+"""The instance metadata service of the local AWS."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Iterator
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from local_aws.launcher import REGION, STAND_IN_TAG, LocalAws
+
+IMAGE = "ami-0c2023a1b2c3d4e5f"
+
+
+@pytest.fixture
+def profile(root: boto3.Session) -> Iterator[str]:
+    """The ARN of an instance profile whose role may list buckets and nothing else."""
+    iam = root.client("iam")
+    name = f"machine-{uuid.uuid4().hex[:8]}"
+    trust = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    allowed = {"Effect": "Allow", "Action": "s3:ListAllMyBuckets", "Resource": "*"}
+    iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}))
+    iam.put_role_policy(
+        RoleName=name, PolicyName="list", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+    )
+    made = iam.create_instance_profile(InstanceProfileName=name)["InstanceProfile"]["Arn"]
+    iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
+    yield made
+    iam.remove_role_from_instance_profile(InstanceProfileName=name, RoleName=name)
+    iam.delete_instance_profile(InstanceProfileName=name)
+    iam.delete_role_policy(RoleName=name, PolicyName="list")
+    iam.delete_role(RoleName=name)
+
+
+@pytest.fixture
+def machine(root: boto3.Session, profile: str) -> Iterator[str]:
+    """The ID of a machine with that profile, for which the metadata service speaks."""
+    ec2 = root.client("ec2")
+    started = ec2.run_instances(
+        ImageId=IMAGE,
+        MinCount=1,
+        MaxCount=1,
+        IamInstanceProfile={"Arn": profile},
+        TagSpecifications=[{"ResourceType": "instance", "Tags": [{"Key": STAND_IN_TAG, "Value": "yes"}]}],
+    )
+    instance_id = started["Instances"][0]["InstanceId"]
+    yield instance_id
+    ec2.terminate_instances(InstanceIds=[instance_id])
+
+
+def metadata(local: LocalAws, item: str) -> str:
+    context = ssl.create_default_context(cafile=str(local.ca_file))
+    with urllib.request.urlopen(f"{local.endpoint}/latest/{item}", context=context, timeout=10) as answer:
+        text: str = answer.read().decode()
+        return text
+
+
+def test_a_machine_learns_who_and_where_it_is(local: LocalAws, machine: str, profile: str) -> None:
+    assert metadata(local, "meta-data/instance-id") == machine
+    assert json.loads(metadata(local, "meta-data/iam/info"))["InstanceProfileArn"] == profile
+    assert f'\n  "region" : "{REGION}"' in metadata(local, "dynamic/instance-identity/document")
+
+
+def test_a_machine_that_is_ended_is_spoken_for_no_more(local: LocalAws, root: boto3.Session, machine: str) -> None:
+    root.client("ec2").terminate_instances(InstanceIds=[machine])
+    assert metadata(local, "meta-data/instance-id") != machine
+
+
+@pytest.mark.usefixtures("machine")
+def test_a_machines_keys_can_do_what_its_role_can_and_no_more(local: LocalAws) -> None:
+    role = metadata(local, "meta-data/iam/security-credentials/")
+    keys = json.loads(metadata(local, f"meta-data/iam/security-credentials/{role}"))
+    session = boto3.Session(keys["AccessKeyId"], keys["SecretAccessKey"], keys["Token"])
+    session.client("s3").list_buckets()
+    with pytest.raises(ClientError, match="not authorized"):
+        session.client("iam").list_roles()
+
+
+@pytest.mark.usefixtures("machine")
+def test_a_machine_gets_no_keys_of_another_role(local: LocalAws) -> None:
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        metadata(local, "meta-data/iam/security-credentials/somebody-else")

@@ -1,0 +1,103 @@
+"""What the client shows for an annex is what the lease function would end with it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from annex_bootstrap.annexes.leases import Leases
+from annex_contract.lease import MACHINE_RUNNING
+from lambda_lease import compute
+
+IDS = st.sampled_from(["test", "other", "a_b", ""])
+TAGS = st.lists(
+    st.builds(lambda key, value: {"Key": key, "Value": value}, st.sampled_from(["htcondor:AnnexName", "Name"]), IDS),
+    max_size=2,
+)
+TOKENS = st.sampled_from(["", "_", "_uuid", "test_uuid", "a_b_uuid", "test"])
+INSTANCES = st.fixed_dictionaries(
+    {
+        "InstanceType": st.just("c7i.large"),
+        "State": st.sampled_from(
+            [{"Name": name} for name in ("pending", "running", "shutting-down", "stopping", "stopped", "terminated")]
+        ),
+    },
+    optional={"Tags": TAGS, "ClientToken": TOKENS},
+)
+SPECIFICATIONS = st.lists(
+    st.fixed_dictionaries(
+        {}, optional={"TagSpecifications": st.lists(st.fixed_dictionaries({}, optional={"Tags": TAGS}), max_size=2)}
+    ),
+    max_size=3,
+)
+FLEETS = st.fixed_dictionaries(
+    {
+        "SpotFleetRequestState": st.sampled_from(
+            [
+                *("submitted", "active", "modifying", "failed"),
+                *("cancelled", "cancelled_running", "cancelled_terminating"),
+            ]
+        ),
+        "SpotFleetRequestConfig": st.fixed_dictionaries(
+            {"LaunchSpecifications": SPECIFICATIONS}, optional={"ClientToken": TOKENS}
+        ),
+    }
+)
+
+
+class DescribedEc2:
+    """An EC2 that describes machines and fleets, on one page each; it filters by state, as EC2 does."""
+
+    def __init__(self, instances: list[dict[str, Any]], fleets: list[dict[str, Any]]) -> None:
+        """Keep them."""
+        now = datetime.now(UTC)
+        self.instances = [
+            {"InstanceId": f"i-{number}", "LaunchTime": now, **each} for number, each in enumerate(instances)
+        ]
+        self.fleets = [{"SpotFleetRequestId": f"sfr-{number}", **each} for number, each in enumerate(fleets)]
+
+    def get_paginator(self, operation: str) -> SimpleNamespace:
+        """Return what boto3 would."""
+        return SimpleNamespace(paginate=getattr(self, operation))
+
+    def describe_instances(self, Filters: list[dict[str, Any]], **_: object) -> list[dict[str, Any]]:  # noqa: N803 (boto3's name)
+        """Describe the instances in the states that the filter names."""
+        states = next(each["Values"] for each in Filters if each["Name"] == "instance-state-name")
+        return [{"Reservations": [{"Instances": [each for each in self.instances if each["State"]["Name"] in states]}]}]
+
+    def describe_spot_fleet_requests(self, **_: object) -> list[dict[str, Any]]:
+        """Describe all fleets: EC2 has no filter for them."""
+        return [{"SpotFleetRequestConfigs": self.fleets}]
+
+
+def _tagged(*annex_ids: str) -> dict[str, Any]:
+    return {
+        "SpotFleetRequestState": "active",
+        "SpotFleetRequestConfig": {
+            "LaunchSpecifications": [
+                {"TagSpecifications": [{"Tags": [{"Key": "htcondor:AnnexName", "Value": annex_id}]}]}
+                for annex_id in annex_ids
+            ],
+            "ClientToken": "test_uuid",
+        },
+    }
+
+
+@given(st.lists(INSTANCES, max_size=4), st.lists(FLEETS, max_size=4))
+@example([], [_tagged("test", "other")])
+@example([], [_tagged("test", "test")])
+def test_the_client_counts_for_an_annex_exactly_what_the_function_ends_with_it(
+    instances: list[dict[str, Any]], fleets: list[dict[str, Any]]
+) -> None:
+    ec2: Any = DescribedEc2(instances, fleets)
+    account: Any = SimpleNamespace(ec2=ec2, region="us-east-1")
+    shown = Leases(account, "arn").machines()
+    machines = Counter(each.annex_id for each in compute.list_machines(ec2, [], MACHINE_RUNNING) if each.annex_id)
+    requests = Counter(each.annex_id for each in compute.list_running_fleets(ec2) if each.annex_id)
+    assert {annex_id: each.count for annex_id, each in shown.items() if each.count} == machines
+    assert {annex_id: each.fleets for annex_id, each in shown.items() if each.fleets} == requests
