@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -53,6 +54,7 @@ def noted() -> Iterator[list[Any]]:
 
 def _document(parts: dict[str, Any], *, allowed: bool) -> dict[str, Any]:
     ctx, policies, limits = parts["evaluated"]
+    resource_policy = parts.get("resource_policy")
     documents = [_policy(statements) for statements in policies]
     limiting = [[_policy(statements) for statements in layer] for layer in limits]
     # As a policy spells them: MiniStack writes the keys of tags in lower case.
@@ -67,12 +69,15 @@ def _document(parts: dict[str, Any], *, allowed: bool) -> dict[str, Any]:
     found = {name: iam_evaluator._resolve_condition_key(name, ctx) for name in keys.values()}
     return {
         "principal": ctx.principal_arn,
+        "account": ctx.principal_account,
         "action": ctx.action,
         "resource": ctx.resource_arn,
         "context": {name: value for name, value in found.items() if value is not None},
         "policies": documents,
         "limits": limiting,
-        "resource_policy": parts.get("resource_policy"),
+        "resource_policy": json.loads(resource_policy or "null")
+        if isinstance(resource_policy, str)
+        else resource_policy,
         "allowed": allowed,
     }
 

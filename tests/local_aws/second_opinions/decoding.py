@@ -1,6 +1,6 @@
-"""Every request and answer of the local AWS against botocore's models: names, types, required members, error codes.
+"""Requests and answers as members named as boto3 names them; what the model does not know keeps its name, after ``?``.
 
-The models come from AWS: https://github.com/boto/botocore/tree/develop/botocore/data
+The protocols: https://smithy.io/2.0/aws/protocols/
 """
 
 from __future__ import annotations
@@ -9,43 +9,14 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cache
-from typing import Any
-from urllib.parse import parse_qsl, unquote
+from collections.abc import Mapping
+from typing import Any, TypeGuard
+from urllib.parse import parse_qsl
 from xml.etree import ElementTree
 
-import botocore.session
 from botocore.model import ListShape, MapShape, OperationModel, ServiceModel, Shape, StructureShape
-from botocore.parsers import create_parser
-from botocore.validate import ParamValidator
 
-SIGNING_NAMES = {"monitoring": "cloudwatch"}
-"""botocore's names of services whose signatures name them otherwise."""
-
-COMMON_ERRORS = """AccessDenied AccessDeniedException ExpiredToken IncompleteSignature InternalFailure InvalidAction
-    InvalidClientTokenId InvalidParameterCombination InvalidParameterValue InvalidQueryParameter MalformedQueryString
-    MissingAction MissingAuthenticationToken MissingParameter RequestExpired ServiceUnavailable SignatureDoesNotMatch
-    Throttling ThrottlingException UnrecognizedClientException ValidationError ValidationException"""
-"""What every service may answer: https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html"""
-
-ERRORS = {
-    # No operation of EC2's model lists errors: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
-    "ec2": """DependencyViolation IdempotentParameterMismatch InvalidAMIID.NotFound InvalidFilter InvalidGroup.Duplicate
-        InvalidGroup.NotFound InvalidInstanceID.NotFound InvalidKeyPair.Duplicate InvalidKeyPair.NotFound
-        InvalidNextToken InvalidPermission.Duplicate InvalidPermission.NotFound InvalidSpotFleetRequestConfig
-        InvalidSpotFleetRequestId.NotFound InvalidSubnetID.NotFound InvalidVpcID.NotFound OperationNotPermitted
-        RequestLimitExceeded UnauthorizedOperation UnsupportedOperation VcpuLimitExceeded""",
-    # S3's lists few: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html. HEAD has no body, so the
-    # code is the status.
-    "s3": """301 400 403 404 BucketNotEmpty IllegalLocationConstraintException InvalidAccessKeyId InvalidArgument
-        InvalidBucketName InvalidRequest MalformedPolicy MalformedXML NoSuchBucket NoSuchBucketPolicy NoSuchKey
-        NoSuchLifecycleConfiguration NoSuchPublicAccessBlockConfiguration NoSuchTagSet OperationAborted
-        OwnershipControlsNotFoundError PreconditionFailed ServerSideEncryptionConfigurationNotFoundError SlowDown
-        UnsupportedArgument""",
-}
-"""What a service may answer that its model does not list."""
+from tests.local_aws.second_opinions.exchanges import Exchange, uri_parts
 
 PLAIN_HEADERS = re.compile(
     r"x-amz-(date|content-sha256|security-token|request-id|id-2|requestid|user-agent|target|decoded-content-length"
@@ -63,138 +34,7 @@ PLAIN_MEMBERS = {"?requestId", "?ResponseMetadata", "?return"}
 https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateSecurityGroup.html#API_CreateSecurityGroup_Examples"""
 
 
-@dataclass(frozen=True)
-class Exchange:
-    """One request and its answer, as the server recorded them. Names of headers are lower-case."""
-
-    method: str
-    path: str
-    query: str
-    headers: Mapping[str, str]
-    body: bytes
-    status: int
-    answer_headers: Mapping[str, str]
-    answer: bytes
-
-    @classmethod
-    def read(cls, line: str) -> Exchange:
-        """Read a line of the record."""
-        document = json.loads(line)
-        return cls(**document | {name: base64.b64decode(document[name]) for name in ("body", "answer")})
-
-    @property
-    def parameters(self) -> dict[str, str]:
-        """Its query string."""
-        return dict(parse_qsl(self.query, keep_blank_values=True))
-
-    @property
-    def form(self) -> dict[str, str]:
-        """Its body as a form; empty where it is none."""
-        if "x-www-form-urlencoded" not in self.headers.get("content-type", ""):
-            return {}
-        return dict(parse_qsl(self.body.decode(), keep_blank_values=True))
-
-
-@dataclass(frozen=True)
-class Violation:
-    """Something that the model forbids.
-
-    Attributes:
-        operation: such as ``ec2.RunInstances``.
-        side: ``request``, ``answer`` or ``error``.
-        text: what about it.
-    """
-
-    operation: str
-    side: str
-    text: str
-
-
-def violations(exchange: Exchange) -> Iterator[Violation]:
-    """Compare one exchange with the models. What names no service of AWS, such as a health check, has none."""
-    service = _service(exchange)
-    if service is None:
-        return
-    operation = _operation(service, exchange)
-    if operation is None:
-        yield Violation(f"{service.service_name}.?", "request", f"{exchange.method} {exchange.path} is no operation")
-        return
-    name = f"{service.service_name}.{operation.name}"
-    if exchange.status < 300:
-        # A refused request may be wrong; an accepted one may not.
-        for text in _wrong(operation.input_shape, _request(service, operation, exchange)):
-            yield Violation(name, "request", text)
-        for text in _wrong(operation.output_shape, _answer(service, operation, exchange)):
-            # AWS itself answers with empty lists and texts that its models forbid, such as a rule without targets.
-            if not text.startswith("Invalid length"):
-                yield Violation(name, "answer", text)
-    else:
-        code = _error_code(service, exchange)
-        modeled = {shape.metadata.get("error", {}).get("code", shape.name) for shape in operation.error_shapes}
-        if code not in {*COMMON_ERRORS.split(), *ERRORS.get(service.service_name, "").split(), *modeled}:
-            yield Violation(name, "error", code)
-
-
-def _wrong(shape: StructureShape | None, members: Mapping[str, Any]) -> Iterable[str]:
-    if shape is None:
-        return [f"unknown member {name}" for name in members]
-    return str(ParamValidator().validate(members, shape).generate_report()).splitlines()
-
-
-@cache
-def model(service: str) -> ServiceModel:
-    """Return botocore's model of a service."""
-    return botocore.session.Session().get_service_model(service)
-
-
-def _service(exchange: Exchange) -> ServiceModel | None:
-    signature = exchange.headers.get("authorization", "") + exchange.parameters.get("X-Amz-Credential", "")
-    scope = re.search(r"/\d{8}/[\w-]+/([\w-]+)/aws4_request", signature)
-    return model(SIGNING_NAMES.get(scope[1], scope[1])) if scope else None
-
-
-def _operation(service: ServiceModel, exchange: Exchange) -> OperationModel | None:
-    named = exchange.form.get("Action") or exchange.headers.get("x-amz-target", "").rpartition(".")[2]
-    if named:
-        return service.operation_model(named) if named in service.operation_names else None
-    matching = [
-        name for name in service.operation_names if _rest_match(service.operation_model(name), exchange) is not None
-    ]
-    # The most specific: that with the most parameters in its URI, then with the most required members in the query.
-    specific = sorted(matching, key=lambda name: _specificity(service.operation_model(name), exchange))
-    return service.operation_model(specific[-1]) if specific else None
-
-
-def _specificity(operation: OperationModel, exchange: Exchange) -> tuple[int, int, bool]:
-    uri = str(operation.http["requestUri"])
-    shape = operation.input_shape
-    required = [
-        member.serialization["name"]
-        for name, member in (shape.members.items() if shape else ())
-        if name in shape.required_members and member.serialization.get("location") == "querystring"  # type: ignore[union-attr]
-    ]
-    there = all(name in exchange.parameters for name in required)
-    # Two generations of one operation share a URI; AWS calls the older one deprecated.
-    return uri.count("&") + uri.count("?"), len(required) if there else -1, not operation.deprecated
-
-
-def _rest_match(operation: OperationModel, exchange: Exchange) -> dict[str, str] | None:
-    """Return the values of a URI's parts, or None where the request is for another operation."""
-    if operation.http.get("method") != exchange.method:
-        return None
-    path, _, fixed = str(operation.http["requestUri"]).partition("?")
-    wanted = dict(parse_qsl(fixed, keep_blank_values=True))
-    if any(exchange.parameters.get(name) not in (value, None if value else "") for name, value in wanted.items()):
-        return None
-    if any(name not in exchange.parameters for name in wanted):
-        return None
-    pattern = re.sub(r"\\\{(\w+)\\\+\\\}", r"(?P<\1>.+)", re.escape(path))
-    pattern = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", pattern)
-    found = re.fullmatch(pattern, exchange.path) or re.fullmatch(pattern, exchange.path.rstrip("/"))
-    return {name: unquote(value) for name, value in found.groupdict().items()} if found else None
-
-
-def _request(service: ServiceModel, operation: OperationModel, exchange: Exchange) -> dict[str, Any]:
+def request_members(service: ServiceModel, operation: OperationModel, exchange: Exchange) -> dict[str, Any]:
     shape = operation.input_shape
     match service.resolved_protocol:
         case "query" | "ec2":
@@ -202,7 +42,7 @@ def _request(service: ServiceModel, operation: OperationModel, exchange: Exchang
             return dict(_form_members(shape, _tree(sent), service.resolved_protocol == "ec2")) if shape else sent
         case "json":
             return dict(_json_members(shape, json.loads(exchange.body or b"{}")))
-    uri = _rest_match(operation, exchange) or {}
+    uri = uri_parts(operation, exchange) or {}
     _, _, fixed = str(operation.http["requestUri"]).partition("?")
     known = dict(parse_qsl(fixed, keep_blank_values=True))
     query = {
@@ -213,7 +53,7 @@ def _request(service: ServiceModel, operation: OperationModel, exchange: Exchang
     return _rest_members(service, shape, uri, query, exchange.headers, exchange.body)
 
 
-def _answer(service: ServiceModel, operation: OperationModel, exchange: Exchange) -> dict[str, Any]:
+def answer_members(service: ServiceModel, operation: OperationModel, exchange: Exchange) -> dict[str, Any]:
     shape, text = operation.output_shape, exchange.answer
     match service.resolved_protocol:
         case "query" | "ec2":
@@ -381,7 +221,7 @@ def _xml_members(shape: Shape | None, node: ElementTree.Element) -> Any:
     return _scalar(shape, node.text or "") if not list(node) else {f"?{_tag(child)}": "" for child in node}
 
 
-def _flat(shape: Shape) -> bool:
+def _flat(shape: Shape) -> TypeGuard[ListShape]:
     return isinstance(shape, ListShape) and bool(shape.serialization.get("flattened"))
 
 
@@ -406,12 +246,3 @@ def _scalar(shape: Shape | None, text: Any) -> Any:
     except (ValueError, binascii.Error):
         pass
     return text
-
-
-def _error_code(service: ServiceModel, exchange: Exchange) -> str:
-    if exchange.method == "HEAD":
-        return str(exchange.status)
-    parsed = create_parser(service.resolved_protocol).parse(
-        {"status_code": exchange.status, "headers": exchange.answer_headers, "body": exchange.answer}, None
-    )
-    return str(parsed.get("Error", {}).get("Code"))
