@@ -1,4 +1,8 @@
-"""HTCondor's configuration macros that we write or read."""
+"""HTCondor's configuration macros ("knobs") that we write or read, and the limits of the files that they name.
+
+Those with an output are knobs that ``condor_annex`` reads today (8.7.1 and later) and those of the 8.7.0 guide. Both
+the stack's outputs and the configuration come from this module, so neither can drift from the other.
+"""
 
 from __future__ import annotations
 
@@ -35,3 +39,18 @@ KNOBS: tuple[Knob, ...] = (
     Knob("ANNEX_DEFAULT_SECURITY_GROUP_ID", Output.SECURITY_GROUP_ID, guide=True),
     Knob("ANNEX_DEFAULT_IAM_FLEET_ROLE_ARN", Output.IAM_FLEET_ROLE_ARN, guide=True),
 )
+
+REGION_KNOB = "ANNEX_DEFAULT_AWS_REGION"
+"""The region of annexes for which the user names none."""
+
+FLEET_KNOBS = ("ANNEX_DEFAULT_SFR_CONFIG_FILE", "ANNEX_DEFAULT_SPOT_FLEET_CONFIG_FILE")
+"""The spot fleet file: the name of today, and the one in the 8.7.0 guide."""
+
+ACCESS_KEY_KNOB = "ANNEX_DEFAULT_ACCESS_KEY_FILE"
+SECRET_KEY_KNOB = "ANNEX_DEFAULT_SECRET_KEY_FILE"
+
+MOST_ATTRIBUTES = 11
+"""Top-level attributes of a spot fleet file that condor_annex takes. Source: HTCondor's ``src/condor_annex``."""
+
+DEFAULT_PORT = 9618
+"""HTCondor's registered TCP port: of a collector, and of a shared port."""

@@ -34,6 +34,11 @@ TARBALL_PREFIX = "config-"
 TARBALL_PATTERN = f"{TARBALL_PREFIX}*.tar.gz"
 """The key of an annex's tarball, with ``*`` for the annex's whole name."""
 
+TICK_MINUTES = 5
+"""Minutes between two ticks of an annex: its rule runs the lease function at ``TICK_RATE``. Source: as above."""
+
+TICK_RATE = f"rate({TICK_MINUTES} minutes)"
+
 _ANNEX_ID, _BUCKET, _EXPIRATION = "AnnexID", "S3BucketName", "LeaseExpiration"
 
 
@@ -54,6 +59,10 @@ class Lease:
     annex_id: str
     bucket: str
     expiration: int
+
+    def event(self) -> dict[str, object]:
+        """Return the lease as an event, which the constant input of the rule's target has as JSON."""
+        return {_ANNEX_ID: self.annex_id, _BUCKET: self.bucket, _EXPIRATION: self.expiration}
 
 
 def annex_id_of(name: str) -> str:

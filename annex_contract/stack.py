@@ -20,9 +20,12 @@ SPOT_TAGGING_POLICY = "service-role/AmazonEC2SpotFleetTaggingRole"
 """AWS's managed policy for the spot fleets' role:
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-fleet-prerequisites.html"""
 
+SPOT_FLEET_SERVICE = "spotfleet.amazonaws.com"
+"""The service that takes the spot fleets' role, the same in every partition; same source."""
+
 SPOT_SERVICE_LINKED_ROLES = {
     "AWSServiceRoleForEC2Spot": "spot.amazonaws.com",
-    "AWSServiceRoleForEC2SpotFleet": "spotfleet.amazonaws.com",
+    "AWSServiceRoleForEC2SpotFleet": SPOT_FLEET_SERVICE,
 }
 """The roles without which EC2 refuses a spot fleet, and their services, the same in every partition; same source."""
 

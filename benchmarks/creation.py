@@ -16,6 +16,12 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from annex_contract.resources import (  # noqa: E402  # found through the path set above
+    BUCKET,
+    FLEET_ROLE,
+    INSTANCE_ROLE,
+    SECURITY_GROUP,
+)
 from template_gen.template import build  # noqa: E402  # found through the path set above
 
 SECONDS = {
@@ -26,10 +32,10 @@ SECONDS = {
     "AWS::Lambda::Permission": 2,
     "AWS::Lambda::EventInvokeConfig": 3,
     "AWS::Events::Rule": 60,
-    "Custom::AnnexBucket": 8,
-    "Custom::AnnexInstanceRole": 8,
-    "Custom::AnnexFleetRole": 6,
-    "Custom::AnnexSecurityGroup": 6,
+    BUCKET.resource_type: 8,
+    INSTANCE_ROLE.resource_type: 8,
+    FLEET_ROLE.resource_type: 6,
+    SECURITY_GROUP.resource_type: 6,
     "Custom::AnnexImage": 0,
 }
 """Assumed seconds to create a resource of a type; not measured, since nothing here has met AWS. An image takes minutes,

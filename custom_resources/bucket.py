@@ -1,9 +1,7 @@
-"""The private bucket: condor_annex leaves the pool's configuration and password there for the machines.
-
-Properties: ``BucketName``, ``ExpirationDays``. Attributes: ``BucketName``.
+"""The private bucket: condor_annex uploads the pool's configuration and password there for the machines.
 
 A bucket of that name that exists is adopted: checked, used, never changed and never deleted. One that this stack
-made is closed to the public, encrypted, open to TLS only, and forgets ``config-*`` after ``ExpirationDays``. It
+made is closed to the public, encrypted, open to TLS only, and deletes ``config-*`` after ``ExpirationDays``. It
 keeps no versions, because a pool password must not linger.
 """
 
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from annex_contract.lease import TARBALL_PREFIX
+from annex_contract.resources import BUCKET, Attribute, Property
 from custom_resources.lifecycle import Request, ResourceError, client, error_code, serve
 
 if TYPE_CHECKING:
@@ -39,9 +38,9 @@ def put(request: Request) -> Mapping[str, str]:
     elif not _is_ours(s3, request):
         _check_adoptable(s3, request.name)
         logger.info("adopted the bucket %s", request.name)
-        return {"BucketName": request.name}
-    _configure(s3, request.name, int(request.properties["ExpirationDays"]))
-    return {"BucketName": request.name}
+        return {Attribute.BUCKET_NAME: request.name}
+    _configure(s3, request.name, int(request.properties[Property.EXPIRATION_DAYS]))
+    return {Attribute.BUCKET_NAME: request.name}
 
 
 def delete(request: Request) -> str:
@@ -196,4 +195,4 @@ def _empty(s3: S3Client, bucket: str) -> None:
             s3.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
 
 
-handler = serve("BucketName", put, delete)
+handler = serve(BUCKET.name_property, put, delete)

@@ -1,7 +1,5 @@
 """The spot fleet's role, and the two service-linked roles without which EC2 refuses a spot fleet.
 
-Properties: ``RoleName``, ``TrustedService``, ``PermissionsBoundaryArn``. Attributes: ``RoleArn``.
-
 A role of that name that exists is adopted when the spot fleet service may take it: used, never changed, never
 deleted. The service-linked roles belong to the account, serve all its fleets, and stay.
 """
@@ -12,6 +10,7 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from annex_contract.resources import FLEET_ROLE, Attribute, Property
 from annex_contract.stack import SPOT_SERVICE_LINKED_ROLES, SPOT_TAGGING_POLICY
 from custom_resources.lifecycle import Request, ResourceError, client, serve
 from custom_resources.roles import delete_role, find_role, put_role
@@ -38,11 +37,11 @@ def put(request: Request) -> Mapping[str, str]:
     if role is not None and not request.owns(role.get("Tags", [])):
         _check_adoptable(request, role)
         logger.info("adopted the role %s", request.name)
-        return {"RoleArn": role["Arn"]}
+        return {Attribute.ROLE_ARN: role["Arn"]}
     role_arn = put_role(iam, request, role, "Lets spot fleets of HTCondor annexes start and tag machines")
     policy_arn = f"arn:{role_arn.split(':')[1]}:iam::aws:policy/{SPOT_TAGGING_POLICY}"
     iam.attach_role_policy(RoleName=request.name, PolicyArn=policy_arn)
-    return {"RoleArn": role_arn}
+    return {Attribute.ROLE_ARN: role_arn}
 
 
 def delete(request: Request) -> str:
@@ -52,7 +51,7 @@ def delete(request: Request) -> str:
 
 
 def _check_adoptable(request: Request, role: RoleTypeDef) -> None:
-    service = request.properties["TrustedService"]
+    service = request.properties[Property.TRUSTED_SERVICE]
     # boto3 decodes the document, though its type says that it is text.
     document: Any = role["AssumeRolePolicyDocument"]
     if not any(_trusts(statement, service) for statement in _listed(document["Statement"])):
@@ -75,4 +74,4 @@ def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-handler = serve("RoleName", put, delete)
+handler = serve(FLEET_ROLE.name_property, put, delete)

@@ -1,8 +1,5 @@
 """The machines' role and instance profile: what the 8.7.0 guide's ``generate-role`` made.
 
-Properties: ``RoleName``, ``TrustedService``, ``BucketName``, ``KeyPattern``, ``PermissionsBoundaryArn``. Attributes:
-``ProfileArn``, ``RoleArn``.
-
 Both policies are inline, because the boot script cannot parse managed ones.
 """
 
@@ -14,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
+from annex_contract.resources import INSTANCE_ROLE, Attribute, Property
 from annex_contract.stack import ROLE_PATH
 from custom_resources.lifecycle import Request, ResourceError, client, error_code, serve
 from custom_resources.machine_policies import boot_policy, configuration_policy
@@ -41,14 +39,14 @@ def put(request: Request) -> Mapping[str, str]:
     profile_arn = f"arn:{partition}:iam::{request.account}:instance-profile{ROLE_PATH}{request.name}"
     policies = {
         CONFIGURATION_POLICY: configuration_policy(
-            partition, request.properties["BucketName"], request.properties["KeyPattern"]
+            partition, request.properties[Property.BUCKET_NAME], request.properties[Property.KEY_PATTERN]
         ),
         BOOT_POLICY: boot_policy(role_arn, profile_arn),
     }
     for policy_name, document in policies.items():
         iam.put_role_policy(RoleName=request.name, PolicyName=policy_name, PolicyDocument=json.dumps(document))
     _put_profile(iam, request)
-    return {"ProfileArn": profile_arn, "RoleArn": role_arn}
+    return {Attribute.PROFILE_ARN: profile_arn, Attribute.ROLE_ARN: role_arn}
 
 
 def delete(request: Request) -> str:
@@ -94,4 +92,4 @@ def _take_out(iam: IAMClient, profile: InstanceProfileTypeDef, keep: str) -> Non
             )
 
 
-handler = serve("RoleName", put, delete)
+handler = serve(INSTANCE_ROLE.name_property, put, delete)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from annex_contract.resources import Property
 from annex_contract.stack import ROLE_PATH
 from custom_resources.lifecycle import Request, ResourceError, error_code
 
@@ -42,8 +43,8 @@ def put_role(iam: IAMClient, request: Request, existing: RoleTypeDef | None, des
     Raises:
         ResourceError: a role of that name exists and is not this stack's.
     """
-    boundary = str(request.properties["PermissionsBoundaryArn"])
-    trust = _trust(request.properties["TrustedService"])
+    boundary = str(request.properties[Property.PERMISSIONS_BOUNDARY_ARN])
+    trust = _trust(request.properties[Property.TRUSTED_SERVICE])
     if existing is None:
         extra: Mapping[str, Any] = {"PermissionsBoundary": boundary} if boundary else {}
         created = iam.create_role(
@@ -60,7 +61,7 @@ def put_role(iam: IAMClient, request: Request, existing: RoleTypeDef | None, des
     current = existing.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", "")
     if boundary and boundary != current:
         iam.put_role_permissions_boundary(RoleName=request.name, PermissionsBoundary=boundary)
-    elif current and not boundary and current == request.old_properties.get("PermissionsBoundaryArn"):
+    elif current and not boundary and current == request.old_properties.get(Property.PERMISSIONS_BOUNDARY_ARN):
         # One that somebody else put there stays.
         iam.delete_role_permissions_boundary(RoleName=request.name)
     if existing["AssumeRolePolicyDocument"] != trust:

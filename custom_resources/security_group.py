@@ -1,7 +1,6 @@
 """The security group of the machines: who may reach them on HTCondor's port and over SSH.
 
-Properties: ``GroupName`` (another one for another VPC), ``VpcId`` (empty: the default VPC), ``CondorPort``,
-``CondorCidrs``, ``SshCidrs`` (lists of IPv4 and IPv6 ranges). Attributes: ``GroupId``.
+An empty ``VpcId`` means the default VPC; another VPC comes with another ``GroupName``. Ranges are IPv4 or IPv6.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from annex_contract.resources import SECURITY_GROUP, Attribute, Property
 from annex_contract.stack import STACK_TAG
 from custom_resources.lifecycle import NotYetError, Request, ResourceError, client, error_code, serve
 
@@ -43,7 +43,7 @@ def put(request: Request) -> Mapping[str, str]:
     """
     ec2: EC2Client = client("ec2")
     wanted = set(wanted_rules(request.properties))
-    vpc_id = str(request.properties["VpcId"]) or _default_vpc(ec2)
+    vpc_id = str(request.properties[Property.VPC_ID]) or _default_vpc(ec2)
     # A name is unique in a VPC.
     group = next(iter(_describe(ec2, [("group-name", request.name), ("vpc-id", vpc_id)])), None)
     if group is None:
@@ -59,7 +59,7 @@ def put(request: Request) -> Mapping[str, str]:
         ec2.authorize_security_group_ingress(GroupId=group_id, IpPermissions=_permissions(wanted - current))
     if current - wanted:
         ec2.revoke_security_group_ingress(GroupId=group_id, IpPermissions=_permissions(current - wanted))
-    return {"GroupId": group_id}
+    return {Attribute.GROUP_ID: group_id}
 
 
 def delete(request: Request) -> str:
@@ -90,8 +90,8 @@ def wanted_rules(properties: Mapping[str, Any]) -> Iterator[Rule]:
         ResourceError: a range is not one.
     """
     for port, ranges in (
-        (int(properties["CondorPort"]), properties["CondorCidrs"]),
-        (SSH_PORT, properties["SshCidrs"]),
+        (int(properties[Property.CONDOR_PORT]), properties[Property.CONDOR_CIDRS]),
+        (SSH_PORT, properties[Property.SSH_CIDRS]),
     ):
         for text in filter(None, map(str.strip, ranges)):
             try:
@@ -167,4 +167,4 @@ def _users(ec2: EC2Client, group_id: str) -> list[str]:
     ]
 
 
-handler = serve("GroupName", put, delete)
+handler = serve(SECURITY_GROUP.name_property, put, delete)

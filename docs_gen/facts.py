@@ -12,7 +12,7 @@ from typing import Any
 
 from annex_bootstrap.launch.launch_links import CONSOLES, REGIONS
 from annex_contract.knobs import KNOBS
-from annex_contract.lease import ANNEX_ID_LENGTH
+from annex_contract.lease import ANNEX_ID_LENGTH, TICK_MINUTES
 from annex_contract.stack import LogicalId, Output, Part
 from lambda_lease.sweeper import GRACE_SECONDS
 from template_gen import custom, template
@@ -22,9 +22,6 @@ from template_gen.outputs import DESCRIPTIONS
 from template_gen.parameters import GROUPS
 
 DOCS = ROOT / "docs"
-
-LEASE_RULE_MINUTES = 5
-"""The rate of the rules that condor_annex creates."""
 
 
 def parameters() -> str:
@@ -82,7 +79,7 @@ def limits() -> str:
     rows = [
         ("Resources in the stack", str(len(resources))),
         ("Functions", f"{len(functions)}, on {RUNTIME} and {ARCHITECTURE}"),
-        ("Lease check interval", f"{LEASE_RULE_MINUTES} minutes, as condor_annex sets it"),
+        ("Lease check interval", f"{TICK_MINUTES} minutes, as condor_annex sets it"),
         ("Timeout of one tick of the lease function", f"{template.LEASE_TIMEOUT} seconds"),
         ("Orphan check interval", _every(resources[LogicalId.SWEEP_RULE])),
         ("Orphan grace period", f"{GRACE_SECONDS // 60} minutes"),

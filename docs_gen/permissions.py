@@ -9,7 +9,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from annex_contract.stack import LogicalId, Part
+from annex_contract.resources import BUCKET, INSTANCE_ROLE, Attribute
+from annex_contract.stack import ROLE_PATH, LogicalId, Part, function_of
 from custom_resources.machine_policies import boot_policy, configuration_policy
 from docs_gen.resolve import resolve
 from template_gen.parameters import CONDITIONS
@@ -38,7 +39,7 @@ OTHER_CALLS = {
     (LogicalId.ANNEX_USER_POLICY, "ec2:CreateTags"): "RunInstances, RequestSpotFleet",
     (LogicalId.ANNEX_USER_POLICY, "iam:PassRole"): "RunInstances, RequestSpotFleet",
     (LogicalId.ANNEX_USER_POLICY, "lambda:InvokeFunction"): "Invoke",
-    ("BucketFunctionRole", "s3:DeleteObject"): "DeleteObjects",
+    (Part.ROLE.of(function_of(BUCKET.logical_id)), "s3:DeleteObject"): "DeleteObjects",
     (Part.ROLE.of(LogicalId.LEASE_FUNCTION), "s3:ListBucket"): "ListObjectsV2",
 }
 """API calls of other roles for the same actions, by role and action."""
@@ -87,12 +88,14 @@ def policies(values: Any, conditions: dict[str, bool]) -> dict[str, list[dict[st
             document = resolve(resource["Properties"]["PolicyDocument"], values, conditions)
             found[roles.get(title, title)] = document["Statement"]
     role = resolve({"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:"}, values, conditions)
-    name = resolve(resources["InstanceRole"]["Properties"]["RoleName"], values, conditions)
+    name = resolve(resources[INSTANCE_ROLE.logical_id]["Properties"][INSTANCE_ROLE.name_property], values, conditions)
     documents = (
-        configuration_policy(values["AWS::Partition"], values["Bucket.BucketName"], values["ConfigKeyPattern"]),
-        boot_policy(f"{role}role/annex-bootstrap/{name}", f"{role}instance-profile/annex-bootstrap/{name}"),
+        configuration_policy(
+            values["AWS::Partition"], values[f"{BUCKET.logical_id}.{Attribute.BUCKET_NAME}"], values["ConfigKeyPattern"]
+        ),
+        boot_policy(f"{role}role{ROLE_PATH}{name}", f"{role}instance-profile{ROLE_PATH}{name}"),
     )
-    found["InstanceRole"] = [statement for document in documents for statement in document["Statement"]]
+    found[INSTANCE_ROLE.logical_id] = [statement for document in documents for statement in document["Statement"]]
     return found
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from annex_bootstrap.launch.launch_page import KINDS
 from annex_contract.knobs import KNOBS
+from annex_contract.resources import BY_TYPE
 from annex_contract.stack import Part
 from template_gen.archive import ROOT
 from template_gen.template import build
@@ -143,7 +144,7 @@ def _statements(policy: Mapping[str, Any]) -> str:
 
 def _behind(resources: Mapping[str, Any], function: str) -> bool:
     return any(
-        resource["Type"].startswith("Custom::") and function in _named(resource["Properties"]["ServiceToken"])
+        resource["Type"] in BY_TYPE and function in _named(resource["Properties"]["ServiceToken"])
         for resource in resources.values()
     )
 

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from troposphere import AWSHelperFn, GetAtt, Ref, Sub, Template
 from troposphere.awslambda import EventInvokeConfig
 from troposphere.cloudformation import AWSCustomObject
 
 from annex_contract import __version__
-from annex_contract.stack import Part
+from annex_contract.resources import (
+    BUCKET,
+    FLEET_ROLE,
+    INSTANCE_ROLE,
+    SECURITY_GROUP,
+    Attribute,
+    CustomResource,
+    Property,
+)
+from annex_contract.stack import SPOT_FLEET_SERVICE, Part, function_of
 from template_gen import names, policies
-from template_gen.archive import Sources
 from template_gen.functions import add_function, custom_resource_sources
+from template_gen.policies import Statement
 
 TIMEOUT = 300
 """Seconds a custom resource may take. Each needs only a few; the rest allows for delays in AWS."""
@@ -29,177 +39,127 @@ EXPIRATION_DAYS = 30
 """Days after which the bucket deletes a pool configuration that the lease function never deleted."""
 
 
-class _AnnexResource(AWSCustomObject):  # type: ignore[misc]  # troposphere has no types
-    """A custom resource. ``Version`` makes every release update it, so that new behaviour takes effect."""
-
-    common: ClassVar[dict[str, Any]] = {
-        "ServiceToken": (str, True),
-        "ServiceTimeout": (int, True),
-        "Version": (str, True),
-    }
-
-
-class AnnexBucket(_AnnexResource):
-    """The private bucket. See ``custom_resources.bucket``."""
-
-    resource_type = "Custom::AnnexBucket"
-    props = _AnnexResource.common | {"BucketName": (str, True), "ExpirationDays": (int, True)}
-
-
-class AnnexInstanceRole(_AnnexResource):
-    """The machines' role and profile. See ``custom_resources.instance_role``."""
-
-    resource_type = "Custom::AnnexInstanceRole"
-    props = _AnnexResource.common | {
-        "RoleName": (str, True),
-        "TrustedService": (str, True),
-        "BucketName": (str, True),
-        "KeyPattern": (str, True),
-        "PermissionsBoundaryArn": (str, True),
-    }
-
-
-class AnnexFleetRole(_AnnexResource):
-    """The spot fleets' role. See ``custom_resources.fleet_role``."""
-
-    resource_type = "Custom::AnnexFleetRole"
-    props = _AnnexResource.common | {
-        "RoleName": (str, True),
-        "TrustedService": (str, True),
-        "PermissionsBoundaryArn": (str, True),
-    }
-
-
-class AnnexSecurityGroup(_AnnexResource):
-    """The machines' security group. See ``custom_resources.security_group``."""
-
-    resource_type = "Custom::AnnexSecurityGroup"
-    props = _AnnexResource.common | {
-        "GroupName": (str, True),
-        "VpcId": (str, True),
-        "CondorPort": (int, True),
-        "CondorCidrs": (list, True),
-        "SshCidrs": (list, True),
-    }
+_COMMON = {"ServiceToken": (str, True), "ServiceTimeout": (int, True), "Version": (str, True)}
+"""What every custom resource has. ``Version`` makes every release update it, so that new behaviour takes effect."""
 
 
 @dataclass(frozen=True)
-class Attributes:
-    """What the custom resources created, for the rest of the template."""
+class Provision:
+    """What the template adds to the record of a custom resource.
 
-    bucket_name: AWSHelperFn
-    profile_arn: AWSHelperFn
-    instance_role_arn: AWSHelperFn
-    fleet_role_arn: AWSHelperFn
-    group_id: AWSHelperFn
+    Attributes:
+        resource: the record.
+        name: the value of the property that names it.
+        values: the values of its other properties.
+        statements: what its function may do.
+        modules: what its function imports of ours besides what every such function imports, dotted.
+        timeout: seconds that its function may run.
+    """
+
+    resource: CustomResource
+    name: AWSHelperFn
+    values: Mapping[Property, Any]
+    statements: list[Statement]
+    modules: tuple[str, ...] = ()
+    timeout: int = TIMEOUT
 
 
-def add_custom_resources(template: Template) -> Attributes:
-    """Add the four custom resources and their functions."""
+def provisions() -> list[Provision]:
+    """Return what the template adds to each custom resource, in the order in which they are created."""
     boundary = Ref("PermissionsBoundaryArn")
-
-    bucket = template.add_resource(
-        AnnexBucket(
-            "Bucket",
-            **_provided(
-                template,
-                "BucketFunction",
-                "annex-bootstrap: creates or adopts the private bucket",
-                custom_resource_sources("bucket", "annex_contract.lease"),
-                policies.bucket(),
-                policy_name=names.BUCKET,
-            ),
-            BucketName=names.BUCKET,
-            ExpirationDays=EXPIRATION_DAYS,
-        )
-    )
-    instance_role = template.add_resource(
-        AnnexInstanceRole(
-            "InstanceRole",
-            **_provided(
-                template,
-                "InstanceRoleFunction",
-                "annex-bootstrap: creates the machines' role and instance profile",
-                custom_resource_sources("instance_role", "custom_resources.machine_policies", "custom_resources.roles"),
-                policies.instance_role(),
-                policy_name=names.INSTANCE_ROLE,
-            ),
-            RoleName=names.INSTANCE_ROLE,
-            TrustedService=Sub("ec2.${AWS::URLSuffix}"),
-            BucketName=GetAtt(bucket, "BucketName"),
-            KeyPattern=Ref("ConfigKeyPattern"),
-            PermissionsBoundaryArn=boundary,
-        )
-    )
-    fleet_role = template.add_resource(
-        AnnexFleetRole(
-            "FleetRole",
-            **_provided(
-                template,
-                "FleetRoleFunction",
-                "annex-bootstrap: creates or adopts the spot fleets' role",
-                custom_resource_sources("fleet_role", "custom_resources.roles"),
-                policies.fleet_role(),
-                policy_name=names.FLEET_ROLE,
-            ),
-            RoleName=names.FLEET_ROLE,
-            TrustedService="spotfleet.amazonaws.com",
-            PermissionsBoundaryArn=boundary,
-        )
-    )
-    security_group = template.add_resource(
-        AnnexSecurityGroup(
-            "SecurityGroup",
-            **_provided(
-                template,
-                "SecurityGroupFunction",
-                "annex-bootstrap: creates the machines' security group",
-                custom_resource_sources("security_group"),
-                policies.security_group(),
-                policy_name=names.SECURITY_GROUP,
-                timeout=GROUP_TIMEOUT,
-            ),
-            GroupName=names.SECURITY_GROUP,
-            VpcId=Ref("VpcId"),
-            CondorPort=Ref("CondorPort"),
-            CondorCidrs=Ref("CondorCidrs"),
-            SshCidrs=Ref("SshCidrs"),
-        )
-    )
-    return Attributes(
-        bucket_name=GetAtt(bucket, "BucketName"),
-        profile_arn=GetAtt(instance_role, "ProfileArn"),
-        instance_role_arn=GetAtt(instance_role, "RoleArn"),
-        fleet_role_arn=GetAtt(fleet_role, "RoleArn"),
-        group_id=GetAtt(security_group, "GroupId"),
-    )
+    return [
+        Provision(
+            BUCKET,
+            names.BUCKET,
+            {Property.EXPIRATION_DAYS: EXPIRATION_DAYS},
+            policies.bucket(),
+            ("annex_contract.lease",),
+        ),
+        Provision(
+            INSTANCE_ROLE,
+            names.INSTANCE_ROLE,
+            {
+                Property.TRUSTED_SERVICE: Sub("ec2.${AWS::URLSuffix}"),
+                Property.BUCKET_NAME: get(BUCKET, Attribute.BUCKET_NAME),
+                Property.KEY_PATTERN: Ref("ConfigKeyPattern"),
+                Property.PERMISSIONS_BOUNDARY_ARN: boundary,
+            },
+            policies.instance_role(),
+            ("custom_resources.machine_policies", "custom_resources.roles"),
+        ),
+        Provision(
+            FLEET_ROLE,
+            names.FLEET_ROLE,
+            {Property.TRUSTED_SERVICE: SPOT_FLEET_SERVICE, Property.PERMISSIONS_BOUNDARY_ARN: boundary},
+            policies.fleet_role(),
+            ("custom_resources.roles",),
+        ),
+        Provision(
+            SECURITY_GROUP,
+            names.SECURITY_GROUP,
+            {
+                Property.VPC_ID: Ref("VpcId"),
+                Property.CONDOR_PORT: Ref("CondorPort"),
+                Property.CONDOR_CIDRS: Ref("CondorCidrs"),
+                Property.SSH_CIDRS: Ref("SshCidrs"),
+            },
+            policies.security_group(),
+            timeout=GROUP_TIMEOUT,
+        ),
+    ]
 
 
-def _provided(
-    template: Template,
-    title: str,
-    description: str,
-    sources: Sources,
-    statements: list[policies.Statement],
-    *,
-    policy_name: AWSHelperFn,
-    timeout: int = TIMEOUT,
-) -> dict[str, Any]:
-    """Add the function behind a custom resource and return the properties that refer to it."""
-    function = add_function(template, title, description, sources, statements, timeout=timeout, policy_name=policy_name)
+def get(resource: CustomResource, attribute: Attribute) -> GetAtt:
+    """Return the expression that gives an attribute of a custom resource.
+
+    Raises:
+        ValueError: it has no such attribute.
+    """
+    if attribute not in resource.attributes:
+        raise ValueError(f"{resource.logical_id} has no attribute {attribute}")
+    return GetAtt(resource.logical_id, attribute)
+
+
+def add_custom_resources(template: Template) -> None:
+    """Add the custom resources and their functions."""
+    for provision in provisions():
+        _add_custom_resource(template, provision)
+
+
+def _add_custom_resource(template: Template, provision: Provision) -> None:
+    resource = provision.resource
+    function = add_function(
+        template,
+        function_of(resource.logical_id),
+        f"annex-bootstrap: {resource.purpose}",
+        custom_resource_sources(resource.module, *provision.modules),
+        provision.statements,
+        timeout=provision.timeout,
+        policy_name=provision.name,
+    )
     # A retried request could create things that CloudFormation has already had deleted.
     once = template.add_resource(
         EventInvokeConfig(
-            Part.ONCE.of(title),
+            Part.ONCE.of(function.title),
             FunctionName=Ref(function),
             Qualifier="$LATEST",
             MaximumRetryAttempts=0,
             MaximumEventAgeInSeconds=START_DELAY,
         )
     )
-    return {
-        "DependsOn": once.title,
-        "ServiceToken": GetAtt(function, "Arn"),
-        "ServiceTimeout": timeout + START_DELAY,
-        "Version": __version__,
-    }
+    template.add_resource(
+        _class_of(resource)(
+            resource.logical_id,
+            DependsOn=once.title,
+            ServiceToken=GetAtt(function, "Arn"),
+            ServiceTimeout=provision.timeout + START_DELAY,
+            Version=__version__,
+            **{resource.name_property: provision.name, **provision.values},
+        )
+    )
+
+
+def _class_of(resource: CustomResource) -> type[AWSCustomObject]:
+    """Return the class by which troposphere checks the properties of a custom resource."""
+    props = _COMMON | {str(name): (kind, True) for name, kind in resource.properties.items()}
+    return type(resource.module, (AWSCustomObject,), {"resource_type": resource.resource_type, "props": props})

@@ -27,10 +27,17 @@ def custom_resource_sources(module: str, *shared: str) -> Sources:
 
     Args:
         module: its name in ``custom_resources``.
-        shared: what it imports of ours besides ``custom_resources.lifecycle`` and ``SHARED``, dotted.
+        shared: what it imports of ours besides what every such function does, dotted.
     """
-    own = ("custom_resources", "custom_resources.lifecycle", f"custom_resources.{module}", *shared)
-    return Sources(f"custom_resources.{module}", (*SHARED, *own), packages=("crhelper",), answers=True)
+    own = (
+        *SHARED,
+        "annex_contract.resources",
+        "custom_resources",
+        "custom_resources.lifecycle",
+        f"custom_resources.{module}",
+        *shared,
+    )
+    return Sources(f"custom_resources.{module}", own, packages=("crhelper",), answers=True)
 
 
 LEASE_SOURCES = Sources(

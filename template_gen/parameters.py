@@ -8,6 +8,7 @@ from typing import Any
 
 from troposphere import Equals, Not, Parameter, Ref, Template
 
+from annex_contract.knobs import DEFAULT_PORT
 from annex_contract.lease import TARBALL_PATTERN
 
 V4_RANGE = r"(\d{1,3}\.){3}\d{1,3}/(\d|[12]\d|3[0-2])"
@@ -83,7 +84,7 @@ GROUPS: Sequence[tuple[str, Sequence[Input]]] = (
                 "CondorPort",
                 "HTCondor port",
                 "The port that HTCondor's daemons use on the machines.",
-                9618,
+                DEFAULT_PORT,
                 {
                     "Type": "Number",
                     "MinValue": 1,

@@ -11,7 +11,13 @@ from typing import Any, TypeAlias
 from troposphere import AWSHelperFn, If, Ref, Sub
 
 from annex_contract.lease import TARBALL_PREFIX
-from annex_contract.stack import ANNEX_TAG, SPOT_SERVICE_LINKED_ROLES, SPOT_TAGGING_POLICY, STACK_TAG
+from annex_contract.stack import (
+    ANNEX_TAG,
+    SPOT_FLEET_SERVICE,
+    SPOT_SERVICE_LINKED_ROLES,
+    SPOT_TAGGING_POLICY,
+    STACK_TAG,
+)
 from template_gen import names
 
 Statement = dict[str, Any]
@@ -287,7 +293,7 @@ def annex_user(
             "PassFleetRole",
             "iam: PassRole",
             fleet_role_arn,
-            {"StringEquals": {"iam:PassedToService": "spotfleet.amazonaws.com"}},
+            {"StringEquals": {"iam:PassedToService": SPOT_FLEET_SERVICE}},
         ),
         allow("DescribeSetupStacks", "cloudformation: DescribeStacks", names.arn("cloudformation", "stack/*")),
     ]

@@ -13,10 +13,11 @@ from troposphere.iam import ManagedPolicy
 from troposphere.sns import Subscription, Topic
 
 from annex_contract import __version__
+from annex_contract.resources import BUCKET, FLEET_ROLE, INSTANCE_ROLE, SECURITY_GROUP, Attribute
 from annex_contract.stack import ROLE_PATH, LogicalId, Output
 from lambda_lease import settings
 from template_gen import names, policies
-from template_gen.custom import Attributes, add_custom_resources
+from template_gen.custom import add_custom_resources, get
 from template_gen.functions import CONNECTIVITY_SOURCES, LEASE_SOURCES, add_function, policy_document
 from template_gen.outputs import add_outputs
 from template_gen.parameters import add_parameters
@@ -36,8 +37,8 @@ def build() -> Template:
     )
     template.set_version()
     add_parameters(template)
-    made = add_custom_resources(template)
-    lease = _add_lease_function(template, made)
+    add_custom_resources(template)
+    lease = _add_lease_function(template)
     _add_alarm(template, lease)
     connectivity = add_function(
         template,
@@ -54,7 +55,9 @@ def build() -> Template:
             Description="What condor_annex needs to start, list, extend and end annexes",
             PolicyDocument=policy_document(
                 policies.annex_user(
-                    [GetAtt(lease, "Arn"), GetAtt(connectivity, "Arn")], made.instance_role_arn, made.fleet_role_arn
+                    [GetAtt(lease, "Arn"), GetAtt(connectivity, "Arn")],
+                    get(INSTANCE_ROLE, Attribute.ROLE_ARN),
+                    get(FLEET_ROLE, Attribute.ROLE_ARN),
                 )
             ),
         )
@@ -65,13 +68,13 @@ def build() -> Template:
     add_outputs(
         template,
         {
-            Output.S3_BUCKET_NAME: made.bucket_name,
+            Output.S3_BUCKET_NAME: get(BUCKET, Attribute.BUCKET_NAME),
             Output.LEASE_FUNCTION_ARN: GetAtt(lease, "Arn"),
             Output.CONNECTIVITY_FUNCTION_ARN: GetAtt(connectivity, "Arn"),
-            Output.INSTANCE_CONFIGURATION_PROFILE: made.profile_arn,
-            Output.INSTANCE_ROLE_ARN: made.instance_role_arn,
-            Output.IAM_FLEET_ROLE_ARN: made.fleet_role_arn,
-            Output.SECURITY_GROUP_ID: made.group_id,
+            Output.INSTANCE_CONFIGURATION_PROFILE: get(INSTANCE_ROLE, Attribute.PROFILE_ARN),
+            Output.INSTANCE_ROLE_ARN: get(INSTANCE_ROLE, Attribute.ROLE_ARN),
+            Output.IAM_FLEET_ROLE_ARN: get(FLEET_ROLE, Attribute.ROLE_ARN),
+            Output.SECURITY_GROUP_ID: get(SECURITY_GROUP, Attribute.GROUP_ID),
             Output.ANNEX_USER_POLICY_ARN: Ref(user_policy),
             Output.VERSION: __version__,
             Output.KEY_PAIR_NAME: Ref(key_pair),
@@ -80,18 +83,18 @@ def build() -> Template:
     return template
 
 
-def _add_lease_function(template: Template, made: Attributes) -> Function:
+def _add_lease_function(template: Template) -> Function:
     lease = add_function(
         template,
         LogicalId.LEASE_FUNCTION,
         "annex-bootstrap: ends an annex when its lease expires",
         LEASE_SOURCES,
-        policies.lease(made.profile_arn),
+        policies.lease(get(INSTANCE_ROLE, Attribute.PROFILE_ARN)),
         timeout=LEASE_TIMEOUT,
         environment={
-            settings.BUCKET_NAME: made.bucket_name,
+            settings.BUCKET_NAME: get(BUCKET, Attribute.BUCKET_NAME),
             settings.CONFIG_KEY_PATTERN: Ref("ConfigKeyPattern"),
-            settings.INSTANCE_PROFILE_ARN: made.profile_arn,
+            settings.INSTANCE_PROFILE_ARN: get(INSTANCE_ROLE, Attribute.PROFILE_ARN),
             settings.END_ORPHANS: Ref("EndOrphans"),
             "POWERTOOLS_LOG_LEVEL": "INFO",
             "POWERTOOLS_SERVICE_NAME": "annex-bootstrap",

@@ -13,9 +13,10 @@ from annex_bootstrap.fleet import fleet_file, sources
 from annex_bootstrap.fleet.fleet_file import Image, Offer
 from annex_bootstrap.fleet.instance_types import MIB_A_GIB, Slot
 from annex_bootstrap.pool import config_file
-from annex_bootstrap.pool.file_knobs import FLEET_KNOBS, write_knobs
+from annex_bootstrap.pool.file_knobs import write_knobs
 from annex_bootstrap.screen import Column, Screen
 from annex_bootstrap.stack.read import find_deployed
+from annex_contract.knobs import FLEET_KNOBS
 from annex_contract.stack import Output
 
 COLUMNS = [

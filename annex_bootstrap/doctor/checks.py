@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from annex_bootstrap.annexes.users import FROM_INSTANCE
-from annex_bootstrap.pool.file_knobs import ACCESS_KEY_KNOB, FLEET_KNOBS, SECRET_KEY_KNOB, read_knob
+from annex_bootstrap.pool.file_knobs import read_knob
 from annex_bootstrap.pool.private_files import read_private, why_not_private
 from annex_bootstrap.stack.read import Stack
-from annex_contract.knobs import KNOBS
-
-MOST_ATTRIBUTES = 11
-"""Top-level attributes of a fleet file that condor_annex takes. Source: the contract with HTCondor."""
+from annex_contract.knobs import ACCESS_KEY_KNOB, FLEET_KNOBS, KNOBS, MOST_ATTRIBUTES, SECRET_KEY_KNOB
+from annex_contract.stack import SPOT_FLEET_SERVICE
 
 
 class Level(StrEnum):
@@ -144,8 +142,8 @@ def check_fleet_role(arn: str, trusted: Sequence[str] | None) -> Finding:
     subject = "fleet role"
     if trusted is None:
         return problem(subject, f"{arn} is gone", "deploy the stack again: spot annexes need it")
-    if not any(service.startswith("spotfleet.") for service in trusted):
-        return problem(subject, f"{arn} does not trust spotfleet.amazonaws.com", "add that service to its trust policy")
+    if SPOT_FLEET_SERVICE not in trusted:
+        return problem(subject, f"{arn} does not trust {SPOT_FLEET_SERVICE}", "add that service to its trust policy")
     return ok(subject, "trusts spot fleets")
 
 

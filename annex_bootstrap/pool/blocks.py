@@ -14,13 +14,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from annex_bootstrap.errors import UserError
-from annex_contract.knobs import KNOBS
+from annex_contract.knobs import KNOBS, REGION_KNOB
 from annex_contract.stack import Output
 
 BEGIN = "# BEGIN annex-bootstrap: written by `annex-bootstrap pull-config`; do not edit between BEGIN and END."
 END = "# END annex-bootstrap"
 GUIDE = "# The same by the names that condor_annex 8.7.0 read"
-REGION_KNOB = "ANNEX_DEFAULT_AWS_REGION"
 
 STACK_BLOCK = "annex-bootstrap"
 """The name of the stacks' block; other blocks in the same file have other names."""

@@ -10,16 +10,11 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from annex_bootstrap.pool.blocks import REGION_KNOB, find_block, local_name, replace_block
+from annex_bootstrap.pool.blocks import find_block, local_name, replace_block
 from annex_bootstrap.pool.config_file import rewrite_file
+from annex_contract.knobs import REGION_KNOB
 
 BLOCK = "annex-files"
-
-FLEET_KNOBS = ("ANNEX_DEFAULT_SFR_CONFIG_FILE", "ANNEX_DEFAULT_SPOT_FLEET_CONFIG_FILE")
-"""The spot fleet file: the name of today, and the one in the 8.7.0 guide."""
-
-ACCESS_KEY_KNOB = "ANNEX_DEFAULT_ACCESS_KEY_FILE"
-SECRET_KEY_KNOB = "ANNEX_DEFAULT_SECRET_KEY_FILE"
 
 _BEGIN = f"# BEGIN {BLOCK}: written by `annex-bootstrap credentials` and `fleet-config`; do not edit up to END."
 _END = f"# END {BLOCK}"

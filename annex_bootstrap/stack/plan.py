@@ -8,6 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from annex_bootstrap.errors import UserError
+from annex_contract.resources import BY_TYPE, CustomResource
 from annex_contract.statuses import DELETE_COMPLETE, State, read_status
 
 if TYPE_CHECKING:
@@ -33,23 +34,6 @@ STEPS = {
 }
 """What a deployment does with a stack in each state; with one that is stuck it does nothing."""
 
-WORDS = {
-    "Custom::AnnexBucket": "the bucket",
-    "Custom::AnnexInstanceRole": "the machines' role",
-    "Custom::AnnexFleetRole": "the fleet role",
-    "Custom::AnnexSecurityGroup": "the security group",
-}
-"""What a person calls our custom resources. CloudFormation cannot know when one of them is replaced:"""
-
-REPLACING = {
-    ("Custom::AnnexBucket", "BucketName"),
-    ("Custom::AnnexInstanceRole", "RoleName"),
-    ("Custom::AnnexFleetRole", "RoleName"),
-    ("Custom::AnnexSecurityGroup", "GroupName"),
-    ("Custom::AnnexSecurityGroup", "VpcId"),
-}
-"""the type and the property whose change makes a new one."""
-
 
 @dataclass(frozen=True)
 class Change:
@@ -72,7 +56,7 @@ class Change:
     @property
     def may_replace(self) -> bool:
         """Whether CloudFormation will see only then. Of our custom resources we know."""
-        return self.replacement == "Conditional" and self.resource_type not in WORDS
+        return self.replacement == "Conditional" and self._custom is None
 
     @property
     def replaces(self) -> bool:
@@ -86,7 +70,12 @@ class Change:
 
     @property
     def _replacing(self) -> tuple[str, ...]:
-        return tuple(name for name in self.properties if (self.resource_type, name) in REPLACING)
+        replacing = self._custom.replacing if self._custom is not None else ()
+        return tuple(name for name in self.properties if name in replacing)
+
+    @property
+    def _custom(self) -> CustomResource | None:
+        return BY_TYPE.get(self.resource_type)
 
 
 def choose_step(stack: Stack | None, name: str) -> Step:
@@ -151,7 +140,8 @@ def describe(changes: Iterable[Change]) -> list[str]:
 
 
 def _name(change: Change) -> str:
-    return WORDS.get(change.resource_type, change.resource)
+    custom = BY_TYPE.get(change.resource_type)
+    return custom.name if custom is not None else change.resource
 
 
 def _why(change: Change) -> str:

@@ -1,4 +1,4 @@
-"""Starting annexes the way condor_annex does, and seeing what became of them.
+"""Start annexes the way condor_annex does, and count their machines.
 
 Source: the contract with HTCondor, "The life of an annex": rule, target, tarball, then tagged machines.
 """
@@ -10,20 +10,11 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import boto3
 
+from annex_contract.lease import MACHINE_RUNNING, TARBALL_PATTERN, TICK_RATE, Lease, annex_id_of
 from annex_contract.stack import ANNEX_TAG, Output
-
-if TYPE_CHECKING:
-    from mypy_boto3_ec2.literals import InstanceStateNameType
-
-SCHEDULE = "rate(5 minutes)"
-ID_LENGTH = 27
-"""Characters of an annex ID: the annex name is cut there."""
-
-ALIVE: list[InstanceStateNameType] = ["pending", "running", "stopping", "stopped"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +36,7 @@ class Annex:
 
 @dataclass(frozen=True)
 class AnnexUser:
-    """Somebody with the stack's annex user policy, who does what condor_annex does.
+    """A user with the stack's annex user policy, who does what condor_annex does.
 
     Attributes:
         session: with that user's keys.
@@ -61,11 +52,11 @@ class AnnexUser:
         Args:
             name: of the annex.
             count: of machines.
-            seconds: that the lease lasts from now.
+            seconds: until the lease expires.
             image_id: of the machines.
         """
-        annex_id = name[:ID_LENGTH]
-        tarball = f"config-{name}.tar.gz"
+        annex_id = annex_id_of(name)
+        tarball = TARBALL_PATTERN.replace("*", name)
         bucket = self.outputs[Output.S3_BUCKET_NAME]
         self.session.client("s3").put_object(Bucket=bucket, Key=tarball, Body=b"a made-up pool configuration")
         self.set_lease(annex_id, seconds, bucket)
@@ -84,22 +75,24 @@ class AnnexUser:
     def set_lease(self, annex_id: str, seconds: int, bucket: str = "") -> None:
         """Set or extend a lease. An extension names no bucket."""
         events = self.session.client("events")
-        events.put_rule(Name=annex_id, ScheduleExpression=SCHEDULE, State="ENABLED")
-        lease = {"AnnexID": annex_id, "S3BucketName": bucket, "LeaseExpiration": int(time.time()) + seconds}
+        events.put_rule(Name=annex_id, ScheduleExpression=TICK_RATE, State="ENABLED")
+        lease = Lease(annex_id, bucket, int(time.time()) + seconds)
         events.put_targets(
             Rule=annex_id,
-            Targets=[{"Id": annex_id, "Arn": self.outputs[Output.LEASE_FUNCTION_ARN], "Input": json.dumps(lease)}],
+            Targets=[
+                {"Id": annex_id, "Arn": self.outputs[Output.LEASE_FUNCTION_ARN], "Input": json.dumps(lease.event())}
+            ],
         )
 
     def running(self, annex: Annex) -> int:
-        """How many machines of an annex are not ended."""
+        """Return how many machines of an annex are not terminated."""
         pages = (
             self.session.client("ec2")
             .get_paginator("describe_instances")
             .paginate(
                 Filters=[
                     {"Name": f"tag:{ANNEX_TAG}", "Values": [annex.annex_id]},
-                    {"Name": "instance-state-name", "Values": ALIVE},
+                    {"Name": "instance-state-name", "Values": MACHINE_RUNNING},
                 ]
             )
         )

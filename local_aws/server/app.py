@@ -26,17 +26,16 @@ if _installed != MINISTACK_VERSION:
     )
 
 # After the check, because the extensions reach into MiniStack as soon as they are imported.
-from ministack.app import app as ministack  # noqa: E402
+from ministack.app import app as ministack_app  # noqa: E402
 
 from local_aws.server import recording  # noqa: E402
 from local_aws.server.extensions import EXTENSIONS  # noqa: E402
-
-__all__ = ["app"]
+from local_aws.server.gate import gated  # noqa: E402
 
 for install in EXTENSIONS:
     install()
 
-app: recording.App = recording.recorded(ministack) if recording.directory() else ministack
+app = recording.recorded(gated(ministack_app)) if recording.directory() else gated(ministack_app)
 
 
 def _end_with_starter() -> None:

@@ -18,6 +18,7 @@ from local_aws.server.ec2 import (
     spot_fleets,
 )
 from local_aws.server.events import schedule
+from local_aws.server.functions import environment
 from local_aws.server.iam import authorization, decisions, role_policies, service_linked_roles
 from local_aws.server.logs import log_patterns
 from local_aws.server.pricing import price_list
@@ -26,6 +27,7 @@ EXTENSIONS: tuple[Callable[[], None], ...] = (
     authorization.install,
     change_sets.install,
     decisions.install,
+    environment.install,
     instance_types.install,
     instances.install,
     key_pairs.install,

@@ -8,17 +8,14 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
+
+from local_aws.server.gate import App, Message, Receive, Send
 
 EXCHANGES = "exchanges.jsonl"
 DECISIONS = "decisions.jsonl"
-
-Message: TypeAlias = dict[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
-App: TypeAlias = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
 def directory() -> Path | None:
@@ -74,5 +71,5 @@ def recorded(app: App) -> App:
     return recording
 
 
-def _texts(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
+def _texts(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import subprocess
 import sys
 import uuid
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -59,7 +62,9 @@ def local(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
     At its end, others judge all that it exchanged and decided.
     """
     records = tmp_path_factory.mktemp("records")
-    with local_aws(SPEED, records=records) as running, pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as started:
+        patch.setenv("USER_SECRET", "made-up")
+        running = started.enter_context(local_aws(SPEED, records=records))
         for name in [variable for variable in os.environ if variable.startswith("AWS_")]:
             patch.delenv(name)
         for name, value in running.environ(running.root).items():
@@ -127,7 +132,7 @@ def new_user(root: boto3.Session) -> Iterator[Callable[[str], Credentials]]:
 def shared_stack(
     root: boto3.Session, template: str, put_template: Callable[[str], str]
 ) -> Iterator[stack.DeployedStack]:
-    """A stack of the default name that lives for the whole session, for commands that need one."""
+    """A stack of the default name for the whole session, for commands that need one."""
     with stack.deployed(root, DEFAULT_STACK_NAME, put_template(template)) as made:
         yield made
 
@@ -166,3 +171,33 @@ def deployer(
         cloudformation = root.client("cloudformation", region_name=region)
         cloudformation.delete_stack(StackName=name)
         stack.wait_until_gone(cloudformation, name)
+
+
+@pytest.fixture
+def put_function(root: boto3.Session) -> Iterator[Callable[[str], str]]:
+    """Makes functions of Python code whose ``handler`` is called, and gives their names; they go with the test."""
+    name = f"function-{uuid.uuid4().hex[:8]}"
+    iam, awslambda = root.client("iam"), root.client("lambda")
+    trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=document)["Role"]["Arn"]
+    made: list[str] = []
+
+    def put(code: str) -> str:
+        archive = io.BytesIO()
+        with zipfile.ZipFile(archive, "w") as file:
+            file.writestr("index.py", code)
+        made.append(f"{name}-{len(made)}")
+        awslambda.create_function(
+            FunctionName=made[-1],
+            Runtime="python3.13",
+            Handler="index.handler",
+            Role=role,
+            Code={"ZipFile": archive.getvalue()},
+        )
+        return made[-1]
+
+    yield put
+    for each in made:
+        awslambda.delete_function(FunctionName=each)
+    iam.delete_role(RoleName=name)

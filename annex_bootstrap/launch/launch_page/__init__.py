@@ -19,6 +19,7 @@ from typing import Any
 from annex_bootstrap.launch import launch_links
 from annex_bootstrap.pool import blocks
 from annex_contract import __version__
+from annex_contract.resources import CUSTOM_RESOURCES
 from annex_contract.stack import DEFAULT_STACK_NAME, Output
 
 PAGE_NAME = "launch.html"
@@ -29,10 +30,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "AWS::IAM::RolePolicy": ("policies, one for each of those roles", "Nothing"),
     "AWS::Lambda::EventInvokeConfig": ("retry settings, one for each custom resource", "Nothing"),
     "AWS::Logs::LogGroup": ("log groups, one for each function", "The stored bytes"),
-    "Custom::AnnexBucket": ("private bucket for pool configurations", "The stored bytes: a few KB per annex"),
-    "Custom::AnnexInstanceRole": ("role and instance profile for the machines", "Nothing"),
-    "Custom::AnnexFleetRole": ("role for spot fleets", "Nothing"),
-    "Custom::AnnexSecurityGroup": ("security group for the machines", "Nothing"),
+    **{resource.resource_type: (resource.summary, resource.cost) for resource in CUSTOM_RESOURCES},
     "AWS::IAM::ManagedPolicy": ("policy for the user that runs condor_annex", "Nothing"),
     "AWS::Lambda::Permission": ("permission for leases to invoke the lease function", "Nothing"),
     "AWS::Events::Rule": ("hourly check for machines without a lease", "Nothing"),

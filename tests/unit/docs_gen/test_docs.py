@@ -13,7 +13,6 @@ from annex_bootstrap.cli import commands
 from annex_bootstrap.launch.launch_page import PAGE_NAME
 from annex_contract.stack import TEMPLATE_NAME
 from docs_gen import facts, picture
-from local_aws.demo.annexes import SCHEDULE
 from template_gen.template import build
 
 PAGES = ("guide", "security", "operations", "architecture")
@@ -43,10 +42,6 @@ def test_every_table_is_on_some_page() -> None:
 
 def test_the_picture_is_drawn_from_the_template() -> None:
     assert picture.draw(build().to_dict()) == picture.TARGET.read_text(), "run python -m docs_gen.picture"
-
-
-def test_the_rate_of_leases_is_the_one_that_condor_annex_asks_for() -> None:
-    assert f"rate({facts.LEASE_RULE_MINUTES} minutes)" == SCHEDULE
 
 
 @pytest.mark.parametrize("page", PAGES)

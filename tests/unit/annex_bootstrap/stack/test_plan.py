@@ -116,16 +116,3 @@ def test_only_a_newer_stack_is_refused_and_only_unless_allowed(theirs: tuple[int
 )
 def test_a_change_set_is_told_in_words(changes: list[Change], lines: list[str]) -> None:
     assert plan.describe(changes) == lines
-
-
-def test_everything_that_our_custom_resources_replace_is_a_property_of_theirs() -> None:
-    properties = {resource["Type"]: resource["Properties"] for resource in TEMPLATE["Resources"].values()}
-    assert all(name in properties[kind] for kind, name in plan.REPLACING)
-    assert plan.WORDS.keys() == {kind for kind in properties if kind.startswith("Custom::")}
-
-
-def test_every_custom_resource_has_the_log_that_is_read_when_it_fails() -> None:
-    resources = TEMPLATE["Resources"]
-    for name in [name for name, resource in resources.items() if resource["Type"].startswith("Custom::")]:
-        assert resources[name]["Properties"]["ServiceToken"]["Fn::GetAtt"][0] == f"{name}Function"
-        assert resources[f"{name}FunctionLogs"]["Type"] == "AWS::Logs::LogGroup"

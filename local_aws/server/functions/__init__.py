@@ -1,0 +1,1 @@
+"""Lambda: what a function's process gets."""

@@ -1,0 +1,98 @@
+"""What stands before MiniStack: every request must be signed, but for the few that AWS serves unsigned too.
+
+Any account of this computer can reach a loopback port. MiniStack's own pages take no keys, and one of them deletes
+everything.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Awaitable, Callable, MutableMapping
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+from urllib.parse import parse_qs, quote
+
+from ministack import app as ministack
+from ministack.core.iam_evaluator import AuthError
+
+from local_aws.launcher import METADATA_ADDRESS
+from local_aws.server.signatures import NotSignedError, Request, verify
+
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+App: TypeAlias = Callable[[Message, Receive, Send], Awaitable[None]]
+
+HEALTH = "/_ministack/health"
+
+RESPONSES = "/_ministack/cfn-response/"
+"""Where a custom resource answers: AWS gives it a URL that holds its own permission, and so does MiniStack."""
+
+METADATA = "/latest/"
+"""What a machine asks about itself, unsigned, at the metadata address alone."""
+
+
+def gated(app: App) -> App:
+    """Return the app behind the gate."""
+
+    async def gate(scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan" or (scope["type"] == "http" and _is_open(scope)):
+            await app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        request = await _read(scope, receive)
+        try:
+            if scope["path"].startswith("/_"):
+                raise NotSignedError("AccessDenied", "This server keeps its own pages to itself.")
+            verify(request, os.environ["MINISTACK_ACCOUNT_ID"], datetime.now(UTC))
+        except NotSignedError as refusal:
+            await _refuse(request, refusal, send)
+            return
+        await app(scope, _replay(request.body, receive), send)
+
+    return gate
+
+
+def _is_open(scope: Message) -> bool:
+    path, method = scope["path"], scope["method"]
+    if scope.get("server") and scope["server"][0] == METADATA_ADDRESS:
+        return bool(path.startswith(METADATA))
+    return (method, path) == ("GET", HEALTH) or (method == "PUT" and path.startswith(RESPONSES))
+
+
+async def _read(scope: Message, receive: Receive) -> Request:
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]},{value}" if name in headers else value
+    parts = []
+    while True:
+        message = await receive()
+        parts.append(message.get("body", b""))
+        if not message.get("more_body"):
+            break
+    path = (scope.get("raw_path") or quote(scope["path"]).encode()).decode("ascii")
+    return Request(scope["method"], path, scope["query_string"].decode("ascii"), headers, b"".join(parts))
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    waiting = [body]
+
+    async def again() -> Message:
+        return {"type": "http.request", "body": waiting.pop()} if waiting else await receive()
+
+    return again
+
+
+async def _refuse(request: Request, refusal: NotSignedError, send: Send) -> None:
+    query = parse_qs(request.query, keep_blank_values=True)
+    service = ministack.detect_service(request.method, request.path, request.headers, query)
+    status, headers, body = ministack._credential_failure(
+        service, "", str(uuid.uuid4()), AuthError(refusal.code, str(refusal)), request.headers
+    )
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": status, "headers": raw})
+    await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else body})
