@@ -59,9 +59,16 @@ def model(service: str) -> ServiceModel:
 
 
 def service_of(exchange: Exchange) -> ServiceModel | None:
+    """Return the service that a request is signed for, or None where that is none of AWS's."""
     signature = exchange.headers.get("authorization", "") + exchange.parameters.get("X-Amz-Credential", "")
     scope = re.search(r"/\d{8}/[\w-]+/([\w-]+)/aws4_request", signature)
-    return model(SIGNING_NAMES.get(scope[1], scope[1])) if scope else None
+    name = SIGNING_NAMES.get(scope[1], scope[1]) if scope else ""
+    return model(name) if name in _names() else None
+
+
+@cache
+def _names() -> frozenset[str]:
+    return frozenset(botocore.session.Session().get_available_services())
 
 
 def operation_of(service: ServiceModel, exchange: Exchange) -> OperationModel | None:
