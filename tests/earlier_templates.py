@@ -13,6 +13,9 @@ DIRECTORY = Path(__file__).parent / "data" / "earlier_templates"
 CODE = "(code)"
 """What stands in place of a function's code."""
 
+REPLACEABLE = {"AWS::Events::Rule", "AWS::Lambda::Permission"}
+"""Types that an update may replace: wiring inside the stack, which nobody outside it knows and which holds nothing."""
+
 VERSIONS = sorted(path.stem for path in DIRECTORY.glob("*.json"))
 
 

@@ -41,4 +41,5 @@ def _physical_ids(root: boto3.Session, name: str) -> dict[str, str]:
         resource["LogicalResourceId"]: resource["PhysicalResourceId"]
         for page in pages
         for resource in page["StackResourceSummaries"]
+        if resource["ResourceType"] not in earlier_templates.REPLACEABLE
     }
