@@ -1,6 +1,6 @@
-"""The embedded local AWS: MiniStack with TLS and with IAM enforced, for ``demo``, ``local`` and the tests.
+"""Starts the local AWS, MiniStack with TLS and with IAM enforced, for ``demo``, ``local`` and the tests.
 
-It needs nothing of the machine: it has its own certificate authority, takes free ports on loopback, keeps
+It depends on nothing else on the machine: it has its own certificate authority, takes free ports on loopback, keeps
 everything in a temporary directory, and ends every process that it started.
 """
 
@@ -27,7 +27,7 @@ import trustme
 from annex_bootstrap.errors import UserError
 
 HOST = "127.0.0.1"
-"""An address, not a name: S3 clients then put the bucket into the path, and need no name for it."""
+"""An address, not a name, so that S3 clients put the bucket into the path instead of the host name."""
 
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
@@ -47,16 +47,16 @@ REGIONAL_SERVICES = (
 GLOBAL_SERVICES = ("iam", "s3", "*.s3", "sts")
 HTTPS_PORT = 443
 METADATA_ADDRESS = "169.254.169.254"
-"""Where a machine asks about itself, by plain HTTP."""
+"""The address of the instance metadata service, which speaks plain HTTP."""
 
 STAND_IN_TAG = "annex-bootstrap:stand-in"
-"""The tag, with any value, of the one machine that the metadata service speaks for."""
+"""The tag, with any value, of the one machine that the metadata service describes."""
 
 PASSED_ON = ("HOME", "LANG", "LC_ALL", "PATH", "PYTHONPATH")
 """The variables of whoever starts the server that it needs to find Python's packages. It gets no others."""
 
 START_TIMEOUT = 60.0
-"""Seconds until the server must answer; it takes about two."""
+"""Seconds to wait for the server; it takes about two."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class LocalAws:
     Attributes:
         endpoint: its URL.
         ca_file: the certificate authority that signed it, as PEM.
-        root: the keys of the account's root, which no policy binds.
+        root: the keys of the account's root, which no policy restricts.
         log_file: what the server writes.
     """
 
@@ -84,7 +84,7 @@ class LocalAws:
     log_file: Path
 
     def environ(self, credentials: Credentials) -> dict[str, str]:
-        """The variables that point any AWS tool at this server as that principal, and at nothing else."""
+        """Return the variables that point any AWS tool at this server, as that principal."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_CA_BUNDLE": str(self.ca_file),
@@ -103,7 +103,7 @@ def local_aws(schedule_speed: int = 1, in_place_of: Sequence[str] = ()) -> Itera
     """Run a local AWS for as long as the context lasts.
 
     Args:
-        schedule_speed: how many times faster EventBridge's rate schedules run than the clock.
+        schedule_speed: how many times faster than real time EventBridge's rate schedules run.
         in_place_of: regions that it stands in for: it then takes port 443, its certificate is valid for AWS's own host
             names there, and it is the metadata service of one machine (see ``local_aws.server.ec2.metadata``). Only
             for a network namespace of its own, in which those names and the metadata address lead here.
@@ -140,7 +140,7 @@ def local_aws(schedule_speed: int = 1, in_place_of: Sequence[str] = ()) -> Itera
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                # A group of its own: Ctrl-C must not end it before the story is over, and its functions end with it.
+                # A group of its own: Ctrl-C must not end it before its starter, and its functions end with it.
                 start_new_session=True,
             )
         try:
@@ -190,7 +190,7 @@ def _make_certificates(directory: Path, regions: Sequence[str]) -> Path:
 
 
 def aws_names(regions: Sequence[str]) -> list[str]:
-    """AWS's host names for the services that we, condor_annex and a machine use, a bucket's own name as a wildcard."""
+    """Return AWS's host names for the services that we, condor_annex and machines use, with wildcards for buckets."""
     if not regions:
         return []
     regional = [f"{service}.{region}.amazonaws.com" for region in regions for service in (*REGIONAL_SERVICES, "*.s3")]
@@ -214,8 +214,8 @@ def _wait_until_ready(local: LocalAws, server: subprocess.Popen[bytes]) -> None:
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)
-    said = local.log_file.read_text(errors="replace").strip().splitlines()
-    raise UserError(f"the local AWS did not start: {said[-1] if said else 'it said nothing'}")
+    lines = local.log_file.read_text(errors="replace").strip().splitlines()
+    raise UserError(f"the local AWS did not start: {lines[-1] if lines else 'it printed nothing'}")
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:

@@ -30,7 +30,14 @@ from annex_bootstrap.cli.output import Screen, output_option
 @click.option(
     "--collector", metavar="HOST", help="The public name of this pool's collector, if the pool does not set it yet."
 )
-@click.option("--print", "print_only", is_flag=True, help="Print the block and write nothing.")
+@click.option(
+    "--longest-lease",
+    metavar="DURATION",
+    default="24h",
+    show_default=True,
+    help="The longest time that an annex runs. From HTCondor 24.11 on, its machines leave the pool an hour later.",
+)
+@click.option("--print", "print_only", is_flag=True, help="Print the block and what it changes, and write nothing.")
 @output_option
 def command(
     config: Path | None,
@@ -38,14 +45,19 @@ def command(
     stored_password: Path | None,
     port: int,
     collector: str | None,
+    longest_lease: str,
     print_only: bool,
     screen: Screen,
 ) -> None:
     """Let rented machines join the pool: a pool password, and one marked block in the pool's configuration.
 
-    A stored password is kept, unless --password-file gives another one. Needs no AWS. Run it as the owner of the
-    pool: root, or you for a personal pool.
+    The pool's authentication methods are kept. A stored password is kept, unless --password-file gives another one.
+    Needs no AWS. Run it as the owner of the pool: root, or you for a personal pool; on the central manager, and on
+    every access point that starts annexes.
     """
+    from annex_bootstrap.annexes.leases import parse_duration
     from annex_bootstrap.commands.pool_config import PoolOptions, pool_config
 
-    pool_config(PoolOptions(config, password_file, stored_password, port, collector or "", print_only), screen)
+    lease = parse_duration(longest_lease)
+    options = PoolOptions(config, password_file, stored_password, port, collector or "", lease, print_only)
+    pool_config(options, screen)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from annex_bootstrap.pool import pool_config as pool
+from annex_bootstrap.pool import pool_config as block
+from annex_bootstrap.pool import pool_password
+from annex_bootstrap.pool.htcondor import version
+from annex_bootstrap.pool.pool_survey import Effect, look_ahead, survey
 from annex_bootstrap.screen import Screen
+
+NOT_SET = "(not set)"
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,8 @@ class PoolOptions:
         stored_password: where HTCondor keeps the password, or None for the default.
         port: the shared port.
         collector: the public name of the pool's collector; empty leaves that as it is.
-        print_only: only print the block.
+        longest_lease: seconds that an annex lives at most.
+        print_only: only print the block, and what it changes.
     """
 
     config: Path | None
@@ -28,6 +34,7 @@ class PoolOptions:
     stored_password: Path | None
     port: int
     collector: str
+    longest_lease: int
     print_only: bool
 
 
@@ -39,28 +46,51 @@ def pool_config(options: PoolOptions, screen: Screen) -> None:
     """
     home = Path("/etc/condor") if os.geteuid() == 0 else Path("~/.condor").expanduser()
     stored = (options.stored_password or home / "annex_pool_password").absolute()
-    block = pool.render(pool.Pool(stored, pool.signing_key_file(stored), options.port, options.collector))
+    path = block.find_pool_file(options.config, read_only=options.print_only)
+    pool = survey(path, stored, options.port, options.collector, options.longest_lease)
+    text = block.render(pool)
+    effect = look_ahead(path, text)
+    changes = [asdict(change) for change in effect.changes]
     if options.print_only:
-        screen.result(block)
-        screen.document({"block": block})
+        lines = [f"# {change.knob}: {change.old or NOT_SET} -> {change.new or NOT_SET}\n" for change in effect.changes]
+        screen.result("".join([text, *lines]))
+        screen.document({"block": text, "changes": changes, "warnings": effect.warnings})
         return
-    path = pool.find_pool_file(options.config)
     plain = _keep_password(screen, options.password_file, stored)
-    changed = pool.write_block(path, block)
+    changed = block.write_block(path, text)
     screen.say(f"{path} {'now lets' if changed else 'already lets'} annexes join through port {options.port}.")
-    screen.say("Next: condor_restart, so that the pool uses it.")
-    if os.geteuid() == 0:
-        screen.say("Every user who runs condor_annex needs a private copy of the pool password:")
-        screen.say(f"  install -D -m 600 -o USER {stored} ~USER/.condor/annex_pool_password")
-        screen.say("  and in ~USER/.condor/user_config: SEC_PASSWORD_FILE = the path of that copy")
+    _advise(screen, pool, effect, stored)
     screen.document(
         {
             "config": str(path),
             "changed": changed,
+            "changes": changes,
+            "warnings": effect.warnings,
+            "needs_restart": effect.needs_restart,
             "stored_password": str(stored),
             "password_waits_in": None if plain is None else str(plain),
         }
     )
+
+
+def _advise(screen: Screen, pool: block.Pool, effect: Effect, stored: Path) -> None:
+    """Print what is in the way, how the pool starts to use the block, and where else it belongs."""
+    for warning in effect.warnings:
+        screen.fail(f"warning: {warning}")
+    if effect.needs_restart:
+        screen.say("Next: condor_restart, so that the pool uses it. For the port, condor_reconfig is not enough.")
+    else:
+        screen.say("Next: condor_reconfig, so that the pool uses it. Nothing has to be restarted.")
+    copy = f"copy {stored} there, still closed to others, and run annex-bootstrap pool-config"
+    if not pool.access_point:
+        screen.say(f"This machine has no schedd. On every access point that starts annexes: {copy}.")
+    if not pool.central_manager:
+        screen.say(f"This machine has no collector. On the central manager: {copy}.")
+        screen.say("If this machine has another name on the Internet, set TCP_FORWARDING_HOST to it.")
+    if os.geteuid() == 0 and (version() or (0, 0, 0)) < block.FIRST_HTCONDOR_ANNEX:
+        screen.say("Every user who runs condor_annex needs a private copy of the pool password:")
+        screen.say(f"  install -D -m 600 -o USER {stored} ~USER/.condor/annex_pool_password")
+        screen.say("  and in ~USER/.condor/user_config: SEC_PASSWORD_FILE = the path of that copy")
 
 
 def _keep_password(screen: Screen, given: Path | None, stored: Path) -> Path | None:
@@ -68,14 +98,14 @@ def _keep_password(screen: Screen, given: Path | None, stored: Path) -> Path | N
     if given is None and stored.exists():
         screen.say(f"{stored} already holds the pool password.")
         return None
-    plain = pool.plain_file(stored)
+    plain = pool_password.plain_file(stored)
     source = given or (plain if plain.exists() else None)
-    password = pool.new_password() if source is None else pool.read_password(source)
-    if pool.can_store():
-        pool.store_password(password, stored)
+    password = pool_password.new_password() if source is None else pool_password.read_password(source)
+    if pool_password.can_store():
+        pool_password.store_password(password, stored)
         screen.say(f"{stored} now holds the pool password.")
         return None
-    pool.write_password(password, plain)
+    pool_password.write_password(password, plain)
     screen.say(f"{plain} holds the pool password as text, since there is no condor_store_cred here.")
     screen.say(f"Copy it to the pool's machine, and run there: condor_store_cred add -c -i {plain.name} -f {stored}")
     return plain

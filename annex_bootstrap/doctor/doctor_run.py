@@ -16,8 +16,8 @@ from annex_bootstrap.doctor import checks
 from annex_bootstrap.doctor.checks import Finding
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.fleet.instance_types import offered_zones
-from annex_bootstrap.pool.config_file import ask_condor
 from annex_bootstrap.pool.file_knobs import read_knob
+from annex_bootstrap.pool.htcondor import IN_FORCE
 from annex_bootstrap.pool.private_files import read_private
 from annex_bootstrap.stack import read
 from annex_contract import __version__
@@ -77,7 +77,7 @@ class DoctorRun:
             yield checks.check_knobs(self.config, content, self.account.region, stack[0].outputs)
         yield _checked("credentials of condor_annex", lambda: checks.check_keys(content, self.account.region))
         yield checks.check_password(
-            read_knob(content, self.account.region, "SEC_PASSWORD_FILE") or ask_condor("SEC_PASSWORD_FILE")
+            read_knob(content, self.account.region, "SEC_PASSWORD_FILE") or IN_FORCE.ask("SEC_PASSWORD_FILE")
         )
         if stack:
             yield _checked("collector from AWS", lambda: self._collector(stack[0].outputs))
@@ -155,7 +155,7 @@ class DoctorRun:
         return checks.check_group(group_id, ports, port)
 
     def _collector(self, outputs: Mapping[str, str]) -> Finding:
-        host, port = collector_address(self.collector or ask_condor("COLLECTOR_HOST"))
+        host, port = collector_address(self.collector or IN_FORCE.ask("COLLECTOR_HOST"))
         if not host:
             return checks.check_collector("", None)
         event = {"timeout": TIMEOUT, "condor_host": host, "condor_port": port}

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.pool.atomic import locked, replace_file
 from annex_bootstrap.pool.blocks import Block, read_block, render_block, replace_block
+from annex_bootstrap.pool.htcondor import IN_FORCE
 
 DEFAULT_FILE = Path("~/.condor/user_config")
 BACKUP_SUFFIX = ".annex-bootstrap-backup"
@@ -40,7 +39,7 @@ def find_file(given: Path | None) -> Path:
     """Return the file to write: the one given, else what HTCondor names, else ``~/.condor/user_config``."""
     if given is not None:
         return given
-    named = ask_condor("USER_CONFIG_FILE")
+    named = IN_FORCE.ask("USER_CONFIG_FILE")
     if named:
         path = Path(named).expanduser()
         # HTCondor takes a bare name to be below ~/.condor.
@@ -48,16 +47,22 @@ def find_file(given: Path | None) -> Path:
     return DEFAULT_FILE.expanduser()
 
 
-def ask_condor(knob: str) -> str:
-    """Return the value that HTCondor on this machine has for a knob; nothing where there is no HTCondor or no value."""
-    tool = shutil.which("condor_config_val")
-    if tool is None:
-        return ""
+def preview_file(path: Path, change: Callable[[bytes], bytes]) -> Edit:
+    """Return what ``rewrite_file`` would make of the file, without writing anything.
+
+    Raises:
+        UserError: the file cannot be read, or ``change`` refused it.
+    """
     try:
-        answer = subprocess.run([tool, knob], capture_output=True, text=True, timeout=30, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return answer.stdout.strip() if answer.returncode == 0 else ""
+        old = path.read_bytes()
+    except FileNotFoundError:
+        old = b""
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}; check who owns it") from error
+    try:
+        return Edit(old, change(old))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def preview(path: Path, change: Callable[[Block], Block]) -> Edit:
@@ -66,7 +71,7 @@ def preview(path: Path, change: Callable[[Block], Block]) -> Edit:
     Raises:
         UserError: the file cannot be read, or its block is damaged.
     """
-    return _edit(path, _on_block(change))
+    return preview_file(path, _on_block(change))
 
 
 def check(path: Path) -> None:
@@ -115,12 +120,12 @@ def rewrite_file(path: Path, change: Callable[[bytes], bytes]) -> bool:
     try:
         # A link stays a link: what it points at is replaced.
         target = path.resolve()
-        if not _edit(path, change).changes:
+        if not preview_file(path, change).changes:
             return False
         target.parent.mkdir(parents=True, exist_ok=True)
         with locked(target):
             # Once more: another process may have written since.
-            edit = _edit(path, change)
+            edit = preview_file(path, change)
             if not edit.changes:
                 return False
             if target.exists():
@@ -139,16 +144,3 @@ def rewrite_file(path: Path, change: Callable[[bytes], bytes]) -> bool:
 
 def _on_block(change: Callable[[Block], Block]) -> Callable[[bytes], bytes]:
     return lambda content: replace_block(content, render_block(change(read_block(content))))
-
-
-def _edit(path: Path, change: Callable[[bytes], bytes]) -> Edit:
-    try:
-        old = path.read_bytes()
-    except FileNotFoundError:
-        old = b""
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}; check who owns it") from error
-    try:
-        return Edit(old, change(old))
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error

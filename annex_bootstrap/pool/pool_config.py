@@ -6,16 +6,14 @@ the pool already uses go on working beside the password.
 
 from __future__ import annotations
 
-import secrets
-import shutil
-import subprocess
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.pool.blocks import replace_block
-from annex_bootstrap.pool.config_file import ask_condor, rewrite_file
-from annex_bootstrap.pool.private_files import make_private_directory, read_private, why_not_private, write_private
+from annex_bootstrap.pool.config_file import rewrite_file
+from annex_bootstrap.pool.htcondor import IN_FORCE
 
 BLOCK = "annex-pool"
 DEFAULT_PORT = 9618
@@ -24,12 +22,27 @@ DEFAULT_PORT = 9618
 OWN_FILE = "90-annex-pool.config"
 """Our file in a configuration directory, which HTCondor reads in the order of names."""
 
-PASSWORD_BYTES = 32
-LONGEST_PASSWORD = 255
-"""Bytes that HTCondor takes of a pool password. Source: MAX_PASSWORD_LENGTH in its store_cred.h."""
-
 _BEGIN = f"# BEGIN {BLOCK}: written by `annex-bootstrap pool-config`; do not edit between BEGIN and END."
 _END = f"# END {BLOCK}"
+
+DEFAULT_METHODS = "FS,IDTOKENS,KERBEROS,SCITOKENS,SSL"
+"""HTCondor's own SEC_DEFAULT_AUTHENTICATION_METHODS, for a machine that has no HTCondor to ask.
+Source: ``condor_config_val -verbose SEC_DEFAULT_AUTHENTICATION_METHODS`` of 23.9.6 and 25.14.1."""
+
+_SAME_METHOD = {"TOKEN": "IDTOKENS", "TOKENS": "IDTOKENS", "IDTOKEN": "IDTOKENS", "SCITOKEN": "SCITOKENS"}
+"""Other names that HTCondor takes. Source: its ``SecMan::sec_char_to_auth_method``."""
+
+CONTEXTS = ("DAEMON", "NEGOTIATOR", "CLIENT")
+"""The contexts in which machines of an annex authenticate with the pool."""
+
+TOKEN_MARGIN = 3600
+"""Seconds that a machine's token outlives the longest lease: a machine may boot late, and its lease be ended late."""
+
+FIRST_HTCONDOR_ANNEX = (24, 11, 2)
+"""The first HTCondor in which ``htcondor annex`` starts annexes. Source: its version history."""
+
+AP_SOCKET = "ap_collector"
+"""The name of the access point's own collector behind the shared port. Source: HTCondor's ``use feature:HPC_ANNEX``."""
 
 
 @dataclass(frozen=True)
@@ -42,17 +55,53 @@ class Pool:
             for it, and tokens that exist would end with a new password. Empty: HTCondor's own default file.
         port: the one TCP port through which all daemons are reached.
         collector: the name under which machines on AWS reach the collector; empty leaves that as it is.
+        methods: the pool's own authentication methods, by context.
+        daemons: the pool's own DAEMON_LIST of this machine; empty where that is not known.
+        feature_on: whether the pool's own configuration has ``use feature:HPC_ANNEX``.
+        longest_lease: seconds that an annex lives at most.
     """
 
     password_file: Path
     signing_key_file: str = ""
     port: int = DEFAULT_PORT
     collector: str = ""
+    methods: Mapping[str, str] = field(default_factory=lambda: dict.fromkeys(CONTEXTS, DEFAULT_METHODS))
+    daemons: Sequence[str] = ()
+    feature_on: bool = False
+    longest_lease: int = 24 * 3600
+
+    @property
+    def access_point(self) -> bool:
+        """Whether this machine has a schedd, as far as is known."""
+        return not self.daemons or "SCHEDD" in self.daemons
+
+    @property
+    def central_manager(self) -> bool:
+        """Whether this machine has the pool's collector, as far as is known."""
+        return not self.daemons or "COLLECTOR" in self.daemons
+
+
+def add_methods(own: str) -> str:
+    """Add to a list of authentication methods what annexes need.
+
+    FS comes first, so that a user of this machine is known by name; PASSWORD last, because whoever has the pool
+    password is ``condor@password`` by it, and a token that such a user fetches would speak for nobody's jobs. All else
+    keeps its order.
+
+    Args:
+        own: the pool's own list, separated by commas or spaces.
+    """
+    given = [_SAME_METHOD.get(name, name) for name in own.upper().replace(",", " ").split()]
+    kept = [name for name in dict.fromkeys(given) if name not in ("FS", "PASSWORD")]
+    if "IDTOKENS" not in kept:
+        kept.append("IDTOKENS")
+    return ", ".join(["FS", *kept, "PASSWORD"])
 
 
 def render(pool: Pool) -> str:
     """Return the block, from BEGIN to END, each line with its newline."""
     at_port = [f"COLLECTOR_HOST = $(CONDOR_HOST):{pool.port}"] if pool.collector or pool.port != DEFAULT_PORT else []
+    methods = {context: add_methods(pool.methods[context]) for context in CONTEXTS}
     lines = [
         _BEGIN,
         "# Machines of an annex authenticate with the pool password.",
@@ -61,11 +110,11 @@ def render(pool: Pool) -> str:
         f"SEC_TOKEN_POOL_SIGNING_KEY_FILE = {pool.signing_key_file or '$(SEC_PASSWORD_DIRECTORY)/POOL'}",
         "SEC_DAEMON_INTEGRITY = REQUIRED",
         "SEC_DAEMON_AUTHENTICATION = REQUIRED",
-        "SEC_DAEMON_AUTHENTICATION_METHODS = PASSWORD, FS, IDTOKENS",
+        f"SEC_DAEMON_AUTHENTICATION_METHODS = {methods['DAEMON']}",
         "SEC_NEGOTIATOR_INTEGRITY = REQUIRED",
         "SEC_NEGOTIATOR_AUTHENTICATION = REQUIRED",
-        "SEC_NEGOTIATOR_AUTHENTICATION_METHODS = PASSWORD, FS, IDTOKENS",
-        "SEC_CLIENT_AUTHENTICATION_METHODS = FS, PASSWORD, IDTOKENS",
+        f"SEC_NEGOTIATOR_AUTHENTICATION_METHODS = {methods['NEGOTIATOR']}",
+        f"SEC_CLIENT_AUTHENTICATION_METHODS = {methods['CLIENT']}",
         "# Owners of the password are condor@password in HTCondor 9 and later, condor_pool@... in older versions.",
         "ALLOW_DAEMON = $(ALLOW_DAEMON) condor_pool@* condor@password",
         "# All daemons behind one port: the one that must be open to AWS.",
@@ -73,9 +122,27 @@ def render(pool: Pool) -> str:
         f"SHARED_PORT_PORT = {pool.port}",
         *([f"CONDOR_HOST = {pool.collector}"] if pool.collector else []),
         *at_port,
+        *(_access_point_lines(pool) if pool.access_point else []),
         _END,
     ]
     return "".join(line + "\n" for line in lines)
+
+
+def _access_point_lines(pool: Pool) -> list[str]:
+    # On an access point beside the central manager, --collector is another machine's name.
+    named = pool.collector and pool.central_manager
+    return [
+        "# From 24.11 on, htcondor annex wants a second collector beside the schedd; from 25.14 on, it has to be told",
+        "# that annexes on AWS are meant. Older versions skip this.",
+        f"if version >= {'.'.join(map(str, FIRST_HTCONDOR_ANNEX))}",
+        *([] if pool.feature_on else ["  use feature:HPC_ANNEX"]),
+        "  ANNEX_USE_OLD_CREATE = True",
+        *([f"  ANNEX_COLLECTOR = {pool.collector}:{pool.port}?sock={AP_SOCKET}"] if named else []),
+        "  # Seconds. Such a token may submit jobs as its user, and without it a machine leaves: the longest lease and",
+        "  # an hour.",
+        f"  ANNEX_TOKEN_LIFETIME = {pool.longest_lease + TOKEN_MARGIN}",
+        "endif",
+    ]
 
 
 def write_block(path: Path, block: str) -> bool:
@@ -90,99 +157,27 @@ def write_block(path: Path, block: str) -> bool:
     return rewrite_file(path, lambda content: replace_block(content, block, BLOCK))
 
 
-def find_pool_file(given: Path | None) -> Path:
-    """Return the file that the block goes into: the one given, else ours in the pool's last configuration directory.
+def find_pool_file(given: Path | None, *, read_only: bool = False) -> Path:
+    """The file that the block goes into: the one given, else ours in the pool's last configuration directory.
+
+    Args:
+        given: what the user named.
+        read_only: whether nothing will be written, so that any name will do where there is no HTCondor.
 
     Raises:
         UserError: none was given, and no HTCondor on this machine names one.
     """
     if given is not None:
-        return given
-    directories = [Path(name.strip()) for name in ask_condor("LOCAL_CONFIG_DIR").split(",") if name.strip()]
-    for directory in reversed(directories):
-        if directory.is_dir():
-            return directory / OWN_FILE
-    files = [name.strip() for name in ask_condor("LOCAL_CONFIG_FILE").split(",") if name.strip()]
+        return given.absolute()
+    for directory in reversed(IN_FORCE.parts("LOCAL_CONFIG_DIR")):
+        if Path(directory).is_dir():
+            return Path(directory, OWN_FILE)
+    files = IN_FORCE.parts("LOCAL_CONFIG_FILE")
     if files:
         return Path(files[-1])
+    if read_only:
+        return Path(OWN_FILE)
     raise UserError(
         "no HTCondor on this machine says where its configuration is: give --config the pool's local configuration "
         "file, or run this where condor_config_val is in the PATH"
     )
-
-
-def signing_key_file(password_file: Path) -> str:
-    """Return the key that the pool's tokens are signed with now, as HTCondor names it; nothing where it names none."""
-    named = ask_condor("SEC_TOKEN_POOL_SIGNING_KEY_FILE")
-    return "" if named == str(password_file) else named
-
-
-def new_password() -> str:
-    """Return a random password: 43 characters, letters, digits, ``-`` and ``_``."""
-    return secrets.token_urlsafe(PASSWORD_BYTES)
-
-
-def read_password(path: Path) -> str:
-    """Return the password in a text file: its first line.
-
-    Raises:
-        UserError: the file cannot be read, is open to others, or holds no password that HTCondor takes.
-    """
-    reason = why_not_private(path)
-    if reason:
-        raise UserError(f"{reason}: run chmod 600 on it, then try again")
-    first, _, _ = (read_private(path) or b"").partition(b"\n")
-    try:
-        password = first.decode("ascii").strip()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} holds other bytes than ASCII text: give a file with one line of text") from error
-    if not password or len(password) > LONGEST_PASSWORD:
-        raise UserError(f"the first line of {path} must have 1 to {LONGEST_PASSWORD} characters")
-    return password
-
-
-def store_password(password: str, path: Path) -> None:
-    """Have condor_store_cred keep the pool password, in a file with mode 0600.
-
-    Args:
-        password: never an argument of a command, where others could see it.
-        path: the file that SEC_PASSWORD_FILE names.
-
-    Raises:
-        UserError: the directory cannot be made, or condor_store_cred refused.
-    """
-    try:
-        make_private_directory(path.parent)
-    except OSError as error:
-        raise UserError(f"{path.parent} cannot be made: {error.strerror or error}") from error
-    stored = subprocess.run(
-        ["condor_store_cred", "add", "-c", "-i", "-", "-f", str(path)],
-        input=password,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    reason = why_not_private(path)
-    if stored.returncode != 0 or reason:
-        said = (stored.stderr or stored.stdout).strip() or reason
-        raise UserError(f"condor_store_cred did not store the pool password in {path}: {said}")
-
-
-def can_store() -> bool:
-    """Return whether this machine has HTCondor's condor_store_cred."""
-    return shutil.which("condor_store_cred") is not None
-
-
-def plain_file(stored: Path) -> Path:
-    """Return the file that holds the password as text, on a machine without HTCondor."""
-    return stored.with_name(stored.name + ".txt")
-
-
-def write_password(password: str, path: Path) -> None:
-    """Write the password as text into a file with mode 0600.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    write_private(path, f"{password}\n".encode())

@@ -1,1 +1,1 @@
-"""What the demo and the tests do besides running our commands: annexes, users, and counting what is left."""
+"""The demo: its walkthrough, annexes as condor_annex starts them, and an inventory of what is left."""

@@ -1,4 +1,4 @@
-"""Starting annexes the way condor_annex does, and seeing what became of them.
+"""Start annexes the way condor_annex does, and count their machines.
 
 Source: the contract with HTCondor, "The life of an annex": rule, target, tarball, then tagged machines.
 """
@@ -36,7 +36,7 @@ class Annex:
 
 @dataclass(frozen=True)
 class AnnexUser:
-    """Somebody with the stack's annex user policy, who does what condor_annex does.
+    """A user with the stack's annex user policy, who does what condor_annex does.
 
     Attributes:
         session: with that user's keys.
@@ -52,7 +52,7 @@ class AnnexUser:
         Args:
             name: of the annex.
             count: of machines.
-            seconds: that the lease lasts from now.
+            seconds: until the lease expires.
             image_id: of the machines.
         """
         annex_id = annex_id_of(name)
@@ -85,7 +85,7 @@ class AnnexUser:
         )
 
     def running(self, annex: Annex) -> int:
-        """How many machines of an annex are not ended."""
+        """Return how many machines of an annex are not terminated."""
         pages = (
             self.session.client("ec2")
             .get_paginator("describe_instances")

@@ -1,4 +1,4 @@
-"""Everything in an account and region that a bootstrap could leave behind, by kind."""
+"""Everything in an account and region that our commands could leave behind, by kind."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Inventory = frozenset[tuple[str, str]]
 
 
 def take_inventory(session: boto3.Session) -> Inventory:
-    """List what there is.
+    """Return what the account holds.
 
     Args:
-        session: of somebody who may see everything.
+        session: of a principal that may list everything.
     """
     return frozenset(
         (kind, name)
@@ -39,7 +39,7 @@ def take_inventory(session: boto3.Session) -> Inventory:
 
 
 def is_service_linked(entry: tuple[str, str]) -> bool:
-    """Whether an entry is a service-linked role: they belong to the account and stay on purpose."""
+    """Tell whether an entry is a service-linked role: these belong to the account and remain on purpose."""
     kind, name = entry
     return kind == "role" and "/aws-service-role/" in name
 

@@ -96,9 +96,7 @@ def test_the_keyboard_alone_is_enough(page: Page) -> None:
     assert page.next_request() == launch_links.quick_create_url(last, URL, "by-keyboard", {"CondorCidrs": "10.0.0.0/8"})
 
 
-def test_with_scripts_off_the_table_of_links_is_what_there_is(
-    open_page: OpenPage, write_page: Callable[..., str]
-) -> None:
+def test_without_scripts_the_table_of_links_remains(open_page: OpenPage, write_page: Callable[..., str]) -> None:
     page = open_page(scripts=False)
     page.open(write_page())
     document = page.call("DOM.getDocument", depth=-1)["root"]["nodeId"]
@@ -136,7 +134,7 @@ def test_no_width_needs_scrolling_sideways(page: Page, width: int) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1100])
 @pytest.mark.parametrize("state", ["first", "open", "wrong", "unpublished"])
-def test_axe_finds_nothing(
+def test_axe_finds_no_problem(
     open_page: OpenPage, write_page: Callable[..., str], axe: str, tmp_path: Path, scheme: str, width: int, state: str
 ) -> None:
     page = open_page()
@@ -157,7 +155,7 @@ def test_axe_finds_nothing(
     assert [(violation["id"], [node["html"] for node in violation["nodes"]]) for violation in done["violations"]] == []
 
 
-def test_the_page_says_nothing_on_the_console_whatever_is_done(page: Page) -> None:
+def test_the_page_never_writes_to_the_console(page: Page) -> None:
     for name, value in CHOSEN.items():
         _choose(page, name, value)
     _paste(page, OUTPUTS)
@@ -165,7 +163,7 @@ def test_the_page_says_nothing_on_the_console_whatever_is_done(page: Page) -> No
     assert page.take_problems() == []
 
 
-def test_the_policy_lets_no_other_script_style_or_request_through(page: Page) -> None:
+def test_the_content_security_policy_blocks_other_scripts_styles_and_requests(page: Page) -> None:
     page.run(
         "const added = document.createElement('style'); added.textContent = 'h1 { color: rgb(1, 2, 3) }';"
         "document.head.append(added)"
@@ -180,7 +178,7 @@ def test_the_policy_lets_no_other_script_style_or_request_through(page: Page) ->
     assert any("Content Security Policy" in problem for problem in page.take_problems())
 
 
-def test_the_page_judges_every_value_as_launch_url_does(page: Page) -> None:
+def test_the_page_validates_every_value_as_launch_url_does(page: Page) -> None:
     values = ("", "x", "0", "9618", "65536", "10.0.0.0/8", "10.0.0.0/8, ::/0", "10.0.0.0/8,", "::/129", "vpc-12345678")
     judged = set()
     for name, parameter in TEMPLATE["Parameters"].items():
@@ -203,7 +201,7 @@ def _allows(name: str, value: str) -> bool:
     return True
 
 
-def test_a_wrong_value_takes_the_link_away_until_it_is_right(page: Page) -> None:
+def test_an_invalid_value_removes_the_link_until_it_is_corrected(page: Page) -> None:
     _choose(page, "stack", "1st")
     assert not page.run("document.getElementById('launch').hasAttribute('href')")
     assert page.run("document.getElementById('summary').textContent") == "One field needs correcting."
@@ -211,9 +209,7 @@ def test_a_wrong_value_takes_the_link_away_until_it_is_right(page: Page) -> None
     assert page.run("document.getElementById('launch').hasAttribute('href')")
 
 
-def test_a_page_that_nobody_published_asks_for_the_templates_url(
-    open_page: OpenPage, write_page: Callable[..., str]
-) -> None:
+def test_an_unpublished_page_asks_for_the_templates_url(open_page: OpenPage, write_page: Callable[..., str]) -> None:
     page = open_page()
     page.open(write_page("", ""))
     assert not page.run("document.getElementById('launch').hasAttribute('href')")
@@ -254,7 +250,7 @@ def test_pasted_outputs_become_what_pull_config_prints(page: Page, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("pasted", "said"),
+    ("pasted", "message"),
     [
         ({}, "no usable output"),
         (None, "no usable output"),
@@ -263,14 +259,14 @@ def test_pasted_outputs_become_what_pull_config_prints(page: Page, tmp_path: Pat
         ({**OUTPUTS, Output.S3_BUCKET_NAME: "b\nSTARTER = /tmp/made-up"}, "S3BucketName"),
     ],
 )
-def test_what_is_no_complete_stack_becomes_no_block(page: Page, pasted: object, said: str) -> None:
+def test_incomplete_outputs_produce_no_block(page: Page, pasted: object, message: str) -> None:
     _paste(page, pasted)
-    assert said in page.run("document.getElementById('outputs-problem').textContent")
+    assert message in page.run("document.getElementById('outputs-problem').textContent")
     assert page.run("document.getElementById('block').value") == ""
     assert page.run("document.getElementById('result').hidden")
 
 
-def test_what_is_not_json_is_called_so(page: Page) -> None:
+def test_input_that_is_not_json_is_reported(page: Page) -> None:
     page.run("document.getElementById('outputs').focus()")
     page.type("OutputKey OutputValue")
     assert "not JSON" in page.run("document.getElementById('outputs-problem').textContent")

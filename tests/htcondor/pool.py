@@ -18,7 +18,10 @@ PASSWORD = "made-up-pool-password"
 USER_PASSWORD_FILE = f"/home/{USER}/.condor/pool_password"
 """A copy of the pool password that the user may read; condor_annex needs one. A user_config may name it."""
 
-# Read after the boot script's 50ec2.config, and before the file that our pool-config writes: its settings count.
+_MACHINES_CONFIG = "/etc/condor/config.d/50ec2.config"
+"""Of the package condor-annex-ec2, which is in the root directory for the machines, and which no pool has."""
+
+# Read before the file that our pool-config writes.
 _CONFIG = "/etc/condor/config.d/80-test-pool.conf"
 _READY_SECONDS = 60
 
@@ -87,6 +90,7 @@ class Pool(Host):
             "ENABLE_KERNEL_TUNING = False",
             "DAEMON_LIST = MASTER COLLECTOR NEGOTIATOR SCHEDD",
         ]
+        self.must(["rm", _MACHINES_CONFIG])
         self.write(_CONFIG, "\n".join([*own, *self._config_lines, ""]), user="root")
         self.must(["useradd", "--create-home", USER])
         stored = self.must(["condor_config_val", "SEC_PASSWORD_FILE"]).strip()

@@ -24,33 +24,31 @@ from local_aws.launcher import ACCOUNT, STAND_IN_TAG
 from tests.htcondor.machine import BOOT_RESULT, BOOT_SCRIPT, Machine
 from tests.htcondor.namespaces import OTHER_REGION, POOL, REGION, REGIONS, inside
 from tests.htcondor.pool import USER
-from tests.htcondor.testbed import CONDOR, DEPLOYER, HOME, OPERATOR, USER_CONFIG, Testbed, aws_profiles, start_testbed
+from tests.htcondor.testbed import (
+    CONDOR,
+    DEPLOYER,
+    HOME,
+    INSTANCE_TYPE,
+    OPERATOR,
+    USER_CONFIG,
+    Testbed,
+    aws_profiles,
+    start_testbed,
+)
 
 STORED_PASSWORD = "/etc/condor/annex_pool_password"
 
 USER_KNOBS = """\
 SEC_PASSWORD_FILE = {condor}/annex_pool_password
-ANNEX_DEFAULT_ODI_IMAGE_ID = {image}
-ANNEX_DEFAULT_ODI_INSTANCE_TYPE = m7i.large
+ANNEX_DEFAULT_ODI_INSTANCE_TYPE = {type}
+us_east_1.ANNEX_DEFAULT_ODI_IMAGE_ID = {image}
+us_west_2.ANNEX_DEFAULT_ODI_IMAGE_ID = {image}
 """
 
 IN_BOTH = [option for region in REGIONS for option in ("--region", region)]
 
 SOON = "0.003"
 """Hours, about ten seconds: a lease that ends within a few checks."""
-
-JOB = """\
-executable = /bin/hostname
-transfer_executable = False
-should_transfer_files = YES
-requirements = TARGET.AnnexName == MY.TargetAnnexName
-+TargetAnnexName = "first"
-+MayUseAWS = True
-output = job.out
-error = job.err
-log = job.log
-queue
-"""
 
 
 @pytest.fixture(scope="module")
@@ -72,10 +70,12 @@ def test_the_pool_is_prepared_with_one_command(testbed: Testbed) -> None:
     testbed.transcript.command("condor_restart", testbed.pool.must(["condor_restart"]), user="root")
     ask = ["condor_status", "-schedd", "-af", "MyAddress"]
     testbed.wait_until(lambda: ":9618" in testbed.pool.run(ask).stdout, "the pool runs behind port 9618")
+    joins = testbed.annex_collector
+    testbed.wait_until(lambda: ":9618" in testbed.pool.run(ask, env=joins).stdout, "the schedd is where machines join")
     testbed.checked("the pool runs behind port 9618")
     copy = ["install", "-D", "-m", "600", "-o", USER, "-g", USER, STORED_PASSWORD, f"{CONDOR}/annex_pool_password"]
     testbed.transcript.command(" ".join(copy), testbed.pool.must(copy), user="root")
-    testbed.pool.write(USER_CONFIG, USER_KNOBS.format(condor=CONDOR, image=testbed.image()))
+    testbed.pool.write(USER_CONFIG, USER_KNOBS.format(condor=CONDOR, type=INSTANCE_TYPE, image=testbed.image()))
 
 
 def test_a_deployer_with_the_minimal_policy_creates_a_stack_in_two_regions(testbed: Testbed) -> None:
@@ -115,25 +115,9 @@ def test_condor_annex_gets_a_user_that_can_run_annexes_and_nothing_else(testbed:
         testbed.checked(f"the user for {region} has the stack's policy and no other")
 
 
-def test_a_user_without_the_policy_starts_nothing(testbed: Testbed) -> None:
-    """IAM is enforced, so the steps that follow prove our policy too."""
-    key_id, secret = testbed.make_user("stranger")
-    options = []
-    for kind, text in (("access", key_id), ("secret", secret)):
-        path = f"{HOME}/stranger-{kind}-key"
-        testbed.pool.write(path, text)
-        options += [f"-aws-{kind}-key-file", path]
-    output = testbed.condor_annex("-count", "1", "-annex-name", "refused", *options, "-yes")
-    assert "not authorized" in output
-    assert not testbed.machines("refused")
-    assert "refused" not in testbed.leases()
-    testbed.checked("AWS refused; no machine, no rule")
-
-
 def test_an_on_demand_annex_starts(testbed: Testbed) -> None:
-    """condor_annex asks our connectivity function whether AWS can reach the pool through the default shared port."""
-    output = testbed.condor_annex("-count", "2", "-annex-name", "first", "-yes")
-    assert "Annex started." in output
+    """From HTCondor 24.11 on, a job must wait for the annex before it starts."""
+    testbed.start_annex("first", count=2)
     outputs = testbed.outputs[REGION]
     machines = testbed.machines("first")
     assert len(machines) == 2
@@ -149,10 +133,25 @@ def test_an_on_demand_annex_starts(testbed: Testbed) -> None:
     testbed.checked("the pool's configuration is in the bucket")
 
 
+def test_a_user_without_the_policy_starts_nothing(testbed: Testbed) -> None:
+    """IAM is enforced, so all other steps prove our policy too."""
+    key_id, secret = testbed.make_user("stranger")
+    options = []
+    for kind, text in (("access", key_id), ("secret", secret)):
+        path = f"{HOME}/stranger-{kind}-key"
+        testbed.pool.write(path, text)
+        options += [f"-aws-{kind}-key-file", path]
+    output = testbed.condor_annex("-count", "1", "-annex-name", "refused", *options, "-yes")
+    assert "not authorized" in output
+    assert not testbed.machines("refused")
+    assert "refused" not in testbed.leases()
+    testbed.checked("AWS refused; no machine, no rule")
+
+
 def test_annexes_with_similar_names_start_too(testbed: Testbed) -> None:
     """HTCondor's own lease function matches by prefix: these two would end together with `first`."""
     for name in ("first2", "first_x"):
-        assert "Annex started." in testbed.condor_annex("-count", "1", "-annex-name", name, "-yes")
+        testbed.start_annex(name)
         assert len(testbed.machines(name)) == 1
     assert testbed.leases() == {"first", "first2", "first_x"}
     testbed.checked("each has its own machine and its own rule")
@@ -189,8 +188,7 @@ def test_the_doctor_finds_no_problems(testbed: Testbed) -> None:
 
 def test_an_annex_starts_in_the_other_region(testbed: Testbed) -> None:
     """condor_annex reads the knobs with the region's prefix."""
-    output = testbed.condor_annex("-aws-region", OTHER_REGION, "-count", "1", "-annex-name", "west", "-yes")
-    assert "Annex started." in output
+    testbed.start_annex("west", region=OTHER_REGION)
     (machine,) = testbed.machines("west", OTHER_REGION)
     outputs = testbed.outputs[OTHER_REGION]
     assert machine["IamInstanceProfile"]["Arn"] == outputs[Output.INSTANCE_CONFIGURATION_PROFILE]
@@ -235,19 +233,17 @@ def test_a_machine_boots_and_joins_the_pool_and_runs_a_job(testbed: Testbed, htc
         testbed.checked("the script found its tarball through our role and its one inline policy")
         stand_in.must(["condor_master"])
         ask = ["condor_status", "-af", "EC2InstanceID"]
-        testbed.wait_until(lambda: instance_id in testbed.pool.run(ask).stdout, "the machine is in the pool")
+        joined = testbed.annex_collector
+        testbed.wait_until(
+            lambda: instance_id in testbed.pool.run(ask, env=joined).stdout, "the machine is in the pool"
+        )
         output = testbed.condor_annex("-annex-name", "first", "status")
         assert "slot1@" in output
         testbed.checked("the machine is in the pool")
-        testbed.pool.write(f"{HOME}/job.submit", JOB)
-        testbed.transcript.file("job.submit", JOB)
-        testbed.transcript.command(
-            "condor_submit job.submit", testbed.pool.must(["condor_submit", "job.submit"], user=USER)
-        )
-        waited = testbed.pool.run(["condor_wait", "-wait", "120", "job.log"], seconds=150)
-        testbed.transcript.command("condor_wait job.log", waited.stdout)
-        output = testbed.pool.run(["cat", "job.out"]).stdout
-        testbed.transcript.command("cat job.out", output)
+        if not testbed.has_annex_command:
+            testbed.submit_job("first")
+        testbed.command("condor_wait", "-wait", "120", "first.log")
+        _, output = testbed.command("cat", "first.out")
         assert output == "machine.example.org\n"
         testbed.checked("the job ran on that machine")
     ec2.delete_tags(Resources=[instance_id], Tags=[{"Key": STAND_IN_TAG}])

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
+from annex_bootstrap.pool.pool_config import FIRST_HTCONDOR_ANNEX
 from annex_contract.stack import ANNEX_TAG, DEFAULT_STACK_NAME, Output
 from local_aws.demo.inventory import Inventory, take_inventory
 from local_aws.launcher import ACCOUNT, LocalAws, local_aws
@@ -38,9 +39,30 @@ PATIENCE = 120.0
 """Seconds to wait for anything."""
 
 INTRODUCTION = """\
-Everything below happens in a Debian 13 with HTCondor {version}, on a network without a way out, in which AWS's own host
+Everything below happens in a Debian with HTCondor {version}, on a network without a way out, in which AWS's own host
 names lead to a local AWS with TLS and with IAM enforced. `$` is the prompt of the scientist, `#` that of root. What
 `deploy` and `delete` say about single resources is left out."""
+
+AP_COLLECTOR = f"{namespaces.POOL}:9618?sock=ap_collector"
+"""Where machines join since 24.11."""
+
+INSTANCE_TYPE = "m7i.large"
+
+_JOB = """\
+executable = /bin/hostname
+transfer_executable = False
+should_transfer_files = YES
+output = {annex}.out
+error = {annex}.err
+log = {annex}.log
+"""
+
+_CHOOSE_ANNEX = """\
+requirements = TARGET.AnnexName == MY.TargetAnnexName
++TargetAnnexName = "{annex}"
++MayUseAWS = True
+"""
+"""What ``htcondor job submit --annex-name`` adds by itself, where there is such a command."""
 
 _COMMAND = "/usr/bin/annex-bootstrap"
 _SOURCES, _PACKAGES = "/opt/annex-bootstrap/sources", "/opt/annex-bootstrap/packages"
@@ -59,6 +81,7 @@ class Testbed:
         pool: where condor_annex and our commands run.
         transcript: prints what happens.
         before: what the account held at the beginning, by region.
+        version: of HTCondor.
         outputs: of the stack, by region.
     """
 
@@ -70,6 +93,7 @@ class Testbed:
     pool: Pool
     transcript: Transcript
     before: Mapping[str, Inventory]
+    version: tuple[int, ...]
     outputs: dict[str, Mapping[str, str]] = field(default_factory=dict)
 
     def annex_bootstrap(self, *arguments: str, user: str = USER) -> str:
@@ -84,16 +108,67 @@ class Testbed:
         assert ended.returncode == 0, output
         return output
 
-    def condor_annex(self, *arguments: str) -> str:
-        """Run condor_annex in the pool.
+    @property
+    def has_annex_command(self) -> bool:
+        """Whether this HTCondor starts annexes with ``htcondor annex create``, and no longer with condor_annex."""
+        return self.version >= FIRST_HTCONDOR_ANNEX
+
+    def command(self, *arguments: str, env: Mapping[str, str] | None = None) -> tuple[int, str]:
+        """Run one of HTCondor's commands in the pool, as its user.
+
+        Args:
+            arguments: the command.
+            env: variables that the user sets for this command.
 
         Returns:
-            What it printed. Its exit code says nothing.
+            Its exit code and what it printed.
         """
-        ended = self.pool.run(["condor_annex", *arguments])
+        # Where HTCondor keeps condor_annex since it is no command for people.
+        path = {"PATH": "/usr/sbin:/usr/bin:/usr/libexec/condor"} if self.has_annex_command else {}
+        ended = self.pool.run(arguments, env={**path, **(env or {})}, seconds=200)
         output = ended.stdout + ended.stderr
-        self.transcript.command(f"condor_annex {' '.join(arguments)}", output)
-        return output
+        given = [f"{name}={value}" for name, value in (env or {}).items()]
+        self.transcript.command(" ".join([*given, *arguments]), output)
+        return ended.returncode, output
+
+    def condor_annex(self, *arguments: str) -> str:
+        """Run condor_annex in the pool; since 24.11 it is in LIBEXEC.
+
+        Returns:
+            What it printed. Its exit code says nothing before 24.11.
+        """
+        return self.command("condor_annex", *arguments, env=self.annex_collector)[1]
+
+    @property
+    def annex_collector(self) -> dict[str, str]:
+        """The variable that lets HTCondor's commands ask the collector that the machines of annexes join."""
+        return {"_CONDOR_COLLECTOR_HOST": AP_COLLECTOR} if self.has_annex_command else {}
+
+    def submit_job(self, annex: str) -> None:
+        """Submit a job that prints its host's name and runs in one annex only; its files are named like the annex."""
+        submit = f"{annex}.submit"
+        lines = _JOB.format(annex=annex) + ("" if self.has_annex_command else _CHOOSE_ANNEX.format(annex=annex))
+        self.pool.write(f"{HOME}/{submit}", f"{lines}queue\n")
+        self.transcript.file(submit, f"{lines}queue\n")
+        new = ["htcondor", "job", "submit", submit, "--annex-name", annex]
+        code, output = self.command(*(new if self.has_annex_command else ["condor_submit", submit]))
+        assert code == 0, output
+
+    def start_annex(self, annex: str, *, count: int = 1, region: str = namespaces.REGION) -> None:
+        """Start an annex on demand, with HTCondor's command for people; it must succeed.
+
+        Where that command wants a job that waits for the annex, it is submitted first.
+        """
+        other = region != namespaces.REGION
+        if self.has_annex_command:
+            self.submit_job(annex)
+            create = ["htcondor", "annex", "create", annex, f"{INSTANCE_TYPE}@aws-ec2", "--nodes", str(count)]
+            code, output = self.command(*create, env={"_CONDOR_ANNEX_DEFAULT_AWS_REGION": region} if other else {})
+            assert code == 0, output
+        else:
+            options = ["-aws-region", region] if other else []
+            output = self.condor_annex(*options, "-count", str(count), "-annex-name", annex, "-yes")
+            assert "Annex started." in output
 
     def checked(self, fact: str) -> None:
         """Print what was checked."""
@@ -202,8 +277,9 @@ def start_testbed(root: Path) -> Iterator[Testbed]:
         session = boto3.Session()
         before = {region: take_inventory(boto3.Session(region_name=region)) for region in namespaces.REGIONS}
         transcript = Transcript()
-        transcript.begin(INTRODUCTION.format(version=pool.must(["condor_version"]).split()[1]))
-        yield Testbed(local, session, pool, transcript, before)
+        version = pool.must(["condor_version"]).split()[1]
+        transcript.begin(INTRODUCTION.format(version=version))
+        yield Testbed(local, session, pool, transcript, before, tuple(map(int, version.split("."))))
 
 
 def _install_client(pool: Pool) -> None:

@@ -112,7 +112,7 @@ def new_user(root: boto3.Session) -> Iterator[Callable[[str], Credentials]]:
 def shared_stack(
     root: boto3.Session, template: str, put_template: Callable[[str], str]
 ) -> Iterator[stack.DeployedStack]:
-    """A stack of the default name that lives for the whole session, for commands that need one."""
+    """A stack of the default name for the whole session, for commands that need one."""
     with stack.deployed(root, DEFAULT_STACK_NAME, put_template(template)) as made:
         yield made
 

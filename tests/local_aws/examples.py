@@ -1,8 +1,8 @@
 """The examples of docs/cli.md: fenced blocks named ``console``, run in order against a local AWS of their own.
 
-A line that begins with ``$`` is run by a shell, and what follows is what it must print. A word after ``console`` says
-who runs it: ``deployer`` (who does where nobody is named), ``operator`` or ``root``, each with the policy that our
-commands print for them, all in one home directory. What differs from run to run (IDs, times, paths) is replaced.
+A shell runs each line that begins with ``$``, and the lines after it are what it must print. A word after ``console``
+says who runs it: ``deployer`` (the default), ``operator`` or ``root``, with the policy that our commands print for
+them, all in one home directory. What differs from run to run (IDs, times, paths) is replaced.
 
 ``python -m tests.local_aws.examples`` writes the real output into the document.
 """
@@ -44,11 +44,11 @@ CHANGING = (
 )
 
 Shell = Callable[[str, str], str]
-"""Runs a command line as somebody, and returns what it printed."""
+"""Runs a command line as one of the users, and returns what it printed."""
 
 
 def fill(text: str, shell: Shell) -> str:
-    """Run the examples of a document, and put what they print into it."""
+    """Return a document with the output of its examples replaced by what they print now."""
 
     def run(block: re.Match[str]) -> str:
         commands = [line for line in block[2].splitlines() if line.startswith("$ ")]
@@ -59,12 +59,12 @@ def fill(text: str, shell: Shell) -> str:
 
 
 def make_shell(local: LocalAws, home: Path) -> Shell:
-    """Somebody at a terminal, with our command in the path."""
+    """Return a shell with our command in its path."""
     program = home / "bin" / "annex-bootstrap"
     program.parent.mkdir(parents=True)
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m annex_bootstrap "$@"\n')
     program.chmod(0o755)
-    # Nothing else, so that an HTCondor on this machine does not change what is printed.
+    # Nothing else, so that an HTCondor installed on this machine does not change the output.
     for tool in TOOLS:
         (program.parent / tool).symlink_to(str(shutil.which(tool)))
     iam = boto3.Session(local.root.access_key_id, local.root.secret_access_key).client(
@@ -104,7 +104,7 @@ def make_shell(local: LocalAws, home: Path) -> Shell:
 
 
 def run_examples() -> str:
-    """The document with what its examples really print."""
+    """Return the document with what its examples really print."""
     with local_aws(100) as local, tempfile.TemporaryDirectory() as home:
         return fill(DOCUMENT.read_text(), make_shell(local, Path(home)))
 

@@ -1,4 +1,4 @@
-"""Making and deleting stacks with plain boto3, without our client."""
+"""Create, update and delete stacks with plain boto3, without our client."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DeployedStack:
-    """A stack that stands.
+    """A stack that exists.
 
     Attributes:
         stack_id: its ARN.
@@ -28,7 +28,7 @@ class DeployedStack:
 
 
 def create(session: boto3.Session, name: str, url: str, parameters: Mapping[str, str] | None = None) -> str:
-    """Begin to create a stack and wait for its end, whatever that is.
+    """Create a stack and wait until CloudFormation is done, successfully or not.
 
     Returns:
         Its status.
@@ -37,7 +37,7 @@ def create(session: boto3.Session, name: str, url: str, parameters: Mapping[str,
 
 
 def update(session: boto3.Session, name: str, url: str, parameters: Mapping[str, str] | None = None) -> str:
-    """Update a stack and wait for its end, whatever that is. Parameters not given go back to their defaults.
+    """Update a stack and wait until CloudFormation is done. Parameters not given go back to their defaults.
 
     Returns:
         Its status.
@@ -46,7 +46,7 @@ def update(session: boto3.Session, name: str, url: str, parameters: Mapping[str,
 
 
 def delete(session: boto3.Session, stack_id: str) -> str:
-    """Delete a stack and wait for its end, whatever that is.
+    """Delete a stack and wait until CloudFormation is done, successfully or not.
 
     Returns:
         Its status.
@@ -82,7 +82,7 @@ def wait_until_gone(client: CloudFormationClient, name: str) -> None:
 
 
 def describe(session: boto3.Session, name: str) -> DeployedStack:
-    """The stack as it stands."""
+    """Return the stack as it is now."""
     stack = session.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
     return DeployedStack(
         stack["StackId"], {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
@@ -90,7 +90,7 @@ def describe(session: boto3.Session, name: str) -> DeployedStack:
 
 
 def reasons(session: boto3.Session, name: str) -> list[str]:
-    """Why resources of a stack failed, oldest first."""
+    """Return why resources of a stack failed, oldest first."""
     pages = session.client("cloudformation").get_paginator("describe_stack_events").paginate(StackName=name)
     events = [event for page in pages for event in page["StackEvents"]]
     return [
@@ -104,7 +104,7 @@ def reasons(session: boto3.Session, name: str) -> list[str]:
 def deployed(
     session: boto3.Session, name: str, url: str, parameters: Mapping[str, str] | None = None
 ) -> Iterator[DeployedStack]:
-    """A stack that stands for as long as the context lasts, and is deleted at its end."""
+    """Create a stack for as long as the context lasts, and delete it at its end."""
     status = create(session, name, url, parameters)
     assert status == "CREATE_COMPLETE", reasons(session, name)
     stack = describe(session, name)

@@ -56,7 +56,7 @@ def test_an_update_changes_rules_in_place(
         assert opened in ({(9619, "192.0.2.0/24"), (9619, "2001:db8::/32")}, {(9619, "192.0.2.0/24", "2001:db8::/32")})
 
 
-def test_the_bucket_is_closed_to_the_public_encrypted_and_forgets(
+def test_the_bucket_is_private_and_encrypted_and_expires_objects(
     root: boto3.Session, template: str, put_template: Callable[[str], str]
 ) -> None:
     s3 = root.client("s3")
@@ -77,7 +77,7 @@ def test_the_bucket_is_closed_to_the_public_encrypted_and_forgets(
         s3.put_object(Bucket=bucket, Key="config-left-behind.tar.gz", Body=b"made up")
 
 
-def test_a_change_set_counts_what_will_really_be_made(
+def test_a_change_set_lists_exactly_what_will_be_created(
     root: boto3.Session, template: str, put_template: Callable[[str], str]
 ) -> None:
     client = root.client("cloudformation")
@@ -99,7 +99,7 @@ def test_a_change_set_counts_what_will_really_be_made(
     assert stack.delete(root, made["StackId"]) == "DELETE_COMPLETE"
 
 
-def test_key_pair_and_mailed_alarm_come_when_asked_for(
+def test_a_key_pair_and_a_mailed_alarm_are_created_on_request(
     root: boto3.Session, template: str, put_template: Callable[[str], str]
 ) -> None:
     asked = {"KeyPair": "yes", "NotificationEmail": "lab@example.org", "LogRetentionDays": "7"}

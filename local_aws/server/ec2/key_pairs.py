@@ -16,7 +16,7 @@ PARAMETER_PREFIX = "/ec2/keypair/"
 
 
 def install() -> None:
-    """Let stacks make and delete key pairs."""
+    """Let stacks create and delete key pairs."""
     provisioners._RESOURCE_HANDLERS[RESOURCE_TYPE] = {"create": _create, "delete": _delete}
 
 

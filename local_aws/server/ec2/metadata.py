@@ -1,4 +1,4 @@
-"""The metadata service of one machine, which some process outside plays; MiniStack's is of a machine that is nobody.
+"""The metadata service of one machine, for which another process stands in; MiniStack's describes no machine of EC2.
 
 The machine is the running instance that carries the tag ``STAND_IN_TAG``. The keys that it gets are its role's, so
 that IAM decides what it may do.
@@ -26,7 +26,7 @@ _LIFETIME = timedelta(hours=6)
 
 
 def install() -> None:
-    """Answer for the machine where MiniStack answers for nobody; how tokens work stays MiniStack's."""
+    """Describe that machine, if there is one; MiniStack still handles the tokens."""
     ministack_answers = ministack.SERVICE_HANDLERS["imds"]
 
     async def answer(
@@ -95,5 +95,5 @@ def _keys(instance_id: str, role: str) -> str:
 
 
 def _document(**members: str) -> str:
-    """JSON as the real service lays it out: shell scripts read it a line at a time."""
+    """Return JSON laid out as by the real service, because shell scripts read it line by line."""
     return json.dumps(members, indent=2, separators=(",", " : "))

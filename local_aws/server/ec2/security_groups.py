@@ -1,4 +1,4 @@
-"""What EC2 refuses about security groups and MiniStack lets pass."""
+"""Requests about security groups that EC2 refuses and MiniStack accepts."""
 
 from __future__ import annotations
 

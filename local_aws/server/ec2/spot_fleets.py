@@ -243,7 +243,7 @@ def _trusts_spot_fleets(role_arn: str) -> bool:
 
 
 def _fill(fleet: Fleet) -> None:
-    """Start what an active fleet lacks; a role that spot fleets cannot assume starts nothing."""
+    """Start the machines that an active fleet lacks; none with a role that spot fleets cannot assume."""
     if fleet.activity == "error":
         fleet.record("error", "iamFleetRoleInvalid")
     if fleet.activity != "pending_fulfillment":

@@ -16,7 +16,7 @@ from local_aws.server.wire import Response
 
 TARGET = "AWSPriceListService."
 PAGE_SIZE = 5
-"""Products on a page, far below AWS's 100: so that whoever reads one page only is found out."""
+"""Products on a page, far below AWS's 100: so that a client that reads only one page is caught."""
 
 
 def install() -> None:

@@ -27,7 +27,7 @@ FILE_STEPS: dict[str, tuple[Any, str]] = {
 
 
 def die_at(owner: Any, name: str, number: int, after: bool) -> None:
-    """Let the call number ``number`` of a function be the process's last."""
+    """Kill the process at call number ``number`` of a function."""
     function: Callable[..., Any] = getattr(owner, name)
     calls = 0
 
@@ -46,7 +46,7 @@ def die_at(owner: Any, name: str, number: int, after: bool) -> None:
 
 if __name__ == "__main__":
     moment, _, when = sys.argv.pop(1).partition("-")
-    # Small, so that a stack that is made in seconds is still seen growing.
+    # Small, so that a stack that is created in seconds is still observed in progress.
     follow.POLL = 0.3
     if moment in FILE_STEPS:
         die_at(*FILE_STEPS[moment], 0, when == "after")

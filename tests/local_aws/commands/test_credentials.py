@@ -80,7 +80,7 @@ def test_a_second_run_keeps_the_key(operator: CliUser, root: boto3.Session) -> N
     assert key_ids(root) == before
 
 
-def test_a_second_run_closes_files_that_were_opened_to_others(operator: CliUser) -> None:
+def test_a_second_run_makes_opened_files_private_again(operator: CliUser) -> None:
     operator.must("credentials")
     for path in key_files(operator):
         path.chmod(0o644)
@@ -97,7 +97,7 @@ def test_rotating_leaves_one_key_which_is_new_and_works(operator: CliUser, root:
     assert session(operator).client("sts").get_caller_identity()["Arn"].endswith(USER)
 
 
-def test_rotating_mends_a_user_whose_two_keys_are_lost(operator: CliUser, root: boto3.Session) -> None:
+def test_rotating_repairs_a_user_whose_two_keys_are_lost(operator: CliUser, root: boto3.Session) -> None:
     operator.must("credentials")
     root.client("iam").create_access_key(UserName=USER)
     for path in key_files(operator):
@@ -109,7 +109,7 @@ def test_rotating_mends_a_user_whose_two_keys_are_lost(operator: CliUser, root: 
     assert key_ids(root) == [key_files(operator)[0].read_text().strip()]
 
 
-def test_a_key_that_cannot_be_written_down_is_deleted_again(operator: CliUser, root: boto3.Session) -> None:
+def test_a_key_that_cannot_be_written_to_its_file_is_deleted(operator: CliUser, root: boto3.Session) -> None:
     (operator.home / ".condor").write_text("a file where a directory must be")
     refused = operator.run("credentials", "--config", str(operator.home / "config"))
     assert refused.returncode == 1
@@ -125,7 +125,7 @@ def test_removing_leaves_no_user_no_file_and_no_knob(operator: CliUser, root: bo
     assert operator.config.read_text() == ""
 
 
-def test_a_user_of_somebody_else_is_left_alone(operator: CliUser, root: boto3.Session) -> None:
+def test_somebody_elses_user_is_left_alone(operator: CliUser, root: boto3.Session) -> None:
     iam = root.client("iam")
     iam.create_user(UserName=f"{DEFAULT_STACK_NAME}-alice")
     try:
@@ -138,14 +138,14 @@ def test_a_user_of_somebody_else_is_left_alone(operator: CliUser, root: boto3.Se
         iam.delete_user(UserName=f"{DEFAULT_STACK_NAME}-alice")
 
 
-def test_the_operator_cannot_give_a_user_more_than_annexes(operator: CliUser) -> None:
+def test_the_operator_cannot_give_a_user_more_permissions(operator: CliUser) -> None:
     operator.must("credentials")
     iam = boto3.Session(operator.credentials.access_key_id, operator.credentials.secret_access_key).client("iam")
     with pytest.raises(ClientError, match="AccessDenied"):
         iam.attach_user_policy(UserName=USER, PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess")
 
 
-def test_from_instance_makes_no_user(operator: CliUser, root: boto3.Session) -> None:
+def test_from_instance_creates_no_user(operator: CliUser, root: boto3.Session) -> None:
     operator.must("credentials", "--from-instance")
     assert "\nANNEX_DEFAULT_ACCESS_KEY_FILE = FROM INSTANCE\n" in operator.config.read_text()
     with pytest.raises(root.client("iam").exceptions.NoSuchEntityException):

@@ -25,7 +25,9 @@ def image_id(root: boto3.Session) -> str:
     return root.client("ec2").describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
 
 
-def test_nothing_of_us_is_left_and_the_rest_of_the_configuration_is(deployer: CliUser, root: boto3.Session) -> None:
+def test_nothing_of_ours_is_left_and_the_rest_of_the_configuration_is_kept(
+    deployer: CliUser, root: boto3.Session
+) -> None:
     before = take_inventory(root)
     deployer.config.parent.mkdir(parents=True)
     deployer.config.write_text("# mine\n")
@@ -45,7 +47,7 @@ def test_nothing_of_us_is_left_and_the_rest_of_the_configuration_is(deployer: Cl
     assert again.stdout == f"There is no stack {deployer.stack_name} in us-east-1.\n"
 
 
-def test_a_stack_with_leases_stays_unless_its_annexes_may_be_ended(
+def test_a_stack_with_leases_is_kept_unless_its_annexes_may_be_ended(
     deployer: CliUser, root: boto3.Session, image_id: str
 ) -> None:
     deployer.must("deploy", "--yes")
@@ -79,13 +81,13 @@ def test_machines_without_an_annex_are_not_ended(deployer: CliUser, root: boto3.
     ec2.terminate_instances(InstanceIds=[mine["InstanceId"]])
 
 
-def test_what_a_failed_creation_left_is_deleted_too(deployer: CliUser) -> None:
+def test_the_remains_of_a_failed_creation_are_deleted_too(deployer: CliUser) -> None:
     assert deployer.run("deploy", "--yes", "--param", "VpcId=vpc-00000000000000000").returncode == 1
     deployer.must("delete", "--yes")
     assert "There is no stack" in deployer.run("status").stdout
 
 
-def test_a_damaged_configuration_is_told_of_before_anything_is_deleted(deployer: CliUser) -> None:
+def test_a_damaged_configuration_is_reported_before_anything_is_deleted(deployer: CliUser) -> None:
     deployer.must("deploy", "--yes")
     deployer.config.write_text(deployer.config.read_text().replace("# END annex-bootstrap\n", ""))
     ran = deployer.run("delete", "--yes")
@@ -96,7 +98,7 @@ def test_a_damaged_configuration_is_told_of_before_anything_is_deleted(deployer:
 
 
 @pytest.mark.slow
-def test_a_deletion_that_fails_says_which_resource_stands_against_it(deployer: CliUser, root: boto3.Session) -> None:
+def test_a_failed_deletion_reports_which_resource_blocks_it(deployer: CliUser, root: boto3.Session) -> None:
     deployer.must("deploy", "--yes")
     role = outputs(deployer)[Output.INSTANCE_ROLE_ARN].rpartition("/")[2]
     iam = root.client("iam")
@@ -113,7 +115,7 @@ def test_a_deletion_that_fails_says_which_resource_stands_against_it(deployer: C
     root.client("cloudformation").delete_stack(StackName=deployer.stack_name, RetainResources=["InstanceRole"])
 
 
-def test_two_regions_are_told_apart(deployer: CliUser) -> None:
+def test_deleting_one_region_leaves_the_other(deployer: CliUser) -> None:
     deployer.must("deploy", "--yes", "--region", "us-east-1", "--region", "eu-west-1")
     deployer.must("delete", "--yes", "--region", "us-east-1")
     written = deployer.config.read_text()

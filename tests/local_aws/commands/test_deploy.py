@@ -86,7 +86,7 @@ def test_an_update_says_what_it_replaces_and_keeps_earlier_parameters(deployer: 
     root.client("ec2").delete_vpc(VpcId=vpc)
 
 
-def test_nobody_to_ask_changes_nothing_and_is_an_error(deployer: CliUser) -> None:
+def test_without_a_terminal_to_ask_nothing_changes_and_it_is_an_error(deployer: CliUser) -> None:
     ran = deployer.run("deploy")
     assert (ran.returncode, ran.stderr.splitlines()[-1]) == (2, "Error: there is nobody to ask: give --yes to go ahead")
     assert read.find(account(deployer).cloudformation, deployer.stack_name) is None
@@ -114,7 +114,7 @@ def test_a_failed_creation_is_explained_and_the_next_deployment_replaces_it(depl
     assert status["parameters"]["CondorPort"] == "9619"
 
 
-def test_a_failed_update_is_explained_with_the_functions_own_log_and_leaves_the_old_state(deployer: CliUser) -> None:
+def test_a_failed_update_is_explained_with_the_functions_log_and_rolled_back(deployer: CliUser) -> None:
     deployer.must("deploy", "--yes")
     before = deployer.config.read_bytes()
     ran = deployer.run("deploy", "--yes", "--param", NO_SUCH_VPC)
@@ -127,7 +127,7 @@ def test_a_failed_update_is_explained_with_the_functions_own_log_and_leaves_the_
     assert "is up to date" in deployer.must("deploy", "--yes").stdout
 
 
-def test_a_creation_that_goes_on_is_joined(deployer: CliUser) -> None:
+def test_a_running_creation_is_joined(deployer: CliUser) -> None:
     here = account(deployer)
     request = DeployRequest(deployer.stack_name, built_template(), {})
     begin(here, request)
@@ -146,7 +146,7 @@ def begin(here: Account, request: DeployRequest) -> None:
     )
 
 
-def test_an_update_that_somebody_else_began_is_joined_and_then_ours_follows(deployer: CliUser) -> None:
+def test_a_running_update_is_joined_and_then_ours_follows(deployer: CliUser) -> None:
     deployer.must("deploy", "--yes")
     here, text = account(deployer), built_template()
     begin(here, DeployRequest(deployer.stack_name, text, {"CondorPort": "9619"}))
@@ -177,7 +177,7 @@ def test_a_stack_that_is_not_ours_is_left_alone(deployer: CliUser, root: boto3.S
     assert stack.wait(root, deployer.stack_name) == "CREATE_COMPLETE"
 
 
-def test_an_older_version_replaces_a_newer_one_only_where_that_is_allowed(
+def test_a_downgrade_is_refused_unless_it_is_allowed(
     deployer: CliUser, root: boto3.Session, template: str, put_template: Callable[[str], str]
 ) -> None:
     newer = json.loads(template)
@@ -204,7 +204,7 @@ def test_an_older_version_replaces_a_newer_one_only_where_that_is_allowed(
         (["--profile", "nobody"], "The config profile (nobody) could not be found"),
     ],
 )
-def test_wrong_input_gets_one_sentence_and_changes_nothing(
+def test_invalid_input_is_reported_in_one_sentence_and_changes_nothing(
     deployer: CliUser, root: boto3.Session, arguments: list[str], sentence: str
 ) -> None:
     before = take_inventory(root)
@@ -215,7 +215,7 @@ def test_wrong_input_gets_one_sentence_and_changes_nothing(
     assert take_inventory(root) == before
 
 
-def test_without_credentials_the_sentence_says_how_to_get_some(deployer: CliUser) -> None:
+def test_without_credentials_the_error_says_how_to_get_some(deployer: CliUser) -> None:
     nobody = replace(deployer, extra={"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""})
     ran = nobody.run("deploy", "--yes")
     assert ran.returncode == 1
@@ -223,7 +223,9 @@ def test_without_credentials_the_sentence_says_how_to_get_some(deployer: CliUser
     assert len(ran.stderr.splitlines()) == 1
 
 
-def test_somebody_without_rights_is_told_whom_to_ask(deployer: CliUser, new_user: Callable[[str], Credentials]) -> None:
+def test_a_user_without_permissions_is_told_whom_to_ask(
+    deployer: CliUser, new_user: Callable[[str], Credentials]
+) -> None:
     denied = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:*", "Resource": "*"}]}
     ran = replace(deployer, credentials=new_user(json.dumps(denied))).run("deploy", "--yes", "--output", "json")
     assert ran.returncode == 1
@@ -231,7 +233,7 @@ def test_somebody_without_rights_is_told_whom_to_ask(deployer: CliUser, new_user
     assert region["error"].endswith("ask your administrator for what `annex-bootstrap policy deployer` prints")
 
 
-def test_a_configuration_that_cannot_be_written_is_told_in_one_sentence(deployer: CliUser, tmp_path: Path) -> None:
+def test_a_configuration_that_cannot_be_written_is_reported_in_one_sentence(deployer: CliUser, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a directory\n")
     nowhere = replace(deployer, home=tmp_path / "file")
     ran = nowhere.run("deploy", "--yes")
@@ -242,7 +244,7 @@ def test_a_configuration_that_cannot_be_written_is_told_in_one_sentence(deployer
     assert read.find(account(deployer).cloudformation, deployer.stack_name) is None
 
 
-def test_two_regions_are_deployed_side_by_side_and_one_that_fails_does_not_stop_the_other(
+def test_two_regions_are_deployed_in_parallel_and_a_failure_in_one_does_not_stop_the_other(
     deployer: CliUser, root: boto3.Session
 ) -> None:
     root.client("s3").create_bucket(Bucket=f"{deployer.stack_name}-taken")
@@ -276,7 +278,7 @@ def test_two_regions_are_deployed_side_by_side_and_one_that_fails_does_not_stop_
     )
 
 
-def test_ctrl_c_says_what_goes_on_in_aws(deployer: CliUser) -> None:
+def test_ctrl_c_reports_what_continues_in_aws(deployer: CliUser) -> None:
     process = subprocess.Popen(
         deployer.command("deploy", "--yes"),
         env=deployer.environ(),
@@ -300,6 +302,6 @@ def test_ctrl_c_says_what_goes_on_in_aws(deployer: CliUser) -> None:
     deployer.must("deploy", "--yes")
 
 
-def test_a_log_that_is_gone_is_no_error(deployer: CliUser) -> None:
+def test_a_deleted_log_is_not_an_error(deployer: CliUser) -> None:
     failed = Event("1", datetime.now(UTC), "Bucket", "Custom::X", "", "")
     assert function_log(account(deployer), "arn:aws:cloudformation:us-east-1:1:stack/none/1", failed) == ()

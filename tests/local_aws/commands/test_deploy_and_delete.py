@@ -19,7 +19,7 @@ def here(deployer: CliUser, monkeypatch: pytest.MonkeyPatch) -> CliUser:
     return deployer
 
 
-def test_a_stack_is_deployed_and_deleted_by_whoever_says_yes(here: CliUser) -> None:
+def test_a_stack_is_deployed_and_deleted_after_confirmation(here: CliUser) -> None:
     screen = RecordingScreen(answer=True)
     assert deploy(DeployOptions(here.stack_name, {}), screen)
     assert screen.questions == ["Go ahead?"]
@@ -40,7 +40,7 @@ def test_a_stack_is_deployed_and_deleted_by_whoever_says_yes(here: CliUser) -> N
     assert here.config.read_text() == ""
 
 
-def test_a_proposal_that_is_refused_leaves_nothing(here: CliUser) -> None:
+def test_a_declined_proposal_leaves_nothing(here: CliUser) -> None:
     screen = RecordingScreen(answer=False)
     assert deploy(DeployOptions(here.stack_name, {}), screen)
     assert screen.said[-1] == "Nothing was changed."

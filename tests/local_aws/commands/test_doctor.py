@@ -28,7 +28,7 @@ def findings(operator: CliUser, *arguments: str) -> dict[str, tuple[str, str]]:
 
 @pytest.fixture
 def set_up(operator: CliUser) -> CliUser:
-    """An operator who has done everything right."""
+    """An operator who has set everything up."""
     operator.must("pull-config")
     operator.must("credentials")
     operator.must("fleet-config", "--image", IMAGE, "--types", "c7i.large")
@@ -46,7 +46,7 @@ def _no_user_stays(operator: CliUser) -> object:
     operator.run("credentials", "--remove", "--yes")
 
 
-def test_with_everything_right_there_is_no_problem(set_up: CliUser) -> None:
+def test_there_is_no_problem_when_everything_is_set_up(set_up: CliUser) -> None:
     with Peer(daemon(INSTANCE_ID)) as collector:
         done = set_up.run("doctor", "--collector", f"127.0.0.1:{collector.port}")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -55,7 +55,7 @@ def test_with_everything_right_there_is_no_problem(set_up: CliUser) -> None:
     assert done.stdout.endswith("\nNo problems.\n")
 
 
-def test_each_thing_that_is_wrong_on_the_machine_is_named(set_up: CliUser) -> None:
+def test_every_local_problem_is_named(set_up: CliUser) -> None:
     condor = set_up.home / ".condor"
     (condor / f"annex-secret-key-{REGION}").chmod(0o644)
     (condor / "pool_password").chmod(0o640)
@@ -77,9 +77,7 @@ def test_each_thing_that_is_wrong_on_the_machine_is_named(set_up: CliUser) -> No
     assert "Nothing listens" in problems["collector from AWS"]
 
 
-def test_what_somebody_changed_in_aws_is_named(
-    operator: CliUser, root: boto3.Session, shared_stack: DeployedStack
-) -> None:
+def test_every_change_made_in_aws_is_named(operator: CliUser, root: boto3.Session, shared_stack: DeployedStack) -> None:
     s3, bucket = root.client("s3"), shared_stack.outputs[Output.S3_BUCKET_NAME]
     ec2, group = root.client("ec2"), shared_stack.outputs[Output.SECURITY_GROUP_ID]
     blocks = s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"]
@@ -101,7 +99,7 @@ def test_without_a_stack_it_says_to_deploy(operator: CliUser, tmp_path: Path) ->
     assert "PROBLEM  stack: there is no stack annex-bootstrap\n         -> run annex-bootstrap deploy\n" in done.stdout
 
 
-def test_a_function_that_failed_lately_is_named_with_what_it_said(
+def test_a_function_that_failed_recently_is_named_with_its_error(
     operator: CliUser, template: str, put_template: Callable[[str], str]
 ) -> None:
     # In a region of its own, where no other test finds its failure.

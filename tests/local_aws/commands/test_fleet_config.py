@@ -28,7 +28,7 @@ def types(config: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys(specification["InstanceType"] for specification in config["LaunchSpecifications"]))
 
 
-def test_current_types_that_can_be_spot_are_taken_the_cheapest_slot_first(operator: CliUser) -> None:
+def test_current_spot_types_are_chosen_cheapest_slot_first(operator: CliUser) -> None:
     assert types(fleet(operator)) == [
         "c7i.4xlarge",
         "c7i.large",
@@ -57,12 +57,12 @@ def test_every_value_of_a_launch_specification_is_a_string(operator: CliUser, sh
     }
 
 
-def test_a_bigger_slot_has_fewer_places_and_costs_more(operator: CliUser) -> None:
+def test_a_bigger_slot_fits_fewer_times_and_costs_more(operator: CliUser) -> None:
     (specification, *_) = fleet(operator, "--types", "m7i.large", "--memory", "5GiB")["LaunchSpecifications"]
     assert (specification["WeightedCapacity"], specification["SpotPrice"]) == ("1", "0.1008")
 
 
-def test_a_type_goes_only_into_zones_that_offer_it(operator: CliUser, root: boto3.Session) -> None:
+def test_a_type_is_only_placed_in_zones_that_offer_it(operator: CliUser, root: boto3.Session) -> None:
     zones = {
         subnet["SubnetId"]: subnet["AvailabilityZone"] for subnet in root.client("ec2").describe_subnets()["Subnets"]
     }
@@ -79,12 +79,12 @@ def test_a_type_goes_only_into_zones_that_offer_it(operator: CliUser, root: boto
     assert seen["c7i.large"] == {f"{REGION}a", f"{REGION}b", f"{REGION}c"} & set(zones.values())
 
 
-def test_types_can_be_named_and_left_out(operator: CliUser) -> None:
+def test_types_can_be_included_and_excluded(operator: CliUser) -> None:
     assert types(fleet(operator, "--types", "c7i.*", "--exclude", "*.xlarge,*metal*")) == ["c7i.4xlarge", "c7i.large"]
     assert types(fleet(operator, "--types", "t3.*")) == ["t3.medium"]
 
 
-def test_a_price_that_is_given_is_the_bid_of_every_type(operator: CliUser) -> None:
+def test_a_given_price_is_the_bid_for_every_type(operator: CliUser) -> None:
     config = fleet(operator, "--max-price", "0.02")
     assert {config["SpotPrice"], *(specification["SpotPrice"] for specification in config["LaunchSpecifications"])} == {
         "0.02"
@@ -130,7 +130,7 @@ def test_an_image_is_found_by_its_name_among_trusted_owners_only(operator: CliUs
     )
 
 
-def test_the_table_is_there_for_scripts(operator: CliUser) -> None:
+def test_the_table_is_available_as_json(operator: CliUser) -> None:
     rows = operator.must("fleet-config", "--image", IMAGE, "--types", "c7i.large", "--output", "json").document["types"]
     assert [(row["instance_type"], row["slots"], row["slot_hour"]) for row in rows] == [("c7i.large", 2, "0.0447")]
 
@@ -145,7 +145,7 @@ def test_the_table_is_there_for_scripts(operator: CliUser) -> None:
         ((), "give either --image or --image-name"),
     ],
 )
-def test_what_cannot_be_done_is_said_and_nothing_is_written(
+def test_an_impossible_request_is_explained_and_nothing_is_written(
     operator: CliUser, arguments: tuple[str, ...], says: str
 ) -> None:
     refused = operator.run("fleet-config", *arguments)
@@ -154,7 +154,7 @@ def test_what_cannot_be_done_is_said_and_nothing_is_written(
     assert not operator.config.exists()
 
 
-def test_without_the_right_to_prices_it_says_to_name_one(
+def test_without_permission_to_read_prices_it_asks_for_one(
     operator: CliUser, new_user: Callable[[str], Credentials]
 ) -> None:
     policy = {

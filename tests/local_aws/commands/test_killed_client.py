@@ -1,4 +1,4 @@
-"""The client is killed at moments all over ``deploy``; the next ``deploy`` always ends well."""
+"""The client is killed at many moments of ``deploy``; the next ``deploy`` always succeeds."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tests.local_aws.cli_user import CliUser
 
 pytestmark = pytest.mark.slow
 
-# A deployment asks who it is, reads the stack, stages the template with four calls, makes and reads a change set,
-# executes it, then reads stack and events by turns, and in the end the outputs.
+# A deployment asks who it is, reads the stack, stages the template with four calls, creates and reads a change
+# set, executes it, then alternately reads stack and events, and finally the outputs.
 MOMENTS = [*(f"{number}-after" for number in range(16)), "12", "lock-after", "sync", "rename", "rename-after"]
 
 
@@ -23,7 +23,7 @@ def test_there_are_twenty_moments() -> None:
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_the_next_deployment_picks_up(deployer: CliUser, moment: str) -> None:
+def test_the_next_deployment_completes(deployer: CliUser, moment: str) -> None:
     command = deployer.command("deploy", "--yes", "--param", "CondorPort=9619")
     command[1:3] = ["-m", "tests.local_aws.commands.killed_client", moment]
     killed = subprocess.run(command, env=deployer.environ(), capture_output=True, text=True)

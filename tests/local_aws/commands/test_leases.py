@@ -1,4 +1,4 @@
-"""``annex-bootstrap leases`` under the policy that ``policy operator`` prints, on annexes that an annex user made."""
+"""``annex-bootstrap leases`` under the policy that ``policy operator`` prints, on an annex user's annexes."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tests.local_aws.stack import DeployedStack
 
 IMAGE = "ami-0c2023a1b2c3d4e5f"
 PATIENCE = 60
-"""Seconds until something that must happen counts as missing."""
+"""Seconds to wait for anything."""
 
 
 @pytest.fixture
 def scientist(root: boto3.Session, shared_stack: DeployedStack) -> Iterator[AnnexUser]:
-    """Somebody with the annex user policy, as `annex-bootstrap credentials` makes one. Their annexes end."""
+    """A user as `annex-bootstrap credentials` creates one; their annexes end with the test."""
     iam = root.client("iam")
     name = f"scientist-{uuid.uuid4().hex[:8]}"
     iam.create_user(UserName=name)
@@ -57,7 +57,7 @@ def test_without_annexes_it_says_so(operator: CliUser) -> None:
     assert operator.must("leases").stdout == "No annex holds a lease in us-east-1.\n"
 
 
-def test_an_annex_is_listed_with_its_machines_time_and_cost(operator: CliUser, scientist: AnnexUser) -> None:
+def test_an_annex_is_listed_with_its_machines_time_left_and_cost(operator: CliUser, scientist: AnnexUser) -> None:
     scientist.start("blast", count=2, seconds=7190, image_id=IMAGE)
     scientist.start("blast2", count=1, seconds=100_000, image_id=IMAGE)
     lines = operator.must("leases").stdout.splitlines()
@@ -65,7 +65,7 @@ def test_an_annex_is_listed_with_its_machines_time_and_cost(operator: CliUser, s
     assert lines[2].split()[:4] == ["blast2", "on", "demand", "1"]
 
 
-def test_a_spot_annex_is_told_from_one_on_demand(
+def test_a_spot_annex_is_distinguished_from_an_on_demand_one(
     operator: CliUser, scientist: AnnexUser, shared_stack: DeployedStack
 ) -> None:
     scientist.set_lease("cheap", 3600)
@@ -116,9 +116,7 @@ def test_extending_never_shortens(operator: CliUser, scientist: AnnexUser) -> No
     assert left > 40_000
 
 
-def test_ending_ends_that_annex_and_leaves_the_one_whose_name_begins_so(
-    operator: CliUser, scientist: AnnexUser
-) -> None:
+def test_ending_leaves_an_annex_whose_name_has_the_same_beginning(operator: CliUser, scientist: AnnexUser) -> None:
     blast = scientist.start("blast", count=2, seconds=5000, image_id=IMAGE)
     blast2 = scientist.start("blast2", count=1, seconds=5000, image_id=IMAGE)
     assert "with its 2 machines" in operator.must("leases", "end", "blast", "--yes").stdout
@@ -128,20 +126,20 @@ def test_ending_ends_that_annex_and_leaves_the_one_whose_name_begins_so(
     assert (scientist.running(blast), scientist.running(blast2)) == (0, 1)
 
 
-def test_nothing_ends_without_an_answer(operator: CliUser, scientist: AnnexUser) -> None:
+def test_nothing_ends_without_confirmation(operator: CliUser, scientist: AnnexUser) -> None:
     blast = scientist.start("blast", count=1, seconds=5000, image_id=IMAGE)
     assert operator.run("leases", "end", "blast").returncode != 0
     assert scientist.running(blast) == 1
 
 
-def test_an_annex_that_is_not_there_is_named_beside_those_that_are(operator: CliUser, scientist: AnnexUser) -> None:
+def test_an_unknown_annex_is_reported_with_those_that_exist(operator: CliUser, scientist: AnnexUser) -> None:
     scientist.set_lease("blast", 5000)
     refused = operator.run("leases", "extend", "blats", "2h")
     assert refused.returncode == 1
     assert "there are: blast" in refused.stderr
 
 
-def test_options_count_before_the_commands_name_and_after_it_where_they_win(operator: CliUser) -> None:
+def test_options_work_before_and_after_the_subcommand_and_the_later_one_wins(operator: CliUser) -> None:
     before = operator.run("leases", "--region", "eu-west-1", "extend", "blast", "2h")
     assert "no stack annex-bootstrap in eu-west-1" in before.stderr
     after = operator.run("leases", "--region", "us-west-2", "end", "blast", "--region", "eu-west-1", "--output", "json")

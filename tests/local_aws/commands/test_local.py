@@ -1,4 +1,4 @@
-"""``annex-bootstrap local``: what it prints works, and nothing of it outlives it."""
+"""``annex-bootstrap local``: what it prints works, and nothing is left when it ends."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import pytest
 
 @contextlib.contextmanager
 def running(directory: Path) -> Iterator[tuple[subprocess.Popen[str], Mapping[str, str]]]:
-    """The command, and the variables that it told the user to export."""
+    """Run the command; yield it and the variables that it tells the user to export."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     process = subprocess.Popen(
         [sys.executable, "-m", "annex_bootstrap", "local"],
@@ -67,7 +67,7 @@ def test_the_exports_point_a_tool_at_the_local_aws(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_nothing_is_left_after_ctrl_c_or_a_request_to_end(tmp_path: Path, how: signal.Signals) -> None:
+def test_nothing_is_left_after_ctrl_c_or_sigterm(tmp_path: Path, how: signal.Signals) -> None:
     with running(tmp_path) as (process, exports):
         assert listens(exports)
         process.send_signal(how)

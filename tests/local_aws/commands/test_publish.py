@@ -1,4 +1,4 @@
-"""Publishing on the local AWS with IAM enforced, and the links that come of it."""
+"""Publishing on the local AWS with IAM enforced, and the resulting links."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _keys(root: boto3.Session, bucket: str) -> set[str]:
     return {entry["Key"] for entry in root.client("s3").list_objects_v2(Bucket=bucket)["Contents"]}
 
 
-def test_the_stack_that_a_published_link_makes_reaches_create_complete(
+def test_a_published_link_creates_a_working_stack(
     account: Account, root: boto3.Session, bucket: str, template: str
 ) -> None:
     links = _publish(account, bucket, template)
@@ -57,7 +57,7 @@ def test_the_stack_that_a_published_link_makes_reaches_create_complete(
         assert made.outputs["Version"] == __version__
 
 
-def test_a_version_never_changes_in_caches_and_latest_is_always_asked_for(
+def test_a_version_is_cached_as_immutable_and_latest_is_never_cached(
     account: Account, root: boto3.Session, bucket: str, template: str
 ) -> None:
     _publish(account, bucket, template)
@@ -105,20 +105,18 @@ def test_latest_follows_the_newest_version(
     assert "/99.0.0/" in links.template
 
 
-def test_a_missing_bucket_is_made_only_where_that_is_asked_for(account: Account, bucket: str, template: str) -> None:
+def test_a_missing_bucket_is_created_only_on_request(account: Account, bucket: str, template: str) -> None:
     with pytest.raises(UserError, match="--create-bucket"):
         _publish(account, bucket, template, create=False)
 
 
-def test_a_bucket_that_is_made_is_closed_to_the_public(
-    account: Account, root: boto3.Session, bucket: str, template: str
-) -> None:
+def test_a_created_bucket_is_private(account: Account, root: boto3.Session, bucket: str, template: str) -> None:
     _publish(account, bucket, template)
     block = root.client("s3").get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"]
     assert set(block.values()) == {True}
 
 
-def test_public_opens_the_prefix_and_keeps_what_the_policy_said_before(
+def test_public_opens_the_prefix_and_keeps_the_rest_of_the_policy(
     account: Account, root: boto3.Session, bucket: str, template: str
 ) -> None:
     s3 = root.client("s3")
@@ -143,7 +141,7 @@ def test_public_opens_the_prefix_and_keeps_what_the_policy_said_before(
     assert not block["RestrictPublicBuckets"]
 
 
-def test_somebody_without_rights_is_told_that_the_bucket_is_not_theirs(
+def test_a_user_without_permissions_is_told_that_the_bucket_is_not_theirs(
     bucket: str, template: str, root: boto3.Session, new_user: Callable[[str], Credentials]
 ) -> None:
     root.client("s3").create_bucket(Bucket=bucket)
@@ -154,7 +152,7 @@ def test_somebody_without_rights_is_told_that_the_bucket_is_not_theirs(
         _publish(stranger, bucket, template)
 
 
-def test_a_bucket_in_another_region_is_told_so(
+def test_a_bucket_in_another_region_is_reported(
     account: Account, root: boto3.Session, bucket: str, template: str
 ) -> None:
     s3 = root.client("s3", region_name="eu-west-1")
@@ -175,7 +173,7 @@ def test_the_documented_policy_is_enough_to_publish(
 
 
 @pytest.mark.parametrize("missing", ["s3:CreateBucket", "s3:PutBucketPolicy", "s3:PutObject"])
-def test_a_right_that_is_missing_is_asked_for_by_the_publishers_policy(
+def test_a_missing_permission_is_explained_with_the_publishers_policy(
     bucket: str, template: str, new_user: Callable[[str], Credentials], missing: str
 ) -> None:
     allowed = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}

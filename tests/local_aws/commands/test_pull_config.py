@@ -16,7 +16,7 @@ from tests.local_aws.cli_user import CliUser
 BOTH = ("--region", "us-east-1", "--region", "eu-west-1")
 
 
-def test_the_block_is_written_checked_printed_and_kept(deployer: CliUser) -> None:
+def test_the_block_is_checked_printed_and_written(deployer: CliUser) -> None:
     (region,) = deployer.must("deploy", "--yes", "--no-pull", "--output", "json").document["regions"]
     assert not deployer.config.exists()
 
@@ -46,7 +46,7 @@ def test_the_block_is_written_checked_printed_and_kept(deployer: CliUser) -> Non
     assert "-ANNEX_DEFAULT_ODI_SECURITY_GROUP_IDS = sg-0" in check.stdout
 
 
-def test_regions_keep_each_others_part_and_the_default_can_be_chosen(deployer: CliUser) -> None:
+def test_regions_keep_each_others_section_and_the_default_can_be_chosen(deployer: CliUser) -> None:
     deployer.must("deploy", "--yes", "--no-pull", *BOTH, "--param", "KeyPair=no")
     deployer.must("deploy", "--yes", "--no-pull", "--region", "us-east-1", "--param", "KeyPair=yes")
     deployer.must("pull-config", "--region", "eu-west-1")
@@ -67,7 +67,7 @@ def test_regions_keep_each_others_part_and_the_default_can_be_chosen(deployer: C
     deployer.must("delete", "--yes", *BOTH)
 
 
-def test_without_a_stack_the_sentence_says_what_to_do(deployer: CliUser) -> None:
+def test_without_a_stack_the_error_says_what_to_do(deployer: CliUser) -> None:
     ran = deployer.run("pull-config")
     assert ran.returncode == 1
     assert ran.stderr == (
@@ -77,7 +77,7 @@ def test_without_a_stack_the_sentence_says_what_to_do(deployer: CliUser) -> None
     assert not deployer.config.exists()
 
 
-def test_a_half_edited_block_is_refused(deployer: CliUser) -> None:
+def test_a_block_edited_by_hand_is_refused(deployer: CliUser) -> None:
     deployer.must("deploy", "--yes")
     edited = deployer.config.read_text().replace("# END", "MY_OWN = 1\n# END")
     deployer.config.write_text(edited)
@@ -89,12 +89,12 @@ def test_a_half_edited_block_is_refused(deployer: CliUser) -> None:
     assert deployer.config.read_text() == edited
 
 
-def test_the_deployers_policy_is_printed_for_the_account_at_hand(deployer: CliUser) -> None:
+def test_the_deployers_policy_is_printed_for_the_current_account(deployer: CliUser) -> None:
     printed = deployer.must("policy", "deployer")
     assert json.loads(printed.stdout) == deployer_policy("aws", ACCOUNT, deployer.stack_name)
 
 
-def test_json_on_stdout_is_alone_there(deployer: CliUser) -> None:
+def test_stdout_holds_nothing_but_json(deployer: CliUser) -> None:
     loud = replace(deployer, extra={"FORCE_COLOR": "1"})
     ran = loud.must("deploy", "--yes", "--output", "json")
     assert ran.document["config"] == {"path": str(deployer.config), "changed": True}

@@ -1,4 +1,4 @@
-"""What an account holds of the kinds that custom resources make, and every detail of one thing."""
+"""What an account holds of the kinds that custom resources create, and every detail of one resource."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import boto3
 from botocore.exceptions import ClientError
 
 VOLATILE = ("ResponseMetadata", "RoleLastUsed")
-"""Parts of answers that change without anybody's doing."""
+"""Parts of answers that change by themselves."""
 
 
 class Account:
-    """The account as its root sees it."""
+    """The account, seen with its root keys."""
 
     def __init__(self, root: boto3.Session) -> None:
-        """Make the clients once."""
+        """Create the clients once."""
         self.s3 = root.client("s3")
         self.iam = root.client("iam")
         self.ec2 = root.client("ec2")
 
-    def things(self) -> frozenset[str]:
-        """The names of all buckets, roles, instance profiles and security groups, but for service-linked roles."""
+    def resources(self) -> frozenset[str]:
+        """Return the names of buckets, roles (but service-linked ones), instance profiles and security groups."""
         roles = self.iam.get_paginator("list_roles").paginate()
         profiles = self.iam.get_paginator("list_instance_profiles").paginate()
         return frozenset(
@@ -40,13 +40,13 @@ class Account:
         )
 
     def forget_service_linked_roles(self) -> None:
-        """Make the account one that never had a spot fleet."""
+        """Make the account look as if it never had a spot fleet."""
         for page in self.iam.get_paginator("list_roles").paginate(PathPrefix="/aws-service-role/spot"):
             for role in page["Roles"]:
                 self.iam.delete_service_linked_role(RoleName=role["RoleName"])
 
     def details(self, resource: str, name: str) -> str:
-        """Everything about one thing, as text that is the same where the thing is the same."""
+        """Return everything about one resource as text that changes if and only if the resource does."""
         found = {"Bucket": self._bucket, "SecurityGroup": self._group}.get(resource, self._role)(name)
         return json.dumps(found, default=str, sort_keys=True, indent=1)
 

@@ -1,4 +1,4 @@
-"""The lives of custom resources: requests to each of them, in the order in which CloudFormation sends them."""
+"""The lifecycle of custom resources: requests to them in the order in which CloudFormation sends them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from tests.local_aws.custom_resources.account import Account
 from tests.local_aws.custom_resources.provider import Answer, FaultKind, Provider
 
-BUCKET = "adopted-or-made-by-name"
+BUCKET = "adopted-or-created-by-name"
 OTHER_BUCKET = "another-bucket-of-the-user"
 ROLE = "role-of-the-user"
 OTHER_ROLE = "another-role-of-the-user"
@@ -21,7 +21,7 @@ BOUNDARY = "arn:aws:iam::123456789012:policy/swept-boundary"
 OTHER_VPC = "vpc-made-by-the-fixture"
 
 MACHINE_LIFE = 30
-"""Seconds that a machine in the security group runs on: longer than a denied call is repeated."""
+"""Seconds that a machine in the security group keeps running: longer than a denied call is retried."""
 
 Parameters = Mapping[str, str]
 
@@ -35,7 +35,7 @@ class Scenario:
         request: which request is swept. ``Rollback`` is the Update back after one that never answered.
         first: the parameters of the stack.
         then: those that it is updated to.
-        adopted: what of the user's must not change.
+        adopted: the name of the user's resource that must not change.
     """
 
     resource: str
@@ -85,7 +85,7 @@ SCENARIOS = [
 
 @pytest.fixture(scope="session")
 def account(root: boto3.Session) -> Iterator[Account]:
-    """An account with things of its own: a bucket, a fleet role, a policy and a second VPC."""
+    """An account with resources of its own: a bucket, a fleet role, a policy and a second VPC."""
     account = Account(root)
     account.s3.create_bucket(Bucket=BUCKET)
     account.s3.put_public_access_block(
@@ -126,10 +126,10 @@ def vpc(account: Account) -> str:
 
 
 class Stack:
-    """CloudFormation, as far as one custom resource sees it."""
+    """A stack as one of its custom resources sees it."""
 
     def __init__(self, provider: Provider, account: Account, scenario: Scenario, vpc: str) -> None:
-        """Remember what there was before."""
+        """Remember the initial state."""
         self.provider, self.account, self.scenario = provider, account, scenario
         self.first = self._placed(scenario.first, vpc)
         self.then = self._placed({**scenario.first, **scenario.then}, vpc)
@@ -145,7 +145,7 @@ class Stack:
         return {key: vpc if value == OTHER_VPC else value for key, value in parameters.items()}
 
     def hold(self, *parameters: Parameters) -> None:
-        """Act under the policies that a stack has with these parameters, less the action ``without``."""
+        """Act with the policies that a stack has with these parameters, less the action ``without``."""
         policies = self.provider.policies(self.scenario.resource, *parameters)
         for document in policies.values():
             for statement in document["Statement"]:
@@ -162,7 +162,7 @@ class Stack:
         fault: FaultKind | None = None,
         at: int = -1,
     ) -> Answer | None:
-        """Send one request, with the policies that stand at that moment."""
+        """Send one request, with the policies in force at that moment."""
         resource = self.scenario.resource
         self.hold(*([before] if before is not None else []), parameters)
         return self.provider.send(
@@ -176,15 +176,15 @@ class Stack:
         before: Parameters | None = None,
         physical_id: str = "",
     ) -> Answer:
-        """Send one request that nothing disturbs."""
+        """Send one request without a fault; it must succeed."""
         answer = self.request(kind, parameters, before, physical_id)
         assert answer is not None
         assert answer.status == "SUCCESS", answer
         return answer
 
     def create(self, fault: FaultKind | None = None, at: int = -1, repeat: bool = False) -> Answer | None:
-        """Create, and roll back where that fails."""
-        answer = told = self.request("Create", self.first, fault=fault, at=at)
+        """Create, and roll back if that fails."""
+        answer = outcome = self.request("Create", self.first, fault=fault, at=at)
         self.calls = self.provider.faults.calls
         if answer is None and repeat:
             answer = self.must("Create", self.first)
@@ -193,20 +193,20 @@ class Stack:
         else:
             made_up = f"swept-{self.scenario.resource}-1ABCDEFGHIJKL"
             self.must("Delete", self.first, physical_id=answer.physical_id if answer else made_up)
-        return told
+        return outcome
 
     def update(self, fault: FaultKind | None = None, at: int = -1, repeat: bool = False) -> Answer | None:
-        """Update, and roll back where that fails."""
+        """Update, and roll back if that fails."""
         resource, old_id = self.scenario.resource, self.physical_id
         as_it_was = self.account.details(resource, old_id)
-        answer = told = self.request("Update", self.then, self.first, fault=fault, at=at)
+        answer = outcome = self.request("Update", self.then, self.first, fault=fault, at=at)
         self.calls = self.provider.faults.calls
         if answer is None and repeat:
             answer = self.must("Update", self.then, self.first)
         if answer is not None and answer.status == "SUCCESS":
             self.physical_id, self.parameters = answer.physical_id, self.then
             if self.physical_id != old_id:
-                # Only now may the old one go, and the new one stands already.
+                # CloudFormation deletes the old one only now, when the new one exists.
                 assert self.account.details(resource, old_id) == as_it_was
                 self.hold(self.first, self.then)
                 deleted = self.provider.send("Delete", resource, self.first, old_id)
@@ -215,54 +215,54 @@ class Stack:
         else:
             assert self.must("Update", self.first, self.then).physical_id == old_id
             assert self.account.details(resource, old_id) == as_it_was
-        return told
+        return outcome
 
     def roll_back(self, fault: FaultKind | None = None, at: int = -1) -> Answer | None:
-        """Go back from an Update that did everything and never answered."""
+        """Roll back an Update that did everything and never answered."""
         resource = self.scenario.resource
         as_it_was = self.account.details(resource, self.physical_id)
         assert self.request("Update", self.then, self.first, fault="kill", at=self.calls_of_update()) is None
-        told = self.request("Update", self.first, self.then, fault=fault, at=at)
+        outcome = self.request("Update", self.first, self.then, fault=fault, at=at)
         self.calls = self.provider.faults.calls
-        if told is None or told.status == "FAILED":
+        if outcome is None or outcome.status == "FAILED":
             self.must("Update", self.first, self.then)
         assert self.account.details(resource, self.physical_id) == as_it_was
-        return told
+        return outcome
 
     def calls_of_update(self) -> int:
-        """How many calls come before the answer of an undisturbed Update; it is rolled back again."""
+        """Return how many calls an Update without faults makes before it answers; roll it back."""
         self.must("Update", self.then, self.first)
         calls = len(self.provider.faults.calls) - 1
         self.must("Update", self.first, self.then)
         return calls
 
     def delete(self, fault: FaultKind | None = None, at: int = -1) -> Answer | None:
-        """Delete, again where that fails."""
-        told = self.request("Delete", self.parameters, fault=fault, at=at)
+        """Delete, and delete again if that fails."""
+        outcome = self.request("Delete", self.parameters, fault=fault, at=at)
         self.calls = self.provider.faults.calls
-        if told is None or told.status == "FAILED":
+        if outcome is None or outcome.status == "FAILED":
             self.must("Delete", self.parameters)
         self.physical_id = ""
-        return told
+        return outcome
 
     def run(self, fault: FaultKind | None, at: int, repeat: bool) -> tuple[Answer | None, list[str]]:
-        """The whole life of a stack.
+        """Run the whole lifecycle of a stack.
 
         Returns:
             What the swept request answered, and the calls that it made.
         """
-        told = self.create(*((fault, at, repeat) if self.scenario.request == "Create" else ()))
+        outcome = self.create(*((fault, at, repeat) if self.scenario.request == "Create" else ()))
         calls = self.calls
         if self.scenario.request != "Create":
             self.fill()
-            told = self.swept(fault, at, repeat)
+            outcome = self.send_swept(fault, at, repeat)
             calls = self.calls
         if self.physical_id:
             self.delete()
-        return told, calls
+        return outcome, calls
 
-    def swept(self, fault: FaultKind | None, at: int, repeat: bool) -> Answer | None:
-        """The request of the scenario that is no Create."""
+    def send_swept(self, fault: FaultKind | None, at: int, repeat: bool) -> Answer | None:
+        """Send the scenario's request, which is not a Create."""
         match self.scenario.request:
             case "Update":
                 return self.update(fault, at, repeat)
@@ -271,7 +271,7 @@ class Stack:
         return self.delete(fault, at)
 
     def fill(self) -> None:
-        """What a life leaves: configurations, an unfinished upload, another's policies, a machine that runs."""
+        """Leave what use leaves: configurations, an unfinished upload, foreign policies, a running machine."""
         resource, name = self.scenario.resource, self.physical_id
         if self.scenario.adopted or self.scenario.request != "Delete":
             return
@@ -283,12 +283,10 @@ class Stack:
         elif resource.endswith("Role"):
             self.account.iam.attach_role_policy(RoleName=name, PolicyArn=BOUNDARY)
             document = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]}
-            self.account.iam.put_role_policy(
-                RoleName=name, PolicyName="of-somebody-else", PolicyDocument=json.dumps(document)
-            )
+            self.account.iam.put_role_policy(RoleName=name, PolicyName="foreign", PolicyDocument=json.dumps(document))
 
     def use_group(self, name: str) -> str:
-        """Start a machine in the group, which runs on for a while; give its ID."""
+        """Start a machine in the group that keeps running for a while; return its ID."""
         ec2 = self.account.ec2
         (group,) = ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": [name]}])["SecurityGroups"]
         (machine,) = ec2.run_instances(

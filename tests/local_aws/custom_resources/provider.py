@@ -1,7 +1,7 @@
-"""The custom resources' own code in this process, on the local AWS, under their own roles, as CloudFormation calls it.
+"""The custom resources' code in this process, against the local AWS, with their own roles, as CloudFormation calls it.
 
-`Provider` sends requests; `Faults` stands between the code and AWS: it records every call and can spoil one. Time does
-not pass: pauses move a clock that only the code under test reads.
+`Provider` sends requests; `Faults` sits between the code and AWS: it records every call and can make one fail. Pauses
+take no time: they move a clock that only the code under test reads.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ FaultKind = Literal["throttle", "error", "denied", "lost", "kill"]
 
 
 class Killed(BaseException):
-    """The function's process ended here. Like KeyboardInterrupt it is no error, and nothing may catch it."""
+    """The function's process ended here. Like KeyboardInterrupt it is not an Exception, and nothing may catch it."""
 
 
 class Clock:
@@ -51,20 +51,20 @@ class Clock:
 
     Attributes:
         now: seconds.
-        meanwhile: what others do, and when.
+        meanwhile: when others act, and what they do.
     """
 
     def __init__(self) -> None:
-        """Begin."""
+        """Start at zero."""
         self.now = 0.0
         self.meanwhile: list[tuple[float, Callable[[], object]]] = []
 
     def monotonic(self) -> float:
-        """Seconds."""
+        """Return the seconds so far."""
         return self.now
 
     def sleep(self, seconds: float) -> None:
-        """Let time pass."""
+        """Move the clock, and let others act."""
         self.now += seconds
         for due in [event for event in self.meanwhile if event[0] <= self.now]:
             self.meanwhile.remove(due)
@@ -89,7 +89,7 @@ class Faults:
     attempts: int = 0
 
     def arm(self, kind: FaultKind | None, at: int) -> None:
-        """Begin a request with this fault, or with none."""
+        """Start a request with this fault, or without one."""
         self.calls, self.kind, self.at, self.attempts = [], kind, at, 0
 
     def before_call(self, event_name: str, **_: object) -> None:
@@ -98,7 +98,7 @@ class Faults:
         self.attempts = 0
 
     def before_send(self, request: AWSPreparedRequest, **_: object) -> AWSResponse | None:
-        """Let an attempt pass, or answer it in AWS's place."""
+        """Let an attempt pass, or answer it instead of AWS."""
         self.attempts += 1
         current = len(self.calls) - 1
         if self.kind == "denied" and 0 <= self.at <= current and self.calls[current] == self.calls[self.at]:
@@ -133,7 +133,7 @@ class _Body(io.BytesIO):
 
 @dataclass(frozen=True)
 class Answer:
-    """What CloudFormation hears."""
+    """What CloudFormation is told."""
 
     status: str
     physical_id: str
@@ -153,12 +153,12 @@ class Provider:
     """One stack as its custom resources see it.
 
     Attributes:
-        root: makes the function's principal.
+        root: creates the function's principal.
         faults: between the code and AWS.
-        answers: to the request under way; emptied by each.
+        answers: to the current request; emptied before the next.
         clock: of the code under test.
-        patch: lets clients be made once for many requests, which saves most of the time.
-        user: the name of the principal that the code under test is.
+        patch: lets many requests share clients, which saves most of the time.
+        user: the name of the principal that the code under test acts as.
         stack_id: of the stack.
     """
 
@@ -174,22 +174,22 @@ class Provider:
     stack_id: str = field(default_factory=new_stack_id)
 
     def resolved(self, node: Any, parameters: Mapping[str, str]) -> Any:
-        """A part of the template, as this stack with these parameters has it."""
+        """Return a part of the template with this stack's values filled in."""
         return resolve(node, values_of(self.stack_id, parameters), conditions_of(parameters))
 
     def properties(self, resource: str, parameters: Mapping[str, str]) -> dict[str, Any]:
-        """The properties of a custom resource, as CloudFormation sends them.
+        """Return the properties of a custom resource, as CloudFormation sends them.
 
         Args:
             resource: its logical ID.
-            parameters: of the stack; also properties that no parameter sets, as another release may set them.
+            parameters: of the stack; also properties that only another release sets.
         """
         found = self.resolved(TEMPLATE[resource]["Properties"], parameters)
         found |= {key: value for key, value in parameters.items() if key in found and key not in INPUTS}
         return {key: value if isinstance(value, list) else str(value) for key, value in found.items()}
 
     def policies(self, resource: str, *sets: Mapping[str, str]) -> dict[str, Any]:
-        """The policies of a custom resource's function, by name, for one or more sets of parameters."""
+        """Return the policies of a custom resource's function, by name, for one or more sets of parameters."""
         policy = TEMPLATE[f"{resource}FunctionPolicy"]["Properties"]
         return {
             self.resolved(policy["PolicyName"], parameters): self.resolved(policy["PolicyDocument"], parameters)
@@ -197,7 +197,7 @@ class Provider:
         }
 
     def hold(self, policies: Mapping[str, Any]) -> None:
-        """From now on, the code under test acts with just these policies, given by name."""
+        """Let the code under test act with just these policies, given by name."""
         iam = self.root.client("iam") if self._iam is None else self._iam
         self._iam = iam
         if not self.user:

@@ -1,4 +1,4 @@
-"""Adoption, updates, refusals, deletion: in this process where one request shows it, else with the built template."""
+"""Adoption, updates, refusals and deletion: in this process if one request shows it, else with the built template."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_bucket_in_another_region_is_refused(provider: Provider, root: boto3.S
     s3.delete_bucket(Bucket="far-away")
 
 
-def test_a_bucket_that_keeps_us_out_is_refused(provider: Provider, account: Account) -> None:
+def test_a_bucket_that_denies_access_is_refused(provider: Provider, account: Account) -> None:
     account.s3.create_bucket(Bucket="of-somebody-else")
     deny = {"Effect": "Deny", "Principal": "*", "Action": "s3:ListBucket", "Resource": "arn:aws:s3:::of-somebody-else"}
     account.s3.put_bucket_policy(
@@ -57,7 +57,7 @@ def test_a_bucket_that_keeps_us_out_is_refused(provider: Provider, account: Acco
     account.s3.delete_bucket(Bucket="of-somebody-else")
 
 
-def test_every_look_at_a_bucket_names_the_account_that_must_own_it(provider: Provider) -> None:
+def test_every_head_bucket_names_the_expected_owner(provider: Provider) -> None:
     provider.hold(provider.policies("Bucket", {}))
     owners: list[bytes] = []
     assert boto3.DEFAULT_SESSION is not None
@@ -70,39 +70,41 @@ def test_every_look_at_a_bucket_names_the_account_that_must_own_it(provider: Pro
     assert owners == [b"123456789012", b"123456789012"]
 
 
-def test_a_bucket_with_other_objects_stays_with_them_and_the_answer_says_so(
+def test_a_bucket_that_holds_other_objects_is_kept_and_the_response_says_so(
     provider: Provider, account: Account, vpc: str
 ) -> None:
-    life = Stack(provider, account, Scenario("Bucket", "Create"), vpc)
-    life.create()
-    name = life.physical_id
+    lifecycle = Stack(provider, account, Scenario("Bucket", "Create"), vpc)
+    lifecycle.create()
+    name = lifecycle.physical_id
     for key in ("config-a.tar.gz", "results/of-the-user.csv"):
         account.s3.put_object(Bucket=name, Key=key, Body=b"made up")
-    answer = life.must("Delete", {}, physical_id=name)
+    answer = lifecycle.must("Delete", {}, physical_id=name)
     assert "holds objects that annex-bootstrap did not put there" in answer.reason
     assert [entry["Key"] for entry in account.s3.list_objects_v2(Bucket=name)["Contents"]] == [
         "results/of-the-user.csv"
     ]
     account.s3.delete_object(Bucket=name, Key="results/of-the-user.csv")
-    life.must("Delete", {}, physical_id=name)
-    assert f"bucket {name}" not in account.things()
+    lifecycle.must("Delete", {}, physical_id=name)
+    assert f"bucket {name}" not in account.resources()
 
 
-def test_a_group_still_in_use_at_the_end_names_the_machine(provider: Provider, account: Account, vpc: str) -> None:
-    life = Stack(provider, account, Scenario("SecurityGroup", "Create"), vpc)
-    life.create()
-    machine = life.use_group(life.physical_id)
+def test_a_deletion_that_times_out_names_the_machine_that_uses_the_group(
+    provider: Provider, account: Account, vpc: str
+) -> None:
+    lifecycle = Stack(provider, account, Scenario("SecurityGroup", "Create"), vpc)
+    lifecycle.create()
+    machine = lifecycle.use_group(lifecycle.physical_id)
     _, ends = provider.clock.meanwhile.pop()
-    answer = life.request("Delete", {})
+    answer = lifecycle.request("Delete", {})
     assert answer is not None
     assert answer.status == "FAILED"
     assert machine in answer.reason
     assert provider.clock.now > 200
     ends()
-    life.must("Delete", {})
+    lifecycle.must("Delete", {})
 
 
-def test_a_role_the_spot_fleet_service_may_not_take_is_refused(provider: Provider, account: Account) -> None:
+def test_a_role_that_the_spot_fleet_service_cannot_assume_is_refused(provider: Provider, account: Account) -> None:
     trust = {
         "Version": "2012-10-17",
         "Statement": [
@@ -118,10 +120,10 @@ def test_a_role_the_spot_fleet_service_may_not_take_is_refused(provider: Provide
 
 
 @pytest.mark.parametrize("resource", ["InstanceRole", "SecurityGroup"])
-def test_a_thing_of_our_name_without_our_tag_is_refused(
+def test_a_resource_with_our_name_but_not_our_tag_is_refused(
     provider: Provider, account: Account, vpc: str, resource: str
 ) -> None:
-    life = Stack(provider, account, Scenario(resource, "Create"), vpc)
+    lifecycle = Stack(provider, account, Scenario(resource, "Create"), vpc)
     properties = provider.properties(resource, {})
     if resource == "InstanceRole":
         name = properties["RoleName"]
@@ -130,10 +132,10 @@ def test_a_thing_of_our_name_without_our_tag_is_refused(
         name = properties["GroupName"]
         account.ec2.create_security_group(GroupName=name, Description="of somebody else")
     as_it_was = account.details(resource, name)
-    told = life.create()
-    assert told is not None
-    assert told.status == "FAILED"
-    assert "was not made by this stack" in told.reason
+    outcome = lifecycle.create()
+    assert outcome is not None
+    assert outcome.status == "FAILED"
+    assert "was not made by this stack" in outcome.reason
     assert account.details(resource, name) == as_it_was
     if resource == "InstanceRole":
         account.iam.delete_role(RoleName=name)
@@ -149,18 +151,18 @@ _ANY_TRUST = json.dumps(
 )
 
 
-def test_a_boundary_that_somebody_else_put_there_stays(provider: Provider, account: Account, vpc: str) -> None:
-    life = Stack(provider, account, Scenario("InstanceRole", "Create"), vpc)
-    life.create()
+def test_a_boundary_that_somebody_else_set_is_kept(provider: Provider, account: Account, vpc: str) -> None:
+    lifecycle = Stack(provider, account, Scenario("InstanceRole", "Create"), vpc)
+    lifecycle.create()
     boundary = "arn:aws:iam::123456789012:policy/swept-boundary"
-    account.iam.put_role_permissions_boundary(RoleName=life.physical_id, PermissionsBoundary=boundary)
-    life.must("Update", {"ConfigKeyPattern": "config-x-*.tar.gz"}, {})
-    role = account.iam.get_role(RoleName=life.physical_id)["Role"]
+    account.iam.put_role_permissions_boundary(RoleName=lifecycle.physical_id, PermissionsBoundary=boundary)
+    lifecycle.must("Update", {"ConfigKeyPattern": "config-x-*.tar.gz"}, {})
+    role = account.iam.get_role(RoleName=lifecycle.physical_id)["Role"]
     assert role["PermissionsBoundary"]["PermissionsBoundaryArn"] == boundary
-    life.delete()
+    lifecycle.delete()
 
 
-def test_a_stack_that_adopts_leaves_what_it_adopted_as_it_was(
+def test_a_stack_leaves_adopted_resources_unchanged(
     root: boto3.Session, account: Account, template: str, put_template: Callable[[str], str]
 ) -> None:
     bucket, role = account.details("Bucket", BUCKET), account.details("FleetRole", ROLE)
@@ -171,7 +173,7 @@ def test_a_stack_that_adopts_leaves_what_it_adopted_as_it_was(
     assert account.details("FleetRole", ROLE) == role
 
 
-def test_an_update_replaces_and_one_that_fails_goes_back(
+def test_an_update_replaces_resources_and_a_failed_one_rolls_back(
     root: boto3.Session, account: Account, template: str, put_template: Callable[[str], str]
 ) -> None:
     url = put_template(template)
@@ -184,9 +186,9 @@ def test_an_update_replaces_and_one_that_fails_goes_back(
         outputs = stack.describe(root, "replaces").outputs
         assert outputs[Output.S3_BUCKET_NAME] == "second-name"
         assert outputs[Output.IAM_FLEET_ROLE_ARN].endswith(":role/annex-bootstrap/second-role")
-        things = account.things()
-        assert "bucket first-name" not in things
-        assert f"role {made.outputs[Output.IAM_FLEET_ROLE_ARN]}" not in things
+        resources = account.resources()
+        assert "bucket first-name" not in resources
+        assert f"role {made.outputs[Output.IAM_FLEET_ROLE_ARN]}" not in resources
         as_it_was = account.details("Bucket", "second-name")
         refused = named | {"BucketName": "still-open-to-all", "SshCidrs": ""}
         assert stack.update(root, "replaces", url, refused) == "UPDATE_ROLLBACK_COMPLETE"

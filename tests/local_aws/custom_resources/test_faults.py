@@ -1,4 +1,4 @@
-"""The fault sweep: every AWS call of every request of every custom resource goes wrong once in every way.
+"""The fault sweep: every AWS call of every request of every custom resource fails once in every way.
 
 What follows each fault is what CloudFormation does: it repeats, rolls back, or deletes. However it ends, it must end
 complete or clean: nothing of ours is left, and nothing that was adopted has changed.
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 FAULTS: tuple[tuple[FaultKind, bool], ...] = (
     *(("throttle", False), ("error", False), ("denied", False), ("lost", False)),
-    # A killed function's request comes again, or CloudFormation gives up on it.
+    # A killed function's request is sent again, or CloudFormation gives up on it.
     *(("kill", True), ("kill", False)),
 )
 
@@ -31,11 +31,11 @@ def test_a_fault_in_any_call_ends_complete_or_clean(
     scenario: Scenario,
     record_property: Callable[[str, object], None],
 ) -> None:
-    before = account.things()
+    before = account.resources()
     adopted = scenario.adopted and account.details(scenario.resource, scenario.adopted)
-    told, calls = Stack(provider, account, scenario, vpc).run(None, -1, False)
-    assert told is not None
-    assert told.status == "SUCCESS", told
+    outcome, calls = Stack(provider, account, scenario, vpc).run(None, -1, False)
+    assert outcome is not None
+    assert outcome.status == "SUCCESS", outcome
     problems, cases = [], 0
     for at in range(len(calls)):
         for fault, repeat in FAULTS:
@@ -45,28 +45,28 @@ def test_a_fault_in_any_call_ends_complete_or_clean(
             cases += 1
             case = f"{scenario}: {fault}{' and repeat' if repeat else ''} at {calls[at]} ({at})"
             try:
-                told, _ = Stack(provider, account, scenario, vpc).run(fault, at, repeat)
-                _check_answer(scenario, fault, told)
-                left = account.things() - before
+                outcome, _ = Stack(provider, account, scenario, vpc).run(fault, at, repeat)
+                _check_answer(scenario, fault, outcome)
+                left = account.resources() - before
                 assert not left, f"left over: {sorted(left)}"
                 if scenario.adopted:
                     assert account.details(scenario.resource, scenario.adopted) == adopted, "the adopted one changed"
             except AssertionError as error:
                 problems.append(f"{case}: {error}")
-                if account.things() != before:
-                    # Nothing after this would tell about its own fault.
+                if account.resources() != before:
+                    # Later cases would fail because of this one.
                     break
     record_property("fault cases", cases)
     record_property("fault cases survived", cases - len(problems))
     assert problems == []
 
 
-def _check_answer(scenario: Scenario, fault: FaultKind, told: Answer | None) -> None:
+def _check_answer(scenario: Scenario, fault: FaultKind, outcome: Answer | None) -> None:
     if fault == "kill":
-        assert told is None
+        assert outcome is None
         return
-    assert told is not None
-    # What passes by itself is no failure.
-    assert told.status == ("SUCCESS" if fault in ("throttle", "lost") else "FAILED"), told
-    if told.status == "FAILED":
-        assert told.reason.startswith(f"{scenario.resource}: "), told
+    assert outcome is not None
+    # A fault that is gone on the next attempt is not a failure.
+    assert outcome.status == ("SUCCESS" if fault in ("throttle", "lost") else "FAILED"), outcome
+    if outcome.status == "FAILED":
+        assert outcome.reason.startswith(f"{scenario.resource}: "), outcome

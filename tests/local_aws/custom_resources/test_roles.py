@@ -1,4 +1,4 @@
-"""The roles of the custom resources' functions: each action is needed, and none reaches another's things."""
+"""The roles of the custom resources' functions: every action is needed, and none reaches others' resources."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.stack_values import TEMPLATE
 
 pytestmark = pytest.mark.slow
 
-LIVES = [scenario for scenario in SCENARIOS if scenario.request != "Rollback"]
+LIFECYCLES = [scenario for scenario in SCENARIOS if scenario.request != "Rollback"]
 
 LAMBDA_CALLS = {"logs:CreateLogStream", "logs:PutLogEvents"}
 """What Lambda itself does with the role."""
@@ -36,37 +36,37 @@ DENIED = ("AccessDenied", "UnauthorizedOperation", "its policy keeps us out")
 
 
 def actions_of(provider: Provider, resource: str) -> list[str]:
-    """Every action of a custom resource's function."""
+    """Return every action of a custom resource's function."""
     (document,) = provider.policies(resource, {"PermissionsBoundaryArn": "arn:aws:iam::aws:policy/any"}).values()
     return sorted({action for statement in document["Statement"] for action in statement["Action"]})
 
 
 @pytest.mark.parametrize("resource", MODULES)
-def test_every_action_of_a_role_is_needed_and_no_call_lacks_one(
+def test_every_action_of_a_role_is_needed_and_every_call_has_one(
     provider: Provider, account: Account, vpc: str, resource: str, record_property: Callable[[str, object], None]
 ) -> None:
-    before = account.things()
+    before = account.resources()
     calls: set[str] = set()
     needed = {}
-    for scenario in (scenario for scenario in LIVES if scenario.resource == resource):
+    for scenario in (scenario for scenario in LIFECYCLES if scenario.resource == resource):
         stack = Stack(provider, account, scenario, vpc)
-        calls |= _calls_of_life(stack)
+        calls |= _calls_of_lifecycle(stack)
     actions = [action for action in actions_of(provider, resource) if action not in LAMBDA_CALLS]
     for action in actions:
         needed[action] = any(
             _denied_without(Stack(provider, account, scenario, vpc), action)
-            for scenario in LIVES
+            for scenario in LIFECYCLES
             if scenario.resource == resource
         )
-        assert account.things() == before
+        assert account.resources() == before
     assert {action for action, noticed in needed.items() if not noticed} == set(UNENFORCED) & set(actions)
     assert calls == {call_of(f"{resource}FunctionRole", action) for action in actions}
     record_property("actions of custom resources' roles", len(actions))
     record_property("actions shown to be needed by removing them", sum(needed.values()))
 
 
-def _calls_of_life(stack: Stack) -> set[str]:
-    """Every call of a whole life, by name."""
+def _calls_of_lifecycle(stack: Stack) -> set[str]:
+    """Return every call of a whole lifecycle, by name."""
     made: set[str] = set()
     send = stack.provider.send
 
@@ -82,18 +82,18 @@ def _calls_of_life(stack: Stack) -> set[str]:
 
 
 def _denied_without(stack: Stack, action: str) -> bool:
-    """Whether a life fails for want of an action. What is left of it is taken away with the whole policy."""
+    """Tell whether a lifecycle fails without an action. What it leaves is deleted with the whole policy."""
     stack.without = action
     try:
-        told, _ = stack.run(None, -1, False)
-        said = told.reason if told else ""
+        outcome, _ = stack.run(None, -1, False)
+        reason = outcome.reason if outcome else ""
     except AssertionError as error:
-        said = str(error)
+        reason = str(error)
     stack.without = ""
     for parameters in (stack.first, stack.then):
         name = stack.provider.properties(stack.scenario.resource, parameters)[_NAMES[stack.scenario.resource]]
         stack.must("Delete", parameters, physical_id=name)
-    return any(text in said for text in DENIED)
+    return any(text in reason for text in DENIED)
 
 
 _NAMES = {resource.logical_id: resource.name_property for resource in CUSTOM_RESOURCES}
@@ -106,7 +106,7 @@ _NAMES = {resource.logical_id: resource.name_property for resource in CUSTOM_RES
 def test_a_function_cannot_touch_what_another_stack_made(
     provider: Provider, account: Account, vpc: str, resource: str, other: str
 ) -> None:
-    before = account.things()
+    before = account.resources()
     theirs = Stack(provider, account, Scenario(other, "Create"), vpc)
     theirs.create()
     as_it_was = account.details(other, theirs.physical_id)
@@ -116,10 +116,10 @@ def test_a_function_cannot_touch_what_another_stack_made(
     assert answer.status == "FAILED"
     assert account.details(other, theirs.physical_id) == as_it_was
     theirs.delete()
-    assert account.things() == before
+    assert account.resources() == before
 
 
-def test_a_role_is_made_with_the_boundary_or_not_at_all(provider: Provider, account: Account, vpc: str) -> None:
+def test_a_role_is_created_with_the_boundary_or_not_at_all(provider: Provider, account: Account, vpc: str) -> None:
     bound = {"PermissionsBoundaryArn": "arn:aws:iam::123456789012:policy/swept-boundary"}
     for resource in ("FleetRole", "InstanceRole"):
         stack = Stack(provider, account, Scenario(resource, "Create"), vpc)
@@ -161,7 +161,7 @@ def test_a_machine_reads_pool_configurations_and_nothing_else(
     account.s3.delete_bucket(Bucket=bucket)
 
 
-def test_the_lease_function_cannot_end_a_machine_of_nobody(provider: Provider, account: Account) -> None:
+def test_the_lease_function_cannot_terminate_an_untagged_machine(provider: Provider, account: Account) -> None:
     document = TEMPLATE["LeaseFunctionPolicy"]["Properties"]["PolicyDocument"]
     provider.hold({"lease": provider.resolved(document, {})})
     ours = account.ec2.run_instances(

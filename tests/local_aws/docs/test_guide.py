@@ -1,4 +1,4 @@
-"""The commands of the documentation, run in their order against the local AWS, as a reader of the page would."""
+"""The commands of the documentation, run in order against the local AWS, as a reader would."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 
 def _steps(page: str) -> list[tuple[str, list[str]]]:
-    """The commands of a page's ``console`` blocks, each with the lines of output shown after it."""
+    """Return the commands of a page's ``console`` blocks, with the output shown after them."""
     steps: list[tuple[str, list[str]]] = []
     for block in re.findall(r"^```console\n(.*?)^```$", page, re.DOTALL | re.MULTILINE):
         for line in block.splitlines():
@@ -26,16 +26,16 @@ def _steps(page: str) -> list[tuple[str, list[str]]]:
     return steps
 
 
-def _shows(said: str, expected: list[str]) -> bool:
-    """Whether the lines come in that order; ``...`` stands for anything, alone on a line for any lines."""
-    lines = iter(said.splitlines())
+def _shows(printed: str, expected: list[str]) -> bool:
+    """Tell whether the lines appear in that order; ``...`` matches anything, and on a line of its own any lines."""
+    lines = iter(printed.splitlines())
     wanted = [line.replace("[", "[[]").replace("...", "*") for line in expected if line != "..."]
     return all(any(fnmatchcase(line, pattern) for line in lines) for pattern in wanted)
 
 
 @pytest.mark.parametrize("page", ["guide", "security"])
 @pytest.mark.usefixtures("template")
-def test_the_commands_of_a_page_do_what_it_shows(page: str, tmp_path: Path) -> None:
+def test_the_commands_of_a_page_print_what_it_shows(page: str, tmp_path: Path) -> None:
     steps = _steps((ROOT / "docs" / f"{page}.md").read_text())
     assert steps
     with local_aws() as local:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def request_fleet(user: AnnexUser, annex_id: str) -> str:
-    """Request three machines for an annex, and give the request's ID."""
+    """Request three machines for an annex, and return the request's ID."""
     launch: SpotFleetLaunchSpecificationTypeDef = {
         "ImageId": "ami-0123456789abcdef0",
         "InstanceType": "m5.large",

@@ -1,4 +1,4 @@
-"""The lease function as it is deployed: the schedule calls it, and IAM lets it do what it must and nothing else."""
+"""The deployed lease function: the schedule calls it, and IAM lets it do what it needs and nothing else."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ PATIENCE = 60
 
 @pytest.fixture(scope="module")
 def deployed(root: boto3.Session, template: str, put_template: Callable[[str], str]) -> Iterator[DeployedStack]:
-    """One stack for all tests of this module, which ends orphans."""
+    """One stack for all tests of this module; it ends orphans."""
     with stack.deployed(root, "leases", put_template(template), {"EndOrphans": "yes"}) as made:
         yield made
 
 
 @pytest.fixture
 def user(root: boto3.Session, deployed: DeployedStack, new_user: Callable[[str], Credentials]) -> AnnexUser:
-    """Somebody with the stack's annex user policy and nothing else."""
+    """A user with the stack's annex user policy and nothing else."""
     iam = root.client("iam")
     arn = deployed.outputs[Output.ANNEX_USER_POLICY_ARN]
     version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
@@ -65,11 +65,11 @@ def invoke(root: boto3.Session, deployed: DeployedStack, event: object) -> dict[
     answer = root.client("lambda").invoke(
         FunctionName=deployed.outputs[Output.LEASE_FUNCTION_ARN], Payload=json.dumps(event).encode()
     )
-    said: dict[str, Any] = json.loads(answer["Payload"].read())
-    return said
+    result: dict[str, Any] = json.loads(answer["Payload"].read())
+    return result
 
 
-def test_the_schedule_ends_exactly_the_annex_whose_lease_ran_out(
+def test_the_schedule_ends_exactly_the_annex_whose_lease_expired(
     root: boto3.Session, deployed: DeployedStack, user: AnnexUser
 ) -> None:
     over, longer, other = start(user, "first", 1, 2), start(user, "first2", HOUR, 2), start(user, "first_x", HOUR)
@@ -111,9 +111,7 @@ def test_a_spot_annex_ends_with_its_fleet_and_another_fleet_lives(root: boto3.Se
     eventually(lambda: not has_rule(root, "spot2"), "the end of the other spot annex")
 
 
-def test_a_machine_that_is_no_annexs_cannot_be_ended_by_the_function(
-    root: boto3.Session, deployed: DeployedStack
-) -> None:
+def test_the_function_cannot_terminate_a_machine_without_an_annex(root: boto3.Session, deployed: DeployedStack) -> None:
     ec2 = root.client("ec2")
     foreign = ec2.run_instances(ImageId="ami-0123456789abcdef0", InstanceType="m5.large", MinCount=1, MaxCount=1)
     instance_id = foreign["Instances"][0]["InstanceId"]
@@ -146,18 +144,18 @@ def test_the_sweeper_runs_in_the_same_function_and_leaves_young_machines_alone(
         rule for rule in events.list_rules()["Rules"] if "SweepRule" in rule["Name"] and "leases" in rule["Name"]
     ]
     (target,) = events.list_targets_by_rule(Rule=rule["Name"])["Targets"]
-    said = invoke(root, deployed, json.loads(target["Input"]))
-    assert said["decision"] == "sweep"
-    assert said["orphan_machines"] == []
+    result = invoke(root, deployed, json.loads(target["Input"]))
+    assert result["decision"] == "sweep"
+    assert result["orphan_machines"] == []
     assert user.running(annex) == 1
     root.client("ec2").terminate_instances(InstanceIds=list(annex.instance_ids))
 
 
-def test_an_event_that_is_no_lease_ends_nothing_and_is_an_error_of_the_function(
+def test_an_event_that_is_not_a_lease_ends_nothing_and_is_an_error(
     root: boto3.Session, deployed: DeployedStack
 ) -> None:
-    said = invoke(root, deployed, {"AnnexID": "x", "S3BucketName": "", "LeaseExpiration": "0"})
-    assert "LeaseExpiration must be whole seconds" in said["errorMessage"]
+    result = invoke(root, deployed, {"AnnexID": "x", "S3BucketName": "", "LeaseExpiration": "0"})
+    assert "LeaseExpiration must be whole seconds" in result["errorMessage"]
 
 
 def test_a_tick_leaves_one_structured_log_line(root: boto3.Session, deployed: DeployedStack) -> None:

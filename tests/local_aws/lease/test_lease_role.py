@@ -1,4 +1,4 @@
-"""The lease function's role: with any one action taken out, a lease or a sweep fails of it."""
+"""The lease function's role: without any one of its actions, a lease or a sweep fails."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LAMBDA_CALLS = {"logs:CreateLogStream", "logs:PutLogEvents"}
 ACTIONS = sorted({action for statement in policies.lease("any") for action in statement["Action"]})
 
 TICKS = 3
-"""One ends what there is, one sees that nothing is left and takes the rule away, one more is to spare."""
+"""One ends the annex, one finds nothing left and deletes the rule, and one more to be safe."""
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def deployed(root: boto3.Session, template: str, put_template: Callable[[str], s
 
 @pytest.fixture
 def document(root: boto3.Session, deployed: DeployedStack) -> dict[str, Any]:
-    """The policy of the lease function's role, as CloudFormation made it."""
+    """The policy of the lease function's role, as CloudFormation created it."""
     function = root.client("lambda").get_function_configuration(
         FunctionName=deployed.outputs[Output.LEASE_FUNCTION_ARN]
     )
@@ -56,7 +56,7 @@ def document(root: boto3.Session, deployed: DeployedStack) -> dict[str, Any]:
 
 @pytest.fixture
 def expired(root: boto3.Session, deployed: DeployedStack) -> Iterator[str]:
-    """An annex with a machine, a fleet and a tarball whose lease is over, and whose rule never fires."""
+    """An annex with a machine, a fleet and a tarball whose lease has expired and whose rule never fires."""
     annex_id = f"role-{uuid.uuid4().hex[:8]}"
     user = AnnexUser(root, deployed.outputs)
     annex = user.start(annex_id, 1, -60, "ami-0123456789abcdef0")
@@ -73,7 +73,7 @@ def expired(root: boto3.Session, deployed: DeployedStack) -> Iterator[str]:
 
 
 def sweep_and_tick(annex_id: str, deployed: DeployedStack, credentials: Credentials) -> list[dict[str, object]]:
-    """What the function told of enough ticks, after one sweep, run here with these keys."""
+    """Return the results of enough ticks, after one sweep, run in this process with these keys."""
     settings = Settings(
         deployed.outputs[Output.S3_BUCKET_NAME],
         "config-",
@@ -103,7 +103,7 @@ def test_the_whole_policy_is_enough(
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_without_one_action_the_function_fails_of_it(
+def test_the_function_fails_without_any_one_action(
     action: str,
     deployed: DeployedStack,
     document: dict[str, Any],

@@ -1,4 +1,4 @@
-"""What the server cannot run with."""
+"""What stops the server from starting."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
         ({}, "local_aws.server needs exactly MiniStack 1.5.33, not 2.0: pip install"),
     ],
 )
-def test_what_it_cannot_work_with_is_said_in_one_sentence(variables: dict[str, str], sentence: str) -> None:
+def test_settings_and_versions_that_do_not_work_are_reported_in_one_sentence(
+    variables: dict[str, str], sentence: str
+) -> None:
     another_version = "import importlib.metadata as m; m.version = lambda name: '2.0'; "
     code = ("" if variables else another_version) + "import local_aws.server.app"
     done = subprocess.run(

@@ -64,7 +64,7 @@ def test_an_instance_role_is_passed_with_its_profile(server: Server) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["aws", "ec2"])
-def test_only_tagged_machines_are_terminated_and_each_of_a_batch_counts(server: Server, prefix: str) -> None:
+def test_only_tagged_machines_are_terminated_and_a_batch_is_all_or_nothing(server: Server, prefix: str) -> None:
     ours, others = (run(server.ec2(), 1, TagSpecifications=instance_tags(name)) for name in ("lab", "library"))
     condition = {"StringEquals": {f"{prefix}:ResourceTag/htcondor:AnnexName": "lab"}}
     user = server.user({"Action": "ec2:TerminateInstances", "Resource": "*", "Condition": condition})
@@ -166,7 +166,7 @@ def test_a_condition_on_request_tags_is_enforced(server: Server, action: str) ->
     call("us")
 
 
-def test_describing_takes_no_resource(server: Server) -> None:
+def test_describing_ignores_resources(server: Server) -> None:
     user = server.user({"Action": "ec2:DescribeInstances", "Resource": "arn:aws:ec2:*:*:instance/*"})
     with pytest.raises(ClientError) as error:
         user.describe_instances(InstanceIds=run(server.ec2()))

@@ -41,7 +41,7 @@ def test_a_path_is_part_of_the_resource_of_a_role_and_of_a_profile(server: Serve
         assert refusal(error) == "AccessDenied"
 
 
-def test_a_role_needs_the_boundary_that_the_policy_names_also_later_on(server: Server) -> None:
+def test_a_role_needs_the_boundary_in_the_policy_when_created_and_when_changed(server: Server) -> None:
     name = str(uuid.uuid4())
     boundary = server.iam().create_policy(PolicyName=name, PolicyDocument=POLICY)["Policy"]["Arn"]
     condition = {"StringEquals": {"iam:PermissionsBoundary": boundary}}
@@ -75,7 +75,7 @@ def test_only_tagged_roles_and_profiles_are_deleted(server: Server, prefix: str)
         delete(**{parameter: tagged})
 
 
-def test_a_profile_gets_only_a_role_that_its_user_may_pass(server: Server) -> None:
+def test_adding_a_role_to_a_profile_needs_pass_role(server: Server) -> None:
     name = str(uuid.uuid4())
     server.iam().create_role(RoleName=name, AssumeRolePolicyDocument=TRUST)
     server.iam().create_instance_profile(InstanceProfileName=name)
@@ -84,7 +84,7 @@ def test_a_profile_gets_only_a_role_that_its_user_may_pass(server: Server) -> No
         user.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
 
 
-def test_service_linked_roles_have_their_own_names_and_are_made_once(server: Server) -> None:
+def test_service_linked_roles_have_fixed_names_and_are_created_once(server: Server) -> None:
     arn = "arn:aws:iam::*:role/aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot"
     condition = {"StringEquals": {"iam:AWSServiceName": "spot.amazonaws.com"}}
     # A stack of another test may have made it.

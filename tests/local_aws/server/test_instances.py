@@ -36,7 +36,7 @@ def test_a_token_of_another_region_is_another_token(server: Server, ec2: EC2Clie
     assert run(ec2, 1, "lab_1") != run(server.ec2(region="test-other-1"), 1, "lab_1")
 
 
-def test_a_machine_tells_its_token(ec2: EC2Client) -> None:
+def test_a_machine_description_has_its_token(ec2: EC2Client) -> None:
     (machine,) = run(ec2, 1, "lab_<1>")
     answer = ec2.describe_instances(InstanceIds=[machine])
     assert answer["Reservations"][0]["Instances"][0]["ClientToken"] == "lab_<1>"
@@ -92,7 +92,7 @@ def test_a_page_of_fewer_than_five_is_refused(ec2: EC2Client) -> None:
     assert refusal(error) == "InvalidParameterValue"
 
 
-def test_every_page_counts_even_when_machines_of_the_last_one_go(ec2: EC2Client) -> None:
+def test_no_machine_is_skipped_when_those_of_the_previous_page_are_terminated(ec2: EC2Client) -> None:
     machines = set(run(ec2, 12))
     seen: set[str] = set()
     state: list[Any] = [{"Name": "instance-state-name", "Values": ["running"]}]
@@ -106,7 +106,7 @@ def test_every_page_counts_even_when_machines_of_the_last_one_go(ec2: EC2Client)
     assert (seen, pages) == (machines, 3)
 
 
-def test_a_protected_machine_is_not_terminated_until_it_is_released(ec2: EC2Client) -> None:
+def test_a_protected_machine_is_not_terminated_until_its_protection_is_removed(ec2: EC2Client) -> None:
     kept, other = run(ec2, 2)
     ec2.modify_instance_attribute(InstanceId=kept, DisableApiTermination={"Value": True})
     attribute = ec2.describe_instance_attribute(InstanceId=kept, Attribute="disableApiTermination")

@@ -43,7 +43,7 @@ def profile(root: boto3.Session) -> Iterator[str]:
 
 @pytest.fixture
 def machine(root: boto3.Session, profile: str) -> Iterator[str]:
-    """The ID of a machine with that profile, for which the metadata service speaks."""
+    """The ID of a machine with that profile, which the metadata service describes."""
     ec2 = root.client("ec2")
     started = ec2.run_instances(
         ImageId=IMAGE,
@@ -68,13 +68,13 @@ def metadata(local: LocalAws, item: str) -> str:
         return text
 
 
-def test_a_machine_learns_who_and_where_it_is(local: LocalAws, machine: str, profile: str) -> None:
+def test_a_machine_learns_its_id_profile_and_region(local: LocalAws, machine: str, profile: str) -> None:
     assert metadata(local, "meta-data/instance-id") == machine
     assert json.loads(metadata(local, "meta-data/iam/info"))["InstanceProfileArn"] == profile
     assert f'\n  "region" : "{REGION}"' in metadata(local, "dynamic/instance-identity/document")
 
 
-def test_a_machine_that_is_ended_is_spoken_for_no_more(local: LocalAws, root: boto3.Session, machine: str) -> None:
+def test_a_terminated_machine_has_no_metadata(local: LocalAws, root: boto3.Session, machine: str) -> None:
     root.client("ec2").terminate_instances(InstanceIds=[machine])
     assert metadata(local, "meta-data/instance-id") != machine
 
@@ -90,6 +90,6 @@ def test_a_machines_keys_can_do_what_its_role_can_and_no_more(local: LocalAws) -
 
 
 @pytest.mark.usefixtures("machine")
-def test_a_machine_gets_no_keys_of_another_role(local: LocalAws) -> None:
+def test_a_machine_gets_no_keys_for_another_role(local: LocalAws) -> None:
     with pytest.raises(urllib.error.HTTPError, match="404"):
         metadata(local, "meta-data/iam/security-credentials/somebody-else")

@@ -31,7 +31,7 @@ def test_a_fleet_starts_the_capacity_rounded_up_in_tagged_spot_machines(ec2: EC2
     assert [instance["InstanceType"] for instance in active] == ["m5.large", "m5.large"]
 
 
-def test_a_description_tells_state_token_and_capacity(ec2: EC2Client, fleet_role: str) -> None:
+def test_a_description_has_state_token_and_capacity(ec2: EC2Client, fleet_role: str) -> None:
     config = fleet(fleet_role)
     before = datetime.now(UTC)
     fleet_id = ec2.request_spot_fleet(SpotFleetRequestConfig=config)["SpotFleetRequestId"]
@@ -64,7 +64,7 @@ def test_fleets_are_listed_page_by_page(ec2: EC2Client, fleet_role: str) -> None
     assert sorted(listed) == sorted(fleets)
 
 
-def test_cancelling_with_its_machines_ends_them(ec2: EC2Client, fleet_role: str) -> None:
+def test_cancelling_with_termination_ends_the_machines(ec2: EC2Client, fleet_role: str) -> None:
     fleet_id = ec2.request_spot_fleet(SpotFleetRequestConfig=fleet(fleet_role))["SpotFleetRequestId"]
     answer = ec2.cancel_spot_fleet_requests(SpotFleetRequestIds=[fleet_id], TerminateInstances=True)
     assert answer["SuccessfulFleetRequests"] == [
@@ -78,7 +78,7 @@ def test_cancelling_with_its_machines_ends_them(ec2: EC2Client, fleet_role: str)
     assert _state(ec2, fleet_id) == "cancelled"
 
 
-def test_cancelling_without_its_machines_leaves_them_running(ec2: EC2Client, fleet_role: str) -> None:
+def test_cancelling_without_termination_leaves_the_machines_running(ec2: EC2Client, fleet_role: str) -> None:
     fleet_id = ec2.request_spot_fleet(SpotFleetRequestConfig=fleet(fleet_role))["SpotFleetRequestId"]
     ec2.cancel_spot_fleet_requests(SpotFleetRequestIds=[fleet_id], TerminateInstances=False)
     machines = found(ec2, ("instance-state-name", "running"))

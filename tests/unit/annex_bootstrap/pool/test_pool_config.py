@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
 from annex_bootstrap.cli.pool_config import command
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.pool import pool_config
+from annex_bootstrap.pool import pool_config, pool_password
 
 
 @pytest.fixture(autouse=True)
@@ -56,8 +58,56 @@ def test_a_pool_that_signs_tokens_with_its_password_keeps_the_key() -> None:
     assert "\nSEC_TOKEN_POOL_SIGNING_KEY_FILE = /etc/condor/passwords.d/POOL\n" in block
 
 
+@pytest.mark.parametrize(
+    ("own", "result"),
+    [
+        ("FS,IDTOKENS,KERBEROS,SCITOKENS,SSL", "FS, IDTOKENS, KERBEROS, SCITOKENS, SSL, PASSWORD"),
+        ("SSL, SCITOKENS, FS", "FS, SSL, SCITOKENS, IDTOKENS, PASSWORD"),
+        ("PASSWORD, FS, IDTOKENS", "FS, IDTOKENS, PASSWORD"),
+        ("kerberos password token", "FS, KERBEROS, IDTOKENS, PASSWORD"),
+        ("PASSWORD", "FS, IDTOKENS, PASSWORD"),
+    ],
+)
+def test_annexes_get_their_methods_and_the_pool_keeps_its_own_in_order(own: str, result: str) -> None:
+    assert pool_config.add_methods(own) == result
+
+
+@given(st.lists(st.sampled_from(["FS", "IDTOKENS", "PASSWORD", "SSL", "SCITOKENS", "KERBEROS", "MUNGE"])))
+def test_methods_are_added_once_and_none_is_lost(own: list[str]) -> None:
+    added = pool_config.add_methods(", ".join(own))
+    assert pool_config.add_methods(added) == added
+    names = added.split(", ")
+    assert set(names) == {*own, "FS", "IDTOKENS", "PASSWORD"}
+    assert len(names) == len(set(names))
+    assert (names[0], names[-1]) == ("FS", "PASSWORD")
+
+
+def test_htcondors_annex_feature_belongs_to_the_machine_with_the_schedd() -> None:
+    central_manager = pool_config.Pool(Path("/p"), daemons=["MASTER", "COLLECTOR", "NEGOTIATOR"])
+    assert "HPC_ANNEX" not in pool_config.render(central_manager)
+    access_point = pool_config.Pool(Path("/p"), daemons=["MASTER", "SCHEDD"], collector="cm.example.org")
+    block = pool_config.render(access_point)
+    assert "use feature:HPC_ANNEX\n" in block
+    assert "\nCONDOR_HOST = cm.example.org\n" in block
+    assert "ANNEX_COLLECTOR" not in block
+
+
+def test_htcondors_annex_feature_is_not_used_twice() -> None:
+    block = pool_config.render(pool_config.Pool(Path("/p"), feature_on=True, collector="pool.example.org", port=9700))
+    assert "use feature" not in block
+    assert "\n  ANNEX_USE_OLD_CREATE = True\n" in block
+    assert "\n  ANNEX_COLLECTOR = pool.example.org:9700?sock=ap_collector\n" in block
+
+
+def test_a_machines_token_outlives_the_longest_lease_by_an_hour() -> None:
+    assert "\n  ANNEX_TOKEN_LIFETIME = 90000\n" in run("--print")
+    assert "\n  ANNEX_TOKEN_LIFETIME = 9000\n" in run("--print", "--longest-lease", "1h30m")
+    with pytest.raises(UserError, match="not a duration"):
+        run("--print", "--longest-lease", "soon")
+
+
 def test_passwords_are_long_and_never_the_same() -> None:
-    made = {pool_config.new_password() for _ in range(100)}
+    made = {pool_password.new_password() for _ in range(100)}
     assert len(made) == 100
     assert min(map(len, made)) >= 43
 
@@ -93,7 +143,7 @@ def test_a_password_file_that_would_not_do_is_refused(home: Path, content: bytes
     path.write_bytes(content)
     path.chmod(mode)
     with pytest.raises(UserError, match=says):
-        pool_config.read_password(path)
+        pool_password.read_password(path)
 
 
 def test_the_password_is_handed_over_through_a_pipe_and_never_printed(home: Path) -> None:
