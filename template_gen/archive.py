@@ -81,6 +81,7 @@ class Sources:
         own: our modules, dotted; ``package.*`` is the package with all its modules.
         packages: packages of libraries, dotted; their direct modules are taken, not their sub-packages.
         modules: single modules of libraries, dotted.
+        data: directories of ours with files that are read, not imported.
         answers: whether the function must answer CloudFormation also when it cannot be loaded.
     """
 
@@ -88,6 +89,7 @@ class Sources:
     own: tuple[str, ...]
     packages: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()
     answers: bool = False
 
 
@@ -112,6 +114,9 @@ def pack(sources: Sources) -> bytes:
     files: dict[str, bytes] = {}
     for module in sources.own:
         for path in _own_paths(module):
+            files[path.relative_to(ROOT).as_posix()] = path.read_bytes()
+    for directory in sources.data:
+        for path in (ROOT / directory).iterdir():
             files[path.relative_to(ROOT).as_posix()] = path.read_bytes()
     for package in sources.packages:
         top, *_ = package.split(".")

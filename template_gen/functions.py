@@ -22,7 +22,7 @@ SHARED = ("annex_contract", "annex_contract.stack")
 """What every function may import of the contract: the names of tags and paths. More of it is named where needed."""
 
 
-def custom_resource_sources(module: str, *shared: str) -> Sources:
+def custom_resource_sources(module: str, *shared: str, data: tuple[str, ...] = ()) -> Sources:
     """The sources of the function behind one custom resource.
 
     Args:
@@ -37,7 +37,7 @@ def custom_resource_sources(module: str, *shared: str) -> Sources:
         f"custom_resources.{module}",
         *shared,
     )
-    return Sources(f"custom_resources.{module}", own, packages=("crhelper",), answers=True)
+    return Sources(f"custom_resources.{module}", own, packages=("crhelper",), data=data, answers=True)
 
 
 LEASE_SOURCES = Sources(

@@ -12,6 +12,7 @@ from typing import Any
 
 from ministack.services import ec2, ssm
 
+from annex_contract.image import BASE_PARAMETERS
 from local_aws.server import wire
 from local_aws.server.ec2 import instances, scripts
 from local_aws.server.wire import Params, RefusalError, Response
@@ -19,12 +20,8 @@ from local_aws.server.wire import Params, RefusalError, Response
 Image = dict[str, Any]
 """MiniStack's record of an image, with these more: SourceInstanceId, ReadyAt, ImdsSupport, Ended."""
 
-PUBLIC_PARAMETER = "/aws/service/debian/release/13/latest/"
-"""With an architecture: the public parameter that names Debian's image; its values here are made up. Source: the
-Debian wiki, "Cloud/AmazonEC2Image"."""
-
 BASES = {"amd64": ("ami-0deb13000000a0001", "x86_64"), "arm64": ("ami-0deb13000000a0002", "arm64")}
-"""The image of each architecture that the public parameter names, and EC2's name of the architecture."""
+"""The image of each architecture that the public parameter names, and EC2's name of the architecture. All made up."""
 
 NEWER_BASES = {"amd64": "ami-0deb13000000b0001", "arm64": "ami-0deb13000000b0002"}
 """A newer image of each, which a test can make the latest."""
@@ -57,7 +54,7 @@ def install() -> None:
 
 def public_parameter(name: str) -> dict[str, Any] | None:
     """Return a public parameter, or None."""
-    architecture = name.removeprefix(PUBLIC_PARAMETER)
+    architecture = name.removeprefix(BASE_PARAMETERS)
     if architecture not in BASES:
         theirs: dict[str, Any] | None = _ministack_parameter(name)
         return theirs
@@ -107,7 +104,9 @@ def create_image(params: Params) -> Response:
         "Name": request["Name"],
         "ImageLocation": "",
         "Description": request.get("Description", ""),
-        "Architecture": instance["Architecture"],
+        "Architecture": next(
+            (view["Architecture"] for view in _views() if view["ImageId"] == instance["ImageId"]), "x86_64"
+        ),
         "RootDeviceType": "ebs",
         "RootDeviceName": instance["RootDeviceName"],
         "BlockDeviceMappings": [

@@ -42,7 +42,7 @@ def request_context(params: Params) -> Context:
     MiniStack sees tags only where a member is named Tags.
     """
     action = action_of(params)
-    if action not in (*_TAGGED_ON_CREATION, "ModifyImageAttribute"):
+    if action not in _TAGGED_ON_CREATION:
         return {}
     request = wire.read(action, params)
     tags = _tag_context(
@@ -125,8 +125,6 @@ def _launch_context(request: Mapping[str, Any]) -> dict[str, str | list[str]]:
     context = {key: str(options[member]) for key, member in _LAUNCH_KEYS.items() if member in options}
     if "InstanceType" in request:
         context["ec2:InstanceType"] = request["InstanceType"]
-    if "ImdsSupport" in request:
-        context["ec2:Attribute"] = "ImdsSupport"
     return dict(context)
 
 

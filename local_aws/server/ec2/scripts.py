@@ -19,7 +19,7 @@ from ministack.services import ec2, ssm
 
 from local_aws.server import wire
 from local_aws.server.wire import Params, RefusalError, Response
-from machine_image.markers import failure_line, success_line
+from machine_image.user_data import MARKER
 
 SETTINGS = "/local-aws/machines"
 """The name of the parameter with the settings."""
@@ -116,11 +116,10 @@ def _console(instance: Instance, current: Settings) -> str:
     text = "[    0.000000] Linux version 6.12 (made up)\n" + current.log
     if not _has_ended(instance, current) and instance["State"]["Name"] == "running":
         return text
-    nonce = re.search(r"NONCE='?([0-9a-f-]+)", script_of(instance))
-    said = nonce[1] if nonce else ""
-    match current.outcome:
-        case "success":
-            return text + success_line(said) + "\n"
-        case "failure":
-            return text + failure_line(said, "installing packages (made up)") + "\n"
-    return text
+    build = re.search(r"^BUILD_ID='?([A-Za-z0-9-]+)", script_of(instance), re.MULTILINE)
+    head = f"{MARKER} {build[1] if build else ''}"
+    ends = {
+        "success": f"{head} ok condor=23.9.6+dfsg-2.1 awscli=2.23.6-1\r\n",
+        "failure": f"{head} log E: Unable to locate package no-such-package\r\n{head} failed installing ImagePackages\r\n",
+    }
+    return text + ends.get(current.outcome, "")
