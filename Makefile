@@ -37,6 +37,7 @@ lint: build
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/shellcheck --shell=bash machine_image/files/build.sh
 	$(BIN)/cfn-lint dist/annex-bootstrap.template.json
 
 $(READY): pyproject.toml local_aws/pyproject.toml

@@ -192,7 +192,7 @@ IMAGE_BUILDER = CustomResource(
 )
 
 IMAGE = CustomResource(
-    logical_id="Image",
+    logical_id="MachineImage",
     resource_type="Custom::AnnexImage",
     module="image",
     name="the image",

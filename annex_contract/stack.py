@@ -43,6 +43,8 @@ class Output(StrEnum):
     ANNEX_USER_POLICY_ARN = "AnnexUserPolicyARN"
     VERSION = "Version"
     KEY_PAIR_NAME = "KeyPairName"
+    IMAGE_ID = "ImageId"
+    INSTANCE_TYPE = "InstanceType"
 
 
 MARKING_PARAMETERS = frozenset({"CondorCidrs", "ConfigKeyPattern"})

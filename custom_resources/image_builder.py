@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from annex_contract.image import ARCHITECTURES, BASE_PARAMETERS, BASE_TAG, CONDOR_TAG
-from annex_contract.resources import IMAGE_BUILDER, Attribute, Property
+from annex_contract.resources import Attribute, Property
 from custom_resources import security_group
 from custom_resources.image_parts import (
     RUNNABLE,
@@ -120,7 +120,12 @@ def _start(ec2: EC2Client, request: Request) -> InstanceTypeDef:
     user_data = _user_data(request)
     base = _base(ec2, request)
     subnets, vpc_id = _subnets(ec2, request)
-    closed = {Property.VPC_ID: vpc_id, Property.CONDOR_PORT: "1", Property.CONDOR_CIDRS: [], Property.SSH_CIDRS: []}
+    closed: Mapping[str, Any] = {
+        Property.VPC_ID: vpc_id,
+        Property.CONDOR_PORT: "1",
+        Property.CONDOR_CIDRS: [],
+        Property.SSH_CIDRS: [],
+    }
     group = security_group.put(replace(request, properties=closed))
     for number, subnet in enumerate(subnets):
         try:
@@ -158,7 +163,7 @@ def _run(
         ClientToken=token,
         SubnetId=subnet,
         SecurityGroupIds=[group[Attribute.GROUP_ID]],
-        UserData=user_data,
+        UserData=user_data,  # type: ignore[arg-type]  # boto3 encodes bytes as well, and gzip is no text
         # Stopped, not terminated: the image is made of the stopped machine.
         InstanceInitiatedShutdownBehavior="stop",
         MetadataOptions={"HttpTokens": "required", "HttpEndpoint": "enabled", "HttpPutResponseHopLimit": 1},

@@ -18,7 +18,7 @@ RUNNABLE = ("pending", "running", "stopping", "stopped")
 
 def tags_of(request: Request) -> list[TagTypeDef]:
     """Return the tags of everything that is made for one image."""
-    return [*({**tag} for tag in request.tags), {"Key": IMAGE_TAG, "Value": request.name}]
+    return [{"Key": STACK_TAG, "Value": request.stack_id}, {"Key": IMAGE_TAG, "Value": request.name}]
 
 
 def made_for(request: Request) -> list[FilterTypeDef]:

@@ -81,7 +81,7 @@ class Sources:
         own: our modules, dotted; ``package.*`` is the package with all its modules.
         packages: packages of libraries, dotted; their direct modules are taken, not their sub-packages.
         modules: single modules of libraries, dotted.
-        data: directories of ours with files that are read, not imported.
+        data: folders of ours whose files the modules read, from the checkout.
         answers: whether the function must answer CloudFormation also when it cannot be loaded.
     """
 
@@ -115,8 +115,8 @@ def pack(sources: Sources) -> bytes:
     for module in sources.own:
         for path in _own_paths(module):
             files[path.relative_to(ROOT).as_posix()] = path.read_bytes()
-    for directory in sources.data:
-        for path in (ROOT / directory).iterdir():
+    for folder in sources.data:
+        for path in (ROOT / folder).iterdir():
             files[path.relative_to(ROOT).as_posix()] = path.read_bytes()
     for package in sources.packages:
         top, *_ = package.split(".")

@@ -28,6 +28,7 @@ def custom_resource_sources(module: str, *shared: str, data: tuple[str, ...] = (
     Args:
         module: its name in ``custom_resources``.
         shared: what it imports of ours besides what every such function does, dotted.
+        data: directories with files that it reads.
     """
     own = (
         *SHARED,
@@ -61,6 +62,7 @@ def add_function(
     memory: int = 128,
     environment: Mapping[str, Any] | None = None,
     policy_name: str | AWSHelperFn = "function",
+    condition: str | None = None,
 ) -> Function:
     """Add a function with its role and its log group.
 
@@ -76,14 +78,17 @@ def add_function(
         policy_name: of its role's policy. Where an input names what the function may touch, that name belongs here:
             a policy of another name is another resource, so an update that renames the thing leaves the old policy
             in force until CloudFormation has had the old thing deleted.
+        condition: the condition under which the stack has all of this.
 
     Returns:
         The function.
     """
-    logs = template.add_resource(LogGroup(Part.LOGS.of(title), RetentionInDays=Ref("LogRetentionDays")))
+    conditional = {"Condition": condition} if condition else {}
+    logs = template.add_resource(LogGroup(Part.LOGS.of(title), RetentionInDays=Ref("LogRetentionDays"), **conditional))
     role = template.add_resource(
         Role(
             Part.ROLE.of(title),
+            **conditional,
             Path=ROLE_PATH,
             Description=f"Assumed by the function: {description}",
             PermissionsBoundary=boundary(),
@@ -102,6 +107,7 @@ def add_function(
     policy = template.add_resource(
         RolePolicy(
             Part.POLICY.of(title),
+            **conditional,
             RoleName=Ref(role),
             PolicyName=policy_name,
             PolicyDocument=policy_document([policies.write_logs(GetAtt(logs, "Arn")), *statements]),
@@ -122,6 +128,7 @@ def add_function(
             MemorySize=memory,
             LoggingConfig=LoggingConfig(LogGroup=Ref(logs)),
             **extra,
+            **conditional,
         )
     )
 

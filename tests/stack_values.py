@@ -27,7 +27,11 @@ def values_of(stack_id: str, parameters: Mapping[str, str], partition: str = "aw
         partition: of the stack.
     """
     chosen = {name: each.default for name, each in INPUTS.items()} | dict(parameters)
-    lists = {name: str(chosen[name]).split(",") for name in ("CondorCidrs", "SshCidrs")}
+    lists = {
+        name: str(chosen[name]).split(",")
+        for name, given in INPUTS.items()
+        if given.rest["Type"] == "CommaDelimitedList"
+    }
     own = f"arn:{partition}:iam::{ACCOUNT}:"
     functions = [title for title, each in TEMPLATE.items() if each["Type"] == "AWS::Lambda::Function"]
     return {
@@ -49,4 +53,7 @@ def values_of(stack_id: str, parameters: Mapping[str, str], partition: str = "aw
 
 def conditions_of(parameters: Mapping[str, str]) -> dict[str, bool]:
     """Which conditions hold for parameters that differ from their defaults."""
-    return {name: parameters.get(parameter, INPUTS[parameter].default) != "" for name, parameter in CONDITIONS.items()}
+    return {
+        name: condition.holds(str(parameters.get(condition.parameter, INPUTS[condition.parameter].default)))
+        for name, condition in CONDITIONS.items()
+    }

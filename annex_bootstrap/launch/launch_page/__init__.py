@@ -43,7 +43,11 @@ KINDS: Mapping[str, tuple[str, str]] = {
 }
 """A plain name for each resource type of the template, and what it costs to keep."""
 
-CONDITIONS: Mapping[str, str] = {"HasEmail": "if you give an e-mail address", "WantsKeyPair": "if you ask for one"}
+CONDITIONS: Mapping[str, str] = {
+    "HasEmail": "if you give an e-mail address",
+    "MakesImage": "unless Image says otherwise",
+    "WantsKeyPair": "if you ask for one",
+}
 
 
 def render(

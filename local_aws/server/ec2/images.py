@@ -195,9 +195,7 @@ def _own(image_id: str) -> Image:
 
 
 def _snapshot_ids(image: Image) -> Iterable[str]:
-    return [
-        mapping["Ebs"]["SnapshotId"] for mapping in image["BlockDeviceMappings"] if "SnapshotId" in mapping["Ebs"]
-    ]
+    return [mapping["Ebs"]["SnapshotId"] for mapping in image["BlockDeviceMappings"] if "SnapshotId" in mapping["Ebs"]]
 
 
 def _views() -> list[dict[str, Any]]:

@@ -230,6 +230,8 @@ def _instance_xml(instance: Instance) -> str:
     )
     why = instance.get("StateReason")
     reason = (
-        f"<stateReason><code>{why['Code']}</code><message>{escape(why['Message'])}</message></stateReason>" if why else ""
+        f"<stateReason><code>{why['Code']}</code><message>{escape(why['Message'])}</message></stateReason>"
+        if why
+        else ""
     )
     return f"{_ministack_xml(instance).removesuffix('</item>')}{token}{spot}{reason}</item>"

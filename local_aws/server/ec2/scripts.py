@@ -120,6 +120,6 @@ def _console(instance: Instance, current: Settings) -> str:
     head = f"{MARKER} {build[1] if build else ''}"
     ends = {
         "success": f"{head} ok condor=23.9.6+dfsg-2.1 awscli=2.23.6-1\r\n",
-        "failure": f"{head} log E: Unable to locate package no-such-package\r\n{head} failed installing ImagePackages\r\n",
+        "failure": f"{head} log E: Unable to locate package x\r\n{head} failed installing ImagePackages\r\n",
     }
     return text + ends.get(current.outcome, "")
