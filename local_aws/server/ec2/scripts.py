@@ -1,7 +1,7 @@
 """Machines that run a script from their user data and then shut down, without running anything.
 
-What becomes of them, and of the images made of them, says the parameter ``SETTINGS`` of Parameter Store, a JSON object
-(see `Settings`); a test or somebody outside who plays the machine writes it with ``ssm put-parameter``.
+What becomes of them, and of the images made of them, the parameter ``MACHINES`` of Parameter Store says, a JSON object
+of `Settings`; a test, or somebody outside who plays the machine, puts it there.
 """
 
 from __future__ import annotations
@@ -19,13 +19,8 @@ from ministack.services import ec2, ssm
 
 from local_aws.server import wire
 from local_aws.server.wire import Params, RefusalError, Response
+from local_aws.server_settings import CONSOLE, MACHINES
 from machine_image.user_data import MARKER
-
-SETTINGS = "/local-aws/machines"
-"""The name of the parameter with the settings."""
-
-CONSOLE = "/local-aws/console/"
-"""With an instance ID: the parameter whose value is the console output of that machine, for who plays it outside."""
 
 Instance = dict[str, Any]
 
@@ -55,7 +50,7 @@ class Settings:
 
 def settings() -> Settings:
     """Return what the parameter says now."""
-    _, parameter = ssm._lookup_parameter(SETTINGS)
+    _, parameter = ssm._lookup_parameter(MACHINES)
     return Settings(**json.loads(parameter["Value"])) if parameter else Settings()
 
 
