@@ -47,6 +47,10 @@ class Output(StrEnum):
     INSTANCE_TYPE = "InstanceType"
 
 
+OPTIONAL_OUTPUTS = frozenset({Output.KEY_PAIR_NAME, Output.IMAGE_ID, Output.INSTANCE_TYPE})
+"""The outputs that a stack may lack, by its parameters."""
+
+
 MARKING_PARAMETERS = frozenset({"CondorCidrs", "ConfigKeyPattern"})
 """Parameters that every version of our template has, and no other template has all of."""
 

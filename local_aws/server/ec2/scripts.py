@@ -20,7 +20,6 @@ from ministack.services import ec2, ssm
 from local_aws.server import wire
 from local_aws.server.wire import Params, RefusalError, Response
 from local_aws.server_settings import CONSOLE, MACHINES
-from machine_image.user_data import MARKER
 
 Instance = dict[str, Any]
 
@@ -111,8 +110,9 @@ def _console(instance: Instance, current: Settings) -> str:
     text = "[    0.000000] Linux version 6.12 (made up)\n" + current.log
     if not _has_ended(instance, current) and instance["State"]["Name"] == "running":
         return text
-    build = re.search(r"^BUILD_ID='?([A-Za-z0-9-]+)", script_of(instance), re.MULTILINE)
-    head = f"{MARKER} {build[1] if build else ''}"
+    # The script says by its variables how it reports.
+    said = dict(re.findall(r"^(MARKER|BUILD_ID)='?([A-Za-z0-9-]+)", script_of(instance), re.MULTILINE))
+    head = " ".join(said.values())
     ends = {
         "success": f"{head} ok condor=23.9.6+dfsg-2.1 awscli=2.23.6-1\r\n",
         "failure": f"{head} log E: Unable to locate package x\r\n{head} failed installing ImagePackages\r\n",

@@ -80,7 +80,9 @@ def test_what_it_does_not_allow_is_refused_with_what_to_type(name: str, value: s
 
 
 def test_an_unknown_parameter_is_refused_with_those_there_are() -> None:
-    with pytest.raises(UserError, match="there is no parameter Colour: choose from BucketName, CondorCidrs"):
+    with pytest.raises(
+        UserError, match="there is no parameter Colour: choose from BaseImage, BootCommands, BucketName"
+    ):
         check_parameters(TEMPLATE, {"Colour": "red"})
 
 
