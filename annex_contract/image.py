@@ -11,9 +11,12 @@ BASE_TAG = "annex-bootstrap:base"
 CONDOR_TAG = "annex-bootstrap:htcondor"
 """The tag of an image with the version of HTCondor in it."""
 
+IMAGE_PARAMETER = "Image"
+"""The parameter that says which image the machines start from."""
+
 IMAGE_YES = "yes"
 IMAGE_NO = "no"
-"""Values of the parameter Image; any other is the ID of an image of the user's."""
+"""Values of that parameter; any other is the ID of an image of the user's."""
 
 BASE_PARAMETERS = "/aws/service/debian/release/13/latest/"
 """With an architecture: the public parameter with the ID of Debian 13's newest image. Debian publishes them in no
