@@ -19,11 +19,14 @@ class Knob:
         name: the macro's name, without a region's prefix.
         output: the output whose value it gets.
         guide: whether it is the name that HTCondor's 8.7.0 guide used.
+        regional: whether it is written with the region's prefix in the default region too: HTCondor has defaults of
+            its own with the prefix of a region, and they beat a knob without one.
     """
 
     name: str
     output: Output
     guide: bool = False
+    regional: bool = False
 
 
 KNOBS: tuple[Knob, ...] = (
@@ -34,6 +37,8 @@ KNOBS: tuple[Knob, ...] = (
     Knob("ANNEX_DEFAULT_ODI_INSTANCE_PROFILE_ARN", Output.INSTANCE_CONFIGURATION_PROFILE),
     Knob("ANNEX_DEFAULT_ODI_SECURITY_GROUP_IDS", Output.SECURITY_GROUP_ID),
     Knob("ANNEX_DEFAULT_ODI_KEY_NAME", Output.KEY_PAIR_NAME),
+    Knob("ANNEX_DEFAULT_ODI_IMAGE_ID", Output.IMAGE_ID, regional=True),
+    Knob("ANNEX_DEFAULT_ODI_INSTANCE_TYPE", Output.INSTANCE_TYPE, regional=True),
     Knob("ANNEX_DEFAULT_LEASE_ARN", Output.LEASE_FUNCTION_ARN, guide=True),
     Knob("ANNEX_DEFAULT_INSTANCE_ROLE_ARN", Output.INSTANCE_CONFIGURATION_PROFILE, guide=True),
     Knob("ANNEX_DEFAULT_SECURITY_GROUP_ID", Output.SECURITY_GROUP_ID, guide=True),
