@@ -29,8 +29,12 @@ KEY = "config-test.tar.gz"
 EVENT = {"AnnexID": "test", "S3BucketName": BUCKET, "LeaseExpiration": 1}
 
 FUNCTION = """
+from types import SimpleNamespace
 from lambda_lease.handler import handler
-handler(event, None)
+context = SimpleNamespace(
+    aws_request_id="r", function_name="f", memory_limit_in_mb=128, invoked_function_arn="arn:aws:lambda:::function:f"
+)
+handler(event, context)
 """
 
 BASELINE = """

@@ -60,7 +60,13 @@ _LOGGER.setLevel(logging.INFO)
 
 
 class Context(Protocol):
-    """The part of Lambda's context object that is used."""
+    """The part of Lambda's context object that is used.
+
+    Attributes:
+        aws_request_id: the ID of this invocation.
+    """
+
+    aws_request_id: str
 
     def get_remaining_time_in_millis(self) -> int:
         """Returns the milliseconds that are left until Lambda ends the function."""
@@ -106,7 +112,8 @@ def handler(event: object, context: Context) -> dict[str, str]:
         cause = type(error).__name__
         description = f"The connectivity function itself failed ({cause}). Its log in CloudWatch says more."
     answer = {"success": "1" if success else "0", "result": result, "description": description}
-    _LOGGER.info(json.dumps({**answer, "milliseconds": round((time.monotonic() - began) * 1000)}))
+    milliseconds = round((time.monotonic() - began) * 1000)
+    _LOGGER.info(json.dumps({**answer, "milliseconds": milliseconds, "function_request_id": context.aws_request_id}))
     return answer
 
 

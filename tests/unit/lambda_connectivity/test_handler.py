@@ -21,6 +21,8 @@ SHARED_PORT = "0123456789abcdef"
 class Clock:
     """Lambda's context with a given time left."""
 
+    aws_request_id = "6bc28136-xmpl-4365-b021-0ce6b2e64ab0"
+
     def __init__(self, seconds: float = 60.0) -> None:
         self._seconds = seconds
 
@@ -303,11 +305,14 @@ def test_a_call_logs_one_line_of_json_with_the_answer(caplog: pytest.LogCaptureF
     (record,) = caplog.records
     logged = json.loads(record.getMessage())
     assert logged.pop("milliseconds") >= 0
+    assert logged.pop("function_request_id") == Clock.aws_request_id
     assert logged == answer
 
 
 class BrokenClock:
     """A context that cannot tell the time."""
+
+    aws_request_id = Clock.aws_request_id
 
     def get_remaining_time_in_millis(self) -> int:
         raise RuntimeError("no time")
