@@ -20,6 +20,10 @@ from annex_contract.stack import (
 )
 from template_gen import names
 
+PASSED_TO_EC2 = ["ec2.amazonaws.com", "ec2.amazonaws.com.cn"]
+"""How EC2 may be named where a role is passed to it. AWS's own AmazonEC2SpotFleetTaggingRole lists both:
+https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AmazonEC2SpotFleetTaggingRole.html"""
+
 EVERYTHING = "*"
 """For actions that cannot be limited to a resource."""
 
@@ -122,7 +126,7 @@ def instance_role() -> list[Statement]:
             "PassRoleToProfile",
             "iam: PassRole",
             names.role_arn(name),
-            {"StringEquals": {"iam:PassedToService": Sub("ec2.${AWS::URLSuffix}")}},
+            {"StringEquals": {"iam:PassedToService": PASSED_TO_EC2}},
         ),
     ]
 
@@ -266,13 +270,15 @@ def annex_user(
             "PassMachineRole",
             "iam: PassRole",
             instance_role_arn,
-            {"StringEquals": {"iam:PassedToService": Sub("ec2.${AWS::URLSuffix}")}},
+            {"StringEquals": {"iam:PassedToService": PASSED_TO_EC2}},
         ),
         allow(
             "PassFleetRole",
             "iam: PassRole",
             fleet_role_arn,
-            {"StringEquals": {"iam:PassedToService": SPOT_FLEET_SERVICE}},
+            # RequestSpotFleet is a call of EC2. AWS's own policy for callers of it, AWSThinkboxDeadlineSpotEventPlugin-
+            # AdminPolicy, names EC2 alone; HTCondor's documentation and ours have named the spot fleet service.
+            {"StringEquals": {"iam:PassedToService": [*PASSED_TO_EC2, SPOT_FLEET_SERVICE]}},
         ),
         allow("DescribeSetupStacks", "cloudformation: DescribeStacks", names.arn("cloudformation", "stack/*")),
     ]

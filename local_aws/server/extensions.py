@@ -17,7 +17,7 @@ from local_aws.server.ec2 import (
     security_groups,
     spot_fleets,
 )
-from local_aws.server.events import schedule
+from local_aws.server.events import invocations, schedule
 from local_aws.server.functions import environment
 from local_aws.server.iam import authorization, decisions, role_policies, service_linked_roles
 from local_aws.server.lambda_functions import processes
@@ -31,6 +31,7 @@ EXTENSIONS: tuple[Callable[[], None], ...] = (
     environment.install,
     instance_types.install,
     instances.install,
+    invocations.install,
     key_pairs.install,
     log_patterns.install,
     metadata.install,
