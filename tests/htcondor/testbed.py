@@ -20,6 +20,7 @@ from local_aws.demo.inventory import Inventory, take_inventory
 from local_aws.launcher import ACCOUNT, LocalAws, local_aws
 from tests.htcondor import namespaces
 from tests.htcondor.pool import USER, Pool
+from tests.htcondor.root import version
 from tests.htcondor.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -277,9 +278,9 @@ def start_testbed(root: Path) -> Iterator[Testbed]:
         session = boto3.Session()
         before = {region: take_inventory(boto3.Session(region_name=region)) for region in namespaces.REGIONS}
         transcript = Transcript()
-        version = pool.must(["condor_version"]).split()[1]
-        transcript.begin(INTRODUCTION.format(version=version))
-        yield Testbed(local, session, pool, transcript, before, tuple(map(int, version.split("."))))
+        htcondor = version(root)
+        transcript.begin(INTRODUCTION.format(version=".".join(map(str, htcondor))))
+        yield Testbed(local, session, pool, transcript, before, htcondor)
 
 
 def _install_client(pool: Pool) -> None:
