@@ -43,6 +43,30 @@ KNOBS: tuple[Knob, ...] = (
 REGION_KNOB = "ANNEX_DEFAULT_AWS_REGION"
 """The region of annexes for which the user names none."""
 
+IMAGE_KNOB = "ANNEX_DEFAULT_ODI_IMAGE_ID"
+"""The image of machines on demand."""
+
+REGIONS_WITH_IMAGE = frozenset(
+    {
+        "ap-northeast-1",
+        "ap-northeast-2",
+        "ap-south-1",
+        "ca-central-1",
+        "eu-central-1",
+        "eu-north-1",
+        "eu-west-1",
+        "eu-west-2",
+        "eu-west-3",
+        "sa-east-1",
+        "us-east-1",
+        "us-east-2",
+        "us-west-1",
+        "us-west-2",
+    }
+)
+"""Where HTCondor has an image of its own, of 8.8 or 8.9, which goes before a user's knob without the region's prefix.
+Source: ``condor_config_val -local-name us_east_1 ANNEX_DEFAULT_ODI_IMAGE_ID`` and so on, of 23.9.6 and 25.14.1."""
+
 FLEET_KNOBS = ("ANNEX_DEFAULT_SFR_CONFIG_FILE", "ANNEX_DEFAULT_SPOT_FLEET_CONFIG_FILE")
 """The spot fleet file: the name of today, and the one in the 8.7.0 guide."""
 

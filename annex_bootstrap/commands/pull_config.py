@@ -11,8 +11,10 @@ from typing import Any
 from annex_bootstrap.aws import Account, connect_all
 from annex_bootstrap.pool import blocks, config_file
 from annex_bootstrap.pool.blocks import Block
+from annex_bootstrap.pool.file_knobs import beaten_image
 from annex_bootstrap.screen import Screen
 from annex_bootstrap.stack.read import find_deployed
+from annex_contract.knobs import IMAGE_KNOB
 
 
 @dataclass(frozen=True)
@@ -102,4 +104,16 @@ def pull(
     changed = config_file.update(path, _change(accounts, stack_name, default_region))
     where = " and ".join(account.region for account in accounts)
     screen.say(f"{path} {'now names' if changed else 'already names'} the stack {stack_name} in {where}.")
+    for region, image in beaten_images(path, [account.region for account in accounts]).items():
+        screen.fail(
+            f"warning: {path} names the image {image}, which does not start in {region}, because HTCondor has an image "
+            f"of its own there: write {blocks.local_name(region)}.{IMAGE_KNOB} = {image}"
+        )
     return {"path": str(path), "changed": changed}
+
+
+def beaten_images(path: Path, regions: Sequence[str]) -> dict[str, str]:
+    """Return the image that a configuration file names without effect, by region."""
+    content = path.read_bytes()
+    found = {region: beaten_image(content, region) for region in regions}
+    return {region: image for region, image in found.items() if image is not None}
