@@ -1,5 +1,5 @@
 # Thin names for the real commands. Each makes the virtual environment first, where none is there.
-.PHONY: demo test slow thorough browser e2e build lint
+.PHONY: demo test slow thorough browser e2e build lint lock
 
 PYTHON ?= python3
 VENV := .venv
@@ -15,8 +15,10 @@ test: lint
 	$(BIN)/pytest -n 2 -m 'not slow'
 
 # The sweeps: every fault in every call, every action of every role, a kill at every moment, every documented example.
+# And a second opinion, from npm, on every authorization decision of the local AWS in any test.
 slow: build
-	$(BIN)/pytest -n 2 -m slow
+	npm ci --ignore-scripts --no-audit --no-fund --prefix tests/local_aws/second_opinions/simulator
+	TAKE_DECISIONS_AGAIN=yes $(BIN)/pytest -n 2 tests/local_aws
 
 # 20,000 generated histories of annexes instead of the 500 of `make test`: the better part of an hour.
 thorough: build
@@ -37,11 +39,20 @@ lint: build
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/shellcheck --shell=bash machine_image/files/build.sh
 	$(BIN)/cfn-lint dist/annex-bootstrap.template.json
 
-$(READY): pyproject.toml local_aws/pyproject.toml
+# The versions and hashes of everything that is installed; needs uv. Commit what it writes.
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links --no-emit-package annex-bootstrap \
+	  --extra dev pyproject.toml local_aws/pyproject.toml --output-file requirements.lock
+
+$(READY): pyproject.toml local_aws/pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "annex-bootstrap needs Python 3.11 or later: make PYTHON=python3.13")'
 	@echo 'Making the virtual environment $(VENV): a minute or two, once.'
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' --editable ./local_aws
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+	  --editable . --editable ./local_aws
 	@touch $@

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from troposphere import AWSHelperFn, GetAtt, Ref, Sub, Template
+from troposphere import AWSHelperFn, GetAtt, Ref, Template
 from troposphere.awslambda import EventInvokeConfig
 from troposphere.cloudformation import AWSCustomObject
 
 from annex_contract import __version__
+from annex_contract.iam import Statement
 from annex_contract.resources import (
     BUCKET,
     FLEET_ROLE,
@@ -20,10 +21,9 @@ from annex_contract.resources import (
     CustomResource,
     Property,
 )
-from annex_contract.stack import SPOT_FLEET_SERVICE, Part, function_of
+from annex_contract.stack import EC2_SERVICE, SPOT_FLEET_SERVICE, Part, function_of
 from template_gen import names, policies
 from template_gen.functions import add_function, custom_resource_sources
-from template_gen.policies import Statement
 
 TIMEOUT = 300
 """Seconds a custom resource may take. Each needs only a few; the rest allows for delays in AWS."""
@@ -73,26 +73,26 @@ def provisions() -> list[Provision]:
             names.BUCKET,
             {Property.EXPIRATION_DAYS: EXPIRATION_DAYS},
             policies.bucket(),
-            ("annex_contract.lease",),
+            ("annex_contract.iam", "annex_contract.lease"),
         ),
         Provision(
             INSTANCE_ROLE,
             names.INSTANCE_ROLE,
             {
-                Property.TRUSTED_SERVICE: Sub("ec2.${AWS::URLSuffix}"),
+                Property.TRUSTED_SERVICE: EC2_SERVICE,
                 Property.BUCKET_NAME: get(BUCKET, Attribute.BUCKET_NAME),
                 Property.KEY_PATTERN: Ref("ConfigKeyPattern"),
                 Property.PERMISSIONS_BOUNDARY_ARN: boundary,
             },
             policies.instance_role(),
-            ("custom_resources.machine_policies", "custom_resources.roles"),
+            ("annex_contract.iam", "annex_contract.machine_policies", "custom_resources.roles"),
         ),
         Provision(
             FLEET_ROLE,
             names.FLEET_ROLE,
             {Property.TRUSTED_SERVICE: SPOT_FLEET_SERVICE, Property.PERMISSIONS_BOUNDARY_ARN: boundary},
             policies.fleet_role(),
-            ("custom_resources.roles",),
+            ("annex_contract.iam", "custom_resources.roles"),
         ),
         Provision(
             SECURITY_GROUP,

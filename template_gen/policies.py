@@ -5,11 +5,11 @@ Actions and the conditions that they support: https://docs.aws.amazon.com/servic
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 from troposphere import AWSHelperFn, If, Ref, Sub
 
+from annex_contract.iam import Statement, allow
 from annex_contract.lease import TARBALL_PREFIX
 from annex_contract.stack import (
     ANNEX_TAG,
@@ -20,11 +20,9 @@ from annex_contract.stack import (
 )
 from template_gen import names
 
-Statement = dict[str, Any]
-Resource = Any
-"""An ARN or a list of them, as text or as an intrinsic function."""
-
-Condition: TypeAlias = Mapping[str, Any] | AWSHelperFn
+PASSED_TO_EC2 = ["ec2.amazonaws.com", "ec2.amazonaws.com.cn"]
+"""How EC2 may be named where a role is passed to it. AWS's own AmazonEC2SpotFleetTaggingRole lists both:
+https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AmazonEC2SpotFleetTaggingRole.html"""
 
 EVERYTHING = "*"
 """For actions that cannot be limited to a resource."""
@@ -37,21 +35,6 @@ MACHINE_PARTS = (
 
 OURS = {"StringEquals": {f"aws:ResourceTag/{STACK_TAG}": Ref("AWS::StackId")}}
 TAGGED_OURS = {"StringEquals": {f"aws:RequestTag/{STACK_TAG}": Ref("AWS::StackId")}}
-
-
-def allow(sid: str, actions: str, resource: Resource, condition: Condition | None = None) -> Statement:
-    """Return one Allow statement.
-
-    Args:
-        sid: what it allows, in CamelCase.
-        actions: a service and its actions, such as ``s3: GetObject PutObject``.
-        resource: one ARN or a list.
-        condition: the Condition, if any.
-    """
-    service, _, verbs = actions.partition(": ")
-    listed = [f"{service}:{verb}" for verb in sorted(verbs.split())]
-    statement: Statement = {"Sid": sid, "Effect": "Allow", "Action": listed, "Resource": resource}
-    return statement | {"Condition": condition} if condition else statement
 
 
 def write_logs(log_group_arn: AWSHelperFn) -> Statement:
@@ -143,7 +126,7 @@ def instance_role() -> list[Statement]:
             "PassRoleToProfile",
             "iam: PassRole",
             names.role_arn(name),
-            {"StringEquals": {"iam:PassedToService": Sub("ec2.${AWS::URLSuffix}")}},
+            {"StringEquals": {"iam:PassedToService": PASSED_TO_EC2}},
         ),
     ]
 
@@ -287,13 +270,15 @@ def annex_user(
             "PassMachineRole",
             "iam: PassRole",
             instance_role_arn,
-            {"StringEquals": {"iam:PassedToService": Sub("ec2.${AWS::URLSuffix}")}},
+            {"StringEquals": {"iam:PassedToService": PASSED_TO_EC2}},
         ),
         allow(
             "PassFleetRole",
             "iam: PassRole",
             fleet_role_arn,
-            {"StringEquals": {"iam:PassedToService": SPOT_FLEET_SERVICE}},
+            # RequestSpotFleet is a call of EC2. AWS's own policy for callers of it, AWSThinkboxDeadlineSpotEventPlugin-
+            # AdminPolicy, names EC2 alone; HTCondor's documentation and ours have named the spot fleet service.
+            {"StringEquals": {"iam:PassedToService": [*PASSED_TO_EC2, SPOT_FLEET_SERVICE]}},
         ),
         allow("DescribeSetupStacks", "cloudformation: DescribeStacks", names.arn("cloudformation", "stack/*")),
     ]

@@ -1,0 +1,183 @@
+"""The builder's user data: a script that turns a Debian machine into an image of an annex's machines.
+
+The script reports on the machine's console alone, so that the builder needs no role; ``read_outcome`` reads it there.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from types import MappingProxyType
+
+USER_DATA_LIMIT = 16_384
+"""Bytes of user data before base64: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-add-user-data.html"""
+
+COMMANDS_LIMIT = 4_096
+"""Characters of ``ImageInputs.commands``, and of its ``boot_commands``: what a parameter of a template may have:
+https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html"""
+
+TIME_LIMIT_MINUTES = 30
+"""After this time a builder shuts itself down, whatever it is doing."""
+
+REPORT_SECONDS = 20
+"""How long a builder goes on after its last line, so that who reads the console of a running machine sees it."""
+
+MARKER = "annex-bootstrap-image"
+"""How every line of the script on the console begins; the ID of the build follows."""
+
+_BUILD_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
+# A name that ends in - would have apt remove the package.
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]*[a-z0-9+.](?:[=/][A-Za-z0-9.+:~-]+)?")
+
+_MODULE = "annex_machine.py"
+_LIBRARY = "/usr/local/lib/annex-bootstrap"
+
+_INSTALLED: Mapping[str, str] = MappingProxyType(
+    {
+        "annex-boot.service": "/etc/systemd/system/annex-boot.service",
+        "annex-spot-watch.service": "/etc/systemd/system/annex-spot-watch.service",
+        "after-annex-boot.conf": "/etc/systemd/system/condor.service.d/after-annex-boot.conf",
+        "metadata.nft": f"{_LIBRARY}/metadata.nft",
+        # Read after 50ec2.config of the package condor-annex-ec2, where somebody installs that.
+        "annex-machine.config": "/etc/condor/config.d/60-annex-machine.config",
+    }
+)
+_GPU_CONFIG = {"gpu.config": "/etc/condor/config.d/61-annex-gpu.config"}
+_BOOT_COMMANDS = "/etc/annex-bootstrap/boot-commands"
+
+
+class ImageInputError(ValueError):
+    """What the image shall hold cannot be; the text says what is wrong with which input."""
+
+
+@dataclass(frozen=True)
+class ImageInputs:
+    """What goes into an image besides HTCondor.
+
+    Attributes:
+        build_id: marks this build's lines on the console, so that those of another machine do not count: letters,
+            digits and hyphens, 64 at most.
+        packages: Debian packages, each with ``=version`` or ``/suite`` where it must be that one.
+        commands: lines of shell that root runs in the builder, after the packages are installed.
+        boot_commands: lines of shell that root runs on every machine at boot, before HTCondor starts.
+        apt_source: one more apt source, as one ``deb`` line or as a deb822 paragraph; empty for none.
+        gpu: whether the image gets Debian's driver for NVIDIA GPUs.
+    """
+
+    build_id: str
+    packages: tuple[str, ...] = ()
+    commands: str = ""
+    boot_commands: str = ""
+    apt_source: str = ""
+    gpu: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a build ended.
+
+    Attributes:
+        succeeded: whether the image may be made.
+        versions: of the packages that make the image what it is, by name; empty after a failure.
+        reason: why it failed: the last lines that the script printed, and first of all what it was doing; empty after
+            a success.
+    """
+
+    succeeded: bool
+    versions: Mapping[str, str] = field(default_factory=dict)
+    reason: str = ""
+
+
+def render_user_data(inputs: ImageInputs) -> bytes:
+    """Return the user data of a builder: a shell script, packed with gzip, which cloud-init unpacks.
+
+    Args:
+        inputs: what goes into the image.
+
+    Raises:
+        ImageInputError: an input is malformed or too long, or all of them together exceed ``USER_DATA_LIMIT``.
+    """
+    packed = gzip.compress(render_script(inputs).encode(), mtime=0)
+    if len(packed) > USER_DATA_LIMIT:
+        raise ImageInputError(
+            f"the image's commands and packages make {len(packed):,} bytes of user data, of which EC2 takes"
+            f" {USER_DATA_LIMIT:,}; let ImageCommands fetch what is long"
+        )
+    return packed
+
+
+def render_script(inputs: ImageInputs) -> str:
+    """Return the script itself, readable.
+
+    Args:
+        inputs: what goes into the image.
+
+    Raises:
+        ImageInputError: an input is malformed or too long.
+    """
+    _check(inputs)
+    values = {
+        "MARKER": MARKER,
+        "BUILD_ID": inputs.build_id,
+        "TIME_LIMIT_MINUTES": str(TIME_LIMIT_MINUTES),
+        "REPORT_SECONDS": str(REPORT_SECONDS),
+        "PACKAGES": " ".join(inputs.packages),
+        "COMMANDS": inputs.commands,
+        "APT_SOURCE": inputs.apt_source.strip(),
+        "GPU": "yes" if inputs.gpu else "no",
+    }
+    assignments = [f"{name}={shlex.quote(value)}" for name, value in values.items()]
+    folder = files("machine_image")
+    installed = {**_INSTALLED, **(_GPU_CONFIG if inputs.gpu else {})}
+    puts = [_put("644", path, (folder / "files" / name).read_text()) for name, path in installed.items()]
+    puts.append(_put("755", f"{_LIBRARY}/{_MODULE}", (folder / _MODULE).read_text()))
+    puts.append(_put("755", _BOOT_COMMANDS, f"{inputs.boot_commands}\n"))
+    head = ["#!/bin/bash", *assignments, "put_files() {", *puts, "}", ""]
+    return "\n".join(head) + (folder / "files" / "build.sh").read_text()
+
+
+def read_outcome(console: str, build_id: str) -> Outcome | None:
+    """Return how a build ended, read from the console of its builder.
+
+    Args:
+        console: its output, decoded.
+        build_id: as in the build's ``ImageInputs``.
+
+    Returns:
+        The outcome, or ``None`` while there is none to be seen.
+    """
+    lines = re.findall(rf"{re.escape(MARKER)} {re.escape(build_id)} (log|failed|ok)\b ?([^\r\n]*)", console)
+    for kind, text in reversed(lines):
+        if kind == "ok":
+            return Outcome(True, dict(pair.split("=", 1) for pair in text.split() if "=" in pair))
+        if kind == "failed":
+            printed = [line.strip() for said, line in lines if said == "log" and line.strip()]
+            return Outcome(False, reason=" | ".join([f"{text.strip()} failed", *printed]))
+    return None
+
+
+def _check(inputs: ImageInputs) -> None:
+    if not _BUILD_ID.fullmatch(inputs.build_id):
+        raise ImageInputError(f"the ID of a build has letters, digits and hyphens, 64 at most, not {inputs.build_id!r}")
+    for package in inputs.packages:
+        if not _PACKAGE.fullmatch(package):
+            raise ImageInputError(f"ImagePackages names {package!r}, which is no Debian package's name")
+    for name, text in (("ImageCommands", inputs.commands), ("BootCommands", inputs.boot_commands)):
+        if len(text) > COMMANDS_LIMIT:
+            raise ImageInputError(f"{name} has {len(text):,} characters, of {COMMANDS_LIMIT:,} that it may have")
+        if "\0" in text:
+            raise ImageInputError(f"{name} has a NUL character, which no shell takes; leave it out")
+    source = inputs.apt_source.strip()
+    if source and not re.match(r"deb\s|[A-Z][A-Za-z-]*:", source):
+        raise ImageInputError(
+            "ImageAptSource is neither a line that begins with 'deb' nor a paragraph such as 'Types: deb'; see"
+            " sources.list(5)"
+        )
+
+
+def _put(mode: str, path: str, text: str) -> str:
+    return f"put {mode} {path} {shlex.quote(text)}"

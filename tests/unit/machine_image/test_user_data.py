@@ -1,0 +1,128 @@
+"""The builder's user data, and what its console says."""
+
+from __future__ import annotations
+
+import gzip
+import random
+import string
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from machine_image.user_data import (
+    COMMANDS_LIMIT,
+    MARKER,
+    USER_DATA_LIMIT,
+    ImageInputError,
+    ImageInputs,
+    Outcome,
+    read_outcome,
+    render_script,
+    render_user_data,
+)
+from template_gen.archive import Sources, pack
+
+FULL = ImageInputs(
+    "build-1",
+    packages=("docker.io", "g++", "python3-numpy=1:2.2.4+ds-1", "apptainer/sid"),
+    commands='echo "it\'s $HOME"\n' * 100,
+    boot_commands="mount -a",
+    apt_source="Types: deb\nURIs: https://example.org/debian\nSuites: forky\nComponents: main",
+    gpu=True,
+)
+
+EMBEDDED = Sources(
+    "machine_image.user_data",
+    ("machine_image", "machine_image.user_data", "machine_image.annex_machine"),
+    data=("machine_image/files",),
+)
+
+
+def _printed(script: str) -> str:
+    return subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, timeout=20).stdout
+
+
+def test_user_data_is_the_script_packed_as_cloud_init_unpacks_it() -> None:
+    assert gzip.decompress(render_user_data(FULL)).decode() == render_script(FULL)
+    assert len(render_user_data(FULL)) < USER_DATA_LIMIT
+
+
+def test_the_script_begins_as_cloud_init_expects_and_bash_can_read_it() -> None:
+    script = render_script(FULL)
+    assert script.startswith("#!/bin/bash\n")
+    subprocess.run(["bash", "-n"], input=script, text=True, check=True, timeout=20)
+
+
+@pytest.mark.parametrize("text", ["it's", 'a "b" $c `d` \\', "two\nlines", "$(reboot)", "'; reboot #", "EOF\n"])
+def test_the_shell_gets_every_input_unchanged(text: str) -> None:
+    inputs = ImageInputs("x", commands=text, boot_commands=text)
+    head = render_script(inputs).partition("# Turn this Debian machine")[0]
+    # Instead of writing files, put prints the one that the machines run at boot.
+    put = '\nput() { case "$2" in */boot-commands) printf %s "$3" ;; esac; }\n'
+    assert _printed(f'{head}{put}printf "%s|" "$COMMANDS"; put_files') == f"{text}|{text}\n"
+
+
+def test_a_function_renders_the_same_from_its_archive(tmp_path: Path) -> None:
+    archive = tmp_path / "archive.zip"
+    archive.write_bytes(pack(EMBEDDED))
+    program = (
+        f"import sys; sys.path[:0] = [{str(archive)!r}]\n"
+        "from machine_image.user_data import ImageInputs, render_script\n"
+        "sys.stdout.write(render_script(ImageInputs('x')))"
+    )
+    # Isolated, so that only the standard library is there besides.
+    ran = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, timeout=20)
+    assert (ran.stderr, ran.stdout) == ("", render_script(ImageInputs("x")))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "says"),
+    [
+        (ImageInputs(""), "the ID of a build"),
+        (ImageInputs("a b"), "the ID of a build"),
+        (ImageInputs("x", packages=("docker.io; reboot",)), "ImagePackages names 'docker.io; reboot'"),
+        (ImageInputs("x", packages=("systemd-",)), "ImagePackages names 'systemd-'"),
+        (ImageInputs("x", packages=("--purge",)), "ImagePackages names '--purge'"),
+        (ImageInputs("x", commands="c" * (COMMANDS_LIMIT + 1)), "ImageCommands has 4,097 characters"),
+        (ImageInputs("x", boot_commands="c" * (COMMANDS_LIMIT + 1)), "BootCommands has 4,097 characters"),
+        (ImageInputs("x", commands="a\0b"), "ImageCommands has a NUL character"),
+        (ImageInputs("x", apt_source="https://example.org/debian"), "ImageAptSource is neither"),
+    ],
+)
+def test_an_input_that_cannot_be_is_refused_with_a_sentence(inputs: ImageInputs, says: str) -> None:
+    with pytest.raises(ImageInputError, match=f"^{says}"):
+        render_user_data(inputs)
+
+
+def test_inputs_that_cannot_be_packed_small_enough_are_refused() -> None:
+    noise = random.Random(0)
+    text = "".join(noise.choices(string.ascii_letters + string.digits + "äöüßéè€", k=COMMANDS_LIMIT))
+    with pytest.raises(ImageInputError, match=r"bytes of user data, of which EC2 takes 16,384"):
+        render_user_data(ImageInputs("x", commands=text, boot_commands=text[::-1]))
+
+
+def test_nothing_is_read_from_a_console_without_an_outcome() -> None:
+    assert read_outcome("", "b1") is None
+    assert read_outcome(f"[ 12.3] kernel\r\n{MARKER} b1 step installing HTCondor\r\n", "b1") is None
+
+
+def test_a_success_tells_the_versions() -> None:
+    console = (
+        f"login: \r\n{MARKER} b1 step checking\r\n{MARKER} b1 ok condor=23.9.6+dfsg-2.1 awscli=2.23.6-1 \r\n[ OK ]"
+    )
+    versions = {"condor": "23.9.6+dfsg-2.1", "awscli": "2.23.6-1"}
+    assert read_outcome(console, "b1") == Outcome(True, versions)
+
+
+def test_a_failure_tells_the_step_and_the_last_lines_in_order() -> None:
+    console = (
+        f"{MARKER} b1 log one\r\n{MARKER} b1 log \r\n[ 9.1] {MARKER} b1 log two\r\n{MARKER} b1 failed installing\r\n"
+    )
+    assert read_outcome(console, "b1") == Outcome(False, reason="installing failed | one | two")
+
+
+def test_the_outcome_of_another_build_does_not_count() -> None:
+    console = f"{MARKER} b0 ok condor=1\r\n{MARKER} b10 failed x\r\n"
+    assert read_outcome(console, "b1") is None
