@@ -206,8 +206,10 @@ DOCTOR = ("annex-bootstrap", "doctor", "--profile", OPERATOR)
         ({"HPC_ANNEX_ENABLED": "False"}, "htcondor annex: it is not switched on"),
         ({"ANNEX_USE_OLD_CREATE": "False"}, "htcondor annex: in [0-9.]+ it starts nothing on AWS"),
         ({"ANNEX_COLLECTOR": ":9618?sock=ap_collector"}, "access point's collector: ANNEX_COLLECTOR names no host"),
-        ({"ANNEX_COLLECTOR": f"{POOL}:9618?sock=nobody"}, "access point's collector: .* does not answer"),
-        ({"ANNEX_COLLECTOR": f"{POOL}:9618?sock=nobody"}, "collector from AWS: .* named nobody"),
+        (
+            {"ANNEX_COLLECTOR": f"{POOL}:9618?sock=nobody"},
+            "access point's collector: .* does not answer$(.|\\n)*^PROBLEM +collector from AWS: .* named nobody",
+        ),
         ({"SEC_CLIENT_AUTHENTICATION_METHODS": "PASSWORD"}, "token: the schedd takes .* for condor@password"),
     ],
 )
