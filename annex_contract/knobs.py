@@ -19,12 +19,18 @@ class Knob:
         name: the macro's name, without a region's prefix.
         output: the output whose value it gets.
         guide: whether it is the name that HTCondor's 8.7.0 guide used.
+        regional: whether it is written with the region's prefix in the default region too: HTCondor has defaults of
+            its own with the prefix of a region, and they beat a knob without one.
     """
 
     name: str
     output: Output
     guide: bool = False
+    regional: bool = False
 
+
+IMAGE_KNOB = "ANNEX_DEFAULT_ODI_IMAGE_ID"
+"""The image of machines on demand."""
 
 KNOBS: tuple[Knob, ...] = (
     Knob("ANNEX_DEFAULT_S3_BUCKET", Output.S3_BUCKET_NAME),
@@ -34,6 +40,8 @@ KNOBS: tuple[Knob, ...] = (
     Knob("ANNEX_DEFAULT_ODI_INSTANCE_PROFILE_ARN", Output.INSTANCE_CONFIGURATION_PROFILE),
     Knob("ANNEX_DEFAULT_ODI_SECURITY_GROUP_IDS", Output.SECURITY_GROUP_ID),
     Knob("ANNEX_DEFAULT_ODI_KEY_NAME", Output.KEY_PAIR_NAME),
+    Knob(IMAGE_KNOB, Output.IMAGE_ID, regional=True),
+    Knob("ANNEX_DEFAULT_ODI_INSTANCE_TYPE", Output.INSTANCE_TYPE, regional=True),
     Knob("ANNEX_DEFAULT_LEASE_ARN", Output.LEASE_FUNCTION_ARN, guide=True),
     Knob("ANNEX_DEFAULT_INSTANCE_ROLE_ARN", Output.INSTANCE_CONFIGURATION_PROFILE, guide=True),
     Knob("ANNEX_DEFAULT_SECURITY_GROUP_ID", Output.SECURITY_GROUP_ID, guide=True),
@@ -42,9 +50,6 @@ KNOBS: tuple[Knob, ...] = (
 
 REGION_KNOB = "ANNEX_DEFAULT_AWS_REGION"
 """The region of annexes for which the user names none."""
-
-IMAGE_KNOB = "ANNEX_DEFAULT_ODI_IMAGE_ID"
-"""The image of machines on demand."""
 
 REGIONS_WITH_IMAGE = frozenset(
     {
