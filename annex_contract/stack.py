@@ -47,6 +47,12 @@ class Output(StrEnum):
     ANNEX_USER_POLICY_ARN = "AnnexUserPolicyARN"
     VERSION = "Version"
     KEY_PAIR_NAME = "KeyPairName"
+    IMAGE_ID = "ImageId"
+    INSTANCE_TYPE = "InstanceType"
+
+
+OPTIONAL_OUTPUTS = frozenset({Output.KEY_PAIR_NAME, Output.IMAGE_ID, Output.INSTANCE_TYPE})
+"""The outputs that a stack may lack, by its parameters."""
 
 
 MARKING_PARAMETERS = frozenset({"CondorCidrs", "ConfigKeyPattern"})

@@ -66,7 +66,7 @@ def test_functions_have_memory_for_the_runtime_beside_the_code() -> None:
 
 
 def test_a_parameter_that_is_an_address_mails_every_alarm() -> None:
-    assert parameters.CONDITIONS["HasEmail"] == "NotificationEmail"
+    assert parameters.CONDITIONS["HasEmail"].parameter == "NotificationEmail"
     for title in (LogicalId.LEASE_ALARM, LogicalId.SWEEP_ALARM, LogicalId.SILENCE_ALARM):
         alarm = properties(title)
         assert [*alarm.get("AlarmActions", []), *alarm.get("InsufficientDataActions", [])] == ["topic"]
