@@ -53,8 +53,10 @@ PATIENCE: Mapping[str, float] = {
     ),
     # The name belonged to a bucket that is not gone everywhere yet. S3 names no limit.
     **dict.fromkeys(("BucketAlreadyExists", "OperationAborted"), math.inf),
-    # The function's own role is seconds old when the stack is.
-    **dict.fromkeys(("AccessDenied", "UnauthorizedOperation"), 10.0),
+    # The function's own role is seconds old when the stack is, and IAM is eventually consistent. AWS names no time:
+    # https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency
+    # The answer to HEAD has no code but its status.
+    **dict.fromkeys(("403", "AccessDenied", "UnauthorizedOperation"), 90.0),
 }
 """For how many seconds an error code means "look again"; every other code is final at once."""
 
@@ -232,12 +234,15 @@ def _request(event: Mapping[str, Any], context: Any, name: str) -> Request:
 
 def _settle(request: Request, act: Callable[[Request], T]) -> T:
     """Act, again and again where the answer is one that time can change."""
-    began, pause = monotonic(), 1.0
+    began: dict[float, float] = {}
+    pause = 1.0
     while True:
         try:
             return act(request)
         except Exception as error:
-            if monotonic() + pause > min(request.deadline, began + _patience(error)):
+            # Each kind of answer has its own time, because one begins where another ends.
+            patience = _patience(error)
+            if monotonic() + pause > min(request.deadline, began.setdefault(patience, monotonic()) + patience):
                 raise ResourceError(_reason(request, error)) from error
             logger.info("looking again in %s s: %s", pause, error)
         sleep(pause)
@@ -245,9 +250,10 @@ def _settle(request: Request, act: Callable[[Request], T]) -> T:
 
 
 def _patience(error: Exception) -> float:
-    if isinstance(error, ClientError):
-        return PATIENCE.get(error_code(error), 0.0)
-    return math.inf if isinstance(error, NotYetError) else 0.0
+    if isinstance(error, NotYetError):
+        return math.inf
+    said = error.__cause__ if isinstance(error, ResourceError) else error
+    return PATIENCE.get(error_code(said), 0.0) if isinstance(said, ClientError) else 0.0
 
 
 def _reason(request: Request, error: Exception) -> str:

@@ -102,6 +102,8 @@ def deploy(options: DeployOptions, screen: Screen) -> bool:
     if complete and pulls:
         pulled = pull(complete, options.stack_name, options.config)
         screen.say(str(pulled))
+        for warning in pulled.warnings:
+            screen.fail(f"warning: {warning}")
     screen.document({"regions": list(results.values()), "config": pulled.document() if pulled else None})
     return len(complete) == len(accounts)
 

@@ -49,6 +49,8 @@ def pull_config(options: PullOptions, screen: Screen) -> bool:
     if not (options.check or options.print_only):
         pulled = pull(accounts, options.stack_name, options.config, options.default_region)
         screen.say(str(pulled))
+        for warning in pulled.warnings:
+            screen.fail(f"warning: {warning}")
         screen.document(pulled.document())
         return True
     path = config_file.find_file(options.config)

@@ -9,7 +9,9 @@ from pathlib import Path
 from annex_bootstrap.aws import Account
 from annex_bootstrap.pool import blocks, config_file
 from annex_bootstrap.pool.blocks import Block
+from annex_bootstrap.pool.file_knobs import beaten_image
 from annex_bootstrap.stack.read import find_deployed
+from annex_contract.knobs import IMAGE_KNOB
 
 
 @dataclass(frozen=True)
@@ -21,12 +23,14 @@ class Pulled:
         changed: whether it had to be written.
         stack_name: the stacks' name.
         regions: where they are.
+        warnings: what the file says without effect; a sentence each.
     """
 
     path: Path
     changed: bool
     stack_name: str
     regions: Sequence[str]
+    warnings: Sequence[str] = ()
 
     def __str__(self) -> str:
         """Say it in one sentence."""
@@ -79,4 +83,22 @@ def pull(
     """
     path = config_file.find_file(config)
     changed = config_file.update(path, read_change(accounts, stack_name, default_region))
-    return Pulled(path, changed, stack_name, [account.region for account in accounts])
+    regions = [account.region for account in accounts]
+    return Pulled(path, changed, stack_name, regions, image_warnings(path, regions))
+
+
+def image_warnings(path: Path, regions: Sequence[str]) -> list[str]:
+    """Return a sentence for every region in which the image that a configuration file names does not start.
+
+    Args:
+        path: the file.
+        regions: of the stacks.
+    """
+    content = path.read_bytes()
+    images = {region: beaten_image(content, region) for region in regions}
+    return [
+        f"{path} names the image {image}, which does not start in {region}, because HTCondor has an image of its own"
+        f" there: write {blocks.local_name(region)}.{IMAGE_KNOB} = {image}"
+        for region, image in images.items()
+        if image is not None
+    ]
