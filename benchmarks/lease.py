@@ -67,7 +67,7 @@ kilobytes = next(line.split()[1] for line in open("/proc/self/status") if line.s
 print(json.dumps([seconds, int(kilobytes) / 1024]), file=sys.stderr)
 """
 
-# What EC2 tells of a machine besides what the function reads; about 3 kB.
+# What EC2 returns of a machine besides what the function reads; about 3 kB.
 _REST = "".join(f"<field{number}>{'value' * 6}</field{number}>" for number in range(50))
 
 

@@ -76,12 +76,12 @@ class Context(Protocol):
     aws_request_id: str
 
     def get_remaining_time_in_millis(self) -> int:
-        """Returns the milliseconds that are left until Lambda ends the function."""
+        """Return the milliseconds that are left until Lambda ends the function."""
         ...
 
 
 class MalformedEventError(ValueError):
-    """The event is not what condor_annex or doctor sends; the text says what is wrong with it."""
+    """The event is not what condor_annex or doctor sends; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -102,10 +102,10 @@ class Request:
 
 
 def handler(event: object, context: Context) -> dict[str, str]:
-    """Answers condor_annex. Never raises: a failure is an answer too.
+    """Answer condor_annex. Never raise: a failure is an answer too.
 
     Args:
-        event: see the module's text.
+        event: see the module's docstring.
         context: Lambda's context; the check ends a second before the function's time does.
     """
     began = time.monotonic()
@@ -127,10 +127,10 @@ def handler(event: object, context: Context) -> dict[str, str]:
 
 
 def read_event(event: object) -> Request:
-    """Checks an event.
+    """Check an event.
 
     Raises:
-        MalformedEventError: a field is missing or makes no sense.
+        MalformedEventError: a field is missing or invalid.
     """
     if not isinstance(event, dict):
         raise MalformedEventError("it is not a JSON object")

@@ -40,9 +40,9 @@ def handler(event: object, context: object) -> dict[str, object]:
 
     Raises:
         SettingsError: the environment is not what the template sets.
-        UnreadableLeaseError: the event, or what the rule's target says now, is not a lease.
+        UnreadableLeaseError: the event, or what the rule's target holds now, is not a lease.
         NotEndedError: something could not be ended; the next tick, or sweep, tries again.
-        ClientError: the truth about a lease could not be read, so nothing was ended.
+        ClientError: the rule's target could not be read, so nothing was ended.
     """
     line: dict[str, object] = run(event, context, Settings.from_environ(os.environ), time.time(), _connect)
     return line

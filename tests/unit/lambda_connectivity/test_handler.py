@@ -35,7 +35,7 @@ def event(port: object, host: object = "127.0.0.1", timeout: object = 5) -> dict
 
 
 def failure(answer: dict[str, str]) -> str:
-    """Returns the description of an answer that must be a failure."""
+    """Return the description of an answer that must be a failure."""
     assert answer.keys() == {"success", "result", "description"}
     assert (answer["success"], answer["result"]) == ("0", "")
     return answer["description"]
@@ -217,7 +217,7 @@ def test_a_name_server_that_does_not_answer_cannot_use_up_more_than_the_budget(
 
 
 def resolve_to(monkeypatch: pytest.MonkeyPatch, *ports: int) -> None:
-    """Gives every name one loopback address for each port, as if each were a machine of its own."""
+    """Give every name one loopback address for each port, as if each were a machine of its own."""
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in ports]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
 
