@@ -47,11 +47,14 @@ def pull_config(options: PullOptions, screen: Screen) -> bool:
     Raises:
         UserError: a stack or the configuration cannot be read, or the configuration cannot be written.
     """
+    writes = not (options.check or options.print_only)
+    path = config_file.find_file(options.config)
+    if writes:
+        config_file.check(path)
     accounts = connect_all(options.regions, options.profile)
-    if not (options.check or options.print_only):
+    if writes:
         screen.document(pull(screen, accounts, options.stack_name, options.config, options.default_region))
         return True
-    path = config_file.find_file(options.config)
     edit = config_file.preview(path, _change(accounts, options.stack_name, options.default_region))
     if options.print_only:
         text = blocks.render_block(blocks.read_block(edit.new))
