@@ -77,7 +77,8 @@ def _exists(s3: S3Client, request: Request) -> bool:
             return False
         if error_code(error) == "403":
             raise ResourceError(
-                f"the bucket {bucket} belongs to another account or its policy keeps us out; choose another BucketName"
+                f"the function may not look at the bucket {bucket}: it is another account's, or a policy denies it; "
+                "choose another BucketName"
             ) from error
         if error_code(error) in {"301", "400"}:
             raise ResourceError(

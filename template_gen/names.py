@@ -22,6 +22,9 @@ FLEET_ROLE = If("HasFleetRoleName", Ref("FleetRoleName"), _own("fleet"))
 # Another VPC takes another group, and so another name.
 SECURITY_GROUP = If("HasVpcId", Join("-", [_own("machines"), Ref("VpcId")]), _own("machines"))
 
+# With the digest of what is in it, its name: 56 characters. EC2 allows 128, the ID of a build 64.
+IMAGE = _own("image")
+
 
 def arn(service: str, resource: str, **values: object) -> AWSHelperFn:
     """An ARN in the stack's own partition, region and account.
@@ -34,6 +37,11 @@ def arn(service: str, resource: str, **values: object) -> AWSHelperFn:
     region = "" if service == "iam" else "${AWS::Region}"
     text = f"arn:${{AWS::Partition}}:{service}:{region}:${{AWS::AccountId}}:{resource}"
     return Sub(text, **values) if values else Sub(text)
+
+
+def public_arn(resource: str) -> AWSHelperFn:
+    """The ARN of something in EC2 that may be of any account or of none, such as an image."""
+    return Sub(f"arn:${{AWS::Partition}}:ec2:${{AWS::Region}}::{resource}")
 
 
 def bucket_arn(resource: str = "") -> AWSHelperFn:

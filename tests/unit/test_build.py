@@ -20,7 +20,8 @@ from template_gen.template import build as build_template
 
 ROOT = Path(__file__).parent.parent.parent
 SOURCES = [
-    *("annex_bootstrap", "annex_contract", "custom_resources", "lambda_connectivity", "lambda_lease", "template_gen"),
+    *("annex_bootstrap", "annex_contract", "custom_resources", "lambda_connectivity", "lambda_lease"),
+    *("machine_image", "template_gen"),
     "build.py",
 ]
 
@@ -35,7 +36,7 @@ with open({template!r}) as file:
     function = json.load(file)["Resources"][{title!r}]["Properties"]
 namespace = {{}}
 exec(compile(function["Code"]["ZipFile"], "index.py", "exec"), namespace)
-embedded = "crhelper", "aws_lambda_powertools", "typing_extensions", "lambda_lease", "lambda_connectivity"
+embedded = "crhelper", "aws_lambda_powertools", "typing_extensions", "lambda_lease", "machine_image"
 print(json.dumps({{
     "module": namespace["handler"].__module__,
     "foreign": [

@@ -117,6 +117,27 @@ def test_a_name_just_released_is_waited_for_as_long_as_the_function_may_run(runn
     assert runner.now > 250
 
 
+@pytest.mark.parametrize("code", ["403", "AccessDenied", "UnauthorizedOperation"])
+def test_rights_may_take_a_minute_to_be_in_effect(runner: Runner, code: str) -> None:
+    def allowed_after_a_minute(_: Request) -> dict[str, str]:
+        if runner.now < 60:
+            raise ResourceError("not allowed") from refusal(code)
+        return {"Made": "yes"}
+
+    assert runner.send("Create", allowed_after_a_minute)["Status"] == "SUCCESS"
+
+
+def test_what_is_not_found_yet_is_waited_for_after_rights_were(runner: Runner) -> None:
+    def found_after_both(_: Request) -> dict[str, str]:
+        if runner.now < 50:
+            raise refusal("AccessDenied")
+        if runner.now < 90:
+            raise refusal("NoSuchEntity")
+        return {"Made": "yes"}
+
+    assert runner.send("Create", found_after_both)["Status"] == "SUCCESS"
+
+
 def test_any_other_refusal_is_final(runner: Runner) -> None:
     assert runner.send("Create", failing(1, refusal("MalformedPolicyDocument")))["Status"] == "FAILED"
     assert runner.now == 0
