@@ -54,7 +54,7 @@ PATIENCE: Mapping[str, float] = {
     # The name belonged to a bucket that is not gone everywhere yet. S3 names no limit.
     **dict.fromkeys(("BucketAlreadyExists", "OperationAborted"), math.inf),
     # The function's own role is seconds old when the stack is.
-    **dict.fromkeys(("AccessDenied", "UnauthorizedOperation"), 10.0),
+    **dict.fromkeys(("AccessDenied", "AccessDeniedException", "UnauthorizedOperation"), 10.0),
 }
 """For how many seconds an error code means "look again"; every other code is final at once."""
 
@@ -91,6 +91,7 @@ class Request:
         properties: the resource's properties; every scalar is a string, as CloudFormation sends it.
         deadline: when to give up waiting, in seconds of ``time.monotonic``.
         old_properties: those before an Update; else empty.
+        marks: further tags of what is made.
     """
 
     stack_id: str
@@ -100,6 +101,7 @@ class Request:
     properties: Mapping[str, Any]
     deadline: float
     old_properties: Mapping[str, Any] = field(default_factory=dict)
+    marks: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def account(self) -> str:
@@ -109,7 +111,7 @@ class Request:
     @property
     def tags(self) -> list[Tag]:
         """The tags that mark a thing as made by this stack."""
-        return [{"Key": STACK_TAG, "Value": self.stack_id}]
+        return [{"Key": key, "Value": value} for key, value in {STACK_TAG: self.stack_id, **self.marks}.items()]
 
     def owns(self, tags: Iterable[Mapping[str, object]]) -> bool:
         """Whether a thing with these tags was made by this stack."""
