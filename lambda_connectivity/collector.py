@@ -3,7 +3,8 @@
 An address gets up to three questions, each on a connection of its own, because a daemon closes the connection
 on a command that it does not know:
 
-1. To the daemon named ``collector`` behind the shared port: HTCondor's default, and then the only question.
+1. To the daemon named ``collector`` behind the shared port: HTCondor's default, and then the only question. An access
+   point's own collector has another name there.
 2. To the daemon at the port. A collector that owns the port answers; so does a shared port, with its own ID.
 3. To the shared port itself, as ``self``. Only a shared port answers; then answer 2 was not a collector's.
 """
@@ -72,7 +73,7 @@ class _Address:
     sockaddr: tuple[object, ...]
 
 
-def ask_collector(host: str, port: int, seconds: float) -> Answer:
+def ask_collector(host: str, port: int, seconds: float, socket_name: str = COLLECTOR_SOCKET) -> Answer:
     """Gets the instance ID of the collector at a host and port.
 
     Each of the host's addresses gets an even share of the time that is left, so that a dead one does not use
@@ -82,6 +83,8 @@ def ask_collector(host: str, port: int, seconds: float) -> Answer:
         host: a name, or an IPv4 or IPv6 address.
         port: the TCP port of the collector or of its shared port.
         seconds: the budget for everything, name lookup included; zero or more.
+        socket_name: the collector's name behind a shared port. Only a collector with the default name may own the
+            port.
 
     Raises:
         UnansweredError: no collector answered at any address.
@@ -93,7 +96,7 @@ def ask_collector(host: str, port: int, seconds: float) -> Answer:
         now = time.monotonic()
         share = (end - now) / (len(addresses) - tried)
         try:
-            return _ask_address(address, now + share)
+            return _ask_address(address, socket_name, now + share)
         except UnansweredError as error:
             failures.append(error)
     raise max(failures, key=lambda error: error.failure)
@@ -120,14 +123,14 @@ def _look_up(host: str, port: int, seconds: float) -> list[_Address]:
     return result
 
 
-def _ask_address(address: _Address, end: float) -> Answer:
-    through = _ask_shared_port(address, COLLECTOR_SOCKET, end)
+def _ask_address(address: _Address, socket_name: str, end: float) -> Answer:
+    through = _ask_shared_port(address, socket_name, end)
     if through is not None:
         return Answer(through, shared_port=True)
     direct = _exchange(address, cedar.query_instance(), end)
     if direct is None:
         raise UnansweredError(Failure.CLOSED)
-    if _ask_shared_port(address, _SHARED_PORT_ITSELF, end) is not None:
+    if socket_name != COLLECTOR_SOCKET or _ask_shared_port(address, _SHARED_PORT_ITSELF, end) is not None:
         raise UnansweredError(Failure.NO_COLLECTOR)
     return Answer(direct, shared_port=False)
 

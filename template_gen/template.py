@@ -62,7 +62,9 @@ def build() -> Template:
         ManagedPolicy(
             LogicalId.ANNEX_USER_POLICY,
             Path=ROLE_PATH,
-            Description="What condor_annex needs to start, list, extend and end annexes",
+            # Another description would replace the policy, and take it from every user that has it:
+            # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-iam-managedpolicy.html
+            Description="What condor_annex needs to start, see, extend and end annexes",
             PolicyDocument=document(
                 policies.annex_user(
                     [GetAtt(lease, "Arn"), GetAtt(connectivity, "Arn")],

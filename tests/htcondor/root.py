@@ -18,8 +18,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-SUITES = ("trixie",)
-"""The Debian releases whose HTCondor is tested."""
+SUITES = ("trixie", "forky")
+"""The Debian releases whose HTCondor is tested: Debian 13 with 23.9, in which people start annexes with
+``condor_annex``; and the next Debian, which moves, with 25."""
 
 PACKAGES = ("condor", "condor-annex-ec2", "awscli", "ca-certificates", "curl", "iproute2", "openssl")
 
@@ -84,9 +85,10 @@ def ensure_root(suite: str) -> Path:
     return root
 
 
-def version(root: Path) -> str:
-    """Return the version of the HTCondor in a root directory, such as ``23.9.6``."""
-    return _run("asking HTCondor's version", ["chroot", str(root), "condor_version"]).split()[1]
+def version(root: Path) -> tuple[int, ...]:
+    """Return the version of the HTCondor in a root directory, such as (23, 9, 6)."""
+    printed = _run("asking HTCondor's version", ["chroot", str(root), "condor_version"])
+    return tuple(int(part) for part in printed.split()[1].split("."))
 
 
 @contextmanager
@@ -160,6 +162,6 @@ def _run(what: str, argv: list[str]) -> str:
 if __name__ == "__main__":
     try:
         for root in ensure_roots():
-            sys.stdout.write(f"{version(root)} {root}\n")
+            sys.stdout.write(f"{'.'.join(map(str, version(root)))} {root}\n")
     except RootUnavailableError as error:
         sys.exit(str(error))

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lambda_connectivity.handler import MARGIN_SECONDS, MalformedEventError, handler, read_event
-from tests.unit.lambda_connectivity.peer import Peer, daemon, frame, receive, saying, shared_port
+from tests.unit.lambda_connectivity.peer import Peer, Script, daemon, frame, receive, saying, shared_port
 
 COLLECTOR = "c0ffee00c0ffee00"
 SHARED_PORT = "0123456789abcdef"
@@ -90,6 +90,21 @@ def test_behind_a_shared_port_it_is_the_collectors_instance_id() -> None:
 def test_a_shared_port_without_a_collector_is_not_taken_for_one() -> None:
     with Peer(shared_port(SHARED_PORT, {"schedd": "5c4edd005c4edd00"})) as peer:
         assert "no collector behind it" in failure(handler(event(peer.port), Clock()))
+
+
+def test_another_collector_behind_the_same_shared_port_is_asked_by_its_name() -> None:
+    daemons = {"collector": COLLECTOR, "ap_collector": "aaaaaaaaaaaaaaaa"}
+    with Peer(shared_port(SHARED_PORT, daemons)) as peer:
+        answer = handler({**event(peer.port), "condor_socket": "ap_collector"}, Clock())
+    assert (answer["success"], answer["result"]) == ("1", "aaaaaaaaaaaaaaaa")
+
+
+@pytest.mark.parametrize("script", [shared_port(SHARED_PORT, {"collector": COLLECTOR}), daemon(COLLECTOR)])
+def test_a_collector_of_another_name_is_not_taken_for_the_one_asked_for(script: Script) -> None:
+    with Peer(script) as peer:
+        said = failure(handler({**event(peer.port), "condor_socket": "ap_collector"}, Clock()))
+    assert "no collector behind it" in said
+    assert "named ap_collector" in said
 
 
 @pytest.mark.skipif(not has_ipv6_loopback(), reason="this machine has no ::1")
@@ -245,6 +260,9 @@ def test_of_many_failing_addresses_the_one_that_got_farthest_is_told(
         (event(9618, timeout=-1), "timeout must be"),
         (event(9618, timeout=math.nan), "timeout must be"),
         (event(9618, timeout=math.inf), "timeout must be"),
+        ({**event(9618), "condor_socket": 7}, "condor_socket must be"),
+        ({**event(9618), "condor_socket": ""}, "condor_socket must be"),
+        ({**event(9618), "condor_socket": "../x"}, "condor_socket must be"),
     ],
 )
 def test_a_malformed_event_is_answered_with_what_is_wrong_in_it(malformed: object, said: str) -> None:
@@ -258,7 +276,12 @@ JSON = st.recursive(
 )
 
 
-@given(st.fixed_dictionaries({}, optional={"condor_host": JSON, "condor_port": JSON, "timeout": JSON}) | JSON)
+@given(
+    st.fixed_dictionaries(
+        {}, optional={"condor_host": JSON, "condor_port": JSON, "timeout": JSON, "condor_socket": JSON}
+    )
+    | JSON
+)
 def test_any_event_is_either_understood_or_named_malformed(anything: object) -> None:
     try:
         request = read_event(anything)
