@@ -285,6 +285,10 @@ def lease(instance_profile_arn: AWSHelperFn) -> list[Statement]:
             "ec2: DescribeInstances DescribeSpotFleetRequests",
             EVERYTHING,
         ),
+        allow("FindLeftoversOfImages", "ec2: DescribeImages DescribeSnapshots", EVERYTHING),
+        allow("AskWhichImageIsOwned", "cloudformation: DescribeStackResource DescribeStacks", Ref("AWS::StackId")),
+        allow("TerminateOldBuilders", "ec2: TerminateInstances", instance, BUILDER),
+        *delete_images(),
         allow("CancelFleets", "ec2: CancelSpotFleetRequests", names.arn("ec2", "spot-fleet-request/*")),
         allow(
             "TerminateTaggedMachines",

@@ -16,7 +16,7 @@ from lambda_lease.annexes import NotEndedError
 from template_gen.archive import pack
 from template_gen.functions import LEASE_SOURCES
 from tests.unit.lambda_lease.conftest import Told
-from tests.unit.lambda_lease.fake_aws import BUCKET, PROFILE, SETTINGS, UUID, FakeAws
+from tests.unit.lambda_lease.fake_aws import BUCKET, PROFILE, SETTINGS, STACK_ID, UUID, FakeAws
 
 if TYPE_CHECKING:
     from lambda_lease.clients import Clients
@@ -50,6 +50,7 @@ def test_before_expiry_a_tick_loads_no_sdk_also_from_an_archive(tmp_path: Path) 
     environ = {
         "BUCKET_NAME": BUCKET,
         "INSTANCE_PROFILE_ARN": PROFILE,
+        "STACK_ID": STACK_ID,
         "POWERTOOLS_METRICS_NAMESPACE": "annex-bootstrap",
         "POWERTOOLS_SERVICE_NAME": "lease",
     }
