@@ -1,5 +1,5 @@
 # Thin names for the real commands. Each makes the virtual environment first, where none is there.
-.PHONY: demo test slow thorough browser e2e build lint
+.PHONY: demo test slow thorough browser e2e build lint lock
 
 PYTHON ?= python3
 VENV := .venv
@@ -40,9 +40,17 @@ lint: build
 	$(BIN)/shellcheck --shell=bash machine_image/files/build.sh
 	$(BIN)/cfn-lint dist/annex-bootstrap.template.json
 
-$(READY): pyproject.toml local_aws/pyproject.toml
+# The versions and hashes of everything that is installed; needs uv. Commit what it writes.
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links --no-emit-package annex-bootstrap \
+	  --extra dev pyproject.toml local_aws/pyproject.toml --output-file requirements.lock
+
+$(READY): pyproject.toml local_aws/pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "annex-bootstrap needs Python 3.11 or later: make PYTHON=python3.13")'
 	@echo 'Making the virtual environment $(VENV): a minute or two, once.'
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' --editable ./local_aws
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+	  --editable . --editable ./local_aws
 	@touch $@

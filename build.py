@@ -19,6 +19,7 @@ sys.path.insert(0, str(ROOT))
 from annex_bootstrap.launch import launch_page  # noqa: E402  # found through the path set above
 from annex_contract.stack import TEMPLATE_NAME  # noqa: E402  # found through the path set above
 from template_gen.template import build  # noqa: E402  # found through the path set above
+from template_gen.third_party import AlteredError  # noqa: E402  # found through the path set above
 
 TEMPLATE_LIMIT = 1_000_000
 """Bytes of a template in S3: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html"""
@@ -58,7 +59,11 @@ def sizes(text: str) -> list[Size]:
 
 def main() -> int:
     """Build, report, and say whether everything is well within its limit."""
-    text = build().to_json(indent=1, sort_keys=True) + "\n"
+    try:
+        text = build().to_json(indent=1, sort_keys=True) + "\n"
+    except AlteredError as error:
+        sys.stderr.write(f"build.py: {error}\n")
+        return 1
     report = sizes(text)
     for each in report:
         sys.stdout.write(f"{each.what:32} {each.size:>9,} bytes  {each.share:6.1%} of {each.limit:,}\n")

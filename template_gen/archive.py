@@ -10,9 +10,12 @@ import base64
 import bz2
 import io
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+
+from template_gen import third_party
 
 ROOT = Path(__file__).parent.parent
 
@@ -118,13 +121,8 @@ def pack(sources: Sources) -> bytes:
     for folder in sources.data:
         for path in (ROOT / folder).iterdir():
             files[path.relative_to(ROOT).as_posix()] = path.read_bytes()
-    for package in sources.packages:
-        top, *_ = package.split(".")
-        site = Path(str(metadata.distribution(top).locate_file(".")))
-        for path in (site / package.replace(".", "/")).glob("*.py"):
-            files[path.relative_to(site).as_posix()] = path.read_bytes()
-    for module in sources.modules:
-        files[f"{module}.py"] = Path(str(metadata.distribution(module).locate_file(f"{module}.py"))).read_bytes()
+    for distribution, name in third_party_files(sources):
+        files[name] = third_party.read(distribution, name)
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(files):
@@ -132,6 +130,17 @@ def pack(sources: Sources) -> bytes:
             info.create_system = 3  # Unix, also where the build runs on Windows
             archive.writestr(info, files[name])
     return stream.getvalue()
+
+
+def third_party_files(sources: Sources) -> Iterator[tuple[str, str]]:
+    """Yield the files of libraries that a function embeds: the library, and the path below where it is installed."""
+    for package in sources.packages:
+        top, *_ = package.split(".")
+        site = Path(str(metadata.distribution(top).locate_file(".")))
+        for path in sorted((site / package.replace(".", "/")).glob("*.py")):
+            yield top, path.relative_to(site).as_posix()
+    for module in sources.modules:
+        yield module, f"{module}.py"
 
 
 def _own_paths(module: str) -> list[Path]:

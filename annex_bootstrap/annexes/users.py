@@ -110,6 +110,16 @@ def default_user_name(stack_name: str, region: str) -> str:
     return f"{stack_name}-{region}"
 
 
+def check_policy(account: Account, policy_arn: str) -> None:
+    """Refuse to give a user any policy but one that a stack of this account made.
+
+    Raises:
+        UserError: the policy is another account's, AWS's, or under another path.
+    """
+    if not policy_arn.startswith(f"arn:{account.partition}:iam::{account.account_id}:policy{ROLE_PATH}"):
+        raise UserError(f"{policy_arn} is not a policy of annex-bootstrap in this account: no user gets it")
+
+
 @dataclass(frozen=True)
 class AnnexUser:
     """The IAM user of a stack.

@@ -78,7 +78,7 @@ def main() -> None:
         commands.main(prog_name=completion.PROGRAM, standalone_mode=False, obj=screen, color=wants_colour())
     except UserError as error:
         screen.document({"error": str(error)})
-        click.secho(f"annex-bootstrap: {error}", fg="red", err=True, color=wants_colour())
+        screen.fail(str(error))
         sys.exit(error.exit_code)
     except click.ClickException as error:
         screen.document({"error": error.format_message()})

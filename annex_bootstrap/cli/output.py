@@ -32,7 +32,7 @@ class Screen:
 
     def say(self, text: str = "", **style: Any) -> None:
         """Print a line for people."""
-        click.secho(text, err=self.json, **style)
+        click.secho(printable(text), err=self.json, **style)
 
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
         """Print a table for people: on a terminal as wide as that, elsewhere one whole line a row, for grep."""
@@ -44,7 +44,7 @@ class Screen:
         for column in columns:
             table.add_column(column.name, justify="right" if column.number else "left", overflow="fold")
         for row in rows:
-            table.add_row(*[Text(cell) for cell in row])
+            table.add_row(*[Text(one_line(cell)) for cell in row])
         console = Console(highlight=False, stderr=self.json)
         if not console.is_terminal:
             console.width = WIDE
@@ -53,7 +53,7 @@ class Screen:
     def result(self, text: str) -> None:
         """Print what was asked for as it is, where no JSON document is."""
         if not self.json:
-            click.echo(text, nl=False)
+            click.echo(printable(text), nl=False)
 
     def document(self, data: object) -> None:
         """Print the JSON document, where one was asked for. Called once by every command."""
@@ -62,7 +62,7 @@ class Screen:
 
     def fail(self, message: str) -> None:
         """Print what went wrong."""
-        click.secho(f"annex-bootstrap: {message}", fg="red", err=True)
+        click.secho(f"annex-bootstrap: {printable(message)}", fg="red", err=True, color=wants_colour())
 
     def progress(
         self, regions: Sequence[str], totals: Mapping[str, int] | None = None
@@ -80,12 +80,24 @@ class Screen:
             click.Abort: Ctrl-C.
         """
         try:
-            return click.confirm(question, default=default, err=self.json)
+            return click.confirm(printable(question), default=default, err=self.json)
         except click.Abort:
             if sys.stdin.isatty():
                 raise
             click.echo(err=True)
             raise click.UsageError("there is nobody to ask: give --yes to go ahead") from None
+
+
+def printable(text: str) -> str:
+    """Return a text with escapes in place of control characters, which could change what a terminal shows."""
+    return "".join(
+        character if character.isprintable() or character in "\n\t" else ascii(character)[1:-1] for character in text
+    )
+
+
+def one_line(text: str) -> str:
+    """Return a text with escapes in place of control characters and of the ends of lines, which could pass for ours."""
+    return printable(text).replace("\n", "\\n")
 
 
 def wants_colour() -> bool | None:

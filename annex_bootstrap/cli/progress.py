@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from annex_bootstrap.cli.output import Screen
+from annex_bootstrap.cli.output import Screen, printable
 from annex_bootstrap.stack.follow import Watcher
 from annex_bootstrap.stack.read import Event
 
@@ -93,7 +93,7 @@ class Board:
                 table.add_row(*self._where(region), name, _status(stack.status), seconds, Text(count))
             for row in rows[-room:]:
                 seconds = _seconds(row.began, row.ended)
-                table.add_row(*self._where(row.region), Text(row.resource), _status(row.status), seconds)
+                table.add_row(*self._where(row.region), Text(printable(row.resource)), _status(row.status), seconds)
         yield table
 
     def _where(self, region: str) -> list[Text]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from annex_bootstrap.cli.output import Screen, output_option
+from annex_bootstrap.cli.output import Screen, one_line, output_option
 
 
 @click.group(name="template")
@@ -25,7 +25,7 @@ def verify(source: str, screen: Screen) -> None:
     from dataclasses import asdict
 
     from annex_bootstrap.launch import verify as verification
-    from annex_bootstrap.stack.artefact import built_template
+    from annex_bootstrap.stack.artefact import built_template, template_path
     from annex_contract import __version__
 
     text = verification.read_source(source)
@@ -33,15 +33,21 @@ def verify(source: str, screen: Screen) -> None:
     found = verification.differences(text, built_template())
     digest = hashlib.sha256(text.encode()).hexdigest()
     for function in functions:
-        screen.say(function.name, bold=True)
+        screen.say(one_line(function.name), bold=True)
         screen.say(f"  {function.loader_sha256}  (the code around the archive)")
         for module in function.modules:
-            screen.say(f"  {module.sha256}  {module.path}")
+            screen.say(f"  {module.sha256}  {one_line(module.path)}")
     screen.say(f"The whole template: {digest}")
     for line in found:
-        screen.say(f"  {line}")
+        screen.say(f"  {one_line(line)}")
     screen.document({"sha256": digest, "functions": [asdict(function) for function in functions], "differences": found})
     if found:
         screen.fail(f"{source} is not what annex-bootstrap {__version__} builds: the differences are above")
         sys.exit(1)
+    if verification.is_same_file(source, template_path()):
+        screen.say(
+            f"{source} is the file that this version compares with, so it was compared with itself.", fg="yellow"
+        )
+        screen.say("Compare its SHA-256 with the one that python build.py prints for the sources that you trust.")
+        return
     screen.say(f"Byte for byte what annex-bootstrap {__version__} builds.", fg="green")

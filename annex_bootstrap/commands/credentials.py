@@ -107,6 +107,7 @@ def _make(place: _Place, screen: Screen, options: CredentialsOptions) -> None:
     user, files = place.user, place.user.files
     stack = find_deployed(place.account, options.stack_name)
     policy_arn = stack.outputs[Output.ANNEX_USER_POLICY_ARN]
+    users.check_policy(place.account, policy_arn)
     if options.action is Action.ROTATE:
         deleted = user.rotate(stack.stack_id, policy_arn)
         screen.say(f"The IAM user {user.name} has a new key; deleted: {', '.join(deleted) or 'none'}.")

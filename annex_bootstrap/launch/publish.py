@@ -8,7 +8,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from annex_bootstrap.errors import UserError
 from annex_bootstrap.launch import launch_links, launch_page
 from annex_bootstrap.stack.artefact import parse_template
 from annex_contract import __version__
+from annex_contract.iam import allow, document
 from annex_contract.stack import TEMPLATE_NAME
 
 if TYPE_CHECKING:
@@ -31,6 +33,9 @@ REVALIDATE = "no-cache"
 """Caches must revalidate every answer: RFC 9111, section 5.2.2.4."""
 
 LATEST = "latest"
+
+PREFIX = "[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*"
+"""The prefixes that are taken: none has a character that means more than itself in a policy or a URL."""
 READ_SID = "AnnexBootstrapPublicRead"
 
 
@@ -102,6 +107,10 @@ def publish(account: Account, place: Place, template: str, *, create: bool, publ
         UserError: the bucket is missing, in another region or another account's, or this version was published with
             other bytes; nothing that was published before has changed.
     """
+    if not re.fullmatch(PREFIX, place.prefix):
+        raise UserError(
+            f"{place.prefix!r} is no prefix: give letters, digits and . _ - with single slashes between them"
+        )
     region = launch_links.find_region(account.region)
     bucket, prefix = place.bucket, place.prefix
     links = _links(account.s3, region, place)
@@ -206,19 +215,28 @@ def _open(account: Account, bucket: str, prefix: str) -> None:
     except ClientError as error:
         if error.response["Error"]["Code"] != "NoSuchBucketPolicy":
             raise
-        policy = {"Version": "2012-10-17", "Statement": []}
-    ours = {
-        "Sid": READ_SID,
-        "Effect": "Allow",
-        "Principal": "*",
-        "Action": "s3:GetObject",
-        "Resource": f"arn:{account.partition}:s3:::{bucket}/{prefix}/*",
-    }
+        policy = document([])
+    objects = f"arn:{account.partition}:s3:::{bucket}/{prefix}/*"
+    ours = allow(READ_SID, "s3:GetObject", objects, principal="*")
     others = [statement for statement in policy["Statement"] if statement.get("Sid") != READ_SID]
+    for statement in others:
+        if statement["Effect"] == "Allow" and _is_for_everyone(statement):
+            raise UserError(
+                f"the policy of the bucket {bucket} has another statement for everyone "
+                f"({statement.get('Sid', 'without a Sid')}), which --public would make take effect: "
+                "delete that statement, or give --bucket another name"
+            )
     _block(account, bucket, policies=False)
     s3.put_bucket_policy(
         Bucket=bucket, ExpectedBucketOwner=owner, Policy=json.dumps(policy | {"Statement": [*others, ours]})
     )
+
+
+def _is_for_everyone(statement: Mapping[str, Any]) -> bool:
+    principal = statement.get("Principal", {})
+    named = principal.values() if isinstance(principal, dict) else [principal]
+    listed = [name for names in named for name in (names if isinstance(names, list) else [names])]
+    return "NotPrincipal" in statement or any("*" in name for name in listed)
 
 
 def _put(account: Account, bucket: str, upload: Upload) -> None:

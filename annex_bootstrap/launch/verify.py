@@ -30,6 +30,12 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-li
 MAX_ARCHIVE = 20_000_000
 """Bytes of one unpacked archive; the largest of ours has half a million."""
 
+_DAMAGED = (
+    *(KeyError, TypeError, ValueError, EOFError, OSError, zipfile.BadZipFile),
+    # What ast.parse raises of code that is none, or is nested without end.
+    *(SyntaxError, RecursionError, MemoryError),
+)
+
 TIMEOUT = 30.0
 """Seconds that a server may take to answer."""
 
@@ -78,6 +84,11 @@ def read_source(source: str) -> str:
         raise UserError(f"{source} cannot be fetched: {error}") from error
 
 
+def is_same_file(source: str, path: Path) -> bool:
+    """Return whether a source, as ``read_source`` takes it, is this very file."""
+    return "://" not in source and path.exists() and Path(source).samefile(path)
+
+
 def _https() -> urllib.request.OpenerDirector:
     # Without a handler for http, files or ftp, no redirect leads there.
     context = ssl.create_default_context(cafile=os.environ.get("AWS_CA_BUNDLE"))
@@ -118,7 +129,7 @@ def list_functions(text: str) -> list[Function]:
             archive = _archive_text(code)
             loader = code.replace(archive, "") if archive else code
             functions.append(Function(name, _sha256(loader.encode()), tuple(_unpack(archive)) if archive else ()))
-        except (KeyError, TypeError, ValueError, SyntaxError, EOFError, OSError, zipfile.BadZipFile) as error:
+        except _DAMAGED as error:
             raise UserError(f"the code of {name} cannot be unpacked: {error!r}") from error
     return functions
 
@@ -184,7 +195,7 @@ def _without_code(resource: Any) -> Any:
 def _resources(text: str) -> Mapping[str, Any]:
     try:
         resources = json.loads(text)["Resources"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError("this is no template of annex-bootstrap: it is not JSON with Resources") from error
     if not isinstance(resources, dict):
         raise UserError("this is no template of annex-bootstrap: its Resources are no object")

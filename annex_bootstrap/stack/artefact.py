@@ -20,14 +20,17 @@ def built_template() -> str:
     Raises:
         UserError: this is a checkout in which nothing has been built yet.
     """
-    packaged = resources.files("annex_bootstrap") / "data" / TEMPLATE_NAME
-    if packaged.is_file():
-        return packaged.read_text()
-    built = Path(__file__).parents[2] / "dist" / TEMPLATE_NAME
     try:
-        return built.read_text()
+        return template_path().read_text()
     except FileNotFoundError as error:
         raise UserError(f"{TEMPLATE_NAME} is not built yet: run python build.py first") from error
+
+
+def template_path() -> Path:
+    """Return where the built template is, or will be."""
+    # Both are files: a wheel is unpacked when it is installed.
+    packaged = Path(str(resources.files("annex_bootstrap"))) / "data" / TEMPLATE_NAME
+    return packaged if packaged.is_file() else Path(__file__).parents[2] / "dist" / TEMPLATE_NAME
 
 
 def parse_template(text: str) -> Template:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.stack import plan
 from annex_bootstrap.stack.function_log import function_log
-from annex_bootstrap.stack.read import Event, Stack, events, find
+from annex_bootstrap.stack.read import Event, Stack, check_ours, events, find
 from annex_contract.statuses import DELETE_COMPLETE, read_status
 
 if TYPE_CHECKING:
@@ -109,7 +108,7 @@ def settle(account: Account, stack_name: str, watcher: Watcher) -> tuple[Stack |
     for _ in range(JOINS):
         with explained(f"reading the stack {stack_name}"):
             stack = find(account.cloudformation, stack_name)
-        plan.check_ours(stack, stack_name)
+        check_ours(stack, stack_name)
         if stack is None or not stack.in_progress:
             return stack, joined
         with explained("reading the operation in progress"):

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from annex_bootstrap.errors import UserError
+from annex_bootstrap.stack.read import check_ours
 from annex_contract.resources import BY_TYPE, CustomResource
 from annex_contract.statuses import DELETE_COMPLETE, State, read_status
 
@@ -90,16 +91,6 @@ def choose_step(stack: Stack | None, name: str) -> Step:
     if step is None:
         raise UserError(f"the stack {name} is in {status.name}: {status.advice}, then try again")
     return step
-
-
-def check_ours(stack: Stack | None, name: str) -> None:
-    """Refuse to touch what our template did not make.
-
-    Raises:
-        UserError: the stack was not made by annex-bootstrap.
-    """
-    if stack is not None and stack.state is not State.ABSENT and not stack.is_ours:
-        raise UserError(f"the stack {name} was not made by annex-bootstrap: choose another name with --stack-name")
 
 
 def check_version(stack: Stack | None, ours: str, name: str, allow_downgrade: bool = False) -> None:

@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import UserError
+from annex_contract.outputs import find_wrong_output
 from annex_contract.stack import MARKING_PARAMETERS, Output
 from annex_contract.statuses import State, read_status
 
@@ -143,7 +144,7 @@ def events(client: CloudFormationClient, stack_id: str, after: str = "") -> list
                     resource=described.get("LogicalResourceId", ""),
                     resource_type=described.get("ResourceType", ""),
                     status=described.get("ResourceStatus", ""),
-                    reason=described.get("ResourceStatusReason", ""),
+                    reason=" ".join(described.get("ResourceStatusReason", "").split()),
                 )
             )
     return found[::-1]
@@ -153,10 +154,11 @@ def find_deployed(account: Account, stack_name: str) -> Stack:
     """Return a stack that has outputs.
 
     Raises:
-        UserError: there is no such stack, or it has never been complete.
+        UserError: there is no such stack, it has never been complete, or it is not ours.
     """
     with explained(f"reading the stack {stack_name}"):
         stack = find(account.cloudformation, stack_name)
+    check_ours(stack, stack_name)
     if stack is None:
         raise UserError(
             f"there is no stack {stack_name} in {account.region}: run annex-bootstrap deploy first, "
@@ -164,4 +166,20 @@ def find_deployed(account: Account, stack_name: str) -> Stack:
         )
     if not stack.outputs.get(Output.LEASE_FUNCTION_ARN):
         raise UserError(f"the stack {stack_name} is in {stack.status} and has no outputs: run annex-bootstrap deploy")
+    wrong = find_wrong_output(stack.outputs)
+    if wrong:
+        raise UserError(
+            f"the output {wrong} of the stack {stack_name} is not what annex-bootstrap puts there: nothing of the "
+            "stack was used; ask whoever changed it, or give --stack-name"
+        )
     return stack
+
+
+def check_ours(stack: Stack | None, name: str) -> None:
+    """Refuse to touch what our template did not make.
+
+    Raises:
+        UserError: the stack was not made by annex-bootstrap.
+    """
+    if stack is not None and stack.state is not State.ABSENT and not stack.is_ours:
+        raise UserError(f"the stack {name} was not made by annex-bootstrap: choose another name with --stack-name")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from importlib import metadata
 from pathlib import Path
 
@@ -129,3 +131,43 @@ def test_the_report_names_every_function_with_its_share(
     for title in functions():
         assert title in report
     assert f"{(tmp_path / 'dist' / TEMPLATE_NAME).stat().st_size:,} bytes" in report
+
+
+def test_an_altered_library_is_not_embedded(tmp_path: Path) -> None:
+    for part in ("crhelper", f"crhelper-{metadata.version('crhelper')}.dist-info"):
+        shutil.copytree(str(metadata.distribution("crhelper").locate_file(part)), tmp_path / part)
+    with (tmp_path / "crhelper" / "utils.py").open("a") as file:
+        file.write("STOLEN = True\n")
+    before = {path.name: path.read_bytes() for path in (ROOT / "dist").iterdir()}
+    built = subprocess.run(
+        [sys.executable, str(ROOT / "build.py")],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert built.returncode == 1
+    assert built.stderr.startswith("build.py: crhelper/utils.py of crhelper ")
+    assert len(built.stderr.splitlines()) == 1
+    assert {path.name: path.read_bytes() for path in (ROOT / "dist").iterdir()} == before
+
+
+def test_every_requirement_of_the_build_is_locked_with_hashes() -> None:
+    lock = (ROOT / "requirements.lock").read_text()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    local = tomllib.loads((ROOT / "local_aws" / "pyproject.toml").read_text())
+    wanted = [
+        *project["build-system"]["requires"],
+        *project["project"]["optional-dependencies"]["dev"],
+        *project["project"]["dependencies"],
+        *local["project"]["dependencies"],
+    ]
+    locked = re.findall(r"^([a-z0-9-]+)==(\S+).*?\\\n    --hash=sha256:[0-9a-f]{64}", lock, flags=re.MULTILINE)
+    versions = dict(locked)
+    assert len(locked) == len(re.findall(r"^[a-z0-9]", lock, flags=re.MULTILINE))
+    for requirement in wanted:
+        name, _, version = re.fullmatch(r"([a-z0-9-]+)(?:\[.*\])?(==|>=)(\S+)", requirement).groups()  # type: ignore[union-attr]  # ours
+        if name != "annex-bootstrap":
+            assert name in versions, requirement
+            assert "==" not in requirement or versions[name] == version, requirement
+    assert "://" not in lock

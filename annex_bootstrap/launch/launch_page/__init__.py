@@ -19,6 +19,7 @@ from typing import Any
 from annex_bootstrap.launch import launch_links
 from annex_bootstrap.pool import blocks
 from annex_contract import __version__
+from annex_contract.outputs import PATTERNS
 from annex_contract.resources import CUSTOM_RESOURCES
 from annex_contract.stack import DEFAULT_STACK_NAME, Output
 
@@ -107,6 +108,7 @@ def _data(template: Mapping[str, Any], regions: list[launch_links.Region]) -> st
         },
         "blockWithKeyPair": configuration_form(set(Output)),
         "block": configuration_form(set(Output) - {Output.KEY_PAIR_NAME}),
+        "outputPatterns": dict(PATTERNS),
         "keyPairOutput": Output.KEY_PAIR_NAME,
         "regionOutput": Output.LEASE_FUNCTION_ARN,
     }

@@ -84,7 +84,8 @@ function renderBlock({ name, outputs }) {
   const form = values[data.keyPairOutput] === undefined ? data.block : data.blockWithKeyPair;
   return form.replace(/{{(\w+)}}/g, (_, key) => {
     const value = values[key];
-    if (typeof value !== "string" || !/^[\x21-\x7e]+$/.test(value)) {
+    const pattern = data.outputPatterns[key] || (key === "stack" ? data.stackNamePattern : "[a-z0-9-]+");
+    if (typeof value !== "string" || !new RegExp("^(?:" + pattern + ")$").test(value)) {
       throw new Error("This stack has no usable output " + (key === "region" ? data.regionOutput : key)
         + ": is it a complete annex-bootstrap stack?");
     }
