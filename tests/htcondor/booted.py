@@ -26,9 +26,15 @@ for path in "$layer/root/proc/sys" "$layer/root/proc/sysrq-trigger"; do
 done
 touch "$dev/console"
 mount --bind "$CONSOLE" "$dev/console"
-echo "$pid"
 exec setpriv --bounding-set -sys_module,-sys_rawio,-sys_time \
-    chroot "$layer/root" env -i container=test /sbin/init < /dev/null > "$CONSOLE" 2>&1
+    chroot "$layer/root" sh -euc "$WAIT" sh "$pid"
+"""
+
+# Whoever starts the host has something to write on its disk first.
+_WAIT = """
+echo "$1"
+read -r go
+exec env -i container=test /sbin/init < /dev/null > /dev/console 2>&1
 """
 
 # The control group of this host alone, removed with what systemd made in it.
@@ -109,12 +115,12 @@ class BootedHost(Host):
         exits.callback(os.close, slave)
         reader = threading.Thread(target=self._read_console, args=(master,), daemon=True)
         reader.start()
-        environment = {**os.environ, "BOOT": _BOOT, "CONSOLE": os.ttyname(slave)}
+        unshare = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount"]
+        environment = {**os.environ, "BOOT": _BOOT, "WAIT": _WAIT, "CONSOLE": os.ttyname(slave)}
         first = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "sh", "-c", _CONTAIN, "sh"]
-            + [str(self._root), self._name, "yes" if self._kept else "no"],
+            [*unshare, "sh", "-c", _CONTAIN, "sh", str(self._root), self._name, "yes" if self._kept else "no"],
             env=environment,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -129,7 +135,17 @@ class BootedHost(Host):
             raise HostError(f"no namespaces for {self._name}: {first.stderr.read().strip()}")
         self._pid = int(pid)
 
+    def _prepare(self) -> None:
+        """Write what the disk of this kind of host has before it boots."""
+
     def _start(self) -> None:
+        # systemd takes the name from here.
+        self.write("/etc/hostname", f"{self._name}\n")
+        self._prepare()
+        assert self._first is not None
+        assert self._first.stdin is not None
+        self._first.stdin.write("go\n")
+        self._first.stdin.flush()
         end = time.monotonic() + _BOOT_SECONDS
         while self.run(["systemctl", "show-environment"]).returncode:
             if time.monotonic() > end or not self.is_on:
