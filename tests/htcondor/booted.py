@@ -42,6 +42,10 @@ _CONTAIN = """
 set -eu
 groups=$(mktemp -d)
 mount -t cgroup2 cgroup2 "$groups"
+# Those of a run that was killed are empty; the kernel keeps those in use.
+for left in "$groups"/annex-bootstrap-*; do
+    [ ! -d "$left" ] || find "$left" -depth -type d -exec rmdir {} + 2> /dev/null || true
+done
 group=$groups/annex-bootstrap-$$
 mkdir "$group"
 sh -c 'echo "$$" > "$1/cgroup.procs"; shift; exec "$@"' sh "$group" \

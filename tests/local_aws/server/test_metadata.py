@@ -57,9 +57,7 @@ def machine(root: boto3.Session, profile: str) -> Iterator[str]:
     ec2.terminate_instances(InstanceIds=[instance_id])
 
 
-def ask(
-    local: LocalAws, item: str, headers: dict[str, str] | None = None, method: str = "GET"
-) -> tuple[int, str]:
+def ask(local: LocalAws, item: str, headers: dict[str, str] | None = None, method: str = "GET") -> tuple[int, str]:
     """Status and text of what the metadata service says. Away from its own address it answers only who signs."""
     context = ssl.create_default_context(cafile=str(local.ca_file))
     url = f"{local.endpoint}/latest/{item}"
