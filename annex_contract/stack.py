@@ -16,6 +16,10 @@ ROLE_PATH = "/annex-bootstrap/"
 ANNEX_TAG = "htcondor:AnnexName"
 """The tag that condor_annex puts on the machines of an annex; its value is the annex ID."""
 
+EC2_SERVICE = "ec2.amazonaws.com"
+"""EC2 as a principal, the same in every partition; ``ec2.`` before a partition's own suffix is refused in the European
+Sovereign Cloud: https://github.com/aws/aws-cdk/issues/22589 and https://github.com/pulumi/pulumi-eks/issues/2341"""
+
 SPOT_TAGGING_POLICY = "service-role/AmazonEC2SpotFleetTaggingRole"
 """AWS's managed policy for the spot fleets' role:
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-fleet-prerequisites.html"""
@@ -43,6 +47,12 @@ class Output(StrEnum):
     ANNEX_USER_POLICY_ARN = "AnnexUserPolicyARN"
     VERSION = "Version"
     KEY_PAIR_NAME = "KeyPairName"
+    IMAGE_ID = "ImageId"
+    INSTANCE_TYPE = "InstanceType"
+
+
+OPTIONAL_OUTPUTS = frozenset({Output.KEY_PAIR_NAME, Output.IMAGE_ID, Output.INSTANCE_TYPE})
+"""The outputs that a stack may lack, by its parameters."""
 
 
 MARKING_PARAMETERS = frozenset({"CondorCidrs", "ConfigKeyPattern"})
@@ -50,12 +60,14 @@ MARKING_PARAMETERS = frozenset({"CondorCidrs", "ConfigKeyPattern"})
 
 
 class LogicalId(StrEnum):
-    """The logical IDs of those resources that somebody besides the template names."""
+    """The logical IDs of those resources that something besides the template refers to."""
 
     LEASE_FUNCTION = "LeaseFunction"
     CONNECTIVITY_FUNCTION = "ConnectivityFunction"
     SWEEP_RULE = "SweepRule"
     LEASE_ALARM = "LeaseAlarm"
+    SWEEP_ALARM = "SweepAlarm"
+    SILENCE_ALARM = "SilenceAlarm"
     ANNEX_USER_POLICY = "AnnexUserPolicy"
 
 
@@ -74,6 +86,15 @@ class Part(StrEnum):
             function: the function's logical ID.
         """
         return f"{function}{self}"
+
+
+def sweep_rule_name(stack_name: str) -> str:
+    """Return the name of the rule that checks for orphans; given, so that nobody has to wait for the rule to read it.
+
+    Args:
+        stack_name: the stack's name, or a reference to it.
+    """
+    return f"{stack_name}-{LogicalId.SWEEP_RULE}"
 
 
 def function_of(resource: str) -> str:

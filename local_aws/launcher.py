@@ -71,6 +71,19 @@ class Credentials:
 
 
 @dataclass(frozen=True)
+class Strictness:
+    """AWS at its worst: see ``local_aws.server.strict``.
+
+    Attributes:
+        seed: of what goes wrong when.
+        speed: how many times faster than AWS it is late.
+    """
+
+    seed: int
+    speed: float
+
+
+@dataclass(frozen=True)
 class LocalAws:
     """A running local AWS.
 
@@ -102,7 +115,12 @@ class LocalAws:
 
 
 @contextlib.contextmanager
-def local_aws(schedule_speed: int = 1, in_place_of: Sequence[str] = ()) -> Iterator[LocalAws]:
+def local_aws(
+    schedule_speed: int = 1,
+    in_place_of: Sequence[str] = (),
+    records: Path | None = None,
+    strictness: Strictness | None = None,
+) -> Iterator[LocalAws]:
     """Run a local AWS for as long as the context lasts.
 
     Args:
@@ -110,6 +128,8 @@ def local_aws(schedule_speed: int = 1, in_place_of: Sequence[str] = ()) -> Itera
         in_place_of: regions that it stands in for: it then takes port 443, its certificate is valid for AWS's own host
             names there, and it is the metadata service of one machine (see ``local_aws.server.ec2.metadata``). Only
             for a network namespace of its own, in which those names and the metadata address lead here.
+        strictness: AWS at its worst; needs the packages of a checkout.
+        records: a directory for what it exchanges and decides (see ``local_aws.server.recording``).
 
     Yields:
         The running server.
@@ -138,7 +158,7 @@ def local_aws(schedule_speed: int = 1, in_place_of: Sequence[str] = ()) -> Itera
                     *("--certfile", str(directory / "server.pem")),
                     *("--keyfile", str(directory / "server.key")),
                 ],
-                env=_server_environ(local, directory, port, schedule_speed),
+                env=_server_environ(local, directory, port, schedule_speed, records, strictness),
                 # The server ends itself when this pipe closes: also when this process is killed.
                 stdin=subprocess.PIPE,
                 stdout=log,
@@ -153,7 +173,14 @@ def local_aws(schedule_speed: int = 1, in_place_of: Sequence[str] = ()) -> Itera
             _end(server)
 
 
-def _server_environ(local: LocalAws, directory: Path, port: int, schedule_speed: int) -> Mapping[str, str]:
+def _server_environ(
+    local: LocalAws,
+    directory: Path,
+    port: int,
+    schedule_speed: int,
+    records: Path | None,
+    strictness: Strictness | None,
+) -> Mapping[str, str]:
     return {name: os.environ[name] for name in PASSED_ON if name in os.environ} | {
         "AUTH": "true",
         "USE_SSL": "1",
@@ -168,6 +195,8 @@ def _server_environ(local: LocalAws, directory: Path, port: int, schedule_speed:
         "IOT_MTLS_ENABLED": "0",
         "LOG_LEVEL": "WARNING",
         "ANNEX_BOOTSTRAP_SCHEDULE_SPEED": str(schedule_speed),
+        "ANNEX_BOOTSTRAP_RECORDS": str(records or ""),
+        "ANNEX_BOOTSTRAP_STRICTNESS": f"{strictness.seed}:{strictness.speed}" if strictness else "",
         "TMPDIR": str(directory),
         # Functions inherit these: crhelper and boto3 then trust the server.
         "SSL_CERT_FILE": str(local.ca_file),

@@ -54,6 +54,9 @@ def operator_policy(partition: str, account: str, stack_name: str) -> dict[str, 
             allow("ReadAndUpdateLeases", "events: ListTargetsByRule PutTargets", arn("events", "rule/*")),
             allow("CheckAndInvokeFunctions", "lambda: GetFunctionConfiguration InvokeFunction", functions),
             allow("ReadLogs", "logs: FilterLogEvents", arn("logs", f"log-group:{stack_name}-*")),
+            # GetMetricStatistics can be limited to nothing:
+            # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatch.html
+            allow("CountCalls", "cloudwatch: GetMetricStatistics", "*"),
             allow("CheckRoles", "iam: GetInstanceProfile GetRole", roles),
             allow("CheckBuckets", "s3: GetBucketPublicAccessBlock ListBucket", f"arn:{partition}:s3:::*"),
         ]

@@ -10,32 +10,40 @@ from collections.abc import Callable
 
 from local_aws.server.cloudformation import change_sets, rollback, stack_names, template_url
 from local_aws.server.ec2 import (
+    images,
     instance_types,
     instances,
     key_pairs,
     metadata,
+    scripts,
     security_groups,
     spot_fleets,
 )
-from local_aws.server.events import schedule
+from local_aws.server.events import invocations, schedule
 from local_aws.server.functions import environment
-from local_aws.server.iam import authorization, role_policies, service_linked_roles
+from local_aws.server.iam import authorization, decisions, role_policies, service_linked_roles
+from local_aws.server.lambda_functions import processes
 from local_aws.server.logs import log_patterns
 from local_aws.server.pricing import price_list
 
 EXTENSIONS: tuple[Callable[[], None], ...] = (
     authorization.install,
     change_sets.install,
+    images.install,
+    decisions.install,
     environment.install,
     instance_types.install,
     instances.install,
+    invocations.install,
     key_pairs.install,
     log_patterns.install,
     metadata.install,
     price_list.install,
+    processes.install,
     role_policies.install,
     rollback.install,
     schedule.install,
+    scripts.install,
     security_groups.install,
     service_linked_roles.install,
     spot_fleets.install,

@@ -18,8 +18,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-SUITES = ("trixie",)
-"""The Debian releases whose HTCondor is tested."""
+SUITES = ("trixie", "forky")
+"""The Debian releases whose HTCondor is tested: Debian 13 with 23.9, in which people start annexes with
+``condor_annex``; and the next Debian, which moves, with 25."""
 
 PACKAGES = ("condor", "condor-annex-ec2", "awscli", "ca-certificates", "curl", "iproute2", "openssl")
 
@@ -104,9 +105,10 @@ def cached(name: str, build: Callable[[Path], None]) -> Path:
     return directory
 
 
-def version(root: Path) -> str:
-    """Return the version of the HTCondor in a root directory, such as ``23.9.6``."""
-    return _run("asking HTCondor's version", ["chroot", str(root), "condor_version"]).split()[1]
+def version(root: Path) -> tuple[int, ...]:
+    """Return the version of the HTCondor in a root directory, such as (23, 9, 6)."""
+    printed = _run("asking HTCondor's version", ["chroot", str(root), "condor_version"])
+    return tuple(int(part) for part in printed.split()[1].split("."))
 
 
 @contextmanager
@@ -172,6 +174,6 @@ def _run(what: str, argv: list[str]) -> str:
 if __name__ == "__main__":
     try:
         for root in ensure_roots():
-            sys.stdout.write(f"{version(root)} {root}\n")
+            sys.stdout.write(f"{'.'.join(map(str, version(root)))} {root}\n")
     except RootUnavailableError as error:
         sys.exit(str(error))
