@@ -1,4 +1,4 @@
-"""What the lease function is told through its environment."""
+"""The lease function's settings, from its environment."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STACK_ID = "STACK_ID"
 """The stack's own ID: with it are tagged the builders, images and snapshots whose leftovers the sweeper deletes."""
 
 END_ORPHANS = "END_ORPHANS"
-"""``yes``: the sweeper ends orphans. Anything else: it only tells of them."""
+"""``yes``: the sweeper ends orphans. Anything else: it only reports them."""
 
 POWERTOOLS_SERVICE_NAME = "POWERTOOLS_SERVICE_NAME"
 """Read by Powertools itself: the service in each log line and the dimension of each metric."""
