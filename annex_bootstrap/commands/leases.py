@@ -92,11 +92,11 @@ def extend_lease(name: str, duration: str, options: LeasesOptions, screen: Scree
     lease = leases.find(name)
     if lease.expiration is not None and lease.expiration > until:
         raise UserError(
-            f"{name} already runs until {_clock(lease.expiration)}, which is later: "
+            f"{name} already runs until {clock(lease.expiration)}, which is later: "
             "to end it sooner use annex-bootstrap leases end"
         )
     leases.extend(lease, until)
-    screen.say(f"{lease.annex_id} now runs until {_clock(until)}.")
+    screen.say(f"{lease.annex_id} now runs until {clock(until)}.")
     screen.document({"annex": lease.annex_id, "lease_expiration": until})
 
 
@@ -166,5 +166,10 @@ def _left(seconds: int) -> str:
     return f"{hours // 24}d {hours % 24}h" if hours >= 48 else f"{hours}h {minutes:02}m"
 
 
-def _clock(seconds: int) -> str:
+def clock(seconds: int) -> str:
+    """Return a time as a person reads it, in the machine's own zone.
+
+    Args:
+        seconds: since the epoch.
+    """
     return f"{datetime.fromtimestamp(seconds).astimezone():%Y-%m-%d %H:%M %Z}"
