@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 
 from annex_bootstrap.stack.plan import Change
-from annex_contract.resources import BY_TYPE
+from annex_contract.resources import BY_TYPE, IMAGE_BUILDER
 
 PLAIN = {
     "LeaseFunction": "lease function, which ends annexes whose time is up",
@@ -33,11 +33,14 @@ def describe(changes: Sequence[Change], parameters: Mapping[str, str]) -> list[s
     plain = [PLAIN[change.resource] for change in changes if change.resource in PLAIN]
     lines = [
         f"creates {len(changes)} resources, among them",
-        *(f"  - {summary}" for summary in [*(custom.summary for custom in made), *plain]),
+        *(
+            f"  - {summary}"
+            for summary in [*(custom.summary for custom in made if custom is not IMAGE_BUILDER), *plain]
+        ),
         "opens, on the machines of annexes",
         f"  - port {parameters['CondorPort']} (HTCondor) to {_who(parameters['CondorCidrs'])}",
         f"  - port 22 (SSH) to {_who(parameters['SshCidrs'])}",
-        "costs while no annex runs",
+        "costs also while no annex runs",
         "  - cents a year for logs and the template",
         *(f"  - {custom.name}: {_lowered(custom.cost)}" for custom in made if custom.cost != "Nothing"),
         "costs while annexes run: their machines, see annex-bootstrap leases",
