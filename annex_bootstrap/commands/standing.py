@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from annex_bootstrap.annexes.leases import Lease, Leases
@@ -27,9 +28,25 @@ MOST_LINES = 6
 
 
 @dataclass
-class _Answer:
+class Answer:
+    """What AWS said about the annexes of a stack.
+
+    Attributes:
+        leases: of its annexes; None where that is not known.
+        error: why it is not known.
+    """
+
     leases: list[Lease] | None = None
     error: str = "AWS did not answer within a second"
+
+
+def known_sections() -> Sequence[Section]:
+    """Return what the configuration says of stacks, the default region's first.
+
+    Raises:
+        UserError: the configuration cannot be read.
+    """
+    return blocks.read_block(config_file.preview(config_file.find_file(None), lambda block: block).old).sections
 
 
 def tell_standing(screen: Screen) -> None:
@@ -52,7 +69,7 @@ def tell_standing(screen: Screen) -> None:
         screen.say("There are no keys for running annexes yet.")
         screen.next_steps({our_command("credentials", name, region, None, None): "makes them"})
         return
-    answer = _ask(section)
+    answer = ask_leases(section)
     if answer.leases is None:
         screen.say(f"Whether annexes run is not known: {answer.error}.")
         screen.next_steps({our_command("doctor", name, region, None, None): "finds out why"})
@@ -68,9 +85,9 @@ def tell_standing(screen: Screen) -> None:
         screen.next_steps({first_annex(version()): "rents one machine"})
 
 
-def _ask(section: Section) -> _Answer:
-    """Ask AWS for the leases, and do not wait for longer than ``PATIENCE``."""
-    answer = _Answer()
+def ask_leases(section: Section) -> Answer:
+    """Ask AWS for the leases of a stack's annexes, and do not wait for longer than ``PATIENCE``."""
+    answer = Answer()
 
     def ask() -> None:
         try:

@@ -76,6 +76,29 @@ def test_commands_and_regions_are_completed(words: str, expected: str) -> None:
     assert f"plain,{expected}" in run(**environ).stdout.splitlines()
 
 
+def test_stacks_are_completed_from_the_configuration(tmp_path: Path) -> None:
+    words = "annex-bootstrap status --stack-name our"
+    environ = {"COMP_WORDS": words, "COMP_CWORD": "3", "_ANNEX_BOOTSTRAP_COMPLETE": "bash_complete"}
+    home = {"HOME": str(tmp_path), "PATH": str(tmp_path)}
+    assert run(**environ, **home).stdout.strip() == ""
+    config = tmp_path / ".condor" / "user_config"
+    config.parent.mkdir()
+    config.write_text(blocks.render("our-stack", "us-east-1", dict.fromkeys(Output, "made-up")))
+    assert run(**environ, **home).stdout == "plain,our-stack\n"
+
+
+@pytest.mark.parametrize("verb", ["end", "extend"])
+def test_without_aws_no_annex_is_completed_and_nothing_is_said(verb: str, tmp_path: Path) -> None:
+    words = f"annex-bootstrap leases {verb} fir"
+    environ = {"COMP_WORDS": words, "COMP_CWORD": "3", "_ANNEX_BOOTSTRAP_COMPLETE": "bash_complete"}
+    home = {"HOME": str(tmp_path), "PATH": str(tmp_path), "AWS_CONFIG_FILE": os.devnull, "AWS_PROFILE": "nobody"}
+    config = tmp_path / ".condor" / "user_config"
+    config.parent.mkdir()
+    config.write_text(blocks.render("our-stack", "us-east-1", dict.fromkeys(Output, "made-up")))
+    done = run(**environ, **home)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
+
+
 def test_every_command_is_in_one_group_of_the_help() -> None:
     shown = CliRunner().invoke(commands, ["--help"], terminal_width=80).output
     assert [f"{heading}:" in shown for heading in GROUPS] == [True] * len(GROUPS)
