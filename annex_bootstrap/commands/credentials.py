@@ -9,7 +9,7 @@ from pathlib import Path
 from annex_bootstrap.annexes import users
 from annex_bootstrap.annexes.users import AnnexUser, KeyFiles
 from annex_bootstrap.aws import Account, connect
-from annex_bootstrap.commands.next_steps import our_command
+from annex_bootstrap.doctor.next_steps import our_command
 from annex_bootstrap.pool import config_file
 from annex_bootstrap.pool.file_knobs import write_knobs
 from annex_bootstrap.screen import Screen

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from annex_bootstrap.aws import Account, connect_all
-from annex_bootstrap.commands.next_steps import first_annex, our_command
+from annex_bootstrap.doctor.next_steps import first_annex, our_command
 from annex_bootstrap.pool import config_file
 from annex_bootstrap.pool.htcondor import version
 from annex_bootstrap.pool.pull import pull

@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from annex_bootstrap.annexes.leases import NOTHING, Lease, Leases, Machines, parse_duration
+from annex_bootstrap.annexes.leases import NOTHING, Lease, Leases, Machines, clock, parse_duration
 from annex_bootstrap.aws import connect
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.fleet import prices
@@ -164,12 +163,3 @@ def _left(seconds: int) -> str:
         return "ending"
     hours, minutes = divmod(seconds // 60, 60)
     return f"{hours // 24}d {hours % 24}h" if hours >= 48 else f"{hours}h {minutes:02}m"
-
-
-def clock(seconds: int) -> str:
-    """Return a time as a person reads it, in the machine's own zone.
-
-    Args:
-        seconds: since the epoch.
-    """
-    return f"{datetime.fromtimestamp(seconds).astimezone():%Y-%m-%d %H:%M %Z}"

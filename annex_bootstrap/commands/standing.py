@@ -6,10 +6,9 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from annex_bootstrap.annexes.leases import Lease, Leases
+from annex_bootstrap.annexes.leases import Lease, Leases, clock
 from annex_bootstrap.aws import connect
-from annex_bootstrap.commands.leases import clock
-from annex_bootstrap.commands.next_steps import first_annex, our_command
+from annex_bootstrap.doctor.next_steps import first_annex, our_command
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.pool import blocks, config_file
 from annex_bootstrap.pool.blocks import Section
