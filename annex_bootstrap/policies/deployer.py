@@ -71,7 +71,7 @@ def deployer_policy(partition: str, account: str, stack_name: str) -> dict[str, 
                 "lambda: AddPermission CreateFunction DeleteFunction DeleteFunctionEventInvokeConfig"
                 " GetFunction GetFunctionCodeSigningConfig GetFunctionConfiguration"
                 " GetFunctionEventInvokeConfig GetFunctionRecursionConfig GetFunctionScalingConfig GetPolicy"
-                " GetRuntimeManagementConfig InvokeFunction PutFunctionEventInvokeConfig RemovePermission"
+                " GetRuntimeManagementConfig InvokeFunction ListTags PutFunctionEventInvokeConfig RemovePermission"
                 " TagResource UntagResource UpdateFunctionCode UpdateFunctionConfiguration"
                 " UpdateFunctionEventInvokeConfig",
                 function,
@@ -85,7 +85,8 @@ def deployer_policy(partition: str, account: str, stack_name: str) -> dict[str, 
             allow("ReadLogSettings", "logs: DescribeIndexPolicies DescribeLogGroups DescribeResourcePolicies", "*"),
             allow(
                 "ManageSweepRule",
-                "events: DeleteRule DescribeRule ListTargetsByRule PutRule PutTargets RemoveTargets",
+                "events: DeleteRule DescribeRule ListTagsForResource ListTargetsByRule PutRule PutTargets"
+                " RemoveTargets TagResource UntagResource",
                 arn("events", f"rule/{stack_name}-*"),
             ),
             # Checked before deleting, so that no annex is left without its lease function.
@@ -100,13 +101,14 @@ def deployer_policy(partition: str, account: str, stack_name: str) -> dict[str, 
             ),
             allow(
                 "ManageAlarm",
-                "cloudwatch: DeleteAlarms DescribeAlarms PutMetricAlarm",
+                "cloudwatch: DeleteAlarms DescribeAlarms ListTagsForResource PutMetricAlarm TagResource UntagResource",
                 arn("cloudwatch", f"alarm:{stack_name}-*"),
             ),
             allow(
                 "ManageAlarmTopic",
                 "sns: CreateTopic DeleteTopic GetDataProtectionPolicy GetTopicAttributes"
-                " ListSubscriptionsByTopic SetTopicAttributes Subscribe Unsubscribe",
+                " ListSubscriptionsByTopic ListTagsForResource SetTopicAttributes Subscribe TagResource"
+                " Unsubscribe UntagResource",
                 arn("sns", f"{stack_name}-*"),
             ),
             allow("ManageKeyPair", "ec2: CreateKeyPair DeleteKeyPair", arn("ec2", "key-pair/annex-bootstrap-*")),
