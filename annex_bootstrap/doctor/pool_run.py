@@ -13,6 +13,7 @@ from pathlib import Path
 from annex_bootstrap.doctor import checks, pool_checks
 from annex_bootstrap.doctor.checks import Finding
 from annex_bootstrap.doctor.pool_checks import Machine
+from annex_bootstrap.errors import UserError
 from annex_bootstrap.pool.file_knobs import read_knob
 from annex_bootstrap.pool.htcondor import IN_FORCE, Version, run
 from annex_contract.knobs import Macro
@@ -53,7 +54,10 @@ class PoolRun:
         else:
             knob = Macro.SEC_PASSWORD_FILE
             yield checks.check_password(read_knob(self.content, self.region, knob) or IN_FORCE.ask(knob))
-        image = pool_checks.check_image(self.content, self.region)
+        try:
+            image = pool_checks.check_image(self.content, self.region)
+        except UserError as error:
+            image = checks.problem("image", "the configuration cannot be read", str(error))
         if image is not None:
             yield image
 
