@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from annex_contract.iam import allow, document
+from annex_contract.image import BASE_PARAMETERS
 from annex_contract.stack import ROLE_PATH
 
 
@@ -49,6 +50,7 @@ def operator_policy(partition: str, account: str, stack_name: str) -> dict[str, 
                 " DescribeSecurityGroups DescribeSpotFleetRequests DescribeSubnets",
                 "*",
             ),
+            allow("FindNewestBase", "ssm: GetParameter", f"arn:{partition}:ssm:*::parameter{BASE_PARAMETERS}*"),
             allow("ReadPrices", "pricing: GetProducts", "*"),
             allow("ListLeases", "events: ListRuleNamesByTarget", "*"),
             allow("ReadAndUpdateLeases", "events: ListTargetsByRule PutTargets", arn("events", "rule/*")),
