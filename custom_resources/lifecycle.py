@@ -36,6 +36,11 @@ ANSWER_MARGIN = 20.0
 REASON_LIMIT = 256
 """Characters of a reason that crhelper passes on; of a longer one it keeps the end alone."""
 
+PERMISSION_PATIENCE = 90.0
+"""Seconds until a refusal is final: the function's own role is seconds old when the stack is. IAM names no limit for a
+change to take effect; reports speak of ten seconds to a minute. Source:
+https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency"""
+
 PATIENCE: Mapping[str, float] = {
     # What was just made is not visible everywhere yet, or what we looked at has changed since, or an answer was lost
     # and botocore made the call twice.
@@ -51,8 +56,7 @@ PATIENCE: Mapping[str, float] = {
     ),
     # The name belonged to a bucket that is not gone everywhere yet. S3 names no limit.
     **dict.fromkeys(("BucketAlreadyExists", "OperationAborted"), math.inf),
-    # The function's own role is seconds old when the stack is.
-    **dict.fromkeys(("AccessDenied", "UnauthorizedOperation"), 10.0),
+    **dict.fromkeys(("AccessDenied", "UnauthorizedOperation"), PERMISSION_PATIENCE),
 }
 """For how many seconds an error code means "look again"; every other code is final at once."""
 
@@ -74,7 +78,16 @@ class ResourceError(Exception):
 
 
 class NotYetError(ResourceError):
-    """Something that a person can change while we wait: worth looking again until the time is up."""
+    """Something that time or a person can change while we wait: worth looking again.
+
+    Attributes:
+        patience: for how many seconds; by default until the function's time is up.
+    """
+
+    def __init__(self, text: str, patience: float = math.inf) -> None:
+        """Say what is wrong, and how long it may be."""
+        super().__init__(text)
+        self.patience = patience
 
 
 @dataclass(frozen=True)
@@ -220,7 +233,7 @@ def _settle(request: Request, act: Callable[[Request], T]) -> T:
 def _patience(error: Exception) -> float:
     if isinstance(error, ClientError):
         return PATIENCE.get(error_code(error), 0.0)
-    return math.inf if isinstance(error, NotYetError) else 0.0
+    return error.patience if isinstance(error, NotYetError) else 0.0
 
 
 def _reason(request: Request, error: Exception) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from annex_bootstrap.aws import Account, connect_all
 from annex_bootstrap.commands.pull_config import pull
+from annex_bootstrap.errors import UserError
 from annex_bootstrap.pool import config_file
 from annex_bootstrap.screen import Screen
 from annex_bootstrap.stack import deployment, plan
@@ -17,6 +18,7 @@ from annex_bootstrap.stack.deployment import DeployRequest, Proposal
 from annex_bootstrap.stack.parameters import check_parameters, describe_parameters
 from annex_bootstrap.stack.read import Stack
 from annex_bootstrap.stack.regions import Outcome, run_all
+from annex_contract.stack import partition_problem
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,14 @@ def deploy(options: DeployOptions, screen: Screen) -> bool:
     """
     request = DeployRequest(options.stack_name, built_template(), options.parameters, options.allow_downgrade)
     check_parameters(request.template, options.parameters)
+    plan.check_stack_name(options.stack_name)
     pulls = options.pull and not options.dry_run
     if pulls:
         config_file.check(config_file.find_file(options.config))
     accounts = connect_all(options.regions, options.profile)
+    for account in accounts:
+        if problem := partition_problem(account.partition):
+            raise UserError(problem)
     regions = [account.region for account in accounts]
     with screen.progress(regions) as board:
         prepared = run_all(

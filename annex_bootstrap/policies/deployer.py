@@ -1,13 +1,14 @@
 """The minimal policy for ``deploy``, ``pull-config`` and ``delete``, for an administrator to grant.
 
-CloudFormation acts with the permissions of its caller, so this covers every resource in the template as well as our
-own calls. It is scoped to our resource names where AWS allows it.
+CloudFormation acts with the permissions of its caller, so this covers every resource in the template, the tags that
+CloudFormation itself puts on most of them, and our own calls. It is scoped to our resource names where AWS allows it.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from annex_bootstrap.stack.plan import check_stack_name
 from annex_contract.iam import allow, document
 from annex_contract.stack import ROLE_PATH
 
@@ -19,7 +20,11 @@ def deployer_policy(partition: str, account: str, stack_name: str) -> dict[str, 
         partition: such as ``aws``.
         account: the account ID, 12 digits.
         stack_name: the stack's name, with which the names of its functions and log groups begin.
+
+    Raises:
+        UserError: no stack of ours can have that name.
     """
+    check_stack_name(stack_name)
 
     def arn(service: str, resource: str, region: str = "*") -> str:
         return f"arn:{partition}:{service}:{region}:{account}:{resource}"
@@ -32,7 +37,7 @@ def deployer_policy(partition: str, account: str, stack_name: str) -> dict[str, 
             allow(
                 "ManageStack",
                 "cloudformation: CreateChangeSet DeleteChangeSet DeleteStack DescribeChangeSet"
-                " DescribeStackEvents DescribeStackResource DescribeStacks ExecuteChangeSet",
+                " DescribeStackEvents DescribeStackResource DescribeStacks ExecuteChangeSet ListChangeSets",
                 arn("cloudformation", f"stack/{stack_name}/*"),
             ),
             allow(
@@ -71,7 +76,7 @@ def deployer_policy(partition: str, account: str, stack_name: str) -> dict[str, 
                 "lambda: AddPermission CreateFunction DeleteFunction DeleteFunctionEventInvokeConfig"
                 " GetFunction GetFunctionCodeSigningConfig GetFunctionConfiguration"
                 " GetFunctionEventInvokeConfig GetFunctionRecursionConfig GetFunctionScalingConfig GetPolicy"
-                " GetRuntimeManagementConfig InvokeFunction PutFunctionEventInvokeConfig RemovePermission"
+                " GetRuntimeManagementConfig InvokeFunction ListTags PutFunctionEventInvokeConfig RemovePermission"
                 " TagResource UntagResource UpdateFunctionCode UpdateFunctionConfiguration"
                 " UpdateFunctionEventInvokeConfig",
                 function,
@@ -85,7 +90,8 @@ def deployer_policy(partition: str, account: str, stack_name: str) -> dict[str, 
             allow("ReadLogSettings", "logs: DescribeIndexPolicies DescribeLogGroups DescribeResourcePolicies", "*"),
             allow(
                 "ManageSweepRule",
-                "events: DeleteRule DescribeRule ListTargetsByRule PutRule PutTargets RemoveTargets",
+                "events: DeleteRule DescribeRule ListTagsForResource ListTargetsByRule PutRule PutTargets"
+                " RemoveTargets TagResource UntagResource",
                 arn("events", f"rule/{stack_name}-*"),
             ),
             # Checked before deleting, so that no annex is left without its lease function.
@@ -100,13 +106,14 @@ def deployer_policy(partition: str, account: str, stack_name: str) -> dict[str, 
             ),
             allow(
                 "ManageAlarm",
-                "cloudwatch: DeleteAlarms DescribeAlarms PutMetricAlarm",
+                "cloudwatch: DeleteAlarms DescribeAlarms ListTagsForResource PutMetricAlarm TagResource UntagResource",
                 arn("cloudwatch", f"alarm:{stack_name}-*"),
             ),
             allow(
                 "ManageAlarmTopic",
                 "sns: CreateTopic DeleteTopic GetDataProtectionPolicy GetTopicAttributes"
-                " ListSubscriptionsByTopic SetTopicAttributes Subscribe Unsubscribe",
+                " ListSubscriptionsByTopic ListTagsForResource SetTopicAttributes Subscribe TagResource Unsubscribe"
+                " UntagResource",
                 arn("sns", f"{stack_name}-*"),
             ),
             allow("ManageKeyPair", "ec2: CreateKeyPair DeleteKeyPair", arn("ec2", "key-pair/annex-bootstrap-*")),

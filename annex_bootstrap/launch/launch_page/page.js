@@ -21,7 +21,7 @@ function findTemplateProblem(value) {
 
 function findStackProblem(value) {
   return new RegExp(data.stackNamePattern).test(value)
-    ? "" : "Start with a letter and use at most 128 letters, digits and hyphens.";
+    ? "" : data.stackNameRule;
 }
 
 function show(field, problem) {
@@ -84,7 +84,7 @@ function renderBlock({ name, outputs }) {
   const form = values[data.keyPairOutput] === undefined ? data.block : data.blockWithKeyPair;
   return form.replace(/{{(\w+)}}/g, (_, key) => {
     const value = values[key];
-    const pattern = data.outputPatterns[key] || (key === "stack" ? data.stackNamePattern : "[a-z0-9-]+");
+    const pattern = data.outputPatterns[key] || (key === "stack" ? data.anyStackNamePattern : "[a-z0-9-]+");
     if (typeof value !== "string" || !new RegExp("^(?:" + pattern + ")$").test(value)) {
       throw new Error("This stack has no usable output " + (key === "region" ? data.regionOutput : key)
         + ": is it a complete annex-bootstrap stack?");

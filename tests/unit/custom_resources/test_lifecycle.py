@@ -112,6 +112,17 @@ def test_waiting_has_an_end_before_that_of_the_function(runner: Runner, code: st
     assert runner.now <= min(lifecycle.PATIENCE[code], 280)
 
 
+def test_what_a_new_role_may_not_do_yet_is_waited_for_at_least_a_minute() -> None:
+    for code in ("AccessDenied", "UnauthorizedOperation"):
+        assert 60 <= lifecycle.PATIENCE[code] <= 90
+
+
+def test_what_only_looks_final_is_waited_for_as_long_as_it_says(runner: Runner) -> None:
+    answer = runner.send("Create", failing(1000, NotYetError("not visible", patience=90)))
+    assert answer["Reason"] == "Thing: not visible"
+    assert 60 < runner.now <= 90
+
+
 def test_a_name_just_released_is_waited_for_as_long_as_the_function_may_run(runner: Runner) -> None:
     runner.send("Create", failing(1000, refusal("OperationAborted")))
     assert runner.now > 250

@@ -19,18 +19,8 @@ from template_gen.template import build
 HANDLERS = ("create", "read", "update", "delete")
 
 NOT_USED = {
-    "tags, which no native resource of the template has": {
-        "cloudwatch:ListTagsForResource",
-        "cloudwatch:TagResource",
-        "cloudwatch:UntagResource",
+    "tags of our own, which no native resource of the template has, on types that CloudFormation itself does not tag": {
         "ec2:CreateTags",
-        "events:ListTagsForResource",
-        "events:TagResource",
-        "events:UntagResource",
-        "firehose:TagDeliveryStream",
-        "sns:ListTagsForResource",
-        "sns:TagResource",
-        "sns:UntagResource",
     },
     "keys that are brought along instead of made": {"ec2:ImportKeyPair"},
     "policies attached to somebody by the template": {
@@ -82,6 +72,7 @@ NOT_USED = {
         "logs:PutIndexPolicy",
         "logs:PutLogGroupDeletionProtection",
         "logs:PutResourcePolicy",
+        "firehose:TagDeliveryStream",
         "s3:REST.PUT.OBJECT",
         "sns:PutDataProtectionPolicy",
     },
@@ -91,16 +82,30 @@ NOT_USED = {
 
 @cache
 def registry() -> dict[str, set[str]]:
-    """What the create, read, update and delete handlers of each resource type may call."""
+    """Return what the handlers of each resource type may call, and CloudFormation for the tags that it adds itself."""
     found: dict[str, set[str]] = {}
-    for entry in (files("cfnlint") / "data" / "schemas" / "resources").iterdir():
-        if entry.name.endswith(".json"):
-            schema = json.loads(entry.read_text())
-            if "handlers" in schema:
-                handlers: dict[str, Any] = schema["handlers"]
-                permissions = (handlers.get(handler, {}).get("permissions", []) for handler in HANDLERS)
-                found[schema["typeName"]] = {one for many in permissions for one in many}
+    for schema in schemas():
+        if "handlers" in schema:
+            permissions = (schema["handlers"].get(handler, {}).get("permissions", []) for handler in HANDLERS)
+            found[schema["typeName"]] = {one for many in permissions for one in many} | tagging(schema)
     return found
+
+
+@cache
+def schemas() -> list[dict[str, Any]]:
+    """Return the schema of every type in the registry."""
+    entries = (files("cfnlint") / "data" / "schemas" / "resources").iterdir()
+    return [json.loads(entry.read_text()) for entry in entries if entry.name.endswith(".json")]
+
+
+def tagging(schema: dict[str, Any]) -> set[str]:
+    """Return what CloudFormation calls with its caller's rights to put its own tags on a resource.
+
+    Without them it fails the resource: https://github.com/aws/aws-parallelcluster/issues/7331 and
+    https://github.com/awslabs/aws-eda-slurm-cluster/issues/340
+    """
+    described = schema.get("tagging", {})
+    return set(described.get("permissions", [])) if described.get("cloudFormationSystemTags") else set()
 
 
 def granted() -> set[str]:
@@ -117,6 +122,11 @@ def native_types() -> list[str]:
 def test_the_deployer_may_make_what_the_template_has(resource_type: str) -> None:
     not_used = {action for actions in NOT_USED.values() for action in actions}
     assert sorted(registry()[resource_type] - granted() - not_used) == []
+
+
+def test_most_of_the_native_types_get_tags_from_cloudformation() -> None:
+    tagged = {schema["typeName"] for schema in schemas() if tagging(schema)}
+    assert {"AWS::CloudWatch::Alarm", "AWS::Events::Rule", "AWS::Lambda::Function", "AWS::SNS::Topic"} <= tagged
 
 
 def test_nothing_counts_as_not_used_that_no_handler_calls_or_that_is_granted() -> None:
