@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,11 +16,14 @@ from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     EndpointConnectionError,
+    LoginError,
     NoCredentialsError,
     NoRegionError,
     PartialCredentialsError,
     ProfileNotFound,
     SSLError,
+    SSOError,
+    TokenRetrievalError,
 )
 
 from annex_bootstrap.errors import UserError
@@ -130,6 +134,19 @@ class Account:
         return self.session.get_partition_for_region(self.region)
 
 
+def open_session(region: str | None, profile: str | None) -> boto3.Session:
+    """Return a session whose region is the given one, else that of ``AWS_REGION``, ``AWS_DEFAULT_REGION``, the profile.
+
+    That is the order of AWS's own command line; boto3 alone reads no ``AWS_REGION``. Source:
+    https://docs.aws.amazon.com/cli/latest/userguide/cli-configure-envvars.html
+
+    Raises:
+        UserError: there is no such profile.
+    """
+    with explained("finding your AWS credentials"):
+        return boto3.Session(profile_name=profile, region_name=region or os.environ.get("AWS_REGION") or None)
+
+
 def connect(region: str | None, profile: str | None) -> Account:
     """Find credentials and region as every AWS tool does, and check both.
 
@@ -140,9 +157,9 @@ def connect(region: str | None, profile: str | None) -> Account:
     Raises:
         UserError: the profile, the region or the credentials do not exist or do not work.
     """
-    with explained("finding your AWS credentials"):
-        session = boto3.Session(profile_name=profile, region_name=region)
-        chosen = region or session.region_name
+    session = open_session(region, profile)
+    with explained("finding your AWS credentials", session.profile_name):
+        chosen = session.region_name
         if not chosen:
             raise NoRegionError
         if chosen not in session.get_available_regions("cloudformation", _partition(session, chosen)):
@@ -198,11 +215,12 @@ def retry(
 
 
 @contextlib.contextmanager
-def explained(doing: str) -> Iterator[None]:
+def explained(doing: str, profile: str = "NAME") -> Iterator[None]:
     """Turn botocore's errors into sentences.
 
     Args:
         doing: what the block does, such as ``reading the stack``.
+        profile: the AWS profile in use, where it is known.
 
     Raises:
         UserError: in place of every error of botocore.
@@ -219,6 +237,10 @@ def explained(doing: str) -> Iterator[None]:
         raise UserError(f"{error}: give --profile one of those that aws configure list-profiles prints") from error
     except NoRegionError as error:
         raise UserError("no AWS region is chosen: give --region, or set AWS_REGION") from error
+    except (SSOError, TokenRetrievalError) as error:
+        raise UserError(f"you are not signed in, or no longer: run aws sso login --profile {profile}") from error
+    except LoginError as error:
+        raise UserError(f"you are not signed in, or no longer: run aws login --profile {profile}") from error
     except (EndpointConnectionError, SSLError) as error:
         raise UserError(f"AWS cannot be reached while {doing}: {error}; check the network and the region") from error
     except ClientError as error:
@@ -231,7 +253,7 @@ def explained(doing: str) -> Iterator[None]:
 
 def _advice(code: str) -> str:
     if code in EXPIRED:
-        return "renew your credentials and try again"
+        return "renew your credentials (with IAM Identity Center: aws sso login) and try again"
     if code in UNKNOWN_KEYS:
         return "check the access key and the secret key"
     if code in DENIED:

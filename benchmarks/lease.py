@@ -29,8 +29,12 @@ KEY = "config-test.tar.gz"
 EVENT = {"AnnexID": "test", "S3BucketName": BUCKET, "LeaseExpiration": 1}
 
 FUNCTION = """
+from types import SimpleNamespace
 from lambda_lease.handler import handler
-handler(event, None)
+context = SimpleNamespace(
+    aws_request_id="r", function_name="f", memory_limit_in_mb=128, invoked_function_arn="arn:aws:lambda:::function:f"
+)
+handler(event, context)
 """
 
 BASELINE = """
@@ -63,7 +67,7 @@ kilobytes = next(line.split()[1] for line in open("/proc/self/status") if line.s
 print(json.dumps([seconds, int(kilobytes) / 1024]), file=sys.stderr)
 """
 
-# What EC2 tells of a machine besides what the function reads; about 3 kB.
+# What EC2 returns of a machine besides what the function reads; about 3 kB.
 _REST = "".join(f"<field{number}>{'value' * 6}</field{number}>" for number in range(50))
 
 
@@ -151,6 +155,7 @@ def measure(body: str, machines: int, expiration: int = 1) -> tuple[float, float
                 "AWS_CONFIG_FILE": os.devnull,
                 "BUCKET_NAME": BUCKET,
                 "INSTANCE_PROFILE_ARN": "arn:aws:iam::123456789012:instance-profile/p",
+                "STACK_ID": "arn:aws:cloudformation:us-east-1:123456789012:stack/s/1",
                 "POWERTOOLS_METRICS_NAMESPACE": "benchmark",
                 "POWERTOOLS_SERVICE_NAME": "lease",
                 "PYTHONPATH": str(ROOT),

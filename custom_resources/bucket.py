@@ -17,15 +17,7 @@ from botocore.exceptions import ClientError, ParamValidationError
 from annex_contract.iam import deny, document
 from annex_contract.lease import TARBALL_PREFIX
 from annex_contract.resources import BUCKET, Attribute, Property
-from custom_resources.lifecycle import (
-    PERMISSION_PATIENCE,
-    NotYetError,
-    Request,
-    ResourceError,
-    client,
-    error_code,
-    serve,
-)
+from custom_resources.lifecycle import Request, ResourceError, client, error_code, serve
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -88,11 +80,9 @@ def _exists(s3: S3Client, request: Request) -> bool:
         if error_code(error) == "404":
             return False
         if error_code(error) == "403":
-            # For a role that is not in force yet, S3 answers the same.
-            raise NotYetError(
-                f"S3 does not let us see the bucket {bucket}: another account has it, its policy keeps us out, "
-                "or our role is not in force yet; choose another BucketName, or try again",
-                PERMISSION_PATIENCE,
+            raise ResourceError(
+                f"the function may not look at the bucket {bucket}: it is another account's, or a policy denies it; "
+                "choose another BucketName"
             ) from error
         if error_code(error) in {"301", "400"}:
             raise ResourceError(
@@ -135,7 +125,7 @@ def _create(s3: S3Client, request: Request) -> None:
     if s3.meta.region_name != "us-east-1":
         configuration["LocationConstraint"] = s3.meta.region_name  # type: ignore[typeddict-item]  # any region
     try:
-        # The tag comes with the creation, so that no interruption leaves a bucket that nobody owns.
+        # The tag comes with the creation, so that an interruption cannot leave a bucket without an owner.
         s3.create_bucket(Bucket=request.name, CreateBucketConfiguration={**configuration, "Tags": request.tags})
     except (ClientError, ParamValidationError) as error:
         if isinstance(error, ClientError) and error_code(error) not in TAGS_UNKNOWN:
@@ -203,8 +193,8 @@ def _empty(s3: S3Client, bucket: str) -> None:
         ]
         if not found:
             continue
-        for each in s3.delete_objects(Bucket=bucket, Delete={"Objects": found, "Quiet": True}).get("Errors", []):
-            raise ResourceError(f"{each['Key']} in {bucket} cannot be deleted: {each['Code']}: {each['Message']}")
+        for error in s3.delete_objects(Bucket=bucket, Delete={"Objects": found, "Quiet": True}).get("Errors", []):
+            raise ResourceError(f"{error['Key']} in {bucket} cannot be deleted: {error['Code']}: {error['Message']}")
     for uploads in s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=TARBALL_PREFIX):
         for upload in uploads.get("Uploads", []):
             s3.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])

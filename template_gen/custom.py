@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from troposphere import AWSHelperFn, GetAtt, Ref, Template
+from troposphere import AWSHelperFn, GetAtt, If, Ref, Template
 from troposphere.awslambda import EventInvokeConfig
 from troposphere.cloudformation import AWSCustomObject
 
@@ -15,6 +16,8 @@ from annex_contract.iam import Statement
 from annex_contract.resources import (
     BUCKET,
     FLEET_ROLE,
+    IMAGE,
+    IMAGE_BUILDER,
     INSTANCE_ROLE,
     SECURITY_GROUP,
     Attribute,
@@ -23,6 +26,7 @@ from annex_contract.resources import (
 )
 from annex_contract.stack import EC2_SERVICE, SPOT_FLEET_SERVICE, Part, function_of
 from template_gen import names, policies
+from template_gen.archive import ROOT
 from template_gen.functions import add_function, custom_resource_sources
 
 TIMEOUT = 300
@@ -30,6 +34,17 @@ TIMEOUT = 300
 
 GROUP_TIMEOUT = 900
 """Seconds for the security group, whose deletion waits for machines: the maximum that Lambda allows."""
+
+IMAGE_TIMEOUT = 900
+"""Seconds for building the image, and for making it of the builder: again the maximum."""
+
+BUILDER_TYPES = {"amd64": "t3.medium", "arm64": "t4g.medium"}
+"""The type of the machine that an image is built on, by architecture: small, and one whose console can be read while
+it runs, as that of every type on Nitro:
+https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_GetConsoleOutput.html"""
+
+IMAGE_FILES = "machine_image/files"
+"""What the builder's script writes into the image."""
 
 START_DELAY = 60
 """Seconds that a request may wait for its function to start: the minimum that Lambda allows. CloudFormation waits this
@@ -53,7 +68,10 @@ class Provision:
         values: the values of its other properties.
         statements: what its function may do.
         modules: what its function imports of ours besides what every such function imports, dotted.
+        data: directories with files that its function reads.
         timeout: seconds that its function may run.
+        policy_name: of its function's policy, where that is not the resource's name; see ``add_function``.
+        condition: the condition under which the stack has it.
     """
 
     resource: CustomResource
@@ -61,7 +79,10 @@ class Provision:
     values: Mapping[Property, Any]
     statements: list[Statement]
     modules: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()
     timeout: int = TIMEOUT
+    policy_name: str = ""
+    condition: str | None = None
 
 
 def provisions() -> list[Provision]:
@@ -106,7 +127,58 @@ def provisions() -> list[Provision]:
             policies.security_group(),
             timeout=GROUP_TIMEOUT,
         ),
+        Provision(
+            IMAGE_BUILDER,
+            names.IMAGE,
+            {
+                Property.ARCHITECTURE: Ref("ImageArchitecture"),
+                Property.BASE_IMAGE: Ref("BaseImage"),
+                Property.REVISION: Ref("ImageRevision"),
+                Property.APT_SOURCE: Ref("ImageAptSource"),
+                Property.PACKAGES: Ref("ImagePackages"),
+                Property.COMMANDS: Ref("ImageCommands"),
+                Property.BOOT_COMMANDS: Ref("BootCommands"),
+                Property.GPU: Ref("ImageGpu"),
+                Property.RECIPE: recipe(),
+                Property.BUILDER_TYPE: If("MakesImageForArm", BUILDER_TYPES["arm64"], BUILDER_TYPES["amd64"]),
+                Property.VPC_ID: Ref("VpcId"),
+                Property.SUBNET_IDS: Ref("SubnetIds"),
+            },
+            policies.image_builder(list(BUILDER_TYPES.values())),
+            (
+                "annex_contract.image",
+                "custom_resources.image_parts",
+                "custom_resources.security_group",
+                "machine_image.*",
+            ),
+            data=(IMAGE_FILES,),
+            timeout=IMAGE_TIMEOUT,
+            policy_name="function",
+            condition="MakesImage",
+        ),
+        Provision(
+            IMAGE,
+            Ref(IMAGE_BUILDER.logical_id),
+            {
+                Property.BASE_IMAGE: get(IMAGE_BUILDER, Attribute.BASE_IMAGE),
+                Property.CONDOR_VERSION: get(IMAGE_BUILDER, Attribute.CONDOR_VERSION),
+            },
+            policies.image(),
+            ("annex_contract.image", "custom_resources.image_parts"),
+            timeout=IMAGE_TIMEOUT,
+            policy_name="function",
+            condition="MakesImage",
+        ),
     ]
+
+
+def recipe() -> str:
+    """Return a digest of everything that we ourselves put into an image: a release that changes it makes a new one."""
+    paths = sorted([*(ROOT / "machine_image").glob("*.py"), *(ROOT / IMAGE_FILES).iterdir()])
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
 
 
 def get(resource: CustomResource, attribute: Attribute) -> GetAtt:
@@ -132,11 +204,13 @@ def _add_custom_resource(template: Template, provision: Provision) -> None:
         template,
         function_of(resource.logical_id),
         f"annex-bootstrap: {resource.purpose}",
-        custom_resource_sources(resource.module, *provision.modules),
+        custom_resource_sources(resource.module, *provision.modules, data=provision.data),
         provision.statements,
         timeout=provision.timeout,
-        policy_name=provision.name,
+        policy_name=provision.policy_name or provision.name,
+        condition=provision.condition,
     )
+    conditional = {"Condition": provision.condition} if provision.condition else {}
     # A retried request could create things that CloudFormation has already had deleted.
     once = template.add_resource(
         EventInvokeConfig(
@@ -145,6 +219,7 @@ def _add_custom_resource(template: Template, provision: Provision) -> None:
             Qualifier="$LATEST",
             MaximumRetryAttempts=0,
             MaximumEventAgeInSeconds=START_DELAY,
+            **conditional,
         )
     )
     template.add_resource(
@@ -155,6 +230,7 @@ def _add_custom_resource(template: Template, provision: Provision) -> None:
             ServiceTimeout=provision.timeout + START_DELAY,
             Version=__version__,
             **{resource.name_property: provision.name, **provision.values},
+            **conditional,
         )
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,6 +23,31 @@ def _complete_region(_context: click.Context, _option: click.Parameter, begun: s
     return [region for region in boto3.Session().get_available_regions("cloudformation") if region.startswith(begun)]
 
 
+def _complete_stack(_context: click.Context, _option: click.Parameter, begun: str) -> list[str | CompletionItem]:
+    from annex_bootstrap.commands.standing import known_sections
+    from annex_bootstrap.errors import UserError
+
+    try:
+        names = {section.stack_name for section in known_sections()}
+    except UserError:
+        return []
+    return [name for name in sorted(names) if name.startswith(begun)]
+
+
+def complete_annex(context: click.Context, _option: click.Parameter, begun: str) -> list[str | CompletionItem]:
+    """Return the annexes that hold a lease, as far as AWS names them within a second."""
+    from annex_bootstrap.commands.standing import ask_leases, known_sections
+    from annex_bootstrap.errors import UserError
+
+    region = context.params.get("region")
+    try:
+        sections = [section for section in known_sections() if region in (None, section.region)]
+    except UserError:
+        return []
+    leases = ask_leases(sections[0]).leases if sections else None
+    return [lease.annex_id for lease in leases or [] if lease.annex_id.startswith(begun)]
+
+
 _region = click.option(
     "--region",
     metavar="REGION",
@@ -37,8 +63,34 @@ _regions = click.option(
     help="AWS region; give it again for several at once. Default: AWS_REGION or the profile's.",
 )
 _profile = click.option("--profile", metavar="NAME", help="AWS profile. Default: AWS_PROFILE.")
+
+
+STACK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}")
+"""What CloudFormation takes as a stack's name. Source:
+https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_CreateChangeSet.html"""
+
+
+def check_stack_name(_context: click.Context, _option: click.Parameter, name: str) -> str:
+    """Return a stack's name that CloudFormation takes.
+
+    Raises:
+        click.BadParameter: it takes no such name.
+    """
+    if not STACK_NAME.fullmatch(name):
+        raise click.BadParameter(
+            f"{name!r} cannot name a stack: type a letter, then letters, digits and hyphens, 128 in all at most"
+        )
+    return name
+
+
 _stack_name = click.option(
-    "--stack-name", default=DEFAULT_STACK_NAME, show_default=True, metavar="NAME", help="Name of the stack."
+    "--stack-name",
+    default=DEFAULT_STACK_NAME,
+    show_default=True,
+    metavar="NAME",
+    callback=check_stack_name,
+    shell_complete=_complete_stack,
+    help="Name of the stack.",
 )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from annex_bootstrap.annexes import users
 from annex_bootstrap.annexes.users import AnnexUser, KeyFiles
 from annex_bootstrap.aws import Account, connect
+from annex_bootstrap.doctor.next_steps import our_command
 from annex_bootstrap.pool import config_file
 from annex_bootstrap.pool.file_knobs import write_knobs
 from annex_bootstrap.screen import Screen
@@ -72,10 +73,12 @@ def credentials(options: CredentialsOptions, screen: Screen) -> None:
     Raises:
         UserError: there is no stack, AWS refused, or a file cannot be written.
     """
+    config = config_file.find_file(options.config)
+    config_file.check(config)
     account = connect(options.region, options.profile)
     name = options.user_name or users.default_user_name(options.stack_name, account.region)
     user = AnnexUser(account, name, KeyFiles.below(options.directory, account.region))
-    place = _Place(account, user, config_file.find_file(options.config))
+    place = _Place(account, user, config)
     if options.action is Action.FROM_INSTANCE:
         _use_instance(place, screen)
     elif options.action is Action.REMOVE:
@@ -120,6 +123,8 @@ def _make(place: _Place, screen: Screen, options: CredentialsOptions) -> None:
     screen.say(f"  key ID  {files.access}")
     screen.say(f"  secret  {files.secret}")
     screen.say(f"  knobs   {place.config}")
+    line = our_command("doctor", options.stack_name, options.region, options.profile, options.config)
+    screen.next_steps({line: "checks that all is ready"})
     screen.document(
         {
             "user": user.name,

@@ -1,7 +1,7 @@
 """The minimal policy for ``deploy``, ``pull-config`` and ``delete``, for an administrator to grant.
 
-CloudFormation acts with the permissions of its caller, so this covers every resource in the template, the tags that
-CloudFormation itself puts on most of them, and our own calls. It is scoped to our resource names where AWS allows it.
+CloudFormation acts with the permissions of its caller, so this covers every resource in the template as well as our
+own calls. It is scoped to our resource names where AWS allows it.
 """
 
 from __future__ import annotations
@@ -112,8 +112,8 @@ def deployer_policy(partition: str, account: str, stack_name: str) -> dict[str, 
             allow(
                 "ManageAlarmTopic",
                 "sns: CreateTopic DeleteTopic GetDataProtectionPolicy GetTopicAttributes"
-                " ListSubscriptionsByTopic ListTagsForResource SetTopicAttributes Subscribe TagResource Unsubscribe"
-                " UntagResource",
+                " ListSubscriptionsByTopic ListTagsForResource SetTopicAttributes Subscribe TagResource"
+                " Unsubscribe UntagResource",
                 arn("sns", f"{stack_name}-*"),
             ),
             allow("ManageKeyPair", "ec2: CreateKeyPair DeleteKeyPair", arn("ec2", "key-pair/annex-bootstrap-*")),

@@ -12,11 +12,11 @@ from botocore.exceptions import ClientError, ParamValidationError
 from botocore.stub import Stubber
 
 from custom_resources import bucket
-from custom_resources.lifecycle import PERMISSION_PATIENCE, NotYetError, Request
+from custom_resources.lifecycle import Request
 
 STACK = "arn:aws:cloudformation:eu-west-1:123456789012:stack/s/12345678-1234-1234-1234-123456789012"
 NAME = "pool-bucket"
-REQUEST = Request(STACK, "Bucket", NAME, {"BucketName": NAME, "ExpirationDays": "30"}, math.inf)
+REQUEST = Request(STACK, "Bucket", "r", NAME, {"BucketName": NAME, "ExpirationDays": "30"}, math.inf)
 TAGS = [{"Key": "annex-bootstrap:stack", "Value": STACK}]
 
 
@@ -87,10 +87,3 @@ def test_any_other_refusal_of_the_creation_does_not_concern_tags(s3: Stubber) ->
     s3.add_client_error("create_bucket", "TooManyBuckets", "no", 400)
     with pytest.raises(ClientError, match="TooManyBuckets"):
         bucket.put(REQUEST)
-
-
-def test_a_bucket_that_is_forbidden_may_be_visible_later_and_nobody_is_accused_alone(s3: Stubber) -> None:
-    s3.add_client_error("head_bucket", "403", "Forbidden", 403)
-    with pytest.raises(NotYetError, match=r"another account has it, .*or our role is not in force yet") as refused:
-        bucket.put(REQUEST)
-    assert refused.value.patience == PERMISSION_PATIENCE

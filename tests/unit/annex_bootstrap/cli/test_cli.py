@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from annex_bootstrap.cli import commands
+from annex_bootstrap.cli import GROUPS, commands
+from annex_bootstrap.pool import blocks
+from annex_bootstrap.pool.file_knobs import set_knobs
 from annex_contract import __version__
+from annex_contract.knobs import ACCESS_KEY_KNOB
+from annex_contract.stack import Output
 
 HEAVY = ("boto3", "botocore", "rich", "ministack")
 
@@ -70,10 +76,86 @@ def test_commands_and_regions_are_completed(words: str, expected: str) -> None:
     assert f"plain,{expected}" in run(**environ).stdout.splitlines()
 
 
+def test_stacks_are_completed_from_the_configuration(tmp_path: Path) -> None:
+    words = "annex-bootstrap status --stack-name our"
+    environ = {"COMP_WORDS": words, "COMP_CWORD": "3", "_ANNEX_BOOTSTRAP_COMPLETE": "bash_complete"}
+    home = {"HOME": str(tmp_path), "PATH": str(tmp_path)}
+    assert run(**environ, **home).stdout.strip() == ""
+    config = tmp_path / ".condor" / "user_config"
+    config.parent.mkdir()
+    config.write_text(blocks.render("our-stack", "us-east-1", dict.fromkeys(Output, "made-up")))
+    assert run(**environ, **home).stdout == "plain,our-stack\n"
+
+
+@pytest.mark.parametrize("verb", ["end", "extend"])
+def test_without_aws_no_annex_is_completed_and_nothing_is_said(verb: str, tmp_path: Path) -> None:
+    words = f"annex-bootstrap leases {verb} fir"
+    environ = {"COMP_WORDS": words, "COMP_CWORD": "3", "_ANNEX_BOOTSTRAP_COMPLETE": "bash_complete"}
+    home = {"HOME": str(tmp_path), "PATH": str(tmp_path), "AWS_CONFIG_FILE": os.devnull, "AWS_PROFILE": "nobody"}
+    config = tmp_path / ".condor" / "user_config"
+    config.parent.mkdir()
+    config.write_text(blocks.render("our-stack", "us-east-1", dict.fromkeys(Output, "made-up")))
+    done = run(**environ, **home)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
+
+
+def test_every_command_is_in_one_group_of_the_help() -> None:
+    shown = CliRunner().invoke(commands, ["--help"], terminal_width=80).output
+    assert [f"{heading}:" in shown for heading in GROUPS] == [True] * len(GROUPS)
+    assert [name for name in commands.commands if len(re.findall(f"^  {name} ", shown, re.MULTILINE)) != 1] == []
+    assert max(len(line) for line in shown.splitlines()) <= 80
+
+
+def test_alone_it_says_to_deploy_first_then_to_make_keys_then_why_annexes_are_not_known(tmp_path: Path) -> None:
+    clean = {"HOME": str(tmp_path), "AWS_CONFIG_FILE": os.devnull, "AWS_PROFILE": "nobody", "PATH": str(tmp_path)}
+    first = run(**clean)
+    assert first.returncode == 0
+    assert "No stack is named" in first.stdout
+    assert "\n  annex-bootstrap deploy  # " in first.stdout
+
+    config = tmp_path / ".condor" / "user_config"
+    config.parent.mkdir()
+    block = blocks.render("annex-bootstrap", "us-east-1", dict.fromkeys(Output, "made-up"))
+    config.write_text(block)
+    second = run(**clean)
+    assert "\n  annex-bootstrap credentials --region us-east-1  # " in second.stdout
+
+    config.write_bytes(set_knobs(block.encode(), "us-east-1", {ACCESS_KEY_KNOB: "/made/up"}))
+    third = run(**clean)
+    assert "is not known: The config profile (nobody) could not be found" in third.stdout
+    assert "\n  annex-bootstrap doctor --region us-east-1  # " in third.stdout
+    assert max(len(shown.stdout.splitlines()) for shown in (first, second, third)) <= 10
+
+
 def test_wrong_usage_exits_with_two_and_says_how() -> None:
     done = run("deploy", "--nonsense")
     assert done.returncode == 2
     assert "No such option" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["", "1st", "two words", "under_score", "a" * 129, "arn:aws:cloudformation:us-east-1"])
+@pytest.mark.parametrize("command", ["deploy", "status", "delete"])
+def test_a_name_that_no_stack_can_have_is_refused_before_any_call_to_aws(command: str, name: str) -> None:
+    done = run(command, "--stack-name", name, AWS_PROFILE="nobody")
+    assert done.returncode == 2
+    assert "cannot name a stack: type a letter, then letters, digits and hyphens" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["deploy", "pull-config", "credentials", "fleet-config --image ami-0a1b2c3d", "delete"],
+)
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [("/dev/null/user_config", "/dev/null"), (str(Path.cwd()), "cannot be read: Is a directory")],
+)
+def test_a_configuration_that_cannot_be_written_is_refused_before_any_call_to_aws(
+    command: str, config: str, why: str
+) -> None:
+    done = run(*command.split(), "--config", config, AWS_PROFILE="nobody")
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert why in done.stderr
+    assert "nobody" not in done.stderr
 
 
 @pytest.mark.parametrize("output", ["text", "json"])
