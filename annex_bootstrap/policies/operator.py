@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from annex_bootstrap.errors import UserError
 from annex_contract.iam import allow, document
-from annex_contract.stack import ROLE_PATH
+from annex_contract.stack import ROLE_PATH, stack_name_problem
 
 
 def operator_policy(partition: str, account: str, stack_name: str) -> dict[str, Any]:
@@ -19,7 +20,12 @@ def operator_policy(partition: str, account: str, stack_name: str) -> dict[str, 
         partition: such as ``aws``.
         account: the account ID, 12 digits.
         stack_name: the stack's name, with which the names of its functions, policies and users begin.
+
+    Raises:
+        UserError: no stack of ours can have that name.
     """
+    if problem := stack_name_problem(stack_name):
+        raise UserError(problem)
 
     def arn(service: str, resource: str, region: str = "*") -> str:
         return f"arn:{partition}:{service}:{region}:{account}:{resource}"
