@@ -121,6 +121,8 @@ def test_deleting_one_region_leaves_the_other(deployer: CliUser) -> None:
     written = deployer.config.read_text()
     assert "ANNEX_DEFAULT_AWS_REGION = eu-west-1\n" in written
     assert "us-east-1" not in written
-    assert "eu_west_1." not in written
+    # Its knobs need no prefix now; those of the image keep theirs, because HTCondor has prefixed ones of its own.
+    prefixed = [line.split(" = ")[0] for line in written.splitlines() if line.startswith("eu_west_1.")]
+    assert prefixed == ["eu_west_1.ANNEX_DEFAULT_ODI_IMAGE_ID", "eu_west_1.ANNEX_DEFAULT_ODI_INSTANCE_TYPE"]
     europe = boto3.Session(region_name="eu-west-1")
     assert stack.describe(europe, deployer.stack_name).outputs[Output.S3_BUCKET_NAME] in written
