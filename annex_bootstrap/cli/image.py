@@ -43,7 +43,9 @@ def rebuild(
     The stack is updated: the new image is made first, and the old one deleted when everything has succeeded. It
     takes about ten minutes. Machines that are running go on.
     """
-    from annex_bootstrap.commands.image import RebuildOptions, rebuild_image
+    from annex_bootstrap.commands.deploy import DeployOptions, deploy
+    from annex_bootstrap.commands.image import rebuild_parameters
 
-    if not rebuild_image(RebuildOptions(stack_name, regions, profile, config, yes), screen):
+    parameters = rebuild_parameters(stack_name, regions, profile)
+    if not deploy(DeployOptions(stack_name, parameters, regions, profile, config, yes=yes), screen):
         sys.exit(1)

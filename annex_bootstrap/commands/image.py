@@ -3,36 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from annex_bootstrap.aws import connect, connect_all
-from annex_bootstrap.commands.deploy import DeployOptions, deploy
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.screen import Screen
 from annex_bootstrap.stack.image import read_image
 from annex_bootstrap.stack.read import find_deployed
 from annex_contract.image import IMAGE_PARAMETER, IMAGE_YES, REVISION_PARAMETER
-
-
-@dataclass(frozen=True)
-class RebuildOptions:
-    """The options of ``image rebuild``.
-
-    Attributes:
-        stack_name: the stack's name.
-        regions: where; empty for the one that the environment or the profile names.
-        profile: the AWS profile, or None for the environment's.
-        config: the pool's configuration file, or None for the one that HTCondor names.
-        yes: whether to go ahead without asking.
-    """
-
-    stack_name: str
-    regions: Sequence[str]
-    profile: str | None
-    config: Path | None
-    yes: bool
 
 
 def show_image(stack_name: str, region: str | None, profile: str | None, screen: Screen) -> bool:
@@ -76,29 +54,22 @@ def show_image(stack_name: str, region: str | None, profile: str | None, screen:
     return image.state == "available"
 
 
-def rebuild_image(options: RebuildOptions, screen: Screen) -> bool:
-    """Make the image anew from Debian's newest one, as an update of the stack.
+def rebuild_parameters(stack_name: str, regions: Sequence[str], profile: str | None) -> dict[str, str]:
+    """Return the parameters with which a deployment makes the image anew.
 
-    Returns:
-        Whether it succeeded in every region; also where the answer was no.
+    Args:
+        stack_name: the stack's name.
+        regions: where; empty for the one that the environment or the profile names.
+        profile: the AWS profile, or None for the environment's.
 
     Raises:
-        UserError: a stack does not make its image, or AWS refused; nothing was changed.
+        UserError: a stack does not make its image, or AWS refused.
     """
-    for account in connect_all(options.regions, options.profile):
-        stack = find_deployed(account, options.stack_name)
+    for account in connect_all(regions, profile):
+        stack = find_deployed(account, stack_name)
         if stack.parameters.get(IMAGE_PARAMETER) != IMAGE_YES:
             raise UserError(
-                f"the stack {options.stack_name} in {account.region} does not make its image: "
+                f"the stack {stack_name} in {account.region} does not make its image: "
                 "run annex-bootstrap deploy --param Image=yes"
             )
-    revision = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    again = DeployOptions(
-        options.stack_name,
-        {REVISION_PARAMETER: revision},
-        options.regions,
-        options.profile,
-        options.config,
-        yes=options.yes,
-    )
-    return deploy(again, screen)
+    return {REVISION_PARAMETER: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
