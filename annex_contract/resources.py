@@ -62,7 +62,7 @@ class CustomResource:
         purpose: what its function does.
         name_property: the property that names it: its physical ID, so another name makes another resource.
         properties: the types of all its properties; a list is one of strings.
-        attributes: what it gives to the rest of the template.
+        attributes: what the rest of the template can read from it.
         replaced_by: properties besides its name whose change comes with another name, and so makes another resource.
     """
 

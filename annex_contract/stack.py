@@ -60,7 +60,7 @@ MARKING_PARAMETERS = frozenset({"CondorCidrs", "ConfigKeyPattern"})
 
 
 class LogicalId(StrEnum):
-    """The logical IDs of those resources that somebody besides the template names."""
+    """The logical IDs of those resources that something besides the template refers to."""
 
     LEASE_FUNCTION = "LeaseFunction"
     CONNECTIVITY_FUNCTION = "ConnectivityFunction"

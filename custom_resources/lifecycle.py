@@ -1,8 +1,8 @@
 """What the custom resources share: crhelper, the request, ownership, waiting and error texts.
 
 A module of this package has two functions. ``put(request)`` brings its resource to the state that the properties
-ask for, whatever it finds, and gives its attributes; so it serves Create, Update and every repetition of either.
-``delete(request)`` takes away what is ours, is content with what is gone already, and tells what it left. Both begin
+ask for, whatever it finds, and returns its attributes; so it serves Create, Update and every repetition of either.
+``delete(request)`` deletes what is ours, succeeds if it is gone already, and returns what it kept. Both begin
 by looking, so where AWS answers "not yet" or "changed since", both are simply called again. ``serve`` makes a Lambda
 handler of the two. A resource's name is its physical ID, so another name is another resource.
 
@@ -58,10 +58,10 @@ PATIENCE: Mapping[str, float] = {
     # The answer to HEAD has no code but its status.
     **dict.fromkeys(("403", "AccessDenied", "UnauthorizedOperation"), 90.0),
 }
-"""For how many seconds an error code means "look again"; every other code is final at once."""
+"""For how many seconds an error code means "try again"; every other code is final at once."""
 
 LONGEST_PAUSE = 15.0
-"""Seconds between two looks, at most; the first pause is one second, and each is twice the one before."""
+"""Seconds between two attempts, at most; the first pause is one second, and each is twice the one before."""
 
 T = TypeVar("T")
 
@@ -74,11 +74,11 @@ class Tag(TypedDict):
 
 
 class ResourceError(Exception):
-    """Something a person has to know or decide. Its text says what is wrong and what to do next."""
+    """Something that a person has to know or decide. The message says what is wrong and what to do next."""
 
 
 class NotYetError(ResourceError):
-    """Something that a person can change while we wait: worth looking again until the time is up."""
+    """Something that a person can change while we wait: worth another attempt until the time is up."""
 
 
 @dataclass(frozen=True)
@@ -105,33 +105,33 @@ class Request:
 
     @property
     def account(self) -> str:
-        """The ID of the stack's account."""
+        """Return the ID of the stack's account."""
         return self.stack_id.split(":")[4]
 
     @property
     def tags(self) -> list[Tag]:
-        """The tags that mark a thing as made by this stack."""
+        """Return the tags that mark a thing as made by this stack."""
         return [{"Key": STACK_TAG, "Value": self.stack_id}]
 
     def owns(self, tags: Iterable[Mapping[str, object]]) -> bool:
-        """Whether a thing with these tags was made by this stack."""
+        """Return whether a thing with these tags was made by this stack."""
         return any(tag.get("Key") == STACK_TAG and tag.get("Value") == self.stack_id for tag in tags)
 
 
 Put = Callable[[Request], Mapping[str, str]]
-"""Gives the attributes that the template reads with ``Fn::GetAtt``."""
+"""Returns the attributes that the template reads with ``Fn::GetAtt``."""
 
 Delete = Callable[[Request], str]
-"""Gives what was left standing and why, or an empty text."""
+"""Returns what was kept and why, or an empty text."""
 
 Naming = Callable[[Mapping[str, Any]], str]
-"""Gives a resource's name by its properties, without asking anybody."""
+"""Returns a resource's name by its properties, without a call."""
 
 Handler = Callable[[dict[str, Any], Any], None]
 
 
 class _Answers(CfnResource):
-    """crhelper, whose answer just before Lambda ends the function says what was going on."""
+    """crhelper, whose answer just before Lambda ends the function names the last call."""
 
     def _timeout(self) -> None:
         reason = f"{self.LogicalResourceId}: the function's time was up in {_last_call}; try again"
@@ -142,7 +142,7 @@ _last_call = "its start"
 
 
 def client(service: str) -> Any:
-    """A boto3 client with this package's retries; its calls are what an answer in need calls the last one."""
+    """Return a boto3 client with this package's retries, whose calls are noted for the answer of a timeout."""
 
     def note(model: Any, **_: object) -> None:
         global _last_call
@@ -175,7 +175,7 @@ def serve(naming: str | Naming, put: Put, delete: Delete) -> Handler:
     def on_put(event: Mapping[str, Any], context: Any) -> str:
         request = _request(event, context, name_of(event["ResourceProperties"]))
         in_use = event.get("PhysicalResourceId", request.name)
-        # Set before the work starts: an answer that tells of a failure carries it too.
+        # Set before the work starts: the answer of a failure carries it too.
         helper.PhysicalResourceId = in_use
         helper.Data.update(_settle(request, put))
         before = name_of(request.old_properties) if request.old_properties else request.name
@@ -215,7 +215,7 @@ def looks(until: float) -> Iterator[float]:
 
 
 def error_code(error: ClientError) -> str:
-    """The code of an error that AWS answered, such as ``NoSuchEntity``."""
+    """Return the code of an error that AWS answered, such as ``NoSuchEntity``."""
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
@@ -233,7 +233,7 @@ def _request(event: Mapping[str, Any], context: Any, name: str) -> Request:
 
 
 def _settle(request: Request, act: Callable[[Request], T]) -> T:
-    """Act, again and again where the answer is one that time can change."""
+    """Act, and try again after an error that time can cure."""
     began: dict[float, float] = {}
     pause = 1.0
     while True:
@@ -244,7 +244,7 @@ def _settle(request: Request, act: Callable[[Request], T]) -> T:
             patience = _patience(error)
             if monotonic() + pause > min(request.deadline, began.setdefault(patience, monotonic()) + patience):
                 raise ResourceError(_reason(request, error)) from error
-            logger.info("looking again in %s s: %s", pause, error)
+            logger.info("trying again in %s s: %s", pause, error)
         sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE)
 
@@ -257,7 +257,7 @@ def _patience(error: Exception) -> float:
 
 
 def _reason(request: Request, error: Exception) -> str:
-    """Where it happened and what was said, short enough to arrive whole: of a long text the end says why."""
+    """Return where it happened and what AWS said, short enough to arrive whole; the end of a long text is kept."""
     where, said = f"{request.logical_id}: ", str(error)
     if isinstance(error, ClientError):
         where += f"{error.operation_name} failed: {error_code(error)}: "

@@ -1,4 +1,4 @@
-"""Asks the collector of a pool for its instance ID, over the network and within a time budget.
+"""Ask the collector of a pool for its instance ID, over the network and within a time budget.
 
 An address gets up to three questions, each on a connection of its own, because a daemon closes the connection
 on a command that it does not know:
@@ -28,7 +28,7 @@ _SHARED_PORT_ITSELF = "self"
 
 
 class Failure(IntEnum):
-    """Why no collector answered, in order: of a host's many addresses, the one that got farthest is told."""
+    """Why no collector answered, in order: of several addresses, the one that got farthest is reported."""
 
     NAME_NOT_FOUND = 1
     NAME_TIMED_OUT = 2
@@ -49,14 +49,14 @@ class UnansweredError(Exception):
     """
 
     def __init__(self, failure: Failure) -> None:
-        """Keeps the reason."""
+        """Keep the reason."""
         super().__init__(failure.name)
         self.failure = failure
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the collector said.
+    """The collector's answer.
 
     Attributes:
         instance_id: the collector's instance ID, 16 hexadecimal digits.
@@ -74,10 +74,10 @@ class _Address:
 
 
 def ask_collector(host: str, port: int, seconds: float, socket_name: str = COLLECTOR_SOCKET) -> Answer:
-    """Gets the instance ID of the collector at a host and port.
+    """Return the instance ID of the collector at a host and port.
 
-    Each of the host's addresses gets an even share of the time that is left, so that a dead one does not use
-    it up.
+    Each of the host's addresses gets an even share of the time that is left, so that an unreachable one does not
+    use it up.
 
     Args:
         host: a name, or an IPv4 or IPv6 address.
@@ -103,7 +103,7 @@ def ask_collector(host: str, port: int, seconds: float, socket_name: str = COLLE
 
 
 def _look_up(host: str, port: int, seconds: float) -> list[_Address]:
-    # The resolver takes no timeout, so it works in a thread that nobody waits for longer than the budget.
+    # The resolver takes no timeout, so it runs in a thread that is abandoned when the budget is used up.
     results: SimpleQueue[list[_Address] | Exception] = SimpleQueue()
 
     def resolve() -> None:
@@ -141,7 +141,7 @@ def _ask_shared_port(address: _Address, socket_name: str, end: float) -> str | N
 
 
 def _exchange(address: _Address, request: bytes, end: float) -> str | None:
-    """Sends a request on a new connection; returns the instance ID, or None if the peer just closes."""
+    """Send a request on a new connection; return the instance ID, or None if the peer just closes."""
     with socket.socket(address.family, socket.SOCK_STREAM) as connection:
         _connect(connection, address, end)
         try:

@@ -67,15 +67,21 @@ _LOGGER.setLevel(logging.INFO)
 
 
 class Context(Protocol):
-    """The part of Lambda's context object that is used."""
+    """The part of Lambda's context object that is used.
+
+    Attributes:
+        aws_request_id: the ID of this invocation.
+    """
+
+    aws_request_id: str
 
     def get_remaining_time_in_millis(self) -> int:
-        """Returns the milliseconds that are left until Lambda ends the function."""
+        """Return the milliseconds that are left until Lambda ends the function."""
         ...
 
 
 class MalformedEventError(ValueError):
-    """The event is not what condor_annex or doctor sends; the text says what is wrong with it."""
+    """The event is not what condor_annex or doctor sends; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +102,10 @@ class Request:
 
 
 def handler(event: object, context: Context) -> dict[str, str]:
-    """Answers condor_annex. Never raises: a failure is an answer too.
+    """Answer condor_annex. Never raise: a failure is an answer too.
 
     Args:
-        event: see the module's text.
+        event: see the module's docstring.
         context: Lambda's context; the check ends a second before the function's time does.
     """
     began = time.monotonic()
@@ -115,15 +121,16 @@ def handler(event: object, context: Context) -> dict[str, str]:
         cause = type(error).__name__
         description = f"The connectivity function itself failed ({cause}). Its log in CloudWatch says more."
     answer = {"success": "1" if success else "0", "result": result, "description": description}
-    _LOGGER.info(json.dumps({**answer, "milliseconds": round((time.monotonic() - began) * 1000)}))
+    milliseconds = round((time.monotonic() - began) * 1000)
+    _LOGGER.info(json.dumps({**answer, "milliseconds": milliseconds, "function_request_id": context.aws_request_id}))
     return answer
 
 
 def read_event(event: object) -> Request:
-    """Checks an event.
+    """Check an event.
 
     Raises:
-        MalformedEventError: a field is missing or makes no sense.
+        MalformedEventError: a field is missing or invalid.
     """
     if not isinstance(event, dict):
         raise MalformedEventError("it is not a JSON object")

@@ -52,6 +52,9 @@ METADATA_ADDRESS = "169.254.169.254"
 STAND_IN_TAG = "annex-bootstrap:stand-in"
 """The tag, with any value, of the one machine that the metadata service describes."""
 
+INTERRUPTION_TAG = "annex-bootstrap:interruption"
+"""The tag with which the metadata service gives that machine notice; its value is the time of the interruption."""
+
 PASSED_ON = ("HOME", "LANG", "LC_ALL", "PATH", "PYTHONPATH")
 """The variables of whoever starts the server that it needs to find Python's packages. It gets no others."""
 

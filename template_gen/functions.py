@@ -27,7 +27,7 @@ SHARED = ("annex_contract", "annex_contract.stack")
 
 
 def custom_resource_sources(module: str, *shared: str, data: tuple[str, ...] = ()) -> Sources:
-    """The sources of the function behind one custom resource.
+    """Return the sources of the function behind one custom resource.
 
     Args:
         module: its name in ``custom_resources``.
@@ -129,5 +129,5 @@ def add_function(
 
 
 def boundary() -> If:
-    """The permissions boundary of every role, where one is asked for."""
+    """Return the permissions boundary of every role, if one is asked for."""
     return If("HasBoundary", Ref("PermissionsBoundaryArn"), Ref("AWS::NoValue"))

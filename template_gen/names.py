@@ -1,4 +1,4 @@
-"""The names of what custom resources make. They derive from the stack's ID, so that a repeated Create finds them."""
+"""The names of what custom resources create. They derive from the stack's ID, so that a repeated Create finds them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ IMAGE = _own("image")
 
 
 def arn(service: str, resource: str, **values: object) -> AWSHelperFn:
-    """An ARN in the stack's own partition, region and account.
+    """Return an ARN in the stack's own partition, region and account.
 
     Args:
         service: such as ``lambda``. IAM's ARNs have no region.
@@ -40,15 +40,15 @@ def arn(service: str, resource: str, **values: object) -> AWSHelperFn:
 
 
 def public_arn(resource: str) -> AWSHelperFn:
-    """The ARN of something in EC2 that may be of any account or of none, such as an image."""
+    """Return the ARN of something in EC2 that may be of any account or of none, such as an image."""
     return Sub(f"arn:${{AWS::Partition}}:ec2:${{AWS::Region}}::{resource}")
 
 
 def bucket_arn(resource: str = "") -> AWSHelperFn:
-    """The ARN of the bucket, or of objects in it. S3's ARNs have neither region nor account."""
+    """Return the ARN of the bucket, or of objects in it. S3's ARNs have neither region nor account."""
     return Sub("arn:${AWS::Partition}:s3:::${Bucket}" + resource, Bucket=BUCKET)
 
 
 def role_arn(name: AWSHelperFn, path: str = ROLE_PATH, kind: str = "role") -> AWSHelperFn:
-    """The ARN of a role or an instance profile by its name."""
+    """Return the ARN of a role or an instance profile by its name."""
     return arn("iam", f"{kind}{path}${{Name}}", Name=name)

@@ -27,7 +27,7 @@ def read(distribution: str, path: str) -> bytes:
         path: of the file, below where libraries are installed.
 
     Raises:
-        AlteredError: the file is another one than the list says, or is not on it.
+        AlteredError: the file differs from the reviewed one, or was not reviewed.
     """
     body = read_unchecked(distribution, path)
     if hashlib.sha256(body).hexdigest() != _reviewed().get(path):

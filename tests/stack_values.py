@@ -1,4 +1,4 @@
-"""A stack that never stood: what its template's intrinsic functions give."""
+"""A stack that never existed: what its template's intrinsic functions give."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ TEMPLATE: dict[str, Any] = build().to_dict()["Resources"]
 
 
 def new_stack_id() -> str:
-    """The ARN of another stack."""
+    """Return the ARN of another stack."""
     return f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/swept/{uuid.uuid4()}"
 
 
 def values_of(stack_id: str, parameters: Mapping[str, str], partition: str = "aws") -> dict[str, Any]:
-    """What ``Ref`` and ``Fn::GetAtt`` give.
+    """Return what ``Ref`` and ``Fn::GetAtt`` give.
 
     Args:
         stack_id: the ARN of the stack.
         parameters: those that differ from their defaults.
         partition: of the stack.
     """
-    chosen = {name: each.default for name, each in INPUTS.items()} | dict(parameters)
+    chosen = {name: parameter.default for name, parameter in INPUTS.items()} | dict(parameters)
     lists = {
         name: str(chosen[name]).split(",")
         for name, given in INPUTS.items()
         if given.rest["Type"] == "CommaDelimitedList"
     }
     own = f"arn:{partition}:iam::{ACCOUNT}:"
-    functions = [title for title, each in TEMPLATE.items() if each["Type"] == "AWS::Lambda::Function"]
+    functions = [title for title, resource in TEMPLATE.items() if resource["Type"] == "AWS::Lambda::Function"]
     values = {
         **chosen,
         **lists,
@@ -58,7 +58,7 @@ def values_of(stack_id: str, parameters: Mapping[str, str], partition: str = "aw
 
 
 def conditions_of(parameters: Mapping[str, str]) -> dict[str, bool]:
-    """Which conditions hold for parameters that differ from their defaults."""
+    """Return which conditions hold for parameters that differ from their defaults."""
     return {
         name: condition.holds(str(parameters.get(condition.parameter, INPUTS[condition.parameter].default)))
         for name, condition in CONDITIONS.items()

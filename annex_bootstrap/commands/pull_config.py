@@ -45,15 +45,18 @@ def pull_config(options: PullOptions, screen: Screen) -> bool:
     Raises:
         UserError: a stack or the configuration cannot be read, or the configuration cannot be written.
     """
+    writes = not (options.check or options.print_only)
+    path = config_file.find_file(options.config)
+    if writes:
+        config_file.check(path)
     accounts = connect_all(options.regions, options.profile)
-    if not (options.check or options.print_only):
+    if writes:
         pulled = pull(accounts, options.stack_name, options.config, options.default_region)
         screen.say(str(pulled))
         for warning in pulled.warnings:
             screen.fail(f"warning: {warning}")
         screen.document(pulled.document())
         return True
-    path = config_file.find_file(options.config)
     edit = config_file.preview(path, read_change(accounts, options.stack_name, options.default_region))
     if options.print_only:
         text = blocks.render_block(blocks.read_block(edit.new))

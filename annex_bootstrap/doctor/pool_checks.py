@@ -161,14 +161,15 @@ def check_image(content: bytes, region: str) -> Finding | None:
 
     Returns:
         None where the file names no image for them.
+
+    Raises:
+        UserError: the markers of the stack's block do not pair.
     """
     image = beaten_image(content, region)
     if image is None:
         return None
-    advice = f"name it with the region's prefix: {local_name(region)}.{IMAGE_KNOB} = {image}"
-    detail = (
-        f"{image} is not what starts: HTCondor has an image of its own for {region}, which goes before {IMAGE_KNOB}"
-    )
+    advice = f"at the end of the file, write {local_name(region)}.{IMAGE_KNOB} = {image}"
+    detail = f"{image} is not what starts in {region}: the stack's or HTCondor's own image goes before it"
     return problem("image", detail, advice)
 
 

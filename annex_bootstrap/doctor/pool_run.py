@@ -13,6 +13,7 @@ from pathlib import Path
 from annex_bootstrap.doctor import checks, pool_checks
 from annex_bootstrap.doctor.checks import Finding
 from annex_bootstrap.doctor.pool_checks import Machine
+from annex_bootstrap.errors import UserError
 from annex_bootstrap.pool.file_knobs import read_knob
 from annex_bootstrap.pool.htcondor import IN_FORCE, Version, run
 
@@ -52,7 +53,10 @@ class PoolRun:
         else:
             named = read_knob(self.content, self.region, "SEC_PASSWORD_FILE") or IN_FORCE.ask("SEC_PASSWORD_FILE")
             yield checks.check_password(named)
-        image = pool_checks.check_image(self.content, self.region)
+        try:
+            image = pool_checks.check_image(self.content, self.region)
+        except UserError as error:
+            image = checks.problem("image", "the configuration cannot be read", str(error))
         if image is not None:
             yield image
 

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -60,13 +60,15 @@ def ensure_roots() -> list[Path]:
     return [Path(override)]
 
 
-def ensure_root(suite: str) -> Path:
-    """Return a suite's root directory with HTCondor, building it first where that has not been done.
+def ensure_root(suite: str, packages: Sequence[str] = PACKAGES, kind: str = "htcondor") -> Path:
+    """Return a suite's root directory, with HTCondor, building it first where that has not been done.
 
     Building takes about a minute, 600 MB of disk and a Debian mirror, found in the machine's apt sources.
 
     Args:
         suite: of Debian.
+        packages: what is installed in it; without HTCondor for a root directory of another kind.
+        kind: how its name begins.
 
     Raises:
         RootUnavailableError: without root rights, apt, a Debian mirror or the packages.
@@ -75,14 +77,32 @@ def ensure_root(suite: str) -> Path:
         raise RootUnavailableError(
             "HTCondor for tests needs root rights, to build and to enter its root directory: run as root."
         )
-    recipe = hashlib.sha256("\n".join((suite, *PACKAGES, _BUILD)).encode()).hexdigest()[:12]
+    recipe = hashlib.sha256("\n".join((suite, *packages, _BUILD)).encode()).hexdigest()[:12]
+    return cached(f"{kind}-{suite}-{recipe}", lambda root: _build(root, suite, packages))
+
+
+def cached(name: str, build: Callable[[Path], None]) -> Path:
+    """Return a directory of the user's cache, building it first where that has not been done.
+
+    Args:
+        name: of the directory.
+        build: fills an empty directory; what it leaves when it fails is deleted.
+    """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "annex-bootstrap"
     cache.mkdir(parents=True, exist_ok=True)
-    root = cache / f"htcondor-{suite}-{recipe}"
-    with _lock(cache / f"{root.name}.lock"):
-        if not root.exists():
-            _build(root, suite)
-    return root
+    directory = cache / name
+    with _lock(cache / f"{name}.lock"):
+        if directory.exists():
+            return directory
+        # Beside its final place, because a rename is only atomic inside one file system.
+        building = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=cache))
+        try:
+            build(building)
+            building.chmod(0o755)
+            building.rename(directory)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+    return directory
 
 
 def version(root: Path) -> tuple[int, ...]:
@@ -98,21 +118,13 @@ def _lock(path: Path) -> Iterator[None]:
         yield
 
 
-def _build(root: Path, suite: str) -> None:
+def _build(root: Path, suite: str, packages: Sequence[str]) -> None:
     _install_debootstrap()
-    mirror = _debian_mirror(suite)
-    # Beside its final place, because a rename is only atomic inside one file system.
-    building = Path(tempfile.mkdtemp(prefix=f"{root.name}.", dir=root.parent))
-    try:
-        unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
-        _run(
-            "building the root directory",
-            [*unshare, "sh", "-c", _BUILD, "sh", str(building), suite, mirror, *PACKAGES],
-        )
-        building.chmod(0o755)
-        building.rename(root)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+    unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
+    _run(
+        "building the root directory",
+        [*unshare, "sh", "-c", _BUILD, "sh", str(root), suite, _debian_mirror(suite), *packages],
+    )
 
 
 def _install_debootstrap() -> None:

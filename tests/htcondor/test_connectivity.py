@@ -58,6 +58,8 @@ ANNEX_DEFAULT_ODI_KEY_NAME = made-up-key
 class Context:
     """Lambda's context with enough time left."""
 
+    aws_request_id = "6bc28136-xmpl-4365-b021-0ce6b2e64ab0"
+
     def get_remaining_time_in_millis(self) -> int:
         return 60_000
 

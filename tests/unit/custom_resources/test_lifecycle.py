@@ -31,7 +31,7 @@ class Context:
 
 
 class Runner:
-    """Sends requests to a resource, and keeps what was answered."""
+    """Sends requests to a resource, and keeps the answers."""
 
     def __init__(self, answers: list[dict[str, Any]]) -> None:
         """Begin at time 0."""
@@ -44,7 +44,7 @@ class Runner:
         self.now += seconds
 
     def send(self, kind: str, act: Callable[[Request], Any], context: Context | None = None, **event: Any) -> Any:
-        """Send a request, and give the answer."""
+        """Send a request, and return the answer."""
 
         def delete(request: Request) -> str:
             self.deleted.append(request.name)
@@ -65,7 +65,7 @@ class Runner:
 
 @pytest.fixture
 def runner(monkeypatch: pytest.MonkeyPatch) -> Runner:
-    """A runner whose pauses take no time."""
+    """Return a runner whose pauses take no time."""
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     made = Runner([])
     monkeypatch.setattr(lifecycle, "sleep", made.sleep)
@@ -80,7 +80,7 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> Runner:
 
 
 def refusal(code: str, message: str = "because") -> ClientError:
-    """What boto3 raises."""
+    """Return what boto3 raises."""
     return ClientError({"Error": {"Code": code, "Message": message}}, "MakeThing")
 
 

@@ -21,6 +21,8 @@ SHARED_PORT = "0123456789abcdef"
 class Clock:
     """Lambda's context with a given time left."""
 
+    aws_request_id = "6bc28136-xmpl-4365-b021-0ce6b2e64ab0"
+
     def __init__(self, seconds: float = 60.0) -> None:
         self._seconds = seconds
 
@@ -33,7 +35,7 @@ def event(port: object, host: object = "127.0.0.1", timeout: object = 5) -> dict
 
 
 def failure(answer: dict[str, str]) -> str:
-    """Returns the description of an answer that must be a failure."""
+    """Return the description of an answer that must be a failure."""
     assert answer.keys() == {"success", "result", "description"}
     assert (answer["success"], answer["result"]) == ("0", "")
     return answer["description"]
@@ -215,7 +217,7 @@ def test_a_name_server_that_does_not_answer_cannot_use_up_more_than_the_budget(
 
 
 def resolve_to(monkeypatch: pytest.MonkeyPatch, *ports: int) -> None:
-    """Gives every name one loopback address for each port, as if each were a machine of its own."""
+    """Give every name one loopback address for each port, as if each were a machine of its own."""
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in ports]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
 
@@ -326,11 +328,14 @@ def test_a_call_logs_one_line_of_json_with_the_answer(caplog: pytest.LogCaptureF
     (record,) = caplog.records
     logged = json.loads(record.getMessage())
     assert logged.pop("milliseconds") >= 0
+    assert logged.pop("function_request_id") == Clock.aws_request_id
     assert logged == answer
 
 
 class BrokenClock:
     """A context that cannot tell the time."""
+
+    aws_request_id = Clock.aws_request_id
 
     def get_remaining_time_in_millis(self) -> int:
         raise RuntimeError("no time")

@@ -61,7 +61,11 @@ def test_ec2_is_trusted_by_the_name_that_every_partition_knows() -> None:
 
 
 def test_functions_have_memory_for_the_runtime_beside_the_code() -> None:
-    sizes = {each["Properties"]["MemorySize"] for each in TEMPLATE.values() if each["Type"] == "AWS::Lambda::Function"}
+    sizes = {
+        resource["Properties"]["MemorySize"]
+        for resource in TEMPLATE.values()
+        if resource["Type"] == "AWS::Lambda::Function"
+    }
     assert sizes == {256}
 
 
