@@ -24,10 +24,10 @@ COMMON_ERRORS = """AccessDenied AccessDeniedException ExpiredToken IncompleteSig
 
 ERRORS = {
     # No operation of EC2's model lists errors: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
-    "ec2": """DependencyViolation IdempotentParameterMismatch InvalidAMIID.NotFound InvalidFilter InvalidGroup.Duplicate
-        InvalidGroup.NotFound InvalidInstanceID.NotFound InvalidKeyPair.Duplicate InvalidKeyPair.NotFound
-        InvalidNextToken InvalidPermission.Duplicate InvalidPermission.NotFound InvalidSpotFleetRequestConfig
-        InvalidSpotFleetRequestId.NotFound InvalidSubnetID.NotFound InvalidVpcID.NotFound OperationNotPermitted
+    "ec2": """AuthFailure DependencyViolation IdempotentParameterMismatch InvalidAMIID.NotFound InvalidFilter
+        InvalidGroup.Duplicate InvalidGroup.NotFound InvalidInstanceID.NotFound InvalidKeyPair.Duplicate
+        InvalidKeyPair.NotFound InvalidNextToken InvalidPermission.Duplicate InvalidPermission.NotFound
+        InvalidSpotFleetRequestConfig InvalidSpotFleetRequestId.NotFound InvalidSubnetID.NotFound InvalidVpcID.NotFound OperationNotPermitted
         RequestLimitExceeded UnauthorizedOperation UnsupportedOperation VcpuLimitExceeded""",
     # S3's lists few: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html. HEAD has no body, so the
     # code is the status.

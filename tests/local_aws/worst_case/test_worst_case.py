@@ -135,7 +135,8 @@ def _live_once(worst: WorstCase, number: int) -> None:
     worst.deployer.must("deploy", "--dry-run")
     if number % 2:
         failed = worst.deployer.run("deploy", "--yes", "--param", "VpcId=vpc-00000000000000000")
-        assert "SecurityGroup failed first: CreateSecurityGroup failed: InvalidVpcID.NotFound" in failed.stderr
+        assert "the stack ended in ROLLBACK_COMPLETE" in failed.stderr
+        assert "vpc-00000000000000000" in failed.stderr
     worst.deployer.must("deploy", "--yes", "--param", "VpcId=")
     worst.operator.must("credentials")
     _wait_until_key_works(worst)
