@@ -17,8 +17,6 @@ ends itself after half an hour, and the hourly sweep terminates builders that ar
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
@@ -26,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from annex_contract.image import ARCHITECTURES, BASE_PARAMETERS, BASE_TAG, CONDOR_TAG
+from annex_contract.image import ARCHITECTURES, BASE_PARAMETERS, BASE_TAG, CONDOR_TAG, IMAGE_TAG
 from annex_contract.resources import Attribute, Property
 from custom_resources import security_group
 from custom_resources.image_parts import (
@@ -34,6 +32,7 @@ from custom_resources.image_parts import (
     check_terminated,
     find_image,
     find_machines,
+    name_of,
     tags_of,
     terminate,
 )
@@ -57,25 +56,6 @@ CLEAN_UP = 30.0
 
 ELSEWHERE = frozenset({"InsufficientInstanceCapacity", "InsufficientFreeAddressesInSubnet", "Unsupported"})
 """Refusals of a launch that another subnet, in another availability zone, may not meet."""
-
-CONTENT = (
-    Property.ARCHITECTURE,
-    Property.BASE_IMAGE,
-    Property.REVISION,
-    Property.APT_SOURCE,
-    Property.PACKAGES,
-    Property.COMMANDS,
-    Property.BOOT_COMMANDS,
-    Property.GPU,
-    Property.RECIPE,
-)
-"""The properties that have a part in what is in the image."""
-
-
-def name_of(properties: Mapping[str, Any]) -> str:
-    """Return the name of a build: with other contents, another one."""
-    content = json.dumps([properties.get(name, "") for name in CONTENT])
-    return f"{properties[Property.IMAGE_NAME]}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
 
 
 def put(request: Request) -> Mapping[str, str]:
@@ -126,7 +106,7 @@ def _start(ec2: EC2Client, request: Request) -> InstanceTypeDef:
         Property.CONDOR_CIDRS: [],
         Property.SSH_CIDRS: [],
     }
-    group = security_group.put(replace(request, properties=closed))
+    group = security_group.put(replace(request, properties=closed, marks={IMAGE_TAG: request.name}))
     for number, subnet in enumerate(subnets):
         try:
             return _run(ec2, request, f"{request.request_id}-{number}", base, subnet, group, user_data)

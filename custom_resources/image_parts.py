@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from annex_contract.image import IMAGE_TAG
+from annex_contract.resources import Property
 from annex_contract.stack import STACK_TAG
 from custom_resources.lifecycle import NotYetError, Request
 
@@ -14,6 +18,26 @@ if TYPE_CHECKING:
 
 RUNNABLE = ("pending", "running", "stopping", "stopped")
 """The states of a machine that is not terminated."""
+
+
+CONTENT = (
+    Property.ARCHITECTURE,
+    Property.BASE_IMAGE,
+    Property.REVISION,
+    Property.APT_SOURCE,
+    Property.PACKAGES,
+    Property.COMMANDS,
+    Property.BOOT_COMMANDS,
+    Property.GPU,
+    Property.RECIPE,
+)
+"""The properties that have a part in what is in the image."""
+
+
+def name_of(properties: Mapping[str, Any]) -> str:
+    """Return the name of a build: with other contents, another one."""
+    content = json.dumps([properties.get(name, "") for name in CONTENT])
+    return f"{properties[Property.IMAGE_NAME]}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
 
 
 def tags_of(request: Request) -> list[TagTypeDef]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from annex_bootstrap.stack.plan import check_stack_name
 from annex_contract.iam import allow, document
 from annex_contract.stack import ROLE_PATH
 
@@ -19,7 +20,11 @@ def operator_policy(partition: str, account: str, stack_name: str) -> dict[str, 
         partition: such as ``aws``.
         account: the account ID, 12 digits.
         stack_name: the stack's name, with which the names of its functions, policies and users begin.
+
+    Raises:
+        UserError: no stack of ours can have that name.
     """
+    check_stack_name(stack_name)
 
     def arn(service: str, resource: str, region: str = "*") -> str:
         return f"arn:{partition}:{service}:{region}:{account}:{resource}"

@@ -105,4 +105,4 @@ def test_stdout_holds_nothing_but_json(deployer: CliUser) -> None:
     loud = replace(deployer, extra={"FORCE_COLOR": "1"})
     ran = loud.must("deploy", "--yes", "--output", "json")
     assert ran.document["config"] == {"path": str(deployer.config), "changed": True}
-    assert re.search(r"^  creates \d\d resources$", ran.stderr, re.MULTILINE)
+    assert re.search(r"^  creates \d\d resources, among them$", ran.stderr, re.MULTILINE)
