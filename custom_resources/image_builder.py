@@ -25,10 +25,10 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from annex_contract.image import ARCHITECTURES, BASE_PARAMETERS, BASE_TAG, CONDOR_TAG, IMAGE_TAG
+from annex_contract.lease import MACHINE_ENDING, MACHINE_RUNNING
 from annex_contract.resources import Attribute, Property
 from custom_resources import security_group
 from custom_resources.image_parts import (
-    RUNNABLE,
     check_terminated,
     find_image,
     find_machines,
@@ -70,7 +70,7 @@ def put(request: Request) -> Mapping[str, str]:
     if image is not None:
         tags = {tag["Key"]: tag["Value"] for tag in image.get("Tags", [])}
         return _attributes(tags[BASE_TAG], tags[CONDOR_TAG])
-    machines = find_machines(ec2, request, *RUNNABLE)
+    machines = find_machines(ec2, request, *MACHINE_RUNNING)
     machine = machines[0] if machines else _start(ec2, request)
     outcome = _wait(ec2, request, machine)
     if outcome.reason:
@@ -232,7 +232,7 @@ def _wait(ec2: EC2Client, request: Request, machine: InstanceTypeDef) -> Outcome
         if outcome is not None and not outcome.succeeded:
             logger.error("the console of %s:\n%s", machine_id, console)
             return replace(outcome, reason=f"building the image failed: {outcome.reason}")
-        if state in ("shutting-down", "terminated"):
+        if state in (MACHINE_ENDING, "terminated"):
             reason = described.get("StateReason", {}).get("Message", "AWS gives no reason")
             return Outcome(succeeded=False, reason=f"the builder {machine_id} was terminated: {reason}")
         if state == "stopped":

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from annex_contract.image import IMAGE_TAG
+from annex_contract.lease import MACHINE_ENDING, MACHINE_RUNNING
 from annex_contract.resources import Property
 from annex_contract.stack import STACK_TAG
 from custom_resources.lifecycle import NotYetError, Request
@@ -15,9 +16,6 @@ from custom_resources.lifecycle import NotYetError, Request
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_ec2.type_defs import FilterTypeDef, ImageTypeDef, InstanceTypeDef, TagTypeDef
-
-RUNNABLE = ("pending", "running", "stopping", "stopped")
-"""The states of a machine that is not terminated."""
 
 
 CONTENT = (
@@ -68,7 +66,7 @@ def find_machines(ec2: EC2Client, request: Request, *states: str) -> list[Instan
 
 def terminate(ec2: EC2Client, request: Request) -> None:
     """Terminate the builders of one image; their volumes go with them."""
-    running = [machine["InstanceId"] for machine in find_machines(ec2, request, *RUNNABLE)]
+    running = [machine["InstanceId"] for machine in find_machines(ec2, request, *MACHINE_RUNNING)]
     if running:
         ec2.terminate_instances(InstanceIds=running)
 
@@ -79,5 +77,5 @@ def check_terminated(ec2: EC2Client, request: Request) -> None:
     Raises:
         NotYetError: one does.
     """
-    for machine in find_machines(ec2, request, "shutting-down", *RUNNABLE):
+    for machine in find_machines(ec2, request, MACHINE_ENDING, *MACHINE_RUNNING):
         raise NotYetError(f"the builder {machine['InstanceId']} has not ended yet; delete the stack again")
