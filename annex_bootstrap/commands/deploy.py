@@ -21,7 +21,7 @@ from annex_bootstrap.stack.parameters import check_parameters, describe_paramete
 from annex_bootstrap.stack.plan import Step
 from annex_bootstrap.stack.read import Stack
 from annex_bootstrap.stack.regions import Outcome, run_all
-from annex_contract.stack import partition_problem
+from annex_contract.stack import partition_problem, stack_name_problem
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,8 @@ def deploy(options: DeployOptions, screen: Screen) -> bool:
     """
     request = DeployRequest(options.stack_name, built_template(), options.parameters, options.allow_downgrade)
     check_parameters(request.template, options.parameters)
-    plan.check_stack_name(options.stack_name)
+    if problem := stack_name_problem(options.stack_name):
+        raise UserError(problem)
     pulls = options.pull and not options.dry_run
     if pulls:
         config_file.check(config_file.find_file(options.config))

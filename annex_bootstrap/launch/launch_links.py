@@ -13,8 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.stack.parameters import check_parameters
-from annex_bootstrap.stack.plan import check_stack_name
-from annex_contract.stack import partition_problem
+from annex_contract.stack import partition_problem, stack_name_problem
 
 CONSOLES: Mapping[str, str] = {
     "aws": "console.aws.amazon.com",
@@ -130,5 +129,6 @@ def check_link(template: Mapping[str, Any], template_url: str, stack_name: str, 
         raise UserError(
             f"{template_url!r} is no https URL: give the template's URL that annex-bootstrap publish printed"
         )
-    check_stack_name(stack_name)
+    if problem := stack_name_problem(stack_name):
+        raise UserError(problem)
     check_parameters(template, parameters)

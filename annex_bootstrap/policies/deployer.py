@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from annex_bootstrap.stack.plan import check_stack_name
+from annex_bootstrap.errors import UserError
 from annex_contract.iam import allow, document
-from annex_contract.stack import ROLE_PATH
+from annex_contract.stack import ROLE_PATH, stack_name_problem
 
 
 def deployer_policy(partition: str, account: str, stack_name: str) -> dict[str, Any]:
@@ -24,7 +24,8 @@ def deployer_policy(partition: str, account: str, stack_name: str) -> dict[str, 
     Raises:
         UserError: no stack of ours can have that name.
     """
-    check_stack_name(stack_name)
+    if problem := stack_name_problem(stack_name):
+        raise UserError(problem)
 
     def arn(service: str, resource: str, region: str = "*") -> str:
         return f"arn:{partition}:{service}:{region}:{account}:{resource}"

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.stack.read import check_ours
 from annex_contract.resources import BY_TYPE, CustomResource
-from annex_contract.stack import stack_name_problem
 from annex_contract.statuses import DELETE_COMPLETE, State, read_status
 
 if TYPE_CHECKING:
@@ -78,16 +77,6 @@ class Change:
     @property
     def _custom(self) -> CustomResource | None:
         return BY_TYPE.get(self.resource_type)
-
-
-def check_stack_name(name: str) -> None:
-    """Refuse a name with which the names of the stack's resources would not begin.
-
-    Raises:
-        UserError: the name is too long, or CloudFormation would change it.
-    """
-    if problem := stack_name_problem(name):
-        raise UserError(problem)
 
 
 def choose_step(stack: Stack | None, name: str) -> Step:
