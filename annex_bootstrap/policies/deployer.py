@@ -10,6 +10,7 @@ from typing import Any
 
 from annex_bootstrap.errors import UserError
 from annex_contract.iam import allow, document
+from annex_contract.image import BASE_PARAMETERS
 from annex_contract.stack import ROLE_PATH, stack_name_problem
 
 
@@ -119,6 +120,13 @@ def deployer_policy(partition: str, account: str, stack_name: str) -> dict[str, 
             ),
             allow("ManageKeyPair", "ec2: CreateKeyPair DeleteKeyPair", arn("ec2", "key-pair/annex-bootstrap-*")),
             allow("DescribeKeyPairs", "ec2: DescribeKeyPairs", "*"),
+            # To make the stack's image from Debian's newest one, and to keep another that somebody chose.
+            allow(
+                "FindNewestBase",
+                "ssm: GetParameter",
+                f"arn:{partition}:ssm:*::parameter{BASE_PARAMETERS}*",
+            ),
+            allow("DescribeImages", "ec2: DescribeImages", "*"),
             allow("ManagePrivateKey", "ssm: DeleteParameter PutParameter", arn("ssm", "parameter/ec2/keypair/*")),
         ]
     )

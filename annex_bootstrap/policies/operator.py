@@ -10,6 +10,7 @@ from typing import Any
 
 from annex_bootstrap.errors import UserError
 from annex_contract.iam import allow, document
+from annex_contract.image import BASE_PARAMETERS
 from annex_contract.stack import ROLE_PATH, stack_name_problem
 
 
@@ -55,6 +56,7 @@ def operator_policy(partition: str, account: str, stack_name: str) -> dict[str, 
                 " DescribeSecurityGroups DescribeSpotFleetRequests DescribeSubnets",
                 "*",
             ),
+            allow("FindNewestBase", "ssm: GetParameter", f"arn:{partition}:ssm:*::parameter{BASE_PARAMETERS}*"),
             allow("ReadPrices", "pricing: GetProducts", "*"),
             allow("ListLeases", "events: ListRuleNamesByTarget", "*"),
             allow("ReadAndUpdateLeases", "events: ListTargetsByRule PutTargets", arn("events", "rule/*")),
