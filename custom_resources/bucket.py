@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from annex_contract.iam import deny, document
 from annex_contract.lease import TARBALL_PREFIX
 from annex_contract.resources import BUCKET, Attribute, Property
 from custom_resources.lifecycle import Request, ResourceError, client, error_code, serve
@@ -165,19 +166,8 @@ def _configure(s3: S3Client, bucket: str, expiration_days: int) -> None:
 
 def _tls_only(partition: str, bucket: str) -> dict[str, Any]:
     arn = f"arn:{partition}:s3:::{bucket}"
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Sid": "TlsOnly",
-                "Effect": "Deny",
-                "Principal": "*",
-                "Action": "s3:*",
-                "Resource": [arn, f"{arn}/*"],
-                "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-            }
-        ],
-    }
+    insecure = {"Bool": {"aws:SecureTransport": "false"}}
+    return document([deny("TlsOnly", "s3:*", [arn, f"{arn}/*"], insecure, principal="*")])
 
 
 def _empty(s3: S3Client, bucket: str) -> None:

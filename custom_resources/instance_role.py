@@ -11,18 +11,15 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
+from annex_contract.machine_policies import BOOT_POLICY, CONFIGURATION_POLICY, boot_policy, configuration_policy
 from annex_contract.resources import INSTANCE_ROLE, Attribute, Property
 from annex_contract.stack import ROLE_PATH
 from custom_resources.lifecycle import Request, ResourceError, client, error_code, serve
-from custom_resources.machine_policies import boot_policy, configuration_policy
 from custom_resources.roles import delete_role, find_role, put_role
 
 if TYPE_CHECKING:
     from mypy_boto3_iam import IAMClient
     from mypy_boto3_iam.type_defs import InstanceProfileTypeDef
-
-CONFIGURATION_POLICY = "annex-configuration"
-BOOT_POLICY = "annex-boot"
 
 
 def put(request: Request) -> Mapping[str, str]:
@@ -37,10 +34,9 @@ def put(request: Request) -> Mapping[str, str]:
     role_arn = put_role(iam, request, role, "Lets the machines of HTCondor annexes join the pool")
     partition = role_arn.split(":")[1]
     profile_arn = f"arn:{partition}:iam::{request.account}:instance-profile{ROLE_PATH}{request.name}"
+    bucket, pattern = request.properties[Property.BUCKET_NAME], request.properties[Property.KEY_PATTERN]
     policies = {
-        CONFIGURATION_POLICY: configuration_policy(
-            partition, request.properties[Property.BUCKET_NAME], request.properties[Property.KEY_PATTERN]
-        ),
+        CONFIGURATION_POLICY: configuration_policy(f"arn:{partition}:s3:::{bucket}/{pattern}"),
         BOOT_POLICY: boot_policy(role_arn, profile_arn),
     }
     for policy_name, document in policies.items():

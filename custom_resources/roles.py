@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from annex_contract.iam import document, trust
 from annex_contract.resources import Property
 from annex_contract.stack import ROLE_PATH
 from custom_resources.lifecycle import Request, ResourceError, error_code
@@ -44,13 +45,13 @@ def put_role(iam: IAMClient, request: Request, existing: RoleTypeDef | None, des
         ResourceError: a role of that name exists and is not this stack's.
     """
     boundary = str(request.properties[Property.PERMISSIONS_BOUNDARY_ARN])
-    trust = _trust(request.properties[Property.TRUSTED_SERVICE])
+    trusting = document([trust(request.properties[Property.TRUSTED_SERVICE])])
     if existing is None:
         extra: Mapping[str, Any] = {"PermissionsBoundary": boundary} if boundary else {}
         created = iam.create_role(
             RoleName=request.name,
             Path=ROLE_PATH,
-            AssumeRolePolicyDocument=json.dumps(trust),
+            AssumeRolePolicyDocument=json.dumps(trusting),
             Description=description,
             Tags=request.tags,
             **extra,
@@ -64,8 +65,8 @@ def put_role(iam: IAMClient, request: Request, existing: RoleTypeDef | None, des
     elif current and not boundary and current == request.old_properties.get(Property.PERMISSIONS_BOUNDARY_ARN):
         # One that somebody else put there stays.
         iam.delete_role_permissions_boundary(RoleName=request.name)
-    if existing["AssumeRolePolicyDocument"] != trust:
-        iam.update_assume_role_policy(RoleName=request.name, PolicyDocument=json.dumps(trust))
+    if existing["AssumeRolePolicyDocument"] != trusting:
+        iam.update_assume_role_policy(RoleName=request.name, PolicyDocument=json.dumps(trusting))
     return existing["Arn"]
 
 
@@ -81,10 +82,3 @@ def delete_role(iam: IAMClient, request: Request) -> None:
         for policy_name in inline["PolicyNames"]:
             iam.delete_role_policy(RoleName=request.name, PolicyName=policy_name)
     iam.delete_role(RoleName=request.name)
-
-
-def _trust(service: str) -> dict[str, Any]:
-    return {
-        "Version": "2012-10-17",
-        "Statement": [{"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}],
-    }

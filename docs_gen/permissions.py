@@ -9,9 +9,9 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from annex_contract.machine_policies import boot_policy, configuration_policy
 from annex_contract.resources import BUCKET, INSTANCE_ROLE, Attribute
 from annex_contract.stack import ROLE_PATH, LogicalId, Part, function_of
-from custom_resources.machine_policies import boot_policy, configuration_policy
 from docs_gen.resolve import resolve
 from template_gen.parameters import CONDITIONS
 from template_gen.template import build
@@ -89,10 +89,9 @@ def policies(values: Any, conditions: dict[str, bool]) -> dict[str, list[dict[st
             found[roles.get(title, title)] = document["Statement"]
     role = resolve({"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:"}, values, conditions)
     name = resolve(resources[INSTANCE_ROLE.logical_id]["Properties"][INSTANCE_ROLE.name_property], values, conditions)
+    bucket = values[f"{BUCKET.logical_id}.{Attribute.BUCKET_NAME}"]
     documents = (
-        configuration_policy(
-            values["AWS::Partition"], values[f"{BUCKET.logical_id}.{Attribute.BUCKET_NAME}"], values["ConfigKeyPattern"]
-        ),
+        configuration_policy(f"arn:{values['AWS::Partition']}:s3:::{bucket}/{values['ConfigKeyPattern']}"),
         boot_policy(f"{role}role{ROLE_PATH}{name}", f"{role}instance-profile{ROLE_PATH}{name}"),
     )
     found[INSTANCE_ROLE.logical_id] = [statement for document in documents for statement in document["Statement"]]

@@ -11,6 +11,7 @@ from troposphere.awslambda import EventInvokeConfig
 from troposphere.cloudformation import AWSCustomObject
 
 from annex_contract import __version__
+from annex_contract.iam import Statement
 from annex_contract.resources import (
     BUCKET,
     FLEET_ROLE,
@@ -23,7 +24,6 @@ from annex_contract.resources import (
 from annex_contract.stack import SPOT_FLEET_SERVICE, Part, function_of
 from template_gen import names, policies
 from template_gen.functions import add_function, custom_resource_sources
-from template_gen.policies import Statement
 
 TIMEOUT = 300
 """Seconds a custom resource may take. Each needs only a few; the rest allows for delays in AWS."""
@@ -73,7 +73,7 @@ def provisions() -> list[Provision]:
             names.BUCKET,
             {Property.EXPIRATION_DAYS: EXPIRATION_DAYS},
             policies.bucket(),
-            ("annex_contract.lease",),
+            ("annex_contract.iam", "annex_contract.lease"),
         ),
         Provision(
             INSTANCE_ROLE,
@@ -85,14 +85,14 @@ def provisions() -> list[Provision]:
                 Property.PERMISSIONS_BOUNDARY_ARN: boundary,
             },
             policies.instance_role(),
-            ("custom_resources.machine_policies", "custom_resources.roles"),
+            ("annex_contract.iam", "annex_contract.machine_policies", "custom_resources.roles"),
         ),
         Provision(
             FLEET_ROLE,
             names.FLEET_ROLE,
             {Property.TRUSTED_SERVICE: SPOT_FLEET_SERVICE, Property.PERMISSIONS_BOUNDARY_ARN: boundary},
             policies.fleet_role(),
-            ("custom_resources.roles",),
+            ("annex_contract.iam", "custom_resources.roles"),
         ),
         Provision(
             SECURITY_GROUP,

@@ -11,6 +11,7 @@ from troposphere.iam import Role, RolePolicy
 from troposphere.logs import LogGroup
 
 from annex_contract import __version__
+from annex_contract.iam import Statement, document, trust
 from annex_contract.stack import ROLE_PATH, Part
 from template_gen import policies
 from template_gen.archive import POWERTOOLS, Sources, inline_code
@@ -55,7 +56,7 @@ def add_function(
     title: str,
     description: str,
     sources: Sources,
-    statements: list[policies.Statement],
+    statements: list[Statement],
     *,
     timeout: int,
     memory: int = 128,
@@ -87,16 +88,7 @@ def add_function(
             Path=ROLE_PATH,
             Description=f"Assumed by the function: {description}",
             PermissionsBoundary=boundary(),
-            AssumeRolePolicyDocument=policy_document(
-                [
-                    {
-                        "Sid": "AssumedByLambda",
-                        "Effect": "Allow",
-                        "Principal": {"Service": "lambda.amazonaws.com"},
-                        "Action": "sts:AssumeRole",
-                    }
-                ]
-            ),
+            AssumeRolePolicyDocument=document([trust("lambda.amazonaws.com", "AssumedByLambda")]),
         )
     )
     policy = template.add_resource(
@@ -104,7 +96,7 @@ def add_function(
             Part.POLICY.of(title),
             RoleName=Ref(role),
             PolicyName=policy_name,
-            PolicyDocument=policy_document([policies.write_logs(GetAtt(logs, "Arn")), *statements]),
+            PolicyDocument=document([policies.write_logs(GetAtt(logs, "Arn")), *statements]),
         )
     )
     extra = {"Environment": Environment(Variables=dict(environment))} if environment else {}
@@ -129,8 +121,3 @@ def add_function(
 def boundary() -> If:
     """The permissions boundary of every role, where one is asked for."""
     return If("HasBoundary", Ref("PermissionsBoundaryArn"), Ref("AWS::NoValue"))
-
-
-def policy_document(statements: list[policies.Statement]) -> dict[str, Any]:
-    """A policy document of these statements."""
-    return {"Version": "2012-10-17", "Statement": statements}

@@ -5,11 +5,11 @@ Actions and the conditions that they support: https://docs.aws.amazon.com/servic
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 from troposphere import AWSHelperFn, If, Ref, Sub
 
+from annex_contract.iam import Statement, allow
 from annex_contract.lease import TARBALL_PREFIX
 from annex_contract.stack import (
     ANNEX_TAG,
@@ -19,12 +19,6 @@ from annex_contract.stack import (
     STACK_TAG,
 )
 from template_gen import names
-
-Statement = dict[str, Any]
-Resource = Any
-"""An ARN or a list of them, as text or as an intrinsic function."""
-
-Condition: TypeAlias = Mapping[str, Any] | AWSHelperFn
 
 EVERYTHING = "*"
 """For actions that cannot be limited to a resource."""
@@ -37,21 +31,6 @@ MACHINE_PARTS = (
 
 OURS = {"StringEquals": {f"aws:ResourceTag/{STACK_TAG}": Ref("AWS::StackId")}}
 TAGGED_OURS = {"StringEquals": {f"aws:RequestTag/{STACK_TAG}": Ref("AWS::StackId")}}
-
-
-def allow(sid: str, actions: str, resource: Resource, condition: Condition | None = None) -> Statement:
-    """Return one Allow statement.
-
-    Args:
-        sid: what it allows, in CamelCase.
-        actions: a service and its actions, such as ``s3: GetObject PutObject``.
-        resource: one ARN or a list.
-        condition: the Condition, if any.
-    """
-    service, _, verbs = actions.partition(": ")
-    listed = [f"{service}:{verb}" for verb in sorted(verbs.split())]
-    statement: Statement = {"Sid": sid, "Effect": "Allow", "Action": listed, "Resource": resource}
-    return statement | {"Condition": condition} if condition else statement
 
 
 def write_logs(log_group_arn: AWSHelperFn) -> Statement:

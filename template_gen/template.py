@@ -13,12 +13,13 @@ from troposphere.iam import ManagedPolicy
 from troposphere.sns import Subscription, Topic
 
 from annex_contract import __version__
+from annex_contract.iam import document
 from annex_contract.resources import BUCKET, FLEET_ROLE, INSTANCE_ROLE, SECURITY_GROUP, Attribute
 from annex_contract.stack import ROLE_PATH, LogicalId, Output
 from lambda_lease import settings
 from template_gen import names, policies
 from template_gen.custom import add_custom_resources, get
-from template_gen.functions import CONNECTIVITY_SOURCES, LEASE_SOURCES, add_function, policy_document
+from template_gen.functions import CONNECTIVITY_SOURCES, LEASE_SOURCES, add_function
 from template_gen.outputs import add_outputs
 from template_gen.parameters import add_parameters
 
@@ -53,7 +54,7 @@ def build() -> Template:
             LogicalId.ANNEX_USER_POLICY,
             Path=ROLE_PATH,
             Description="What condor_annex needs to start, list, extend and end annexes",
-            PolicyDocument=policy_document(
+            PolicyDocument=document(
                 policies.annex_user(
                     [GetAtt(lease, "Arn"), GetAtt(connectivity, "Arn")],
                     get(INSTANCE_ROLE, Attribute.ROLE_ARN),

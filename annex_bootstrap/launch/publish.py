@@ -22,6 +22,7 @@ from annex_bootstrap.errors import UserError
 from annex_bootstrap.launch import launch_links, launch_page
 from annex_bootstrap.stack.artefact import parse_template
 from annex_contract import __version__
+from annex_contract.iam import allow, document
 from annex_contract.stack import TEMPLATE_NAME
 
 if TYPE_CHECKING:
@@ -214,14 +215,9 @@ def _open(account: Account, bucket: str, prefix: str) -> None:
     except ClientError as error:
         if error.response["Error"]["Code"] != "NoSuchBucketPolicy":
             raise
-        policy = {"Version": "2012-10-17", "Statement": []}
-    ours = {
-        "Sid": READ_SID,
-        "Effect": "Allow",
-        "Principal": "*",
-        "Action": "s3:GetObject",
-        "Resource": f"arn:{account.partition}:s3:::{bucket}/{prefix}/*",
-    }
+        policy = document([])
+    objects = f"arn:{account.partition}:s3:::{bucket}/{prefix}/*"
+    ours = allow(READ_SID, "s3:GetObject", objects, principal="*")
     others = [statement for statement in policy["Statement"] if statement.get("Sid") != READ_SID]
     for statement in others:
         if statement["Effect"] == "Allow" and _is_for_everyone(statement):

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from annex_contract.iam import allow, document
 from annex_contract.stack import ROLE_PATH
-
-Statement = dict[str, Any]
 
 
 def deployer_policy(partition: str, account: str, stack_name: str) -> dict[str, Any]:
@@ -28,97 +27,90 @@ def deployer_policy(partition: str, account: str, stack_name: str) -> dict[str, 
     user_policy = arn("iam", f"policy{ROLE_PATH}{stack_name}-*", region="")
     function = arn("lambda", f"function:{stack_name}-*")
     staging = f"arn:{partition}:s3:::annex-bootstrap-staging-{account}-*"
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            _allow(
+    return document(
+        [
+            allow(
                 "ManageStack",
-                "cloudformation",
-                "CreateChangeSet DeleteChangeSet DeleteStack DescribeChangeSet DescribeStackEvents"
-                " DescribeStackResource DescribeStacks ExecuteChangeSet",
+                "cloudformation: CreateChangeSet DeleteChangeSet DeleteStack DescribeChangeSet"
+                " DescribeStackEvents DescribeStackResource DescribeStacks ExecuteChangeSet",
                 arn("cloudformation", f"stack/{stack_name}/*"),
             ),
-            _allow(
+            allow(
                 "StageTemplate",
-                "s3",
-                "CreateBucket DeleteBucket DeleteObject GetObject ListBucket PutBucketPublicAccessBlock PutObject",
+                "s3: CreateBucket DeleteBucket DeleteObject GetObject ListBucket PutBucketPublicAccessBlock PutObject",
                 [staging, f"{staging}/*"],
             ),
-            _allow(
+            allow(
                 "ManageRoles",
-                "iam",
-                "CreateRole DeleteRole DeleteRolePermissionsBoundary DeleteRolePolicy DetachRolePolicy GetRole"
-                " GetRolePolicy ListAttachedRolePolicies ListRolePolicies PutRolePermissionsBoundary"
+                "iam: CreateRole DeleteRole DeleteRolePermissionsBoundary DeleteRolePolicy DetachRolePolicy"
+                " GetRole GetRolePolicy ListAttachedRolePolicies ListRolePolicies PutRolePermissionsBoundary"
                 " PutRolePolicy TagRole UntagRole UpdateAssumeRolePolicy UpdateRole UpdateRoleDescription",
                 arn("iam", f"role{ROLE_PATH}{stack_name}-*", region=""),
             ),
-            _allow("PassRolesToFunctions", "iam", "PassRole", arn("iam", f"role{ROLE_PATH}{stack_name}-*", region=""))
-            | {"Condition": {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}}},
-            _allow(
+            allow(
+                "PassRolesToFunctions",
+                "iam: PassRole",
+                arn("iam", f"role{ROLE_PATH}{stack_name}-*", region=""),
+                {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}},
+            ),
+            allow(
                 "ManageUserPolicy",
-                "iam",
-                "CreatePolicy CreatePolicyVersion DeletePolicy DeletePolicyVersion GetPolicy GetPolicyVersion"
-                " ListEntitiesForPolicy ListPolicyVersions",
+                "iam: CreatePolicy CreatePolicyVersion DeletePolicy DeletePolicyVersion GetPolicy"
+                " GetPolicyVersion ListEntitiesForPolicy ListPolicyVersions",
                 user_policy,
             ),
             # CloudFormation detaches the policy from whoever still has it before deleting it.
-            _allow(
+            allow(
                 "DetachUserPolicy",
-                "iam",
-                "DetachGroupPolicy DetachRolePolicy DetachUserPolicy",
+                "iam: DetachGroupPolicy DetachRolePolicy DetachUserPolicy",
                 [arn("iam", f"{kind}/*", region="") for kind in ("group", "role", "user")],
-            )
-            | {"Condition": {"ArnLike": {"iam:PolicyARN": user_policy}}},
-            _allow(
+                {"ArnLike": {"iam:PolicyARN": user_policy}},
+            ),
+            allow(
                 "ManageFunctions",
-                "lambda",
-                "AddPermission CreateFunction DeleteFunction DeleteFunctionEventInvokeConfig GetFunction"
-                " GetFunctionCodeSigningConfig GetFunctionConfiguration GetFunctionEventInvokeConfig"
-                " GetFunctionRecursionConfig GetFunctionScalingConfig GetPolicy GetRuntimeManagementConfig"
-                " InvokeFunction PutFunctionEventInvokeConfig RemovePermission TagResource UntagResource"
-                " UpdateFunctionCode UpdateFunctionConfiguration UpdateFunctionEventInvokeConfig",
+                "lambda: AddPermission CreateFunction DeleteFunction DeleteFunctionEventInvokeConfig"
+                " GetFunction GetFunctionCodeSigningConfig GetFunctionConfiguration"
+                " GetFunctionEventInvokeConfig GetFunctionRecursionConfig GetFunctionScalingConfig GetPolicy"
+                " GetRuntimeManagementConfig InvokeFunction PutFunctionEventInvokeConfig RemovePermission"
+                " TagResource UntagResource UpdateFunctionCode UpdateFunctionConfiguration"
+                " UpdateFunctionEventInvokeConfig",
                 function,
             ),
-            _allow(
+            allow(
                 "ManageLogGroups",
-                "logs",
-                "CreateLogGroup DeleteLogGroup DeleteRetentionPolicy FilterLogEvents GetDataProtectionPolicy"
-                " ListTagsForResource PutRetentionPolicy TagResource UntagResource",
+                "logs: CreateLogGroup DeleteLogGroup DeleteRetentionPolicy FilterLogEvents"
+                " GetDataProtectionPolicy ListTagsForResource PutRetentionPolicy TagResource UntagResource",
                 arn("logs", f"log-group:{stack_name}-*"),
             ),
-            _allow("ReadLogSettings", "logs", "DescribeIndexPolicies DescribeLogGroups DescribeResourcePolicies", "*"),
-            _allow(
+            allow("ReadLogSettings", "logs: DescribeIndexPolicies DescribeLogGroups DescribeResourcePolicies", "*"),
+            allow(
                 "ManageSweepRule",
-                "events",
-                "DeleteRule DescribeRule ListTargetsByRule PutRule PutTargets RemoveTargets",
+                "events: DeleteRule DescribeRule ListTargetsByRule PutRule PutTargets RemoveTargets",
                 arn("events", f"rule/{stack_name}-*"),
             ),
             # Checked before deleting, so that no annex is left without its lease function.
-            _allow("ListLeases", "events", "ListRuleNamesByTarget", "*"),
-            _allow("ReadLeases", "events", "ListTargetsByRule", arn("events", "rule/*")),
+            allow("ListLeases", "events: ListRuleNamesByTarget", "*"),
+            allow("ReadLeases", "events: ListTargetsByRule", arn("events", "rule/*")),
             # condor_annex chooses the rules' names, so limit this by what they may target.
-            _allow("ExpireLeases", "events", "PutTargets", arn("events", "rule/*"))
-            | {"Condition": {"ForAllValues:ArnLike": {"events:TargetArn": function}}},
-            _allow(
+            allow(
+                "ExpireLeases",
+                "events: PutTargets",
+                arn("events", "rule/*"),
+                {"ForAllValues:ArnLike": {"events:TargetArn": function}},
+            ),
+            allow(
                 "ManageAlarm",
-                "cloudwatch",
-                "DeleteAlarms DescribeAlarms PutMetricAlarm",
+                "cloudwatch: DeleteAlarms DescribeAlarms PutMetricAlarm",
                 arn("cloudwatch", f"alarm:{stack_name}-*"),
             ),
-            _allow(
+            allow(
                 "ManageAlarmTopic",
-                "sns",
-                "CreateTopic DeleteTopic GetDataProtectionPolicy GetTopicAttributes ListSubscriptionsByTopic"
-                " SetTopicAttributes Subscribe Unsubscribe",
+                "sns: CreateTopic DeleteTopic GetDataProtectionPolicy GetTopicAttributes"
+                " ListSubscriptionsByTopic SetTopicAttributes Subscribe Unsubscribe",
                 arn("sns", f"{stack_name}-*"),
             ),
-            _allow("ManageKeyPair", "ec2", "CreateKeyPair DeleteKeyPair", arn("ec2", "key-pair/annex-bootstrap-*")),
-            _allow("DescribeKeyPairs", "ec2", "DescribeKeyPairs", "*"),
-            _allow("ManagePrivateKey", "ssm", "DeleteParameter PutParameter", arn("ssm", "parameter/ec2/keypair/*")),
-        ],
-    }
-
-
-def _allow(sid: str, service: str, verbs: str, resource: str | list[str]) -> Statement:
-    actions = [f"{service}:{verb}" for verb in sorted(verbs.split())]
-    return {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resource}
+            allow("ManageKeyPair", "ec2: CreateKeyPair DeleteKeyPair", arn("ec2", "key-pair/annex-bootstrap-*")),
+            allow("DescribeKeyPairs", "ec2: DescribeKeyPairs", "*"),
+            allow("ManagePrivateKey", "ssm: DeleteParameter PutParameter", arn("ssm", "parameter/ec2/keypair/*")),
+        ]
+    )

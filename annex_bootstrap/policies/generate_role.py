@@ -9,6 +9,8 @@ import re
 from typing import Any
 
 from annex_bootstrap.errors import UserError
+from annex_contract.iam import document, trust
+from annex_contract.machine_policies import CONFIGURATION_POLICY, configuration_policy
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 """Source: "General purpose bucket naming rules" in the S3 user guide."""
@@ -40,24 +42,14 @@ def role_template(bucket: str, key: str) -> dict[str, Any]:
             "InstanceRole": {
                 "Type": "AWS::IAM::Role",
                 "Properties": {
-                    "AssumeRolePolicyDocument": _document(
-                        {
-                            "Sid": "AssumedByMachines",
-                            "Effect": "Allow",
-                            "Principal": {"Service": {"Fn::Sub": "ec2.${AWS::URLSuffix}"}},
-                            "Action": "sts:AssumeRole",
-                        }
+                    "AssumeRolePolicyDocument": document(
+                        [trust({"Fn::Sub": "ec2.${AWS::URLSuffix}"}, "AssumedByMachines")]
                     ),
                     "Policies": [
                         {
-                            "PolicyName": "annex-configuration",
-                            "PolicyDocument": _document(
-                                {
-                                    "Sid": "ReadPoolConfiguration",
-                                    "Effect": "Allow",
-                                    "Action": "s3:GetObject",
-                                    "Resource": {"Fn::Sub": f"arn:${{AWS::Partition}}:s3:::{bucket}/{key}"},
-                                }
+                            "PolicyName": CONFIGURATION_POLICY,
+                            "PolicyDocument": configuration_policy(
+                                {"Fn::Sub": f"arn:${{AWS::Partition}}:s3:::{bucket}/{key}"}
                             ),
                         }
                     ],
@@ -75,7 +67,3 @@ def role_template(bucket: str, key: str) -> dict[str, Any]:
             }
         },
     }
-
-
-def _document(statement: dict[str, Any]) -> dict[str, Any]:
-    return {"Version": "2012-10-17", "Statement": [statement]}

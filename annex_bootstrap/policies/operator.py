@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from annex_contract.iam import allow, document
 from annex_contract.stack import ROLE_PATH
 
 
@@ -29,37 +30,31 @@ def operator_policy(partition: str, account: str, stack_name: str) -> dict[str, 
     policy = arn("iam", f"policy{ROLE_PATH}{stack_name}-*", region="")
     roles = [arn("iam", f"{kind}{ROLE_PATH}*", region="") for kind in ("role", "instance-profile")]
     functions = arn("lambda", f"function:{stack_name}-*")
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            _allow("FindStack", "cloudformation:DescribeStacks", arn("cloudformation", f"stack/{stack_name}/*")),
-            _allow("FindUsers", "iam:GetUser", [user, missing_user]),
-            _allow(
+    return document(
+        [
+            allow("FindStack", "cloudformation: DescribeStacks", arn("cloudformation", f"stack/{stack_name}/*")),
+            allow("FindUsers", "iam: GetUser", [user, missing_user]),
+            allow(
                 "ManageUsers",
-                "iam:CreateAccessKey iam:CreateUser iam:DeleteAccessKey iam:DeleteUser iam:ListAccessKeys"
-                " iam:ListAttachedUserPolicies iam:TagUser",
+                "iam: CreateAccessKey CreateUser DeleteAccessKey DeleteUser ListAccessKeys"
+                " ListAttachedUserPolicies TagUser",
                 user,
             ),
             # Only the stack's own policy can be attached, so nobody gains more than the right to run annexes.
-            _allow("AttachPolicy", "iam:AttachUserPolicy", user)
-            | {"Condition": {"ArnLike": {"iam:PolicyARN": policy}}},
-            _allow("DetachPolicies", "iam:DetachUserPolicy", user),
-            _allow(
+            allow("AttachPolicy", "iam: AttachUserPolicy", user, {"ArnLike": {"iam:PolicyARN": policy}}),
+            allow("DetachPolicies", "iam: DetachUserPolicy", user),
+            allow(
                 "DescribeMachinesAndOffers",
-                "ec2:DescribeImages ec2:DescribeInstanceTypeOfferings ec2:DescribeInstanceTypes ec2:DescribeInstances"
-                " ec2:DescribeSecurityGroups ec2:DescribeSpotFleetRequests ec2:DescribeSubnets",
+                "ec2: DescribeImages DescribeInstanceTypeOfferings DescribeInstanceTypes DescribeInstances"
+                " DescribeSecurityGroups DescribeSpotFleetRequests DescribeSubnets",
                 "*",
             ),
-            _allow("ReadPrices", "pricing:GetProducts", "*"),
-            _allow("ListLeases", "events:ListRuleNamesByTarget", "*"),
-            _allow("ReadAndUpdateLeases", "events:ListTargetsByRule events:PutTargets", arn("events", "rule/*")),
-            _allow("CheckAndInvokeFunctions", "lambda:GetFunctionConfiguration lambda:InvokeFunction", functions),
-            _allow("ReadLogs", "logs:FilterLogEvents", arn("logs", f"log-group:{stack_name}-*")),
-            _allow("CheckRoles", "iam:GetInstanceProfile iam:GetRole", roles),
-            _allow("CheckBuckets", "s3:GetBucketPublicAccessBlock s3:ListBucket", f"arn:{partition}:s3:::*"),
-        ],
-    }
-
-
-def _allow(sid: str, actions: str, resource: str | list[str]) -> dict[str, Any]:
-    return {"Sid": sid, "Effect": "Allow", "Action": sorted(actions.split()), "Resource": resource}
+            allow("ReadPrices", "pricing: GetProducts", "*"),
+            allow("ListLeases", "events: ListRuleNamesByTarget", "*"),
+            allow("ReadAndUpdateLeases", "events: ListTargetsByRule PutTargets", arn("events", "rule/*")),
+            allow("CheckAndInvokeFunctions", "lambda: GetFunctionConfiguration InvokeFunction", functions),
+            allow("ReadLogs", "logs: FilterLogEvents", arn("logs", f"log-group:{stack_name}-*")),
+            allow("CheckRoles", "iam: GetInstanceProfile GetRole", roles),
+            allow("CheckBuckets", "s3: GetBucketPublicAccessBlock ListBucket", f"arn:{partition}:s3:::*"),
+        ]
+    )

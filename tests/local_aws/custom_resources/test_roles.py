@@ -10,8 +10,8 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from annex_contract.machine_policies import configuration_policy
 from annex_contract.resources import CUSTOM_RESOURCES
-from custom_resources.machine_policies import configuration_policy
 from docs_gen.permissions import call_of
 from local_aws.launcher import Credentials
 from tests.local_aws.custom_resources.account import Account
@@ -143,7 +143,7 @@ def test_a_machine_reads_pool_configurations_and_nothing_else(
     account.s3.create_bucket(Bucket=bucket)
     for key in ("config-a.tar.gz", "config-a.txt", "data.tar.gz"):
         account.s3.put_object(Bucket=bucket, Key=key, Body=b"made up")
-    machine = new_user(json.dumps(configuration_policy("aws", bucket, "config-*.tar.gz")))
+    machine = new_user(json.dumps(configuration_policy(f"arn:aws:s3:::{bucket}/config-*.tar.gz")))
     s3 = boto3.client("s3", aws_access_key_id=machine.access_key_id, aws_secret_access_key=machine.secret_access_key)
     assert s3.get_object(Bucket=bucket, Key="config-a.tar.gz")["Body"].read() == b"made up"
     refused: list[Callable[[], object]] = [

@@ -1,0 +1,67 @@
+"""IAM policies: the one builder of their statements and documents.
+
+Source of the form: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+Statement = dict[str, Any]
+
+Expression = Any
+"""Text, a list of texts, a mapping, or an expression of a template that gives one of these."""
+
+
+def allow(
+    sid: str, actions: str, resource: Expression, condition: Expression = None, *, principal: Expression = None
+) -> Statement:
+    """Return a statement that allows actions.
+
+    Args:
+        sid: what it is for: letters and digits.
+        actions: a service and its actions, such as ``s3: GetObject PutObject``, or one action, such as
+            ``s3:GetObject``.
+        resource: an ARN or several.
+        condition: the Condition, if any.
+        principal: the Principal, in a policy of a resource.
+    """
+    return _statement(sid, "Allow", actions, resource, condition, principal)
+
+
+def deny(
+    sid: str, actions: str, resource: Expression, condition: Expression = None, *, principal: Expression = None
+) -> Statement:
+    """Return a statement that denies actions. See ``allow`` for the arguments."""
+    return _statement(sid, "Deny", actions, resource, condition, principal)
+
+
+def trust(service: Expression, sid: str = "") -> Statement:
+    """Return the statement of a trust policy that lets a service take the role.
+
+    Args:
+        service: its principal, such as ``lambda.amazonaws.com``.
+        sid: what it is for: letters and digits; empty for none.
+    """
+    return _statement(sid, "Allow", "sts:AssumeRole", None, None, {"Service": service})
+
+
+def document(statements: Iterable[Statement]) -> dict[str, Any]:
+    """Return the policy document of statements."""
+    return {"Version": "2012-10-17", "Statement": list(statements)}
+
+
+def _statement(
+    sid: str, effect: str, actions: str, resource: Expression, condition: Expression, principal: Expression
+) -> Statement:
+    service, several, verbs = actions.partition(": ")
+    parts = {
+        "Sid": sid,
+        "Effect": effect,
+        "Principal": principal,
+        "Action": [f"{service}:{verb}" for verb in sorted(verbs.split())] if several else actions,
+        "Resource": resource,
+        "Condition": condition,
+    }
+    return {name: part for name, part in parts.items() if part}
