@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from troposphere import AWSHelperFn, GetAtt, Ref, Sub, Template
+from troposphere import AWSHelperFn, GetAtt, Join, Ref, Sub, Template
 from troposphere.awslambda import EventInvokeConfig
 from troposphere.cloudformation import AWSCustomObject
 
@@ -17,6 +17,7 @@ from annex_contract.resources import (
     FLEET_ROLE,
     INSTANCE_ROLE,
     SECURITY_GROUP,
+    STACK_ID,
     Attribute,
     CustomResource,
     Property,
@@ -80,7 +81,7 @@ def provisions() -> list[Provision]:
             names.INSTANCE_ROLE,
             {
                 Property.TRUSTED_SERVICE: Sub("ec2.${AWS::URLSuffix}"),
-                Property.BUCKET_NAME: get(BUCKET, Attribute.BUCKET_NAME),
+                Property.BUCKET_NAME: names.BUCKET,
                 Property.KEY_PATTERN: Ref("ConfigKeyPattern"),
                 Property.PERMISSIONS_BOUNDARY_ARN: boundary,
             },
@@ -135,6 +136,7 @@ def _add_custom_resource(template: Template, provision: Provision) -> None:
         custom_resource_sources(resource.module, *provision.modules),
         provision.statements,
         timeout=provision.timeout,
+        environment=_environment(provision),
         policy_name=provision.name,
     )
     # A retried request could create things that CloudFormation has already had deleted.
@@ -157,6 +159,20 @@ def _add_custom_resource(template: Template, provision: Provision) -> None:
             **{resource.name_property: provision.name, **provision.values},
         )
     )
+
+
+def _environment(provision: Provision) -> dict[str, Any]:
+    """Return the variables by which a function knows what it may touch: the stack's ID, and every property."""
+    properties = {provision.resource.name_property: provision.name, **provision.values}
+    return {STACK_ID: Ref("AWS::StackId")} | {
+        str(name): _text(provision.resource.properties[name], value) for name, value in properties.items()
+    }
+
+
+def _text(kind: type, value: Any) -> Any:
+    if kind is list:
+        return Join(",", value)
+    return str(value) if isinstance(value, int) else value
 
 
 def _class_of(resource: CustomResource) -> type[AWSCustomObject]:

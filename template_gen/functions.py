@@ -34,6 +34,7 @@ def custom_resource_sources(module: str, *shared: str) -> Sources:
         *SHARED,
         "annex_contract.resources",
         "custom_resources",
+        "annex_contract.resources",
         "custom_resources.lifecycle",
         f"custom_resources.{module}",
         *shared,

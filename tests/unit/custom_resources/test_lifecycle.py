@@ -10,6 +10,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 from crhelper import CfnResource
 
+from annex_contract.resources import STACK_ID
 from custom_resources import lifecycle
 from custom_resources.lifecycle import NotYetError, Request, ResourceError, serve
 
@@ -59,7 +60,10 @@ class Runner:
             "ResourceProperties": {"Name": "a"},
             **event,
         }
-        serve("Name", act, delete)(request, context or Context())
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in request["ResourceProperties"].items():
+                patch.setenv(name, value)
+            serve("Name", act, delete)(request, context or Context())
         return self.answers.pop(0)
 
 
@@ -67,6 +71,7 @@ class Runner:
 def runner(monkeypatch: pytest.MonkeyPatch) -> Runner:
     """A runner whose pauses take no time."""
     monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setenv(STACK_ID, STACK)
     made = Runner([])
     monkeypatch.setattr(lifecycle, "sleep", made.sleep)
     monkeypatch.setattr(lifecycle, "monotonic", lambda: made.now)
