@@ -20,6 +20,10 @@ SPOT_TAGGING_POLICY = "service-role/AmazonEC2SpotFleetTaggingRole"
 """AWS's managed policy for the spot fleets' role:
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-fleet-prerequisites.html"""
 
+EC2_SERVICES = ("ec2.amazonaws.com", "ec2.amazonaws.com.cn")
+"""The service that machines' and fleets' roles are passed to; in China it has the second name too. Source: AWS's managed
+policies, such as https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AmazonEC2SpotFleetTaggingRole.html"""
+
 SPOT_FLEET_SERVICE = "spotfleet.amazonaws.com"
 """The service that takes the spot fleets' role, the same in every partition; same source."""
 

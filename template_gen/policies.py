@@ -9,10 +9,11 @@ from typing import Any
 
 from troposphere import AWSHelperFn, If, Ref, Sub
 
-from annex_contract.iam import Statement, allow
+from annex_contract.iam import ON_CREATION, Statement, allow, deny, only_targets
 from annex_contract.lease import TARBALL_PREFIX
 from annex_contract.stack import (
     ANNEX_TAG,
+    EC2_SERVICES,
     SPOT_FLEET_SERVICE,
     SPOT_SERVICE_LINKED_ROLES,
     SPOT_TAGGING_POLICY,
@@ -83,9 +84,15 @@ def _own_role(name: AWSHelperFn, *more: Statement) -> list[Statement]:
         *more,
         allow(
             "UpdateAndDeleteOwnRole",
-            "iam: DeleteRole DeleteRolePermissionsBoundary DeleteRolePolicy DetachRolePolicy UpdateAssumeRolePolicy",
+            "iam: DeleteRole DeleteRolePolicy DetachRolePolicy UpdateAssumeRolePolicy",
             role,
             OURS,
+        ),
+        # With a boundary, no function may take one off.
+        If(
+            "HasBoundary",
+            Ref("AWS::NoValue"),
+            allow("RemoveBoundary", "iam: DeleteRolePermissionsBoundary", role, OURS),
         ),
         allow("ListRolePolicies", "iam: ListAttachedRolePolicies ListRolePolicies", role),
     ]
@@ -222,16 +229,26 @@ def lease(instance_profile_arn: AWSHelperFn) -> list[Statement]:
 
 
 def annex_user(
-    functions: list[str | AWSHelperFn], instance_role_arn: AWSHelperFn, fleet_role_arn: AWSHelperFn
+    lease_function: AWSHelperFn,
+    connectivity_function: AWSHelperFn,
+    instance_role_arn: AWSHelperFn,
+    fleet_role_arn: AWSHelperFn,
 ) -> list[Statement]:
     """Return what condor_annex needs, for the user or the machine that runs it.
 
     Source: the contract with HTCondor, whose guide asks for AdministratorAccess instead.
     """
     return [
-        allow("CheckAndInvokeFunctions", "lambda: GetFunction InvokeFunction", functions),
+        allow("CheckAndInvokeFunctions", "lambda: GetFunction InvokeFunction", [lease_function, connectivity_function]),
         allow("UploadPoolConfigurations", "s3: PutObject", names.bucket_arn(f"/{TARBALL_PREFIX}*")),
-        allow("ManageLeases", "events: DeleteRule PutRule PutTargets RemoveTargets", names.arn("events", "rule/*")),
+        # condor_annex chooses the names of rules, so limit this by what they may target.
+        allow("ManageLeases", "events: DeleteRule PutRule RemoveTargets", names.arn("events", "rule/*")),
+        allow("PutLeases", "events: PutTargets", names.arn("events", "rule/*"), only_targets(lease_function)),
+        deny(
+            "KeepOtherRules",
+            "events: DeleteRule PutRule PutTargets RemoveTargets",
+            [names.arn("events", "rule/*/*"), names.arn("events", "rule/${AWS::StackName}-*")],
+        ),
         allow(
             "StartMachines",
             "ec2: RequestSpotFleet RunInstances",
@@ -250,6 +267,7 @@ def annex_user(
             "TagMachinesAndFleets",
             "ec2: CreateTags",
             [names.arn("ec2", "instance/*"), names.arn("ec2", "spot-fleet-request/*")],
+            ON_CREATION,
         ),
         allow(
             "TerminateTaggedMachines",
@@ -272,7 +290,8 @@ def annex_user(
             "PassFleetRole",
             "iam: PassRole",
             fleet_role_arn,
-            {"StringEquals": {"iam:PassedToService": SPOT_FLEET_SERVICE}},
+            # RequestSpotFleet passes it to EC2 as well, says AWS's own AWSThinkboxDeadlineSpotEventPluginAdminPolicy.
+            {"StringEquals": {"iam:PassedToService": [*EC2_SERVICES, SPOT_FLEET_SERVICE]}},
         ),
         allow("DescribeSetupStacks", "cloudformation: DescribeStacks", names.arn("cloudformation", "stack/*")),
     ]
