@@ -15,8 +15,10 @@ test: lint
 	$(BIN)/pytest -n 2 -m 'not slow'
 
 # The sweeps: every fault in every call, every action of every role, a kill at every moment, every documented example.
+# And a second opinion, from npm, on every authorization decision of the local AWS in any test.
 slow: build
-	$(BIN)/pytest -n 2 -m slow
+	npm ci --ignore-scripts --no-audit --no-fund --prefix tests/local_aws/second_opinions/simulator
+	TAKE_DECISIONS_AGAIN=yes $(BIN)/pytest -n 2 tests/local_aws
 
 # 20,000 generated histories of annexes instead of the 500 of `make test`: the better part of an hour.
 thorough: build

@@ -25,6 +25,7 @@ from annex_bootstrap.errors import UserError
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_iam import IAMClient
@@ -60,6 +61,11 @@ class Account:
     def cloudformation(self) -> CloudFormationClient:
         """The CloudFormation client."""
         return self.session.client("cloudformation", region_name=self.region, config=CONFIG)
+
+    @cached_property
+    def cloudwatch(self) -> CloudWatchClient:
+        """The CloudWatch client."""
+        return self.session.client("cloudwatch", region_name=self.region, config=CONFIG)
 
     @cached_property
     def ec2(self) -> EC2Client:

@@ -16,13 +16,17 @@ ROLE_PATH = "/annex-bootstrap/"
 ANNEX_TAG = "htcondor:AnnexName"
 """The tag that condor_annex puts on the machines of an annex; its value is the annex ID."""
 
+EC2_SERVICE = "ec2.amazonaws.com"
+"""EC2 as a principal, the same in every partition; ``ec2.`` before a partition's own suffix is refused in the European
+Sovereign Cloud: https://github.com/aws/aws-cdk/issues/22589 and https://github.com/pulumi/pulumi-eks/issues/2341"""
+
+PASSED_TO_EC2 = ["ec2.amazonaws.com", "ec2.amazonaws.com.cn"]
+"""How EC2 may be named where a role is passed to it. AWS's own AmazonEC2SpotFleetTaggingRole lists both:
+https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AmazonEC2SpotFleetTaggingRole.html"""
+
 SPOT_TAGGING_POLICY = "service-role/AmazonEC2SpotFleetTaggingRole"
 """AWS's managed policy for the spot fleets' role:
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-fleet-prerequisites.html"""
-
-EC2_SERVICES = ("ec2.amazonaws.com", "ec2.amazonaws.com.cn")
-"""The service that machines' and fleets' roles are passed to; in China it has the second name too. Source: AWS's managed
-policies, such as https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AmazonEC2SpotFleetTaggingRole.html"""
 
 SPOT_FLEET_SERVICE = "spotfleet.amazonaws.com"
 """The service that takes the spot fleets' role, the same in every partition; same source."""
@@ -60,6 +64,8 @@ class LogicalId(StrEnum):
     CONNECTIVITY_FUNCTION = "ConnectivityFunction"
     SWEEP_RULE = "SweepRule"
     LEASE_ALARM = "LeaseAlarm"
+    SWEEP_ALARM = "SweepAlarm"
+    SILENCE_ALARM = "SilenceAlarm"
     ANNEX_USER_POLICY = "AnnexUserPolicy"
 
 
@@ -78,6 +84,15 @@ class Part(StrEnum):
             function: the function's logical ID.
         """
         return f"{function}{self}"
+
+
+def sweep_rule_name(stack_name: str) -> str:
+    """Return the name of the rule that checks for orphans; given, so that nobody has to wait for the rule to read it.
+
+    Args:
+        stack_name: the stack's name, or a reference to it.
+    """
+    return f"{stack_name}-{LogicalId.SWEEP_RULE}"
 
 
 def function_of(resource: str) -> str:

@@ -87,7 +87,7 @@ def limits() -> str:
         ("Longest wait for machines when the security group is deleted", f"{custom.GROUP_TIMEOUT // 60} minutes"),
         ("Expiration of pool configurations left in the bucket", f"{custom.EXPIRATION_DAYS} days"),
         (
-            "Lease function errors that raise the alarm",
+            "Lease function errors that raise `LeaseAlarm`",
             f"{alarm['Threshold']} in {alarm['Period'] // 60} minutes",
         ),
         ("Characters of an annex name that its ID keeps", str(ANNEX_ID_LENGTH)),

@@ -99,7 +99,9 @@ class LocalAws:
 
 
 @contextlib.contextmanager
-def local_aws(schedule_speed: int = 1, in_place_of: Sequence[str] = ()) -> Iterator[LocalAws]:
+def local_aws(
+    schedule_speed: int = 1, in_place_of: Sequence[str] = (), records: Path | None = None
+) -> Iterator[LocalAws]:
     """Run a local AWS for as long as the context lasts.
 
     Args:
@@ -107,6 +109,7 @@ def local_aws(schedule_speed: int = 1, in_place_of: Sequence[str] = ()) -> Itera
         in_place_of: regions that it stands in for: it then takes port 443, its certificate is valid for AWS's own host
             names there, and it is the metadata service of one machine (see ``local_aws.server.ec2.metadata``). Only
             for a network namespace of its own, in which those names and the metadata address lead here.
+        records: a directory for what it exchanges and decides (see ``local_aws.server.recording``).
 
     Yields:
         The running server.
@@ -135,7 +138,7 @@ def local_aws(schedule_speed: int = 1, in_place_of: Sequence[str] = ()) -> Itera
                     *("--certfile", str(directory / "server.pem")),
                     *("--keyfile", str(directory / "server.key")),
                 ],
-                env=_server_environ(local, directory, port, schedule_speed),
+                env=_server_environ(local, directory, port, schedule_speed, records),
                 # The server ends itself when this pipe closes: also when this process is killed.
                 stdin=subprocess.PIPE,
                 stdout=log,
@@ -150,7 +153,9 @@ def local_aws(schedule_speed: int = 1, in_place_of: Sequence[str] = ()) -> Itera
             _end(server)
 
 
-def _server_environ(local: LocalAws, directory: Path, port: int, schedule_speed: int) -> Mapping[str, str]:
+def _server_environ(
+    local: LocalAws, directory: Path, port: int, schedule_speed: int, records: Path | None
+) -> Mapping[str, str]:
     return {name: os.environ[name] for name in PASSED_ON if name in os.environ} | {
         "AUTH": "true",
         "USE_SSL": "1",
@@ -165,6 +170,7 @@ def _server_environ(local: LocalAws, directory: Path, port: int, schedule_speed:
         "IOT_MTLS_ENABLED": "0",
         "LOG_LEVEL": "WARNING",
         "ANNEX_BOOTSTRAP_SCHEDULE_SPEED": str(schedule_speed),
+        "ANNEX_BOOTSTRAP_RECORDS": str(records or ""),
         "TMPDIR": str(directory),
         # Functions inherit these: crhelper and boto3 then trust the server.
         "SSL_CERT_FILE": str(local.ca_file),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from troposphere import AWSHelperFn, GetAtt, Join, Ref, Sub, Template
+from troposphere import AWSHelperFn, GetAtt, Join, Ref, Template
 from troposphere.awslambda import EventInvokeConfig
 from troposphere.cloudformation import AWSCustomObject
 
@@ -22,7 +22,7 @@ from annex_contract.resources import (
     CustomResource,
     Property,
 )
-from annex_contract.stack import SPOT_FLEET_SERVICE, Part, function_of
+from annex_contract.stack import EC2_SERVICE, SPOT_FLEET_SERVICE, Part, function_of
 from template_gen import names, policies
 from template_gen.functions import add_function, custom_resource_sources
 
@@ -80,7 +80,7 @@ def provisions() -> list[Provision]:
             INSTANCE_ROLE,
             names.INSTANCE_ROLE,
             {
-                Property.TRUSTED_SERVICE: Sub("ec2.${AWS::URLSuffix}"),
+                Property.TRUSTED_SERVICE: EC2_SERVICE,
                 Property.BUCKET_NAME: names.BUCKET,
                 Property.KEY_PATTERN: Ref("ConfigKeyPattern"),
                 Property.PERMISSIONS_BOUNDARY_ARN: boundary,

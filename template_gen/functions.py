@@ -19,6 +19,9 @@ from template_gen.archive import POWERTOOLS, Sources, inline_code
 RUNTIME = "python3.13"
 ARCHITECTURE = "arm64"
 
+MEMORY = 256
+"""MB for every function: the code alone peaks at 80, and Lambda's runtime comes on top of it."""
+
 SHARED = ("annex_contract", "annex_contract.stack")
 """What every function may import of the contract: the names of tags and paths. More of it is named where needed."""
 
@@ -60,7 +63,7 @@ def add_function(
     statements: list[Statement],
     *,
     timeout: int,
-    memory: int = 128,
+    memory: int = MEMORY,
     environment: Mapping[str, Any] | None = None,
     policy_name: str | AWSHelperFn = "function",
 ) -> Function:

@@ -13,7 +13,7 @@ from annex_contract.iam import ON_CREATION, Statement, allow, deny, only_targets
 from annex_contract.lease import TARBALL_PREFIX
 from annex_contract.stack import (
     ANNEX_TAG,
-    EC2_SERVICES,
+    PASSED_TO_EC2,
     SPOT_FLEET_SERVICE,
     SPOT_SERVICE_LINKED_ROLES,
     SPOT_TAGGING_POLICY,
@@ -129,7 +129,7 @@ def instance_role() -> list[Statement]:
             "PassRoleToProfile",
             "iam: PassRole",
             names.role_arn(name),
-            {"StringEquals": {"iam:PassedToService": Sub("ec2.${AWS::URLSuffix}")}},
+            {"StringEquals": {"iam:PassedToService": PASSED_TO_EC2}},
         ),
     ]
 
@@ -284,14 +284,15 @@ def annex_user(
             "PassMachineRole",
             "iam: PassRole",
             instance_role_arn,
-            {"StringEquals": {"iam:PassedToService": Sub("ec2.${AWS::URLSuffix}")}},
+            {"StringEquals": {"iam:PassedToService": PASSED_TO_EC2}},
         ),
         allow(
             "PassFleetRole",
             "iam: PassRole",
             fleet_role_arn,
-            # RequestSpotFleet passes it to EC2 as well, says AWS's own AWSThinkboxDeadlineSpotEventPluginAdminPolicy.
-            {"StringEquals": {"iam:PassedToService": [*EC2_SERVICES, SPOT_FLEET_SERVICE]}},
+            # RequestSpotFleet is a call of EC2. AWS's own policy for callers of it, AWSThinkboxDeadlineSpotEventPlugin-
+            # AdminPolicy, names EC2 alone; HTCondor's documentation and ours have named the spot fleet service.
+            {"StringEquals": {"iam:PassedToService": [*PASSED_TO_EC2, SPOT_FLEET_SERVICE]}},
         ),
         allow("DescribeSetupStacks", "cloudformation: DescribeStacks", names.arn("cloudformation", "stack/*")),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from troposphere import GetAtt, If, Ref, Sub, Template
 from troposphere.awslambda import Function, Permission
@@ -15,7 +16,7 @@ from troposphere.sns import Subscription, Topic
 from annex_contract import __version__
 from annex_contract.iam import document
 from annex_contract.resources import BUCKET, FLEET_ROLE, INSTANCE_ROLE, SECURITY_GROUP, Attribute
-from annex_contract.stack import ROLE_PATH, LogicalId, Output
+from annex_contract.stack import ROLE_PATH, LogicalId, Output, sweep_rule_name
 from lambda_lease import settings
 from template_gen import names, policies
 from template_gen.custom import add_custom_resources, get
@@ -25,6 +26,11 @@ from template_gen.parameters import add_parameters
 
 LEASE_TIMEOUT = 240
 """Seconds for one tick: less than the five minutes to the next one, and enough to end thousands of machines."""
+
+HOUR = 3600
+
+SILENT_HOURS = 3
+"""Hours without any call of the lease function after which somebody is told."""
 
 CONNECTIVITY_TIMEOUT = 60
 """Seconds: longer than the timeout in any event (condor_annex sends 5)."""
@@ -40,7 +46,7 @@ def build() -> Template:
     add_parameters(template)
     add_custom_resources(template)
     lease = _add_lease_function(template)
-    _add_alarm(template, lease)
+    _add_alarms(template, lease)
     connectivity = add_function(
         template,
         LogicalId.CONNECTIVITY_FUNCTION,
@@ -103,20 +109,22 @@ def _add_lease_function(template: Template) -> Function:
             "POWERTOOLS_METRICS_NAMESPACE": "AnnexBootstrap",
         },
     )
-    # condor_annex names the rules, so any rule of this account and region may call.
+    # condor_annex names the rules, so any rule of this account and region may call. The ARN names the account already,
+    # and a SourceAccount beside it would keep EventBridge from calling at all, without a word:
+    # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-troubleshooting.html
     template.add_resource(
         Permission(
             "LeasePermission",
             Action="lambda:InvokeFunction",
             FunctionName=Ref(lease),
             Principal="events.amazonaws.com",
-            SourceAccount=Ref("AWS::AccountId"),
             SourceArn=names.arn("events", "rule/*"),
         )
     )
     template.add_resource(
         Rule(
             LogicalId.SWEEP_RULE,
+            Name=Sub(sweep_rule_name("${AWS::StackName}")),
             Description="annex-bootstrap: checks every hour for annex machines without a lease",
             ScheduleExpression="rate(1 hour)",
             Targets=[Target(Id="sweep", Arn=GetAtt(lease, "Arn"), Input=json.dumps(settings.SWEEP_EVENT))],
@@ -125,7 +133,7 @@ def _add_lease_function(template: Template) -> Function:
     return lease
 
 
-def _add_alarm(template: Template, lease: Function) -> None:
+def _add_alarms(template: Template, lease: Function) -> None:
     topic = template.add_resource(
         Topic(
             "AlarmTopic",
@@ -134,20 +142,58 @@ def _add_alarm(template: Template, lease: Function) -> None:
             Subscription=[Subscription(Protocol="email", Endpoint=Ref("NotificationEmail"))],
         )
     )
-    template.add_resource(
-        Alarm(
-            LogicalId.LEASE_ALARM,
-            AlarmDescription="The lease function failed: machines may still be running and costing money. "
-            "See the log of the lease function.",
-            Namespace="AWS/Lambda",
-            MetricName="Errors",
-            Dimensions=[MetricDimension(Name="FunctionName", Value=Ref(lease))],
-            Statistic="Sum",
-            Period=300,
-            EvaluationPeriods=1,
-            Threshold=1,
-            ComparisonOperator="GreaterThanOrEqualToThreshold",
-            TreatMissingData="notBreaching",
-            AlarmActions=If("HasEmail", [Ref(topic)], Ref("AWS::NoValue")),
-        )
+    mail = If("HasEmail", [Ref(topic)], Ref("AWS::NoValue"))
+    of_lease = MetricDimension(Name="FunctionName", Value=Ref(lease))
+    of_sweep = MetricDimension(Name="RuleName", Value=Sub(sweep_rule_name("${AWS::StackName}")))
+
+    def add_alarm(title: str, description: str, namespace: str, metric: str, **more: Any) -> None:
+        counted = {"Namespace": namespace, "MetricName": metric, "Statistic": "Sum", "Threshold": 1}
+        template.add_resource(Alarm(title, AlarmDescription=description, **counted, **more))
+
+    add_alarm(
+        LogicalId.LEASE_ALARM,
+        "The lease function failed: machines may still be running and costing money. "
+        "See the log of the lease function.",
+        "AWS/Lambda",
+        "Errors",
+        Dimensions=[of_lease],
+        ComparisonOperator="GreaterThanOrEqualToThreshold",
+        Period=300,
+        EvaluationPeriods=1,
+        TreatMissingData="notBreaching",
+        AlarmActions=mail,
+    )
+    # EventBridge counts here what a permission refused, and sends the metric only when it is not zero, so creation
+    # cannot raise this alarm: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-monitoring.html and
+    # https://repost.aws/knowledge-center/eventbridge-rule-fails-to-invoke-target. SuccessfulInvocationAttempts would
+    # be the reverse, but has been seen without its dimension RuleName; an alarm on a metric that is not there, raised
+    # by missing data, would mail at once and never end.
+    add_alarm(
+        LogicalId.SWEEP_ALARM,
+        "EventBridge cannot call the lease function: leases may not end, and machines cost money. "
+        "Run annex-bootstrap doctor.",
+        "AWS/Events",
+        "FailedInvocations",
+        Dimensions=[of_sweep],
+        ComparisonOperator="GreaterThanOrEqualToThreshold",
+        Period=HOUR,
+        EvaluationPeriods=1,
+        TreatMissingData="notBreaching",
+        AlarmActions=mail,
+    )
+    # The sweep calls the function every hour. An alarm begins in INSUFFICIENT_DATA and acts only on changes of state,
+    # so this one is quiet until the first sweep, and mails when the calls stop after that:
+    # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/AlarmThatSendsEmail.html
+    add_alarm(
+        LogicalId.SILENCE_ALARM,
+        "Nothing has called the lease function for hours, although the orphan check should call it every hour. "
+        "Run annex-bootstrap doctor.",
+        "AWS/Lambda",
+        "Invocations",
+        Dimensions=[of_lease],
+        ComparisonOperator="LessThanThreshold",
+        Period=HOUR,
+        EvaluationPeriods=SILENT_HOURS,
+        TreatMissingData="missing",
+        InsufficientDataActions=mail,
     )

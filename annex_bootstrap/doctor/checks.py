@@ -16,6 +16,9 @@ from annex_bootstrap.stack.read import Stack
 from annex_contract.knobs import ACCESS_KEY_KNOB, FLEET_KNOBS, KNOBS, MOST_ATTRIBUTES, SECRET_KEY_KNOB
 from annex_contract.stack import SPOT_FLEET_SERVICE
 
+SWEEP_HOURS = 3
+"""How many hours back to look for calls of the lease function; the orphan check alone makes one an hour."""
+
 
 class Level(StrEnum):
     """The result of a check."""
@@ -114,6 +117,26 @@ def check_function(subject: str, state: str, reason: str, errors: Sequence[str])
         detail = f"{len(errors)} error lines in the last day, the last: {errors[-1]}"
         return problem(subject, detail, "read its log: annexes may keep running after their lease")
     return ok(subject, f"{state}, no error in the last day")
+
+
+def check_sweep(age: float, calls: float, refused: float) -> Finding:
+    """Check that EventBridge calls the lease function, as the orphan check makes it do every hour.
+
+    Args:
+        age: seconds since the stack was created or last updated.
+        calls: of the lease function in the last `SWEEP_HOURS` hours.
+        refused: orphan checks that EventBridge could not deliver in that time.
+    """
+    subject = "orphan check"
+    if refused:
+        detail = f"EventBridge could not call the lease function {refused:.0f} times in the last {SWEEP_HOURS} hours"
+        return problem(subject, detail, "run annex-bootstrap deploy; until it can, leases do not end annexes")
+    if calls:
+        return ok(subject, f"the lease function was called {calls:.0f} times in the last {SWEEP_HOURS} hours")
+    if age < SWEEP_HOURS * 3600:
+        return skipped(subject, "the stack is new, and nothing has called the lease function yet", "try again later")
+    detail = f"nothing has called the lease function in the last {SWEEP_HOURS} hours"
+    return problem(subject, detail, "enable the rule SweepRule in the EventBridge console, or deploy the stack again")
 
 
 def check_profile(arn: str, roles: Sequence[str] | None, expected_role: str) -> Finding:

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,7 +23,7 @@ from annex_bootstrap.pool.private_files import read_private
 from annex_bootstrap.stack import read
 from annex_contract import __version__
 from annex_contract.knobs import DEFAULT_PORT
-from annex_contract.stack import Output
+from annex_contract.stack import Output, sweep_rule_name
 
 GONE = {
     "404",
@@ -94,6 +95,7 @@ class DoctorRun:
         outputs = stack.outputs
         yield _checked("bucket", lambda: self._bucket(outputs[Output.S3_BUCKET_NAME]))
         yield self._function("lease function", outputs[Output.LEASE_FUNCTION_ARN])
+        yield _checked("orphan check", lambda: self._sweep(stack))
         yield self._function("connectivity function", outputs[Output.CONNECTIVITY_FUNCTION_ARN])
         yield _checked("instance profile", lambda: self._profile(outputs))
         yield _checked("fleet role", lambda: self._fleet_role(outputs[Output.IAM_FLEET_ROLE_ARN]))
@@ -124,6 +126,27 @@ class DoctorRun:
             logGroupName=group, startTime=int(time.time() - DAY) * 1000, filterPattern=FAILURES
         )
         return [log_message(event["message"]) for page in pages for event in page["events"]]
+
+    def _sweep(self, stack: read.Stack) -> Finding:
+        with explained("counting the calls of the lease function"):
+            function = stack.outputs[Output.LEASE_FUNCTION_ARN].rpartition(":")[2]
+            calls = self._count("AWS/Lambda", "Invocations", FunctionName=function)
+            refused = self._count("AWS/Events", "FailedInvocations", RuleName=sweep_rule_name(stack.name))
+        return checks.check_sweep((datetime.now(UTC) - stack.changed).total_seconds(), calls, refused)
+
+    def _count(self, namespace: str, metric: str, **dimension: str) -> float:
+        """Return the sum of a metric over the hours that the orphan check is judged by."""
+        now, hours = datetime.now(UTC), timedelta(hours=checks.SWEEP_HOURS)
+        points = self.account.cloudwatch.get_metric_statistics(
+            Namespace=namespace,
+            MetricName=metric,
+            Dimensions=[{"Name": name, "Value": value} for name, value in dimension.items()],
+            StartTime=now - hours,
+            EndTime=now,
+            Period=int(hours.total_seconds()),
+            Statistics=["Sum"],
+        )["Datapoints"]
+        return sum(point["Sum"] for point in points)
 
     def _profile(self, outputs: Mapping[str, str]) -> Finding:
         arn = outputs[Output.INSTANCE_CONFIGURATION_PROFILE]

@@ -16,7 +16,7 @@ from annex_contract.iam import ON_CREATION, Statement, allow, document, only_tar
 from annex_contract.lease import TARBALL_PREFIX
 from annex_contract.stack import (
     ANNEX_TAG,
-    EC2_SERVICES,
+    PASSED_TO_EC2,
     ROLE_PATH,
     SPOT_FLEET_SERVICE,
     SPOT_SERVICE_LINKED_ROLES,
@@ -122,7 +122,7 @@ def _roles(partition: str, account: str, arn: Callable[[str, str], str]) -> list
             "iam: GetInstanceProfile GetRole GetRolePolicy ListAttachedRolePolicies ListRolePolicies",
             [arn("iam", "role/*"), arn("iam", "instance-profile/*")],
         ),
-        allow("PassMachineRole", "iam: PassRole", made, {"StringEquals": {"iam:PassedToService": list(EC2_SERVICES)}}),
+        allow("PassMachineRole", "iam: PassRole", made, {"StringEquals": {"iam:PassedToService": PASSED_TO_EC2}}),
         allow(
             "CreateServiceLinkedRoles",
             "iam: CreateServiceLinkedRole",
@@ -195,7 +195,7 @@ def _users(partition: str, account: str, arn: Callable[[str, str], str]) -> list
             "PassRoles",
             "iam: PassRole",
             _made_roles(arn),
-            {"StringEquals": {"iam:PassedToService": [*EC2_SERVICES, SPOT_FLEET_SERVICE]}},
+            {"StringEquals": {"iam:PassedToService": [*PASSED_TO_EC2, SPOT_FLEET_SERVICE]}},
         ),
         allow("DescribeSetupStacks", "cloudformation: DescribeStacks", arn("cloudformation", "stack/*")),
     ]

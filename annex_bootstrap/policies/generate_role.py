@@ -11,6 +11,7 @@ from typing import Any
 from annex_bootstrap.errors import UserError
 from annex_contract.iam import document, trust
 from annex_contract.machine_policies import CONFIGURATION_POLICY, configuration_policy
+from annex_contract.stack import EC2_SERVICE
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 """Source: "General purpose bucket naming rules" in the S3 user guide."""
@@ -42,9 +43,7 @@ def role_template(bucket: str, key: str) -> dict[str, Any]:
             "InstanceRole": {
                 "Type": "AWS::IAM::Role",
                 "Properties": {
-                    "AssumeRolePolicyDocument": document(
-                        [trust({"Fn::Sub": "ec2.${AWS::URLSuffix}"}, "AssumedByMachines")]
-                    ),
+                    "AssumeRolePolicyDocument": document([trust(EC2_SERVICE, "AssumedByMachines")]),
                     "Policies": [
                         {
                             "PolicyName": CONFIGURATION_POLICY,

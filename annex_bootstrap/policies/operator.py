@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from annex_bootstrap.policies.limits import keep_boundaries
-from annex_contract.iam import allow, deny, document, only_targets
+from annex_contract.iam import Statement, allow, deny, document, only_targets
 from annex_contract.stack import ROLE_PATH, LogicalId
 
 
@@ -74,7 +74,16 @@ def operator_policy(partition: str, account: str, stack_name: str, boundary: str
                 [lease_function, connectivity],
             ),
             allow("ReadLogs", "logs: FilterLogEvents", arn("logs", f"log-group:{stack_name}-*")),
+            # GetMetricStatistics can be limited to nothing:
+            # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatch.html
+            allow("CountCalls", "cloudwatch: GetMetricStatistics", "*"),
             allow("CheckRoles", "iam: GetInstanceProfile GetRole", roles),
             allow("CheckBuckets", "s3: GetBucketPublicAccessBlock ListBucket", f"arn:{partition}:s3:::*"),
         ]
     )
+
+
+def _keep_boundary(boundary: str) -> list[Statement]:
+    if not boundary:
+        return []
+    return [deny("KeepBoundary", "iam: DeleteUserPermissionsBoundary", "*"), *keep_boundaries(boundary)]

@@ -28,13 +28,14 @@ if _installed != MINISTACK_VERSION:
 # After the check, because the extensions reach into MiniStack as soon as they are imported.
 from ministack.app import app as ministack_app  # noqa: E402
 
+from local_aws.server import recording  # noqa: E402
 from local_aws.server.extensions import EXTENSIONS  # noqa: E402
 from local_aws.server.gate import gated  # noqa: E402
 
 for install in EXTENSIONS:
     install()
 
-app = gated(ministack_app)
+app = recording.recorded(gated(ministack_app)) if recording.directory() else gated(ministack_app)
 
 
 def _end_with_starter() -> None:

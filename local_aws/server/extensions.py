@@ -17,22 +17,26 @@ from local_aws.server.ec2 import (
     security_groups,
     spot_fleets,
 )
-from local_aws.server.events import schedule
+from local_aws.server.events import invocations, schedule
 from local_aws.server.functions import environment
-from local_aws.server.iam import authorization, role_policies, service_linked_roles
+from local_aws.server.iam import authorization, decisions, role_policies, service_linked_roles
+from local_aws.server.lambda_functions import processes
 from local_aws.server.logs import log_patterns
 from local_aws.server.pricing import price_list
 
 EXTENSIONS: tuple[Callable[[], None], ...] = (
     authorization.install,
     change_sets.install,
+    decisions.install,
     environment.install,
     instance_types.install,
     instances.install,
+    invocations.install,
     key_pairs.install,
     log_patterns.install,
     metadata.install,
     price_list.install,
+    processes.install,
     role_policies.install,
     rollback.install,
     schedule.install,

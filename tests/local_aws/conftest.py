@@ -13,6 +13,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -25,6 +26,7 @@ from tests.local_aws import stack
 from tests.local_aws.cli_user import CliUser
 from tests.local_aws.custom_resources.lifecycle import account, vpc
 from tests.local_aws.custom_resources.provider import provider
+from tests.local_aws.second_opinions.record import judge
 
 # Fixtures that are defined in other modules.
 __all__ = ["account", "provider", "vpc"]
@@ -34,6 +36,9 @@ ROOT = Path(__file__).parent.parent.parent
 SPEED = 300
 """How many times faster than real time schedules run: five minutes pass in one second."""
 
+SESSION_COUNTS = pytest.StashKey[Counter[str]]()
+"""What was counted over a whole session."""
+
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the sums of the counts that sweeps recorded: how many cases they covered."""
@@ -41,22 +46,37 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for outcome in ("passed", "failed"):
         for report in terminalreporter.getreports(outcome):
             sums.update({name: count for name, count in report.user_properties if isinstance(count, int)})
-    for name, count in sums.items():
+    for name, count in (sums + terminalreporter.config.stash.get(SESSION_COUNTS, Counter())).items():
         terminalreporter.write_line(f"{name}: {count}")
 
 
+def pytest_testnodedown(node: Any) -> None:
+    """Add the counts of a worker's whole session."""
+    node.config.stash.setdefault(SESSION_COUNTS, Counter()).update(node.workeroutput.get("counts", {}))
+
+
 @pytest.fixture(scope="session")
-def local() -> Iterator[LocalAws]:
-    """A local AWS with IAM enforced; this process's AWS settings point at it as root."""
+def local(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[LocalAws]:
+    """A local AWS with IAM enforced; this process's AWS settings point at it as root.
+
+    At its end, others judge all that it exchanged and decided.
+    """
+    records = tmp_path_factory.mktemp("records")
     with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as started:
         patch.setenv("USER_SECRET", "made-up")
-        running = started.enter_context(local_aws(SPEED))
+        running = started.enter_context(local_aws(SPEED, records=records))
         for name in [variable for variable in os.environ if variable.startswith("AWS_")]:
             patch.delenv(name)
         for name, value in running.environ(running.root).items():
             patch.setenv(name, value)
         boto3.DEFAULT_SESSION = None
         yield running
+    record = judge(records)
+    if hasattr(request.config, "workeroutput"):
+        request.config.workeroutput["counts"] = record.counts
+    else:
+        request.config.stash[SESSION_COUNTS] = Counter(record.counts)
+    assert not record.objections, "\n".join(record.objections)
 
 
 @pytest.fixture(scope="session")

@@ -106,12 +106,15 @@ def test_a_key_pair_and_a_mailed_alarm_are_created_on_request(
     with stack.deployed(root, "asked", put_template(template), asked) as made:
         names = [pair["KeyName"] for pair in root.client("ec2").describe_key_pairs()["KeyPairs"]]
         assert made.outputs[Output.KEY_PAIR_NAME] in names
-        (alarm,) = [
+        alarms = [
             described
             for described in root.client("cloudwatch").describe_alarms()["MetricAlarms"]
             if described["AlarmName"].startswith("asked-")
         ]
-        (topic,) = alarm["AlarmActions"]
+        assert len(alarms) == 3
+        # Each mails once, and to the one topic.
+        topics = [[*alarm["AlarmActions"], *alarm["InsufficientDataActions"]] for alarm in alarms]
+        ((topic,),) = {tuple(actions) for actions in topics}
         subscriptions = root.client("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
         assert [(subscription["Protocol"], subscription["Endpoint"]) for subscription in subscriptions] == [
             ("email", "lab@example.org")

@@ -16,6 +16,7 @@ from ministack.core import iam_actions, iam_evaluator
 
 from local_aws.server.ec2 import permissions as ec2_permissions
 from local_aws.server.events import permissions as events_permissions
+from local_aws.server.iam import decisions
 from local_aws.server.iam import permissions as iam_permissions
 from local_aws.server.iam.rules import Context, Rules
 from local_aws.server.wire import Params, Response
@@ -57,7 +58,12 @@ def install() -> None:
     ) -> Any:
         more = RULES[service].resource_context(resource_arn) if service in RULES else {}
         context = {**(service_context or {}), **more}
-        return enforce(access_key_id, iam_action, service, region, resource_arn=resource_arn, service_context=context)
+        with decisions.noted() as answers:
+            answer = enforce(
+                access_key_id, iam_action, service, region, resource_arn=resource_arn, service_context=context
+            )
+            answers.append(answer)
+        return answer
 
     iam_actions.extract_resource_arn = extract_resource_arn
     iam_actions.verified_access_resource_arns = ec2_resource_arns

@@ -22,6 +22,20 @@ _NAMED = (
 
 _TAGGED_ON_CREATION = {"CreateInstanceProfile": "iam:TagInstanceProfile", "CreateRole": "iam:TagRole"}
 
+_CHECKED_FOR_BOUNDARY = (
+    "AttachRolePolicy",
+    "DeleteRole",
+    "DeleteRolePermissionsBoundary",
+    "DeleteRolePolicy",
+    "DetachRolePolicy",
+    "GetRole",
+    "PutRolePolicy",
+    "UpdateAssumeRolePolicy",
+    "UpdateRole",
+    "UpdateRoleDescription",
+)
+"""The actions whose ``iam:PermissionsBoundary`` is that of the role, not of the request."""
+
 
 def resources(params: Params) -> list[str]:
     """Return the ARN of the role, instance profile or user, with its path, which MiniStack leaves out."""
@@ -39,7 +53,7 @@ def resources(params: Params) -> list[str]:
 def request_context(params: Params) -> Context:
     """Return the boundary that a role gets or has, and the policy or service that the call names."""
     boundary = value_of(params, "PermissionsBoundary")
-    if not boundary and action_of(params) != "CreateRole":
+    if action_of(params) in _CHECKED_FOR_BOUNDARY:
         boundary = iam._roles.get(value_of(params, "RoleName"), {}).get("PermissionsBoundary")
     context = {
         "iam:PermissionsBoundary": boundary,
@@ -50,15 +64,15 @@ def request_context(params: Params) -> Context:
 
 
 def resource_context(arn: str) -> Context:
-    """Return the tags of a role, instance profile or user."""
-    tags = [
-        tag
-        for _, _, store in _NAMED
+    """Return the tags of a role, instance profile or user; IAM's own key for them leaves out instance profiles."""
+    return {
+        f"{prefix}:ResourceTag/{tag['Key']}": tag["Value"]
+        for _, kind, store in _NAMED
         for record in store.values()
         if record["Arn"] == arn
         for tag in record.get("Tags") or []
-    ]
-    return {f"{prefix}:ResourceTag/{tag['Key']}": tag["Value"] for prefix in ("aws", "iam") for tag in tags}
+        for prefix in (("aws",) if kind == "instance-profile" else ("aws", "iam"))
+    }
 
 
 def implied_checks(params: Params) -> Iterator[Check]:

@@ -26,7 +26,7 @@ class Server:
 
     def client(
         self,
-        service: Literal["cloudformation", "ec2", "events", "iam", "logs", "sqs"],
+        service: Literal["cloudformation", "cloudwatch", "ec2", "events", "iam", "lambda", "logs", "sqs"],
         region: str = "us-east-1",
         credentials: Credentials | None = None,
     ) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from typing import TYPE_CHECKING
 
@@ -63,6 +64,29 @@ def test_a_custom_resource_whose_creation_failed_is_deleted_by_its_physical_id(s
     logs = server.client("logs").filter_log_events(logGroupName="/aws/lambda/custom", filterPattern="SENT")
     requests = [event["message"].split()[1:] for event in logs["events"]]
     assert requests == [["Create", "None"], ["Delete", "physical-1"]]
+
+
+def test_a_deleted_function_leaves_no_process(server: Server) -> None:
+    role = server.iam().create_role(RoleName="process", AssumeRolePolicyDocument=SPOT_FLEET_TRUST)["Role"]["Arn"]
+    function = {
+        "Type": "AWS::Lambda::Function",
+        "Properties": {
+            "FunctionName": "process",
+            "Runtime": "python3.13",
+            "Handler": "index.handler",
+            "Role": role,
+            "Code": {"ZipFile": "import os\n\ndef handler(event, context):\n    return os.getpid()\n"},
+        },
+    }
+    cloudformation = server.client("cloudformation")
+    cloudformation.create_stack(StackName="process", TemplateBody=json.dumps({"Resources": {"Function": function}}))
+    cloudformation.get_waiter("stack_create_complete").wait(StackName="process", WaiterConfig={"Delay": 1})
+    process_id = json.loads(server.client("lambda").invoke(FunctionName="process")["Payload"].read())
+    os.kill(process_id, 0)
+    cloudformation.delete_stack(StackName="process")
+    cloudformation.get_waiter("stack_delete_complete").wait(StackName="process", WaiterConfig={"Delay": 1})
+    with pytest.raises(ProcessLookupError):
+        os.kill(process_id, 0)
 
 
 @pytest.mark.parametrize("host", ["{bucket}.s3.amazonaws.com", "{bucket}.s3.us-west-2.amazonaws.com"])

@@ -37,16 +37,16 @@ def test_spot_fleets_need_their_own_permissions(server: Server, fleet_role: str)
         assert refusal(error) == "UnauthorizedOperation"
 
 
-def test_a_fleet_role_is_passed_only_to_spot_fleets(server: Server, fleet_role: str) -> None:
+def test_a_fleet_role_is_passed_to_ec2_as_awss_own_policy_for_callers_says(server: Server, fleet_role: str) -> None:
     request = {"Action": "ec2:RequestSpotFleet", "Resource": "*"}
     pass_role = {"Action": "iam:PassRole", "Resource": fleet_role}
-    to_fleets = {"Condition": {"StringEquals": {"iam:PassedToService": "spotfleet.amazonaws.com"}}}
-    to_machines = {"Condition": {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}}}
-    for statements in ([request], [request, pass_role | to_machines]):
+    to_ec2 = {"Condition": {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}}}
+    to_lambda = {"Condition": {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}}}
+    for statements in ([request], [request, pass_role | to_lambda]):
         with pytest.raises(ClientError, match="iam:PassRole") as error:
             server.user(*statements).request_spot_fleet(SpotFleetRequestConfig=fleet(fleet_role))
         assert refusal(error) == "UnauthorizedOperation"
-    allowed = server.user(request, pass_role | to_fleets)
+    allowed = server.user(request, pass_role | to_ec2)
     assert allowed.request_spot_fleet(SpotFleetRequestConfig=fleet(fleet_role))["SpotFleetRequestId"]
 
 

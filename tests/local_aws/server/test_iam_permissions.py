@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
@@ -16,11 +16,8 @@ from tests.local_aws.server.ec2_requests import (
 )
 from tests.local_aws.server.principals import Server
 
-if TYPE_CHECKING:
-    pass
-
-
 TRUST = SPOT_FLEET_TRUST
+OWNER: list[Any] = [{"Key": "owner", "Value": "us"}]
 POLICY = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]})
 
 
@@ -59,20 +56,35 @@ def test_a_role_needs_the_boundary_in_the_policy_when_created_and_when_changed(s
 
 
 @pytest.mark.parametrize("prefix", ["aws", "iam"])
-def test_only_tagged_roles_and_profiles_are_deleted(server: Server, prefix: str) -> None:
+def test_only_tagged_roles_are_deleted(server: Server, prefix: str) -> None:
     tagged, bare = str(uuid.uuid4()), str(uuid.uuid4())
-    owner: list[Any] = [{"Key": "owner", "Value": "us"}]
-    for name, tags in ((tagged, owner), (bare, [])):
+    for name, tags in ((tagged, OWNER), (bare, [])):
         server.iam().create_role(RoleName=name, AssumeRolePolicyDocument=TRUST, Tags=tags)
+    user = server.iam_user({"Action": "iam:Delete*", "Resource": "*", "Condition": owned(prefix)})
+    with pytest.raises(ClientError) as error:
+        user.delete_role(RoleName=bare)
+    assert refusal(error) == "AccessDenied"
+    user.delete_role(RoleName=tagged)
+
+
+def test_only_tagged_profiles_are_deleted_and_the_tags_have_one_key(server: Server) -> None:
+    tagged, bare = str(uuid.uuid4()), str(uuid.uuid4())
+    for name, tags in ((tagged, OWNER), (bare, [])):
         server.iam().create_instance_profile(InstanceProfileName=name, Tags=tags)
-    condition = {"StringEquals": {f"{prefix}:ResourceTag/owner": "us"}}
-    user = server.iam_user({"Action": "iam:Delete*", "Resource": "*", "Condition": condition})
-    for delete in (user.delete_role, user.delete_instance_profile):
-        parameter = "RoleName" if delete == user.delete_role else "InstanceProfileName"
+    user, other = (
+        server.iam_user({"Action": "iam:Delete*", "Resource": "*", "Condition": owned(prefix)})
+        for prefix in ("aws", "iam")
+    )
+    for client, name in ((user, bare), (other, tagged)):
         with pytest.raises(ClientError) as error:
-            delete(**{parameter: bare})
+            client.delete_instance_profile(InstanceProfileName=name)
         assert refusal(error) == "AccessDenied"
-        delete(**{parameter: tagged})
+    user.delete_instance_profile(InstanceProfileName=tagged)
+
+
+def owned(prefix: str) -> dict[str, Any]:
+    """Return the condition that a resource has the tag `OWNER`."""
+    return {"StringEquals": {f"{prefix}:ResourceTag/owner": "us"}}
 
 
 def test_adding_a_role_to_a_profile_needs_pass_role(server: Server) -> None:

@@ -106,9 +106,19 @@ def test_no_arn_and_no_service_of_another_partition_is_named(partition: str) -> 
     text = json.dumps(statements_of({}, partition))
     assert set(re.findall(r"arn:([\w-]+):", text)) == {partition}
     services = set(re.findall(r"[\w-]+\.amazonaws\.com[.\w]*", text))
-    ec2 = {"aws-cn": "ec2.amazonaws.com.cn"}.get(partition, "ec2.amazonaws.com")
-    # Spot's services have one name in every partition.
-    assert services == {ec2, "spot.amazonaws.com", "spotfleet.amazonaws.com"}
+    # Services have one name in every partition; a condition may also name what exists only in another.
+    ec2 = {"ec2.amazonaws.com", "ec2.amazonaws.com.cn"}
+    assert services == {*ec2, "spot.amazonaws.com", "spotfleet.amazonaws.com"}
+
+
+def test_the_fleet_role_may_be_passed_under_every_name_that_ec2_may_give() -> None:
+    (statement,) = [each for each in statements_of({})["AnnexUserPolicy"] if each["Sid"] == "PassFleetRole"]
+    assert set(statement["Condition"]["StringEquals"]["iam:PassedToService"]) == {
+        "ec2.amazonaws.com",
+        "ec2.amazonaws.com.cn",
+        "spotfleet.amazonaws.com",
+    }
+    assert statement["Resource"].endswith("role/annex-bootstrap/fleet")
 
 
 def test_the_table_of_permissions_is_that_of_the_template() -> None:

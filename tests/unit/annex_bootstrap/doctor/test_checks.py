@@ -71,6 +71,25 @@ def test_a_bucket_that_is_gone_or_open_is_not(blocks: dict[str, bool] | None, sa
     assert says in finding.detail
 
 
+def test_a_lease_function_that_is_called_is_right() -> None:
+    assert is_ok(checks.check_sweep(age=3600 * 24, calls=3, refused=0))
+
+
+@pytest.mark.parametrize(
+    ("calls", "refused", "says"),
+    [(0, 0, "nothing has called"), (0, 3, "could not call the lease function 3 times"), (36, 1, "could not call")],
+)
+def test_a_lease_function_that_is_not_called_or_not_always_is_not(calls: int, refused: int, says: str) -> None:
+    finding = checks.check_sweep(age=3600 * 24, calls=calls, refused=refused)
+    assert not is_ok(finding)
+    assert says in finding.detail
+
+
+def test_nobody_worries_about_the_orphan_check_of_a_new_stack_unless_it_was_refused() -> None:
+    assert checks.check_sweep(age=600, calls=0, refused=0).level is Level.SKIPPED
+    assert checks.check_sweep(age=600, calls=0, refused=1).level is Level.PROBLEM
+
+
 def test_a_function_that_is_active_and_did_not_fail_is_right() -> None:
     assert is_ok(checks.check_function("f", "Active", "", []))
     assert is_ok(checks.check_function("f", "Inactive", "it was not called for long", []))

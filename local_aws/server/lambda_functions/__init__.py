@@ -1,0 +1,1 @@
+"""Lambda: the processes of functions."""

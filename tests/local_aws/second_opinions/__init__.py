@@ -1,0 +1,1 @@
+"""Opinions of others on what the local AWS exchanges and decides."""

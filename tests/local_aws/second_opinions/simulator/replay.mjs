@@ -1,0 +1,23 @@
+// Decide again what the local AWS decided: one JSON document a line in, one a line out, in the same order.
+import { createInterface } from 'node:readline'
+import { runSimulation } from '@cloud-copilot/iam-simulate'
+
+const named = (documents) => documents.map((policy, index) => ({ name: `policy-${index}`, policy }))
+
+async function decide ({ principal, action, resource, account, context, policies, limits, resource_policy: resourcePolicy }) {
+  const result = await runSimulation({
+    request: { principal, action, resource: { resource, accountId: account }, contextVariables: context },
+    identityPolicies: named(policies),
+    ...(limits.length ? { permissionBoundaryPolicies: named(limits.flat()) } : {}),
+    ...(resourcePolicy ? { resourcePolicy } : {}),
+    serviceControlPolicies: [],
+    resourceControlPolicies: []
+  }, { simulationMode: 'Strict' })
+  if (result.resultType === 'error') return { error: JSON.stringify(result.errors) }
+  const first = result.resultType === 'single' ? result.result : result.results[0]
+  return { allowed: result.overallResult === 'Allowed', ignored: first?.ignoredContextKeys ?? [] }
+}
+
+for await (const line of createInterface({ input: process.stdin })) {
+  console.log(JSON.stringify(await decide(JSON.parse(line))))
+}

@@ -1,0 +1,72 @@
+"""What the template asks of CloudFormation where AWS is stricter than any local one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from annex_contract.stack import LogicalId, sweep_rule_name
+from docs_gen.resolve import resolve
+from template_gen import parameters
+from tests.stack_values import TEMPLATE, conditions_of, new_stack_id, values_of
+
+MAILED = {"NotificationEmail": "lab@example.org"}
+
+
+def properties(title: str, partition: str = "aws") -> dict[str, Any]:
+    """A resource's properties in a stack with an address for mail."""
+    values = values_of(new_stack_id(), MAILED, partition)
+    values |= {"AWS::StackName": "swept", "AlarmTopic": "topic", "LeaseFunction": "lease"}
+    resolved: dict[str, Any] = resolve(TEMPLATE[title]["Properties"], values, conditions_of(MAILED))
+    return resolved
+
+
+def test_only_the_rules_arn_limits_who_may_call_the_lease_function() -> None:
+    permission = properties("LeasePermission")
+    assert "SourceAccount" not in permission
+    assert permission["SourceArn"] == "arn:aws:events:us-east-1:123456789012:rule/*"
+
+
+def test_a_sweep_that_cannot_be_delivered_raises_an_alarm_which_no_missing_data_raises() -> None:
+    alarm = properties(LogicalId.SWEEP_ALARM)
+    assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/Events", "FailedInvocations")
+    assert alarm["Dimensions"] == [{"Name": "RuleName", "Value": properties(LogicalId.SWEEP_RULE)["Name"]}]
+    assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (1, "GreaterThanOrEqualToThreshold")
+    assert alarm["TreatMissingData"] == "notBreaching"
+    assert alarm["AlarmActions"] == ["topic"]
+
+
+def test_an_alarm_on_silence_mails_only_when_it_leaves_another_state() -> None:
+    alarm = properties(LogicalId.SILENCE_ALARM)
+    assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/Lambda", "Invocations")
+    assert alarm["Dimensions"] == [{"Name": "FunctionName", "Value": "lease"}]
+    assert alarm["Period"] * alarm["EvaluationPeriods"] == 3 * 3600
+    # An alarm begins in INSUFFICIENT_DATA, and actions belong to changes of state: none while the stack is created.
+    assert alarm["TreatMissingData"] == "missing"
+    assert alarm["InsufficientDataActions"] == ["topic"]
+    # A count that is there is at least one, so no data point ever breaches.
+    assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (1, "LessThanThreshold")
+    assert "AlarmActions" not in alarm
+
+
+def test_no_alarm_waits_for_the_rule_which_takes_a_minute() -> None:
+    assert properties(LogicalId.SWEEP_RULE)["Name"] == sweep_rule_name("swept")
+    for title in (LogicalId.SWEEP_ALARM, LogicalId.SILENCE_ALARM):
+        assert f'"Ref": "{LogicalId.SWEEP_RULE}"' not in json.dumps(TEMPLATE[title])
+
+
+def test_ec2_is_trusted_by_the_name_that_every_partition_knows() -> None:
+    for partition in ("aws", "aws-cn", "aws-us-gov", "aws-eusc"):
+        assert properties("InstanceRole", partition)["TrustedService"] == "ec2.amazonaws.com"
+
+
+def test_functions_have_memory_for_the_runtime_beside_the_code() -> None:
+    sizes = {each["Properties"]["MemorySize"] for each in TEMPLATE.values() if each["Type"] == "AWS::Lambda::Function"}
+    assert sizes == {256}
+
+
+def test_a_parameter_that_is_an_address_mails_every_alarm() -> None:
+    assert parameters.CONDITIONS["HasEmail"] == "NotificationEmail"
+    for title in (LogicalId.LEASE_ALARM, LogicalId.SWEEP_ALARM, LogicalId.SILENCE_ALARM):
+        alarm = properties(title)
+        assert [*alarm.get("AlarmActions", []), *alarm.get("InsufficientDataActions", [])] == ["topic"]
