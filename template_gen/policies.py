@@ -89,10 +89,11 @@ def _own_role(name: AWSHelperFn, *more: Statement) -> list[Statement]:
             OURS,
         ),
         # With a boundary, no function may take one off.
-        If(
-            "HasBoundary",
-            Ref("AWS::NoValue"),
-            allow("RemoveBoundary", "iam: DeleteRolePermissionsBoundary", role, OURS),
+        allow(
+            "RemoveBoundary",
+            "iam: DeleteRolePermissionsBoundary",
+            role,
+            If("HasBoundary", OURS | {"Null": {"iam:PermissionsBoundary": "true"}}, OURS),
         ),
         allow("ListRolePolicies", "iam: ListAttachedRolePolicies ListRolePolicies", role),
     ]

@@ -69,6 +69,11 @@ def _made_roles(arn: Callable[[str, str], str], kind: str = "role") -> list[str]
     return [arn("iam", f"{kind}{ROLE_PATH}annex-bootstrap-{made}-*") for made in ("instance", "fleet")]
 
 
+def _machine_parts(partition: str, arn: Callable[[str, str], str]) -> list[str]:
+    # Images and snapshots have no account in their ARNs.
+    return [arn("ec2", "*"), f"arn:{partition}:ec2:*::image/*", f"arn:{partition}:ec2:*::snapshot/*"]
+
+
 def _roles(partition: str, account: str, arn: Callable[[str, str], str]) -> list[Statement]:
     bounded = {"StringEquals": {"iam:PermissionsBoundary": boundary_arn(partition, account, Holder.ROLES)}}
     same_account = {"StringEquals": {"aws:ResourceAccount": account}}
@@ -148,7 +153,7 @@ def _roles(partition: str, account: str, arn: Callable[[str, str], str]) -> list
             arn("ec2", "security-group/*"),
             {"Null": {f"aws:ResourceTag/{STACK_TAG}": "false"}},
         ),
-        allow("StartFleetMachines", "ec2: RequestSpotInstances RunInstances", "*"),
+        allow("StartFleetMachines", "ec2: RequestSpotInstances RunInstances", _machine_parts(partition, arn)),
         allow("CancelFleets", "ec2: CancelSpotFleetRequests", arn("ec2", "spot-fleet-request/*")),
         *(
             allow(sid, "ec2: TerminateInstances", instance, {"Null": {f"aws:ResourceTag/{tag}": "false"}})
@@ -173,7 +178,7 @@ def _users(partition: str, account: str, arn: Callable[[str, str], str]) -> list
         ),
         allow("ManageLeases", "events: DeleteRule PutRule RemoveTargets", arn("events", "rule/*")),
         allow("PutLeases", "events: PutTargets", arn("events", "rule/*"), only_targets(lease)),
-        allow("StartMachines", "ec2: RequestSpotFleet RunInstances", "*"),
+        allow("StartMachines", "ec2: RequestSpotFleet RunInstances", _machine_parts(partition, arn)),
         allow(
             "InspectAndCancelFleets",
             "ec2: CancelSpotFleetRequests DescribeSpotFleetInstances",

@@ -33,7 +33,7 @@ def deployer_policy(partition: str, account: str, stack_name: str, boundary: str
     return document(_statements(partition, account, stack_name, boundary))
 
 
-def _manage_roles(roles: list[str], boundary: str) -> list[Statement]:
+def _manage_roles(roles: list[str], every_role: str, boundary: str) -> list[Statement]:
     reading = "GetRole GetRolePolicy ListAttachedRolePolicies ListRolePolicies"
     if not boundary:
         return [
@@ -61,7 +61,7 @@ def _manage_roles(roles: list[str], boundary: str) -> list[Statement]:
             {"StringEqualsIfExists": bounded},
         ),
         allow("ReadAndDeleteRoles", f"iam: DeleteRole TagRole UntagRole {reading}", roles),
-        deny("KeepBoundary", "iam: DeleteRolePermissionsBoundary", "*"),
+        deny("KeepBoundary", "iam: DeleteRolePermissionsBoundary", every_role),
         *keep_boundaries(boundary),
     ]
 
@@ -88,7 +88,7 @@ def _statements(partition: str, account: str, stack_name: str, boundary: str) ->
             "s3: CreateBucket DeleteBucket DeleteObject GetObject ListBucket PutBucketPublicAccessBlock PutObject",
             [staging, f"{staging}/*"],
         ),
-        *_manage_roles(roles, boundary),
+        *_manage_roles(roles, arn("iam", "role/*", region=""), boundary),
         allow(
             "PassRolesToFunctions",
             "iam: PassRole",

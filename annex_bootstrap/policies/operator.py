@@ -47,11 +47,7 @@ def operator_policy(partition: str, account: str, stack_name: str, boundary: str
             allow("CreateUsers", "iam: CreateUser DetachUserPolicy PutUserPermissionsBoundary", user, bounded),
             # Only the stack's own policy can be attached, so nobody gains more than the right to run annexes.
             allow("AttachPolicy", "iam: AttachUserPolicy", user, bounded | {"ArnLike": {"iam:PolicyARN": policy}}),
-            *(
-                [deny("KeepBoundary", "iam: DeleteUserPermissionsBoundary", "*"), *keep_boundaries(boundary)]
-                if boundary
-                else []
-            ),
+            *_keep_boundary(arn("iam", "user/*", region=""), boundary),
             allow(
                 "DescribeMachinesAndOffers",
                 "ec2: DescribeImages DescribeInstanceTypeOfferings DescribeInstanceTypes DescribeInstances"
@@ -83,7 +79,7 @@ def operator_policy(partition: str, account: str, stack_name: str, boundary: str
     )
 
 
-def _keep_boundary(boundary: str) -> list[Statement]:
+def _keep_boundary(every_user: str, boundary: str) -> list[Statement]:
     if not boundary:
         return []
-    return [deny("KeepBoundary", "iam: DeleteUserPermissionsBoundary", "*"), *keep_boundaries(boundary)]
+    return [deny("KeepBoundary", "iam: DeleteUserPermissionsBoundary", every_user), *keep_boundaries(boundary)]

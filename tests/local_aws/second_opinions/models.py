@@ -17,17 +17,18 @@ from tests.local_aws.second_opinions.decoding import answer_members, request_mem
 from tests.local_aws.second_opinions.exchanges import Exchange, operation_of, service_of
 
 COMMON_ERRORS = """AccessDenied AccessDeniedException ExpiredToken IncompleteSignature InternalFailure InvalidAction
-    InvalidClientTokenId InvalidParameterCombination InvalidParameterValue InvalidQueryParameter MalformedQueryString
-    MissingAction MissingAuthenticationToken MissingParameter RequestExpired ServiceUnavailable SignatureDoesNotMatch
+    InvalidClientTokenId InvalidParameterCombination InvalidParameterValue InvalidQueryParameter
+    InvalidSignatureException MalformedQueryString MissingAction MissingAuthenticationToken
+    MissingParameter RequestExpired ServiceUnavailable SignatureDoesNotMatch
     Throttling ThrottlingException UnrecognizedClientException ValidationError ValidationException"""
 """What every service may answer: https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html"""
 
 ERRORS = {
     # No operation of EC2's model lists errors: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
-    "ec2": """DependencyViolation IdempotentParameterMismatch InvalidAMIID.NotFound InvalidFilter InvalidGroup.Duplicate
-        InvalidGroup.NotFound InvalidInstanceID.NotFound InvalidKeyPair.Duplicate InvalidKeyPair.NotFound
-        InvalidNextToken InvalidPermission.Duplicate InvalidPermission.NotFound InvalidSpotFleetRequestConfig
-        InvalidSpotFleetRequestId.NotFound InvalidSubnetID.NotFound InvalidVpcID.NotFound OperationNotPermitted
+    "ec2": """AuthFailure DependencyViolation IdempotentParameterMismatch InvalidAMIID.NotFound InvalidFilter
+        InvalidGroup.Duplicate InvalidGroup.NotFound InvalidInstanceID.NotFound InvalidKeyPair.Duplicate
+        InvalidKeyPair.NotFound InvalidNextToken InvalidPermission.Duplicate InvalidPermission.NotFound
+        InvalidSpotFleetRequestConfig InvalidSpotFleetRequestId.NotFound InvalidSubnetID.NotFound InvalidVpcID.NotFound OperationNotPermitted
         RequestLimitExceeded UnauthorizedOperation UnsupportedOperation VcpuLimitExceeded""",
     # S3's lists few: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html. HEAD has no body, so the
     # code is the status.

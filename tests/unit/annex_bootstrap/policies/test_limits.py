@@ -1,0 +1,52 @@
+"""Every document fits where it goes: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from annex_bootstrap.policies.boundary import Holder, boundary, boundary_arn
+from annex_bootstrap.policies.deployer import deployer_policy
+from annex_bootstrap.policies.limits import MANAGED_POLICY_LIMIT, size, split
+from annex_bootstrap.policies.operator import operator_policy
+from docs_gen.permissions import policies
+from tests.stack_values import conditions_of, new_stack_id, values_of
+
+ACCOUNT, PARTITION = "123456789012", "aws-us-gov"
+LONGEST_NAME = "s" * 24
+
+ROLE_INLINE_LIMIT = 10_240
+"""Characters of all inline policies of a role without white space."""
+
+MOST_PARTS = 10
+"""Managed policies that a user or a role can have."""
+
+BOUNDED: Mapping[str, str] = {"PermissionsBoundaryArn": boundary_arn(PARTITION, ACCOUNT, Holder.ROLES)}
+
+
+@pytest.mark.parametrize("holder", list(Holder))
+def test_a_boundary_fits_into_a_managed_policy(holder: Holder) -> None:
+    assert size(boundary(PARTITION, ACCOUNT, holder)) <= MANAGED_POLICY_LIMIT
+
+
+@pytest.mark.parametrize("bounded", [True, False])
+def test_the_printed_policies_fit_into_a_few_managed_ones(bounded: bool) -> None:
+    roles, users = (boundary_arn(PARTITION, ACCOUNT, holder) if bounded else "" for holder in Holder)
+    policy = deployer_policy(PARTITION, ACCOUNT, LONGEST_NAME, roles)
+    parts = split(policy)
+    assert len(parts) <= MOST_PARTS
+    assert all(size(part) <= MANAGED_POLICY_LIMIT for part in parts)
+    assert [statement for part in parts for statement in part["Statement"]] == policy["Statement"]
+    assert size(operator_policy(PARTITION, ACCOUNT, LONGEST_NAME, users)) <= MANAGED_POLICY_LIMIT
+
+
+@pytest.mark.parametrize("parameters", [{}, BOUNDED])
+def test_the_policies_of_the_stack_fit(parameters: Mapping[str, str]) -> None:
+    found: Mapping[str, list[dict[str, Any]]] = policies(
+        values_of(new_stack_id(), parameters, PARTITION), conditions_of(parameters)
+    )
+    for name, statements in found.items():
+        limit = MANAGED_POLICY_LIMIT if name == "AnnexUserPolicy" else ROLE_INLINE_LIMIT
+        assert size({"Version": "2012-10-17", "Statement": statements}) <= limit, name
