@@ -28,8 +28,9 @@ ERRORS = {
     "ec2": """AuthFailure DependencyViolation IdempotentParameterMismatch InvalidAMIID.NotFound InvalidFilter
         InvalidGroup.Duplicate InvalidGroup.NotFound InvalidInstanceID.NotFound InvalidKeyPair.Duplicate
         InvalidKeyPair.NotFound InvalidNextToken InvalidPermission.Duplicate InvalidPermission.NotFound
-        InvalidSpotFleetRequestConfig InvalidSpotFleetRequestId.NotFound InvalidSubnetID.NotFound InvalidVpcID.NotFound OperationNotPermitted
-        RequestLimitExceeded UnauthorizedOperation UnsupportedOperation VcpuLimitExceeded""",
+        InvalidSpotFleetRequestConfig InvalidSpotFleetRequestId.NotFound InvalidSubnetID.NotFound
+        InvalidVpcID.NotFound OperationNotPermitted RequestLimitExceeded UnauthorizedOperation
+        UnsupportedOperation VcpuLimitExceeded""",
     # S3's lists few: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html. HEAD has no body, so the
     # code is the status.
     "s3": """301 400 403 404 BucketNotEmpty IllegalLocationConstraintException InvalidAccessKeyId InvalidArgument
