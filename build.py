@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Builds ``dist/`` from the sources: the same bytes on every machine and from every directory.
+"""Build ``dist/`` from the sources: the same bytes on every machine and from every directory.
 
 Run as ``python build.py``. Prints what was built and how far it is from AWS's limits; fails above 70% of one.
 """
@@ -29,7 +29,7 @@ INLINE_LIMIT = 4_000_000
 https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-properties-lambda-function-code.html"""
 
 ALLOWED_SHARE = 0.7
-"""Of any limit, so that a release never discovers one."""
+"""The part of a limit that a build may use, so that no release meets one by surprise."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,12 @@ class Size:
 
     @property
     def share(self) -> float:
-        """The part of the limit that is used up: 1.0 is all of it."""
+        """Return the part of the limit that is used up: 1.0 is all of it."""
         return self.size / self.limit
 
 
 def sizes(text: str) -> list[Size]:
-    """The sizes of a template and of the code in each of its functions."""
+    """Return the sizes of a template and of the code in each of its functions."""
     resources: dict[str, Any] = json.loads(text)["Resources"]
     code = [
         Size(title, len(resource["Properties"]["Code"]["ZipFile"].encode()), INLINE_LIMIT)
@@ -65,9 +65,9 @@ def main() -> int:
         sys.stderr.write(f"build.py: {error}\n")
         return 1
     report = sizes(text)
-    for each in report:
-        sys.stdout.write(f"{each.what:32} {each.size:>9,} bytes  {each.share:6.1%} of {each.limit:,}\n")
-    too_large = [each.what for each in report if each.share > ALLOWED_SHARE]
+    for size in report:
+        sys.stdout.write(f"{size.what:32} {size.size:>9,} bytes  {size.share:6.1%} of {size.limit:,}\n")
+    too_large = [size.what for size in report if size.share > ALLOWED_SHARE]
     if too_large:
         sys.stderr.write(f"build.py: above {ALLOWED_SHARE:.0%} of AWS's limit: {', '.join(too_large)}; embed less\n")
         return 1

@@ -1,4 +1,4 @@
-"""Puts the built files into the wheel as data of ``annex_bootstrap``, so that an installed client needs no checkout."""
+"""Put the built files into the wheel as data of ``annex_bootstrap``, so that an installed client needs no checkout."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
 class CustomBuildHook(BuildHookInterface[Any]):
-    """Runs ``build.py`` before a wheel is made. An editable install reads the checkout's ``dist/`` instead."""
+    """Run ``build.py`` before a wheel is made. An editable install reads the checkout's ``dist/`` instead."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Build, and name the built file for the wheel.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,11 +15,14 @@ from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     EndpointConnectionError,
+    LoginError,
     NoCredentialsError,
     NoRegionError,
     PartialCredentialsError,
     ProfileNotFound,
     SSLError,
+    SSOError,
+    TokenRetrievalError,
 )
 
 from annex_bootstrap.errors import UserError
@@ -120,6 +124,19 @@ class Account:
         return self.session.get_partition_for_region(self.region)
 
 
+def open_session(region: str | None, profile: str | None) -> boto3.Session:
+    """Return a session whose region is the given one, else that of ``AWS_REGION``, ``AWS_DEFAULT_REGION``, the profile.
+
+    That is the order of AWS's own command line; boto3 alone reads no ``AWS_REGION``. Source:
+    https://docs.aws.amazon.com/cli/latest/userguide/cli-configure-envvars.html
+
+    Raises:
+        UserError: there is no such profile.
+    """
+    with explained("finding your AWS credentials"):
+        return boto3.Session(profile_name=profile, region_name=region or os.environ.get("AWS_REGION") or None)
+
+
 def connect(region: str | None, profile: str | None) -> Account:
     """Find credentials and region as every AWS tool does, and check both.
 
@@ -130,9 +147,9 @@ def connect(region: str | None, profile: str | None) -> Account:
     Raises:
         UserError: the profile, the region or the credentials do not exist or do not work.
     """
-    with explained("finding your AWS credentials"):
-        session = boto3.Session(profile_name=profile, region_name=region)
-        chosen = region or session.region_name
+    session = open_session(region, profile)
+    with explained("finding your AWS credentials", session.profile_name):
+        chosen = session.region_name
         if not chosen:
             raise NoRegionError
         if chosen not in session.get_available_regions("cloudformation", _partition(session, chosen)):
@@ -163,11 +180,12 @@ def _partition(session: boto3.Session, region: str) -> str:
 
 
 @contextlib.contextmanager
-def explained(doing: str) -> Iterator[None]:
+def explained(doing: str, profile: str = "NAME") -> Iterator[None]:
     """Turn botocore's errors into sentences.
 
     Args:
         doing: what the block does, such as ``reading the stack``.
+        profile: the AWS profile in use, where it is known.
 
     Raises:
         UserError: in place of every error of botocore.
@@ -184,6 +202,10 @@ def explained(doing: str) -> Iterator[None]:
         raise UserError(f"{error}: give --profile one of those that aws configure list-profiles prints") from error
     except NoRegionError as error:
         raise UserError("no AWS region is chosen: give --region, or set AWS_REGION") from error
+    except (SSOError, TokenRetrievalError) as error:
+        raise UserError(f"you are not signed in, or no longer: run aws sso login --profile {profile}") from error
+    except LoginError as error:
+        raise UserError(f"you are not signed in, or no longer: run aws login --profile {profile}") from error
     except (EndpointConnectionError, SSLError) as error:
         raise UserError(f"AWS cannot be reached while {doing}: {error}; check the network and the region") from error
     except ClientError as error:
@@ -196,7 +218,7 @@ def explained(doing: str) -> Iterator[None]:
 
 def _advice(code: str) -> str:
     if code in EXPIRED:
-        return "renew your credentials and try again"
+        return "renew your credentials (with IAM Identity Center: aws sso login) and try again"
     if code in UNKNOWN_KEYS:
         return "check the access key and the secret key"
     if code in DENIED:

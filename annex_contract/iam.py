@@ -11,7 +11,7 @@ from typing import Any
 Statement = dict[str, Any]
 
 Expression = Any
-"""Text, a list of texts, a mapping, or an expression of a template that gives one of these."""
+"""Text, a list of texts, a mapping, or a template expression for one of these."""
 
 
 def allow(

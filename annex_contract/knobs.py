@@ -19,12 +19,18 @@ class Knob:
         name: the macro's name, without a region's prefix.
         output: the output whose value it gets.
         guide: whether it is the name that HTCondor's 8.7.0 guide used.
+        regional: whether it is written with the region's prefix in the default region too: HTCondor has defaults of
+            its own with the prefix of a region, and they beat a knob without one.
     """
 
     name: str
     output: Output
     guide: bool = False
+    regional: bool = False
 
+
+IMAGE_KNOB = "ANNEX_DEFAULT_ODI_IMAGE_ID"
+"""The image of machines on demand."""
 
 KNOBS: tuple[Knob, ...] = (
     Knob("ANNEX_DEFAULT_S3_BUCKET", Output.S3_BUCKET_NAME),
@@ -34,6 +40,8 @@ KNOBS: tuple[Knob, ...] = (
     Knob("ANNEX_DEFAULT_ODI_INSTANCE_PROFILE_ARN", Output.INSTANCE_CONFIGURATION_PROFILE),
     Knob("ANNEX_DEFAULT_ODI_SECURITY_GROUP_IDS", Output.SECURITY_GROUP_ID),
     Knob("ANNEX_DEFAULT_ODI_KEY_NAME", Output.KEY_PAIR_NAME),
+    Knob(IMAGE_KNOB, Output.IMAGE_ID, regional=True),
+    Knob("ANNEX_DEFAULT_ODI_INSTANCE_TYPE", Output.INSTANCE_TYPE, regional=True),
     Knob("ANNEX_DEFAULT_LEASE_ARN", Output.LEASE_FUNCTION_ARN, guide=True),
     Knob("ANNEX_DEFAULT_INSTANCE_ROLE_ARN", Output.INSTANCE_CONFIGURATION_PROFILE, guide=True),
     Knob("ANNEX_DEFAULT_SECURITY_GROUP_ID", Output.SECURITY_GROUP_ID, guide=True),
@@ -42,6 +50,27 @@ KNOBS: tuple[Knob, ...] = (
 
 REGION_KNOB = "ANNEX_DEFAULT_AWS_REGION"
 """The region of annexes for which the user names none."""
+
+REGIONS_WITH_IMAGE = frozenset(
+    {
+        "ap-northeast-1",
+        "ap-northeast-2",
+        "ap-south-1",
+        "ca-central-1",
+        "eu-central-1",
+        "eu-north-1",
+        "eu-west-1",
+        "eu-west-2",
+        "eu-west-3",
+        "sa-east-1",
+        "us-east-1",
+        "us-east-2",
+        "us-west-1",
+        "us-west-2",
+    }
+)
+"""Where HTCondor has an image of its own, of 8.8 or 8.9, which goes before a user's knob without the region's prefix.
+Source: ``condor_config_val -local-name us_east_1 ANNEX_DEFAULT_ODI_IMAGE_ID`` and so on, of 23.9.6 and 25.14.1."""
 
 FLEET_KNOBS = ("ANNEX_DEFAULT_SFR_CONFIG_FILE", "ANNEX_DEFAULT_SPOT_FLEET_CONFIG_FILE")
 """The spot fleet file: the name of today, and the one in the 8.7.0 guide."""

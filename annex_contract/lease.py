@@ -48,7 +48,7 @@ class UnreadableLeaseError(ValueError):
 
 @dataclass(frozen=True)
 class Lease:
-    """What an event, or the input of a rule's target, says.
+    """The content of an event, or of the input of a rule's target.
 
     Attributes:
         annex_id: as ``annex_id_of`` makes it.

@@ -26,6 +26,8 @@ PATTERNS: Mapping[Output, str] = {
     Output.ANNEX_USER_POLICY_ARN: f"{_ARN}:iam::[0-9]{{12}}:policy/[A-Za-z0-9_+=,.@/-]+",
     Output.VERSION: "[0-9]+[.][0-9]+[.][0-9]+[0-9A-Za-z.+-]*",
     Output.KEY_PAIR_NAME: "[A-Za-z0-9._-]+",
+    Output.IMAGE_ID: "ami-[0-9a-f]+",
+    Output.INSTANCE_TYPE: "[a-z0-9-]+[.][a-z0-9-]+",
 }
 
 

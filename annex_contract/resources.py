@@ -14,15 +14,28 @@ a variable of its own name, so that no event can ask for what the template does 
 class Property(StrEnum):
     """The properties of custom resources."""
 
+    APT_SOURCE = "AptSource"
+    ARCHITECTURE = "Architecture"
+    BASE_IMAGE = "BaseImage"
+    BOOT_COMMANDS = "BootCommands"
     BUCKET_NAME = "BucketName"
+    BUILDER_TYPE = "BuilderType"
+    COMMANDS = "Commands"
     CONDOR_CIDRS = "CondorCidrs"
     CONDOR_PORT = "CondorPort"
+    CONDOR_VERSION = "CondorVersion"
     EXPIRATION_DAYS = "ExpirationDays"
+    GPU = "Gpu"
     GROUP_NAME = "GroupName"
+    IMAGE_NAME = "ImageName"
     KEY_PATTERN = "KeyPattern"
+    PACKAGES = "Packages"
     PERMISSIONS_BOUNDARY_ARN = "PermissionsBoundaryArn"
+    RECIPE = "Recipe"
+    REVISION = "Revision"
     ROLE_NAME = "RoleName"
     SSH_CIDRS = "SshCidrs"
+    SUBNET_IDS = "SubnetIds"
     TRUSTED_SERVICE = "TrustedService"
     VPC_ID = "VpcId"
 
@@ -30,8 +43,11 @@ class Property(StrEnum):
 class Attribute(StrEnum):
     """The attributes of custom resources, which the template reads with ``Fn::GetAtt``."""
 
+    BASE_IMAGE = "BaseImage"
     BUCKET_NAME = "BucketName"
+    CONDOR_VERSION = "CondorVersion"
     GROUP_ID = "GroupId"
+    IMAGE_ID = "ImageId"
     PROFILE_ARN = "ProfileArn"
     ROLE_ARN = "RoleArn"
 
@@ -50,7 +66,7 @@ class CustomResource:
         purpose: what its function does.
         name_property: the property that names it: its physical ID, so another name makes another resource.
         properties: the types of all its properties; a list is one of strings.
-        attributes: what it gives to the rest of the template.
+        attributes: what the rest of the template can read from it.
         replaced_by: properties besides its name whose change comes with another name, and so makes another resource.
     """
 
@@ -141,6 +157,57 @@ SECURITY_GROUP = CustomResource(
     replaced_by=(Property.VPC_ID,),
 )
 
-CUSTOM_RESOURCES = (BUCKET, INSTANCE_ROLE, FLEET_ROLE, SECURITY_GROUP)
+IMAGE_BUILDER = CustomResource(
+    logical_id="ImageBuilder",
+    resource_type="Custom::AnnexImageBuilder",
+    module="image_builder",
+    name="the image's builder",
+    summary="installs what is in the image",
+    cost="A few minutes of a small instance per build: about a cent",
+    purpose="builds the machines' image",
+    name_property=Property.IMAGE_NAME,
+    properties={
+        Property.IMAGE_NAME: str,
+        Property.ARCHITECTURE: str,
+        Property.BASE_IMAGE: str,
+        Property.REVISION: str,
+        Property.APT_SOURCE: str,
+        Property.PACKAGES: list,
+        Property.COMMANDS: str,
+        Property.BOOT_COMMANDS: str,
+        Property.GPU: str,
+        Property.RECIPE: str,
+        Property.BUILDER_TYPE: str,
+        Property.VPC_ID: str,
+        Property.SUBNET_IDS: list,
+    },
+    attributes=(Attribute.BASE_IMAGE, Attribute.CONDOR_VERSION),
+    replaced_by=(
+        Property.ARCHITECTURE,
+        Property.BASE_IMAGE,
+        Property.REVISION,
+        Property.APT_SOURCE,
+        Property.PACKAGES,
+        Property.COMMANDS,
+        Property.BOOT_COMMANDS,
+        Property.GPU,
+        Property.RECIPE,
+    ),
+)
+
+IMAGE = CustomResource(
+    logical_id="MachineImage",
+    resource_type="Custom::AnnexImage",
+    module="image",
+    name="the image",
+    summary="machine image with HTCondor",
+    cost="Its snapshot: about $0.05 per GB-month of what is installed, some 3 GB",
+    purpose="makes the machines' image",
+    name_property=Property.IMAGE_NAME,
+    properties={Property.IMAGE_NAME: str, Property.BASE_IMAGE: str, Property.CONDOR_VERSION: str},
+    attributes=(Attribute.IMAGE_ID,),
+)
+
+CUSTOM_RESOURCES = (BUCKET, INSTANCE_ROLE, FLEET_ROLE, SECURITY_GROUP, IMAGE_BUILDER, IMAGE)
 
 BY_TYPE: Mapping[str, CustomResource] = {resource.resource_type: resource for resource in CUSTOM_RESOURCES}

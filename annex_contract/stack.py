@@ -51,6 +51,12 @@ class Output(StrEnum):
     ANNEX_USER_POLICY_ARN = "AnnexUserPolicyARN"
     VERSION = "Version"
     KEY_PAIR_NAME = "KeyPairName"
+    IMAGE_ID = "ImageId"
+    INSTANCE_TYPE = "InstanceType"
+
+
+OPTIONAL_OUTPUTS = frozenset({Output.KEY_PAIR_NAME, Output.IMAGE_ID, Output.INSTANCE_TYPE})
+"""The outputs that a stack may lack, by its parameters."""
 
 
 MARKING_PARAMETERS = frozenset({"CondorCidrs", "ConfigKeyPattern"})
@@ -58,7 +64,7 @@ MARKING_PARAMETERS = frozenset({"CondorCidrs", "ConfigKeyPattern"})
 
 
 class LogicalId(StrEnum):
-    """The logical IDs of those resources that somebody besides the template names."""
+    """The logical IDs of those resources that something besides the template refers to."""
 
     LEASE_FUNCTION = "LeaseFunction"
     CONNECTIVITY_FUNCTION = "ConnectivityFunction"

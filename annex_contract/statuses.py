@@ -1,4 +1,4 @@
-"""What each status of a CloudFormation stack means: one table for everybody who reads a status.
+"""What each status of a CloudFormation stack means: one table for all that reads a status.
 
 Source: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/view-stack-events.html
 """
@@ -14,7 +14,7 @@ REVIEW_IN_PROGRESS = "REVIEW_IN_PROGRESS"
 
 
 class State(Enum):
-    """What a stack is to somebody who wants to use, update or replace it."""
+    """What can be done with a stack."""
 
     ABSENT = "ABSENT"
     """There is no stack, or one that has a change set and nothing else."""

@@ -29,8 +29,12 @@ KEY = "config-test.tar.gz"
 EVENT = {"AnnexID": "test", "S3BucketName": BUCKET, "LeaseExpiration": 1}
 
 FUNCTION = """
+from types import SimpleNamespace
 from lambda_lease.handler import handler
-handler(event, None)
+context = SimpleNamespace(
+    aws_request_id="r", function_name="f", memory_limit_in_mb=128, invoked_function_arn="arn:aws:lambda:::function:f"
+)
+handler(event, context)
 """
 
 BASELINE = """
@@ -63,7 +67,7 @@ kilobytes = next(line.split()[1] for line in open("/proc/self/status") if line.s
 print(json.dumps([seconds, int(kilobytes) / 1024]), file=sys.stderr)
 """
 
-# What EC2 tells of a machine besides what the function reads; about 3 kB.
+# What EC2 returns of a machine besides what the function reads; about 3 kB.
 _REST = "".join(f"<field{number}>{'value' * 6}</field{number}>" for number in range(50))
 
 

@@ -77,7 +77,8 @@ def _exists(s3: S3Client, request: Request) -> bool:
             return False
         if error_code(error) == "403":
             raise ResourceError(
-                f"the bucket {bucket} belongs to another account or its policy keeps us out; choose another BucketName"
+                f"the function may not look at the bucket {bucket}: it is another account's, or a policy denies it; "
+                "choose another BucketName"
             ) from error
         if error_code(error) in {"301", "400"}:
             raise ResourceError(
@@ -116,7 +117,7 @@ def _check_adoptable(s3: S3Client, bucket: str) -> None:
 
 
 def _create(s3: S3Client, request: Request) -> None:
-    # The tag comes with the creation, so that no interruption leaves a bucket that nobody owns.
+    # The tag comes with the creation, so that an interruption cannot leave a bucket without an owner.
     configuration: CreateBucketConfigurationTypeDef = {"Tags": request.tags}
     if s3.meta.region_name != "us-east-1":
         configuration["LocationConstraint"] = s3.meta.region_name  # type: ignore[typeddict-item]  # any region
@@ -178,8 +179,8 @@ def _empty(s3: S3Client, bucket: str) -> None:
         ]
         if not found:
             continue
-        for each in s3.delete_objects(Bucket=bucket, Delete={"Objects": found, "Quiet": True}).get("Errors", []):
-            raise ResourceError(f"{each['Key']} in {bucket} cannot be deleted: {each['Code']}: {each['Message']}")
+        for error in s3.delete_objects(Bucket=bucket, Delete={"Objects": found, "Quiet": True}).get("Errors", []):
+            raise ResourceError(f"{error['Key']} in {bucket} cannot be deleted: {error['Code']}: {error['Message']}")
     for uploads in s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=TARBALL_PREFIX):
         for upload in uploads.get("Uploads", []):
             s3.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])

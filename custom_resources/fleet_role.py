@@ -52,7 +52,7 @@ def delete(request: Request) -> str:
 
 def _check_adoptable(request: Request, role: RoleTypeDef) -> None:
     service = request.properties[Property.TRUSTED_SERVICE]
-    # boto3 decodes the document, though its type says that it is text.
+    # boto3 decodes the document, though its type is text.
     document: Any = role["AssumeRolePolicyDocument"]
     if not any(_trusts(statement, service) for statement in _listed(document["Statement"])):
         raise ResourceError(

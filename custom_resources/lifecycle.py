@@ -1,8 +1,8 @@
 """What the custom resources share: crhelper, the request, ownership, waiting and error texts.
 
 A module of this package has two functions. ``put(request)`` brings its resource to the state that the properties
-ask for, whatever it finds, and gives its attributes; so it serves Create, Update and every repetition of either.
-``delete(request)`` takes away what is ours, is content with what is gone already, and tells what it left. Both begin
+ask for, whatever it finds, and returns its attributes; so it serves Create, Update and every repetition of either.
+``delete(request)`` deletes what is ours, succeeds if it is gone already, and returns what it kept. Both begin
 by looking, so where AWS answers "not yet" or "changed since", both are simply called again. ``serve`` makes a Lambda
 handler of the two. A resource's name is its physical ID, so another name is another resource.
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from time import monotonic, sleep
 from typing import Any, TypedDict, TypeVar
@@ -46,6 +46,8 @@ PATIENCE: Mapping[str, float] = {
             *("BucketAlreadyOwnedByYou", "NoSuchBucket", "NoSuchUpload"),
             *("ConcurrentModification", "DeleteConflict", "EntityAlreadyExists", "InvalidInput", "LimitExceeded"),
             "NoSuchEntity",
+            *("InvalidAMIID.NotFound", "InvalidAMIName.Duplicate", "InvalidInstanceID.NotFound"),
+            *("InvalidSnapshot.InUse", "InvalidSnapshot.NotFound"),
             *("InvalidGroup.Duplicate", "InvalidGroup.NotFound"),
             *("InvalidPermission.Duplicate", "InvalidPermission.NotFound"),
         ),
@@ -53,16 +55,15 @@ PATIENCE: Mapping[str, float] = {
     ),
     # The name belonged to a bucket that is not gone everywhere yet. S3 names no limit.
     **dict.fromkeys(("BucketAlreadyExists", "OperationAborted"), math.inf),
-    # The function's own role is seconds old when the stack is.
-    **dict.fromkeys(("AccessDenied", "UnauthorizedOperation"), 10.0),
+    # The function's own role is seconds old when the stack is, and IAM is eventually consistent. AWS names no time:
+    # https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency
+    # The answer to HEAD has no code but its status.
+    **dict.fromkeys(("403", "AccessDenied", "UnauthorizedOperation"), 90.0),
 }
-"""For how many seconds an error code means "look again"; every other code is final at once."""
+"""For how many seconds an error code means "try again"; every other code is final at once."""
 
 LONGEST_PAUSE = 15.0
-"""Seconds between two looks, at most; the first pause is one second, and each is twice the one before."""
-
-SERVICE_PROPERTIES = frozenset({"ServiceTimeout", "ServiceToken", "Version"})
-"""The properties that are for CloudFormation; no function acts on them."""
+"""Seconds between two attempts, at most; the first pause is one second, and each is twice the one before."""
 
 T = TypeVar("T")
 
@@ -75,11 +76,11 @@ class Tag(TypedDict):
 
 
 class ResourceError(Exception):
-    """Something a person has to know or decide. Its text says what is wrong and what to do next."""
+    """Something that a person has to know or decide. The message says what is wrong and what to do next."""
 
 
 class NotYetError(ResourceError):
-    """Something that a person can change while we wait: worth looking again until the time is up."""
+    """Something that a person can change while we wait: worth another attempt until the time is up."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ class Request:
     Attributes:
         stack_id: the ARN of the stack.
         logical_id: the resource's name in the template.
+        request_id: of this request; when Lambda repeats it, the same.
         name: of what to make, change or delete.
         properties: the resource's properties; every scalar is a string, as CloudFormation sends it.
         deadline: when to give up waiting, in seconds of ``time.monotonic``.
@@ -97,6 +99,7 @@ class Request:
 
     stack_id: str
     logical_id: str
+    request_id: str
     name: str
     properties: Mapping[str, Any]
     deadline: float
@@ -104,30 +107,33 @@ class Request:
 
     @property
     def account(self) -> str:
-        """The ID of the stack's account."""
+        """Return the ID of the stack's account."""
         return self.stack_id.split(":")[4]
 
     @property
     def tags(self) -> list[Tag]:
-        """The tags that mark a thing as made by this stack."""
+        """Return the tags that mark a thing as made by this stack."""
         return [{"Key": STACK_TAG, "Value": self.stack_id}]
 
     def owns(self, tags: Iterable[Mapping[str, object]]) -> bool:
-        """Whether a thing with these tags was made by this stack."""
+        """Return whether a thing with these tags was made by this stack."""
         return any(tag.get("Key") == STACK_TAG and tag.get("Value") == self.stack_id for tag in tags)
 
 
 Put = Callable[[Request], Mapping[str, str]]
-"""Gives the attributes that the template reads with ``Fn::GetAtt``."""
+"""Returns the attributes that the template reads with ``Fn::GetAtt``."""
 
 Delete = Callable[[Request], str]
-"""Gives what was left standing and why, or an empty text."""
+"""Returns what was kept and why, or an empty text."""
+
+Naming = Callable[[Mapping[str, Any]], str]
+"""Returns a resource's name by its properties, without a call."""
 
 Handler = Callable[[dict[str, Any], Any], None]
 
 
 class _Answers(CfnResource):
-    """crhelper, whose answer just before Lambda ends the function says what was going on."""
+    """crhelper, whose answer just before Lambda ends the function names the last call."""
 
     def _timeout(self) -> None:
         reason = f"{self.LogicalResourceId}: the function's time was up in {_last_call}; try again"
@@ -138,7 +144,7 @@ _last_call = "its start"
 
 
 def client(service: str) -> Any:
-    """A boto3 client with this package's retries; its calls are what an answer in need calls the last one."""
+    """Return a boto3 client with this package's retries, whose calls are noted for the answer of a timeout."""
 
     def note(model: Any, **_: object) -> None:
         global _last_call
@@ -149,11 +155,12 @@ def client(service: str) -> Any:
     return made
 
 
-def serve(name_property: str, put: Put, delete: Delete) -> Handler:
+def serve(naming: str | Naming, put: Put, delete: Delete) -> Handler:
     """Make the Lambda handler of one custom resource.
 
     Args:
-        name_property: the property that names the resource; a failed Create answers with it too.
+        naming: the property that names the resource, or what gives the name by all of them; a failed Create answers
+            with it too.
         put: creates or updates.
         delete: deletes.
 
@@ -162,15 +169,18 @@ def serve(name_property: str, put: Put, delete: Delete) -> Handler:
     """
     helper = _Answers(log_level="INFO", sleep_on_delete=0)
 
+    def name_of(properties: Mapping[str, Any]) -> str:
+        return str(properties[naming]) if isinstance(naming, str) else naming(properties)
+
     @helper.create
     @helper.update
     def on_put(event: Mapping[str, Any], context: Any) -> str:
-        request = _request(event, context, event["ResourceProperties"][name_property])
+        request = _request(event, context, name_of(event["ResourceProperties"]))
         in_use = event.get("PhysicalResourceId", request.name)
-        # Set before the work starts: an answer that tells of a failure carries it too.
+        # Set before the work starts: the answer of a failure carries it too.
         helper.PhysicalResourceId = in_use
         helper.Data.update(_settle(request, put))
-        before = request.old_properties.get(name_property, request.name)
+        before = name_of(request.old_properties) if request.old_properties else request.name
         if before not in (in_use, request.name):
             # A replacing Update failed before it could answer; this one rolls it back, and nobody else knows that ID.
             _settle(replace(request, name=before), delete)
@@ -181,7 +191,7 @@ def serve(name_property: str, put: Put, delete: Delete) -> Handler:
         name = event["PhysicalResourceId"]
         if f"-{event['LogicalResourceId']}-" in name:
             # CloudFormation made this ID up, because our Create never answered.
-            name = event["ResourceProperties"][name_property]
+            name = name_of(event["ResourceProperties"])
         helper.PhysicalResourceId = event["PhysicalResourceId"]
         helper.Reason = _settle(_request(event, context, name), delete)
 
@@ -191,8 +201,23 @@ def serve(name_property: str, put: Put, delete: Delete) -> Handler:
     return handler
 
 
+def looks(until: float) -> Iterator[float]:
+    """Give the time for every look at something that takes minutes; between two of them is a pause.
+
+    Args:
+        until: when the last look may be, in seconds of ``time.monotonic``, as are those given.
+    """
+    pause = 1.0
+    while True:
+        yield monotonic()
+        if monotonic() + pause > until:
+            return
+        sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE)
+
+
 def error_code(error: ClientError) -> str:
-    """The code of an error that AWS answered, such as ``NoSuchEntity``."""
+    """Return the code of an error that AWS answered, such as ``NoSuchEntity``."""
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
@@ -208,12 +233,13 @@ def _request(event: Mapping[str, Any], context: Any, name: str) -> Request:
         raise ResourceError(f"{event['LogicalResourceId']}: this function serves the stack {stack_id} alone")
     # A Delete, or what an Update replaces, may name something of before; our tag decides about that.
     if event["RequestType"] != "Delete":
-        for key in event["ResourceProperties"].keys() - SERVICE_PROPERTIES:
-            if os.environ.get(key) != _text(event["ResourceProperties"][key]):
+        for key in event["ResourceProperties"].keys() & os.environ.keys():
+            if os.environ[key] != _text(event["ResourceProperties"][key]):
                 raise ResourceError(f"{event['LogicalResourceId']}: the stack's template does not ask for this {key}")
     return Request(
         stack_id=stack_id,
         logical_id=event["LogicalResourceId"],
+        request_id=event["RequestId"],
         name=name,
         properties=event["ResourceProperties"],
         deadline=monotonic() + context.get_remaining_time_in_millis() / 1000 - ANSWER_MARGIN,
@@ -226,27 +252,31 @@ def _text(value: Any) -> str:
 
 
 def _settle(request: Request, act: Callable[[Request], T]) -> T:
-    """Act, again and again where the answer is one that time can change."""
-    began, pause = monotonic(), 1.0
+    """Act, and try again after an error that time can cure."""
+    began: dict[float, float] = {}
+    pause = 1.0
     while True:
         try:
             return act(request)
         except Exception as error:
-            if monotonic() + pause > min(request.deadline, began + _patience(error)):
+            # Each kind of answer has its own time, because one begins where another ends.
+            patience = _patience(error)
+            if monotonic() + pause > min(request.deadline, began.setdefault(patience, monotonic()) + patience):
                 raise ResourceError(_reason(request, error)) from error
-            logger.info("looking again in %s s: %s", pause, error)
+            logger.info("trying again in %s s: %s", pause, error)
         sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE)
 
 
 def _patience(error: Exception) -> float:
-    if isinstance(error, ClientError):
-        return PATIENCE.get(error_code(error), 0.0)
-    return math.inf if isinstance(error, NotYetError) else 0.0
+    if isinstance(error, NotYetError):
+        return math.inf
+    said = error.__cause__ if isinstance(error, ResourceError) else error
+    return PATIENCE.get(error_code(said), 0.0) if isinstance(said, ClientError) else 0.0
 
 
 def _reason(request: Request, error: Exception) -> str:
-    """Where it happened and what was said, short enough to arrive whole: of a long text the end says why."""
+    """Return where it happened and what AWS said, short enough to arrive whole; the end of a long text is kept."""
     where, said = f"{request.logical_id}: ", str(error)
     if isinstance(error, ClientError):
         where += f"{error.operation_name} failed: {error_code(error)}: "

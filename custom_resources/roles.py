@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def find_role(iam: IAMClient, role_name: str) -> RoleTypeDef | None:
-    """The role of that name, or None."""
+    """Return the role of that name, or None."""
     try:
         return iam.get_role(RoleName=role_name)["Role"]
     except ClientError as error:
@@ -63,7 +63,7 @@ def put_role(iam: IAMClient, request: Request, existing: RoleTypeDef | None, des
     if boundary and boundary != current:
         iam.put_role_permissions_boundary(RoleName=request.name, PermissionsBoundary=boundary)
     elif current and not boundary and current == request.old_properties.get(Property.PERMISSIONS_BOUNDARY_ARN):
-        # One that somebody else put there stays.
+        # One that another person set stays.
         iam.delete_role_permissions_boundary(RoleName=request.name)
     if existing["AssumeRolePolicyDocument"] != trusting:
         iam.update_assume_role_policy(RoleName=request.name, PolicyDocument=json.dumps(trusting))
@@ -71,7 +71,7 @@ def put_role(iam: IAMClient, request: Request, existing: RoleTypeDef | None, des
 
 
 def delete_role(iam: IAMClient, request: Request) -> None:
-    """Delete the role if this stack made it, with whatever anybody attached to it."""
+    """Delete the role if this stack made it, with every policy attached to it."""
     role = find_role(iam, request.name)
     if role is None or not request.owns(role.get("Tags", [])):
         return

@@ -78,16 +78,16 @@ def delete(request: Request) -> str:
                 raise
             users = ", ".join(_users(ec2, group["GroupId"])) or "a rule of another group"
             raise NotYetError(
-                f"{group['GroupId']} is still used; end what uses it, then delete the stack again: {users}"
+                f"{group['GroupId']} is still in use; end what uses it, then delete the stack again: {users}"
             ) from error
     return ""
 
 
 def wanted_rules(properties: Mapping[str, Any]) -> Iterator[Rule]:
-    """The rules that the properties ask for. An empty list closes the port.
+    """Return the rules that the properties ask for. An empty list closes the port.
 
     Raises:
-        ResourceError: a range is not one.
+        ResourceError: a range is invalid.
     """
     for port, ranges in (
         (int(properties[Property.CONDOR_PORT]), properties[Property.CONDOR_CIDRS]),
@@ -114,7 +114,7 @@ def _describe(ec2: EC2Client, by: Iterable[tuple[str, str]]) -> list[SecurityGro
 
 
 def _create(ec2: EC2Client, request: Request, vpc_id: str) -> str:
-    # Tagged in the same call, so that no interruption leaves a group that nobody owns.
+    # Tagged in the same call, so that an interruption cannot leave a group without an owner.
     tagged: TagSpecificationTypeDef = {
         "ResourceType": "security-group",
         "Tags": request.tags,  # type: ignore[typeddict-item]  # EC2's own tag type has optional members
@@ -149,7 +149,7 @@ def _rules_of(permissions: Iterable[IpPermissionOutputTypeDef]) -> Iterator[Rule
 
 
 def _users(ec2: EC2Client, group_id: str) -> list[str]:
-    """What keeps a group from being deleted: machines, and other things with a network interface."""
+    """Return what keeps a group from being deleted: machines, and other things with a network interface."""
     machines = ec2.get_paginator("describe_instances").paginate(
         Filters=[{"Name": "instance.group-id", "Values": [group_id]}]
     )
@@ -157,12 +157,17 @@ def _users(ec2: EC2Client, group_id: str) -> list[str]:
         Filters=[{"Name": "group-id", "Values": [group_id]}]
     )
     return [
-        *(each["InstanceId"] for page in machines for held in page["Reservations"] for each in held["Instances"]),
         *(
-            each["NetworkInterfaceId"]
+            machine["InstanceId"]
+            for page in machines
+            for reservation in page["Reservations"]
+            for machine in reservation["Instances"]
+        ),
+        *(
+            interface["NetworkInterfaceId"]
             for page in interfaces
-            for each in page["NetworkInterfaces"]
-            if not each.get("Attachment", {}).get("InstanceId")
+            for interface in page["NetworkInterfaces"]
+            if not interface.get("Attachment", {}).get("InstanceId")
         ),
     ]
 

@@ -27,9 +27,9 @@ DOCS = ROOT / "docs"
 def parameters() -> str:
     """Return the stack's parameters."""
     rows = [
-        (f"`{each.name}`", f"`{each.default}`" if str(each.default) else "empty", each.description)
+        (f"`{parameter.name}`", f"`{parameter.default}`" if str(parameter.default) else "empty", parameter.description)
         for _, inputs in GROUPS
-        for each in inputs
+        for parameter in inputs
     ]
     return _table(("Parameter", "Default", "Description"), rows)
 
@@ -60,7 +60,7 @@ def roles() -> str:
 
 def open_ports() -> str:
     """Return what is open to the world by default, and the parameter that closes it."""
-    given = {each.name: each for _, inputs in GROUPS for each in inputs}
+    given = {parameter.name: parameter for _, inputs in GROUPS for parameter in inputs}
     rows = [
         (f"{port}", what, f"`{given[name].default}`", f"`--param {name}=192.0.2.0/24`", f"`--param {name}=`")
         for port, what, name in (
@@ -74,7 +74,7 @@ def open_ports() -> str:
 def limits() -> str:
     """Return the numbers that matter to whoever operates a stack."""
     resources = _resources()
-    functions = [each for each in resources.values() if each["Type"] == "AWS::Lambda::Function"]
+    functions = [resource for resource in resources.values() if resource["Type"] == "AWS::Lambda::Function"]
     alarm = resources[LogicalId.LEASE_ALARM]["Properties"]
     rows = [
         ("Resources in the stack", str(len(resources))),

@@ -58,12 +58,12 @@ class Box:
 
     @property
     def left(self) -> int:
-        """The x of its left side."""
+        """Return the x of its left side."""
         return COLUMNS[self.column]
 
     @property
     def middle(self) -> float:
-        """The y of its middle."""
+        """Return the y of its middle."""
         return TOP + self.row * STEP + BOX_HEIGHT / 2
 
 

@@ -1,1 +1,1 @@
-"""The connectivity function: tells condor_annex whether AWS can reach the collector, and which one it is."""
+"""The connectivity function: reports to condor_annex whether AWS can reach the collector, and which collector it is."""

@@ -33,12 +33,12 @@ class NotCedarError(ValueError):
 
 
 def query_instance() -> bytes:
-    """Returns the message that asks a daemon for its instance ID."""
+    """Return the message that asks a daemon for its instance ID."""
     return _frame(_INTEGER.pack(DC_QUERY_INSTANCE))
 
 
 def shared_port_request(socket_name: str, seconds: int) -> bytes:
-    """Returns the message that asks a shared port for one of its daemons.
+    """Return the message that asks a shared port for one of its daemons.
 
     The shared port answers nothing: it hands the connection over, or closes it. What comes next on the same
     connection is for the daemon.
@@ -48,7 +48,7 @@ def shared_port_request(socket_name: str, seconds: int) -> bytes:
             port.
         seconds: how long the shared port may take to hand over; zero or more.
     """
-    # The shared port's log shows our name, so that an administrator sees who asked.
+    # The shared port's log shows our name, so that an administrator can see who connected.
     return _frame(
         _INTEGER.pack(SHARED_PORT_CONNECT)
         + _text(socket_name)
@@ -59,10 +59,10 @@ def shared_port_request(socket_name: str, seconds: int) -> bytes:
 
 
 def check_prefix(answer: bytes) -> None:
-    """Tells as early as possible that a peer speaks something else, so that nobody waits for the rest.
+    """Check the start of an answer, so that a peer of another protocol is recognized before the rest arrives.
 
     Args:
-        answer: what has come so far, at most ``ANSWER_BYTES``.
+        answer: the bytes received so far, at most ``ANSWER_BYTES``.
 
     Raises:
         NotCedarError: no continuation makes it an answer to DC_QUERY_INSTANCE.
@@ -73,7 +73,7 @@ def check_prefix(answer: bytes) -> None:
 
 
 def instance_id(answer: bytes) -> str:
-    """Reads a whole answer to DC_QUERY_INSTANCE.
+    """Read a whole answer to DC_QUERY_INSTANCE.
 
     Args:
         answer: the peer's bytes, header and payload.

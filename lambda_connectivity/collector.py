@@ -1,9 +1,10 @@
-"""Asks the collector of a pool for its instance ID, over the network and within a time budget.
+"""Ask the collector of a pool for its instance ID, over the network and within a time budget.
 
 An address gets up to three questions, each on a connection of its own, because a daemon closes the connection
 on a command that it does not know:
 
-1. To the daemon named ``collector`` behind the shared port: HTCondor's default, and then the only question.
+1. To the daemon named ``collector`` behind the shared port: HTCondor's default, and then the only question. An access
+   point's own collector has another name there.
 2. To the daemon at the port. A collector that owns the port answers; so does a shared port, with its own ID.
 3. To the shared port itself, as ``self``. Only a shared port answers; then answer 2 was not a collector's.
 """
@@ -27,7 +28,7 @@ _SHARED_PORT_ITSELF = "self"
 
 
 class Failure(IntEnum):
-    """Why no collector answered, in order: of a host's many addresses, the one that got farthest is told."""
+    """Why no collector answered, in order: of several addresses, the one that got farthest is reported."""
 
     NAME_NOT_FOUND = 1
     NAME_TIMED_OUT = 2
@@ -48,14 +49,14 @@ class UnansweredError(Exception):
     """
 
     def __init__(self, failure: Failure) -> None:
-        """Keeps the reason."""
+        """Keep the reason."""
         super().__init__(failure.name)
         self.failure = failure
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the collector said.
+    """The collector's answer.
 
     Attributes:
         instance_id: the collector's instance ID, 16 hexadecimal digits.
@@ -72,16 +73,18 @@ class _Address:
     sockaddr: tuple[object, ...]
 
 
-def ask_collector(host: str, port: int, seconds: float) -> Answer:
-    """Gets the instance ID of the collector at a host and port.
+def ask_collector(host: str, port: int, seconds: float, socket_name: str = COLLECTOR_SOCKET) -> Answer:
+    """Return the instance ID of the collector at a host and port.
 
-    Each of the host's addresses gets an even share of the time that is left, so that a dead one does not use
-    it up.
+    Each of the host's addresses gets an even share of the time that is left, so that an unreachable one does not
+    use it up.
 
     Args:
         host: a name, or an IPv4 or IPv6 address.
         port: the TCP port of the collector or of its shared port.
         seconds: the budget for everything, name lookup included; zero or more.
+        socket_name: the collector's name behind a shared port. Only a collector with the default name may own the
+            port.
 
     Raises:
         UnansweredError: no collector answered at any address.
@@ -93,14 +96,14 @@ def ask_collector(host: str, port: int, seconds: float) -> Answer:
         now = time.monotonic()
         share = (end - now) / (len(addresses) - tried)
         try:
-            return _ask_address(address, now + share)
+            return _ask_address(address, socket_name, now + share)
         except UnansweredError as error:
             failures.append(error)
     raise max(failures, key=lambda error: error.failure)
 
 
 def _look_up(host: str, port: int, seconds: float) -> list[_Address]:
-    # The resolver takes no timeout, so it works in a thread that nobody waits for longer than the budget.
+    # The resolver takes no timeout, so it runs in a thread that is abandoned when the budget is used up.
     results: SimpleQueue[list[_Address] | Exception] = SimpleQueue()
 
     def resolve() -> None:
@@ -120,14 +123,14 @@ def _look_up(host: str, port: int, seconds: float) -> list[_Address]:
     return result
 
 
-def _ask_address(address: _Address, end: float) -> Answer:
-    through = _ask_shared_port(address, COLLECTOR_SOCKET, end)
+def _ask_address(address: _Address, socket_name: str, end: float) -> Answer:
+    through = _ask_shared_port(address, socket_name, end)
     if through is not None:
         return Answer(through, shared_port=True)
     direct = _exchange(address, cedar.query_instance(), end)
     if direct is None:
         raise UnansweredError(Failure.CLOSED)
-    if _ask_shared_port(address, _SHARED_PORT_ITSELF, end) is not None:
+    if socket_name != COLLECTOR_SOCKET or _ask_shared_port(address, _SHARED_PORT_ITSELF, end) is not None:
         raise UnansweredError(Failure.NO_COLLECTOR)
     return Answer(direct, shared_port=False)
 
@@ -138,7 +141,7 @@ def _ask_shared_port(address: _Address, socket_name: str, end: float) -> str | N
 
 
 def _exchange(address: _Address, request: bytes, end: float) -> str | None:
-    """Sends a request on a new connection; returns the instance ID, or None if the peer just closes."""
+    """Send a request on a new connection; return the instance ID, or None if the peer just closes."""
     with socket.socket(address.family, socket.SOCK_STREAM) as connection:
         _connect(connection, address, end)
         try:

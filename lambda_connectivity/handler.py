@@ -3,6 +3,9 @@
 condor_annex sends ``{"timeout": 5, "condor_port": 9618, "condor_host": "pool.example.org"}`` and wants three
 strings: ``success`` (``1`` or ``0``), ``result`` (the collector's instance ID, which must be the one that the
 collector tells condor_annex) and ``description`` (which it shows). Source: HTCondor's ``src/condor_annex``.
+
+From 24.11 on condor_annex asks no more, and machines join a collector of the access point's own. So ``doctor`` asks for
+that one, with one field more: ``"condor_socket": "ap_collector"``.
 """
 
 from __future__ import annotations
@@ -10,16 +13,20 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 import time
 from dataclasses import dataclass
 from typing import Protocol
 
-from lambda_connectivity.collector import Failure, UnansweredError, ask_collector
+from lambda_connectivity.collector import COLLECTOR_SOCKET, Failure, UnansweredError, ask_collector
 
 MARGIN_SECONDS = 1.0
 """What stays of the function's own time for answering."""
 
 _LONGEST_HOST = 253
+
+# HTCondor makes a file of that name. Source: SharedPortEndpoint in its src/condor_daemon_core.V6.
+_SOCKET_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 _EXPLANATIONS = {
     Failure.NAME_NOT_FOUND: (
@@ -51,7 +58,7 @@ _EXPLANATIONS = {
     ),
     Failure.NO_COLLECTOR: (
         "A condor_shared_port listens on {host} port {port}, but has no collector behind it. Check that the"
-        " collector runs, and that its socket is named collector."
+        " collector runs, and that its socket is named {socket}."
     ),
 }
 
@@ -60,37 +67,45 @@ _LOGGER.setLevel(logging.INFO)
 
 
 class Context(Protocol):
-    """The part of Lambda's context object that is used."""
+    """The part of Lambda's context object that is used.
+
+    Attributes:
+        aws_request_id: the ID of this invocation.
+    """
+
+    aws_request_id: str
 
     def get_remaining_time_in_millis(self) -> int:
-        """Returns the milliseconds that are left until Lambda ends the function."""
+        """Return the milliseconds that are left until Lambda ends the function."""
         ...
 
 
 class MalformedEventError(ValueError):
-    """The event is not what condor_annex sends; the text says what is wrong with it."""
+    """The event is not what condor_annex or doctor sends; the message says why."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What condor_annex asks for.
+    """What condor_annex or doctor asks for.
 
     Attributes:
         host: the collector's name or address.
         port: the TCP port of the collector or of its shared port.
         timeout: seconds for the whole check.
+        socket_name: the collector's name behind a shared port.
     """
 
     host: str
     port: int
     timeout: float
+    socket_name: str = COLLECTOR_SOCKET
 
 
 def handler(event: object, context: Context) -> dict[str, str]:
-    """Answers condor_annex. Never raises: a failure is an answer too.
+    """Answer condor_annex. Never raise: a failure is an answer too.
 
     Args:
-        event: see the module's text.
+        event: see the module's docstring.
         context: Lambda's context; the check ends a second before the function's time does.
     """
     began = time.monotonic()
@@ -106,15 +121,16 @@ def handler(event: object, context: Context) -> dict[str, str]:
         cause = type(error).__name__
         description = f"The connectivity function itself failed ({cause}). Its log in CloudWatch says more."
     answer = {"success": "1" if success else "0", "result": result, "description": description}
-    _LOGGER.info(json.dumps({**answer, "milliseconds": round((time.monotonic() - began) * 1000)}))
+    milliseconds = round((time.monotonic() - began) * 1000)
+    _LOGGER.info(json.dumps({**answer, "milliseconds": milliseconds, "function_request_id": context.aws_request_id}))
     return answer
 
 
 def read_event(event: object) -> Request:
-    """Checks an event.
+    """Check an event.
 
     Raises:
-        MalformedEventError: a field is missing or makes no sense.
+        MalformedEventError: a field is missing or invalid.
     """
     if not isinstance(event, dict):
         raise MalformedEventError("it is not a JSON object")
@@ -125,14 +141,18 @@ def read_event(event: object) -> Request:
         raise MalformedEventError("condor_port must be a whole number from 1 to 65535")
     if not isinstance(timeout, int | float) or isinstance(timeout, bool) or not 0 < timeout < math.inf:
         raise MalformedEventError("timeout must be a number of seconds above 0")
-    return Request(host, port, timeout)
+    socket_name = event.get("condor_socket", COLLECTOR_SOCKET)
+    if not isinstance(socket_name, str) or not _SOCKET_NAME.fullmatch(socket_name):
+        raise MalformedEventError("condor_socket must be the name of a daemon behind a shared port")
+    return Request(host, port, timeout, socket_name)
 
 
 def _check(request: Request, seconds: float) -> tuple[bool, str, str]:
     try:
-        answer = ask_collector(request.host, request.port, seconds)
+        answer = ask_collector(request.host, request.port, seconds, request.socket_name)
     except UnansweredError as error:
         explanation = _EXPLANATIONS[error.failure]
-        return False, "", explanation.format(host=request.host, port=request.port, seconds=seconds)
+        names = {"host": request.host, "port": request.port, "socket": request.socket_name}
+        return False, "", explanation.format(**names, seconds=seconds)
     where = "behind the shared port of" if answer.shared_port else "at"
     return True, answer.instance_id, f"The collector {where} {request.host} port {request.port} answered."

@@ -1,7 +1,7 @@
-"""Ending an annex whose lease is over: its fleets, its machines, its tarball, and at last its rule.
+"""End an annex whose lease is over: its fleets, its machines, its tarball, and last its rule.
 
-Nothing is remembered between ticks. A tick that finds anything at all leaves the rule, so the rule goes only
-when a later tick sees for itself that nothing is left: a machine that started a moment earlier may not be
+Nothing is remembered between ticks. A tick that finds anything at all keeps the rule, so the rule is removed only
+when a later tick finds for itself that nothing is left: a machine that started a moment earlier may not be
 visible yet.
 """
 
@@ -40,7 +40,7 @@ class Rule:
     """The rule of an annex.
 
     Attributes:
-        lease: what its own target says; ``None`` where that target is gone.
+        lease: the lease in its own target; ``None`` where that target is gone.
         shared: whether it has targets besides.
     """
 
@@ -62,8 +62,8 @@ class Failure:
 
     def __str__(self) -> str:
         """Say what was tried, and last why it did not work."""
-        said = self.error.response["Error"]["Message"] if isinstance(self.error, ClientError) else self.error
-        return f"{self.step}: {error_code(self.error)}: {said}"
+        reason = self.error.response["Error"]["Message"] if isinstance(self.error, ClientError) else self.error
+        return f"{self.step}: {error_code(self.error)}: {reason}"
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Ended:
         machines: machines terminated.
         tarballs: tarballs deleted.
         left: machines found besides: those that shut down already, and those that could not be terminated.
-        rule_removed: whether nothing was found, so that the lease itself went.
+        rule_removed: whether nothing was found, so that the rule was removed.
         failures: the steps that did not work.
     """
 
@@ -95,7 +95,7 @@ class NotEndedError(RuntimeError):
     """
 
     def __init__(self, what: str, failures: tuple[Failure, ...]) -> None:
-        """Name every failure; the cause stands last."""
+        """Name every failure, with its cause last."""
         super().__init__(f"{what}: not ended yet, the next tick tries again: {'; '.join(map(str, failures))}")
         self.failures = failures
 
@@ -170,7 +170,7 @@ def end_annex(clients: Clients, lease: Lease, settings: Settings, now: float) ->
         failures += failures_of("cancel spot fleet", cancelled)
         machines = ChainMap(*listings)
         if fleets:
-            # They started machines until they were cancelled, and took some along.
+            # They started machines until they were cancelled, and terminated some.
             machines = ChainMap(*pool.map(find, filters))
         running = {id_ for id_, state in machines.items() if state != MACHINE_ENDING}
         terminated = compute.terminate_machines(ec2, pool, running)

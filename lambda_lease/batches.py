@@ -1,4 +1,4 @@
-"""Calls that take many IDs at once, made so that one bad ID does not save the others."""
+"""Calls that take many IDs at once, made so that one bad ID does not protect the others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
 CALL_LIMIT = 1_000
-"""Calls in one run, more or less: a policy that refuses everything must not throttle the whole account."""
+"""About how many calls one run may make: a policy that refuses everything must not throttle the whole account."""
 
 
 class RefusedError(Exception):
@@ -34,7 +34,7 @@ class Refusal:
 
     Attributes:
         ids: the IDs.
-        error: what AWS said about the first of them.
+        error: AWS's answer for the first of them.
     """
 
     ids: list[str]
@@ -108,7 +108,7 @@ def run(
 def _attempt(
     call: Callable[[Sequence[str]], Mapping[str, RefusedError]], batch: Sequence[str]
 ) -> Mapping[str, RefusedError] | Exception:
-    # Any exception: one batch must not save the others.
+    # Any exception: one failed batch must not protect the others.
     try:
         return call(batch)
     except Exception as error:

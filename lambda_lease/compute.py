@@ -61,7 +61,7 @@ class Fleet:
         id: the request's ID.
         annex_id: the annex it belongs to, if any.
         state: its state.
-        started: when it was requested, in seconds since the epoch; infinite where EC2 does not tell.
+        started: when it was requested, in seconds since the epoch; infinite where EC2 does not return it.
         profile_arns: the instance profiles of its launch specifications.
     """
 
@@ -92,7 +92,7 @@ def list_machines(
 
     Args:
         ec2: the client.
-        filters: what EC2 shall select. A pre-selection only: who acts on a machine compares it exactly.
+        filters: what EC2 selects by. A pre-selection only: whoever acts on a machine compares exactly.
         states: the states that count.
         profile_arn: the stack's instance profile.
 
@@ -175,7 +175,7 @@ def _machine(instance: InstanceTypeDef, profile_arn: str) -> Machine:
 
 def _fleet(request: SpotFleetRequestConfigTypeDef, profile_arn: str) -> Fleet:
     config = request["SpotFleetRequestConfig"]
-    # Not every EC2 tells it, and ending an annex does not need it.
+    # Not every EC2 returns it, and ending an annex does not need it.
     created = request.get("CreateTime")
     return Fleet(
         id=request["SpotFleetRequestId"],

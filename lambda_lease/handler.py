@@ -28,36 +28,46 @@ logger = Logger()
 metrics = Metrics()
 
 
-def handler(event: object, context: object) -> dict[str, object]:  # noqa: ARG001 (Lambda passes the context)
+def handler(event: object, context: object) -> dict[str, object]:
     """Serve one invocation.
 
     Args:
         event: a lease, as the target of an annex's rule holds it, or ``SWEEP_EVENT``.
-        context: Lambda's context; not used.
+        context: Lambda's context.
 
     Returns:
-        What was decided and done: the fields of the log line.
+        What was decided and done: our fields of the log line.
 
     Raises:
         SettingsError: the environment is not what the template sets.
-        UnreadableLeaseError: the event, or what the rule's target says now, is not a lease.
+        UnreadableLeaseError: the event, or what the rule's target holds now, is not a lease.
         NotEndedError: something could not be ended; the next tick, or sweep, tries again.
-        ClientError: the truth about a lease could not be read, so nothing was ended.
+        ClientError: the rule's target could not be read, so nothing was ended.
     """
-    return run(event, Settings.from_environ(os.environ), time.time(), _connect)
+    line: dict[str, object] = run(event, context, Settings.from_environ(os.environ), time.time(), _connect)
+    return line
 
 
-def run(event: object, settings: Settings, now: float, connect: Callable[[], Clients]) -> dict[str, object]:
+@logger.inject_lambda_context
+@metrics.log_metrics
+def run(
+    event: object,
+    context: object,  # noqa: ARG001 (the decorators read it)
+    settings: Settings,
+    now: float,
+    connect: Callable[[], Clients],
+) -> dict[str, object]:
     """Serve one invocation; all that comes from outside is passed in.
 
     Args:
         event: the event.
+        context: Lambda's context; Powertools adds the request's ID to the log line from it.
         settings: the environment, read.
         now: seconds since the epoch.
         connect: returns the AWS clients; called only where AWS is needed.
 
     Returns:
-        The fields of the log line.
+        Our fields of the log line.
     """
     line: dict[str, object] = {}
     try:
@@ -69,11 +79,8 @@ def run(event: object, settings: Settings, now: float, connect: Callable[[], Cli
         _count("Failures", max(1, len(getattr(error, "failures", ()))))
         logger.error("failed", extra={**line, "error": str(error)})
         raise
-    else:
-        logger.info("done", extra=line)
-        return line
-    finally:
-        metrics.flush_metrics()
+    logger.info("done", extra=line)
+    return line
 
 
 def _tick(

@@ -42,12 +42,12 @@ def decide(event: Lease, target: Lease | None, now: float) -> Wait | Expire:
 
     The target is the truth and the event a hint: a retried or late event may carry an end that was extended
     since. Without a target the event alone decides. Whoever starts or extends an annex puts the target before
-    any machine runs, so where there is none, nobody holds a lease, and nothing would ever end the machines that
+    any machine runs, so where there is none, no lease exists, and nothing else would ever end the machines that
     are left.
 
     Args:
-        event: what the event says.
-        target: what the target of the annex's rule says now; ``None`` where it is not known or there is none.
+        event: the lease in the event.
+        target: the lease in the target of the annex's rule now; ``None`` where it is not known or there is none.
         now: seconds since the epoch.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What the lease function is told through its environment."""
+"""The lease function's settings, from its environment."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ INSTANCE_PROFILE_ARN = "INSTANCE_PROFILE_ARN"
 """The instance profile that the stack made for machines. The sweeper judges only what runs with it."""
 
 END_ORPHANS = "END_ORPHANS"
-"""``yes``: the sweeper ends orphans. Anything else: it only tells of them."""
+"""``yes``: the sweeper ends orphans. Anything else: it only reports them."""
 
 POWERTOOLS_SERVICE_NAME = "POWERTOOLS_SERVICE_NAME"
 """Read by Powertools itself: the service in each log line and the dimension of each metric."""

@@ -1,4 +1,4 @@
-"""Finding what outlived its lease: machines and fleets of annexes that have no rule any more."""
+"""Find orphans: machines and fleets of annexes whose rule is gone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lambda_lease.settings import Settings
 
 GRACE_SECONDS = 15 * 60
-"""Younger than this nothing is judged: its rule may not be visible yet."""
+"""Seconds after its start in which nothing counts as an orphan: its rule may not be visible yet."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def sweep(clients: Clients, settings: Settings, now: float) -> Sweep:
         if fleet.annex_id and fleet.profile_arns == {profile} and fleet.started < judged
     ]
     if machines or fleets:
-        # After the machines: whoever puts a rule back in the meantime saves his annex.
+        # Listed after the machines, so that a rule that is restored in the meantime counts.
         rules = _rule_names(clients.events)
         machines = [machine for machine in machines if machine.annex_id not in rules]
         fleets = [fleet for fleet in fleets if fleet.annex_id not in rules]

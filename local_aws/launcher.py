@@ -52,6 +52,9 @@ METADATA_ADDRESS = "169.254.169.254"
 STAND_IN_TAG = "annex-bootstrap:stand-in"
 """The tag, with any value, of the one machine that the metadata service describes."""
 
+INTERRUPTION_TAG = "annex-bootstrap:interruption"
+"""The tag with which the metadata service gives that machine notice; its value is the time of the interruption."""
+
 PASSED_ON = ("HOME", "LANG", "LC_ALL", "PATH", "PYTHONPATH")
 """The variables of whoever starts the server that it needs to find Python's packages. It gets no others."""
 
@@ -65,6 +68,19 @@ class Credentials:
 
     access_key_id: str
     secret_access_key: str
+
+
+@dataclass(frozen=True)
+class Strictness:
+    """AWS at its worst: see ``local_aws.server.strict``.
+
+    Attributes:
+        seed: of what goes wrong when.
+        speed: how many times faster than AWS it is late.
+    """
+
+    seed: int
+    speed: float
 
 
 @dataclass(frozen=True)
@@ -100,7 +116,10 @@ class LocalAws:
 
 @contextlib.contextmanager
 def local_aws(
-    schedule_speed: int = 1, in_place_of: Sequence[str] = (), records: Path | None = None
+    schedule_speed: int = 1,
+    in_place_of: Sequence[str] = (),
+    records: Path | None = None,
+    strictness: Strictness | None = None,
 ) -> Iterator[LocalAws]:
     """Run a local AWS for as long as the context lasts.
 
@@ -109,6 +128,7 @@ def local_aws(
         in_place_of: regions that it stands in for: it then takes port 443, its certificate is valid for AWS's own host
             names there, and it is the metadata service of one machine (see ``local_aws.server.ec2.metadata``). Only
             for a network namespace of its own, in which those names and the metadata address lead here.
+        strictness: AWS at its worst; needs the packages of a checkout.
         records: a directory for what it exchanges and decides (see ``local_aws.server.recording``).
 
     Yields:
@@ -138,7 +158,7 @@ def local_aws(
                     *("--certfile", str(directory / "server.pem")),
                     *("--keyfile", str(directory / "server.key")),
                 ],
-                env=_server_environ(local, directory, port, schedule_speed, records),
+                env=_server_environ(local, directory, port, schedule_speed, records, strictness),
                 # The server ends itself when this pipe closes: also when this process is killed.
                 stdin=subprocess.PIPE,
                 stdout=log,
@@ -154,7 +174,12 @@ def local_aws(
 
 
 def _server_environ(
-    local: LocalAws, directory: Path, port: int, schedule_speed: int, records: Path | None
+    local: LocalAws,
+    directory: Path,
+    port: int,
+    schedule_speed: int,
+    records: Path | None,
+    strictness: Strictness | None,
 ) -> Mapping[str, str]:
     return {name: os.environ[name] for name in PASSED_ON if name in os.environ} | {
         "AUTH": "true",
@@ -171,6 +196,7 @@ def _server_environ(
         "LOG_LEVEL": "WARNING",
         "ANNEX_BOOTSTRAP_SCHEDULE_SPEED": str(schedule_speed),
         "ANNEX_BOOTSTRAP_RECORDS": str(records or ""),
+        "ANNEX_BOOTSTRAP_STRICTNESS": f"{strictness.seed}:{strictness.speed}" if strictness else "",
         "TMPDIR": str(directory),
         # Functions inherit these: crhelper and boto3 then trust the server.
         "SSL_CERT_FILE": str(local.ca_file),

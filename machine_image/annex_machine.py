@@ -331,7 +331,6 @@ def prepare_instance_store() -> None:
     Raises:
         GiveUpError: it cannot be used.
     """
-    execute = _run(["condor_config_val", "EXECUTE"]).strip()
     for name in instance_store():
         device = f"/dev/{name}"
         if not is_ours_or_blank(device):
@@ -339,6 +338,8 @@ def prepare_instance_store() -> None:
             continue
         if not holds_anything(device):
             _run(["mkfs.ext4", "-q", "-E", "nodiscard", "-m", "0", "-L", JOBS_LABEL, device])
+        execute = _run(["condor_config_val", "EXECUTE"]).strip()
+        Path(execute).mkdir(parents=True, exist_ok=True)
         _run(["mount", "-o", "discard,nosuid,nodev", device, execute])
         _run(["chown", "condor:condor", execute])
         _say(f"jobs run on {device}, of the instance store")

@@ -97,7 +97,7 @@ class Sources:
 
 
 def inline_code(sources: Sources, version: str) -> str:
-    """The Python source for the ``ZipFile`` property of a function.
+    """Return the Python source for the ``ZipFile`` property of a function.
 
     Args:
         sources: what to embed.
@@ -113,7 +113,7 @@ def inline_code(sources: Sources, version: str) -> str:
 
 
 def pack(sources: Sources) -> bytes:
-    """The zip file of one function: names sorted, no times, no compression."""
+    """Return the zip file of one function: names sorted, no times, no compression."""
     files: dict[str, bytes] = {}
     for module in sources.own:
         for path in _own_paths(module):

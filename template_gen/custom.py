@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from troposphere import AWSHelperFn, GetAtt, Join, Ref, Template
+from troposphere import AWSHelperFn, GetAtt, If, Join, Ref, Template
 from troposphere.awslambda import EventInvokeConfig
 from troposphere.cloudformation import AWSCustomObject
 
@@ -15,6 +16,8 @@ from annex_contract.iam import Statement
 from annex_contract.resources import (
     BUCKET,
     FLEET_ROLE,
+    IMAGE,
+    IMAGE_BUILDER,
     INSTANCE_ROLE,
     SECURITY_GROUP,
     STACK_ID,
@@ -24,6 +27,7 @@ from annex_contract.resources import (
 )
 from annex_contract.stack import EC2_SERVICE, SPOT_FLEET_SERVICE, Part, function_of
 from template_gen import names, policies
+from template_gen.archive import ROOT
 from template_gen.functions import add_function, custom_resource_sources
 
 TIMEOUT = 300
@@ -31,6 +35,17 @@ TIMEOUT = 300
 
 GROUP_TIMEOUT = 900
 """Seconds for the security group, whose deletion waits for machines: the maximum that Lambda allows."""
+
+IMAGE_TIMEOUT = 900
+"""Seconds for building the image, and for making it of the builder: again the maximum."""
+
+BUILDER_TYPES = {"amd64": "t3.medium", "arm64": "t4g.medium"}
+"""The type of the machine that an image is built on, by architecture: small, and one whose console can be read while
+it runs, as that of every type on Nitro:
+https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_GetConsoleOutput.html"""
+
+IMAGE_FILES = "machine_image/files"
+"""What the builder's script writes into the image."""
 
 START_DELAY = 60
 """Seconds that a request may wait for its function to start: the minimum that Lambda allows. CloudFormation waits this
@@ -54,7 +69,13 @@ class Provision:
         values: the values of its other properties.
         statements: what its function may do.
         modules: what its function imports of ours besides what every such function imports, dotted.
+        data: directories with files that its function reads.
         timeout: seconds that its function may run.
+        policy_name: of its function's policy, where that is not the resource's name; see ``add_function``.
+        condition: the condition under which the stack has it.
+        unchecked: properties that its function takes from the event: they are too long for an environment, which holds
+            4 KB, or come from another resource. What such a function may touch is limited by the stack's tag alone.
+            Source: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
     """
 
     resource: CustomResource
@@ -62,7 +83,11 @@ class Provision:
     values: Mapping[Property, Any]
     statements: list[Statement]
     modules: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()
     timeout: int = TIMEOUT
+    policy_name: str = ""
+    condition: str | None = None
+    unchecked: tuple[Property, ...] = ()
 
 
 def provisions() -> list[Provision]:
@@ -107,7 +132,60 @@ def provisions() -> list[Provision]:
             policies.security_group(),
             timeout=GROUP_TIMEOUT,
         ),
+        Provision(
+            IMAGE_BUILDER,
+            names.IMAGE,
+            {
+                Property.ARCHITECTURE: Ref("ImageArchitecture"),
+                Property.BASE_IMAGE: Ref("BaseImage"),
+                Property.REVISION: Ref("ImageRevision"),
+                Property.APT_SOURCE: Ref("ImageAptSource"),
+                Property.PACKAGES: Ref("ImagePackages"),
+                Property.COMMANDS: Ref("ImageCommands"),
+                Property.BOOT_COMMANDS: Ref("BootCommands"),
+                Property.GPU: Ref("ImageGpu"),
+                Property.RECIPE: recipe(),
+                Property.BUILDER_TYPE: If("MakesImageForArm", BUILDER_TYPES["arm64"], BUILDER_TYPES["amd64"]),
+                Property.VPC_ID: Ref("VpcId"),
+                Property.SUBNET_IDS: Ref("SubnetIds"),
+            },
+            policies.image_builder(list(BUILDER_TYPES.values())),
+            (
+                "annex_contract.image",
+                "custom_resources.image_parts",
+                "custom_resources.security_group",
+                "machine_image.*",
+            ),
+            data=(IMAGE_FILES,),
+            timeout=IMAGE_TIMEOUT,
+            policy_name="function",
+            condition="MakesImage",
+            unchecked=(Property.APT_SOURCE, Property.BOOT_COMMANDS, Property.COMMANDS, Property.PACKAGES),
+        ),
+        Provision(
+            IMAGE,
+            Ref(IMAGE_BUILDER.logical_id),
+            {
+                Property.BASE_IMAGE: get(IMAGE_BUILDER, Attribute.BASE_IMAGE),
+                Property.CONDOR_VERSION: get(IMAGE_BUILDER, Attribute.CONDOR_VERSION),
+            },
+            policies.image(),
+            ("annex_contract.image", "custom_resources.image_parts"),
+            timeout=IMAGE_TIMEOUT,
+            policy_name="function",
+            condition="MakesImage",
+            unchecked=(Property.BASE_IMAGE, Property.CONDOR_VERSION, Property.IMAGE_NAME),
+        ),
     ]
+
+
+def recipe() -> str:
+    """Return a digest of everything that we ourselves put into an image: a release that changes it makes a new one."""
+    paths = sorted([*(ROOT / "machine_image").glob("*.py"), *(ROOT / IMAGE_FILES).iterdir()])
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
 
 
 def get(resource: CustomResource, attribute: Attribute) -> GetAtt:
@@ -133,12 +211,14 @@ def _add_custom_resource(template: Template, provision: Provision) -> None:
         template,
         function_of(resource.logical_id),
         f"annex-bootstrap: {resource.purpose}",
-        custom_resource_sources(resource.module, *provision.modules),
+        custom_resource_sources(resource.module, *provision.modules, data=provision.data),
         provision.statements,
         timeout=provision.timeout,
         environment=_environment(provision),
-        policy_name=provision.name,
+        policy_name=provision.policy_name or provision.name,
+        condition=provision.condition,
     )
+    conditional = {"Condition": provision.condition} if provision.condition else {}
     # A retried request could create things that CloudFormation has already had deleted.
     once = template.add_resource(
         EventInvokeConfig(
@@ -147,6 +227,7 @@ def _add_custom_resource(template: Template, provision: Provision) -> None:
             Qualifier="$LATEST",
             MaximumRetryAttempts=0,
             MaximumEventAgeInSeconds=START_DELAY,
+            **conditional,
         )
     )
     template.add_resource(
@@ -157,6 +238,7 @@ def _add_custom_resource(template: Template, provision: Provision) -> None:
             ServiceTimeout=provision.timeout + START_DELAY,
             Version=__version__,
             **{resource.name_property: provision.name, **provision.values},
+            **conditional,
         )
     )
 
@@ -165,7 +247,9 @@ def _environment(provision: Provision) -> dict[str, Any]:
     """Return the variables by which a function knows what it may touch: the stack's ID, and every property."""
     properties = {provision.resource.name_property: provision.name, **provision.values}
     return {STACK_ID: Ref("AWS::StackId")} | {
-        str(name): _text(provision.resource.properties[name], value) for name, value in properties.items()
+        str(name): _text(provision.resource.properties[name], value)
+        for name, value in properties.items()
+        if name not in provision.unchecked
     }
 
 

@@ -26,12 +26,13 @@ SHARED = ("annex_contract", "annex_contract.stack")
 """What every function may import of the contract: the names of tags and paths. More of it is named where needed."""
 
 
-def custom_resource_sources(module: str, *shared: str) -> Sources:
-    """The sources of the function behind one custom resource.
+def custom_resource_sources(module: str, *shared: str, data: tuple[str, ...] = ()) -> Sources:
+    """Return the sources of the function behind one custom resource.
 
     Args:
         module: its name in ``custom_resources``.
         shared: what it imports of ours besides what every such function does, dotted.
+        data: directories with files that it reads.
     """
     own = (
         *SHARED,
@@ -42,7 +43,7 @@ def custom_resource_sources(module: str, *shared: str) -> Sources:
         f"custom_resources.{module}",
         *shared,
     )
-    return Sources(f"custom_resources.{module}", own, packages=("crhelper",), answers=True)
+    return Sources(f"custom_resources.{module}", own, packages=("crhelper",), data=data, answers=True)
 
 
 LEASE_SOURCES = Sources(
@@ -66,6 +67,7 @@ def add_function(
     memory: int = MEMORY,
     environment: Mapping[str, Any] | None = None,
     policy_name: str | AWSHelperFn = "function",
+    condition: str | None = None,
 ) -> Function:
     """Add a function with its role and its log group.
 
@@ -81,14 +83,17 @@ def add_function(
         policy_name: of its role's policy. Where an input names what the function may touch, that name belongs here:
             a policy of another name is another resource, so an update that renames the thing leaves the old policy
             in force until CloudFormation has had the old thing deleted.
+        condition: the condition under which the stack has all of this.
 
     Returns:
         The function.
     """
-    logs = template.add_resource(LogGroup(Part.LOGS.of(title), RetentionInDays=Ref("LogRetentionDays")))
+    conditional = {"Condition": condition} if condition else {}
+    logs = template.add_resource(LogGroup(Part.LOGS.of(title), RetentionInDays=Ref("LogRetentionDays"), **conditional))
     role = template.add_resource(
         Role(
             Part.ROLE.of(title),
+            **conditional,
             Path=ROLE_PATH,
             Description=f"Assumed by the function: {description}",
             PermissionsBoundary=boundary(),
@@ -98,6 +103,7 @@ def add_function(
     policy = template.add_resource(
         RolePolicy(
             Part.POLICY.of(title),
+            **conditional,
             RoleName=Ref(role),
             PolicyName=policy_name,
             PolicyDocument=document([policies.write_logs(GetAtt(logs, "Arn")), *statements]),
@@ -118,10 +124,11 @@ def add_function(
             MemorySize=memory,
             LoggingConfig=LoggingConfig(LogGroup=Ref(logs)),
             **extra,
+            **conditional,
         )
     )
 
 
 def boundary() -> If:
-    """The permissions boundary of every role, where one is asked for."""
+    """Return the permissions boundary of every role, if one is asked for."""
     return If("HasBoundary", Ref("PermissionsBoundaryArn"), Ref("AWS::NoValue"))

@@ -1,4 +1,4 @@
-"""The names of what custom resources make. They derive from the stack's ID, so that a repeated Create finds them."""
+"""The names of what custom resources create. They derive from the stack's ID, so that a repeated Create finds them."""
 
 from __future__ import annotations
 
@@ -22,9 +22,12 @@ FLEET_ROLE = If("HasFleetRoleName", Ref("FleetRoleName"), _own("fleet"))
 # Another VPC takes another group, and so another name.
 SECURITY_GROUP = If("HasVpcId", Join("-", [_own("machines"), Ref("VpcId")]), _own("machines"))
 
+# With the digest of what is in it, its name: 56 characters. EC2 allows 128, the ID of a build 64.
+IMAGE = _own("image")
+
 
 def arn(service: str, resource: str, **values: object) -> AWSHelperFn:
-    """An ARN in the stack's own partition, region and account.
+    """Return an ARN in the stack's own partition, region and account.
 
     Args:
         service: such as ``lambda``. IAM's ARNs have no region.
@@ -36,11 +39,16 @@ def arn(service: str, resource: str, **values: object) -> AWSHelperFn:
     return Sub(text, **values) if values else Sub(text)
 
 
+def public_arn(resource: str) -> AWSHelperFn:
+    """Return the ARN of something in EC2 that may be of any account or of none, such as an image."""
+    return Sub(f"arn:${{AWS::Partition}}:ec2:${{AWS::Region}}::{resource}")
+
+
 def bucket_arn(resource: str = "") -> AWSHelperFn:
-    """The ARN of the bucket, or of objects in it. S3's ARNs have neither region nor account."""
+    """Return the ARN of the bucket, or of objects in it. S3's ARNs have neither region nor account."""
     return Sub("arn:${AWS::Partition}:s3:::${Bucket}" + resource, Bucket=BUCKET)
 
 
 def role_arn(name: AWSHelperFn, path: str = ROLE_PATH, kind: str = "role") -> AWSHelperFn:
-    """The ARN of a role or an instance profile by its name."""
+    """Return the ARN of a role or an instance profile by its name."""
     return arn("iam", f"{kind}{path}${{Name}}", Name=name)

@@ -19,7 +19,16 @@ DESCRIPTIONS = {
     stack.Output.ANNEX_USER_POLICY_ARN: "The policy for the user that runs condor_annex",
     stack.Output.VERSION: "The version of annex-bootstrap that created this stack",
     stack.Output.KEY_PAIR_NAME: "The key pair for SSH",
+    stack.Output.IMAGE_ID: "The image of the machines",
+    stack.Output.INSTANCE_TYPE: "The type of on-demand machines",
 }
+
+CONDITIONS = {
+    stack.Output.KEY_PAIR_NAME: "WantsKeyPair",
+    stack.Output.IMAGE_ID: "HasImage",
+    stack.Output.INSTANCE_TYPE: "HasImage",
+}
+"""The conditions of those outputs that a stack may not have."""
 
 
 def add_outputs(template: Template, values: Mapping[stack.Output, AWSHelperFn | str]) -> None:
@@ -29,5 +38,5 @@ def add_outputs(template: Template, values: Mapping[stack.Output, AWSHelperFn | 
         KeyError: an output has no value.
     """
     for output in stack.Output:
-        condition = {"Condition": "WantsKeyPair"} if output is stack.Output.KEY_PAIR_NAME else {}
+        condition = {"Condition": CONDITIONS[output]} if output in CONDITIONS else {}
         template.add_output(Output(str(output), Description=DESCRIPTIONS[output], Value=values[output], **condition))

@@ -8,8 +8,10 @@ from typing import Any
 
 from troposphere import Equals, Not, Parameter, Ref, Template
 
+from annex_contract.image import ARCHITECTURES, IMAGE_NO, IMAGE_YES
 from annex_contract.knobs import DEFAULT_PORT
 from annex_contract.lease import TARBALL_PATTERN
+from machine_image.user_data import COMMANDS_LIMIT
 
 V4_RANGE = r"(\d{1,3}\.){3}\d{1,3}/(\d|[12]\d|3[0-2])"
 V6_RANGE = r"[0-9a-fA-F:]*:[0-9a-fA-F:.]*/(\d{1,2}|1[01]\d|12[0-8])"
@@ -50,6 +52,15 @@ def _text(name: str, label: str, description: str, pattern: str, constraint: str
     return Input(name, label, description, default, rest)
 
 
+def _shell(name: str, label: str, description: str) -> Input:
+    rest = {
+        "Type": "String",
+        "MaxLength": COMMANDS_LIMIT,
+        "ConstraintDescription": f"Type at most {COMMANDS_LIMIT} characters of shell, or leave it empty.",
+    }
+    return Input(name, label, f"{description} Empty: none.", "", rest)
+
+
 def _ranges(name: str, label: str, description: str) -> Input:
     rest = {
         "Type": "CommaDelimitedList",
@@ -69,6 +80,18 @@ GROUPS: Sequence[tuple[str, Sequence[Input]]] = (
                 "The VPC that the machines run in. Empty: the region's default VPC, which on-demand annexes need.",
                 r"^(vpc-[0-9a-f]{8,17})?$",
                 "Type the ID of a VPC, such as vpc-0123456789abcdef0, or leave it empty.",
+            ),
+            Input(
+                "SubnetIds",
+                "Subnets",
+                "The subnets in which the image is built. They need a way out to Debian's packages, by NAT or public "
+                "addresses. Empty: the default subnets of the VPC.",
+                "",
+                {
+                    "Type": "CommaDelimitedList",
+                    "AllowedPattern": r"^(subnet-[0-9a-f]{8,17})?$",
+                    "ConstraintDescription": "Type IDs of subnets with commas between them, or leave it empty.",
+                },
             ),
             _ranges(
                 "CondorCidrs",
@@ -92,6 +115,75 @@ GROUPS: Sequence[tuple[str, Sequence[Input]]] = (
                     "ConstraintDescription": "Type a port from 1 to 65535.",
                 },
             ),
+        ),
+    ),
+    (
+        "Machine image",
+        (
+            _text(
+                "Image",
+                "Image",
+                "The image that the machines start from. yes: one is made, with a maintained HTCondor; it takes about "
+                "ten minutes. no: HTCondor's own choice. The ID of an image of yours: it is used as it is.",
+                r"^(yes|no|ami-[0-9a-f]{8,17})$",
+                "Type yes, no, or the ID of an image, such as ami-0123456789abcdef0.",
+                default="yes",
+            ),
+            _text(
+                "InstanceType",
+                "Instance type",
+                "The type of on-demand machines that start from the image. Empty: m7i.large, or m7g.large for arm64.",
+                r"^([a-z0-9-]+\.[a-z0-9-]+)?$",
+                "Type an instance type, such as m7i.large, or leave it empty.",
+            ),
+            Input(
+                "ImageArchitecture",
+                "Architecture",
+                "The architecture of the image: amd64, or arm64 for Graviton.",
+                "amd64",
+                {"Type": "String", "AllowedValues": list(ARCHITECTURES)},
+            ),
+            _text(
+                "BaseImage",
+                "Base image",
+                "The image of Debian 13 to start from. Empty: the newest one, when the image is made.",
+                r"^(ami-[0-9a-f]{8,17})?$",
+                "Type the ID of an image, such as ami-0123456789abcdef0, or leave it empty.",
+            ),
+            _text(
+                "ImageRevision",
+                "Revision",
+                "Any other text makes the image anew from the same inputs.",
+                r"^[A-Za-z0-9._:-]{0,64}$",
+                "Type at most 64 letters, digits and ._:- or leave it empty.",
+            ),
+            _text(
+                "ImageAptSource",
+                "Apt source",
+                "One more apt source, as a deb line, for packages of the image. Empty: Debian's packages only.",
+                r"^(deb [ -~]+)?$",
+                "Type a line that starts with deb, as in sources.list, or leave it empty.",
+            ),
+            Input(
+                "ImagePackages",
+                "Packages",
+                "Debian packages to install in the image, such as docker.io. Empty: HTCondor and what it needs.",
+                "",
+                {
+                    "Type": "CommaDelimitedList",
+                    "AllowedPattern": r"^[a-z0-9+.=:~/_-]*$",
+                    "ConstraintDescription": "Type names of packages with commas between them, or leave it empty.",
+                },
+            ),
+            _shell(
+                "ImageCommands", "Commands", "Lines of shell that root runs once, after the packages are installed."
+            ),
+            _shell(
+                "BootCommands",
+                "Boot commands",
+                "Lines of shell that root runs on every machine before HTCondor starts, such as a mount.",
+            ),
+            _choice("ImageGpu", "GPU driver", "Whether the image gets Debian's driver for NVIDIA GPUs."),
         ),
     ),
     (
@@ -167,14 +259,39 @@ GROUPS: Sequence[tuple[str, Sequence[Input]]] = (
 
 INPUTS: Mapping[str, Input] = {given.name: given for _, inputs in GROUPS for given in inputs}
 
-CONDITIONS = {
-    "HasBucketName": "BucketName",
-    "HasVpcId": "VpcId",
-    "HasFleetRoleName": "FleetRoleName",
-    "HasBoundary": "PermissionsBoundaryArn",
-    "HasEmail": "NotificationEmail",
+
+@dataclass(frozen=True)
+class Condition:
+    """A condition of the template, on one parameter.
+
+    Attributes:
+        parameter: its name.
+        value: what it is compared with.
+        equal: whether the condition is true when they are equal, or when they differ.
+    """
+
+    parameter: str
+    value: str = ""
+    equal: bool = False
+
+    def holds(self, value: str) -> bool:
+        """Tell whether it is true for a value of the parameter."""
+        return (value == self.value) is self.equal
+
+
+CONDITIONS: Mapping[str, Condition] = {
+    "HasBucketName": Condition("BucketName"),
+    "HasVpcId": Condition("VpcId"),
+    "HasFleetRoleName": Condition("FleetRoleName"),
+    "HasBoundary": Condition("PermissionsBoundaryArn"),
+    "HasEmail": Condition("NotificationEmail"),
+    "HasImage": Condition("Image", IMAGE_NO),
+    "HasInstanceType": Condition("InstanceType"),
+    "MakesImage": Condition("Image", IMAGE_YES, equal=True),
+    "MakesImageForArm": Condition("ImageArchitecture", "arm64", equal=True),
+    "WantsKeyPair": Condition("KeyPair", "yes", equal=True),
 }
-"""The conditions that are true when a parameter is not empty."""
+"""The conditions of the template, by name."""
 
 
 def add_parameters(template: Template) -> None:
@@ -194,6 +311,6 @@ def add_parameters(template: Template) -> None:
             }
         }
     )
-    for condition, parameter in CONDITIONS.items():
-        template.add_condition(condition, Not(Equals(Ref(parameter), "")))
-    template.add_condition("WantsKeyPair", Equals(Ref("KeyPair"), "yes"))
+    for name, condition in CONDITIONS.items():
+        equal = Equals(Ref(condition.parameter), condition.value)
+        template.add_condition(name, equal if condition.equal else Not(equal))

@@ -10,6 +10,7 @@ from typing import Any
 from troposphere import AWSHelperFn, If, Ref, Sub
 
 from annex_contract.iam import ON_CREATION, Statement, allow, deny, only_targets
+from annex_contract.image import BASE_PARAMETERS, IMAGE_TAG
 from annex_contract.lease import TARBALL_PREFIX
 from annex_contract.stack import (
     ANNEX_TAG,
@@ -31,6 +32,7 @@ MACHINE_PARTS = (
 """The resource types in our own account that starting a machine or a fleet is authorized on."""
 
 OURS = {"StringEquals": {f"aws:ResourceTag/{STACK_TAG}": Ref("AWS::StackId")}}
+BUILDER = OURS | {"Null": {f"aws:ResourceTag/{IMAGE_TAG}": "false"}}
 TAGGED_OURS = {"StringEquals": {f"aws:RequestTag/{STACK_TAG}": Ref("AWS::StackId")}}
 
 
@@ -189,6 +191,79 @@ def security_group() -> list[Statement]:
             group,
             OURS,
         ),
+    ]
+
+
+def image_builder(types: list[str]) -> list[Statement]:
+    """Return the statements of the function that runs the image's builder, and makes the group that closes it.
+
+    Args:
+        types: the instance types that a builder may have.
+    """
+    instance = names.arn("ec2", "instance/*")
+    return [
+        allow(
+            "FindNewestBase",
+            "ssm: GetParameter",
+            Sub(f"arn:${{AWS::Partition}}:ssm:${{AWS::Region}}::parameter{BASE_PARAMETERS}*"),
+        ),
+        allow("DescribeImagesAndSubnets", "ec2: DescribeImages DescribeSubnets", EVERYTHING),
+        *security_group(),
+        # The base may be of any account. Without iam:PassRole a builder can have no role.
+        allow("StartBuilderFromBase", "ec2: RunInstances", names.public_arn("image/*")),
+        allow("StartBuilderInSubnet", "ec2: RunInstances", names.arn("ec2", "subnet/*")),
+        allow("StartBuilderInOwnGroup", "ec2: RunInstances", names.arn("ec2", "security-group/*"), OURS),
+        allow(
+            "StartBuilder",
+            "ec2: RunInstances",
+            instance,
+            {
+                "StringEquals": TAGGED_OURS["StringEquals"]
+                | {"ec2:InstanceType": types, "ec2:MetadataHttpTokens": "required"}
+            },
+        ),
+        allow(
+            "StartBuilderWithTaggedParts",
+            "ec2: RunInstances",
+            [names.arn("ec2", "network-interface/*"), names.arn("ec2", "volume/*")],
+            TAGGED_OURS,
+        ),
+        allow(
+            "TagNewBuilder",
+            "ec2: CreateTags",
+            [instance, names.arn("ec2", "network-interface/*"), names.arn("ec2", "volume/*")],
+            {"StringEquals": {"ec2:CreateAction": "RunInstances"}},
+        ),
+        allow("ReadConsoleOfBuilder", "ec2: GetConsoleOutput", instance, BUILDER),
+        allow("TerminateBuilder", "ec2: TerminateInstances", instance, BUILDER),
+    ]
+
+
+def image() -> list[Statement]:
+    """Return the statements of the function that makes the image of the builder."""
+    instance, made, snapshots = (
+        names.arn("ec2", "instance/*"),
+        names.public_arn("image/*"),
+        names.public_arn("snapshot/*"),
+    )
+    return [
+        allow("FindImageAndBuilder", "ec2: DescribeImages DescribeInstances DescribeSnapshots", EVERYTHING),
+        allow("CreateImageOfBuilder", "ec2: CreateImage", instance, BUILDER),
+        allow("CreateTaggedImage", "ec2: CreateImage", [made, snapshots], TAGGED_OURS),
+        allow(
+            "TagNewImage", "ec2: CreateTags", [made, snapshots], {"StringEquals": {"ec2:CreateAction": "CreateImage"}}
+        ),
+        allow("RequireTokens", "ec2: ModifyImageAttribute", made, OURS),
+        *delete_images(),
+        allow("TerminateBuilder", "ec2: TerminateInstances", instance, BUILDER),
+    ]
+
+
+def delete_images() -> list[Statement]:
+    """Return the statements that let a function delete images and snapshots that the stack made."""
+    return [
+        allow("DeleteOwnImage", "ec2: DeregisterImage", names.public_arn("image/*"), OURS),
+        allow("DeleteOwnSnapshots", "ec2: DeleteSnapshot", names.public_arn("snapshot/*"), OURS),
     ]
 
 

@@ -15,7 +15,7 @@ from troposphere.sns import Subscription, Topic
 
 from annex_contract import __version__
 from annex_contract.iam import document
-from annex_contract.resources import BUCKET, FLEET_ROLE, INSTANCE_ROLE, SECURITY_GROUP, Attribute
+from annex_contract.resources import BUCKET, FLEET_ROLE, IMAGE, INSTANCE_ROLE, SECURITY_GROUP, Attribute
 from annex_contract.stack import ROLE_PATH, LogicalId, Output, sweep_rule_name
 from lambda_lease import settings
 from template_gen import names, policies
@@ -26,6 +26,9 @@ from template_gen.parameters import add_parameters
 
 LEASE_TIMEOUT = 240
 """Seconds for one tick: less than the five minutes to the next one, and enough to end thousands of machines."""
+
+MACHINE_TYPES = {"amd64": "m7i.large", "arm64": "m7g.large"}
+"""The type of on-demand machines where the user names none, by the image's architecture."""
 
 HOUR = 3600
 
@@ -59,7 +62,9 @@ def build() -> Template:
         ManagedPolicy(
             LogicalId.ANNEX_USER_POLICY,
             Path=ROLE_PATH,
-            Description="What condor_annex needs to start, list, extend and end annexes",
+            # Another description would replace the policy, and take it from every user that has it:
+            # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-iam-managedpolicy.html
+            Description="What condor_annex needs to start, see, extend and end annexes",
             PolicyDocument=document(
                 policies.annex_user(
                     GetAtt(lease, "Arn"),
@@ -86,6 +91,12 @@ def build() -> Template:
             Output.ANNEX_USER_POLICY_ARN: Ref(user_policy),
             Output.VERSION: __version__,
             Output.KEY_PAIR_NAME: Ref(key_pair),
+            Output.IMAGE_ID: If("MakesImage", get(IMAGE, Attribute.IMAGE_ID), Ref("Image")),
+            Output.INSTANCE_TYPE: If(
+                "HasInstanceType",
+                Ref("InstanceType"),
+                If("MakesImageForArm", MACHINE_TYPES["arm64"], MACHINE_TYPES["amd64"]),
+            ),
         },
     )
     return template

@@ -1,7 +1,7 @@
 """The files of libraries that functions embed, each held to the SHA-256 that was committed when it was reviewed.
 
-``third_party.sha256`` lists them, as ``sha256sum`` would. ``python -m template_gen.third_party`` writes the list again
-from what is installed: do so for a new release of a library, and look at what has changed.
+``third_party.sha256`` lists them, as ``sha256sum`` would. ``python -m template_gen.review`` writes the list again from
+what is installed: do so for a new release of a library, and look at what has changed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def read(distribution: str, path: str) -> bytes:
         path: of the file, below where libraries are installed.
 
     Raises:
-        AlteredError: the file is another one than the list says, or is not on it.
+        AlteredError: the file differs from the reviewed one, or was not reviewed.
     """
     body = read_unchecked(distribution, path)
     if hashlib.sha256(body).hexdigest() != _reviewed().get(path):
@@ -47,13 +47,3 @@ def read_unchecked(distribution: str, path: str) -> bytes:
 def _reviewed() -> Mapping[str, str]:
     pairs = [line.split("  ", 1) for line in LIST.read_text().splitlines()]
     return {path: digest for digest, path in pairs}
-
-
-if __name__ == "__main__":
-    from template_gen.archive import third_party_files
-    from template_gen.functions import LEASE_SOURCES, custom_resource_sources
-
-    installed = {*third_party_files(LEASE_SOURCES), *third_party_files(custom_resource_sources("bucket"))}
-    LIST.write_text(
-        "".join(f"{hashlib.sha256(read_unchecked(*file)).hexdigest()}  {file[1]}\n" for file in sorted(installed))
-    )

@@ -120,6 +120,9 @@ def fits(resource: str, arn: str) -> bool:
     """Tell whether an ARN exists that a policy's resource and a resource type's ARN pattern both match."""
     if resource == "*":
         return True
+    # A public parameter has no account, which its pattern does not say:
+    # https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-public-parameters.html
+    resource = re.sub(r"^(arn:[^:]*:ssm:[^:]*:)(:parameter/aws/service/)", r"\1*\2", resource)
     # A wildcard stays within its part of an ARN.
     parts = zip(resource.split(":", 5), arn.split(":", 5), strict=True)
     return all(_overlap(tuple(ours), tuple(re.findall(r"\$\{\w+\}|.", theirs))) for ours, theirs in parts)

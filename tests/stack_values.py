@@ -1,4 +1,4 @@
-"""A stack that never stood: what its template's intrinsic functions give."""
+"""A stack that never existed: what its template's intrinsic functions give."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from custom_resources.image_builder import name_of
+from docs_gen.resolve import resolve
 from local_aws.launcher import ACCOUNT, REGION
 from template_gen.parameters import CONDITIONS, INPUTS
 from template_gen.template import build
@@ -14,23 +16,27 @@ TEMPLATE: dict[str, Any] = build().to_dict()["Resources"]
 
 
 def new_stack_id() -> str:
-    """The ARN of another stack."""
+    """Return the ARN of another stack."""
     return f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/swept/{uuid.uuid4()}"
 
 
 def values_of(stack_id: str, parameters: Mapping[str, str], partition: str = "aws") -> dict[str, Any]:
-    """What ``Ref`` and ``Fn::GetAtt`` give.
+    """Return what ``Ref`` and ``Fn::GetAtt`` give.
 
     Args:
         stack_id: the ARN of the stack.
         parameters: those that differ from their defaults.
         partition: of the stack.
     """
-    chosen = {name: each.default for name, each in INPUTS.items()} | dict(parameters)
-    lists = {name: str(chosen[name]).split(",") for name in ("CondorCidrs", "SshCidrs")}
+    chosen = {name: parameter.default for name, parameter in INPUTS.items()} | dict(parameters)
+    lists = {
+        name: str(chosen[name]).split(",")
+        for name, given in INPUTS.items()
+        if given.rest["Type"] == "CommaDelimitedList"
+    }
     own = f"arn:{partition}:iam::{ACCOUNT}:"
-    functions = [title for title, each in TEMPLATE.items() if each["Type"] == "AWS::Lambda::Function"]
-    return {
+    functions = [title for title, resource in TEMPLATE.items() if resource["Type"] == "AWS::Lambda::Function"]
+    values = {
         **chosen,
         **lists,
         "AWS::Partition": partition,
@@ -45,9 +51,16 @@ def values_of(stack_id: str, parameters: Mapping[str, str], partition: str = "aw
         "FleetRole.RoleArn": f"{own}role/annex-bootstrap/fleet",
         **{f"{title}.Arn": f"arn:{partition}:lambda:{REGION}:{ACCOUNT}:function:{title}" for title in functions},
         **{f"{title}Logs.Arn": f"arn:{partition}:logs:{REGION}:{ACCOUNT}:log-group:{title}:*" for title in functions},
+        "ImageBuilder.BaseImage": "ami-0deb13000000a0001",
+        "ImageBuilder.CondorVersion": "23.9.6",
     }
+    builder = resolve(TEMPLATE["ImageBuilder"]["Properties"], values, conditions_of(parameters))
+    return values | {"ImageBuilder": name_of(builder)}
 
 
 def conditions_of(parameters: Mapping[str, str]) -> dict[str, bool]:
-    """Which conditions hold for parameters that differ from their defaults."""
-    return {name: parameters.get(parameter, INPUTS[parameter].default) != "" for name, parameter in CONDITIONS.items()}
+    """Return which conditions hold for parameters that differ from their defaults."""
+    return {
+        name: condition.holds(str(parameters.get(condition.parameter, INPUTS[condition.parameter].default)))
+        for name, condition in CONDITIONS.items()
+    }

@@ -218,6 +218,8 @@ class AnnexUser:
             self.account.iam.create_user(
                 UserName=self.name, Path=ROLE_PATH, Tags=[{"Key": STACK_TAG, "Value": stack_id}], **bounded
             )
+            # IAM may not find for a while what it has just made.
+            self.account.iam.get_waiter("user_exists").wait(UserName=self.name)
         elif owner != stack_id:
             if _name_and_region(owner) != _name_and_region(stack_id):
                 raise UserError(

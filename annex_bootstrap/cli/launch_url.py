@@ -32,15 +32,12 @@ def command(
 
     Makes no AWS call. Parameters that are not given get the template's defaults.
     """
-    import boto3
-
-    from annex_bootstrap.aws import explained
+    from annex_bootstrap.aws import open_session
     from annex_bootstrap.errors import UserError
     from annex_bootstrap.launch import launch_links
     from annex_bootstrap.stack.artefact import built_template, parse_template
 
-    with explained("finding your region"):
-        chosen = region or boto3.Session(profile_name=profile).region_name
+    chosen = open_session(region, profile).region_name
     if not chosen:
         raise UserError("no AWS region is chosen: give --region, or set AWS_REGION")
     launch_links.check_link(parse_template(built_template()), template_url, stack_name, parameters)

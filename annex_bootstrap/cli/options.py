@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -37,8 +38,33 @@ _regions = click.option(
     help="AWS region; give it again for several at once. Default: AWS_REGION or the profile's.",
 )
 _profile = click.option("--profile", metavar="NAME", help="AWS profile. Default: AWS_PROFILE.")
+
+
+STACK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}")
+"""What CloudFormation takes as a stack's name. Source:
+https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_CreateChangeSet.html"""
+
+
+def check_stack_name(_context: click.Context, _option: click.Parameter, name: str) -> str:
+    """Return a stack's name that CloudFormation takes.
+
+    Raises:
+        click.BadParameter: it takes no such name.
+    """
+    if not STACK_NAME.fullmatch(name):
+        raise click.BadParameter(
+            f"{name!r} cannot name a stack: type a letter, then letters, digits and hyphens, 128 in all at most"
+        )
+    return name
+
+
 _stack_name = click.option(
-    "--stack-name", default=DEFAULT_STACK_NAME, show_default=True, metavar="NAME", help="Name of the stack."
+    "--stack-name",
+    default=DEFAULT_STACK_NAME,
+    show_default=True,
+    metavar="NAME",
+    callback=check_stack_name,
+    help="Name of the stack.",
 )
 
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from annex_bootstrap.cli.printable import one_line, printable
+
 if TYPE_CHECKING:
-    from annex_bootstrap.cli.progress import Board
-    from annex_bootstrap.screen import Column
+    from annex_bootstrap.screen import Column, Progress
 
 WIDE = 1000
 """Columns of what is no terminal: more than any table has, so that no row is cut."""
@@ -66,11 +67,11 @@ class Screen:
 
     def progress(
         self, regions: Sequence[str], totals: Mapping[str, int] | None = None
-    ) -> AbstractContextManager[Board]:
+    ) -> AbstractContextManager[Progress]:
         """Show the progress of stacks until the context ends."""
         from annex_bootstrap.cli.progress import progress
 
-        return progress(self, regions, totals)
+        return progress(self, regions, totals, stderr=self.json)
 
     def confirm(self, question: str, default: bool) -> bool:
         """Ask a yes-or-no question.
@@ -86,18 +87,6 @@ class Screen:
                 raise
             click.echo(err=True)
             raise click.UsageError("there is nobody to ask: give --yes to go ahead") from None
-
-
-def printable(text: str) -> str:
-    """Return a text with escapes in place of control characters, which could change what a terminal shows."""
-    return "".join(
-        character if character.isprintable() or character in "\n\t" else ascii(character)[1:-1] for character in text
-    )
-
-
-def one_line(text: str) -> str:
-    """Return a text with escapes in place of control characters and of the ends of lines, which could pass for ours."""
-    return printable(text).replace("\n", "\\n")
 
 
 def wants_colour() -> bool | None:

@@ -14,7 +14,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from annex_bootstrap.cli.output import Screen, printable
+from annex_bootstrap.cli.printable import printable
+from annex_bootstrap.screen import Screen
 from annex_bootstrap.stack.follow import Watcher
 from annex_bootstrap.stack.read import Event
 
@@ -128,18 +129,21 @@ def _seconds(began: float, ended: float | None) -> Text:
 
 
 @contextmanager
-def progress(screen: Screen, regions: Sequence[str], totals: Mapping[str, int] | None = None) -> Iterator[Board]:
+def progress(
+    screen: Screen, regions: Sequence[str], totals: Mapping[str, int] | None = None, *, stderr: bool = False
+) -> Iterator[Board]:
     """Show the events that the board gets until the context ends.
 
     Args:
         screen: where.
         regions: of the stacks.
         totals: how many resources will change, by region, if that is known.
+        stderr: whether it goes to stderr.
 
     Raises:
         KeyboardInterrupt: Ctrl-C; what continues in AWS has been printed.
     """
-    console = Console(highlight=False, stderr=screen.json)
+    console = Console(highlight=False, stderr=stderr)
     try:
         if console.is_terminal and not console.is_dumb_terminal:
             board = Board(regions, totals or {})

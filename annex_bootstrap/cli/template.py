@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from annex_bootstrap.cli.output import Screen, one_line, output_option
+from annex_bootstrap.cli.output import Screen, output_option
+from annex_bootstrap.cli.printable import one_line
 
 
 @click.group(name="template")

@@ -74,10 +74,12 @@ def credentials(options: CredentialsOptions, screen: Screen) -> None:
     Raises:
         UserError: there is no stack, AWS refused, or a file cannot be written.
     """
+    config = config_file.find_file(options.config)
+    config_file.check(config)
     account = connect(options.region, options.profile)
     name = options.user_name or users.default_user_name(options.stack_name, account.region)
     user = AnnexUser(account, name, KeyFiles.below(options.directory, account.region), options.boundary)
-    place = _Place(account, user, config_file.find_file(options.config))
+    place = _Place(account, user, config)
     if options.action is Action.FROM_INSTANCE:
         _use_instance(place, screen)
     elif options.action is Action.REMOVE:

@@ -68,10 +68,10 @@ def delete(options: DeleteOptions, screen: Screen) -> bool:
     Raises:
         UserError: the configuration file or the AWS account cannot be used; nothing was changed.
     """
-    accounts = connect_all(options.regions, options.profile)
-    several, regions = len(accounts) > 1, [account.region for account in accounts]
     path = config_file.find_file(options.config)
     config_file.check(path)
+    accounts = connect_all(options.regions, options.profile)
+    several, regions = len(accounts) > 1, [account.region for account in accounts]
     with screen.progress(regions) as board:
         checked = run_all(accounts, lambda account: _find(account, options.stack_name, board.watcher(account.region)))
     results: dict[str, dict[str, Any]] = {}

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from annex_bootstrap.aws import Account, connect_all
-from annex_bootstrap.commands.pull_config import pull
 from annex_bootstrap.pool import config_file
+from annex_bootstrap.pool.pull import pull
 from annex_bootstrap.screen import Screen
 from annex_bootstrap.stack import deployment, plan
 from annex_bootstrap.stack.artefact import built_template
@@ -100,8 +100,11 @@ def deploy(options: DeployOptions, screen: Screen) -> bool:
     complete = [account for account in accounts if results[account.region]["error"] is None]
     pulled = None
     if complete and pulls:
-        pulled = pull(screen, complete, options.stack_name, options.config)
-    screen.document({"regions": list(results.values()), "config": pulled})
+        pulled = pull(complete, options.stack_name, options.config)
+        screen.say(str(pulled))
+        for warning in pulled.warnings:
+            screen.fail(f"warning: {warning}")
+    screen.document({"regions": list(results.values()), "config": pulled.document() if pulled else None})
     return len(complete) == len(accounts)
 
 

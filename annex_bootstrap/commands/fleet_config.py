@@ -91,6 +91,9 @@ def fleet_config(options: FleetOptions, screen: Screen) -> None:
     Raises:
         UserError: there is no stack, nothing fits the options, AWS refused, or a file cannot be written.
     """
+    config = config_file.find_file(options.config)
+    if not options.print_only:
+        config_file.check(config)
     account = connect(options.region, options.profile)
     fleet = _choose(account, options)
     if options.print_only:
@@ -99,7 +102,6 @@ def fleet_config(options: FleetOptions, screen: Screen) -> None:
         return
     path = (options.path or Path(f"~/.condor/annex-fleet-{account.region}.json")).expanduser().absolute()
     config_file.rewrite_file(path, lambda _: fleet.text.encode())
-    config = config_file.find_file(options.config)
     write_knobs(config, account.region, dict.fromkeys(FLEET_KNOBS, str(path)))
     most = fleet_file.bid(fleet.offers, options.max_price)
     screen.table(COLUMNS, [_row(offer) for offer in fleet.offers])

@@ -13,6 +13,8 @@ from annex_bootstrap.annexes.leases import NOTHING, Lease, Leases, Machines, par
 from annex_bootstrap.aws import connect
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.fleet import prices
+from annex_bootstrap.pool.htcondor import version
+from annex_bootstrap.pool.pool_config import FIRST_HTCONDOR_ANNEX
 from annex_bootstrap.screen import Column, Screen
 from annex_bootstrap.stack.read import find_deployed
 from annex_contract.stack import Output
@@ -121,6 +123,11 @@ def end_lease(name: str, options: LeasesOptions, screen: Screen, *, yes: bool) -
         return
     leases.end(lease, int(time.time()))
     screen.say("Its lease has ended. The lease function ends the machines now, and checks again every five minutes.")
+    if (version() or (0, 0, 0)) >= FIRST_HTCONDOR_ANNEX:
+        screen.say(
+            "HTCondor's own record of it stays in the queue until you remove it: "
+            f"condor_rm -constraint 'hpc_annex_name == \"{name}\"'"
+        )
     screen.document({"annex": lease.annex_id, "ended": True})
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from annex_bootstrap.aws import Account, connect_all
+from annex_bootstrap.aws import connect_all
 from annex_bootstrap.pool import blocks, config_file
-from annex_bootstrap.pool.blocks import Block
+from annex_bootstrap.pool.pull import pull, read_change
 from annex_bootstrap.screen import Screen
-from annex_bootstrap.stack.read import find_deployed
 
 
 @dataclass(frozen=True)
@@ -47,12 +45,19 @@ def pull_config(options: PullOptions, screen: Screen) -> bool:
     Raises:
         UserError: a stack or the configuration cannot be read, or the configuration cannot be written.
     """
-    accounts = connect_all(options.regions, options.profile)
-    if not (options.check or options.print_only):
-        screen.document(pull(screen, accounts, options.stack_name, options.config, options.default_region))
-        return True
+    writes = not (options.check or options.print_only)
     path = config_file.find_file(options.config)
-    edit = config_file.preview(path, _change(accounts, options.stack_name, options.default_region))
+    if writes:
+        config_file.check(path)
+    accounts = connect_all(options.regions, options.profile)
+    if writes:
+        pulled = pull(accounts, options.stack_name, options.config, options.default_region)
+        screen.say(str(pulled))
+        for warning in pulled.warnings:
+            screen.fail(f"warning: {warning}")
+        screen.document(pulled.document())
+        return True
+    edit = config_file.preview(path, read_change(accounts, options.stack_name, options.default_region))
     if options.print_only:
         text = blocks.render_block(blocks.read_block(edit.new))
         screen.result(text)
@@ -67,39 +72,3 @@ def pull_config(options: PullOptions, screen: Screen) -> bool:
 
 def _shown(content: bytes) -> list[str]:
     return blocks.render_block(blocks.read_block(content)).splitlines()
-
-
-def _change(accounts: Sequence[Account], stack_name: str, default_region: str | None) -> Callable[[Block], Block]:
-    """Read the stacks, and return what they make of the block."""
-    sections = [
-        blocks.section(stack_name, account.region, find_deployed(account, stack_name).outputs) for account in accounts
-    ]
-
-    def change(block: Block) -> Block:
-        for section in sections:
-            block = block.put(section)
-        return block.prefer(default_region) if default_region else block
-
-    return change
-
-
-def pull(
-    screen: Screen,
-    accounts: Sequence[Account],
-    stack_name: str,
-    config: Path | None,
-    default_region: str | None = None,
-) -> dict[str, Any]:
-    """Write the block into the configuration and say so.
-
-    Returns:
-        What was done, for the JSON document.
-
-    Raises:
-        UserError: a stack cannot be read, or the configuration cannot be written.
-    """
-    path = config_file.find_file(config)
-    changed = config_file.update(path, _change(accounts, stack_name, default_region))
-    where = " and ".join(account.region for account in accounts)
-    screen.say(f"{path} {'now names' if changed else 'already names'} the stack {stack_name} in {where}.")
-    return {"path": str(path), "changed": changed}

@@ -9,20 +9,23 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import parse_qs
 
 from botocore.exceptions import ClientError
 
 from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.doctor import checks
 from annex_bootstrap.doctor.checks import Finding
+from annex_bootstrap.doctor.pool_checks import Machine
+from annex_bootstrap.doctor.pool_run import PoolRun
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.fleet.instance_types import offered_zones
-from annex_bootstrap.pool.file_knobs import read_knob
-from annex_bootstrap.pool.htcondor import IN_FORCE
+from annex_bootstrap.pool.htcondor import version
 from annex_bootstrap.pool.private_files import read_private
 from annex_bootstrap.stack import read
 from annex_contract import __version__
 from annex_contract.knobs import DEFAULT_PORT
+from annex_contract.lease import annex_of_machine
 from annex_contract.stack import Output, sweep_rule_name
 
 GONE = {
@@ -77,11 +80,11 @@ class DoctorRun:
             yield from self._in_aws(stack[0])
             yield checks.check_knobs(self.config, content, self.account.region, stack[0].outputs)
         yield _checked("credentials of condor_annex", lambda: checks.check_keys(content, self.account.region))
-        yield checks.check_password(
-            read_knob(content, self.account.region, "SEC_PASSWORD_FILE") or IN_FORCE.ask("SEC_PASSWORD_FILE")
-        )
+        pool = PoolRun(version(), content, self.account.region)
+        yield from pool.run()
         if stack:
-            yield _checked("collector from AWS", lambda: self._collector(stack[0].outputs))
+            yield _checked("collector from AWS", lambda: self._collector(stack[0].outputs, pool.collector))
+            yield _checked("machines", lambda: pool.check_joined(self._machines(stack[0].outputs)))
         yield from self._fleet_file(content)
 
     def _stack(self, found: list[read.Stack]) -> Finding:
@@ -177,16 +180,32 @@ class DoctorRun:
         ]
         return checks.check_group(group_id, ports, port)
 
-    def _collector(self, outputs: Mapping[str, str]) -> Finding:
-        host, port = collector_address(self.collector or IN_FORCE.ask("COLLECTOR_HOST"))
+    def _collector(self, outputs: Mapping[str, str], known: str) -> Finding:
+        host, port, socket_name = collector_address(self.collector or known)
         if not host:
             return checks.check_collector("", None)
-        event = {"timeout": TIMEOUT, "condor_host": host, "condor_port": port}
+        event: dict[str, object] = {"timeout": TIMEOUT, "condor_host": host, "condor_port": port}
+        if socket_name:
+            event["condor_socket"] = socket_name
         with explained("calling the connectivity function"):
             answer = self.account.lambda_.invoke(
                 FunctionName=outputs[Output.CONNECTIVITY_FUNCTION_ARN], Payload=json.dumps(event).encode()
             )["Payload"].read()
         return checks.check_collector(f"{host}:{port}", json.loads(answer))
+
+    def _machines(self, outputs: Mapping[str, str]) -> list[Machine]:
+        profile_arn = outputs[Output.INSTANCE_CONFIGURATION_PROFILE]
+        now = datetime.now(UTC)
+        with explained("listing the machines of annexes"):
+            return [
+                Machine(machine["InstanceId"], annex_id, (now - machine["LaunchTime"]).total_seconds())
+                for page in self.account.ec2.get_paginator("describe_instances").paginate(
+                    Filters=[{"Name": "instance-state-name", "Values": ["running"]}]
+                )
+                for reservation in page["Reservations"]
+                for machine in reservation["Instances"]
+                if (annex_id := annex_of_machine(machine, profile_arn)) is not None
+            ]
 
     def _fleet_file(self, content: bytes) -> Iterator[Finding]:
         path = checks.fleet_file(content, self.account.region)
@@ -226,22 +245,24 @@ def trusted_services(document: Mapping[str, Any]) -> list[str]:
     return services
 
 
-def collector_address(text: str) -> tuple[str, int]:
-    """Return host and port of the first collector in a COLLECTOR_HOST.
+def collector_address(text: str) -> tuple[str, int, str]:
+    """Return where the first collector in a COLLECTOR_HOST or an ANNEX_COLLECTOR is.
 
     Args:
         text: such as ``pool.example.org``, ``pool.example.org:9618?sock=collector`` or ``[2001:db8::1]:9618, other``.
 
     Returns:
-        The host, empty where the text is; and the port, 9618 where none is named.
+        The host, empty where the text is; the port, 9618 where none is named; and the name behind the shared port,
+        empty where none is named.
     """
-    first, _, _ = text.split(",")[0].strip().strip("<>").partition("?")
+    first, _, options = text.split(",")[0].strip().strip("<>").partition("?")
     if first.startswith("["):
         host, _, rest = first[1:].partition("]")
         port = rest.removeprefix(":")
     else:
         host, _, port = first.partition(":")
-    return host, int(port) if port.isdigit() else DEFAULT_PORT
+    socket_name = parse_qs(options).get("sock", [""])[0]
+    return host, int(port) if port.isdigit() else DEFAULT_PORT, socket_name
 
 
 def log_message(line: str) -> str:

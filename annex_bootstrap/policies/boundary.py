@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from annex_contract.iam import ON_CREATION, Statement, allow, document, only_targets
+from annex_contract.image import BASE_PARAMETERS, IMAGE_TAG
 from annex_contract.lease import TARBALL_PREFIX
 from annex_contract.stack import (
     ANNEX_TAG,
@@ -92,9 +93,7 @@ def _roles(partition: str, account: str, arn: Callable[[str, str], str]) -> list
         ),
         allow(
             "ManageBuckets",
-            "s3: CreateBucket DeleteBucket ListBucketMultipartUploads ListBucketVersions PutBucketOwnershipControls"
-            " PutBucketPolicy PutBucketPublicAccessBlock PutBucketTagging PutEncryptionConfiguration"
-            " PutLifecycleConfiguration TagResource",
+            "s3: *Bucket* PutEncryptionConfiguration PutLifecycleConfiguration TagResource",
             f"arn:{partition}:s3:::annex-bootstrap-*",
         ),
         allow(
@@ -118,13 +117,12 @@ def _roles(partition: str, account: str, arn: Callable[[str, str], str]) -> list
         allow("ManageRoles", "iam: DeleteRole TagRole UpdateAssumeRolePolicy", made),
         allow(
             "ManageProfiles",
-            "iam: AddRoleToInstanceProfile CreateInstanceProfile DeleteInstanceProfile"
-            " RemoveRoleFromInstanceProfile TagInstanceProfile",
+            "iam:*InstanceProfile",
             profiles,
         ),
         allow(
             "ReadRoles",
-            "iam: GetInstanceProfile GetRole GetRolePolicy ListAttachedRolePolicies ListRolePolicies",
+            "iam: GetInstanceProfile GetRole GetRolePolicy List*RolePolicies",
             [arn("iam", "role/*"), arn("iam", "instance-profile/*")],
         ),
         allow("PassMachineRole", "iam: PassRole", made, {"StringEquals": {"iam:PassedToService": PASSED_TO_EC2}}),
@@ -136,20 +134,19 @@ def _roles(partition: str, account: str, arn: Callable[[str, str], str]) -> list
         ),
         allow(
             "Describe",
-            "ec2: DescribeImages DescribeInstanceStatus DescribeInstances DescribeNetworkInterfaces"
-            " DescribeSecurityGroups DescribeSpotFleetRequests DescribeSubnets DescribeVpcs",
+            "ec2:Describe*",
             "*",
         ),
-        allow("CreateGroups", "ec2: CreateSecurityGroup", [arn("ec2", "vpc/*"), arn("ec2", "security-group/*")]),
+        allow("CreateGroups", "ec2: CreateSecurityGroup", arn("ec2", "*")),
         allow(
             "TagOnCreation",
             "ec2: CreateTags",
-            arn("ec2", "*"),
-            {"StringEquals": {"ec2:CreateAction": ["CreateSecurityGroup", "RequestSpotInstances", "RunInstances"]}},
+            _machine_parts(partition, arn),
+            {"Null": {"ec2:CreateAction": "false"}},
         ),
         allow(
             "ManageGroups",
-            "ec2: AuthorizeSecurityGroupIngress DeleteSecurityGroup RevokeSecurityGroupIngress",
+            "ec2: *SecurityGroupIngress DeleteSecurityGroup",
             arn("ec2", "security-group/*"),
             {"Null": {f"aws:ResourceTag/{STACK_TAG}": "false"}},
         ),
@@ -157,9 +154,15 @@ def _roles(partition: str, account: str, arn: Callable[[str, str], str]) -> list
         allow("CancelFleets", "ec2: CancelSpotFleetRequests", arn("ec2", "spot-fleet-request/*")),
         *(
             allow(sid, "ec2: TerminateInstances", instance, {"Null": {f"aws:ResourceTag/{tag}": "false"}})
-            for sid, tag in (("EndTagged", ANNEX_TAG), ("EndFleets", FLEET_TAG))
+            for sid, tag in (("EndTagged", ANNEX_TAG), ("EndFleets", FLEET_TAG), ("EndBuilders", IMAGE_TAG))
         ),
         allow("EndOurs", "ec2: TerminateInstances", instance, {"ArnLike": {"ec2:InstanceProfile": profiles}}),
+        allow(
+            "ManageImages",
+            "ec2: CreateImage DeleteSnapshot DeregisterImage GetConsoleOutput ModifyImageAttribute",
+            _machine_parts(partition, arn),
+        ),
+        allow("FindBase", "ssm: GetParameter", f"arn:{partition}:ssm:*::parameter{BASE_PARAMETERS}*"),
         allow("ManageLeases", "events: DeleteRule ListTargetsByRule RemoveTargets", rule),
         allow("ListLeases", "events: ListRules", "*"),
     ]

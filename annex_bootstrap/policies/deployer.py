@@ -113,7 +113,7 @@ def _statements(partition: str, account: str, stack_name: str, boundary: str) ->
             "lambda: CreateFunction DeleteFunction DeleteFunctionEventInvokeConfig"
             " GetFunction GetFunctionCodeSigningConfig GetFunctionConfiguration"
             " GetFunctionEventInvokeConfig GetFunctionRecursionConfig GetFunctionScalingConfig GetPolicy"
-            " GetRuntimeManagementConfig InvokeFunction PutFunctionEventInvokeConfig RemovePermission"
+            " GetRuntimeManagementConfig InvokeFunction ListTags PutFunctionEventInvokeConfig RemovePermission"
             " TagResource UntagResource UpdateFunctionCode UpdateFunctionConfiguration"
             " UpdateFunctionEventInvokeConfig",
             functions,
@@ -133,7 +133,8 @@ def _statements(partition: str, account: str, stack_name: str, boundary: str) ->
         allow("ReadLogSettings", "logs: DescribeIndexPolicies DescribeLogGroups DescribeResourcePolicies", "*"),
         allow(
             "ManageSweepRule",
-            "events: DeleteRule DescribeRule ListTargetsByRule PutRule PutTargets RemoveTargets",
+            "events: DeleteRule DescribeRule ListTagsForResource ListTargetsByRule PutRule PutTargets"
+            " RemoveTargets TagResource UntagResource",
             arn("events", f"rule/{stack_name}-*"),
         ),
         # Checked before deleting, so that no annex is left without its lease function.
@@ -148,13 +149,14 @@ def _statements(partition: str, account: str, stack_name: str, boundary: str) ->
         ),
         allow(
             "ManageAlarm",
-            "cloudwatch: DeleteAlarms DescribeAlarms PutMetricAlarm",
+            "cloudwatch: DeleteAlarms DescribeAlarms ListTagsForResource PutMetricAlarm TagResource UntagResource",
             arn("cloudwatch", f"alarm:{stack_name}-*"),
         ),
         allow(
             "ManageAlarmTopic",
             "sns: CreateTopic DeleteTopic GetDataProtectionPolicy GetTopicAttributes"
-            " ListSubscriptionsByTopic SetTopicAttributes Subscribe Unsubscribe",
+            " ListSubscriptionsByTopic ListTagsForResource SetTopicAttributes Subscribe TagResource"
+            " Unsubscribe UntagResource",
             arn("sns", f"{stack_name}-*"),
         ),
         allow("ManageKeyPair", "ec2: CreateKeyPair DeleteKeyPair", arn("ec2", "key-pair/annex-bootstrap-*")),

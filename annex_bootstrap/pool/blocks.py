@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from annex_bootstrap.errors import UserError
 from annex_contract.knobs import KNOBS, REGION_KNOB
-from annex_contract.stack import Output
+from annex_contract.stack import OPTIONAL_OUTPUTS, Output
 
 BEGIN = "# BEGIN annex-bootstrap: written by `annex-bootstrap pull-config`; do not edit between BEGIN and END."
 END = "# END annex-bootstrap"
@@ -28,6 +28,7 @@ _STACK_LINE = re.compile(r"# Stack (\S+), version (\S+), region (\S+)")
 _KNOB_LINE = re.compile(r"(?:([A-Za-z0-9_]+)\.)?(ANNEX_[A-Z0-9_]+) =(?: (.*))?")
 
 _GUIDE_KNOBS = {knob.name for knob in KNOBS if knob.guide}
+_REGIONAL_KNOBS = {knob.name for knob in KNOBS if knob.regional}
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def section(stack_name: str, region: str, outputs: Mapping[str, str]) -> Section
     for knob in KNOBS:
         if knob.output in outputs:
             knobs[knob.name] = outputs[knob.output]
-        elif knob.output is not Output.KEY_PAIR_NAME:
+        elif knob.output not in OPTIONAL_OUTPUTS:
             raise UserError(f"the stack {stack_name} has no output {knob.output}: run annex-bootstrap deploy")
     return Section(stack_name, outputs.get(Output.VERSION, "unknown"), region, knobs)
 
@@ -139,13 +140,18 @@ def render_block(block: Block) -> str:
     lines = [BEGIN]
     for section in block.sections:
         lines.append(f"# Stack {section.stack_name}, version {section.version}, region {section.region}")
-        prefix = "" if section is default else f"{local_name(section.region)}."
+        regional = f"{local_name(section.region)}."
+        prefix = "" if section is default else regional
         if section is default:
             lines.append(f"{REGION_KNOB} = {section.region}")
         # A knob that is missing here would be read from the default region, where it means another thing.
-        missing = {name: "" for name in default.knobs if name not in section.knobs}
+        missing = {name: "" for name in default.knobs if name not in section.knobs and name not in _REGIONAL_KNOBS}
         knobs = {**section.knobs, **missing}
-        lines += [_line(prefix, name, knobs[name]) for name in knobs if name not in _GUIDE_KNOBS]
+        lines += [
+            _line(regional if name in _REGIONAL_KNOBS else prefix, name, knobs[name])
+            for name in knobs
+            if name not in _GUIDE_KNOBS
+        ]
         lines.append(GUIDE)
         lines += [_line(prefix, name, knobs[name]) for name in knobs if name in _GUIDE_KNOBS]
     return "".join(line + "\n" for line in [*lines, END])

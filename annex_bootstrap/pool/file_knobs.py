@@ -12,7 +12,7 @@ from pathlib import Path
 
 from annex_bootstrap.pool.blocks import find_block, local_name, replace_block
 from annex_bootstrap.pool.config_file import rewrite_file
-from annex_contract.knobs import REGION_KNOB
+from annex_contract.knobs import IMAGE_KNOB, REGION_KNOB, REGIONS_WITH_IMAGE
 
 BLOCK = "annex-files"
 
@@ -81,9 +81,26 @@ def read_knob(content: bytes, region: str, name: str) -> str:
     Returns:
         The value without macros expanded; nothing where it is not defined.
     """
-    for key in (f"{local_name(region)}.{name}", name):
-        pattern = rb"^[ \t]*" + re.escape(key.encode()) + rb"[ \t]*=[ \t]*(.*?)[ \t]*$"
-        found = re.findall(pattern, content, re.MULTILINE | re.IGNORECASE)
-        if found:
-            return str(found[-1].decode())
-    return ""
+    own = _last_value(content, f"{local_name(region)}.{name}")
+    return (own if own is not None else _last_value(content, name)) or ""
+
+
+def _last_value(content: bytes, key: str) -> str | None:
+    pattern = rb"^[ \t]*" + re.escape(key.encode()) + rb"[ \t]*=[ \t]*(.*?)[ \t]*$"
+    found: list[bytes] = re.findall(pattern, content, re.MULTILINE | re.IGNORECASE)
+    return found[-1].decode() if found else None
+
+
+def beaten_image(content: bytes, region: str) -> str | None:
+    """Return the user's image that does not start in a region, because HTCondor's own goes before it.
+
+    Args:
+        content: of the configuration file.
+        region: such as ``us-east-1``.
+
+    Returns:
+        None where the user's image starts, or the file names none.
+    """
+    own = _last_value(content, f"{local_name(region)}.{IMAGE_KNOB}")
+    plain = _last_value(content, IMAGE_KNOB)
+    return plain if plain and not own and region in REGIONS_WITH_IMAGE else None

@@ -32,7 +32,7 @@ Source: ``condor_config_val -verbose SEC_DEFAULT_AUTHENTICATION_METHODS`` of 23.
 _SAME_METHOD = {"TOKEN": "IDTOKENS", "TOKENS": "IDTOKENS", "IDTOKEN": "IDTOKENS", "SCITOKEN": "SCITOKENS"}
 """Other names that HTCondor takes. Source: its ``SecMan::sec_char_to_auth_method``."""
 
-CONTEXTS = ("DAEMON", "NEGOTIATOR", "CLIENT")
+CONTEXTS = ("DAEMON", "NEGOTIATOR", "READ", "CLIENT")
 """The contexts in which machines of an annex authenticate with the pool."""
 
 TOKEN_MARGIN = 3600
@@ -114,6 +114,7 @@ def render(pool: Pool) -> str:
         "SEC_NEGOTIATOR_INTEGRITY = REQUIRED",
         "SEC_NEGOTIATOR_AUTHENTICATION = REQUIRED",
         f"SEC_NEGOTIATOR_AUTHENTICATION_METHODS = {methods['NEGOTIATOR']}",
+        f"SEC_READ_AUTHENTICATION_METHODS = {methods['READ']}",
         f"SEC_CLIENT_AUTHENTICATION_METHODS = {methods['CLIENT']}",
         "# Owners of the password are condor@password in HTCondor 9 and later, condor_pool@... in older versions.",
         "ALLOW_DAEMON = $(ALLOW_DAEMON) condor_pool@* condor@password",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.stack.artefact import Template
+from annex_contract.image import IMAGE_NO, IMAGE_PARAMETER
 from annex_contract.statuses import State
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def choose_parameters(template: Template, stack: Stack | None, given: Mapping[st
     A failed first creation counts too: a port that was closed at the first attempt stays closed at the second.
     """
     known = template["Parameters"]
+    given = {**image_of(template, stack, given), **given}
     earlier = {name: value for name, value in _earlier(stack).items() if name in known and name not in given}
     updates = stack is not None and stack.state is State.DEPLOYED
     return [
@@ -75,13 +77,21 @@ def choose_parameters(template: Template, stack: Stack | None, given: Mapping[st
     ]
 
 
+def image_of(template: Template, stack: Stack | None, given: Mapping[str, str]) -> dict[str, str]:
+    """Return the parameter Image for a stack that was made before there was one: it gets none until somebody asks."""
+    asks_nothing = IMAGE_PARAMETER in template["Parameters"] and IMAGE_PARAMETER not in given
+    if asks_nothing and stack is not None and stack.state is State.DEPLOYED and IMAGE_PARAMETER not in stack.parameters:
+        return {IMAGE_PARAMETER: IMAGE_NO}
+    return {}
+
+
 def _earlier(stack: Stack | None) -> Mapping[str, str]:
     return stack.parameters if stack is not None and stack.state in (State.DEPLOYED, State.CREATION_FAILED) else {}
 
 
 def describe_parameters(template: Template, stack: Stack | None, given: Mapping[str, str]) -> list[str]:
     """Describe the parameters that change or differ from their default, a line each."""
-    known, earlier = template["Parameters"], _earlier(stack)
+    known, earlier = template["Parameters"], {**_earlier(stack), **image_of(template, stack, given)}
     lines = []
     for name in sorted(known):
         default = str(known[name].get("Default", ""))

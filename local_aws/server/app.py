@@ -31,9 +31,17 @@ from ministack.app import app as ministack_app  # noqa: E402
 from local_aws.server import recording  # noqa: E402
 from local_aws.server.extensions import EXTENSIONS  # noqa: E402
 from local_aws.server.gate import gated  # noqa: E402
+from local_aws.server.strict.chance import is_strict  # noqa: E402
 
 for install in EXTENSIONS:
     install()
+
+if is_strict():
+    # Only now, because these need packages that only a checkout has.
+    from local_aws.server.strict.all import STRICT
+
+    for install in STRICT:
+        install()
 
 app = recording.recorded(gated(ministack_app)) if recording.directory() else gated(ministack_app)
 

@@ -10,10 +10,12 @@ from collections.abc import Callable
 
 from local_aws.server.cloudformation import change_sets, rollback, stack_names, template_url
 from local_aws.server.ec2 import (
+    images,
     instance_types,
     instances,
     key_pairs,
     metadata,
+    scripts,
     security_groups,
     spot_fleets,
 )
@@ -27,6 +29,7 @@ from local_aws.server.pricing import price_list
 EXTENSIONS: tuple[Callable[[], None], ...] = (
     authorization.install,
     change_sets.install,
+    images.install,
     decisions.install,
     environment.install,
     instance_types.install,
@@ -41,6 +44,7 @@ EXTENSIONS: tuple[Callable[[], None], ...] = (
     role_policies.install,
     rollback.install,
     schedule.install,
+    scripts.install,
     security_groups.install,
     service_linked_roles.install,
     spot_fleets.install,

@@ -16,6 +16,7 @@ from local_aws.server.gate import App, Message, Receive, Send
 
 EXCHANGES = "exchanges.jsonl"
 DECISIONS = "decisions.jsonl"
+FAULTS = "faults.jsonl"
 
 
 def directory() -> Path | None:

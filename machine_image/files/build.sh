@@ -148,6 +148,8 @@ rm -rf /var/lib/apt/lists/* /usr/local/lib/annex-bootstrap/__pycache__
 rm -rf /etc/condor/passwords.d/* /etc/condor/tokens.d/* /var/lib/condor/execute/* /var/lib/condor/spool/* \
     /var/spool/condor/* /var/lock/condor/*
 rm -f /etc/ssh/ssh_host_* /etc/ssl/private/ssl-cert-snakeoil.key /etc/ssl/certs/ssl-cert-snakeoil.pem
+# Or the journal would go on in the image.
+journalctl --relinquish-var
 rm -f /var/lib/systemd/random-seed /var/lib/systemd/credential.secret /var/lib/dbus/machine-id
 rm -rf /var/lib/cloud/* /var/lib/dhcp/* /root/.bash_history /root/.cache
 find /var/log /var/tmp -type f -delete

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 
+from tests.htcondor.image import ensure_image
 from tests.htcondor.namespaces import enter
 from tests.htcondor.root import OVERRIDE, RootUnavailableError, ensure_roots
 
@@ -25,6 +26,8 @@ def main() -> int:
     arguments = sys.argv[1:] or ["tests/htcondor"]
     codes = []
     try:
+        # Within the namespaces nothing can be built.
+        ensure_image()
         for root in ensure_roots():
             environment = {**os.environ, OVERRIDE: str(root)}
             codes.append(subprocess.run([*enter(root), *pytest, *arguments], env=environment, check=False).returncode)

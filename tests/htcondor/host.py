@@ -21,14 +21,19 @@ _CA = "/usr/local/share/ca-certificates/test-ca.crt"
 # The layer goes over the root's /mnt, which nobody outside sees.
 # Its /dev has the devices of every container and no other: HTCondor 25's boot script formats /dev/nvme1n1 where there
 # is one. Neither there nor on the layer does the kernel open a device that somebody makes.
-_FIRST_PROCESS = """
+ENTER_ROOT = """
 set -eu
-root=$1 layer=$1/mnt host=$2
-shift 2
+root=$1 layer=$1/mnt host=$2 kept=$3
+shift 3
 read -r pid rest < /proc/self/stat
 mount -t tmpfs -o nodev tmpfs "$layer"
 mkdir "$layer/upper" "$layer/work" "$layer/root"
-mount -t overlay overlay -o "nodev,lowerdir=$root,upperdir=$layer/upper,workdir=$layer/work" "$layer/root"
+if [ "$kept" = yes ]; then
+    mount --bind "$root" "$layer/root"
+    mount -o remount,bind,nodev "$layer/root"
+else
+    mount -t overlay overlay -o "nodev,lowerdir=$root,upperdir=$layer/upper,workdir=$layer/work" "$layer/root"
+fi
 mount -t proc proc "$layer/root/proc"
 dev=$layer/root/dev
 mount -t tmpfs -o nodev,mode=755 tmpfs "$dev"
@@ -47,6 +52,11 @@ while [ $# -gt 0 ]; do
     shift 2
 done
 hostname "$host"
+"""
+"""The shell that makes a host of its arguments: root directory, host name, whether the root directory keeps what is
+written, and pairs of a path and the directory to mount there."""
+
+_FIRST_PROCESS = f"""{ENTER_ROOT}
 exec chroot "$layer/root" sh -c 'echo "$1"; exec cat' sh "$pid"
 """
 
@@ -209,7 +219,7 @@ class Host:
         unshare = ["unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child"]
         seen = [str(path) for pair in self._directories.items() for path in pair]
         first = subprocess.Popen(
-            [*unshare, "sh", "-c", _FIRST_PROCESS, "sh", str(self._root), self._name, *seen],
+            [*unshare, "sh", "-c", _FIRST_PROCESS, "sh", str(self._root), self._name, "no", *seen],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

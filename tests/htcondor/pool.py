@@ -102,16 +102,22 @@ class Pool(Host):
         self.must(["condor_master"])
         self.wait_until_ready()
 
-    def wait_until_ready(self) -> None:
-        """Wait until the collector knows the negotiator and the schedd.
+    def wait_until_ready(
+        self, env: Mapping[str, str] | None = None, daemons: Iterable[str] = ("Negotiator", "Scheduler")
+    ) -> None:
+        """Wait until the collector knows the pool's other daemons.
+
+        Args:
+            env: variables that name another collector to ask.
+            daemons: the types of the ads to wait for.
 
         Raises:
             HostError: that takes too long.
         """
         end = time.monotonic() + _READY_SECONDS
         while time.monotonic() < end:
-            known = self.run(["condor_status", "-any", "-af", "MyType"], user="root")
-            if {"Negotiator", "Scheduler"} <= set(known.stdout.split()):
+            known = self.run(["condor_status", "-any", "-af", "MyType"], user="root", env=env)
+            if set(daemons) <= set(known.stdout.split()):
                 return
             time.sleep(0.1)
         logs = self.run(["sh", "-c", "tail -n 20 /var/log/condor/*Log"], user="root").stdout

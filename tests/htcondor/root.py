@@ -14,12 +14,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-SUITES = ("trixie",)
-"""The Debian releases whose HTCondor is tested."""
+SUITES = ("trixie", "forky")
+"""The Debian releases whose HTCondor is tested: Debian 13 with 23.9, in which people start annexes with
+``condor_annex``; and the next Debian, which moves, with 25."""
 
 PACKAGES = ("condor", "condor-annex-ec2", "awscli", "ca-certificates", "curl", "iproute2", "openssl")
 
@@ -59,13 +60,15 @@ def ensure_roots() -> list[Path]:
     return [Path(override)]
 
 
-def ensure_root(suite: str) -> Path:
-    """Return a suite's root directory with HTCondor, building it first where that has not been done.
+def ensure_root(suite: str, packages: Sequence[str] = PACKAGES, kind: str = "htcondor") -> Path:
+    """Return a suite's root directory, with HTCondor, building it first where that has not been done.
 
     Building takes about a minute, 600 MB of disk and a Debian mirror, found in the machine's apt sources.
 
     Args:
         suite: of Debian.
+        packages: what is installed in it; without HTCondor for a root directory of another kind.
+        kind: how its name begins.
 
     Raises:
         RootUnavailableError: without root rights, apt, a Debian mirror or the packages.
@@ -74,19 +77,38 @@ def ensure_root(suite: str) -> Path:
         raise RootUnavailableError(
             "HTCondor for tests needs root rights, to build and to enter its root directory: run as root."
         )
-    recipe = hashlib.sha256("\n".join((suite, *PACKAGES, _BUILD)).encode()).hexdigest()[:12]
+    recipe = hashlib.sha256("\n".join((suite, *packages, _BUILD)).encode()).hexdigest()[:12]
+    return cached(f"{kind}-{suite}-{recipe}", lambda root: _build(root, suite, packages))
+
+
+def cached(name: str, build: Callable[[Path], None]) -> Path:
+    """Return a directory of the user's cache, building it first where that has not been done.
+
+    Args:
+        name: of the directory.
+        build: fills an empty directory; what it leaves when it fails is deleted.
+    """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "annex-bootstrap"
     cache.mkdir(parents=True, exist_ok=True)
-    root = cache / f"htcondor-{suite}-{recipe}"
-    with _lock(cache / f"{root.name}.lock"):
-        if not root.exists():
-            _build(root, suite)
-    return root
+    directory = cache / name
+    with _lock(cache / f"{name}.lock"):
+        if directory.exists():
+            return directory
+        # Beside its final place, because a rename is only atomic inside one file system.
+        building = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=cache))
+        try:
+            build(building)
+            building.chmod(0o755)
+            building.rename(directory)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+    return directory
 
 
-def version(root: Path) -> str:
-    """Return the version of the HTCondor in a root directory, such as ``23.9.6``."""
-    return _run("asking HTCondor's version", ["chroot", str(root), "condor_version"]).split()[1]
+def version(root: Path) -> tuple[int, ...]:
+    """Return the version of the HTCondor in a root directory, such as (23, 9, 6)."""
+    printed = _run("asking HTCondor's version", ["chroot", str(root), "condor_version"])
+    return tuple(int(part) for part in printed.split()[1].split("."))
 
 
 @contextmanager
@@ -96,21 +118,13 @@ def _lock(path: Path) -> Iterator[None]:
         yield
 
 
-def _build(root: Path, suite: str) -> None:
+def _build(root: Path, suite: str, packages: Sequence[str]) -> None:
     _install_debootstrap()
-    mirror = _debian_mirror(suite)
-    # Beside its final place, because a rename is only atomic inside one file system.
-    building = Path(tempfile.mkdtemp(prefix=f"{root.name}.", dir=root.parent))
-    try:
-        unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
-        _run(
-            "building the root directory",
-            [*unshare, "sh", "-c", _BUILD, "sh", str(building), suite, mirror, *PACKAGES],
-        )
-        building.chmod(0o755)
-        building.rename(root)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+    unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
+    _run(
+        "building the root directory",
+        [*unshare, "sh", "-c", _BUILD, "sh", str(root), suite, _debian_mirror(suite), *packages],
+    )
 
 
 def _install_debootstrap() -> None:
@@ -160,6 +174,6 @@ def _run(what: str, argv: list[str]) -> str:
 if __name__ == "__main__":
     try:
         for root in ensure_roots():
-            sys.stdout.write(f"{version(root)} {root}\n")
+            sys.stdout.write(f"{'.'.join(map(str, version(root)))} {root}\n")
     except RootUnavailableError as error:
         sys.exit(str(error))

@@ -10,7 +10,9 @@ import math
 import re
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import boto3
 import pytest
@@ -18,12 +20,15 @@ import pytest
 from annex_bootstrap.policies.deployer import deployer_policy
 from annex_bootstrap.policies.operator import operator_policy
 from annex_bootstrap.pool.blocks import local_name
+from annex_bootstrap.pool.pool_config import FIRST_HTCONDOR_ANNEX
+from annex_contract.knobs import IMAGE_KNOB, REGIONS_WITH_IMAGE
 from annex_contract.stack import DEFAULT_STACK_NAME, Output
 from local_aws.demo.inventory import is_service_linked, take_inventory
 from local_aws.launcher import ACCOUNT, STAND_IN_TAG
 from tests.htcondor.machine import BOOT_RESULT, BOOT_SCRIPT, Machine
 from tests.htcondor.namespaces import OTHER_REGION, POOL, REGION, REGIONS, inside
 from tests.htcondor.pool import USER
+from tests.htcondor.root import SUITES, ensure_root, version
 from tests.htcondor.testbed import (
     CONDOR,
     DEPLOYER,
@@ -35,6 +40,9 @@ from tests.htcondor.testbed import (
     aws_profiles,
     start_testbed,
 )
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2.type_defs import InstanceTypeDef
 
 STORED_PASSWORD = "/etc/condor/annex_pool_password"
 
@@ -184,6 +192,71 @@ def test_the_doctor_finds_no_problems(testbed: Testbed) -> None:
     output = testbed.annex_bootstrap("doctor", "--profile", OPERATOR)
     assert "No problems." in output
     testbed.checked("there are no problems")
+    if testbed.has_annex_command:
+        assert re.search(r"^OK +token: the schedd knows scientist@pool.example.org by name$", output, re.MULTILINE)
+        assert re.search(r"^OK +collector from AWS: pool.example.org:9618 answers", output, re.MULTILINE)
+
+
+DOCTOR = ("annex-bootstrap", "doctor", "--profile", OPERATOR)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "found"),
+    [
+        ({"HPC_ANNEX_ENABLED": "False"}, "htcondor annex: it is not switched on"),
+        ({"ANNEX_USE_OLD_CREATE": "False"}, "htcondor annex: in [0-9.]+ it starts nothing on AWS"),
+        ({"ANNEX_COLLECTOR": ":9618?sock=ap_collector"}, "access point's collector: ANNEX_COLLECTOR names no host"),
+        (
+            {"ANNEX_COLLECTOR": f"{POOL}:9618?sock=nobody"},
+            "access point's collector: .* does not answer$(.|\\n)*^PROBLEM +collector from AWS: .* named nobody",
+        ),
+        ({"SEC_CLIENT_AUTHENTICATION_METHODS": "PASSWORD"}, "token: the schedd takes .* for condor@password"),
+    ],
+)
+def test_the_doctor_names_what_keeps_htcondor_annex_from_working(
+    testbed: Testbed, wrong: dict[str, str], found: str
+) -> None:
+    """One knob at a time is wrong, for the doctor only."""
+    if not testbed.has_annex_command:
+        pytest.skip("This HTCondor starts annexes with condor_annex.")
+    code, output = testbed.command(*DOCTOR, env={f"_CONDOR_{knob}": value for knob, value in wrong.items()})
+    assert code == 1
+    assert re.search(rf"^PROBLEM +{found}", output, re.MULTILINE), output
+    testbed.checked("the doctor says what is wrong, and what to type")
+
+
+def test_the_doctor_names_an_annex_password_that_others_can_read(testbed: Testbed) -> None:
+    """It is what machines of `condor_annex` since 24.11 authenticate with."""
+    if not testbed.has_annex_command:
+        pytest.skip("This HTCondor has no annex password.")
+    path = f"{CONDOR}/annex_password_file"
+    testbed.pool.must(["chmod", "644", path])
+    code, output = testbed.command(*DOCTOR)
+    testbed.pool.must(["chmod", "400", path])
+    assert code == 1
+    assert f"PROBLEM  annex password: {path} has mode 0644" in output
+    testbed.checked("the doctor says so")
+
+
+def test_an_image_without_the_regions_prefix_is_not_what_starts(testbed: Testbed) -> None:
+    """HTCondor's own image for the region goes before it, in every version."""
+    plain = f"{CONDOR}/plain_config"
+    testbed.pool.write(plain, "ANNEX_DEFAULT_ODI_IMAGE_ID = ami-12345678\n")
+    _, output = testbed.command(*DOCTOR, "--config", plain)
+    assert "PROBLEM  image: ami-12345678 is not what starts" in output
+    ask = ["condor_config_val", "-local-name", local_name(REGION), IMAGE_KNOB]
+    assert "ami-12345678" not in testbed.pool.run(ask, env={f"_CONDOR_{IMAGE_KNOB}": "ami-12345678"}).stdout
+    (image,) = {machine["ImageId"] for machine in testbed.machines("first")}
+    assert image == testbed.image()
+    testbed.checked("the doctor says so; with the prefix, `first` runs the user's image")
+
+
+def test_htcondor_has_an_image_of_its_own_in_the_regions_that_we_know(testbed: Testbed) -> None:
+    """A newer HTCondor may know others."""
+    regions = boto3.Session().get_available_regions("ec2")
+    ask = "for region; do condor_config_val $region.ANNEX_DEFAULT_ODI_IMAGE_ID >/dev/null 2>&1 && echo $region; done"
+    own = testbed.pool.run(["sh", "-c", ask, "sh", *(local_name(region) for region in regions)]).stdout.split()
+    assert set(own) == {local_name(region) for region in REGIONS_WITH_IMAGE}
 
 
 def test_an_annex_starts_in_the_other_region(testbed: Testbed) -> None:
@@ -221,10 +294,7 @@ def test_a_machine_boots_and_joins_the_pool_and_runs_a_job(testbed: Testbed, htc
     """
     machine = testbed.machines("first")[0]
     instance_id = machine["InstanceId"]
-    ec2 = testbed.root.client("ec2")
-    ec2.create_tags(Resources=[instance_id], Tags=[{"Key": STAND_IN_TAG, "Value": "yes"}])
-    ca_pem = testbed.local.ca_file.read_text()
-    with Machine(htcondor_root, machine["PublicIpAddress"], hosts=testbed.pool.hosts, ca_pem=ca_pem) as stand_in:
+    with stand_in_for(testbed, machine, htcondor_root) as stand_in:
         ended = stand_in.run([BOOT_SCRIPT, "start"], seconds=150)
         testbed.transcript.command(f"{BOOT_SCRIPT} start", ended.stdout + ended.stderr)
         wrote = stand_in.read(BOOT_RESULT)
@@ -246,7 +316,40 @@ def test_a_machine_boots_and_joins_the_pool_and_runs_a_job(testbed: Testbed, htc
         _, output = testbed.command("cat", "first.out")
         assert output == "machine.example.org\n"
         testbed.checked("the job ran on that machine")
-    ec2.delete_tags(Resources=[instance_id], Tags=[{"Key": STAND_IN_TAG}])
+
+
+def test_a_machine_of_the_other_side_of_24_11_does_not_join_and_the_doctor_says_why(
+    testbed: Testbed, htcondor_root: Path
+) -> None:
+    """Its boot script unpacks the annex's configuration where its own HTCondor does not look for it."""
+    (other,) = (
+        root
+        for root in map(ensure_root, SUITES)
+        if root != htcondor_root and (version(root) >= FIRST_HTCONDOR_ANNEX) != testbed.has_annex_command
+    )
+    (machine,) = testbed.machines("first2")
+    with stand_in_for(testbed, machine, other) as stand_in:
+        ended = stand_in.run([BOOT_SCRIPT, "start"], seconds=150)
+        testbed.transcript.command(f"{BOOT_SCRIPT} start", ended.stdout + ended.stderr)
+        assert "Fetched 'config-first2.tar.gz'" in stand_in.read(BOOT_RESULT)
+        assert stand_in.run(["condor_config_val", "AnnexName"]).returncode != 0
+    testbed.checked("the script says `done.`, but the machine does not know its annex")
+    output = testbed.annex_bootstrap("doctor", "--profile", OPERATOR)
+    assert re.search(rf"machines: not in the pool yet: .*{machine['InstanceId']} of first2", output)
+    side = "24.11 or later" if testbed.has_annex_command else "older than 24.11"
+    assert f"the HTCondor in their image must be {side}" in output
+    testbed.checked("the doctor names the machine, and which HTCondor its image must have")
+
+
+@contextmanager
+def stand_in_for(testbed: Testbed, machine: InstanceTypeDef, root: Path) -> Iterator[Machine]:
+    """Run a second system in the place of a machine, which the metadata service answers as that machine."""
+    ec2 = testbed.root.client("ec2")
+    ec2.create_tags(Resources=[machine["InstanceId"]], Tags=[{"Key": STAND_IN_TAG, "Value": "yes"}])
+    ca_pem = testbed.local.ca_file.read_text()
+    with Machine(root, machine["PublicIpAddress"], hosts=testbed.pool.hosts, ca_pem=ca_pem) as stand_in:
+        yield stand_in
+    ec2.delete_tags(Resources=[machine["InstanceId"]], Tags=[{"Key": STAND_IN_TAG}])
 
 
 @pytest.mark.parametrize("annex_id", ["first", "spot"])

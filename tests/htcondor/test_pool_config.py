@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import pytest
 
 from annex_bootstrap.pool import pool_config
-from tests.htcondor.pool import USER_PASSWORD_FILE, Pool
+from tests.htcondor.laboratory import BIOLOGIST, CHEMIST, WITH_A_CERTIFICATE, WITH_A_SCITOKEN, laboratory
+from tests.htcondor.pool import USER, USER_PASSWORD_FILE, Pool
+from tests.htcondor.root import version
+from tests.htcondor.testbed import CLIENT_DIRECTORIES, install_client
 
 # As an annex's machine does: over the network, with nothing but the password.
 AS_A_MACHINE = {
+    "_CONDOR_SEC_CLIENT_AUTHENTICATION": "REQUIRED",
     "_CONDOR_SEC_CLIENT_AUTHENTICATION_METHODS": "PASSWORD",
     "_CONDOR_SEC_PASSWORD_FILE": USER_PASSWORD_FILE,
 }
@@ -65,3 +70,51 @@ def test_a_machine_without_a_password_may_not_join(pool: Pool) -> None:
     pinged = pool.run(PING)
     assert facts(pinged.stdout).get("Authorized") != "TRUE"
     assert pinged.returncode != 0
+
+
+def test_a_laboratorys_pool_keeps_its_methods_and_needs_no_restart(htcondor_root: Path) -> None:
+    with laboratory(htcondor_root) as pool:
+
+        def known_as(who: dict[str, str], what: str = "WRITE") -> tuple[str | None, str | None]:
+            pinged = pool.run(["condor_ping", "-type", "COLLECTOR", "-verbose", what], env=who)
+            found = facts(pinged.stdout)
+            return found.get("Authenticated using"), found.get("Remote Mapping")
+
+        users = (WITH_A_CERTIFICATE, WITH_A_SCITOKEN)
+        before = [known_as(user) for user in users]
+        assert before == [("SSL", CHEMIST), ("SCITOKENS", BIOLOGIST)]
+        daemons = pool.must(["pidof", "condor_schedd", "condor_negotiator", "condor_shared_port"])
+        command = ["annex-bootstrap", "pool-config", "--port", str(pool.port)]
+        printed = pool.must([*command, "--print"])
+        changed = "# SEC_CLIENT_AUTHENTICATION_METHODS: (not set) -> FS, SSL, SCITOKENS, IDTOKENS, PASSWORD\n"
+        assert changed in printed
+        said = pool.must(command)
+        assert "Next: condor_reconfig" in said
+        pool.must(["condor_reconfig"])
+        stored = "/etc/condor/annex_pool_password"
+        pool.must(["install", "-o", USER, "-m", "600", stored, USER_PASSWORD_FILE])
+        end = time.monotonic() + 30
+        a_machine = ("PASSWORD", "condor@password")
+        while known_as(AS_A_MACHINE, "ADVERTISE_STARTD") != a_machine and time.monotonic() < end:
+            time.sleep(0.2)
+        # Since 24.11 a machine also looks up the schedd.
+        assert [known_as(AS_A_MACHINE, what) for what in ("ADVERTISE_STARTD", "READ")] == [a_machine, a_machine]
+        assert [known_as(user) for user in users] == before
+        assert pool.must(["pidof", "condor_schedd", "condor_negotiator", "condor_shared_port"]) == daemons
+        # A second run sees the pool's own methods, and not those that it has added itself.
+        assert pool.must([*command, "--print"]) == "".join(
+            line for line in printed.splitlines(keepends=True) if " -> " not in line
+        )
+
+
+def test_lines_of_other_files_that_are_in_the_way_are_reported(htcondor_root: Path) -> None:
+    daemon_list = "MASTER COLLECTOR NEGOTIATOR SCHEDD"
+    if version(htcondor_root) < pool_config.FIRST_HTCONDOR_ANNEX:
+        pytest.skip("This HTCondor needs no second collector.")
+    with Pool(htcondor_root, directories=CLIENT_DIRECTORIES) as pool:
+        install_client(pool)
+        pool.write("/etc/condor/config.d/99-own.conf", f"DAEMON_LIST = {daemon_list}\n", user="root")
+        pool.write("/etc/condor/config.d/50-own.conf", "TCP_FORWARDING_HOST = $(NOWHERE)\n", user="root")
+        ended = pool.run(["annex-bootstrap", "pool-config", "--port", str(pool.port)], user="root")
+    assert f"/etc/condor/config.d/99-own.conf, line 1 sets DAEMON_LIST to {daemon_list}, without" in ended.stderr
+    assert "/etc/condor/config.d/50-own.conf, line 1 defines TCP_FORWARDING_HOST with no value" in ended.stderr

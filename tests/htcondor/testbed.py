@@ -20,6 +20,7 @@ from local_aws.demo.inventory import Inventory, take_inventory
 from local_aws.launcher import ACCOUNT, LocalAws, local_aws
 from tests.htcondor import namespaces
 from tests.htcondor.pool import USER, Pool
+from tests.htcondor.root import version
 from tests.htcondor.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -66,6 +67,9 @@ requirements = TARGET.AnnexName == MY.TargetAnnexName
 
 _COMMAND = "/usr/bin/annex-bootstrap"
 _SOURCES, _PACKAGES = "/opt/annex-bootstrap/sources", "/opt/annex-bootstrap/packages"
+CLIENT_DIRECTORIES = {_SOURCES: CHECKOUT, _PACKAGES: Path(boto3.__file__).parent.parent}
+"""Where a pool sees annex-bootstrap and what it imports."""
+
 _CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
 NOT_RUNNING = {"shutting-down", "terminated"}
@@ -266,23 +270,24 @@ def start_testbed(root: Path) -> Iterator[Testbed]:
             root,
             hosts=hosts,
             ca_pem=local.ca_file.read_text(),
-            directories={_SOURCES: CHECKOUT, _PACKAGES: Path(boto3.__file__).parent.parent},
+            directories=CLIENT_DIRECTORIES,
         ) as pool,
     ):
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             patch.delenv(name)
         for name, value in local.environ(local.root).items():
             patch.setenv(name, value)
-        _install_client(pool)
+        install_client(pool)
         session = boto3.Session()
         before = {region: take_inventory(boto3.Session(region_name=region)) for region in namespaces.REGIONS}
         transcript = Transcript()
-        version = pool.must(["condor_version"]).split()[1]
-        transcript.begin(INTRODUCTION.format(version=version))
-        yield Testbed(local, session, pool, transcript, before, tuple(map(int, version.split("."))))
+        htcondor = version(root)
+        transcript.begin(INTRODUCTION.format(version=".".join(map(str, htcondor))))
+        yield Testbed(local, session, pool, transcript, before, htcondor)
 
 
-def _install_client(pool: Pool) -> None:
+def install_client(pool: Pool) -> None:
+    """Install annex-bootstrap in a pool that sees ``CLIENT_DIRECTORIES``."""
     # The packages are those of the environment that runs the tests; all that the client needs is pure Python.
     pool.write(
         _COMMAND,

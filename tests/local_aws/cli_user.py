@@ -54,10 +54,15 @@ class CliUser:
         return self.home / ".condor" / "user_config"
 
     def environ(self) -> dict[str, str]:
-        """Return the environment of the user's processes; the path has no program of HTCondor, nor any other."""
+        """Return the environment of the user's processes; the path has no program of HTCondor, nor any other.
+
+        It names the region as the help says, in ``AWS_REGION``, and not in the variable that boto3 reads by itself.
+        """
         clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        aws = self.local.environ(self.credentials)
+        del aws["AWS_DEFAULT_REGION"]
         own = {"HOME": str(self.home), "PATH": str(self.home), "COLUMNS": "120"}
-        return clean | self.local.environ(self.credentials) | own | self.extra
+        return clean | aws | own | self.extra
 
     def command(self, *arguments: str) -> list[str]:
         """Return the command line of one of our commands."""

@@ -68,7 +68,9 @@ def local(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
         for name in [variable for variable in os.environ if variable.startswith("AWS_")]:
             patch.delenv(name)
         for name, value in running.environ(running.root).items():
-            patch.setenv(name, value)
+            # boto3 reads AWS_DEFAULT_REGION only; the processes of our commands get AWS_REGION only.
+            if name != "AWS_REGION":
+                patch.setenv(name, value)
         boto3.DEFAULT_SESSION = None
         yield running
     record = judge(records)

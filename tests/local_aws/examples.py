@@ -86,9 +86,12 @@ def make_shell(local: LocalAws, home: Path) -> Shell:
             "PYTHONPATH": str(ROOT),
             "COLUMNS": "120",
         }
+        aws = local.environ(people[who])
+        # The region as the document says it; not the variable that boto3 reads by itself.
+        del aws["AWS_DEFAULT_REGION"]
         done = subprocess.run(
             [str(program.parent / "bash"), "-c", line],
-            env=clean | local.environ(people[who]) | environ,
+            env=clean | aws | environ,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

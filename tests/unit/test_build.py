@@ -20,7 +20,8 @@ from template_gen.template import build as build_template
 
 ROOT = Path(__file__).parent.parent.parent
 SOURCES = [
-    *("annex_bootstrap", "annex_contract", "custom_resources", "lambda_connectivity", "lambda_lease", "template_gen"),
+    *("annex_bootstrap", "annex_contract", "custom_resources", "lambda_connectivity", "lambda_lease"),
+    *("machine_image", "template_gen"),
     "build.py",
 ]
 
@@ -35,7 +36,7 @@ with open({template!r}) as file:
     function = json.load(file)["Resources"][{title!r}]["Properties"]
 namespace = {{}}
 exec(compile(function["Code"]["ZipFile"], "index.py", "exec"), namespace)
-embedded = "crhelper", "aws_lambda_powertools", "typing_extensions", "lambda_lease", "lambda_connectivity"
+embedded = "crhelper", "aws_lambda_powertools", "typing_extensions", "lambda_lease", "machine_image"
 print(json.dumps({{
     "module": namespace["handler"].__module__,
     "foreign": [
@@ -56,7 +57,7 @@ runpy.run_path({path!r}, run_name="__main__")
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The template, built in a copy of the sources, run from another directory."""
+    """Return the template, built in a copy of the sources, run from another directory."""
     copy = tmp_path_factory.mktemp("copy")
     for name in SOURCES:
         source = ROOT / name
@@ -76,7 +77,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with the packages of Lambda's runtime and no others."""
+    """Return a directory with the packages of Lambda's runtime and no others."""
     directory = tmp_path_factory.mktemp("runtime")
     site = Path(str(metadata.distribution("boto3").locate_file(".")))
     for name in RUNTIME_PACKAGES:
@@ -86,7 +87,7 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def functions() -> list[str]:
     resources = json.loads(build_template().to_json())["Resources"]
-    return sorted(title for title, each in resources.items() if each["Type"] == "AWS::Lambda::Function")
+    return sorted(title for title, resource in resources.items() if resource["Type"] == "AWS::Lambda::Function")
 
 
 def test_every_directory_gives_the_same_bytes(built: Path) -> None:

@@ -17,7 +17,7 @@ from annex_contract import __version__
 ROOT = Path(__file__).parent.parent.parent
 PACKAGES = (
     *("annex_bootstrap", "annex_contract", "custom_resources", "lambda_connectivity", "lambda_lease", "local_aws"),
-    "template_gen",
+    *("machine_image", "template_gen"),
 )
 FILES = ("LICENSE", "README.md", "build.py", "hatch_build.py", "pyproject.toml")
 CLIENT, LOCAL = "annex_bootstrap", "annex_bootstrap_local"

@@ -37,7 +37,12 @@ PARAMETERS: tuple[dict[str, str], ...] = (
 )
 """Parameters that change what the template's policies say."""
 
-EXCEPTIONS: dict[tuple[str, Finding], str] = {}
+EXCEPTIONS: dict[tuple[str, Finding], str] = {
+    (
+        "ImageBuilderFunctionRole",
+        Finding("dependent action not granted", "ec2:RunInstances", "iam:PassRole"),
+    ): "a builder has no role, and so nobody must be able to give it one",
+}
 """What the reference holds against a policy and why it is right all the same, by policy and finding."""
 
 
@@ -54,7 +59,7 @@ def every_policy() -> dict[str, Sequence[Statement]]:
 
 @pytest.mark.parametrize("name", list(every_policy()))
 def test_the_service_authorization_reference_knows_all_that_a_policy_says(name: str) -> None:
-    excepted = {finding for policy_name, finding in EXCEPTIONS if policy_name == name}
+    excepted = {finding for policy_name, finding in EXCEPTIONS if policy_name == name.split(" with ")[0]}
     assert set(findings(every_policy()[name])) == excepted
 
 

@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from html import escape
 from importlib import resources
 from string import Template
@@ -21,7 +21,7 @@ from annex_bootstrap.pool import blocks
 from annex_contract import __version__
 from annex_contract.outputs import PATTERNS
 from annex_contract.resources import CUSTOM_RESOURCES
-from annex_contract.stack import DEFAULT_STACK_NAME, Output
+from annex_contract.stack import DEFAULT_STACK_NAME, OPTIONAL_OUTPUTS, Output
 
 PAGE_NAME = "launch.html"
 
@@ -44,7 +44,11 @@ KINDS: Mapping[str, tuple[str, str]] = {
 }
 """A plain name for each resource type of the template, and what it costs to keep."""
 
-CONDITIONS: Mapping[str, str] = {"HasEmail": "if you give an e-mail address", "WantsKeyPair": "if you ask for one"}
+CONDITIONS: Mapping[str, str] = {
+    "HasEmail": "if you give an e-mail address",
+    "MakesImage": "unless Image says otherwise",
+    "WantsKeyPair": "if you ask for one",
+}
 
 
 def render(
@@ -106,23 +110,22 @@ def _data(template: Mapping[str, Any], regions: list[launch_links.Region]) -> st
             name: {key: parameter[key] for key in known if key in parameter}
             for name, parameter in template["Parameters"].items()
         },
-        "blockWithKeyPair": configuration_form(set(Output)),
-        "block": configuration_form(set(Output) - {Output.KEY_PAIR_NAME}),
+        "block": configuration_form(),
         "outputPatterns": dict(PATTERNS),
-        "keyPairOutput": Output.KEY_PAIR_NAME,
+        "optionalOutputs": sorted(OPTIONAL_OUTPUTS),
         "regionOutput": Output.LEASE_FUNCTION_ARN,
     }
     # Inside a script element only this could end it.
     return json.dumps(data, sort_keys=True).replace("<", "\\u003c")
 
 
-def configuration_form(outputs: Collection[Output]) -> str:
+def configuration_form() -> str:
     """Return the block that ``pull-config`` writes, with ``{{name}}`` for each value: what the page fills in.
 
-    Args:
-        outputs: those that the stack has.
+    A line with an output that a stack lacks the page leaves out.
     """
-    return blocks.render("{{stack}}", "{{region}}", {output: f"{{{{{output}}}}}" for output in outputs})
+    form = blocks.render("{{stack}}", "{{region}}", {output: f"{{{{{output}}}}}" for output in Output})
+    return form.replace(blocks.local_name("{{region}}"), "{{localName}}")
 
 
 def _groups(template: Mapping[str, Any]) -> list[str]:

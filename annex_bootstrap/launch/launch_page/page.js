@@ -80,13 +80,15 @@ function readOutputs(text) {
 }
 
 function renderBlock({ name, outputs }) {
-  const values = { ...outputs, stack: name, region: String(outputs[data.regionOutput] || "").split(":")[3] };
-  const form = values[data.keyPairOutput] === undefined ? data.block : data.blockWithKeyPair;
+  const region = String(outputs[data.regionOutput] || "").split(":")[3] || "";
+  const values = { ...outputs, stack: name, region, localName: region.replaceAll("-", "_") };
+  const lacks = (line) => data.optionalOutputs.some((key) => values[key] === undefined && line.includes("{{" + key + "}}"));
+  const form = data.block.split("\n").filter((line) => !lacks(line)).join("\n");
   return form.replace(/{{(\w+)}}/g, (_, key) => {
     const value = values[key];
-    const pattern = data.outputPatterns[key] || (key === "stack" ? data.stackNamePattern : "[a-z0-9-]+");
+    const pattern = data.outputPatterns[key] || (key === "stack" ? data.stackNamePattern : "[a-z0-9_-]+");
     if (typeof value !== "string" || !new RegExp("^(?:" + pattern + ")$").test(value)) {
-      throw new Error("This stack has no usable output " + (key === "region" ? data.regionOutput : key)
+      throw new Error("This stack has no usable output " + (["region", "localName"].includes(key) ? data.regionOutput : key)
         + ": is it a complete annex-bootstrap stack?");
     }
     return value;

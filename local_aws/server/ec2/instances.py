@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 from xml.sax.saxutils import escape
 
 from ministack.services import ec2
 
 from local_aws.server import wire
+from local_aws.server.ec2 import scripts
 from local_aws.server.wire import Params, RefusalError, Response
 
 Instance: TypeAlias = dict[str, Any]
 """MiniStack's record of an instance, with these more: ClientToken, LaunchRequest, DisableApiTermination,
-SpotInstanceRequestId."""
+SpotInstanceRequestId, Started, StateReason."""
 
 _ministack: dict[str, wire.Handler] = dict(ec2._ACTION_MAP)
 _ministack_xml: Callable[[Instance], str] = ec2._instance_xml
@@ -98,7 +100,9 @@ def run_instances(params: Params) -> Response:
                 "ClientToken": token,
                 "LaunchRequest": request,
                 "DisableApiTermination": request.get("DisableApiTermination", False),
+                "Started": time.monotonic(),
             }
+            _tag_volumes(instance, request)
     reservation: Response = ec2._xml(200, "RunInstancesResponse", _reservation_xml(started))
     return reservation
 
@@ -113,6 +117,7 @@ def describe_instances(params: Params) -> Response:
             "The parameter instancesSet cannot be used with the parameter maxResults",
         )
     ec2._cleanup_terminated()
+    scripts.advance()
     if not wanted <= set(ec2._instances):
         return _ministack["DescribeInstances"](params)
     conditions = [_condition(filter_["Name"], filter_.get("Values", [])) for filter_ in request.get("Filters", [])]
@@ -175,6 +180,17 @@ def describe_instance_attribute(params: Params) -> Response:
     )
 
 
+def _tag_volumes(instance: Instance, request: Mapping[str, Any]) -> None:
+    volume_tags = [
+        tag
+        for specification in request.get("TagSpecifications", [])
+        if specification["ResourceType"] == "volume"
+        for tag in specification.get("Tags", [])
+    ]
+    for mapping in instance["BlockDeviceMappings"] if volume_tags else []:
+        ec2._tags[mapping["Ebs"]["VolumeId"]] = volume_tags
+
+
 def _condition(name: str, patterns: list[str]) -> Callable[[Instance], bool]:
     matches = [_wildcards(pattern).fullmatch for pattern in patterns]
     key = name.removeprefix("tag:")
@@ -212,4 +228,10 @@ def _instance_xml(instance: Instance) -> str:
         if request_id
         else ""
     )
-    return f"{_ministack_xml(instance).removesuffix('</item>')}{token}{spot}</item>"
+    why = instance.get("StateReason")
+    reason = (
+        f"<stateReason><code>{why['Code']}</code><message>{escape(why['Message'])}</message></stateReason>"
+        if why
+        else ""
+    )
+    return f"{_ministack_xml(instance).removesuffix('</item>')}{token}{spot}{reason}</item>"

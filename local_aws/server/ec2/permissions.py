@@ -17,7 +17,14 @@ from local_aws.server.ec2 import instances
 from local_aws.server.iam.rules import Check, Context, Rules, action_of
 from local_aws.server.wire import Params
 
-_TAGGED_ON_CREATION = ("RunInstances", "CreateSecurityGroup")
+_TAGGED_ON_CREATION = ("CreateImage", "CreateSecurityGroup", "RunInstances")
+
+_LAUNCH_KEYS = {
+    "ec2:MetadataHttpEndpoint": "HttpEndpoint",
+    "ec2:MetadataHttpPutResponseHopLimit": "HttpPutResponseHopLimit",
+    "ec2:MetadataHttpTokens": "HttpTokens",
+}
+"""Condition keys of RunInstances, and the members of its MetadataOptions that they are."""
 
 
 def resources(params: Params) -> list[str]:
@@ -30,15 +37,18 @@ def resources(params: Params) -> list[str]:
 
 
 def request_context(params: Params) -> Context:
-    """Return the tags that a creation sets; MiniStack sees tags only where a member is named Tags."""
+    """Return what a launch asks for, and the tags that a creation sets.
+
+    MiniStack sees tags only where a member is named Tags.
+    """
     action = action_of(params)
     if action not in _TAGGED_ON_CREATION:
         return {}
-    return _tag_context(
-        tag
-        for specification in wire.read(action, params).get("TagSpecifications", [])
-        for tag in specification.get("Tags", [])
+    request = wire.read(action, params)
+    tags = _tag_context(
+        tag for specification in request.get("TagSpecifications", []) for tag in specification.get("Tags", [])
     )
+    return tags | _launch_context(request)
 
 
 def resource_context(arn: str) -> Context:
@@ -99,9 +109,25 @@ def _names(action: str, request: Mapping[str, Any]) -> list[str]:
             return [_typed(fleet_id) for fleet_id in request.get("SpotFleetRequestIds", [])]
         case "DescribeSpotFleetInstances" | "DescribeSpotFleetRequestHistory":
             return [_typed(request["SpotFleetRequestId"])]
+        case "CreateImage":
+            return ["image/*", f"instance/{request['InstanceId']}", "snapshot/*"]
+        case "DeregisterImage" | "ModifyImageAttribute":
+            return [f"image/{request['ImageId']}"]
+        case "DeleteSnapshot":
+            return [f"snapshot/{request['SnapshotId']}"]
+        case "GetConsoleOutput":
+            return [f"instance/{request['InstanceId']}"]
         case "TerminateInstances" | "StartInstances" | "StopInstances" | "RebootInstances":
             return [_typed(instance_id) for instance_id in request.get("InstanceIds", [])]
     return []
+
+
+def _launch_context(request: Mapping[str, Any]) -> dict[str, str | list[str]]:
+    options = request.get("MetadataOptions", {})
+    context = {key: str(options[member]) for key, member in _LAUNCH_KEYS.items() if member in options}
+    if "InstanceType" in request:
+        context["ec2:InstanceType"] = request["InstanceType"]
+    return dict(context)
 
 
 def _tag_context(tags: Iterable[Mapping[str, str]]) -> dict[str, str | list[str]]:
@@ -128,6 +154,6 @@ def _typed(resource_id: str) -> str:
 
 
 def _arn(name: str) -> str:
-    # An image's ARN names no account: most belong to somebody else.
-    account = "" if name.startswith("image/") else get_account_id()
+    # The ARNs of images and snapshots name no account: most belong to somebody else.
+    account = "" if name.startswith(("image/", "snapshot/")) else get_account_id()
     return f"arn:aws:ec2:{get_region()}:{account}:{name}"

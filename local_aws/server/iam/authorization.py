@@ -19,9 +19,15 @@ from local_aws.server.events import permissions as events_permissions
 from local_aws.server.iam import decisions
 from local_aws.server.iam import permissions as iam_permissions
 from local_aws.server.iam.rules import Context, Rules
+from local_aws.server.ssm import permissions as ssm_permissions
 from local_aws.server.wire import Params, Response
 
-RULES = {"ec2": ec2_permissions.RULES, "events": events_permissions.RULES, "iam": iam_permissions.RULES}
+RULES = {
+    "ec2": ec2_permissions.RULES,
+    "events": events_permissions.RULES,
+    "iam": iam_permissions.RULES,
+    "ssm": ssm_permissions.RULES,
+}
 """The rules of each service, by MiniStack's name of it."""
 
 

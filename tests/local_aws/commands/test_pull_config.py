@@ -40,6 +40,12 @@ def test_the_block_is_checked_printed_and_written(deployer: CliUser) -> None:
     assert deployer.must("pull-config", "--check", "--output", "json").document["differs"] is False
     assert "already names" in deployer.must("pull-config").stdout
 
+    with deployer.config.open("a") as config:
+        config.write("ANNEX_DEFAULT_ODI_IMAGE_ID = ami-1\n")
+    warned = deployer.must("pull-config").stderr
+    assert "names the image ami-1, which does not start in us-east-1" in warned
+    assert "write us_east_1.ANNEX_DEFAULT_ODI_IMAGE_ID = ami-1" in warned
+
     deployer.config.write_text(deployer.config.read_text(errors="replace").replace("sg-", "sg-0"))
     check = deployer.run("pull-config", "--check")
     assert check.returncode == 1

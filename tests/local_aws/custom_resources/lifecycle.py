@@ -20,7 +20,7 @@ OTHER_ROLE = "another-role-of-the-user"
 BOUNDARY = "arn:aws:iam::123456789012:policy/swept-boundary"
 OTHER_VPC = "vpc-made-by-the-fixture"
 
-MACHINE_LIFE = 30
+MACHINE_LIFE = 120
 """Seconds that a machine in the security group keeps running: longer than a denied call is retried."""
 
 Parameters = Mapping[str, str]

@@ -32,7 +32,7 @@ UNENFORCED = {
 }
 """Actions whose removal the local AWS does not notice, and why. Their calls are compared all the same."""
 
-DENIED = ("AccessDenied", "UnauthorizedOperation", "its policy keeps us out")
+DENIED = ("AccessDenied", "UnauthorizedOperation", "or a policy denies it")
 
 
 def actions_of(provider: Provider, resource: str) -> list[str]:

@@ -19,6 +19,7 @@ from lambda_lease.settings import SWEEP_EVENT, Settings
 from local_aws.demo.annexes import AnnexUser
 from local_aws.launcher import Credentials
 from template_gen import policies
+from tests.lambda_context import CONTEXT
 from tests.local_aws import stack
 from tests.local_aws.lease.fleets import request_fleet
 from tests.local_aws.stack import DeployedStack
@@ -89,9 +90,9 @@ def sweep_and_tick(annex_id: str, deployed: DeployedStack, credentials: Credenti
         patch.setattr(handler.metrics.provider, "namespace", "annex-bootstrap")
         clients = Clients()
         # An hour on, the sweep judges the machine that was just started; its annex has a rule, so it is no orphan.
-        swept = handler.run(SWEEP_EVENT, settings, time.time() + 3600, lambda: clients)
+        swept = handler.run(SWEEP_EVENT, CONTEXT, settings, time.time() + 3600, lambda: clients)
         assert swept["orphan_machines"] == []
-        return [handler.run(event, settings, time.time(), lambda: clients) for _ in range(TICKS)]
+        return [handler.run(event, CONTEXT, settings, time.time(), lambda: clients) for _ in range(TICKS)]
 
 
 def test_the_whole_policy_is_enough(

@@ -97,3 +97,36 @@ def test_a_templates_url_may_have_the_bucket_in_its_host_name(root: boto3.Sessio
     s3.put_object(Bucket=bucket, Key="deep/template.json", Body=b'{"Description": "here", "Resources": {}}')
     url = f"https://{host.format(bucket=bucket)}/deep/template.json"
     assert root.client("cloudformation").get_template_summary(TemplateURL=url)["Description"] == "here"
+
+
+@pytest.mark.parametrize(
+    ("stack_name", "logical_id", "beginning"),
+    [
+        # The first is a name that an account has: https://github.com/KensioSoftware/yulin/issues/1113
+        (
+            "ChineseboostAnalyticsStack",
+            "RainlyticsSummariesJobFunRole",
+            "ChineseboostAnalyticsStac-RainlyticsSummariesJobFun-",
+        ),
+        ("a-stack-with-a-name-that-is-rather-long", "Short", "a-stack-with-a-name-that-is-rather-long-Short-"),
+        (
+            "a-stack-with-a-name-of-forty-six-characters-ab",
+            "Short",
+            "a-stack-with-a-name-of-forty-six-characters-a-Short-",
+        ),
+        ("two--dashes", "Role", "two-dashes-Role-"),
+    ],
+)
+def test_a_name_that_is_made_up_is_at_most_64_characters_long(
+    server: Server, stack_name: str, logical_id: str, beginning: str
+) -> None:
+    role = {"Type": "AWS::IAM::Role", "Properties": {"AssumeRolePolicyDocument": json.loads(SPOT_FLEET_TRUST)}}
+    cloudformation = server.client("cloudformation")
+    body = json.dumps({"Resources": {logical_id: role}})
+    cloudformation.create_stack(StackName=stack_name, TemplateBody=body, Capabilities=["CAPABILITY_IAM"])
+    cloudformation.get_waiter("stack_create_complete").wait(StackName=stack_name, WaiterConfig={"Delay": 1})
+    (resource,) = cloudformation.describe_stack_resources(StackName=stack_name)["StackResources"]
+    name = resource["PhysicalResourceId"]
+    assert name.startswith(beginning)
+    assert len(name) == len(beginning) + 12 <= 64
+    cloudformation.delete_stack(StackName=stack_name)

@@ -16,7 +16,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as KeyPair
 from botocore.exceptions import ClientError
 
-from local_aws.launcher import REGION, STAND_IN_TAG, LocalAws
+from local_aws.launcher import INTERRUPTION_TAG, REGION, STAND_IN_TAG, LocalAws
 
 IMAGE = "ami-0c2023a1b2c3d4e5f"
 
@@ -57,15 +57,25 @@ def machine(root: boto3.Session, profile: str) -> Iterator[str]:
     ec2.terminate_instances(InstanceIds=[instance_id])
 
 
-def metadata(local: LocalAws, item: str) -> str:
-    """What the metadata service says. Away from its own address it answers only who signs."""
+def ask(local: LocalAws, item: str, headers: dict[str, str] | None = None, method: str = "GET") -> tuple[int, str]:
+    """Status and text of what the metadata service says. Away from its own address it answers only who signs."""
     context = ssl.create_default_context(cafile=str(local.ca_file))
-    asked = AWSRequest("GET", f"{local.endpoint}/latest/{item}")
+    url = f"{local.endpoint}/latest/{item}"
+    asked = AWSRequest(method, url, headers=headers)
     SigV4Auth(KeyPair(local.root.access_key_id, local.root.secret_access_key), "imds", REGION).add_auth(asked)
-    sent = urllib.request.Request(f"{local.endpoint}/latest/{item}", headers=dict(asked.headers.items()))
-    with urllib.request.urlopen(sent, context=context, timeout=10) as answer:
-        text: str = answer.read().decode()
-        return text
+    sent = urllib.request.Request(url, headers=dict(asked.headers.items()), method=method)
+    try:
+        with urllib.request.urlopen(sent, context=context, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, ""
+
+
+def metadata(local: LocalAws, item: str) -> str:
+    """What the metadata service says; it must know."""
+    status, text = ask(local, item)
+    assert status == 200
+    return text
 
 
 def test_a_machine_learns_its_id_profile_and_region(local: LocalAws, machine: str, profile: str) -> None:
@@ -91,5 +101,42 @@ def test_a_machines_keys_can_do_what_its_role_can_and_no_more(local: LocalAws) -
 
 @pytest.mark.usefixtures("machine")
 def test_a_machine_gets_no_keys_for_another_role(local: LocalAws) -> None:
-    with pytest.raises(urllib.error.HTTPError, match="404"):
-        metadata(local, "meta-data/iam/security-credentials/somebody-else")
+    assert ask(local, "meta-data/iam/security-credentials/somebody-else")[0] == 404
+
+
+def test_a_machine_whose_options_demand_a_token_gets_no_answer_without_one(
+    local: LocalAws, root: boto3.Session, machine: str
+) -> None:
+    applied = root.client("ec2").modify_instance_metadata_options(InstanceId=machine, HttpTokens="required")
+    assert applied["InstanceMetadataOptions"]["HttpTokens"] == "required"
+    assert ask(local, "meta-data/instance-id") == (401, "")
+    status, token = ask(local, "api/token", {"X-aws-ec2-metadata-token-ttl-seconds": "60"}, "PUT")
+    assert status == 200
+    assert ask(local, "meta-data/instance-id", {"X-aws-ec2-metadata-token": token}) == (200, machine)
+    assert ask(local, "meta-data/instance-id", {"X-aws-ec2-metadata-token": "made-up"})[0] == 401
+
+
+def test_the_options_of_a_machine_that_does_not_exist_cannot_be_modified(root: boto3.Session) -> None:
+    with pytest.raises(ClientError, match=r"InvalidInstanceID\.NotFound"):
+        root.client("ec2").modify_instance_metadata_options(InstanceId="i-00000000000000000", HttpTokens="required")
+
+
+def test_a_machine_learns_its_tags_only_where_its_options_say_so(
+    local: LocalAws, root: boto3.Session, machine: str
+) -> None:
+    ec2 = root.client("ec2")
+    ec2.create_tags(Resources=[machine], Tags=[{"Key": "htcondor:AnnexName", "Value": "first"}])
+    assert ask(local, "meta-data/tags/instance/htcondor:AnnexName")[0] == 404
+    ec2.modify_instance_metadata_options(InstanceId=machine, InstanceMetadataTags="enabled")
+    assert metadata(local, "meta-data/tags/instance/htcondor:AnnexName") == "first"
+    assert ask(local, "meta-data/tags/instance/other")[0] == 404
+
+
+def test_a_machine_gets_notice_of_its_interruption_once_it_is_tagged(
+    local: LocalAws, root: boto3.Session, machine: str
+) -> None:
+    assert metadata(local, "meta-data/instance-life-cycle") == "on-demand"
+    assert ask(local, "meta-data/spot/instance-action")[0] == 404
+    time = "2026-11-23T12:00:00Z"
+    root.client("ec2").create_tags(Resources=[machine], Tags=[{"Key": INTERRUPTION_TAG, "Value": time}])
+    assert json.loads(metadata(local, "meta-data/spot/instance-action")) == {"action": "terminate", "time": time}

@@ -63,9 +63,9 @@ class DescribedEc2:
         """Keep them."""
         now = datetime.now(UTC)
         self.instances = [
-            {"InstanceId": f"i-{number}", "LaunchTime": now, **each} for number, each in enumerate(instances)
+            {"InstanceId": f"i-{number}", "LaunchTime": now, **instance} for number, instance in enumerate(instances)
         ]
-        self.fleets = [{"SpotFleetRequestId": f"sfr-{number}", **each} for number, each in enumerate(fleets)]
+        self.fleets = [{"SpotFleetRequestId": f"sfr-{number}", **fleet} for number, fleet in enumerate(fleets)]
 
     def get_paginator(self, operation: str) -> SimpleNamespace:
         """Return what boto3 would."""
@@ -73,8 +73,9 @@ class DescribedEc2:
 
     def describe_instances(self, Filters: list[dict[str, Any]], **_: object) -> list[dict[str, Any]]:  # noqa: N803 (boto3's name)
         """Describe the instances in the states that the filter names."""
-        states = next(each["Values"] for each in Filters if each["Name"] == "instance-state-name")
-        return [{"Reservations": [{"Instances": [each for each in self.instances if each["State"]["Name"] in states]}]}]
+        (states,) = [by["Values"] for by in Filters if by["Name"] == "instance-state-name"]
+        found = [instance for instance in self.instances if instance["State"]["Name"] in states]
+        return [{"Reservations": [{"Instances": found}]}]
 
     def describe_spot_fleet_requests(self, **_: object) -> list[dict[str, Any]]:
         """Describe all fleets: EC2 has no filter for them."""
@@ -104,8 +105,8 @@ def test_the_client_counts_for_an_annex_exactly_what_the_function_ends_with_it(
     account: Any = SimpleNamespace(ec2=ec2, region="us-east-1")
     shown = Leases(account, "arn", PROFILE).machines()
     machines = Counter(
-        each.annex_id for each in compute.list_machines(ec2, [], MACHINE_RUNNING, PROFILE) if each.annex_id
+        machine.annex_id for machine in compute.list_machines(ec2, [], MACHINE_RUNNING, PROFILE) if machine.annex_id
     )
-    requests = Counter(each.annex_id for each in compute.list_running_fleets(ec2, PROFILE) if each.annex_id)
-    assert {annex_id: each.count for annex_id, each in shown.items() if each.count} == machines
-    assert {annex_id: each.fleets for annex_id, each in shown.items() if each.fleets} == requests
+    requests = Counter(fleet.annex_id for fleet in compute.list_running_fleets(ec2, PROFILE) if fleet.annex_id)
+    assert {annex_id: annex.count for annex_id, annex in shown.items() if annex.count} == machines
+    assert {annex_id: annex.fleets for annex_id, annex in shown.items() if annex.fleets} == requests

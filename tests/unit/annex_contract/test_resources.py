@@ -17,7 +17,7 @@ each_resource = pytest.mark.parametrize("resource", CUSTOM_RESOURCES, ids=lambda
 
 
 def test_there_is_a_record_for_every_custom_resource_of_the_template() -> None:
-    types = {title: each["Type"] for title, each in TEMPLATE.items() if each["Type"].startswith("Custom::")}
+    types = {title: made["Type"] for title, made in TEMPLATE.items() if made["Type"].startswith("Custom::")}
     assert types == {resource.logical_id: resource.resource_type for resource in CUSTOM_RESOURCES}
     assert list(BY_TYPE.values()) == list(CUSTOM_RESOURCES)
 

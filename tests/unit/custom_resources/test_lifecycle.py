@@ -32,7 +32,7 @@ class Context:
 
 
 class Runner:
-    """Sends requests to a resource, and keeps what was answered."""
+    """Sends requests to a resource, and keeps the answers."""
 
     def __init__(self, answers: list[dict[str, Any]]) -> None:
         """Begin at time 0."""
@@ -46,7 +46,7 @@ class Runner:
         self.now += seconds
 
     def send(self, kind: str, act: Callable[[Request], Any], context: Context | None = None, **event: Any) -> Any:
-        """Send a request, and give the answer."""
+        """Send a request, and return the answer."""
 
         def delete(request: Request) -> str:
             self.deleted.append(request.name)
@@ -70,7 +70,7 @@ class Runner:
 
 @pytest.fixture
 def runner(monkeypatch: pytest.MonkeyPatch) -> Runner:
-    """A runner whose pauses take no time."""
+    """Return a runner whose pauses take no time."""
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     monkeypatch.setenv(STACK_ID, STACK)
     made = Runner([])
@@ -86,7 +86,7 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> Runner:
 
 
 def refusal(code: str, message: str = "because") -> ClientError:
-    """What boto3 raises."""
+    """Return what boto3 raises."""
     return ClientError({"Error": {"Code": code, "Message": message}}, "MakeThing")
 
 
@@ -121,6 +121,27 @@ def test_waiting_has_an_end_before_that_of_the_function(runner: Runner, code: st
 def test_a_name_just_released_is_waited_for_as_long_as_the_function_may_run(runner: Runner) -> None:
     runner.send("Create", failing(1000, refusal("OperationAborted")))
     assert runner.now > 250
+
+
+@pytest.mark.parametrize("code", ["403", "AccessDenied", "UnauthorizedOperation"])
+def test_rights_may_take_a_minute_to_be_in_effect(runner: Runner, code: str) -> None:
+    def allowed_after_a_minute(_: Request) -> dict[str, str]:
+        if runner.now < 60:
+            raise ResourceError("not allowed") from refusal(code)
+        return {"Made": "yes"}
+
+    assert runner.send("Create", allowed_after_a_minute)["Status"] == "SUCCESS"
+
+
+def test_what_is_not_found_yet_is_waited_for_after_rights_were(runner: Runner) -> None:
+    def found_after_both(_: Request) -> dict[str, str]:
+        if runner.now < 50:
+            raise refusal("AccessDenied")
+        if runner.now < 90:
+            raise refusal("NoSuchEntity")
+        return {"Made": "yes"}
+
+    assert runner.send("Create", found_after_both)["Status"] == "SUCCESS"
 
 
 def test_any_other_refusal_is_final(runner: Runner) -> None:

@@ -56,12 +56,12 @@ class Peer:
 
 
 def frame(payload: bytes) -> bytes:
-    """Returns a message of one frame."""
+    """Return a message of one frame."""
     return b"\x01" + struct.pack(">I", len(payload)) + payload
 
 
 def receive(connection: socket.socket) -> bytes:
-    """Reads one message of one frame and returns its payload."""
+    """Read one message of one frame and return its payload."""
     with connection.makefile("rb", buffering=0) as stream:
         header = stream.read(5) or b""
         if len(header) < 5:
@@ -74,7 +74,7 @@ def receive(connection: socket.socket) -> bytes:
 
 
 def daemon(instance_id: str) -> Script:
-    """Returns the script of a daemon that owns its port: it drops every command but the query."""
+    """Return the script of a daemon that owns its port: it drops every command but the query."""
 
     def script(connection: socket.socket) -> None:
         if receive(connection) == QUERY:
@@ -84,7 +84,7 @@ def daemon(instance_id: str) -> Script:
 
 
 def shared_port(own_id: str, daemons: dict[str, str]) -> Script:
-    """Returns the script of a shared port with the given instance IDs, by name, behind it."""
+    """Return the script of a shared port with the given instance IDs, by name, behind it."""
 
     def script(connection: socket.socket) -> None:
         command = receive(connection)
@@ -100,7 +100,7 @@ def shared_port(own_id: str, daemons: dict[str, str]) -> Script:
 
 
 def saying(answer: bytes) -> Script:
-    """Returns the script of a peer that answers everything with the same bytes, and closes."""
+    """Return the script of a peer that answers everything with the same bytes, and closes."""
 
     def script(connection: socket.socket) -> None:
         connection.recv(4096)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lambda_connectivity.handler import MARGIN_SECONDS, MalformedEventError, handler, read_event
-from tests.unit.lambda_connectivity.peer import Peer, daemon, frame, receive, saying, shared_port
+from tests.unit.lambda_connectivity.peer import Peer, Script, daemon, frame, receive, saying, shared_port
 
 COLLECTOR = "c0ffee00c0ffee00"
 SHARED_PORT = "0123456789abcdef"
@@ -20,6 +20,8 @@ SHARED_PORT = "0123456789abcdef"
 
 class Clock:
     """Lambda's context with a given time left."""
+
+    aws_request_id = "6bc28136-xmpl-4365-b021-0ce6b2e64ab0"
 
     def __init__(self, seconds: float = 60.0) -> None:
         self._seconds = seconds
@@ -33,7 +35,7 @@ def event(port: object, host: object = "127.0.0.1", timeout: object = 5) -> dict
 
 
 def failure(answer: dict[str, str]) -> str:
-    """Returns the description of an answer that must be a failure."""
+    """Return the description of an answer that must be a failure."""
     assert answer.keys() == {"success", "result", "description"}
     assert (answer["success"], answer["result"]) == ("0", "")
     return answer["description"]
@@ -90,6 +92,21 @@ def test_behind_a_shared_port_it_is_the_collectors_instance_id() -> None:
 def test_a_shared_port_without_a_collector_is_not_taken_for_one() -> None:
     with Peer(shared_port(SHARED_PORT, {"schedd": "5c4edd005c4edd00"})) as peer:
         assert "no collector behind it" in failure(handler(event(peer.port), Clock()))
+
+
+def test_another_collector_behind_the_same_shared_port_is_asked_by_its_name() -> None:
+    daemons = {"collector": COLLECTOR, "ap_collector": "aaaaaaaaaaaaaaaa"}
+    with Peer(shared_port(SHARED_PORT, daemons)) as peer:
+        answer = handler({**event(peer.port), "condor_socket": "ap_collector"}, Clock())
+    assert (answer["success"], answer["result"]) == ("1", "aaaaaaaaaaaaaaaa")
+
+
+@pytest.mark.parametrize("script", [shared_port(SHARED_PORT, {"collector": COLLECTOR}), daemon(COLLECTOR)])
+def test_a_collector_of_another_name_is_not_taken_for_the_one_asked_for(script: Script) -> None:
+    with Peer(script) as peer:
+        said = failure(handler({**event(peer.port), "condor_socket": "ap_collector"}, Clock()))
+    assert "no collector behind it" in said
+    assert "named ap_collector" in said
 
 
 @pytest.mark.skipif(not has_ipv6_loopback(), reason="this machine has no ::1")
@@ -200,7 +217,7 @@ def test_a_name_server_that_does_not_answer_cannot_use_up_more_than_the_budget(
 
 
 def resolve_to(monkeypatch: pytest.MonkeyPatch, *ports: int) -> None:
-    """Gives every name one loopback address for each port, as if each were a machine of its own."""
+    """Give every name one loopback address for each port, as if each were a machine of its own."""
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in ports]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
 
@@ -245,6 +262,9 @@ def test_of_many_failing_addresses_the_one_that_got_farthest_is_told(
         (event(9618, timeout=-1), "timeout must be"),
         (event(9618, timeout=math.nan), "timeout must be"),
         (event(9618, timeout=math.inf), "timeout must be"),
+        ({**event(9618), "condor_socket": 7}, "condor_socket must be"),
+        ({**event(9618), "condor_socket": ""}, "condor_socket must be"),
+        ({**event(9618), "condor_socket": "../x"}, "condor_socket must be"),
     ],
 )
 def test_a_malformed_event_is_answered_with_what_is_wrong_in_it(malformed: object, said: str) -> None:
@@ -258,7 +278,12 @@ JSON = st.recursive(
 )
 
 
-@given(st.fixed_dictionaries({}, optional={"condor_host": JSON, "condor_port": JSON, "timeout": JSON}) | JSON)
+@given(
+    st.fixed_dictionaries(
+        {}, optional={"condor_host": JSON, "condor_port": JSON, "timeout": JSON, "condor_socket": JSON}
+    )
+    | JSON
+)
 def test_any_event_is_either_understood_or_named_malformed(anything: object) -> None:
     try:
         request = read_event(anything)
@@ -303,11 +328,14 @@ def test_a_call_logs_one_line_of_json_with_the_answer(caplog: pytest.LogCaptureF
     (record,) = caplog.records
     logged = json.loads(record.getMessage())
     assert logged.pop("milliseconds") >= 0
+    assert logged.pop("function_request_id") == Clock.aws_request_id
     assert logged == answer
 
 
 class BrokenClock:
     """A context that cannot tell the time."""
+
+    aws_request_id = Clock.aws_request_id
 
     def get_remaining_time_in_millis(self) -> int:
         raise RuntimeError("no time")

@@ -23,6 +23,7 @@ from annex_contract.stack import ANNEX_TAG
 from lambda_lease import handler
 from lambda_lease.clients import Clients
 from lambda_lease.settings import Settings
+from tests.lambda_context import CONTEXT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -223,7 +224,8 @@ class FakeAws:
 
     def tick(self, event: object, settings: Settings = SETTINGS) -> dict[str, object]:
         """Invoke the function; return the fields of its log line."""
-        return handler.run(event, settings, self.now, self.clients)
+        line: dict[str, object] = handler.run(event, CONTEXT, settings, self.now, self.clients)
+        return line
 
     # What AWS answers.
 

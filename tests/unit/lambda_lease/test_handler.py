@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 from botocore.exceptions import ClientError
 
-from annex_contract.lease import UnreadableLeaseError
+from annex_contract.lease import Lease, UnreadableLeaseError
 from lambda_lease import handler
 from lambda_lease.annexes import NotEndedError
 from template_gen.archive import pack
 from template_gen.functions import LEASE_SOURCES
+from tests.lambda_context import CONTEXT, LambdaContext
 from tests.unit.lambda_lease.conftest import Told
 from tests.unit.lambda_lease.fake_aws import BUCKET, PROFILE, SETTINGS, UUID, FakeAws
 
@@ -26,10 +27,14 @@ OVER = 999_000
 
 BEFORE_EXPIRY = """
 import sys
+from types import SimpleNamespace
 sys.path.insert(0, {archive!r})
 from lambda_lease.handler import handler
 event = {{"AnnexID": "test", "S3BucketName": "", "LeaseExpiration": 99999999999}}
-assert handler(event, None)["decision"] == "wait"
+context = SimpleNamespace(
+    aws_request_id="r", function_name="f", memory_limit_in_mb=128, invoked_function_arn="arn:aws:lambda:::function:f"
+)
+assert handler(event, context)["decision"] == "wait"
 sdk = ("boto3", "botocore", "s3transfer", "urllib3", "concurrent")
 print(sorted(name for name in sys.modules if name.partition(".")[0] in sdk), file=sys.stderr)
 """
@@ -41,7 +46,7 @@ def no_aws() -> Clients:
 
 def test_before_expiry_a_tick_makes_no_aws_call(aws: FakeAws) -> None:
     event = aws.put_lease("test", LATER)
-    assert handler.run(event, SETTINGS, LATER, no_aws)["decision"] == "wait"
+    assert handler.run(event, CONTEXT, SETTINGS, LATER, no_aws)["decision"] == "wait"
 
 
 def test_before_expiry_a_tick_loads_no_sdk_also_from_an_archive(tmp_path: Path) -> None:
@@ -135,7 +140,7 @@ def test_a_target_that_cannot_be_read_never_counts_as_expired(aws: FakeAws, text
 @pytest.mark.parametrize("event", [None, [], "test", {}, {"Sweep": "yes"}, {"AnnexID": "test", "S3BucketName": "b"}])
 def test_a_malformed_event_is_told_counted_and_raised_without_a_call(event: object, told: Told) -> None:
     with pytest.raises(UnreadableLeaseError):
-        handler.run(event, SETTINGS, 0.0, no_aws)
+        handler.run(event, CONTEXT, SETTINGS, 0.0, no_aws)
     log, metrics = told()
     assert log["level"] == "ERROR"
     assert log["error"]
@@ -168,6 +173,16 @@ def test_a_tick_writes_one_log_line_and_one_set_of_metrics(aws: FakeAws, told: T
         "MachinesEnded": [2],
         "FleetsCancelled": [1],
     }
+
+
+def test_a_log_line_names_the_request_that_wrote_it(told: Told) -> None:
+    event = Lease("test", "", LATER).event()
+    for request_id in ("first", "second"):
+        handler.run(event, LambdaContext(request_id), SETTINGS, 0.0, no_aws)
+    with pytest.raises(UnreadableLeaseError):
+        handler.run({}, LambdaContext("third"), SETTINGS, 0.0, no_aws)
+    lines = [line for line in told() if "function_request_id" in line]
+    assert [line["function_request_id"] for line in lines] == ["first", "second", "third"]
 
 
 def test_a_tick_that_fails_tells_what_it_did_and_what_it_could_not_do(aws: FakeAws, told: Told) -> None:

@@ -12,6 +12,7 @@ from moto import mock_aws
 from moto.ec2.utils import filter_dict_attribute_mapping
 
 from lambda_lease import handler
+from tests.lambda_context import CONTEXT
 from tests.unit.lambda_lease.fake_aws import BUCKET, PROFILE, UUID
 
 if TYPE_CHECKING:
@@ -76,8 +77,8 @@ def test_an_on_demand_annex_is_ended_and_one_of_a_similar_name_is_not() -> None:
     event = put_annex("test")
     mine, other = start(ec2, "test", 260), start(ec2, "test_b", 2)
 
-    first = handler.handler(event, None)
-    second = handler.handler(event, None)
+    first = handler.handler(event, CONTEXT)
+    second = handler.handler(event, CONTEXT)
 
     assert (first["machines_ended"], first["tarballs_deleted"], first["rule_removed"]) == (260, 1, False)
     assert second["rule_removed"] is True
@@ -93,7 +94,7 @@ def test_a_protected_machine_does_not_save_the_others() -> None:
     machines = start(ec2, "test", 5)
     ec2.modify_instance_attribute(InstanceId=machines[2], DisableApiTermination={"Value": True})
     with pytest.raises(RuntimeError, match=f"terminate {machines[2]}: OperationNotPermitted"):
-        handler.handler(event, None)
+        handler.handler(event, CONTEXT)
     assert states(ec2, machines[:2] + machines[3:]) == {"terminated"}
     assert states(ec2, machines[2:3]) == {"running"}
 
@@ -125,8 +126,8 @@ def test_a_spot_annex_is_ended_with_its_fleet() -> None:
         )["SpotFleetRequestId"]
         for annex_id in ("test", "test2")
     ]
-    assert handler.handler(event, None)["fleets_cancelled"] == 1
-    handler.handler(event, None)
+    assert handler.handler(event, CONTEXT)["fleets_cancelled"] == 1
+    handler.handler(event, CONTEXT)
     left = ec2.describe_spot_fleet_requests()["SpotFleetRequestConfigs"]
     assert [request["SpotFleetRequestId"] for request in left] == fleets[1:]
     assert boto3.client("events").list_rules()["Rules"] == []

@@ -61,12 +61,16 @@ def test_ec2_is_trusted_by_the_name_that_every_partition_knows() -> None:
 
 
 def test_functions_have_memory_for_the_runtime_beside_the_code() -> None:
-    sizes = {each["Properties"]["MemorySize"] for each in TEMPLATE.values() if each["Type"] == "AWS::Lambda::Function"}
+    sizes = {
+        resource["Properties"]["MemorySize"]
+        for resource in TEMPLATE.values()
+        if resource["Type"] == "AWS::Lambda::Function"
+    }
     assert sizes == {256}
 
 
 def test_a_parameter_that_is_an_address_mails_every_alarm() -> None:
-    assert parameters.CONDITIONS["HasEmail"] == "NotificationEmail"
+    assert parameters.CONDITIONS["HasEmail"].parameter == "NotificationEmail"
     for title in (LogicalId.LEASE_ALARM, LogicalId.SWEEP_ALARM, LogicalId.SILENCE_ALARM):
         alarm = properties(title)
         assert [*alarm.get("AlarmActions", []), *alarm.get("InsufficientDataActions", [])] == ["topic"]

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -74,6 +75,31 @@ def test_wrong_usage_exits_with_two_and_says_how() -> None:
     done = run("deploy", "--nonsense")
     assert done.returncode == 2
     assert "No such option" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["", "1st", "two words", "under_score", "a" * 129, "arn:aws:cloudformation:us-east-1"])
+@pytest.mark.parametrize("command", ["deploy", "status", "delete"])
+def test_a_name_that_no_stack_can_have_is_refused_before_any_call_to_aws(command: str, name: str) -> None:
+    done = run(command, "--stack-name", name, AWS_PROFILE="nobody")
+    assert done.returncode == 2
+    assert "cannot name a stack: type a letter, then letters, digits and hyphens" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["deploy", "pull-config", "credentials", "fleet-config --image ami-0a1b2c3d", "delete"],
+)
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [("/dev/null/user_config", "/dev/null"), (str(Path.cwd()), "cannot be read: Is a directory")],
+)
+def test_a_configuration_that_cannot_be_written_is_refused_before_any_call_to_aws(
+    command: str, config: str, why: str
+) -> None:
+    done = run(*command.split(), "--config", config, AWS_PROFILE="nobody")
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert why in done.stderr
+    assert "nobody" not in done.stderr
 
 
 @pytest.mark.parametrize("output", ["text", "json"])

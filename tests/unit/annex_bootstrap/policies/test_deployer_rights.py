@@ -1,106 +1,12 @@
-"""The deployer's policy against CloudFormation's own registry, which says what each resource type's handlers call.
-
-The local AWS does not check a deployer's rights on a stack's native resources, so this stands in for it. The registry's
-schemas come with cfn-lint.
-"""
+"""The deployer's policy against CloudFormation's own registry, which says what each resource type's handlers call."""
 
 from __future__ import annotations
-
-import json
-from functools import cache
-from importlib.resources import files
-from typing import Any
 
 import pytest
 
 from annex_bootstrap.policies.deployer import deployer_policy
+from local_aws.server.strict.registry import HANDLERS, NOT_TRIGGERED, listed, needed
 from template_gen.template import build
-
-HANDLERS = ("create", "read", "update", "delete")
-
-NOT_USED = {
-    "tags, which no native resource of the template has": {
-        "cloudwatch:ListTagsForResource",
-        "cloudwatch:TagResource",
-        "cloudwatch:UntagResource",
-        "ec2:CreateTags",
-        "events:ListTagsForResource",
-        "events:TagResource",
-        "events:UntagResource",
-        "firehose:TagDeliveryStream",
-        "sns:ListTagsForResource",
-        "sns:TagResource",
-        "sns:UntagResource",
-    },
-    "keys that are brought along instead of made": {"ec2:ImportKeyPair"},
-    "policies attached to somebody by the template": {
-        "iam:AttachGroupPolicy",
-        "iam:AttachRolePolicy",
-        "iam:AttachUserPolicy",
-    },
-    "functions in a VPC or with a file system": {
-        "ec2:DescribeNetworkInterfaces",
-        "ec2:DescribeSecurityGroups",
-        "ec2:DescribeSubnets",
-        "ec2:DescribeVpcs",
-        "elasticfilesystem:DescribeMountTargets",
-        "s3files:ListMountTargets",
-    },
-    "keys of the customer's own": {
-        "kms:CreateGrant",
-        "kms:Decrypt",
-        "kms:DescribeKey",
-        "kms:Encrypt",
-        "kms:GenerateDataKey",
-        "logs:AssociateKmsKey",
-        "logs:DisassociateKmsKey",
-    },
-    "code that is not inline, signed, layered, published or bound to a runtime's version": {
-        "lambda:AssociateRuntimeAlias",
-        "lambda:DeleteFunctionCodeSigningConfig",
-        "lambda:GetCodeSigningConfig",
-        "lambda:GetLayerVersion",
-        "lambda:PublishVersion",
-        "lambda:PutFunctionCodeSigningConfig",
-        "lambda:PutRuntimeManagementConfig",
-        "s3:GetObjectVersion",
-    },
-    "scaling and recursion settings": {
-        "lambda:DeleteFunctionConcurrency",
-        "lambda:PassCapacityProvider",
-        "lambda:PutFunctionConcurrency",
-        "lambda:PutFunctionRecursionConfig",
-        "lambda:PutFunctionScalingConfig",
-    },
-    "delivery, indexing and protection of logs and messages": {
-        "logs:CreateLogDelivery",
-        "logs:DeleteDataProtectionPolicy",
-        "logs:DeleteIndexPolicy",
-        "logs:DeleteResourcePolicy",
-        "logs:PutBearerTokenAuthentication",
-        "logs:PutDataProtectionPolicy",
-        "logs:PutIndexPolicy",
-        "logs:PutLogGroupDeletionProtection",
-        "logs:PutResourcePolicy",
-        "s3:REST.PUT.OBJECT",
-        "sns:PutDataProtectionPolicy",
-    },
-}
-"""What handlers call for features that the template does not use, by feature."""
-
-
-@cache
-def registry() -> dict[str, set[str]]:
-    """What the create, read, update and delete handlers of each resource type may call."""
-    found: dict[str, set[str]] = {}
-    for entry in (files("cfnlint") / "data" / "schemas" / "resources").iterdir():
-        if entry.name.endswith(".json"):
-            schema = json.loads(entry.read_text())
-            if "handlers" in schema:
-                handlers: dict[str, Any] = schema["handlers"]
-                permissions = (handlers.get(handler, {}).get("permissions", []) for handler in HANDLERS)
-                found[schema["typeName"]] = {one for many in permissions for one in many}
-    return found
 
 
 def granted() -> set[str]:
@@ -114,13 +20,12 @@ def native_types() -> list[str]:
 
 
 @pytest.mark.parametrize("resource_type", native_types())
-def test_the_deployer_may_make_what_the_template_has(resource_type: str) -> None:
-    not_used = {action for actions in NOT_USED.values() for action in actions}
-    assert sorted(registry()[resource_type] - granted() - not_used) == []
+def test_the_deployer_may_make_and_tag_what_the_template_has(resource_type: str) -> None:
+    assert sorted(needed(resource_type, *HANDLERS) - granted()) == []
 
 
-def test_nothing_counts_as_not_used_that_no_handler_calls_or_that_is_granted() -> None:
-    called = {action for name in native_types() for action in registry()[name]}
-    for feature, actions in NOT_USED.items():
+def test_nothing_counts_as_not_triggered_that_no_handler_calls_or_that_is_granted() -> None:
+    called = {action for name in native_types() for action in listed(name, *HANDLERS)}
+    for feature, actions in NOT_TRIGGERED.items():
         assert sorted(actions - called) == [], feature
         assert sorted(actions & granted()) == [], feature

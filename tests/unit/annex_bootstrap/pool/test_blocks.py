@@ -113,11 +113,14 @@ def test_dropping_a_region_leaves_the_others_and_the_first_of_them_is_the_defaul
     assert block.drop(region, "another-stack") == block
 
 
-def test_only_the_default_regions_knobs_have_no_prefix() -> None:
+def test_only_the_default_regions_knobs_have_no_prefix_but_those_that_htcondor_itself_sets_with_one() -> None:
     lines = render_block(Block((a_section("us-east-1"), a_section("eu-west-1")))).splitlines()
     assert "ANNEX_DEFAULT_S3_BUCKET = S3BucketName-of-us-east-1" in lines
     assert "eu_west_1.ANNEX_DEFAULT_S3_BUCKET = S3BucketName-of-eu-west-1" in lines
-    assert not any(line.startswith("us_east_1.") for line in lines)
+    assert [line for line in lines if line.startswith("us_east_1.")] == [
+        "us_east_1.ANNEX_DEFAULT_ODI_IMAGE_ID = ImageId-of-us-east-1",
+        "us_east_1.ANNEX_DEFAULT_ODI_INSTANCE_TYPE = InstanceType-of-us-east-1",
+    ]
 
 
 def test_another_region_can_be_made_the_default() -> None:
@@ -148,7 +151,7 @@ def test_an_end_before_its_begin_is_refused() -> None:
 @pytest.mark.parametrize("line", ["MY_KNOB = 1", "eu_west_1.ANNEX_DEFAULT_S3_BUCKET = mine", "use ROLE : Execute"])
 def test_a_line_that_somebody_put_into_the_block_is_not_lost_but_told_of(line: str) -> None:
     edited = render_block(Block((a_section("us-east-1"),))).replace(END, f"{line}\n{END}")
-    with pytest.raises(UserError, match=r"line 17 in its annex-bootstrap block is not ours"):
+    with pytest.raises(UserError, match=r"line 19 in its annex-bootstrap block is not ours"):
         read_block(b"A = 1\n\n" + edited.encode())
 
 

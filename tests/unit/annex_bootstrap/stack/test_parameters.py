@@ -29,11 +29,19 @@ def test_what_is_given_counts_else_what_the_stack_had(
     kept = {parameter.name: parameter.value for parameter in chosen if parameter.name not in given_}
     rest = {name: value for name, value in earlier.items() if name not in given_}
     if read_status(status).state is State.DEPLOYED:
-        assert kept == dict.fromkeys(rest)
+        image = {} if "Image" in earlier or "Image" in given_ else {"Image": "no"}
+        assert kept == dict.fromkeys(rest) | image
     elif read_status(status).state is State.CREATION_FAILED:
         assert kept == rest
     else:
         assert kept == {}
+
+
+def test_a_stack_from_before_there_were_images_gets_none_until_somebody_asks() -> None:
+    old = a_stack("UPDATE_COMPLETE", {"CondorPort": "9618"})
+    assert choose_parameters(TEMPLATE, old, {}) == [Parameter("Image", "no"), Parameter("CondorPort", None)]
+    assert choose_parameters(TEMPLATE, old, {"Image": "yes"})[0] == Parameter("Image", "yes")
+    assert describe_parameters(TEMPLATE, old, {}) == ["keeps Image at no"]
 
 
 def test_a_stack_that_is_gone_has_no_earlier_parameters() -> None:
@@ -80,12 +88,12 @@ def test_what_it_does_not_allow_is_refused_with_what_to_type(name: str, value: s
 
 
 def test_an_unknown_parameter_is_refused_with_those_there_are() -> None:
-    with pytest.raises(UserError, match="there is no parameter Colour: choose from BucketName, CondorCidrs"):
+    with pytest.raises(UserError, match="there is no parameter Colour: choose from BaseImage, BootCommands"):
         check_parameters(TEMPLATE, {"Colour": "red"})
 
 
 def test_parameters_are_told_where_they_change_or_are_not_the_default() -> None:
-    stack = a_stack("CREATE_COMPLETE", {**OURS, "CondorCidrs": "192.0.2.0/24", "SshCidrs": ""})
+    stack = a_stack("CREATE_COMPLETE", {**OURS, "CondorCidrs": "192.0.2.0/24", "SshCidrs": "", "Image": "yes"})
     assert describe_parameters(TEMPLATE, stack, {"CondorPort": "9619"}) == [
         "keeps CondorCidrs at 192.0.2.0/24",
         "sets CondorPort to 9619 (it is 9618)",

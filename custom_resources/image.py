@@ -1,0 +1,99 @@
+"""The stack's own machine image, made of the machine that its builder left stopped.
+
+See ``custom_resources.image_builder`` for why these are two resources. An image has IMDSv2 only, as a setting of its
+own that nobody can take back. Once it is ready the builder is terminated. Deleting it deletes its snapshots; machines
+that run from it go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from annex_contract.image import BASE_TAG, CONDOR_TAG
+from annex_contract.resources import IMAGE, Attribute, Property
+from custom_resources.image_parts import find_image, find_machines, made_for, tags_of, terminate
+from custom_resources.lifecycle import Request, ResourceError, client, looks, serve
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_ec2.type_defs import ImageTypeDef, TagTypeDef
+
+CLEAN_UP = 30.0
+"""Seconds kept back for what comes after the image is ready."""
+
+IMDS = "v2.0"
+
+
+def put(request: Request) -> Mapping[str, str]:
+    """Make the image of the stopped builder, wait until it is ready, and terminate the builder.
+
+    Raises:
+        ResourceError: there is no builder, or the image failed.
+        ClientError: AWS refused a call.
+    """
+    ec2: EC2Client = client("ec2")
+    image = find_image(ec2, request)
+    image_id = _create(ec2, request) if image is None else image["ImageId"]
+    image = _wait(ec2, request, image_id)
+    if image.get("ImdsSupport") != IMDS:
+        ec2.modify_image_attribute(ImageId=image_id, ImdsSupport={"Value": IMDS})
+        image = _describe(ec2, image_id)
+        if image.get("ImdsSupport") != IMDS:
+            raise ResourceError(f"the image {image_id} does not keep the setting imdsSupport=v2.0; try again")
+    terminate(ec2, request)
+    return {Attribute.IMAGE_ID: image_id}
+
+
+def delete(request: Request) -> str:
+    """Deregister the image if this stack made it, and delete its snapshots.
+
+    Raises:
+        ClientError: AWS refused a call.
+    """
+    ec2: EC2Client = client("ec2")
+    image = find_image(ec2, request)
+    if image is not None:
+        ec2.deregister_image(ImageId=image["ImageId"])
+    # By their tags, since an interrupted Delete may have left some behind without their image.
+    pages = ec2.get_paginator("describe_snapshots").paginate(OwnerIds=["self"], Filters=made_for(request))
+    for snapshot in [snapshot for page in pages for snapshot in page["Snapshots"]]:
+        ec2.delete_snapshot(SnapshotId=snapshot["SnapshotId"])
+    return ""
+
+
+def _create(ec2: EC2Client, request: Request) -> str:
+    machines = find_machines(ec2, request, "stopped")
+    if not machines:
+        raise ResourceError("the builder is gone, and so there is nothing to make the image of; try again")
+    tags: list[TagTypeDef] = [
+        *tags_of(request),
+        {"Key": "Name", "Value": request.name},
+        {"Key": BASE_TAG, "Value": request.properties[Property.BASE_IMAGE]},
+        {"Key": CONDOR_TAG, "Value": request.properties[Property.CONDOR_VERSION]},
+    ]
+    # The name is unique in an account and region, so a repeated call makes no second image.
+    return ec2.create_image(
+        InstanceId=machines[0]["InstanceId"],
+        Name=request.name,
+        Description="annex-bootstrap: HTCondor for the machines of annexes",
+        TagSpecifications=[{"ResourceType": "image", "Tags": tags}, {"ResourceType": "snapshot", "Tags": tags}],
+    )["ImageId"]
+
+
+def _wait(ec2: EC2Client, request: Request, image_id: str) -> ImageTypeDef:
+    for _ in looks(request.deadline - CLEAN_UP):
+        image = _describe(ec2, image_id)
+        if image["State"] == "available":
+            return image
+        if image["State"] != "pending":
+            reason = image.get("StateReason", {}).get("Message", "AWS gives no reason")
+            raise ResourceError(f"the image {image_id} is {image['State']}: {reason}")
+    raise ResourceError(f"the image {image_id} is still pending; AWS takes longer than a function may run; try again")
+
+
+def _describe(ec2: EC2Client, image_id: str) -> ImageTypeDef:
+    return ec2.describe_images(ImageIds=[image_id])["Images"][0]
+
+
+handler = serve(IMAGE.name_property, put, delete)

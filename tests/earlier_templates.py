@@ -1,0 +1,50 @@
+"""The templates of earlier versions, without their embedded code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from annex_contract import __version__
+from template_gen.template import build
+
+DIRECTORY = Path(__file__).parent / "data" / "earlier_templates"
+CODE = "(code)"
+"""What stands in place of a function's code."""
+
+REPLACEABLE = {"AWS::Events::Rule", "AWS::Lambda::Permission"}
+"""Types that an update may replace: wiring inside the stack, which nobody outside it knows and which holds nothing."""
+
+VERSIONS = sorted(path.stem for path in DIRECTORY.glob("*.json"))
+
+
+def read(version: str) -> dict[str, Any]:
+    """Return the template of an earlier version, with ``CODE`` for the code of its functions."""
+    template: dict[str, Any] = json.loads((DIRECTORY / f"{version}.json").read_text())
+    return template
+
+
+def with_current_code(template: dict[str, Any]) -> dict[str, Any]:
+    """Return an earlier template with the code that its functions have today."""
+    today = build().to_dict()["Resources"]
+    resources = {
+        title: resource | {"Properties": resource["Properties"] | {"Code": today[title]["Properties"]["Code"]}}
+        if _code_of(resource) is not None
+        else resource
+        for title, resource in template["Resources"].items()
+    }
+    return template | {"Resources": resources}
+
+
+def add() -> None:
+    """Write the template of this version, for the versions that come after it."""
+    template = json.loads(build().to_json())
+    for resource in template["Resources"].values():
+        if _code_of(resource) is not None:
+            resource["Properties"]["Code"] = {"ZipFile": CODE}
+    (DIRECTORY / f"{__version__}.json").write_text(json.dumps(template, indent=1, sort_keys=True) + "\n")
+
+
+def _code_of(resource: dict[str, Any]) -> Any:
+    return resource["Properties"].get("Code")

@@ -1,0 +1,1 @@
+"""Our commands while AWS is at its worst."""

@@ -1,0 +1,95 @@
+"""Finding the region and the credentials, without AWS."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from annex_bootstrap.aws import connect, open_session
+from annex_bootstrap.errors import UserError
+
+START_URL = "https://made-up.awsapps.example/start"
+
+SESSION = f"""
+[profile ours]
+sso_session = work
+sso_account_id = 123456789012
+sso_role_name = Made-up
+region = us-west-2
+
+[sso-session work]
+sso_region = us-west-2
+sso_start_url = {START_URL}
+"""
+
+LEGACY = f"""
+[profile ours]
+sso_start_url = {START_URL}
+sso_region = us-west-2
+sso_account_id = 123456789012
+sso_role_name = Made-up
+region = us-west-2
+"""
+
+EXPIRED = {"accessToken": "made-up", "expiresAt": "2020-01-01T00:00:00Z"}
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home directory without any setting of AWS, and nothing of the environment's."""
+    for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "PROFILE", "DEFAULT_PROFILE"):
+        monkeypatch.delenv(f"AWS_{name}", raising=False)
+    for name in ("REGION", "DEFAULT_REGION"):
+        monkeypatch.delenv(f"AWS_{name}", raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("given", "environ", "expected"),
+    [
+        (None, {}, "us-west-2"),
+        (None, {"AWS_REGION": ""}, "us-west-2"),
+        (None, {"AWS_DEFAULT_REGION": "eu-west-1"}, "eu-west-1"),
+        (None, {"AWS_REGION": "eu-north-1"}, "eu-north-1"),
+        (None, {"AWS_REGION": "eu-north-1", "AWS_DEFAULT_REGION": "eu-west-1"}, "eu-north-1"),
+        ("sa-east-1", {"AWS_REGION": "eu-north-1", "AWS_DEFAULT_REGION": "eu-west-1"}, "sa-east-1"),
+    ],
+)
+def test_the_region_is_the_given_one_then_that_of_the_environment_then_the_profiles(
+    given: str | None, environ: dict[str, str], expected: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "config").write_text("[profile ours]\nregion = us-west-2\n")
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert open_session(given, "ours").region_name == expected
+
+
+def test_without_a_region_the_error_says_where_to_name_one(home: Path) -> None:  # noqa: ARG001 (clears the settings)
+    with pytest.raises(UserError, match="no AWS region is chosen: give --region, or set AWS_REGION"):
+        connect(None, None)
+
+
+@pytest.mark.parametrize("config", [SESSION, LEGACY])
+@pytest.mark.parametrize("expired", [True, False])
+@pytest.mark.parametrize("named_by", ["option", "environment"])
+def test_without_a_valid_sign_in_the_error_ends_in_the_command_that_signs_in(
+    config: str, expired: bool, named_by: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "config").write_text(config)
+    cache = home / "cache"
+    cache.mkdir()
+    monkeypatch.setattr("botocore.credentials.SSOProvider._SSO_TOKEN_CACHE_DIR", str(cache))
+    monkeypatch.setattr("botocore.tokens.SSOTokenProvider._SSO_TOKEN_CACHE_DIR", str(cache))
+    if expired:
+        for key in (START_URL, "work"):
+            (cache / f"{hashlib.sha1(key.encode()).hexdigest()}.json").write_text(json.dumps(EXPIRED))
+    if named_by == "environment":
+        monkeypatch.setenv("AWS_PROFILE", "ours")
+    with pytest.raises(UserError, match=r"run aws sso login --profile ours$"):
+        connect(None, "ours" if named_by == "option" else None)

@@ -1,0 +1,119 @@
+"""Which module may import which: imports point downwards, and the graph that they make has no circle."""
+
+from __future__ import annotations
+
+import ast
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+PACKAGES = (
+    *("annex_bootstrap", "annex_contract", "custom_resources", "docs_gen", "lambda_connectivity", "lambda_lease"),
+    *("local_aws", "template_gen"),
+)
+
+ROOMS = (
+    {"__main__"},
+    {"cli"},
+    {"commands"},
+    {"doctor"},
+    {"annexes", "launch"},
+    {"pool", "screen"},
+    {"fleet", "policies", "stack"},
+    {"aws"},
+    {"errors"},
+)
+"""The parts of the client: each may import those below it, and none beside it."""
+
+MAY_IMPORT = {
+    "annex_contract": set(),
+    "custom_resources": {"annex_contract"},
+    "lambda_connectivity": {"annex_contract"},
+    "lambda_lease": {"annex_contract"},
+    # The template sets the environment that the lease function reads.
+    "template_gen": {"annex_contract", "lambda_lease"},
+    "docs_gen": {"annex_bootstrap", "annex_contract", "lambda_lease", "template_gen"},
+    "local_aws": {"annex_bootstrap", "annex_contract"},
+    "annex_bootstrap": {"annex_contract", "local_aws"},
+}
+"""What each package may import of ours besides itself."""
+
+KNOW_LOCAL_AWS = {"annex_bootstrap.cli.demo", "annex_bootstrap.cli.local"}
+"""The modules of the client that may import the local AWS, which a plain install does not have."""
+
+
+def modules() -> dict[str, Path]:
+    """Return every module of ours, by its dotted name."""
+    paths = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in paths]
+    return dict(zip(names, paths, strict=True))
+
+
+MODULES = modules()
+
+
+def imports_of(module: str) -> set[str]:
+    """Return the modules of ours that a module imports anywhere in its code, also for its types alone."""
+    named: set[str] = set()
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        if isinstance(node, ast.Import):
+            named |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} has a relative import"
+            named |= {
+                f"{node.module}.{alias.name}" if f"{node.module}.{alias.name}" in MODULES else str(node.module)
+                for alias in node.names
+            }
+    return {name for name in named if name in MODULES} - {module}
+
+
+GRAPH = {module: imports_of(module) for module in MODULES}
+
+
+def level_of(module: str) -> int:
+    """Return how far from the top a module of the client stands."""
+    room = module.split(".")[1]
+    return next(level for level, rooms in enumerate(ROOMS) if room in rooms)
+
+
+def test_the_graph_knows_the_imports_of_a_module() -> None:
+    assert "annex_contract.lease" in GRAPH["lambda_lease.annexes"]
+    assert "annex_bootstrap.launch.launch_page" in GRAPH["annex_bootstrap.launch.publish"]
+
+
+def test_imports_make_no_circle() -> None:
+    try:
+        TopologicalSorter(GRAPH).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(reversed(error.args[1])))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_imports_only_what_stands_below_it(package: str) -> None:
+    inside = [module for module in GRAPH if module.split(".")[0] == package]
+    imported = {name.split(".")[0] for module in inside for name in GRAPH[module]}
+    assert imported - {package} <= MAY_IMPORT[package]
+
+
+def test_a_room_of_the_client_imports_only_rooms_below_it() -> None:
+    upwards = [
+        f"{module} imports {imported}"
+        for module, names in GRAPH.items()
+        for imported in names
+        if module.startswith("annex_bootstrap.") and imported.startswith("annex_bootstrap.")
+        if module.split(".")[1] != imported.split(".")[1] and level_of(module) >= level_of(imported)
+    ]
+    assert upwards == []
+
+
+def test_no_command_imports_another() -> None:
+    commands = [module for module in GRAPH if module.startswith("annex_bootstrap.commands.")]
+    assert [(module, name) for module in commands for name in GRAPH[module] if name in commands] == []
+
+
+def test_only_the_commands_local_and_demo_know_the_local_aws() -> None:
+    knowing = {module for module, names in GRAPH.items() if any(name.split(".")[0] == "local_aws" for name in names)}
+    assert {module for module in knowing if module.split(".")[0] != "local_aws"} == KNOW_LOCAL_AWS
