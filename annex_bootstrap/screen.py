@@ -36,6 +36,9 @@ class Screen(Protocol):
     def say(self, text: str = "", **style: Any) -> None:
         """Print a line for people."""
 
+    def next_steps(self, steps: Mapping[str, str]) -> None:
+        """Print what to do next, only for people: lines to paste, and what each of them does."""
+
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
         """Print a table for people: on a terminal as wide as that, elsewhere one whole line a row."""
 

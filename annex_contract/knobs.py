@@ -7,6 +7,7 @@ the stack's outputs and the configuration come from this module, so neither can 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from annex_contract.stack import Output
 
@@ -83,3 +84,42 @@ MOST_ATTRIBUTES = 11
 
 DEFAULT_PORT = 9618
 """HTCondor's registered TCP port: of a collector, and of a shared port."""
+
+
+class Macro(StrEnum):
+    """The other macros that we write into a pool's configuration or ask HTCondor for.
+
+    Source: https://htcondor.readthedocs.io/en/latest/admin-manual/configuration-macros.html
+    """
+
+    ALLOW_DAEMON = "ALLOW_DAEMON"
+    ANNEX_COLLECTOR = "ANNEX_COLLECTOR"
+    ANNEX_TOKEN_DOMAIN = "ANNEX_TOKEN_DOMAIN"
+    ANNEX_TOKEN_KEY_NAME = "ANNEX_TOKEN_KEY_NAME"
+    ANNEX_TOKEN_LIFETIME = "ANNEX_TOKEN_LIFETIME"
+    ANNEX_USE_OLD_CREATE = "ANNEX_USE_OLD_CREATE"
+    COLLECTOR_HOST = "COLLECTOR_HOST"
+    CONDOR_HOST = "CONDOR_HOST"
+    DAEMON_LIST = "DAEMON_LIST"
+    HPC_ANNEX_ENABLED = "HPC_ANNEX_ENABLED"
+    JOB_TRANSFORM_NAMES = "JOB_TRANSFORM_NAMES"
+    LOCAL_CONFIG_DIR = "LOCAL_CONFIG_DIR"
+    LOCAL_CONFIG_FILE = "LOCAL_CONFIG_FILE"
+    SCHEDD_COLLECTOR_HOST = "SCHEDD.COLLECTOR_HOST"
+    SEC_DEFAULT_AUTHENTICATION_METHODS = "SEC_DEFAULT_AUTHENTICATION_METHODS"
+    SEC_PASSWORD_FILE = "SEC_PASSWORD_FILE"
+    SEC_TOKEN_POOL_SIGNING_KEY_FILE = "SEC_TOKEN_POOL_SIGNING_KEY_FILE"
+    SHARED_PORT_PORT = "SHARED_PORT_PORT"
+    TCP_FORWARDING_HOST = "TCP_FORWARDING_HOST"
+    UID_DOMAIN = "UID_DOMAIN"
+    USER_CONFIG_FILE = "USER_CONFIG_FILE"
+    USE_SHARED_PORT = "USE_SHARED_PORT"
+
+
+def methods_of(context: str) -> str:
+    """Return the macro with the authentication methods of a context.
+
+    Args:
+        context: such as ``DAEMON``.
+    """
+    return f"SEC_{context}_AUTHENTICATION_METHODS"

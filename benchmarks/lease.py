@@ -155,6 +155,7 @@ def measure(body: str, machines: int, expiration: int = 1) -> tuple[float, float
                 "AWS_CONFIG_FILE": os.devnull,
                 "BUCKET_NAME": BUCKET,
                 "INSTANCE_PROFILE_ARN": "arn:aws:iam::123456789012:instance-profile/p",
+                "STACK_ID": "arn:aws:cloudformation:us-east-1:123456789012:stack/s/1",
                 "POWERTOOLS_METRICS_NAMESPACE": "benchmark",
                 "POWERTOOLS_SERVICE_NAME": "lease",
                 "PYTHONPATH": str(ROOT),

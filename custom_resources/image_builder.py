@@ -17,8 +17,6 @@ ends itself after half an hour, and the hourly sweep terminates builders that ar
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
@@ -26,14 +24,15 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from annex_contract.image import ARCHITECTURES, BASE_PARAMETERS, BASE_TAG, CONDOR_TAG
+from annex_contract.image import ARCHITECTURES, BASE_PARAMETERS, BASE_TAG, CONDOR_TAG, IMAGE_TAG
+from annex_contract.lease import MACHINE_ENDING, MACHINE_RUNNING
 from annex_contract.resources import Attribute, Property
 from custom_resources import security_group
 from custom_resources.image_parts import (
-    RUNNABLE,
     check_terminated,
     find_image,
     find_machines,
+    name_of,
     tags_of,
     terminate,
 )
@@ -58,25 +57,6 @@ CLEAN_UP = 30.0
 ELSEWHERE = frozenset({"InsufficientInstanceCapacity", "InsufficientFreeAddressesInSubnet", "Unsupported"})
 """Refusals of a launch that another subnet, in another availability zone, may not meet."""
 
-CONTENT = (
-    Property.ARCHITECTURE,
-    Property.BASE_IMAGE,
-    Property.REVISION,
-    Property.APT_SOURCE,
-    Property.PACKAGES,
-    Property.COMMANDS,
-    Property.BOOT_COMMANDS,
-    Property.GPU,
-    Property.RECIPE,
-)
-"""The properties that have a part in what is in the image."""
-
-
-def name_of(properties: Mapping[str, Any]) -> str:
-    """Return the name of a build: with other contents, another one."""
-    content = json.dumps([properties.get(name, "") for name in CONTENT])
-    return f"{properties[Property.IMAGE_NAME]}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
-
 
 def put(request: Request) -> Mapping[str, str]:
     """Run a builder until it has installed everything and shut down, unless the image exists.
@@ -90,7 +70,7 @@ def put(request: Request) -> Mapping[str, str]:
     if image is not None:
         tags = {tag["Key"]: tag["Value"] for tag in image.get("Tags", [])}
         return _attributes(tags[BASE_TAG], tags[CONDOR_TAG])
-    machines = find_machines(ec2, request, *RUNNABLE)
+    machines = find_machines(ec2, request, *MACHINE_RUNNING)
     machine = machines[0] if machines else _start(ec2, request)
     outcome = _wait(ec2, request, machine)
     if outcome.reason:
@@ -126,7 +106,7 @@ def _start(ec2: EC2Client, request: Request) -> InstanceTypeDef:
         Property.CONDOR_CIDRS: [],
         Property.SSH_CIDRS: [],
     }
-    group = security_group.put(replace(request, properties=closed))
+    group = security_group.put(replace(request, properties=closed, marks={IMAGE_TAG: request.name}))
     for number, subnet in enumerate(subnets):
         try:
             return _run(ec2, request, f"{request.request_id}-{number}", base, subnet, group, user_data)
@@ -252,7 +232,7 @@ def _wait(ec2: EC2Client, request: Request, machine: InstanceTypeDef) -> Outcome
         if outcome is not None and not outcome.succeeded:
             logger.error("the console of %s:\n%s", machine_id, console)
             return replace(outcome, reason=f"building the image failed: {outcome.reason}")
-        if state in ("shutting-down", "terminated"):
+        if state in (MACHINE_ENDING, "terminated"):
             reason = described.get("StateReason", {}).get("Message", "AWS gives no reason")
             return Outcome(succeeded=False, reason=f"the builder {machine_id} was terminated: {reason}")
         if state == "stopped":

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from annex_contract.image import IMAGE_TAG
+from annex_contract.lease import MACHINE_ENDING, MACHINE_RUNNING
+from annex_contract.resources import Property
 from annex_contract.stack import STACK_TAG
 from custom_resources.lifecycle import NotYetError, Request
 
@@ -12,8 +17,25 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_ec2.type_defs import FilterTypeDef, ImageTypeDef, InstanceTypeDef, TagTypeDef
 
-RUNNABLE = ("pending", "running", "stopping", "stopped")
-"""The states of a machine that is not terminated."""
+
+CONTENT = (
+    Property.ARCHITECTURE,
+    Property.BASE_IMAGE,
+    Property.REVISION,
+    Property.APT_SOURCE,
+    Property.PACKAGES,
+    Property.COMMANDS,
+    Property.BOOT_COMMANDS,
+    Property.GPU,
+    Property.RECIPE,
+)
+"""The properties that have a part in what is in the image."""
+
+
+def name_of(properties: Mapping[str, Any]) -> str:
+    """Return the name of a build: with other contents, another one."""
+    content = json.dumps([properties.get(name, "") for name in CONTENT])
+    return f"{properties[Property.IMAGE_NAME]}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
 
 
 def tags_of(request: Request) -> list[TagTypeDef]:
@@ -44,7 +66,7 @@ def find_machines(ec2: EC2Client, request: Request, *states: str) -> list[Instan
 
 def terminate(ec2: EC2Client, request: Request) -> None:
     """Terminate the builders of one image; their volumes go with them."""
-    running = [machine["InstanceId"] for machine in find_machines(ec2, request, *RUNNABLE)]
+    running = [machine["InstanceId"] for machine in find_machines(ec2, request, *MACHINE_RUNNING)]
     if running:
         ec2.terminate_instances(InstanceIds=running)
 
@@ -55,5 +77,5 @@ def check_terminated(ec2: EC2Client, request: Request) -> None:
     Raises:
         NotYetError: one does.
     """
-    for machine in find_machines(ec2, request, "shutting-down", *RUNNABLE):
+    for machine in find_machines(ec2, request, MACHINE_ENDING, *MACHINE_RUNNING):
         raise NotYetError(f"the builder {machine['InstanceId']} has not ended yet; delete the stack again")

@@ -58,7 +58,7 @@ PATIENCE: Mapping[str, float] = {
     # The function's own role is seconds old when the stack is, and IAM is eventually consistent. AWS names no time:
     # https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency
     # The answer to HEAD has no code but its status.
-    **dict.fromkeys(("403", "AccessDenied", "UnauthorizedOperation"), 90.0),
+    **dict.fromkeys(("403", "AccessDenied", "AccessDeniedException", "UnauthorizedOperation"), 90.0),
 }
 """For how many seconds an error code means "try again"; every other code is final at once."""
 
@@ -95,6 +95,7 @@ class Request:
         properties: the resource's properties; every scalar is a string, as CloudFormation sends it.
         deadline: when to give up waiting, in seconds of ``time.monotonic``.
         old_properties: those before an Update; else empty.
+        marks: further tags of what is made.
     """
 
     stack_id: str
@@ -104,6 +105,7 @@ class Request:
     properties: Mapping[str, Any]
     deadline: float
     old_properties: Mapping[str, Any] = field(default_factory=dict)
+    marks: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def account(self) -> str:
@@ -113,7 +115,7 @@ class Request:
     @property
     def tags(self) -> list[Tag]:
         """Return the tags that mark a thing as made by this stack."""
-        return [{"Key": STACK_TAG, "Value": self.stack_id}]
+        return [{"Key": key, "Value": value} for key, value in {STACK_TAG: self.stack_id, **self.marks}.items()]
 
     def owns(self, tags: Iterable[Mapping[str, object]]) -> bool:
         """Return whether a thing with these tags was made by this stack."""

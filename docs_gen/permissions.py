@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from annex_contract.machine_policies import boot_policy, configuration_policy
-from annex_contract.resources import BUCKET, INSTANCE_ROLE, Attribute
+from annex_contract.resources import BUCKET, IMAGE, IMAGE_BUILDER, INSTANCE_ROLE, Attribute
 from annex_contract.stack import ROLE_PATH, LogicalId, Part, function_of
 from docs_gen.resolve import resolve
 from template_gen.parameters import CONDITIONS
@@ -40,6 +40,8 @@ OTHER_CALLS = {
     (LogicalId.ANNEX_USER_POLICY, "iam:PassRole"): "RunInstances, RequestSpotFleet",
     (LogicalId.ANNEX_USER_POLICY, "lambda:InvokeFunction"): "Invoke",
     (Part.ROLE.of(function_of(BUCKET.logical_id)), "s3:DeleteObject"): "DeleteObjects",
+    (Part.ROLE.of(function_of(IMAGE.logical_id)), "ec2:CreateTags"): "CreateImage",
+    (Part.ROLE.of(function_of(IMAGE_BUILDER.logical_id)), "ec2:CreateTags"): "CreateSecurityGroup, RunInstances",
     (Part.ROLE.of(LogicalId.LEASE_FUNCTION), "s3:ListBucket"): "ListObjectsV2",
 }
 """API calls of other roles for the same actions, by role and action."""

@@ -9,6 +9,7 @@ import boto3
 from botocore.config import Config
 
 if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_s3 import S3Client
@@ -33,6 +34,11 @@ class Clients:
     def ec2(self) -> EC2Client:
         """EC2: machines and spot fleets."""
         return boto3.client("ec2", config=_CONFIG)
+
+    @cached_property
+    def cloudformation(self) -> CloudFormationClient:
+        """CloudFormation: what the stack owns."""
+        return boto3.client("cloudformation", config=_CONFIG)
 
     @cached_property
     def s3(self) -> S3Client:

@@ -124,7 +124,7 @@ def _tick(
 
 
 def _sweep(settings: Settings, now: float, clients: Clients, line: dict[str, object]) -> None:
-    from lambda_lease import sweeper
+    from lambda_lease import images, sweeper
     from lambda_lease.annexes import NotEndedError
 
     line.update(decision="sweep")
@@ -140,8 +140,13 @@ def _sweep(settings: Settings, now: float, clients: Clients, line: dict[str, obj
         machines_ended=found.machines_ended,
         fleets_cancelled=found.fleets_cancelled,
     )
-    if found.failures:
-        raise NotEndedError("orphans", found.failures) from found.failures[0].error
+    leftovers = images.delete_leftovers(clients, settings.stack_id, now)
+    line.update(
+        builders_ended=leftovers.builders, images_deleted=leftovers.images, snapshots_deleted=leftovers.snapshots
+    )
+    failures = (*found.failures, *leftovers.failures)
+    if failures:
+        raise NotEndedError("orphans", failures) from failures[0].error
 
 
 def _count(name: str, value: int) -> None:

@@ -19,6 +19,9 @@ CONFIG_KEY_PATTERN = "CONFIG_KEY_PATTERN"
 INSTANCE_PROFILE_ARN = "INSTANCE_PROFILE_ARN"
 """The instance profile that the stack made for machines. The sweeper judges only what runs with it."""
 
+STACK_ID = "STACK_ID"
+"""The stack's own ID: with it are tagged the builders, images and snapshots whose leftovers the sweeper deletes."""
+
 END_ORPHANS = "END_ORPHANS"
 """``yes``: the sweeper ends orphans. Anything else: it only reports them."""
 
@@ -45,6 +48,7 @@ class Settings:
         key_prefix: what stands before an annex's name in the key of its tarball.
         key_suffix: what stands after it.
         instance_profile_arn: the instance profile of the stack's machines.
+        stack_id: the ARN of the stack.
         end_orphans: whether the sweeper ends what it finds.
     """
 
@@ -52,6 +56,7 @@ class Settings:
     key_prefix: str
     key_suffix: str
     instance_profile_arn: str
+    stack_id: str
     end_orphans: bool
 
     @classmethod
@@ -76,6 +81,7 @@ class Settings:
             key_prefix=prefix,
             key_suffix=suffix,
             instance_profile_arn=_required(environ, INSTANCE_PROFILE_ARN),
+            stack_id=_required(environ, STACK_ID),
             end_orphans=environ.get(END_ORPHANS) == "yes",
         )
 

@@ -152,6 +152,7 @@ def provisions() -> list[Provision]:
             policies.image_builder(list(BUILDER_TYPES.values())),
             (
                 "annex_contract.image",
+                "annex_contract.lease",
                 "custom_resources.image_parts",
                 "custom_resources.security_group",
                 "machine_image.*",
@@ -170,7 +171,7 @@ def provisions() -> list[Provision]:
                 Property.CONDOR_VERSION: get(IMAGE_BUILDER, Attribute.CONDOR_VERSION),
             },
             policies.image(),
-            ("annex_contract.image", "custom_resources.image_parts"),
+            ("annex_contract.image", "annex_contract.lease", "custom_resources.image_parts"),
             timeout=IMAGE_TIMEOUT,
             policy_name="function",
             condition="MakesImage",

@@ -48,7 +48,11 @@ def custom_resource_sources(module: str, *shared: str, data: tuple[str, ...] = (
 
 LEASE_SOURCES = Sources(
     "lambda_lease.handler",
-    (*SHARED, "annex_contract.lease", "lambda_lease.*"),
+    (
+        *SHARED,
+        *("annex_contract.image", "annex_contract.lease", "annex_contract.resources", "annex_contract.statuses"),
+        "lambda_lease.*",
+    ),
     packages=POWERTOOLS,
     modules=("typing_extensions",),
 )

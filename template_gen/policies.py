@@ -170,27 +170,30 @@ def fleet_role() -> list[Statement]:
 
 def security_group() -> list[Statement]:
     """Return the statements of the function for the machines' security group."""
-    group = names.arn("ec2", "security-group/*")
+    vpc = If("HasVpcId", names.arn("ec2", "vpc/${VpcId}"), names.arn("ec2", "vpc/*"))
     return [
         allow(
             "DescribeGroupAndItsUsers",
             "ec2: DescribeInstances DescribeNetworkInterfaces DescribeSecurityGroups DescribeVpcs",
             EVERYTHING,
         ),
-        # Separate from CreateGroup, because the VPC gets no tags.
-        allow(
-            "CreateGroupInVpc",
-            "ec2: CreateSecurityGroup",
-            If("HasVpcId", names.arn("ec2", "vpc/${VpcId}"), names.arn("ec2", "vpc/*")),
-        ),
-        allow("CreateGroup", "ec2: CreateSecurityGroup", group, TAGGED_OURS),
-        allow("TagNewGroup", "ec2: CreateTags", group, {"StringEquals": {"ec2:CreateAction": "CreateSecurityGroup"}}),
+        *_new_group(vpc),
         allow(
             "UpdateAndDeleteOwnGroup",
             "ec2: AuthorizeSecurityGroupIngress DeleteSecurityGroup RevokeSecurityGroupIngress",
-            group,
+            names.arn("ec2", "security-group/*"),
             OURS,
         ),
+    ]
+
+
+def _new_group(vpc: AWSHelperFn) -> list[Statement]:
+    group = names.arn("ec2", "security-group/*")
+    return [
+        # Separate from CreateGroup, because the VPC gets no tags.
+        allow("CreateGroupInVpc", "ec2: CreateSecurityGroup", vpc),
+        allow("CreateGroup", "ec2: CreateSecurityGroup", group, TAGGED_OURS),
+        allow("TagNewGroup", "ec2: CreateTags", group, {"StringEquals": {"ec2:CreateAction": "CreateSecurityGroup"}}),
     ]
 
 
@@ -207,8 +210,14 @@ def image_builder(types: list[str]) -> list[Statement]:
             "ssm: GetParameter",
             Sub(f"arn:${{AWS::Partition}}:ssm:${{AWS::Region}}::parameter{BASE_PARAMETERS}*"),
         ),
-        allow("DescribeImagesAndSubnets", "ec2: DescribeImages DescribeSubnets", EVERYTHING),
-        *security_group(),
+        allow(
+            "DescribeImageAndBuilder",
+            "ec2: DescribeImages DescribeInstances DescribeNetworkInterfaces DescribeSecurityGroups DescribeSubnets",
+            EVERYTHING,
+        ),
+        # It has no rules: nobody reaches a builder. The VPC is that of the subnet.
+        *_new_group(names.arn("ec2", "vpc/*")),
+        allow("DeleteBuilderGroup", "ec2: DeleteSecurityGroup", names.arn("ec2", "security-group/*"), BUILDER),
         # The base may be of any account. Without iam:PassRole a builder can have no role.
         allow("StartBuilderFromBase", "ec2: RunInstances", names.public_arn("image/*")),
         allow("StartBuilderInSubnet", "ec2: RunInstances", names.arn("ec2", "subnet/*")),
@@ -280,6 +289,10 @@ def lease(instance_profile_arn: AWSHelperFn) -> list[Statement]:
             "ec2: DescribeInstances DescribeSpotFleetRequests",
             EVERYTHING,
         ),
+        allow("FindLeftoversOfImages", "ec2: DescribeImages DescribeSnapshots", EVERYTHING),
+        allow("AskWhichImageIsOwned", "cloudformation: DescribeStackResource DescribeStacks", Ref("AWS::StackId")),
+        allow("TerminateOldBuilders", "ec2: TerminateInstances", instance, BUILDER),
+        *delete_images(),
         allow("CancelFleets", "ec2: CancelSpotFleetRequests", names.arn("ec2", "spot-fleet-request/*")),
         allow(
             "TerminateTaggedMachines",

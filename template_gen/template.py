@@ -114,6 +114,7 @@ def _add_lease_function(template: Template) -> Function:
             settings.BUCKET_NAME: get(BUCKET, Attribute.BUCKET_NAME),
             settings.CONFIG_KEY_PATTERN: Ref("ConfigKeyPattern"),
             settings.INSTANCE_PROFILE_ARN: get(INSTANCE_ROLE, Attribute.PROFILE_ARN),
+            settings.STACK_ID: Ref("AWS::StackId"),
             settings.END_ORPHANS: Ref("EndOrphans"),
             "POWERTOOLS_LOG_LEVEL": "INFO",
             "POWERTOOLS_SERVICE_NAME": "annex-bootstrap",

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from custom_resources.image_builder import name_of
+from custom_resources.image_parts import name_of
 from docs_gen.resolve import resolve
 from local_aws.launcher import ACCOUNT, REGION
 from template_gen.parameters import CONDITIONS, INPUTS

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -84,6 +85,15 @@ class Machines:
 
 
 NOTHING = Machines({}, 0, 0)
+
+
+def clock(seconds: int) -> str:
+    """Return a time as a person reads it, in the machine's own zone.
+
+    Args:
+        seconds: since the epoch.
+    """
+    return f"{datetime.fromtimestamp(seconds).astimezone():%Y-%m-%d %H:%M %Z}"
 
 
 def parse_duration(text: str) -> int:

@@ -34,36 +34,52 @@ INTERRUPTED = 130
 """The exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
 
 
+GROUPS = {
+    "Set up": (deploy, pull_config, credentials, pool_config, fleet_config, delete),
+    "Run": (leases,),
+    "Look": (status, doctor),
+    "Share": (launch_url, publish, template, policy, generate_role),
+    "Try": (demo, local, completion),
+}
+"""The commands by what people want to do, as the help lists them."""
+
+
+class Grouped(click.Group):
+    """A group of commands whose help lists them by what people want to do."""
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands under the headings of ``GROUPS``."""
+        del context
+        for heading, modules in GROUPS.items():
+            with formatter.section(heading):
+                formatter.write_dl(
+                    [(str(module.command.name), module.command.get_short_help_str(limit=62)) for module in modules]
+                )
+
+
 @click.group(
+    cls=Grouped,
+    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start with `annex-bootstrap demo`: every step on a local AWS, without an account. "
     "Then `annex-bootstrap deploy` creates the stack in yours.",
 )
 @click.version_option(__version__, prog_name=completion.PROGRAM)
-def commands() -> None:
-    """Prepare an AWS account and an HTCondor pool for condor_annex, and undo it just as easily."""
+@click.pass_context
+def commands(context: click.Context) -> None:
+    """Prepare an AWS account and an HTCondor pool for condor_annex, and undo it just as easily.
+
+    Without a command: say where you stand, and what to do next.
+    """
+    if context.invoked_subcommand is None:
+        from annex_bootstrap.commands.standing import tell_standing
+
+        tell_standing(context.ensure_object(Screen))
 
 
-for command in (
-    deploy,
-    pull_config,
-    status,
-    credentials,
-    pool_config,
-    fleet_config,
-    leases,
-    doctor,
-    delete,
-    policy,
-    generate_role,
-    launch_url,
-    publish,
-    template,
-    demo,
-    local,
-    completion,
-):
-    commands.add_command(command.command)
+for modules in GROUPS.values():
+    for module in modules:
+        commands.add_command(module.command)
 
 
 def main() -> None:

@@ -8,7 +8,8 @@ PROGRAM = "annex-bootstrap"
 VARIABLE = "_ANNEX_BOOTSTRAP_COMPLETE"
 
 
-HELP = """Print what makes a shell complete commands, options, regions and parameters.
+HELP = """Print what makes a shell complete commands, options, regions, parameters,
+stacks and annexes.
 
 \b
 bash:  annex-bootstrap completion bash > ~/.local/share/bash-completion/completions/annex-bootstrap

@@ -15,6 +15,7 @@ from annex_bootstrap.cli.output import Screen, output_option
 @regions_options
 @parameters_option
 @click.option("--dry-run", is_flag=True, help="Show what would change; change nothing.")
+@click.option("--verbose", is_flag=True, help="Name every resource that changes.")
 @click.option("--allow-downgrade", is_flag=True, help="Allow this version to replace a newer one.")
 @click.option("--no-pull", is_flag=True, help="Do not write the pool's configuration afterwards.")
 @config_option
@@ -26,6 +27,7 @@ def command(
     stack_name: str,
     parameters: dict[str, str],
     dry_run: bool,
+    verbose: bool,
     allow_downgrade: bool,
     no_pull: bool,
     config: Path | None,
@@ -46,6 +48,7 @@ def command(
         profile,
         config,
         dry_run=dry_run,
+        verbose=verbose,
         allow_downgrade=allow_downgrade,
         pull=not no_pull,
         yes=yes,

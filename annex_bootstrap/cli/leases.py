@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from annex_bootstrap.cli.options import aws_options, yes_option
+from annex_bootstrap.cli.options import aws_options, complete_annex, yes_option
 from annex_bootstrap.cli.output import Screen, output_option
 
 
@@ -33,7 +33,7 @@ def command(context: click.Context, region: str | None, profile: str | None, sta
 
 
 @command.command(name="extend", short_help="Let an annex run for some time from now.")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_annex)
 @click.argument("duration")
 @aws_options
 @output_option
@@ -45,7 +45,7 @@ def extend(name: str, duration: str, region: str | None, profile: str | None, st
 
 
 @command.command(name="end", short_help="End an annex now.")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_annex)
 @aws_options
 @yes_option
 @output_option

@@ -23,6 +23,31 @@ def _complete_region(_context: click.Context, _option: click.Parameter, begun: s
     return [region for region in boto3.Session().get_available_regions("cloudformation") if region.startswith(begun)]
 
 
+def _complete_stack(_context: click.Context, _option: click.Parameter, begun: str) -> list[str | CompletionItem]:
+    from annex_bootstrap.commands.standing import known_sections
+    from annex_bootstrap.errors import UserError
+
+    try:
+        names = {section.stack_name for section in known_sections()}
+    except UserError:
+        return []
+    return [name for name in sorted(names) if name.startswith(begun)]
+
+
+def complete_annex(context: click.Context, _option: click.Parameter, begun: str) -> list[str | CompletionItem]:
+    """Return the annexes that hold a lease, as far as AWS names them within a second."""
+    from annex_bootstrap.commands.standing import ask_leases, known_sections
+    from annex_bootstrap.errors import UserError
+
+    region = context.params.get("region")
+    try:
+        sections = [section for section in known_sections() if region in (None, section.region)]
+    except UserError:
+        return []
+    leases = ask_leases(sections[0]).leases if sections else None
+    return [lease.annex_id for lease in leases or [] if lease.annex_id.startswith(begun)]
+
+
 _region = click.option(
     "--region",
     metavar="REGION",
@@ -64,6 +89,7 @@ _stack_name = click.option(
     show_default=True,
     metavar="NAME",
     callback=check_stack_name,
+    shell_complete=_complete_stack,
     help="Name of the stack.",
 )
 

@@ -35,6 +35,14 @@ class Screen:
         """Print a line for people."""
         click.secho(printable(text), err=self.json, **style)
 
+    def next_steps(self, steps: Mapping[str, str]) -> None:
+        """Print what to do next, only for people: lines to paste, and what each of them does."""
+        if self.json:
+            return
+        self.say("Next:")
+        for line, purpose in steps.items():
+            self.say(f"  {line}  # {purpose}")
+
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
         """Print a table for people: on a terminal as wide as that, elsewhere one whole line a row, for grep."""
         from rich.console import Console

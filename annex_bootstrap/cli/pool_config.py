@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from annex_bootstrap.cli.output import Screen, output_option
+from annex_contract.knobs import DEFAULT_PORT
 
 
 @click.command(name="pool-config", short_help="Let rented machines join the pool.")
@@ -26,7 +27,7 @@ from annex_bootstrap.cli.output import Screen, output_option
     help="Where HTCondor keeps it: SEC_PASSWORD_FILE. Default: /etc/condor/annex_pool_password for root, "
     "~/.condor/annex_pool_password for others.",
 )
-@click.option("--port", type=click.IntRange(1, 65535), default=9618, show_default=True, help="The shared port.")
+@click.option("--port", type=click.IntRange(1, 65535), default=DEFAULT_PORT, show_default=True, help="The shared port.")
 @click.option(
     "--collector", metavar="HOST", help="The public name of this pool's collector, if the pool does not set it yet."
 )

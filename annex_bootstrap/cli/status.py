@@ -14,15 +14,21 @@ from annex_bootstrap.cli.output import Screen, output_option
 @click.command(name="status", short_help="Show the stack, its annexes and its configuration.")
 @regions_options
 @config_option
+@click.option("--verbose", is_flag=True, help="Show the stack's outputs as they are, with whole ARNs.")
 @output_option
 def command(
-    regions: tuple[str, ...], profile: str | None, stack_name: str, config: Path | None, screen: Screen
+    regions: tuple[str, ...],
+    profile: str | None,
+    stack_name: str,
+    config: Path | None,
+    verbose: bool,
+    screen: Screen,
 ) -> None:
-    """Show the stack, its outputs, the annexes that have a lease, and whether the configuration names it.
+    """Show the stack, what it made, the annexes that have a lease, and whether the configuration names it.
 
     Exits with 0 if the stack is deployed in every region, else with 1.
     """
     from annex_bootstrap.commands.status import StatusOptions, status
 
-    if not status(StatusOptions(stack_name, regions, profile, config), screen):
+    if not status(StatusOptions(stack_name, regions, profile, config, verbose), screen):
         sys.exit(1)

@@ -9,6 +9,7 @@ from pathlib import Path
 from annex_bootstrap.annexes import users
 from annex_bootstrap.annexes.users import AnnexUser, KeyFiles
 from annex_bootstrap.aws import Account, connect
+from annex_bootstrap.doctor.next_steps import our_command
 from annex_bootstrap.pool import config_file
 from annex_bootstrap.pool.file_knobs import write_knobs
 from annex_bootstrap.screen import Screen
@@ -124,6 +125,8 @@ def _make(place: _Place, screen: Screen, options: CredentialsOptions) -> None:
     screen.say(f"  key ID  {files.access}")
     screen.say(f"  secret  {files.secret}")
     screen.say(f"  knobs   {place.config}")
+    line = our_command("doctor", options.stack_name, options.region, options.profile, options.config)
+    screen.next_steps({line: "checks that all is ready"})
     screen.document(
         {
             "user": user.name,

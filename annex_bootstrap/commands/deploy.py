@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from annex_bootstrap.aws import Account, connect_all
+from annex_bootstrap.doctor.next_steps import first_annex, our_command
 from annex_bootstrap.pool import config_file
+from annex_bootstrap.pool.htcondor import version
 from annex_bootstrap.pool.pull import pull
 from annex_bootstrap.screen import Screen
-from annex_bootstrap.stack import deployment, plan
+from annex_bootstrap.stack import deployment, first_creation, plan
 from annex_bootstrap.stack.artefact import built_template
 from annex_bootstrap.stack.deployment import DeployRequest, Proposal
-from annex_bootstrap.stack.parameters import check_parameters, describe_parameters
+from annex_bootstrap.stack.parameters import check_parameters, describe_parameters, effective_parameters
+from annex_bootstrap.stack.plan import Step
 from annex_bootstrap.stack.read import Stack
 from annex_bootstrap.stack.regions import Outcome, run_all
 
@@ -30,6 +33,7 @@ class DeployOptions:
         profile: the AWS profile, or None for the environment's.
         config: the pool's configuration file, or None for the one that HTCondor names.
         dry_run: only show what would change.
+        verbose: name every resource that changes.
         allow_downgrade: whether an older version may replace a newer one.
         pull: whether to write the pool's configuration afterwards.
         yes: whether to go ahead without asking.
@@ -41,6 +45,7 @@ class DeployOptions:
     profile: str | None = None
     config: Path | None = None
     dry_run: bool = False
+    verbose: bool = False
     allow_downgrade: bool = False
     pull: bool = True
     yes: bool = False
@@ -71,7 +76,7 @@ def deploy(options: DeployOptions, screen: Screen) -> bool:
             accounts, lambda account: deployment.prepare(account, request, board.watcher(account.region))
         )
     for outcome in prepared:
-        _show(screen, request, outcome, several=len(accounts) > 1)
+        _show(screen, request, outcome, several=len(accounts) > 1, verbose=options.verbose)
     proposals = {outcome.account.region: outcome.result for outcome in prepared if outcome.result is not None}
     changing = [
         outcome.account for outcome in prepared if outcome.result is not None and not outcome.result.changes_nothing
@@ -104,8 +109,19 @@ def deploy(options: DeployOptions, screen: Screen) -> bool:
         screen.say(str(pulled))
         for warning in pulled.warnings:
             screen.fail(f"warning: {warning}")
+    if pulled and changing:
+        _point_on(options, screen)
     screen.document({"regions": list(results.values()), "config": pulled.document() if pulled else None})
     return len(complete) == len(accounts)
+
+
+def _point_on(options: DeployOptions, screen: Screen) -> None:
+    steps = {}
+    for name, purpose in (("credentials", "keys that can run annexes only"), ("doctor", "checks that all is ready")):
+        for region in options.regions or [""]:
+            line = our_command(name, options.stack_name, region, options.profile, options.config)
+            steps[line] = purpose
+    screen.next_steps(steps | {first_annex(version()): "rents one machine"})
 
 
 def _agreed(
@@ -114,11 +130,16 @@ def _agreed(
     """Ask whether to go ahead; discard the proposals unless the answer is yes, also on Ctrl-C."""
     go_ahead = False
     try:
-        go_ahead = options.yes or screen.confirm("Go ahead?", default=True)
+        go_ahead = options.yes or screen.confirm(_question(changing), default=True)
     finally:
         if not go_ahead:
             _discard(changing, proposals)
     return go_ahead
+
+
+def _question(changing: Sequence[Account]) -> str:
+    regions = " and ".join(account.region for account in changing)
+    return f"Go ahead in account {changing[0].account_id}, {regions}?"
 
 
 def _totals(proposals: Mapping[str, Proposal]) -> dict[str, int]:
@@ -135,7 +156,7 @@ def _discard(accounts: Sequence[Account], proposals: Mapping[str, Proposal]) -> 
             raise outcome.error
 
 
-def _show(screen: Screen, request: DeployRequest, outcome: Outcome[Proposal], several: bool) -> None:
+def _show(screen: Screen, request: DeployRequest, outcome: Outcome[Proposal], several: bool, verbose: bool) -> None:
     proposal, account = outcome.result, outcome.account
     if proposal is None:
         screen.fail(f"{account.region}: {outcome.error}" if several else str(outcome.error))
@@ -148,14 +169,20 @@ def _show(screen: Screen, request: DeployRequest, outcome: Outcome[Proposal], se
         screen.say(f"The stack {request.stack_name} in {account.region} is up to date.")
         return
     screen.say(f"The stack {request.stack_name} in {account.region}, account {account.account_id}:")
-    for line in _lines(proposal):
+    for line in _lines(request, proposal):
         screen.say(f"  {line}")
+    if verbose and proposal.change_set is not None:
+        for change in proposal.change_set.changes:
+            screen.say(f"    {change.action:<6}  {change.resource}  {change.resource_type}")
     for line in describe_parameters(request.template, proposal.stack, request.given):
         screen.say(f"  {line}")
 
 
-def _lines(proposal: Proposal) -> list[str]:
+def _lines(request: DeployRequest, proposal: Proposal) -> list[str]:
     if proposal.change_set is not None:
+        if proposal.step is Step.CREATE:
+            parameters = effective_parameters(request.template, proposal.stack, request.given)
+            return first_creation.describe(proposal.change_set.changes, parameters)
         return plan.describe(proposal.change_set.changes)
     status = proposal.stack.status if proposal.stack is not None else ""
     return [f"deletes what the failed creation left ({status})", "creates everything again"]

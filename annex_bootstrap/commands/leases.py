@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from annex_bootstrap.annexes.leases import NOTHING, Lease, Leases, Machines, parse_duration
+from annex_bootstrap.annexes.leases import NOTHING, Lease, Leases, Machines, clock, parse_duration
 from annex_bootstrap.aws import connect
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.fleet import prices
@@ -92,11 +91,11 @@ def extend_lease(name: str, duration: str, options: LeasesOptions, screen: Scree
     lease = leases.find(name)
     if lease.expiration is not None and lease.expiration > until:
         raise UserError(
-            f"{name} already runs until {_clock(lease.expiration)}, which is later: "
+            f"{name} already runs until {clock(lease.expiration)}, which is later: "
             "to end it sooner use annex-bootstrap leases end"
         )
     leases.extend(lease, until)
-    screen.say(f"{lease.annex_id} now runs until {_clock(until)}.")
+    screen.say(f"{lease.annex_id} now runs until {clock(until)}.")
     screen.document({"annex": lease.annex_id, "lease_expiration": until})
 
 
@@ -165,7 +164,3 @@ def _left(seconds: int) -> str:
         return "ending"
     hours, minutes = divmod(seconds // 60, 60)
     return f"{hours // 24}d {hours % 24}h" if hours >= 48 else f"{hours}h {minutes:02}m"
-
-
-def _clock(seconds: int) -> str:
-    return f"{datetime.fromtimestamp(seconds).astimezone():%Y-%m-%d %H:%M %Z}"

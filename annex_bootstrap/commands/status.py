@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,21 @@ from annex_bootstrap.pool import blocks, config_file
 from annex_bootstrap.screen import Screen
 from annex_bootstrap.stack import read
 from annex_bootstrap.stack.regions import run_all
+from annex_contract.stack import Output
+
+LABELS = {
+    Output.S3_BUCKET_NAME: "bucket",
+    Output.LEASE_FUNCTION_ARN: "lease function",
+    Output.CONNECTIVITY_FUNCTION_ARN: "connectivity check",
+    Output.INSTANCE_CONFIGURATION_PROFILE: "machines' profile",
+    Output.IAM_FLEET_ROLE_ARN: "fleet role",
+    Output.SECURITY_GROUP_ID: "security group",
+    Output.ANNEX_USER_POLICY_ARN: "policy for users",
+    Output.IMAGE_ID: "image",
+    Output.INSTANCE_TYPE: "instance type",
+    Output.KEY_PAIR_NAME: "key pair",
+}
+"""What a person calls what the outputs name."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +40,14 @@ class StatusOptions:
         regions: where; empty for the one that the environment or the profile names.
         profile: the AWS profile, or None for the environment's.
         config: the pool's configuration file, or None for the one that HTCondor names.
+        verbose: show the stack's outputs as they are, with whole ARNs.
     """
 
     stack_name: str
     regions: Sequence[str] = ()
     profile: str | None = None
     config: Path | None = None
+    verbose: bool = False
 
 
 def status(options: StatusOptions, screen: Screen) -> bool:
@@ -49,7 +67,7 @@ def status(options: StatusOptions, screen: Screen) -> bool:
         if outcome.result is None:
             screen.fail(f"{region}: {outcome.error}" if len(accounts) > 1 else str(outcome.error))
         else:
-            _show(screen, outcome.result)
+            _show(screen, outcome.result, verbose=options.verbose)
         document.append(outcome.result or {"region": region, "stack": options.stack_name, "error": str(outcome.error)})
     screen.document({"regions": document})
     return all(outcome.result is not None and outcome.result["stands"] for outcome in outcomes)
@@ -78,7 +96,7 @@ def _read(account: Account, options: StatusOptions) -> dict[str, Any]:
     }
 
 
-def _show(screen: Screen, status: dict[str, Any]) -> None:
+def _show(screen: Screen, status: dict[str, Any], *, verbose: bool) -> None:
     if status["status"] is None:
         screen.say(f"There is no stack {status['stack']} in {status['region']}.")
         return
@@ -87,9 +105,28 @@ def _show(screen: Screen, status: dict[str, Any]) -> None:
     if status["reason"]:
         screen.say(f"  {status['reason']}")
     screen.say(f"  version {status['version'] or 'unknown'}, last changed {status['changed']}")
-    for name, value in sorted(status["outputs"].items()):
-        screen.say(f"  {name:<29} {value}")
-    annexes = ", ".join(status["annexes"]) or "none"
-    screen.say(f"  annexes with a lease          {annexes}")
+    for line in describe(status, verbose=verbose):
+        screen.say(f"  {line}")
+
+
+def describe(status: Mapping[str, Any], *, verbose: bool) -> list[str]:
+    """Return a line for each annex, for each thing that the stack made, by its name, and for the configuration.
+
+    Args:
+        status: of a stack, as in the JSON document.
+        verbose: also the outputs as they are, with whole ARNs.
+    """
+    rows = [("annex", annex) for annex in status["annexes"]] or [("annexes", "none")]
+    rows += [
+        (label, _name(status["outputs"][output])) for output, label in LABELS.items() if output in status["outputs"]
+    ]
     where = status["config"]
-    screen.say(f"  configuration                 {where['path']} {'names it' if where['names_stack'] else 'does not'}")
+    rows.append(("configuration", f"{where['path']} {'names it' if where['names_stack'] else 'does not name it'}"))
+    lines = [f"{label:<18}  {value}" for label, value in rows]
+    outputs = sorted(status["outputs"].items()) if verbose else []
+    return lines + [f"{name:<28}  {value}" for name, value in outputs]
+
+
+def _name(value: str) -> str:
+    """Return the name at the end of an ARN; anything else as it is."""
+    return re.split("[:/]", value)[-1] if value.startswith("arn:") else value

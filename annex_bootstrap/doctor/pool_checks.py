@@ -15,7 +15,7 @@ from annex_bootstrap.pool.file_knobs import beaten_image
 from annex_bootstrap.pool.htcondor import Version
 from annex_bootstrap.pool.pool_config import FIRST_HTCONDOR_ANNEX
 from annex_bootstrap.pool.private_files import why_not_private
-from annex_contract.knobs import IMAGE_KNOB
+from annex_contract.knobs import IMAGE_KNOB, Macro
 
 FIRST_SELF_SERVICE = (25, 14, 0)
 """The first HTCondor in which ``htcondor annex create`` means other systems than AWS unless it is told."""
@@ -67,9 +67,9 @@ def check_feature(version: Version, knobs: Mapping[str, str]) -> Finding:
         knobs: the values of ``HPC_ANNEX_ENABLED`` and ``ANNEX_USE_OLD_CREATE``.
     """
     subject = "htcondor annex"
-    if not _true(knobs["HPC_ANNEX_ENABLED"]):
+    if not _true(knobs[Macro.HPC_ANNEX_ENABLED]):
         return problem(subject, "it is not switched on: HPC_ANNEX_ENABLED is not true", _CONFIGURE)
-    if version >= FIRST_SELF_SERVICE and not _true(knobs["ANNEX_USE_OLD_CREATE"]):
+    if version >= FIRST_SELF_SERVICE and not _true(knobs[Macro.ANNEX_USE_OLD_CREATE]):
         detail = f"in {written(version)} it starts nothing on AWS unless ANNEX_USE_OLD_CREATE is true"
         return problem(subject, detail, _CONFIGURE)
     return ok(subject, "it is switched on, for AWS too")
@@ -161,14 +161,15 @@ def check_image(content: bytes, region: str) -> Finding | None:
 
     Returns:
         None where the file names no image for them.
+
+    Raises:
+        UserError: the markers of the stack's block do not pair.
     """
     image = beaten_image(content, region)
     if image is None:
         return None
-    advice = f"name it with the region's prefix: {local_name(region)}.{IMAGE_KNOB} = {image}"
-    detail = (
-        f"{image} is not what starts: HTCondor has an image of its own for {region}, which goes before {IMAGE_KNOB}"
-    )
+    advice = f"at the end of the file, write {local_name(region)}.{IMAGE_KNOB} = {image}"
+    detail = f"{image} is not what starts in {region}: the stack's or HTCondor's own image goes before it"
     return problem("image", detail, advice)
 
 

@@ -13,8 +13,10 @@ from pathlib import Path
 from annex_bootstrap.doctor import checks, pool_checks
 from annex_bootstrap.doctor.checks import Finding
 from annex_bootstrap.doctor.pool_checks import Machine
+from annex_bootstrap.errors import UserError
 from annex_bootstrap.pool.file_knobs import read_knob
 from annex_bootstrap.pool.htcondor import IN_FORCE, Version, run
+from annex_contract.knobs import Macro
 
 ANNEX_PASSWORD = Path("~/.condor/annex_password_file")
 """Where condor_annex reads the user's password from since 24.11, whatever ANNEX_PASSWORD_FILE says: it misspells that
@@ -50,9 +52,12 @@ class PoolRun:
         if self.version is not None and pool_checks.starts_with_htcondor(self.version):
             yield from self._htcondor_annex(self.version)
         else:
-            named = read_knob(self.content, self.region, "SEC_PASSWORD_FILE") or IN_FORCE.ask("SEC_PASSWORD_FILE")
-            yield checks.check_password(named)
-        image = pool_checks.check_image(self.content, self.region)
+            knob = Macro.SEC_PASSWORD_FILE
+            yield checks.check_password(read_knob(self.content, self.region, knob) or IN_FORCE.ask(knob))
+        try:
+            image = pool_checks.check_image(self.content, self.region)
+        except UserError as error:
+            image = checks.problem("image", "the configuration cannot be read", str(error))
         if image is not None:
             yield image
 
@@ -69,20 +74,22 @@ class PoolRun:
     def collector(self) -> str:
         """The collector that machines of annexes join; empty where it is not known."""
         modern = self.version is not None and pool_checks.starts_with_htcondor(self.version)
-        return (IN_FORCE.ask("ANNEX_COLLECTOR") if modern else "") or IN_FORCE.ask("COLLECTOR_HOST")
+        return (IN_FORCE.ask(Macro.ANNEX_COLLECTOR) if modern else "") or IN_FORCE.ask(Macro.COLLECTOR_HOST)
 
     def _htcondor_annex(self, version: Version) -> Iterator[Finding]:
-        knobs = {knob: IN_FORCE.ask(knob) for knob in ("HPC_ANNEX_ENABLED", "ANNEX_USE_OLD_CREATE")}
+        knobs: dict[str, str] = {
+            knob: IN_FORCE.ask(knob) for knob in (Macro.HPC_ANNEX_ENABLED, Macro.ANNEX_USE_OLD_CREATE)
+        }
         feature = pool_checks.check_feature(version, knobs)
         yield feature
         if feature.level is not checks.Level.OK:
             return
-        address = IN_FORCE.ask("ANNEX_COLLECTOR")
+        address = IN_FORCE.ask(Macro.ANNEX_COLLECTOR)
         yield pool_checks.check_schedds(address, ask_collector(address, "Name", "-schedd"))
         if os.geteuid() == 0:
             yield checks.skipped("token", "root starts no annexes", "run doctor as the user who does")
         else:
-            user = f"{getpass.getuser()}@{IN_FORCE.ask('UID_DOMAIN')}"
+            user = f"{getpass.getuser()}@{IN_FORCE.ask(Macro.UID_DOMAIN)}"
             yield pool_checks.check_token(user, _subject_of_token())
         yield pool_checks.check_annex_password(ANNEX_PASSWORD.expanduser())
         directory = pool_checks.check_directory(version, ANNEX_DIRECTORY.expanduser())
@@ -106,7 +113,7 @@ def ask_collector(address: str, attribute: str, *options: str) -> list[str] | No
 
 
 def _subject_of_token() -> str | None:
-    key = IN_FORCE.ask("ANNEX_TOKEN_KEY_NAME") or "AP"
+    key = IN_FORCE.ask(Macro.ANNEX_TOKEN_KEY_NAME) or "AP"
     fetched = run(["condor_token_fetch", "-lifetime", str(TOKEN_SECONDS), "-key", key, "-authz", "WRITE"])
     try:
         _, claims, _ = fetched.stdout.strip().split(".")

@@ -65,9 +65,9 @@ def boundary(partition: str, account: str, holder: Holder) -> dict[str, Any]:
     return document(_roles(partition, account, arn))
 
 
-def _made_roles(arn: Callable[[str, str], str], kind: str = "role") -> list[str]:
+def _made_roles(arn: Callable[[str, str], str]) -> list[str]:
     # What the functions make, whatever the stack is called; not the functions' own roles.
-    return [arn("iam", f"{kind}{ROLE_PATH}annex-bootstrap-{made}-*") for made in ("instance", "fleet")]
+    return [arn("iam", f"role{ROLE_PATH}annex-bootstrap-{made}-*") for made in ("instance", "fleet")]
 
 
 def _machine_parts(partition: str, arn: Callable[[str, str], str]) -> list[str]:
@@ -78,7 +78,7 @@ def _machine_parts(partition: str, arn: Callable[[str, str], str]) -> list[str]:
 def _roles(partition: str, account: str, arn: Callable[[str, str], str]) -> list[Statement]:
     bounded = {"StringEquals": {"iam:PermissionsBoundary": boundary_arn(partition, account, Holder.ROLES)}}
     same_account = {"StringEquals": {"aws:ResourceAccount": account}}
-    made, profiles = _made_roles(arn), _made_roles(arn, "instance-profile")
+    made, profiles = _made_roles(arn), arn("iam", f"instance-profile{ROLE_PATH}annex-bootstrap-instance-*")
     linked = [
         arn("iam", f"role/aws-service-role/{service}/{role}") for role, service in SPOT_SERVICE_LINKED_ROLES.items()
     ]
@@ -162,6 +162,7 @@ def _roles(partition: str, account: str, arn: Callable[[str, str], str]) -> list
             "ec2: CreateImage DeleteSnapshot DeregisterImage GetConsoleOutput ModifyImageAttribute",
             _machine_parts(partition, arn),
         ),
+        allow("ReadStack", "cloudformation: DescribeStackResource", arn("cloudformation", "stack/*")),
         allow("FindBase", "ssm: GetParameter", f"arn:{partition}:ssm:*::parameter{BASE_PARAMETERS}*"),
         allow("ManageLeases", "events: DeleteRule ListTargetsByRule RemoveTargets", rule),
         allow("ListLeases", "events: ListRules", "*"),

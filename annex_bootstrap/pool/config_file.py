@@ -11,6 +11,7 @@ from annex_bootstrap.errors import UserError
 from annex_bootstrap.pool.atomic import locked, replace_file
 from annex_bootstrap.pool.blocks import Block, read_block, render_block, replace_block
 from annex_bootstrap.pool.htcondor import IN_FORCE
+from annex_contract.knobs import Macro
 
 DEFAULT_FILE = Path("~/.condor/user_config")
 BACKUP_SUFFIX = ".annex-bootstrap-backup"
@@ -39,7 +40,7 @@ def find_file(given: Path | None) -> Path:
     """Return the file to write: the one given, else what HTCondor names, else ``~/.condor/user_config``."""
     if given is not None:
         return given
-    named = IN_FORCE.ask("USER_CONFIG_FILE")
+    named = IN_FORCE.ask(Macro.USER_CONFIG_FILE)
     if named:
         path = Path(named).expanduser()
         # HTCondor takes a bare name to be below ~/.condor.

@@ -92,15 +92,21 @@ def _last_value(content: bytes, key: str) -> str | None:
 
 
 def beaten_image(content: bytes, region: str) -> str | None:
-    """Return the user's image that does not start in a region, because HTCondor's own goes before it.
+    """Return the user's image that does not start in a region, because the stack's or HTCondor's own goes before it.
 
     Args:
         content: of the configuration file.
         region: such as ``us-east-1``.
 
     Returns:
-        None where the user's image starts, or the file names none.
+        None where the user's image starts, or the file names none outside the stack's block.
+
+    Raises:
+        UserError: the markers of the stack's block do not pair.
     """
-    own = _last_value(content, f"{local_name(region)}.{IMAGE_KNOB}")
-    plain = _last_value(content, IMAGE_KNOB)
-    return plain if plain and not own and region in REGIONS_WITH_IMAGE else None
+    prefixed = f"{local_name(region)}.{IMAGE_KNOB}"
+    own = replace_block(content, "")
+    image = _last_value(own, prefixed) or _last_value(own, IMAGE_KNOB)
+    starts = _last_value(content, prefixed)
+    beaten = region in REGIONS_WITH_IMAGE if starts is None else starts != image
+    return image if image and beaten else None

@@ -14,11 +14,9 @@ from annex_bootstrap.errors import UserError
 from annex_bootstrap.pool.blocks import replace_block
 from annex_bootstrap.pool.config_file import rewrite_file
 from annex_bootstrap.pool.htcondor import IN_FORCE
+from annex_contract.knobs import DEFAULT_PORT, Macro, methods_of
 
 BLOCK = "annex-pool"
-DEFAULT_PORT = 9618
-"""HTCondor's shared port."""
-
 OWN_FILE = "90-annex-pool.config"
 """Our file in a configuration directory, which HTCondor reads in the order of names."""
 
@@ -100,28 +98,30 @@ def add_methods(own: str) -> str:
 
 def render(pool: Pool) -> str:
     """Return the block, from BEGIN to END, each line with its newline."""
-    at_port = [f"COLLECTOR_HOST = $(CONDOR_HOST):{pool.port}"] if pool.collector or pool.port != DEFAULT_PORT else []
+    at_port = []
+    if pool.collector or pool.port != DEFAULT_PORT:
+        at_port = [f"{Macro.COLLECTOR_HOST} = $({Macro.CONDOR_HOST}):{pool.port}"]
     methods = {context: add_methods(pool.methods[context]) for context in CONTEXTS}
     lines = [
         _BEGIN,
         "# Machines of an annex authenticate with the pool password.",
-        f"SEC_PASSWORD_FILE = {pool.password_file}",
+        f"{Macro.SEC_PASSWORD_FILE} = {pool.password_file}",
         "# Tokens stay signed with the key that they are signed with.",
-        f"SEC_TOKEN_POOL_SIGNING_KEY_FILE = {pool.signing_key_file or '$(SEC_PASSWORD_DIRECTORY)/POOL'}",
+        f"{Macro.SEC_TOKEN_POOL_SIGNING_KEY_FILE} = {pool.signing_key_file or '$(SEC_PASSWORD_DIRECTORY)/POOL'}",
         "SEC_DAEMON_INTEGRITY = REQUIRED",
         "SEC_DAEMON_AUTHENTICATION = REQUIRED",
-        f"SEC_DAEMON_AUTHENTICATION_METHODS = {methods['DAEMON']}",
+        f"{methods_of('DAEMON')} = {methods['DAEMON']}",
         "SEC_NEGOTIATOR_INTEGRITY = REQUIRED",
         "SEC_NEGOTIATOR_AUTHENTICATION = REQUIRED",
-        f"SEC_NEGOTIATOR_AUTHENTICATION_METHODS = {methods['NEGOTIATOR']}",
-        f"SEC_READ_AUTHENTICATION_METHODS = {methods['READ']}",
-        f"SEC_CLIENT_AUTHENTICATION_METHODS = {methods['CLIENT']}",
+        f"{methods_of('NEGOTIATOR')} = {methods['NEGOTIATOR']}",
+        f"{methods_of('READ')} = {methods['READ']}",
+        f"{methods_of('CLIENT')} = {methods['CLIENT']}",
         "# Owners of the password are condor@password in HTCondor 9 and later, condor_pool@... in older versions.",
-        "ALLOW_DAEMON = $(ALLOW_DAEMON) condor_pool@* condor@password",
+        f"{Macro.ALLOW_DAEMON} = $(ALLOW_DAEMON) condor_pool@* condor@password",
         "# All daemons behind one port: the one that must be open to AWS.",
-        "USE_SHARED_PORT = True",
-        f"SHARED_PORT_PORT = {pool.port}",
-        *([f"CONDOR_HOST = {pool.collector}"] if pool.collector else []),
+        f"{Macro.USE_SHARED_PORT} = True",
+        f"{Macro.SHARED_PORT_PORT} = {pool.port}",
+        *([f"{Macro.CONDOR_HOST} = {pool.collector}"] if pool.collector else []),
         *at_port,
         *(_access_point_lines(pool) if pool.access_point else []),
         _END,
@@ -137,11 +137,11 @@ def _access_point_lines(pool: Pool) -> list[str]:
         "# that annexes on AWS are meant. Older versions skip this.",
         f"if version >= {'.'.join(map(str, FIRST_HTCONDOR_ANNEX))}",
         *([] if pool.feature_on else ["  use feature:HPC_ANNEX"]),
-        "  ANNEX_USE_OLD_CREATE = True",
-        *([f"  ANNEX_COLLECTOR = {pool.collector}:{pool.port}?sock={AP_SOCKET}"] if named else []),
+        f"  {Macro.ANNEX_USE_OLD_CREATE} = True",
+        *([f"  {Macro.ANNEX_COLLECTOR} = {pool.collector}:{pool.port}?sock={AP_SOCKET}"] if named else []),
         "  # Seconds. Such a token may submit jobs as its user, and without it a machine leaves: the longest lease and",
         "  # an hour.",
-        f"  ANNEX_TOKEN_LIFETIME = {pool.longest_lease + TOKEN_MARGIN}",
+        f"  {Macro.ANNEX_TOKEN_LIFETIME} = {pool.longest_lease + TOKEN_MARGIN}",
         "endif",
     ]
 
@@ -170,10 +170,10 @@ def find_pool_file(given: Path | None, *, read_only: bool = False) -> Path:
     """
     if given is not None:
         return given.absolute()
-    for directory in reversed(IN_FORCE.parts("LOCAL_CONFIG_DIR")):
+    for directory in reversed(IN_FORCE.parts(Macro.LOCAL_CONFIG_DIR)):
         if Path(directory).is_dir():
             return Path(directory, OWN_FILE)
-    files = IN_FORCE.parts("LOCAL_CONFIG_FILE")
+    files = IN_FORCE.parts(Macro.LOCAL_CONFIG_FILE)
     if files:
         return Path(files[-1])
     if read_only:

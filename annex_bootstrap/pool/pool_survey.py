@@ -10,26 +10,27 @@ from annex_bootstrap.pool.blocks import replace_block
 from annex_bootstrap.pool.config_file import preview_file
 from annex_bootstrap.pool.htcondor import IN_FORCE, Configuration, with_content
 from annex_bootstrap.pool.pool_config import BLOCK, CONTEXTS, DEFAULT_METHODS, OWN_FILE, Pool
+from annex_contract.knobs import Macro, methods_of
 
-AT_START = ("USE_SHARED_PORT", "SHARED_PORT_PORT", "CONDOR_HOST", "COLLECTOR_HOST")
+AT_START = (Macro.USE_SHARED_PORT, Macro.SHARED_PORT_PORT, Macro.CONDOR_HOST, Macro.COLLECTOR_HOST)
 """What daemons read when they start and not again."""
 
 WATCHED = (
-    "SEC_PASSWORD_FILE",
-    "SEC_TOKEN_POOL_SIGNING_KEY_FILE",
+    Macro.SEC_PASSWORD_FILE,
+    Macro.SEC_TOKEN_POOL_SIGNING_KEY_FILE,
     *(f"SEC_{context}_{what}" for context in CONTEXTS[:2] for what in ("INTEGRITY", "AUTHENTICATION")),
-    *(f"SEC_{context}_AUTHENTICATION_METHODS" for context in CONTEXTS),
-    "ALLOW_DAEMON",
+    *(methods_of(context) for context in CONTEXTS),
+    Macro.ALLOW_DAEMON,
     *AT_START,
-    "DAEMON_LIST",
-    "HPC_ANNEX_ENABLED",
-    "ANNEX_USE_OLD_CREATE",
-    "ANNEX_COLLECTOR",
-    "ANNEX_TOKEN_LIFETIME",
-    "ANNEX_TOKEN_KEY_NAME",
-    "ANNEX_TOKEN_DOMAIN",
-    "SCHEDD.COLLECTOR_HOST",
-    "JOB_TRANSFORM_NAMES",
+    Macro.DAEMON_LIST,
+    Macro.HPC_ANNEX_ENABLED,
+    Macro.ANNEX_USE_OLD_CREATE,
+    Macro.ANNEX_COLLECTOR,
+    Macro.ANNEX_TOKEN_LIFETIME,
+    Macro.ANNEX_TOKEN_KEY_NAME,
+    Macro.ANNEX_TOKEN_DOMAIN,
+    Macro.SCHEDD_COLLECTOR_HOST,
+    Macro.JOB_TRANSFORM_NAMES,
 )
 """The knobs that the block sets, by itself or by HTCondor's feature."""
 
@@ -48,15 +49,15 @@ def survey(path: Path, stored: Path, port: int, collector: str, longest_lease: i
         UserError: the file cannot be read, or its block is damaged.
     """
     with with_content(path, preview_file(path, lambda content: replace_block(content, "", BLOCK)).new) as own:
-        default = own.ask("SEC_DEFAULT_AUTHENTICATION_METHODS") or DEFAULT_METHODS
+        default = own.ask(Macro.SEC_DEFAULT_AUTHENTICATION_METHODS) or DEFAULT_METHODS
         return Pool(
             password_file=stored,
             signing_key_file=_signing_key_file(own, stored),
             port=port,
             collector=collector,
-            methods={context: own.ask(f"SEC_{context}_AUTHENTICATION_METHODS") or default for context in CONTEXTS},
-            daemons=[name.upper() for name in own.parts("DAEMON_LIST")],
-            feature_on=own.ask("HPC_ANNEX_ENABLED").lower() == "true",
+            methods={context: own.ask(methods_of(context)) or default for context in CONTEXTS},
+            daemons=[name.upper() for name in own.parts(Macro.DAEMON_LIST)],
+            feature_on=own.ask(Macro.HPC_ANNEX_ENABLED).lower() == "true",
             longest_lease=longest_lease,
         )
 
@@ -106,15 +107,15 @@ def look_ahead(path: Path, block: str) -> Effect:
 
 
 def _warnings(future: Configuration) -> Iterator[str]:
-    feature_on = future.ask("HPC_ANNEX_ENABLED").lower() == "true"
-    daemons = future.look_up("DAEMON_LIST")
+    feature_on = future.ask(Macro.HPC_ANNEX_ENABLED).lower() == "true"
+    daemons = future.look_up(Macro.DAEMON_LIST)
     if feature_on and "AP_COLLECTOR" not in daemons.text.upper():
         yield (
             f"{daemons.place or 'a later file'} sets DAEMON_LIST to {daemons.text}, without AP_COLLECTOR, so htcondor"
             " annex will not work: let it say DAEMON_LIST = $(DAEMON_LIST) ..., or move that line into a file that"
             f" HTCondor reads before {OWN_FILE}"
         )
-    forwarding = future.look_up("TCP_FORWARDING_HOST")
+    forwarding = future.look_up(Macro.TCP_FORWARDING_HOST)
     if forwarding.place and not forwarding.text:
         yield (
             f"{forwarding.place} defines TCP_FORWARDING_HOST with no value, so that no machine finds this one: delete"
@@ -124,5 +125,5 @@ def _warnings(future: Configuration) -> Iterator[str]:
 
 def _signing_key_file(own: Configuration, password_file: Path) -> str:
     """Return the key that the pool's tokens are signed with, as HTCondor names it; nothing where it names none."""
-    named = own.ask("SEC_TOKEN_POOL_SIGNING_KEY_FILE")
+    named = own.ask(Macro.SEC_TOKEN_POOL_SIGNING_KEY_FILE)
     return "" if named == str(password_file) else named

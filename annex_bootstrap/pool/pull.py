@@ -97,8 +97,8 @@ def image_warnings(path: Path, regions: Sequence[str]) -> list[str]:
     content = path.read_bytes()
     images = {region: beaten_image(content, region) for region in regions}
     return [
-        f"{path} names the image {image}, which does not start in {region}, because HTCondor has an image of its own"
-        f" there: write {blocks.local_name(region)}.{IMAGE_KNOB} = {image}"
+        f"{path} names the image {image}, which does not start in {region}, because the stack's or HTCondor's own image"
+        f" goes before it: at the end of the file, write {blocks.local_name(region)}.{IMAGE_KNOB} = {image}"
         for region, image in images.items()
         if image is not None
     ]

@@ -89,6 +89,15 @@ def _earlier(stack: Stack | None) -> Mapping[str, str]:
     return stack.parameters if stack is not None and stack.state in (State.DEPLOYED, State.CREATION_FAILED) else {}
 
 
+def effective_parameters(template: Template, stack: Stack | None, given: Mapping[str, str]) -> dict[str, str]:
+    """Return the values that all parameters will have, by name."""
+    earlier = _earlier(stack)
+    return {
+        name: given.get(name, earlier.get(name, str(parameter.get("Default", ""))))
+        for name, parameter in template["Parameters"].items()
+    }
+
+
 def describe_parameters(template: Template, stack: Stack | None, given: Mapping[str, str]) -> list[str]:
     """Describe the parameters that change or differ from their default, a line each."""
     known, earlier = template["Parameters"], {**_earlier(stack), **image_of(template, stack, given)}

@@ -57,7 +57,10 @@ refresh_lists() {
         fi
         sleep 10
     done
-    echo "No way to the packages: the builder's subnet needs a way out, by a public address or NAT, to apt's sources."
+    echo "No way to the packages: the builder's subnet needs a way out, by a public address or NAT, to apt's sources,"
+    echo "unless they did answer, with this:"
+    # The cause comes last, because that is what is kept of a long text.
+    grep '^E:' "$log" | tail -n 2
     return 1
 }
 
@@ -101,18 +104,19 @@ if [ "$GPU" = yes ]; then
     # The kernel for clouds has no DRM, which the driver needs; and nobody here can confirm that it may go.
     echo 'linux-base linux-base/removing-running-kernel boolean false' | debconf-set-selections
     apt install --no-install-recommends "linux-image-$architecture" "linux-headers-$architecture" \
-        nvidia-open-kernel-dkms nvidia-smi libcuda1 libnvidia-ml1
+        nvidia-kernel-dkms nvidia-smi libcuda1 libnvidia-ml1
     apt purge '^linux-image.*-cloud-.*'
     for kernel in /lib/modules/*; do
         dkms autoinstall -k "${kernel##*/}"
-        modinfo -k "${kernel##*/}" -F version nvidia
+        modinfo -k "${kernel##*/}" -F version nvidia-current
     done
 fi
 
 if [ -n "$PACKAGES" ]; then
     begin "installing ImagePackages"
     read -r -a packages <<< "$PACKAGES"
-    apt install --no-install-recommends "${packages[@]}"
+    # With what Debian recommends, as a person would: docker.io without docker-cli runs no job.
+    apt install "${packages[@]}"
 fi
 
 begin "installing the boot service"
@@ -148,6 +152,7 @@ rm -rf /var/lib/apt/lists/* /usr/local/lib/annex-bootstrap/__pycache__
 rm -rf /etc/condor/passwords.d/* /etc/condor/tokens.d/* /var/lib/condor/execute/* /var/lib/condor/spool/* \
     /var/spool/condor/* /var/lock/condor/*
 rm -f /etc/ssh/ssh_host_* /etc/ssl/private/ssl-cert-snakeoil.key /etc/ssl/certs/ssl-cert-snakeoil.pem
+rm -f /var/lib/dkms/mok.key
 # Or the journal would go on in the image.
 journalctl --relinquish-var
 rm -f /var/lib/systemd/random-seed /var/lib/systemd/credential.secret /var/lib/dbus/machine-id

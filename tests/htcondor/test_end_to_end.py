@@ -49,8 +49,6 @@ STORED_PASSWORD = "/etc/condor/annex_pool_password"
 USER_KNOBS = """\
 SEC_PASSWORD_FILE = {condor}/annex_pool_password
 ANNEX_DEFAULT_ODI_INSTANCE_TYPE = {type}
-us_east_1.ANNEX_DEFAULT_ODI_IMAGE_ID = {image}
-us_west_2.ANNEX_DEFAULT_ODI_IMAGE_ID = {image}
 """
 
 IN_BOTH = [option for region in REGIONS for option in ("--region", region)]
@@ -83,7 +81,7 @@ def test_the_pool_is_prepared_with_one_command(testbed: Testbed) -> None:
     testbed.checked("the pool runs behind port 9618")
     copy = ["install", "-D", "-m", "600", "-o", USER, "-g", USER, STORED_PASSWORD, f"{CONDOR}/annex_pool_password"]
     testbed.transcript.command(" ".join(copy), testbed.pool.must(copy), user="root")
-    testbed.pool.write(USER_CONFIG, USER_KNOBS.format(condor=CONDOR, type=INSTANCE_TYPE, image=testbed.image()))
+    testbed.pool.write(USER_CONFIG, USER_KNOBS.format(condor=CONDOR, type=INSTANCE_TYPE))
 
 
 def test_a_deployer_with_the_minimal_policy_creates_a_stack_in_two_regions(testbed: Testbed) -> None:
@@ -247,8 +245,8 @@ def test_an_image_without_the_regions_prefix_is_not_what_starts(testbed: Testbed
     ask = ["condor_config_val", "-local-name", local_name(REGION), IMAGE_KNOB]
     assert "ami-12345678" not in testbed.pool.run(ask, env={f"_CONDOR_{IMAGE_KNOB}": "ami-12345678"}).stdout
     (image,) = {machine["ImageId"] for machine in testbed.machines("first")}
-    assert image == testbed.image()
-    testbed.checked("the doctor says so; with the prefix, `first` runs the user's image")
+    assert image == testbed.outputs[REGION][Output.IMAGE_ID]
+    testbed.checked("the doctor says so; with the prefix, as our block has it, `first` runs the stack's image")
 
 
 def test_htcondor_has_an_image_of_its_own_in_the_regions_that_we_know(testbed: Testbed) -> None:

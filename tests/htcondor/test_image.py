@@ -204,6 +204,7 @@ def test_a_builder_without_a_way_to_the_packages_says_so() -> None:
     assert not built.outcome.succeeded
     assert built.outcome.reason.startswith("reaching Debian's packages failed")
     assert "No way to the packages: the builder's subnet needs a way out" in built.outcome.reason
+    assert built.outcome.reason.rpartition(" | ")[2].startswith("E: ")
 
 
 def test_a_builder_that_fails_half_way_shows_its_last_lines(testbed: Testbed) -> None:

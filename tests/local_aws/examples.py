@@ -39,8 +39,8 @@ CHANGING = (
     (r"changed \d{4}-\d\d-\d\d", "changed 2026-11-22"),
     (r"[0-9a-f]{8}-[0-9a-f]{12}", "0a1b2c3d-0a1b2c3d4e5f"),
     (r"AKIA[0-9A-Z]{16}", "AKIA0A1B2C3D4E5F6A7B"),
-    (r"-[0-9A-F]{13}\b", "-0A1B2C3D4E5F6"),
-    (r"\b(i|sg|subnet|vpc)-[0-9a-f]{17}", r"\1-0a1b2c3d4e5f6a7b8"),
+    (rf"-(?!{ACCOUNT})[0-9A-F]{{12,13}}\b", "-0A1B2C3D4E5F6"),
+    (r"\b(ami|i|sg|subnet|vpc)-[0-9a-f]{17}", r"\1-0a1b2c3d4e5f6a7b8"),
 )
 
 Shell = Callable[[str, str], str]

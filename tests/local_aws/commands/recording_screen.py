@@ -37,6 +37,9 @@ class RecordingScreen:
     def result(self, text: str) -> None:
         self.said.append(text)
 
+    def next_steps(self, steps: Mapping[str, str]) -> None:
+        self.said += [f"{line}  # {purpose}" for line, purpose in steps.items()]
+
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
         self.said += [" ".join(column.name for column in columns), *(" ".join(row) for row in rows)]
 

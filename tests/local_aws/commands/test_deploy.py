@@ -41,7 +41,7 @@ def account(deployer: CliUser, region: str = "us-east-1") -> Account:
 
 def test_the_first_deployment_creates_the_stack_and_writes_the_configuration(deployer: CliUser) -> None:
     ran = deployer.must("deploy", "--yes")
-    assert re.search(r"^  creates \d\d resources$", ran.stdout, re.MULTILINE)
+    assert re.search(r"^  creates \d\d resources, among them$", ran.stdout, re.MULTILINE)
     assert f"CREATE_COMPLETE: {deployer.stack_name} in us-east-1" in ran.stdout
     assert "IN_PROGRESS" not in ran.stdout
     assert "ANNEX_DEFAULT_AWS_REGION = us-east-1\n" in deployer.config.read_text()
@@ -55,8 +55,9 @@ def test_the_first_deployment_creates_the_stack_and_writes_the_configuration(dep
 def test_a_dry_run_leaves_nothing_behind(deployer: CliUser, root: boto3.Session) -> None:
     before = take_inventory(root)
     ran = deployer.must("deploy", "--dry-run", "--param", "CondorPort=9619")
-    assert re.fullmatch(r"  creates \d\d resources", ran.stdout.splitlines()[1])
-    assert ran.stdout.splitlines()[2:] == [
+    assert re.fullmatch(r"  creates \d\d resources, among them", ran.stdout.splitlines()[1])
+    assert "    - port 9619 (HTCondor) to everyone on the Internet (0.0.0.0/0)" in ran.stdout.splitlines()
+    assert ran.stdout.splitlines()[-2:] == [
         "  sets CondorPort to 9619 (it is 9618)",
         "Nothing was changed.",
     ]

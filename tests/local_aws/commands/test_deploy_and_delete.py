@@ -7,6 +7,7 @@ import pytest
 from annex_bootstrap.commands.delete import DeleteOptions, delete
 from annex_bootstrap.commands.deploy import DeployOptions, deploy
 from annex_bootstrap.errors import UserError
+from local_aws.launcher import ACCOUNT
 from tests.local_aws.cli_user import CliUser
 from tests.local_aws.commands.recording_screen import RecordingScreen
 
@@ -22,7 +23,12 @@ def here(deployer: CliUser, monkeypatch: pytest.MonkeyPatch) -> CliUser:
 def test_a_stack_is_deployed_and_deleted_after_confirmation(here: CliUser) -> None:
     screen = RecordingScreen(answer=True)
     assert deploy(DeployOptions(here.stack_name, {}), screen)
-    assert screen.questions == ["Go ahead?"]
+    assert screen.questions == [f"Go ahead in account {ACCOUNT}, us-east-1?"]
+    assert "  - port 9618 (HTCondor) to everyone on the Internet (0.0.0.0/0)" in "\n".join(screen.said)
+    steps = [line for line in screen.said if "  # " in line]
+    assert steps[0].startswith(f"annex-bootstrap credentials --stack-name {here.stack_name}  # ")
+    assert steps[1].startswith(f"annex-bootstrap doctor --stack-name {here.stack_name}  # ")
+    assert steps[2].startswith("condor_annex -count 1 ")
     assert [event.status for event in screen.events["us-east-1"] if event.is_stack][-1] == "CREATE_COMPLETE"
     (document,) = screen.documents
     assert document["regions"][0]["status"] == "CREATE_COMPLETE"

@@ -29,7 +29,8 @@ def test_the_block_is_checked_printed_and_written(deployer: CliUser) -> None:
     assert not deployer.config.exists()
     for knob in KNOBS:
         if knob.output is not Output.KEY_PAIR_NAME:
-            assert f"\n{knob.name} = {region['outputs'][knob.output]}\n" in printed
+            prefix = "us_east_1." if knob.regional else ""
+            assert f"\n{prefix}{knob.name} = {region['outputs'][knob.output]}\n" in printed
 
     deployer.config.parent.mkdir(parents=True)
     deployer.config.write_bytes(b"# mine\r\nA = \xff\xfe\n")
@@ -44,7 +45,7 @@ def test_the_block_is_checked_printed_and_written(deployer: CliUser) -> None:
         config.write("ANNEX_DEFAULT_ODI_IMAGE_ID = ami-1\n")
     warned = deployer.must("pull-config").stderr
     assert "names the image ami-1, which does not start in us-east-1" in warned
-    assert "write us_east_1.ANNEX_DEFAULT_ODI_IMAGE_ID = ami-1" in warned
+    assert "at the end of the file, write us_east_1.ANNEX_DEFAULT_ODI_IMAGE_ID = ami-1" in warned
 
     deployer.config.write_text(deployer.config.read_text(errors="replace").replace("sg-", "sg-0"))
     check = deployer.run("pull-config", "--check")
@@ -90,7 +91,7 @@ def test_a_block_edited_by_hand_is_refused(deployer: CliUser) -> None:
     ran = deployer.run("pull-config")
     assert ran.returncode == 1
     assert ran.stderr.startswith(
-        f"annex-bootstrap: {deployer.config}: line 15 in its annex-bootstrap block is not ours"
+        f"annex-bootstrap: {deployer.config}: line 17 in its annex-bootstrap block is not ours"
     )
     assert deployer.config.read_text() == edited
 
@@ -104,4 +105,4 @@ def test_stdout_holds_nothing_but_json(deployer: CliUser) -> None:
     loud = replace(deployer, extra={"FORCE_COLOR": "1"})
     ran = loud.must("deploy", "--yes", "--output", "json")
     assert ran.document["config"] == {"path": str(deployer.config), "changed": True}
-    assert re.search(r"^  creates \d\d resources$", ran.stderr, re.MULTILINE)
+    assert re.search(r"^  creates \d\d resources, among them$", ran.stderr, re.MULTILINE)

@@ -8,6 +8,8 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
+from annex_contract.image import IMAGE_TAG
+
 VOLATILE = ("ResponseMetadata", "RoleLastUsed")
 """Parts of answers that change by themselves."""
 
@@ -22,7 +24,7 @@ class Account:
         self.ec2 = root.client("ec2")
 
     def resources(self) -> frozenset[str]:
-        """Return the names of buckets, roles (but service-linked ones), instance profiles and security groups."""
+        """Return the names of buckets, roles (but service-linked ones), instance profiles, groups and images."""
         roles = self.iam.get_paginator("list_roles").paginate()
         profiles = self.iam.get_paginator("list_instance_profiles").paginate()
         return frozenset(
@@ -36,8 +38,19 @@ class Account:
                 ),
                 *(f"profile {profile['Arn']}" for page in profiles for profile in page["InstanceProfiles"]),
                 *(f"group {group['GroupId']}" for group in self.ec2.describe_security_groups()["SecurityGroups"]),
+                *(f"image {image['ImageId']}" for image in self.ec2.describe_images(Owners=["self"])["Images"]),
+                *(
+                    f"snapshot {snapshot['SnapshotId']}"
+                    for snapshot in self.ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"]
+                ),
+                *(f"builder {machine_id}" for machine_id in self._builders()),
             ]
         )
+
+    def _builders(self) -> list[str]:
+        found = self.ec2.describe_instances(Filters=[{"Name": "tag-key", "Values": [IMAGE_TAG]}])["Reservations"]
+        machines = [machine for reservation in found for machine in reservation["Instances"]]
+        return [machine["InstanceId"] for machine in machines if machine["State"]["Name"] != "terminated"]
 
     def forget_service_linked_roles(self) -> None:
         """Make the account look as if it never had a spot fleet."""
@@ -47,8 +60,17 @@ class Account:
 
     def details(self, resource: str, name: str) -> str:
         """Return everything about one resource as text that changes if and only if the resource does."""
-        found = {"Bucket": self._bucket, "SecurityGroup": self._group}.get(resource, self._role)(name)
+        reads = {"Bucket": self._bucket, "MachineImage": self._image}
+        reads |= dict.fromkeys(("ImageBuilder", "SecurityGroup"), self._group)
+        found = reads.get(resource, self._role)(name)
         return json.dumps(found, default=str, sort_keys=True, indent=1)
+
+    def _image(self, name: str) -> Any:
+        tagged = [{"Name": f"tag:{IMAGE_TAG}", "Values": [name]}]
+        return [
+            self.ec2.describe_images(Owners=["self"], Filters=tagged)["Images"],  # type: ignore[arg-type]  # a literal
+            self.ec2.describe_snapshots(OwnerIds=["self"], Filters=tagged)["Snapshots"],  # type: ignore[arg-type]  # too
+        ]
 
     def _bucket(self, name: str) -> Any:
         reads: list[Any] = [

@@ -11,7 +11,7 @@ import boto3
 import pytest
 
 from tests.local_aws.custom_resources.account import Account
-from tests.local_aws.custom_resources.provider import Answer, FaultKind, Provider
+from tests.local_aws.custom_resources.provider import MODULES, Answer, FaultKind, Provider
 
 BUCKET = "adopted-or-created-by-name"
 OTHER_BUCKET = "another-bucket-of-the-user"
@@ -55,11 +55,7 @@ PATTERN = {"ConfigKeyPattern": "config-site-*.tar.gz"}
 BOUND = {"PermissionsBoundaryArn": BOUNDARY}
 
 SCENARIOS = [
-    *(
-        Scenario(resource, request)
-        for resource in ("Bucket", "FleetRole", "InstanceRole", "SecurityGroup")
-        for request in ("Create", "Delete")
-    ),
+    *(Scenario(resource, request) for resource in MODULES for request in ("Create", "Delete")),
     Scenario("Bucket", "Update", {}, {"ExpirationDays": "7"}),
     Scenario("Bucket", "Update", {}, {"BucketName": "free-name-of-the-user"}),
     Scenario("Bucket", "Rollback", {}, {"BucketName": "free-name-of-the-user"}),
@@ -76,6 +72,12 @@ SCENARIOS = [
     Scenario("InstanceRole", "Update", {}, PATTERN | BOUND | {"TrustedService": "ec2.example.org"}),
     Scenario("InstanceRole", "Update", BOUND, {"PermissionsBoundaryArn": ""}),
     Scenario("InstanceRole", "Rollback", {}, PATTERN | BOUND),
+    *(
+        Scenario(resource, request, {}, {"ImageRevision": "2"})
+        for resource in ("ImageBuilder", "MachineImage")
+        for request in ("Update", "Rollback")
+    ),
+    Scenario("ImageBuilder", "Update", {}, {"BaseImage": "ami-0deb13000000b0001", "ImageCommands": "true"}),
     Scenario("SecurityGroup", "Update", {}, RULES),
     Scenario("SecurityGroup", "Update", {}, {"VpcId": OTHER_VPC}),
     Scenario("SecurityGroup", "Rollback", {}, {"VpcId": OTHER_VPC}),
@@ -139,10 +141,32 @@ class Stack:
         self.without = ""
         if scenario.request == "Create":
             account.forget_service_linked_roles()
+        self._build(self.first, self.then)
 
     @staticmethod
     def _placed(parameters: Parameters, vpc: str) -> Parameters:
         return {key: vpc if value == OTHER_VPC else value for key, value in parameters.items()}
+
+    def _build(self, *parameters: Parameters) -> None:
+        """Run the builders that the images of a scenario are made of."""
+        if self.scenario.resource != "MachineImage":
+            return
+        for given in parameters:
+            self.provider.hold(self.provider.policies("ImageBuilder", given))
+            answer = self.provider.send("Create", "ImageBuilder", given)
+            assert answer is not None
+            assert answer.status == "SUCCESS", answer
+
+    def end(self) -> None:
+        """Delete what was built for the scenario."""
+        if self.scenario.resource != "MachineImage":
+            return
+        for given in (self.first, self.then):
+            self.provider.hold(self.provider.policies("ImageBuilder", given))
+            name = self.provider.name("ImageBuilder", given)
+            answer = self.provider.send("Delete", "ImageBuilder", given, name)
+            assert answer is not None
+            assert answer.status == "SUCCESS", answer
 
     def hold(self, *parameters: Parameters) -> None:
         """Act with the policies that a stack has with these parameters, less the action ``without``."""
@@ -234,6 +258,7 @@ class Stack:
         self.must("Update", self.then, self.first)
         calls = len(self.provider.faults.calls) - 1
         self.must("Update", self.first, self.then)
+        self._build(self.then)
         return calls
 
     def delete(self, fault: FaultKind | None = None, at: int = -1) -> Answer | None:
@@ -259,6 +284,7 @@ class Stack:
             calls = self.calls
         if self.physical_id:
             self.delete()
+        self.end()
         return outcome, calls
 
     def send_swept(self, fault: FaultKind | None, at: int, repeat: bool) -> Answer | None:
@@ -278,7 +304,7 @@ class Stack:
         if resource == "Bucket":
             self.account.s3.put_object(Bucket=name, Key="config-left.tar.gz", Body=b"made up")
             self.account.s3.create_multipart_upload(Bucket=name, Key="config-unfinished.tar.gz")
-        elif resource == "SecurityGroup":
+        elif resource in ("ImageBuilder", "SecurityGroup"):
             self.use_group(name)
         elif resource.endswith("Role"):
             self.account.iam.attach_role_policy(RoleName=name, PolicyArn=BOUNDARY)

@@ -26,9 +26,10 @@ from botocore.httpsession import URLLib3Session
 from crhelper import CfnResource
 
 from annex_contract.resources import CUSTOM_RESOURCES
-from custom_resources import lifecycle
+from custom_resources import image_parts, lifecycle
 from docs_gen.resolve import resolve
 from local_aws.launcher import REGION
+from local_aws.server_settings import MACHINES
 from template_gen.parameters import INPUTS
 from tests.stack_values import TEMPLATE, conditions_of, new_stack_id, values_of
 
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 MODULES = {resource.logical_id: resource.module for resource in CUSTOM_RESOURCES}
 """The module behind each custom resource."""
+
+_NAMES = {resource.logical_id: resource.name_property for resource in CUSTOM_RESOURCES}
 
 FaultKind = Literal["throttle", "error", "denied", "lost", "kill"]
 
@@ -121,6 +124,8 @@ class Faults:
         service = self.calls[-1].split(".")[0]
         wrapped = {"s3": error, "ec2": f"<Response><Errors>{error}</Errors></Response>"}
         text = wrapped.get(service, f"<ErrorResponse>{error}</ErrorResponse>")
+        if service == "ssm":
+            text = json.dumps({"__type": f"{code}Exception", "message": "injected"})
         return AWSResponse(
             request.url, status, HTTPHeaders(), _Body(b"" if request.method == "HEAD" else text.encode())
         )
@@ -192,7 +197,13 @@ class Provider:
         """Return the variables of a custom resource's function, also of what only another release sets."""
         set_by_template = TEMPLATE[f"{resource}Function"]["Properties"]["Environment"]["Variables"]
         found: dict[str, str] = self.resolved(set_by_template, parameters)
-        return found | {name: value for name, value in parameters.items() if name in found and name not in INPUTS}
+        found |= {name: value for name, value in parameters.items() if name in found and name not in INPUTS}
+        return {name: str(value) for name, value in found.items()}
+
+    def name(self, resource: str, parameters: Mapping[str, str]) -> str:
+        """Return the name of a custom resource, which is its physical ID."""
+        properties = self.properties(resource, parameters)
+        return image_parts.name_of(properties) if resource == "ImageBuilder" else properties[_NAMES[resource]]
 
     def policies(self, resource: str, *sets: Mapping[str, str]) -> dict[str, Any]:
         """Return the policies of a custom resource's function, by name, for one or more sets of parameters."""
@@ -297,5 +308,9 @@ def provider(root: boto3.Session, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
         original(helper, status, reason, send_response=lambda _url, body, _verify: answers.append(body))
 
     monkeypatch.setattr(CfnResource, "_send", send)
+    # Time does not pass for the code under test, so nothing may take any.
+    ssm = root.client("ssm")
+    ssm.put_parameter(Name=MACHINES, Type="String", Overwrite=True, Value='{"seconds": 0, "image_seconds": 0}')
     yield Provider(root, faults, answers, clock, monkeypatch)
     boto3.DEFAULT_SESSION = None
+    ssm.delete_parameter(Name=MACHINES)

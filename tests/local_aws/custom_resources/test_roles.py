@@ -11,7 +11,6 @@ import pytest
 from botocore.exceptions import ClientError
 
 from annex_contract.machine_policies import configuration_policy
-from annex_contract.resources import CUSTOM_RESOURCES
 from docs_gen.permissions import call_of
 from local_aws.launcher import Credentials
 from tests.local_aws.custom_resources.account import Account
@@ -91,12 +90,10 @@ def _denied_without(stack: Stack, action: str) -> bool:
         reason = str(error)
     stack.without = ""
     for parameters in (stack.first, stack.then):
-        name = stack.provider.properties(stack.scenario.resource, parameters)[_NAMES[stack.scenario.resource]]
+        name = stack.provider.name(stack.scenario.resource, parameters)
         stack.must("Delete", parameters, physical_id=name)
+    stack.end()
     return any(text in reason for text in DENIED)
-
-
-_NAMES = {resource.logical_id: resource.name_property for resource in CUSTOM_RESOURCES}
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
@@ -23,6 +23,10 @@ from tests.lambda_context import CONTEXT
 from tests.local_aws import stack
 from tests.local_aws.lease.fleets import request_fleet
 from tests.local_aws.stack import DeployedStack
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_ec2.type_defs import TagTypeDef
 
 LAMBDA_CALLS = {"logs:CreateLogStream", "logs:PutLogEvents"}
 """What Lambda itself does with the role."""
@@ -64,13 +68,45 @@ def expired(root: boto3.Session, deployed: DeployedStack) -> Iterator[str]:
     events = root.client("events")
     events.put_rule(Name=annex_id, ScheduleExpression=TICK_RATE, State="DISABLED")
     fleet = request_fleet(user, annex_id)
-    yield annex_id
     ec2 = root.client("ec2")
+    leave_image(ec2, deployed.stack_id)
+    yield annex_id
+    delete_images(ec2)
     ec2.cancel_spot_fleet_requests(SpotFleetRequestIds=[fleet], TerminateInstances=True)
     ec2.terminate_instances(InstanceIds=list(annex.instance_ids))
     if any(rule["Name"] == annex_id for rule in events.list_rules(NamePrefix=annex_id)["Rules"]):
         events.remove_targets(Rule=annex_id, Ids=[annex_id])
         events.delete_rule(Name=annex_id)
+
+
+def leave_image(ec2: EC2Client, stack_id: str) -> None:
+    """Leave what a killed function may: a builder, and an image of it that the stack does not own."""
+    tags: list[TagTypeDef] = [
+        {"Key": "annex-bootstrap:stack", "Value": stack_id},
+        {"Key": "annex-bootstrap:image", "Value": "of-nobody"},
+    ]
+    (builder,) = ec2.run_instances(
+        ImageId="ami-0123456789abcdef0",
+        MinCount=1,
+        MaxCount=1,
+        TagSpecifications=[{"ResourceType": "instance", "Tags": tags}],
+    )["Instances"]
+    ec2.create_image(
+        InstanceId=builder["InstanceId"],
+        Name=f"left-{uuid.uuid4().hex}",
+        TagSpecifications=[{"ResourceType": "image", "Tags": tags}, {"ResourceType": "snapshot", "Tags": tags}],
+    )
+
+
+def delete_images(ec2: EC2Client) -> None:
+    """Delete every image and snapshot of the account, and its builders."""
+    for image in ec2.describe_images(Owners=["self"])["Images"]:
+        ec2.deregister_image(ImageId=image["ImageId"])
+    for snapshot in ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"]:
+        ec2.delete_snapshot(SnapshotId=snapshot["SnapshotId"])
+    found = ec2.describe_instances(Filters=[{"Name": "tag-key", "Values": ["annex-bootstrap:image"]}])
+    for machine in [machine for held in found["Reservations"] for machine in held["Instances"]]:
+        ec2.terminate_instances(InstanceIds=[machine["InstanceId"]])
 
 
 def sweep_and_tick(annex_id: str, deployed: DeployedStack, credentials: Credentials) -> list[dict[str, object]]:
@@ -80,6 +116,7 @@ def sweep_and_tick(annex_id: str, deployed: DeployedStack, credentials: Credenti
         "config-",
         ".tar.gz",
         deployed.outputs[Output.INSTANCE_CONFIGURATION_PROFILE],
+        deployed.stack_id,
         end_orphans=False,
     )
     event = {"AnnexID": annex_id, "S3BucketName": "", "LeaseExpiration": 0}
@@ -92,6 +129,8 @@ def sweep_and_tick(annex_id: str, deployed: DeployedStack, credentials: Credenti
         # An hour on, the sweep judges the machine that was just started; its annex has a rule, so it is no orphan.
         swept = handler.run(SWEEP_EVENT, CONTEXT, settings, time.time() + 3600, lambda: clients)
         assert swept["orphan_machines"] == []
+        found = [swept[name] for name in ("builders_ended", "images_deleted", "snapshots_deleted")]
+        assert [len(deleted) for deleted in found if isinstance(deleted, list)] == [1, 1, 1]
         return [handler.run(event, CONTEXT, settings, time.time(), lambda: clients) for _ in range(TICKS)]
 
 

@@ -32,7 +32,8 @@ PROFILE = "arn:aws:iam::123456789012:instance-profile/annex-bootstrap/machines"
 BUCKET = "annex-bucket"
 UUID = "6e0c1b9a-7a35-4d7c-9f53-0d6f6f0a1c11"
 
-SETTINGS = Settings(BUCKET, "config-", ".tar.gz", PROFILE, end_orphans=False)
+STACK_ID = "arn:aws:cloudformation:us-east-1:123456789012:stack/a/12345678-1234-1234-1234-123456789012"
+SETTINGS = Settings(BUCKET, "config-", ".tar.gz", PROFILE, STACK_ID, end_orphans=False)
 
 Parameters = dict[str, Any]
 
@@ -242,6 +243,8 @@ class FakeAws:
                 raise AwsError(fault.error[0], "this call was made to fail", fault.error[1])
         operations: dict[str, Callable[[Parameters], Parameters]] = {
             "DescribeInstances": self._describe_instances,
+            "DescribeImages": lambda _: {"Images": []},
+            "DescribeSnapshots": lambda _: {"Snapshots": []},
             "TerminateInstances": self._terminate_instances,
             "DescribeSpotFleetRequests": self._describe_spot_fleet_requests,
             "CancelSpotFleetRequests": self._cancel_spot_fleet_requests,

@@ -17,7 +17,7 @@ from template_gen.archive import pack
 from template_gen.functions import LEASE_SOURCES
 from tests.lambda_context import CONTEXT, LambdaContext
 from tests.unit.lambda_lease.conftest import Told
-from tests.unit.lambda_lease.fake_aws import BUCKET, PROFILE, SETTINGS, UUID, FakeAws
+from tests.unit.lambda_lease.fake_aws import BUCKET, PROFILE, SETTINGS, STACK_ID, UUID, FakeAws
 
 if TYPE_CHECKING:
     from lambda_lease.clients import Clients
@@ -55,6 +55,7 @@ def test_before_expiry_a_tick_loads_no_sdk_also_from_an_archive(tmp_path: Path) 
     environ = {
         "BUCKET_NAME": BUCKET,
         "INSTANCE_PROFILE_ARN": PROFILE,
+        "STACK_ID": STACK_ID,
         "POWERTOOLS_METRICS_NAMESPACE": "annex-bootstrap",
         "POWERTOOLS_SERVICE_NAME": "lease",
     }

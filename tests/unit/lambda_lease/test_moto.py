@@ -13,7 +13,7 @@ from moto.ec2.utils import filter_dict_attribute_mapping
 
 from lambda_lease import handler
 from tests.lambda_context import CONTEXT
-from tests.unit.lambda_lease.fake_aws import BUCKET, PROFILE, UUID
+from tests.unit.lambda_lease.fake_aws import BUCKET, PROFILE, STACK_ID, UUID
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +31,7 @@ def _moto(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         "AWS_DEFAULT_REGION": "us-east-1",
         "BUCKET_NAME": BUCKET,
         "INSTANCE_PROFILE_ARN": PROFILE,
+        "STACK_ID": STACK_ID,
     }.items():
         monkeypatch.setenv(name, value)
     # moto refuses this filter; so it takes it, without wildcards, and finds machines by their tags.

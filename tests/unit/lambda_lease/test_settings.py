@@ -6,12 +6,16 @@ import pytest
 
 from lambda_lease.settings import Settings, SettingsError
 
-ENVIRON = {"BUCKET_NAME": "b", "INSTANCE_PROFILE_ARN": "arn:aws:iam::123456789012:instance-profile/p"}
+ENVIRON = {
+    "BUCKET_NAME": "b",
+    "INSTANCE_PROFILE_ARN": "arn:aws:iam::123456789012:instance-profile/p",
+    "STACK_ID": "arn:aws:cloudformation:us-east-1:123456789012:stack/s/1",
+}
 
 
-def test_the_template_needs_to_set_no_more_than_the_bucket_and_the_profile() -> None:
+def test_the_template_needs_to_set_no_more_than_the_bucket_the_profile_and_its_id() -> None:
     assert Settings.from_environ(ENVIRON) == Settings(
-        "b", "config-", ".tar.gz", ENVIRON["INSTANCE_PROFILE_ARN"], end_orphans=False
+        "b", "config-", ".tar.gz", ENVIRON["INSTANCE_PROFILE_ARN"], ENVIRON["STACK_ID"], end_orphans=False
     )
 
 

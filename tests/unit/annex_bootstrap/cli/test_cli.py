@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -11,8 +12,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from annex_bootstrap.cli import commands
+from annex_bootstrap.cli import GROUPS, commands
+from annex_bootstrap.pool import blocks
+from annex_bootstrap.pool.file_knobs import set_knobs
 from annex_contract import __version__
+from annex_contract.knobs import ACCESS_KEY_KNOB
+from annex_contract.stack import Output
 
 HEAVY = ("boto3", "botocore", "rich", "ministack")
 
@@ -69,6 +74,57 @@ def test_completion_is_printed_for_every_shell(shell: str) -> None:
 def test_commands_and_regions_are_completed(words: str, expected: str) -> None:
     environ = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" ")), "_ANNEX_BOOTSTRAP_COMPLETE": "bash_complete"}
     assert f"plain,{expected}" in run(**environ).stdout.splitlines()
+
+
+def test_stacks_are_completed_from_the_configuration(tmp_path: Path) -> None:
+    words = "annex-bootstrap status --stack-name our"
+    environ = {"COMP_WORDS": words, "COMP_CWORD": "3", "_ANNEX_BOOTSTRAP_COMPLETE": "bash_complete"}
+    home = {"HOME": str(tmp_path), "PATH": str(tmp_path)}
+    assert run(**environ, **home).stdout.strip() == ""
+    config = tmp_path / ".condor" / "user_config"
+    config.parent.mkdir()
+    config.write_text(blocks.render("our-stack", "us-east-1", dict.fromkeys(Output, "made-up")))
+    assert run(**environ, **home).stdout == "plain,our-stack\n"
+
+
+@pytest.mark.parametrize("verb", ["end", "extend"])
+def test_without_aws_no_annex_is_completed_and_nothing_is_said(verb: str, tmp_path: Path) -> None:
+    words = f"annex-bootstrap leases {verb} fir"
+    environ = {"COMP_WORDS": words, "COMP_CWORD": "3", "_ANNEX_BOOTSTRAP_COMPLETE": "bash_complete"}
+    home = {"HOME": str(tmp_path), "PATH": str(tmp_path), "AWS_CONFIG_FILE": os.devnull, "AWS_PROFILE": "nobody"}
+    config = tmp_path / ".condor" / "user_config"
+    config.parent.mkdir()
+    config.write_text(blocks.render("our-stack", "us-east-1", dict.fromkeys(Output, "made-up")))
+    done = run(**environ, **home)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
+
+
+def test_every_command_is_in_one_group_of_the_help() -> None:
+    shown = CliRunner().invoke(commands, ["--help"], terminal_width=80).output
+    assert [f"{heading}:" in shown for heading in GROUPS] == [True] * len(GROUPS)
+    assert [name for name in commands.commands if len(re.findall(f"^  {name} ", shown, re.MULTILINE)) != 1] == []
+    assert max(len(line) for line in shown.splitlines()) <= 80
+
+
+def test_alone_it_says_to_deploy_first_then_to_make_keys_then_why_annexes_are_not_known(tmp_path: Path) -> None:
+    clean = {"HOME": str(tmp_path), "AWS_CONFIG_FILE": os.devnull, "AWS_PROFILE": "nobody", "PATH": str(tmp_path)}
+    first = run(**clean)
+    assert first.returncode == 0
+    assert "No stack is named" in first.stdout
+    assert "\n  annex-bootstrap deploy  # " in first.stdout
+
+    config = tmp_path / ".condor" / "user_config"
+    config.parent.mkdir()
+    block = blocks.render("annex-bootstrap", "us-east-1", dict.fromkeys(Output, "made-up"))
+    config.write_text(block)
+    second = run(**clean)
+    assert "\n  annex-bootstrap credentials --region us-east-1  # " in second.stdout
+
+    config.write_bytes(set_knobs(block.encode(), "us-east-1", {ACCESS_KEY_KNOB: "/made/up"}))
+    third = run(**clean)
+    assert "is not known: The config profile (nobody) could not be found" in third.stdout
+    assert "\n  annex-bootstrap doctor --region us-east-1  # " in third.stdout
+    assert max(len(shown.stdout.splitlines()) for shown in (first, second, third)) <= 10
 
 
 def test_wrong_usage_exits_with_two_and_says_how() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
@@ -50,3 +51,30 @@ def test_the_policies_of_the_stack_fit(parameters: Mapping[str, str]) -> None:
     for name, statements in found.items():
         limit = MANAGED_POLICY_LIMIT if name == "AnnexUserPolicy" else ROLE_INLINE_LIMIT
         assert size({"Version": "2012-10-17", "Statement": statements}) <= limit, name
+
+
+def _covers(statement: dict[str, Any], action: str, resource: str) -> bool:
+    actions, resources = (
+        each if isinstance(each, list) else [each] for each in (statement["Action"], statement["Resource"])
+    )
+    return any(fnmatchcase(action, one) for one in actions) and any(fnmatchcase(resource, one) for one in resources)
+
+
+def test_the_boundaries_leave_every_role_and_user_what_it_needs() -> None:
+    parameters = {"PermissionsBoundaryArn": boundary_arn("aws", ACCOUNT, Holder.ROLES), "Image": "yes"}
+    found = policies(values_of(new_stack_id(), parameters), conditions_of(parameters))
+    for name, statements in found.items():
+        holder = Holder.USERS if name == "AnnexUserPolicy" else Holder.ROLES
+        bounds = boundary("aws", ACCOUNT, holder)["Statement"]
+        for statement in statements:
+            resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
+            for action in statement["Action"] if statement["Effect"] == "Allow" else []:
+                for resource in resources:
+                    assert any(_covers(bound, action, resource) for bound in bounds) or _excused(name, action), (
+                        f"{name}: {action} on {resource}"
+                    )
+
+
+def _excused(name: str, action: str) -> bool:
+    # A boundary lets functions take no boundary off, and users pass no role but what the stacks make.
+    return action == "iam:DeleteRolePermissionsBoundary" or (name, action) == ("AnnexUserPolicy", "iam:PassRole")

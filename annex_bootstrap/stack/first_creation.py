@@ -1,0 +1,60 @@
+"""Describing what a first creation makes, opens and costs. Pure: data in, lines out."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+
+from annex_bootstrap.stack.plan import Change
+from annex_contract.resources import BY_TYPE, IMAGE_BUILDER
+
+PLAIN = {
+    "LeaseFunction": "lease function, which ends annexes whose time is up",
+    "ConnectivityFunction": "function that checks whether machines can reach the pool",
+    "AnnexUserPolicy": "policy for whoever runs annexes; nobody has it yet",
+    "AnnexKeyPair": "SSH key pair",
+}
+"""What a person calls those resources that are not custom ones, by their name in the template."""
+
+WIDTH = 78
+"""Columns of a line; the screen indents it by two more."""
+
+EVERYONE = ("0.0.0.0/0", "::/0")
+
+
+def describe(changes: Sequence[Change], parameters: Mapping[str, str]) -> list[str]:
+    """Describe a first creation in lines that fit into 80 columns.
+
+    Args:
+        changes: of the change set; all of them add a resource.
+        parameters: the values of all parameters.
+    """
+    made = [BY_TYPE[change.resource_type] for change in changes if change.resource_type in BY_TYPE]
+    plain = [PLAIN[change.resource] for change in changes if change.resource in PLAIN]
+    lines = [
+        f"creates {len(changes)} resources, among them",
+        *(
+            f"  - {summary}"
+            for summary in [*(custom.summary for custom in made if custom is not IMAGE_BUILDER), *plain]
+        ),
+        "opens, on the machines of annexes",
+        f"  - port {parameters['CondorPort']} (HTCondor) to {_who(parameters['CondorCidrs'])}",
+        f"  - port 22 (SSH) to {_who(parameters['SshCidrs'])}",
+        "costs also while no annex runs",
+        "  - cents a year for logs and the template",
+        *(f"  - {custom.name}: {_lowered(custom.cost)}" for custom in made if custom.cost != "Nothing"),
+        "costs while annexes run: their machines, see annex-bootstrap leases",
+    ]
+    return [part for line in lines for part in textwrap.wrap(line, WIDTH, subsequent_indent="    ")]
+
+
+def _who(blocks: str) -> str:
+    named = ", ".join(block.strip() for block in blocks.split(",") if block.strip())
+    if not named:
+        return "nobody"
+    open_to_all = any(block.strip() in EVERYONE for block in blocks.split(","))
+    return f"everyone on the Internet ({named})" if open_to_all else named
+
+
+def _lowered(text: str) -> str:
+    return text[0].lower() + text[1:]
