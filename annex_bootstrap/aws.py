@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import boto3
 from botocore.config import Config
@@ -42,7 +43,16 @@ EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
 UNKNOWN_KEYS = {"InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch", "AuthFailure"}
 DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
 
+FORBIDDEN = "403"
+"""What HeadBucket answers where access is denied: a HEAD has no body, and so no code but its status. Source:
+https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadBucket.html"""
+
 CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=10, read_timeout=60)
+
+RETRY_PAUSE = 5.0
+"""Seconds between two tries of ``retry``."""
+
+Answer = TypeVar("Answer")
 
 PRICE_LIST_ENDPOINTS = {"aws": "us-east-1", "aws-cn": "cn-northwest-1"}
 """The region of the Price List's endpoint, by partition; it serves every region of that partition. Source:
@@ -179,6 +189,31 @@ def _partition(session: boto3.Session, region: str) -> str:
         return "aws"
 
 
+def retry(
+    call: Callable[[], Answer], codes: Collection[str], patience: float, sleep: Callable[[float], None] = time.sleep
+) -> Answer:
+    """Make a call again and again while AWS answers what time can change.
+
+    Args:
+        call: makes the call; may be repeated.
+        codes: the error codes that mean "not yet".
+        patience: seconds to go on for.
+        sleep: waits some seconds.
+
+    Raises:
+        ClientError: another code, or the last answer.
+    """
+    waited = 0.0
+    while True:
+        try:
+            return call()
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in codes or waited >= patience:
+                raise
+        sleep(RETRY_PAUSE)
+        waited += RETRY_PAUSE
+
+
 @contextlib.contextmanager
 def explained(doing: str, profile: str = "NAME") -> Iterator[None]:
     """Turn botocore's errors into sentences.
@@ -223,4 +258,9 @@ def _advice(code: str) -> str:
         return "check the access key and the secret key"
     if code in DENIED:
         return "ask your administrator for what `annex-bootstrap policy deployer` prints"
+    if code == FORBIDDEN:
+        return (
+            "either the bucket belongs to another account, or you lack a permission: "
+            "ask your administrator for what `annex-bootstrap policy deployer` prints"
+        )
     return "try again, or check the stack in the AWS console"

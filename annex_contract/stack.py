@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 
 DEFAULT_STACK_NAME = "annex-bootstrap"
@@ -36,6 +37,53 @@ SPOT_SERVICE_LINKED_ROLES = {
     "AWSServiceRoleForEC2SpotFleet": SPOT_FLEET_SERVICE,
 }
 """The roles without which EC2 refuses a spot fleet, and their services, the same in every partition; same source."""
+
+
+LONGEST_STACK_NAME = 24
+"""Characters of a stack's name. CloudFormation makes the names of our roles and functions of the stack's name, the
+resource's logical ID and up to 13 more characters, and cuts the stack's name where that exceeds IAM's and Lambda's 64.
+Every policy that is limited to our names begins with the whole stack's name. The longest logical ID has 25 characters:
+64 - 25 - 13 - 2 hyphens. No document says so; the rule is in ``IdentifierUtils`` of
+https://github.com/aws-cloudformation/cloudformation-cli-java-plugin, and https://github.com/KensioSoftware/yulin/pull/1113
+saw it in a real account."""
+
+STACK_NAME_PATTERN = rf"(?!.{{{LONGEST_STACK_NAME + 1}}})[A-Za-z](-?[A-Za-z0-9])*"
+"""A stack's name, for Python and JavaScript. CloudFormation itself allows more, but drops one of two hyphens in a row
+where it makes names, which then do not begin with the stack's name and the hyphen that our policies name."""
+
+STACK_NAME_RULE = (
+    f"a stack's name starts with a letter and has at most {LONGEST_STACK_NAME} letters, digits and single hyphens, "
+    "because AWS shortens longer names of roles and functions"
+)
+
+PARTITIONS = frozenset({"aws", "aws-us-gov"})
+"""The partitions in which condor_annex finds AWS. It is told a region and adds ``amazonaws.com`` to it:
+https://htcondor.readthedocs.io/en/latest/admin-manual/configuration-macros.html#ANNEX_DEFAULT_AWS_REGION"""
+
+
+def stack_name_problem(name: str) -> str:
+    """Return why a stack cannot have that name; nothing if it can.
+
+    Args:
+        name: of a stack that is to be created.
+    """
+    if re.fullmatch(STACK_NAME_PATTERN, name):
+        return ""
+    return f"{name!r} cannot be the name of a stack: {STACK_NAME_RULE}"
+
+
+def partition_problem(partition: str) -> str:
+    """Return why there can be no annexes in a partition; nothing if there can.
+
+    Args:
+        partition: such as ``aws-cn``.
+    """
+    if partition in PARTITIONS:
+        return ""
+    return (
+        f"condor_annex cannot use the partition {partition}: it builds names such as "
+        "ec2.<region>.amazonaws.com, which exist only in the commercial regions and in GovCloud"
+    )
 
 
 class Output(StrEnum):

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ParamValidationError
 
 from annex_contract.iam import deny, document
 from annex_contract.lease import TARBALL_PREFIX
@@ -22,6 +22,10 @@ from custom_resources.lifecycle import Request, ResourceError, client, error_cod
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import CreateBucketConfigurationTypeDef, ObjectIdentifierTypeDef
+
+TAGS_UNKNOWN = {"UnsupportedArgument", "MalformedXML"}
+"""What S3 answers to tags in CreateBucket where it does not know them, as in the European Sovereign Cloud:
+https://github.com/hashicorp/terraform-provider-aws/issues/45684. A botocore that does not know them sends nothing."""
 
 logger = logging.getLogger(__name__)
 
@@ -117,11 +121,21 @@ def _check_adoptable(s3: S3Client, bucket: str) -> None:
 
 
 def _create(s3: S3Client, request: Request) -> None:
-    # The tag comes with the creation, so that an interruption cannot leave a bucket without an owner.
-    configuration: CreateBucketConfigurationTypeDef = {"Tags": request.tags}
+    configuration: CreateBucketConfigurationTypeDef = {}
     if s3.meta.region_name != "us-east-1":
         configuration["LocationConstraint"] = s3.meta.region_name  # type: ignore[typeddict-item]  # any region
-    s3.create_bucket(Bucket=request.name, CreateBucketConfiguration=configuration)
+    try:
+        # The tag comes with the creation, so that an interruption cannot leave a bucket without an owner.
+        s3.create_bucket(Bucket=request.name, CreateBucketConfiguration={**configuration, "Tags": request.tags})
+    except (ClientError, ParamValidationError) as error:
+        if isinstance(error, ClientError) and error_code(error) not in TAGS_UNKNOWN:
+            raise
+        logger.info("S3 takes no tags with a creation here: %s", error)
+        if configuration:
+            s3.create_bucket(Bucket=request.name, CreateBucketConfiguration=configuration)
+        else:
+            s3.create_bucket(Bucket=request.name)
+        s3.put_bucket_tagging(Bucket=request.name, Tagging={"TagSet": request.tags})
 
 
 def _configure(s3: S3Client, bucket: str, expiration_days: int) -> None:

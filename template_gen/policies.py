@@ -49,7 +49,7 @@ def bucket() -> list[Statement]:
             "s3: GetBucketLocation GetBucketPublicAccessBlock GetBucketTagging ListBucket",
             names.bucket_arn(),
         ),
-        allow("CreateBucket", "s3: CreateBucket TagResource", names.bucket_arn()),
+        allow("CreateBucket", "s3: CreateBucket PutBucketTagging TagResource", names.bucket_arn()),
         allow(
             "ConfigureBucket",
             "s3: PutBucketOwnershipControls PutBucketPolicy PutBucketPublicAccessBlock PutEncryptionConfiguration"

@@ -14,7 +14,7 @@ from annex_bootstrap.cli.output import Screen, output_option
 @click.command(name="deploy", short_help="Create or update the stack, then write the configuration.")
 @regions_options
 @parameters_option
-@click.option("--dry-run", is_flag=True, help="Show what would change; change nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would change; leave only the staging bucket.")
 @click.option("--verbose", is_flag=True, help="Name every resource that changes.")
 @click.option("--allow-downgrade", is_flag=True, help="Allow this version to replace a newer one.")
 @click.option("--no-pull", is_flag=True, help="Do not write the pool's configuration afterwards.")

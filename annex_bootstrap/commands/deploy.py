@@ -9,6 +9,7 @@ from typing import Any
 
 from annex_bootstrap.aws import Account, connect_all
 from annex_bootstrap.doctor.next_steps import first_annex, our_command
+from annex_bootstrap.errors import UserError
 from annex_bootstrap.pool import config_file
 from annex_bootstrap.pool.htcondor import version
 from annex_bootstrap.pool.pull import pull
@@ -20,6 +21,7 @@ from annex_bootstrap.stack.parameters import check_parameters, describe_paramete
 from annex_bootstrap.stack.plan import Step
 from annex_bootstrap.stack.read import Stack
 from annex_bootstrap.stack.regions import Outcome, run_all
+from annex_contract.stack import partition_problem, stack_name_problem
 
 
 @dataclass(frozen=True)
@@ -66,10 +68,15 @@ def deploy(options: DeployOptions, screen: Screen) -> bool:
     """
     request = DeployRequest(options.stack_name, built_template(), options.parameters, options.allow_downgrade)
     check_parameters(request.template, options.parameters)
+    if problem := stack_name_problem(options.stack_name):
+        raise UserError(problem)
     pulls = options.pull and not options.dry_run
     if pulls:
         config_file.check(config_file.find_file(options.config))
     accounts = connect_all(options.regions, options.profile)
+    for account in accounts:
+        if problem := partition_problem(account.partition):
+            raise UserError(problem)
     regions = [account.region for account in accounts]
     with screen.progress(regions) as board:
         prepared = run_all(

@@ -6,7 +6,6 @@ Pure: data in, text out.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,17 +13,20 @@ from urllib.parse import quote, urlsplit
 
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.stack.parameters import check_parameters
+from annex_contract.stack import partition_problem, stack_name_problem
 
 CONSOLES: Mapping[str, str] = {
     "aws": "console.aws.amazon.com",
-    "aws-cn": "console.amazonaws.cn",
     "aws-us-gov": "console.amazonaws-us-gov.com",
-    "aws-eusc": "console.amazonaws-eusc.eu",
 }
-"""The console's host by partition: those partitions whose console is on the Internet."""
+"""The console's host by partition: those partitions in which there can be annexes."""
 
-STACK_NAME = r"[A-Za-z][A-Za-z0-9-]{0,127}"
-"""What CloudFormation allows: https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_CreateStack.html"""
+UNUSABLE = {"cn": "aws-cn", "eusc": "aws-eusc"}
+"""Partitions with a console but without annexes, by the beginning of their regions' names."""
+
+ANY_STACK_NAME = r"[A-Za-z][A-Za-z0-9-]{0,127}"
+"""What CloudFormation allows, and so a stack may have that somebody created elsewhere:
+https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_CreateStack.html"""
 
 
 @dataclass(frozen=True)
@@ -77,11 +79,8 @@ REGIONS: tuple[Region, ...] = (
     Region("me-south-1", "Middle East (Bahrain)"),
     Region("mx-central-1", "Mexico (Central)"),
     Region("sa-east-1", "South America (Sao Paulo)"),
-    Region("cn-north-1", "China (Beijing)", "aws-cn"),
-    Region("cn-northwest-1", "China (Ningxia)", "aws-cn"),
     Region("us-gov-east-1", "AWS GovCloud (US-East)", "aws-us-gov"),
     Region("us-gov-west-1", "AWS GovCloud (US-West)", "aws-us-gov"),
-    Region("eusc-de-east-1", "AWS European Sovereign Cloud (Germany)", "aws-eusc"),
 )
 """A test keeps this list equal to what botocore knows."""
 
@@ -90,11 +89,13 @@ def find_region(name: str) -> Region:
     """Return the region of that name.
 
     Raises:
-        UserError: no console on the Internet has it.
+        UserError: it is in a partition without annexes, or nobody knows it.
     """
     for region in REGIONS:
         if region.name == name:
             return region
+    if partition := UNUSABLE.get(name.partition("-")[0]):
+        raise UserError(partition_problem(partition))
     raise UserError(f"no AWS console is known for the region {name!r}: give --region a name such as us-east-1")
 
 
@@ -128,6 +129,6 @@ def check_link(template: Mapping[str, Any], template_url: str, stack_name: str, 
         raise UserError(
             f"{template_url!r} is no https URL: give the template's URL that annex-bootstrap publish printed"
         )
-    if not re.fullmatch(STACK_NAME, stack_name):
-        raise UserError(f"{stack_name!r} is no name for a stack: it begins with a letter; letters, digits and hyphens")
+    if problem := stack_name_problem(stack_name):
+        raise UserError(problem)
     check_parameters(template, parameters)

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from botocore.exceptions import ClientError
 
-from annex_bootstrap.aws import DENIED, Account, explained
+from annex_bootstrap.aws import DENIED, Account, explained, retry
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.launch import launch_links, launch_page
 from annex_bootstrap.stack.artefact import parse_template
@@ -33,6 +33,9 @@ REVALIDATE = "no-cache"
 """Caches must revalidate every answer: RFC 9111, section 5.2.2.4."""
 
 LATEST = "latest"
+
+BLOCK_PATIENCE = 60.0
+"""Seconds until S3 takes a public policy that it was just told to allow."""
 
 PREFIX = "[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*"
 """The prefixes that are taken: none has a character that means more than itself in a policy or a URL."""
@@ -227,8 +230,13 @@ def _open(account: Account, bucket: str, prefix: str) -> None:
                 "delete that statement, or give --bucket another name"
             )
     _block(account, bucket, policies=False)
-    s3.put_bucket_policy(
-        Bucket=bucket, ExpectedBucketOwner=owner, Policy=json.dumps(policy | {"Statement": [*others, ours]})
+    public = json.dumps(policy | {"Statement": [*others, ours]})
+    # S3 may refuse a public policy for a while after it was told not to:
+    # https://github.com/env0/templates/pull/258 and https://github.com/pulumi/pulumi-aws/issues/1570
+    retry(
+        lambda: s3.put_bucket_policy(Bucket=bucket, ExpectedBucketOwner=owner, Policy=public),
+        ("AccessDenied", "OperationAborted"),
+        BLOCK_PATIENCE,
     )
 
 

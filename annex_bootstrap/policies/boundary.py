@@ -162,7 +162,7 @@ def _roles(partition: str, account: str, arn: Callable[[str, str], str]) -> list
             "ec2: CreateImage DeleteSnapshot DeregisterImage GetConsoleOutput ModifyImageAttribute",
             _machine_parts(partition, arn),
         ),
-        allow("ReadStack", "cloudformation: DescribeStackResource", arn("cloudformation", "stack/*")),
+        allow("ReadStack", "cloudformation: DescribeStackResource DescribeStacks", arn("cloudformation", "stack/*")),
         allow("FindBase", "ssm: GetParameter", f"arn:{partition}:ssm:*::parameter{BASE_PARAMETERS}*"),
         allow("ManageLeases", "events: DeleteRule ListTargetsByRule RemoveTargets", rule),
         allow("ListLeases", "events: ListRules", "*"),

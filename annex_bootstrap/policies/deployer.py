@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from annex_bootstrap.errors import UserError
 from annex_bootstrap.policies.limits import keep_boundaries
 from annex_contract.iam import Statement, allow, deny, document, only_targets
 from annex_contract.resources import CUSTOM_RESOURCES
-from annex_contract.stack import ROLE_PATH, LogicalId, Part, function_of
+from annex_contract.stack import ROLE_PATH, LogicalId, Part, function_of, stack_name_problem
 
 FUNCTIONS = (
     *(function_of(resource.logical_id) for resource in CUSTOM_RESOURCES),
@@ -29,7 +30,12 @@ def deployer_policy(partition: str, account: str, stack_name: str, boundary: str
         stack_name: the stack's name, with which the names of its functions and log groups begin.
         boundary: the ARN of the permissions boundary that every role must have. Without one, whoever holds the policy
             can give a role any permission, and so can do anything.
+
+    Raises:
+        UserError: no stack of ours can have that name.
     """
+    if problem := stack_name_problem(stack_name):
+        raise UserError(problem)
     return document(_statements(partition, account, stack_name, boundary))
 
 
@@ -80,7 +86,7 @@ def _statements(partition: str, account: str, stack_name: str, boundary: str) ->
         allow(
             "ManageStack",
             "cloudformation: CreateChangeSet DeleteChangeSet DeleteStack DescribeChangeSet"
-            " DescribeStackEvents DescribeStackResource DescribeStacks ExecuteChangeSet",
+            " DescribeStackEvents DescribeStackResource DescribeStacks ExecuteChangeSet ListChangeSets",
             arn("cloudformation", f"stack/{stack_name}/*"),
         ),
         allow(

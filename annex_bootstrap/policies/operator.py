@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from annex_bootstrap.errors import UserError
 from annex_bootstrap.policies.limits import keep_boundaries
 from annex_contract.iam import Statement, allow, deny, document, only_targets
-from annex_contract.stack import ROLE_PATH, LogicalId
+from annex_contract.stack import ROLE_PATH, LogicalId, stack_name_problem
 
 
 def operator_policy(partition: str, account: str, stack_name: str, boundary: str = "") -> dict[str, Any]:
@@ -22,7 +23,12 @@ def operator_policy(partition: str, account: str, stack_name: str, boundary: str
         stack_name: the stack's name, with which the names of its functions, policies and users begin.
         boundary: the ARN of the permissions boundary that every user must have. Without one, a user may do whatever
             the stack's policy for users comes to say.
+
+    Raises:
+        UserError: no stack of ours can have that name.
     """
+    if problem := stack_name_problem(stack_name):
+        raise UserError(problem)
 
     def arn(service: str, resource: str, region: str = "*") -> str:
         return f"arn:{partition}:{service}:{region}:{account}:{resource}"

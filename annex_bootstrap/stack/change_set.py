@@ -13,13 +13,16 @@ from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.stack.parameters import Parameter
 from annex_bootstrap.stack.plan import Change
-from annex_bootstrap.stack.read import find
+from annex_bootstrap.stack.read import Stack, find
 from annex_contract.statuses import REVIEW_IN_PROGRESS
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
 
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"]
+
+NAME_PREFIX = "annex-bootstrap-"
+"""How the names of our change sets begin."""
 
 POLL = 2
 """Seconds between two reads of a change set that is being made."""
@@ -65,7 +68,7 @@ def make_change_set(
     with explained("making a change set"):
         made = client.create_change_set(
             StackName=stack_name,
-            ChangeSetName=f"annex-bootstrap-{uuid.uuid4().hex}",
+            ChangeSetName=f"{NAME_PREFIX}{uuid.uuid4().hex}",
             ChangeSetType=kind,  # type: ignore[arg-type]  # one of two literals
             TemplateURL=template_url,
             Capabilities=CAPABILITIES,  # type: ignore[arg-type]  # literals
@@ -80,7 +83,7 @@ def make_change_set(
         failure = _wait(client, stack_id, change_set_id)
         if failure is None:
             return ChangeSet(change_set_id, stack_id, tuple(_changes(client, stack_id, change_set_id)))
-        client.delete_change_set(StackName=stack_id, ChangeSetName=change_set_id)
+        _delete(client, stack_id, change_set_id)
         if "didn't contain changes" in failure or "No updates are to be performed" in failure:
             return None
         raise UserError(f"the change set for {stack_name} cannot be made: {failure}")
@@ -124,14 +127,42 @@ def _changes(client: CloudFormationClient, stack_id: str, change_set_id: str) ->
 
 
 def discard_change_set(account: Account, change_set: ChangeSet) -> None:
-    """Delete a change set, with the empty stack that was made for it.
+    """Delete a change set, with the empty stack that was created for it.
 
     Raises:
         UserError: AWS refused.
     """
-    client = account.cloudformation
     with explained("discarding the change set"):
-        client.delete_change_set(StackName=change_set.stack_id, ChangeSetName=change_set.change_set_id)
-        stack = find(client, change_set.stack_id)
-        if stack is not None and stack.status == REVIEW_IN_PROGRESS:
-            client.delete_stack(StackName=change_set.stack_id)
+        _delete(account.cloudformation, change_set.stack_id, change_set.change_set_id)
+
+
+def check_review(account: Account, stack: Stack) -> None:
+    """Refuse a stack that has no resources yet, but a change set that somebody else is reviewing.
+
+    Raises:
+        UserError: there is such a change set, or AWS refused.
+    """
+    with explained(f"reading the change sets of {stack.name}"):
+        names = [name for _, name in _listed(account.cloudformation, stack.name)]
+    others = [name for name in names if not name.startswith(NAME_PREFIX)]
+    if others:
+        raise UserError(
+            f"somebody else is reviewing the change set {others[0]} of a stack {stack.name}: "
+            "choose another name with --stack-name, or agree with them"
+        )
+
+
+def _delete(client: CloudFormationClient, stack_id: str, change_set_id: str) -> None:
+    """Delete a change set, and a stack that is only there for it."""
+    client.delete_change_set(StackName=stack_id, ChangeSetName=change_set_id)
+    stack = find(client, stack_id)
+    if stack is not None and stack.status == REVIEW_IN_PROGRESS:
+        others = [listed for listed, _ in _listed(client, stack.name) if listed != change_set_id]
+        if not others:
+            client.delete_stack(StackName=stack_id)
+
+
+def _listed(client: CloudFormationClient, stack_name: str) -> list[tuple[str, str]]:
+    """Return ID and name of a stack's change sets."""
+    pages = client.get_paginator("list_change_sets").paginate(StackName=stack_name)
+    return [(summary["ChangeSetId"], summary["ChangeSetName"]) for page in pages for summary in page["Summaries"]]

@@ -51,14 +51,12 @@ class Proposal:
         step: of the plan.
         stack: as it is, or None.
         change_set: ready to be executed; None where nothing changes, or before a failed creation is cleaned up.
-        made_bucket: whether the staging bucket was created for it.
         joined: how an operation ended that was in progress before, or nothing.
     """
 
     step: Step
     stack: Stack | None
     change_set: ChangeSet | None
-    made_bucket: bool
     joined: str
 
     @property
@@ -82,10 +80,8 @@ def prepare(account: Account, request: DeployRequest, watcher: Watcher) -> Propo
     step = plan.choose_step(stack, request.stack_name)
     plan.check_version(stack, __version__, request.stack_name, request.allow_downgrade)
     if step is Step.REPLACE_FAILED:
-        return Proposal(step, stack, None, False, joined)
-    staged = staging.stage(account, request.template_text)
-    change_set = _make_change_set(account, request, step, staged, stack)
-    return Proposal(step, stack, change_set, staged.made_bucket, joined)
+        return Proposal(step, stack, None, joined)
+    return Proposal(step, stack, _make_change_set(account, request, step, stack), joined)
 
 
 def execute(account: Account, request: DeployRequest, proposal: Proposal, watcher: Watcher) -> Stack:
@@ -106,8 +102,7 @@ def execute(account: Account, request: DeployRequest, proposal: Proposal, watche
     change_set = proposal.change_set
     if change_set is None and proposal.stack is not None:
         delete_stack(account, proposal.stack, watcher)
-        staged = staging.stage(account, request.template_text)
-        change_set = _make_change_set(account, request, Step.CREATE, staged, proposal.stack)
+        change_set = _make_change_set(account, request, Step.CREATE, proposal.stack)
     if change_set is None:
         raise UserError(f"the stack {request.stack_name} needs no change")
     with explained("executing the change set"):
@@ -124,24 +119,22 @@ def execute(account: Account, request: DeployRequest, proposal: Proposal, watche
 
 
 def discard(account: Account, proposal: Proposal) -> None:
-    """Discard a proposal, with the empty stack and the bucket that were made for it.
+    """Discard a proposal, with the empty stack that was created for it.
+
+    The staging bucket stays for the next deployment: S3 does not give a name that was just deleted again for a while.
 
     Raises:
         UserError: AWS refused.
     """
     if proposal.change_set is not None:
         discard_change_set(account, proposal.change_set)
-    if proposal.made_bucket:
-        staging.delete(account)
 
 
-def _make_change_set(
-    account: Account, request: DeployRequest, step: Step, staged: staging.Staged, stack: Stack | None
-) -> ChangeSet | None:
+def _make_change_set(account: Account, request: DeployRequest, step: Step, stack: Stack | None) -> ChangeSet | None:
     return make_change_set(
         account,
         request.stack_name,
         "UPDATE" if step is Step.UPDATE else "CREATE",
-        staged.url,
+        staging.stage(account, request.template_text),
         choose_parameters(request.template, stack, request.given),
     )

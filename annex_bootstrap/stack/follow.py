@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import UserError
+from annex_bootstrap.stack.change_set import check_review
 from annex_bootstrap.stack.function_log import function_log
 from annex_bootstrap.stack.read import Event, Stack, check_ours, events, find
-from annex_contract.statuses import DELETE_COMPLETE, read_status
+from annex_contract.statuses import DELETE_COMPLETE, REVIEW_IN_PROGRESS, State, read_status
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -85,14 +86,16 @@ def follow(account: Account, stack_id: str, after: str, watcher: Watcher) -> End
         watcher: told of every event.
     """
     first: Cause | None = None
+    status = ""
     with explained("following the stack"):
         for event in watch(account.cloudformation, stack_id, after):
+            status = event.status if event.is_stack else status
             if first is None and event.is_failure:
                 # Read at once: the rollback deletes the log.
                 log = function_log(account, stack_id, event) if event.is_custom else ()
                 first = Cause(event.resource, event.reason, log)
             watcher(event)
-        return End(find(account.cloudformation, stack_id), first)
+        return End(read_end(account.cloudformation, stack_id, status), first)
 
 
 def settle(account: Account, stack_name: str, watcher: Watcher) -> tuple[Stack | None, str]:
@@ -108,7 +111,9 @@ def settle(account: Account, stack_name: str, watcher: Watcher) -> tuple[Stack |
     for _ in range(JOINS):
         with explained(f"reading the stack {stack_name}"):
             stack = find(account.cloudformation, stack_name)
-        check_ours(stack, stack_name)
+            check_ours(stack, stack_name)
+            if stack is not None and stack.status == REVIEW_IN_PROGRESS:
+                check_review(account, stack)
         if stack is None or not stack.in_progress:
             return stack, joined
         with explained("reading the operation in progress"):
@@ -128,6 +133,9 @@ def watch(
 ) -> Iterator[Event]:
     """Follow a stack until CloudFormation has finished the operation in progress, or the one just requested.
 
+    The newest event of the stack as a whole decides. DescribeStacks and DescribeStackEvents promise no order between
+    them, so a status may still be that of before the operation, or that of its end while events are missing.
+
     Args:
         client: of CloudFormation.
         stack_id: the stack's ARN, by which also a deleted stack can be read.
@@ -137,20 +145,51 @@ def watch(
     Yields:
         The events, as they come.
     """
-    begun, reads = False, 0
+    begun = ended = False
+    reads = 0
     while True:
-        # Read before the events: what happened up to the end is then among them.
-        stack = find(client, stack_id)
         for event in events(client, stack_id, after):
-            after, begun = event.event_id, begun or event.is_stack
+            after = event.event_id
+            if event.is_stack:
+                status = read_status(event.status)
+                # The last event of an earlier operation may come late.
+                begun = begun or status.begins
+                ended = begun and status.state is not State.IN_PROGRESS
             yield event
         reads += 1
-        if stack is None or stack.status == DELETE_COMPLETE:
-            return
-        # The status from before the operation may still be shown when it has just been requested.
-        if not stack.in_progress and (begun or reads >= READS_FOR_BEGINNING):
+        if ended or (not begun and reads >= READS_FOR_BEGINNING and not _in_progress(client, stack_id)):
             return
         sleep(POLL)
+
+
+def _in_progress(client: CloudFormationClient, stack_id: str) -> bool:
+    stack = find(client, stack_id)
+    return stack is not None and stack.in_progress
+
+
+def read_end(
+    client: CloudFormationClient, stack_id: str, status: str, sleep: Callable[[float], None] = time.sleep
+) -> Stack | None:
+    """Return the stack as it is after an operation, with the outputs of then.
+
+    Args:
+        client: of CloudFormation.
+        stack_id: the stack's ARN.
+        status: that of the stack's newest event; empty where there was none.
+        sleep: waits some seconds.
+
+    Raises:
+        UserError: DescribeStacks still shows another status after half a minute.
+    """
+    for _ in range(READS_FOR_BEGINNING):
+        stack = find(client, stack_id)
+        if stack is None or status in ("", stack.status):
+            return stack
+        sleep(POLL)
+    raise UserError(
+        f"the stack ended in {status}, but CloudFormation still shows {stack.status if stack else ''}: "
+        "run the same command again"
+    )
 
 
 def event_before_operation(client: CloudFormationClient, stack_id: str) -> str:

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
 from urllib.parse import urlsplit, urlunsplit
 
 from botocore.exceptions import ClientError
 
-from annex_bootstrap.aws import Account, explained
+from annex_bootstrap.aws import Account, explained, retry
+from annex_bootstrap.errors import UserError
 from annex_contract import __version__
 from annex_contract.stack import TEMPLATE_NAME
 
+PATIENCE = 600.0
+"""Seconds to wait until S3 gives the name of a bucket that was just deleted again, or knows one that was just created.
+S3 names no limit. Reports speak of minutes, and of an hour where another account asks:
+https://github.com/aws/aws-cli/issues/2593"""
 
-@dataclass(frozen=True)
-class Staged:
-    """A template that CloudFormation can read.
-
-    Attributes:
-        url: where.
-        made_bucket: whether the staging bucket was created for it.
-    """
-
-    url: str
-    made_bucket: bool
+NOT_YET = ("OperationAborted", "NoSuchBucket")
+"""What S3 answers meanwhile: another operation on the name is in progress, or HeadBucket found what is not there."""
 
 
 def bucket_name(account: Account) -> str:
@@ -31,34 +28,45 @@ def bucket_name(account: Account) -> str:
     return f"annex-bootstrap-staging-{account.account_id}-{account.region}"
 
 
-def stage(account: Account, text: str) -> Staged:
+def stage(account: Account, text: str, sleep: Callable[[float], None] = time.sleep) -> str:
     """Put a template into the staging bucket, which is created if it is missing.
+
+    Args:
+        account: where.
+        text: the template.
+        sleep: waits some seconds.
+
+    Returns:
+        The URL at which CloudFormation can read it.
 
     Raises:
         UserError: AWS refused.
     """
+    bucket, body = bucket_name(account), text.encode()
+    key = f"{__version__}/{hashlib.sha256(body).hexdigest()}/{TEMPLATE_NAME}"
     with explained("putting the template into the staging bucket"):
-        made_bucket = _make_bucket(account)
-        body = text.encode()
-        bucket, key = bucket_name(account), f"{__version__}/{hashlib.sha256(body).hexdigest()}/{TEMPLATE_NAME}"
-        account.s3.put_object(
-            Bucket=bucket, Key=key, Body=body, ContentType="application/json", ExpectedBucketOwner=account.account_id
-        )
+        try:
+            retry(lambda: _put(account, bucket, key, body), NOT_YET, PATIENCE, sleep)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in NOT_YET:
+                raise
+            raise UserError(
+                f"S3 has not released the name {bucket} after {PATIENCE / 60:.0f} minutes, "
+                "although its bucket is deleted: try again later"
+            ) from error
         # The client knows the host name for any partition and endpoint; CloudFormation signs for itself.
         signed = account.s3.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": key})
-    return Staged(urlunsplit((*urlsplit(signed)[:3], "", "")), made_bucket)
+    return urlunsplit((*urlsplit(signed)[:3], "", ""))
 
 
-def _make_bucket(account: Account) -> bool:
-    bucket, owner, s3 = bucket_name(account), account.account_id, account.s3
-    made = False
+def _put(account: Account, bucket: str, key: str, body: bytes) -> None:
+    owner, s3 = account.account_id, account.s3
     try:
         # The name can be guessed, so somebody else's bucket must never be written to.
         s3.head_bucket(Bucket=bucket, ExpectedBucketOwner=owner)
     except ClientError as error:
         if error.response["Error"]["Code"] != "404":
             raise
-        made = True
         if account.region == "us-east-1":
             s3.create_bucket(Bucket=bucket)
         else:
@@ -73,7 +81,7 @@ def _make_bucket(account: Account) -> bool:
             "RestrictPublicBuckets": True,
         },
     )
-    return made
+    s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json", ExpectedBucketOwner=owner)
 
 
 def delete(account: Account) -> None:

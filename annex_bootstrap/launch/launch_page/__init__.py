@@ -21,7 +21,7 @@ from annex_bootstrap.pool import blocks
 from annex_contract import __version__
 from annex_contract.outputs import PATTERNS
 from annex_contract.resources import CUSTOM_RESOURCES
-from annex_contract.stack import DEFAULT_STACK_NAME, OPTIONAL_OUTPUTS, Output
+from annex_contract.stack import DEFAULT_STACK_NAME, OPTIONAL_OUTPUTS, STACK_NAME_PATTERN, STACK_NAME_RULE, Output
 
 PAGE_NAME = "launch.html"
 
@@ -105,7 +105,9 @@ def _data(template: Mapping[str, Any], regions: list[launch_links.Region]) -> st
     data = {
         "consoles": {region.name: launch_links.console_url(region) for region in regions},
         "defaultStackName": DEFAULT_STACK_NAME,
-        "stackNamePattern": f"^{launch_links.STACK_NAME}$",
+        "stackNamePattern": f"^{STACK_NAME_PATTERN}$",
+        "stackNameRule": f"{STACK_NAME_RULE[0].upper()}{STACK_NAME_RULE[1:]}.",
+        "anyStackNamePattern": launch_links.ANY_STACK_NAME,
         "parameters": {
             name: {key: parameter[key] for key in known if key in parameter}
             for name, parameter in template["Parameters"].items()

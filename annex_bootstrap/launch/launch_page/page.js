@@ -21,7 +21,7 @@ function findTemplateProblem(value) {
 
 function findStackProblem(value) {
   return new RegExp(data.stackNamePattern).test(value)
-    ? "" : "Start with a letter and use at most 128 letters, digits and hyphens.";
+    ? "" : data.stackNameRule;
 }
 
 function show(field, problem) {
@@ -86,7 +86,7 @@ function renderBlock({ name, outputs }) {
   const form = data.block.split("\n").filter((line) => !lacks(line)).join("\n");
   return form.replace(/{{(\w+)}}/g, (_, key) => {
     const value = values[key];
-    const pattern = data.outputPatterns[key] || (key === "stack" ? data.stackNamePattern : "[a-z0-9_-]+");
+    const pattern = data.outputPatterns[key] || (key === "stack" ? data.anyStackNamePattern : "[a-z0-9_-]+");
     if (typeof value !== "string" || !new RegExp("^(?:" + pattern + ")$").test(value)) {
       throw new Error("This stack has no usable output " + (["region", "localName"].includes(key) ? data.regionOutput : key)
         + ": is it a complete annex-bootstrap stack?");

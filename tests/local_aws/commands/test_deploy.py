@@ -52,7 +52,7 @@ def test_the_first_deployment_creates_the_stack_and_writes_the_configuration(dep
     ]
 
 
-def test_a_dry_run_leaves_nothing_behind(deployer: CliUser, root: boto3.Session) -> None:
+def test_a_dry_run_leaves_only_the_staging_bucket_for_the_deployment(deployer: CliUser, root: boto3.Session) -> None:
     before = take_inventory(root)
     ran = deployer.must("deploy", "--dry-run", "--param", "CondorPort=9619")
     assert re.fullmatch(r"  creates \d\d resources, among them", ran.stdout.splitlines()[1])
@@ -61,7 +61,9 @@ def test_a_dry_run_leaves_nothing_behind(deployer: CliUser, root: boto3.Session)
         "  sets CondorPort to 9619 (it is 9618)",
         "Nothing was changed.",
     ]
-    assert take_inventory(root) == before
+    assert {
+        name for name in take_inventory(root) - before if staging.bucket_name(account(deployer)) not in name
+    } == set()
     assert read.find(account(deployer).cloudformation, deployer.stack_name) is None
     assert not deployer.config.exists()
 
@@ -85,6 +87,36 @@ def test_an_update_says_what_it_replaces_and_keeps_earlier_parameters(deployer: 
     assert status["config"]["names_stack"] is True
     deployer.must("delete", "--yes")
     root.client("ec2").delete_vpc(VpcId=vpc)
+
+
+def test_a_partition_in_which_condor_annex_finds_no_aws_is_refused(deployer: CliUser) -> None:
+    refused = deployer.run("deploy", "--yes", "--region", "cn-north-1")
+    assert refused.returncode == 1
+    assert "condor_annex cannot use the partition aws-cn" in refused.stderr
+
+
+@pytest.mark.parametrize("arguments", [("deploy", "--yes"), ("policy", "deployer"), ("policy", "operator")])
+def test_a_name_that_cloudformation_would_shorten_is_refused(deployer: CliUser, arguments: tuple[str, ...]) -> None:
+    refused = replace(deployer, stack_name="twenty-five-characters-ab").run(*arguments)
+    assert refused.returncode == 1
+    assert "has at most 24 letters, digits and single hyphens" in refused.stderr
+
+
+def test_an_empty_stack_that_somebody_else_is_reviewing_is_neither_used_nor_deleted(
+    deployer: CliUser, root: boto3.Session
+) -> None:
+    client = root.client("cloudformation")
+    template = json.dumps({"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}})
+    made = client.create_change_set(
+        StackName=deployer.stack_name, ChangeSetName="theirs", ChangeSetType="CREATE", TemplateBody=template
+    )
+    for command in (("deploy", "--yes"), ("deploy", "--dry-run"), ("delete", "--yes")):
+        refused = deployer.run(*command)
+        assert refused.returncode == 1
+        assert "somebody else is reviewing the change set theirs" in refused.stderr
+    described = client.describe_change_set(ChangeSetName=made["Id"])
+    assert described["Status"] == "CREATE_COMPLETE"
+    client.delete_change_set(ChangeSetName=made["Id"])
 
 
 def test_without_a_terminal_to_ask_nothing_changes_and_it_is_an_error(deployer: CliUser) -> None:

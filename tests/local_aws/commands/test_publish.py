@@ -215,8 +215,8 @@ def test_the_commands_print_links_and_verdicts(local: LocalAws, bucket: str, tem
     template_url = next(
         line.strip() for line in published.stdout.splitlines() if line.strip().startswith(local.endpoint)
     )
-    linked = run("launch-url", "--template-url", template_url, "--region", "cn-north-1", "--param", "KeyPair=yes")
-    assert linked.stdout.startswith("https://console.amazonaws.cn/cloudformation/home?region=cn-north-1#")
+    linked = run("launch-url", "--template-url", template_url, "--region", "us-gov-west-1", "--param", "KeyPair=yes")
+    assert linked.stdout.startswith("https://console.amazonaws-us-gov.com/cloudformation/home?region=us-gov-west-1#")
     assert linked.stdout.endswith("&param_KeyPair=yes\n")
     refused = run("launch-url", "--template-url", template_url, "--param", "KeyPair=perhaps")
     assert refused.returncode == 1

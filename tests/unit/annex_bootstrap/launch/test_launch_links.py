@@ -27,9 +27,7 @@ def test_the_regions_are_those_that_botocore_knows() -> None:
     ("region", "host"),
     [
         ("eu-west-1", "console.aws.amazon.com"),
-        ("cn-north-1", "console.amazonaws.cn"),
         ("us-gov-west-1", "console.amazonaws-us-gov.com"),
-        ("eusc-de-east-1", "console.amazonaws-eusc.eu"),
     ],
 )
 def test_each_partition_has_its_own_console(region: str, host: str) -> None:
@@ -99,12 +97,19 @@ def test_every_default_of_the_template_is_allowed() -> None:
         ("http://example.org/t.json", "mine", {}, "https"),
         ("template.json", "mine", {}, "https"),
         (URL, "1st", {}, "letter"),
+        (URL, "a" * 25, {}, "at most 24"),
         (URL, "mine", {"CondorCidr": "10.0.0.0/8"}, "CondorCidrs"),
     ],
 )
 def test_a_link_that_cannot_work_is_not_made(url: str, stack: str, parameters: dict[str, str], said: str) -> None:
     with pytest.raises(UserError, match=said):
         launch_links.check_link(TEMPLATE, url, stack, parameters)
+
+
+@pytest.mark.parametrize("region", ["cn-north-1", "cn-northwest-1", "eusc-de-east-1"])
+def test_a_region_in_which_condor_annex_finds_no_aws_is_refused_with_that_reason(region: str) -> None:
+    with pytest.raises(UserError, match="condor_annex cannot use the partition aws-"):
+        launch_links.find_region(region)
 
 
 def test_an_unknown_region_is_refused() -> None:

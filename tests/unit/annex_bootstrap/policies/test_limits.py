@@ -12,11 +12,12 @@ from annex_bootstrap.policies.boundary import Holder, boundary, boundary_arn
 from annex_bootstrap.policies.deployer import deployer_policy
 from annex_bootstrap.policies.limits import MANAGED_POLICY_LIMIT, size, split
 from annex_bootstrap.policies.operator import operator_policy
+from annex_contract.stack import LONGEST_STACK_NAME
 from docs_gen.permissions import policies
 from tests.stack_values import conditions_of, new_stack_id, values_of
 
 ACCOUNT, PARTITION = "123456789012", "aws-us-gov"
-LONGEST_NAME = "s" * 24
+LONGEST_NAME = "s" * LONGEST_STACK_NAME
 
 ROLE_INLINE_LIMIT = 10_240
 """Characters of all inline policies of a role without white space."""

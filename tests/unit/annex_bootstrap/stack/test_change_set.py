@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import boto3
 import pytest
@@ -11,8 +12,9 @@ from botocore.stub import ANY, Stubber
 from annex_bootstrap.aws import Account
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.stack import change_set
-from annex_bootstrap.stack.change_set import ChangeSet, make_change_set
+from annex_bootstrap.stack.change_set import ChangeSet, check_review, make_change_set
 from annex_bootstrap.stack.plan import Change
+from annex_bootstrap.stack.read import Stack
 
 CHANGE_SET, STACK = (
     "arn:aws:cloudformation:us-east-1:1:changeSet/c/1",
@@ -67,16 +69,58 @@ def test_one_without_changes_is_deleted_and_none_is_returned(
     account: Account, cloudformation: Stubber, reason: str
 ) -> None:
     cloudformation.add_response("describe_change_set", {"Status": "FAILED", "StatusReason": reason}, NAMED)
-    cloudformation.add_response("delete_change_set", {}, NAMED)
+    deleted(cloudformation, "UPDATE_COMPLETE")
     assert make(account) is None
 
 
-def test_one_that_failed_is_deleted_and_the_reason_is_given(account: Account, cloudformation: Stubber) -> None:
-    failed = {"Status": "FAILED", "StatusReason": "Template format error"}
-    cloudformation.add_response("describe_change_set", failed, NAMED)
+def deleted(cloudformation: Stubber, status: str, *listed: str) -> None:
+    """Expect that the change set is deleted, and that the stack is read."""
     cloudformation.add_response("delete_change_set", {}, NAMED)
+    described = {"StackId": STACK, "StackName": "mine", "StackStatus": status, "CreationTime": datetime.now(UTC)}
+    cloudformation.add_response("describe_stacks", {"Stacks": [described]}, {"StackName": STACK})
+    if status == "REVIEW_IN_PROGRESS":
+        summaries = [{"ChangeSetId": name, "ChangeSetName": name} for name in listed]
+        cloudformation.add_response("list_change_sets", {"Summaries": summaries}, {"StackName": "mine"})
+
+
+def failed(cloudformation: Stubber) -> None:
+    """Expect that the change set turns out to have failed."""
+    answer = {"Status": "FAILED", "StatusReason": "Template format error"}
+    cloudformation.add_response("describe_change_set", answer, NAMED)
+
+
+def test_one_that_failed_is_deleted_with_its_empty_stack_and_the_reason_is_given(
+    account: Account, cloudformation: Stubber
+) -> None:
+    failed(cloudformation)
+    # The list may still show it.
+    deleted(cloudformation, "REVIEW_IN_PROGRESS", CHANGE_SET)
+    cloudformation.add_response("delete_stack", {}, {"StackName": STACK})
     with pytest.raises(UserError, match="the change set for mine cannot be made: Template format error"):
         make(account)
+
+
+@pytest.mark.parametrize(("status", "listed"), [("CREATE_COMPLETE", ()), ("REVIEW_IN_PROGRESS", ("another",))])
+def test_a_stack_that_is_not_empty_or_that_others_review_stays(
+    account: Account, cloudformation: Stubber, status: str, listed: tuple[str, ...]
+) -> None:
+    failed(cloudformation)
+    deleted(cloudformation, status, *listed)
+    with pytest.raises(UserError, match="cannot be made"):
+        make(account)
+
+
+@pytest.mark.parametrize(("name", "refused"), [("another", True), ("annex-bootstrap-1234", False)])
+def test_a_stack_that_somebody_else_is_reviewing_is_refused(account: Account, name: str, refused: bool) -> None:
+    stack = Stack(STACK, "mine", "REVIEW_IN_PROGRESS", "", {}, {}, datetime.now(UTC))
+    with Stubber(account.cloudformation) as stubber:
+        summaries = [{"ChangeSetId": name, "ChangeSetName": name}]
+        stubber.add_response("list_change_sets", {"Summaries": summaries}, {"StackName": "mine"})
+        if refused:
+            with pytest.raises(UserError, match="somebody else is reviewing the change set another of a stack mine"):
+                check_review(account, stack)
+        else:
+            check_review(account, stack)
 
 
 def test_one_that_is_never_made_is_given_up(account: Account, cloudformation: Stubber) -> None:

@@ -6,34 +6,46 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, cast
 
+import pytest
 from mypy_boto3_cloudformation import CloudFormationClient
 
-from annex_bootstrap.stack.follow import event_before_operation, watch
+from annex_bootstrap.errors import UserError
+from annex_bootstrap.stack.follow import POLL, READS_FOR_BEGINNING, event_before_operation, read_end, watch
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 STACK = "AWS::CloudFormation::Stack"
 
 
 class LateCloudFormation:
-    """Shows one state after another, each for one look: the stack's status, and the events so far."""
+    """Shows one state after another, each for one read of the events: the stack's status, and the events so far."""
 
     def __init__(self, states: list[tuple[str, list[str]]]) -> None:
+        """Begin before the first read."""
         self.states = states
-        self.looks = -1
+        self.reads = 0
+
+    @property
+    def state(self) -> tuple[str, list[str]]:
+        """What is shown now."""
+        return self.states[min(max(self.reads - 1, 0), len(self.states) - 1)]
+
+    def advance(self) -> None:
+        """Show the next state."""
+        self.reads += 1
 
     def describe_stacks(self, StackName: str) -> dict[str, Any]:  # noqa: N803 (boto3's name)
-        self.looks += 1
-        status = self.states[min(self.looks, len(self.states) - 1)][0]
-        return {
-            "Stacks": [{"StackId": StackName, "StackName": "mine", "StackStatus": status, "CreationTime": AT}],
-        }
+        """Describe the stack."""
+        described = {"StackId": StackName, "StackName": "mine", "StackStatus": self.state[0], "CreationTime": AT}
+        return {"Stacks": [described]}
 
     def get_paginator(self, _operation: str) -> LateCloudFormation:
+        """Return what pages events."""
         return self
 
     def paginate(self, StackName: str) -> Iterator[dict[str, Any]]:  # noqa: N803 (boto3's name)
+        """Read the events."""
         assert StackName == "mine"
-        names = self.states[min(self.looks, len(self.states) - 1)][1]
+        self.advance()
         made = [
             {
                 "EventId": str(number),
@@ -42,34 +54,114 @@ class LateCloudFormation:
                 "ResourceType": STACK,
                 "ResourceStatus": status,
             }
-            for number, status in enumerate(names)
+            for number, status in enumerate(self.state[1])
         ]
         yield {"StackEvents": made[::-1]}
 
 
-def follow(states: list[tuple[str, list[str]]], after: str = "") -> list[str]:
-    client = cast(CloudFormationClient, LateCloudFormation(states))
-    return [event.status for event in watch(client, "mine", after, sleep=lambda _: None)]
+def client(*states: tuple[str, list[str]]) -> tuple[CloudFormationClient, LateCloudFormation]:
+    late = LateCloudFormation([*states])
+    return cast(CloudFormationClient, late), late
 
 
-def test_a_status_of_before_the_operation_does_not_end_the_watch() -> None:
-    old = ["CREATE_IN_PROGRESS", "CREATE_COMPLETE"]
-    begun = [*old, "UPDATE_IN_PROGRESS"]
-    done = [*begun, "UPDATE_COMPLETE"]
-    states = [("CREATE_COMPLETE", old)] * 3 + [("UPDATE_IN_PROGRESS", begun), ("UPDATE_COMPLETE", done)]
-    assert follow(states, after="1") == ["UPDATE_IN_PROGRESS", "UPDATE_COMPLETE"]
+def follow(*states: tuple[str, list[str]], after: str = "") -> list[str]:
+    """Return the statuses of the events that a watch yields while each state is shown for one read."""
+    return [event.status for event in watch(client(*states)[0], "mine", after, sleep=lambda _: None)]
 
 
-def test_an_operation_that_never_begins_is_not_waited_for_for_ever() -> None:
-    assert follow([("CREATE_COMPLETE", ["CREATE_COMPLETE"])], after="0") == []
+OLD = ["CREATE_IN_PROGRESS", "CREATE_COMPLETE"]
+BEGUN = [*OLD, "UPDATE_IN_PROGRESS"]
+DONE = [*BEGUN, "UPDATE_COMPLETE"]
+
+
+def test_a_status_from_before_the_operation_does_not_end_the_watch() -> None:
+    states = [("CREATE_COMPLETE", OLD)] * 3 + [("UPDATE_IN_PROGRESS", BEGUN), ("UPDATE_COMPLETE", DONE)]
+    assert follow(*states, after="1") == ["UPDATE_IN_PROGRESS", "UPDATE_COMPLETE"]
+
+
+def test_a_status_that_is_late_does_not_end_the_watch_once_the_operation_has_begun() -> None:
+    states = [("CREATE_COMPLETE", BEGUN), ("CREATE_COMPLETE", BEGUN), ("CREATE_COMPLETE", DONE)]
+    assert follow(*states, after="1") == ["UPDATE_IN_PROGRESS", "UPDATE_COMPLETE"]
+
+
+def test_a_status_that_is_early_does_not_end_the_watch_before_the_events_are_there() -> None:
+    states = [("UPDATE_COMPLETE", BEGUN)] * 3 + [("UPDATE_COMPLETE", DONE)]
+    assert follow(*states, after="1") == ["UPDATE_IN_PROGRESS", "UPDATE_COMPLETE"]
+
+
+def test_the_last_event_of_an_earlier_operation_that_comes_late_does_not_end_the_watch() -> None:
+    states = [("CREATE_COMPLETE", OLD), ("UPDATE_IN_PROGRESS", BEGUN), ("UPDATE_COMPLETE", DONE)]
+    assert follow(*states, after="0") == ["CREATE_COMPLETE", "UPDATE_IN_PROGRESS", "UPDATE_COMPLETE"]
+
+
+def test_an_empty_stack_under_review_is_no_operation_that_has_ended() -> None:
+    review = ["REVIEW_IN_PROGRESS"]
+    begun = [*review, "CREATE_IN_PROGRESS"]
+    states = [
+        ("REVIEW_IN_PROGRESS", review),
+        ("CREATE_IN_PROGRESS", begun),
+        ("CREATE_COMPLETE", [*begun, "CREATE_COMPLETE"]),
+    ]
+    assert follow(*states) == [*begun, "CREATE_COMPLETE"]
+
+
+def test_a_rollback_is_followed_to_its_end() -> None:
+    rolling = [*BEGUN, "UPDATE_ROLLBACK_IN_PROGRESS", "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS"]
+    states = [
+        ("UPDATE_ROLLBACK_IN_PROGRESS", rolling),
+        ("UPDATE_ROLLBACK_COMPLETE", [*rolling, "UPDATE_ROLLBACK_COMPLETE"]),
+    ]
+    assert follow(*states, after="1")[-1] == "UPDATE_ROLLBACK_COMPLETE"
+
+
+def test_an_operation_that_others_begin_at_once_is_followed_too() -> None:
+    again = [*DONE, "UPDATE_IN_PROGRESS"]
+    states = [("UPDATE_IN_PROGRESS", again), ("UPDATE_COMPLETE", [*again, "UPDATE_COMPLETE"])]
+    assert follow(*states, after="1") == ["UPDATE_IN_PROGRESS", "UPDATE_COMPLETE"] * 2
+
+
+def test_an_operation_that_begins_at_the_last_moment_is_followed() -> None:
+    states = [("CREATE_COMPLETE", OLD)] * (READS_FOR_BEGINNING - 1) + [
+        ("UPDATE_IN_PROGRESS", BEGUN),
+        ("UPDATE_COMPLETE", DONE),
+    ]
+    assert follow(*states, after="1") == ["UPDATE_IN_PROGRESS", "UPDATE_COMPLETE"]
+
+
+def test_an_operation_that_never_begins_is_given_up_after_so_many_reads() -> None:
+    cloudformation, late = client(("CREATE_COMPLETE", OLD))
+    pauses: list[float] = []
+    assert list(watch(cloudformation, "mine", "1", sleep=pauses.append)) == []
+    assert late.reads == READS_FOR_BEGINNING
+    assert pauses == [POLL] * (READS_FOR_BEGINNING - 1)
+
+
+def test_an_operation_whose_events_are_very_late_is_waited_for_while_the_status_shows_it() -> None:
+    states = [("UPDATE_IN_PROGRESS", OLD)] * (2 * READS_FOR_BEGINNING) + [("UPDATE_COMPLETE", DONE)]
+    assert follow(*states, after="1") == ["UPDATE_IN_PROGRESS", "UPDATE_COMPLETE"]
 
 
 def test_a_stack_that_is_gone_ends_the_watch() -> None:
-    assert follow([("DELETE_COMPLETE", [])]) == []
+    deleted = [*OLD, "DELETE_IN_PROGRESS", "DELETE_COMPLETE"]
+    assert follow(("DELETE_COMPLETE", deleted), after="1") == ["DELETE_IN_PROGRESS", "DELETE_COMPLETE"]
 
 
-def test_the_operation_that_goes_on_is_told_from_earlier_ones() -> None:
+def test_the_outputs_are_those_of_the_end_although_the_description_is_late() -> None:
+    cloudformation, late = client(("UPDATE_IN_PROGRESS", DONE), ("UPDATE_IN_PROGRESS", DONE), ("UPDATE_COMPLETE", DONE))
+    late.reads = 1
+    stack = read_end(cloudformation, "mine", "UPDATE_COMPLETE", sleep=lambda _: late.advance())
+    assert stack is not None
+    assert stack.status == "UPDATE_COMPLETE"
+
+
+def test_a_description_that_stays_late_is_no_success() -> None:
+    cloudformation, late = client(("UPDATE_IN_PROGRESS", DONE))
+    late.reads = 1
+    with pytest.raises(UserError, match="ended in UPDATE_COMPLETE, but CloudFormation still shows UPDATE_IN_PROGRESS"):
+        read_end(cloudformation, "mine", "UPDATE_COMPLETE", sleep=lambda _: None)
+
+
+def test_the_operation_in_progress_is_told_from_earlier_ones() -> None:
     happened = ["CREATE_IN_PROGRESS", "CREATE_COMPLETE", "UPDATE_IN_PROGRESS", "UPDATE_ROLLBACK_IN_PROGRESS"]
-    late = LateCloudFormation([("UPDATE_ROLLBACK_IN_PROGRESS", happened)])
-    late.describe_stacks(StackName="mine")
-    assert event_before_operation(cast(CloudFormationClient, late), "mine") == "1"
+    cloudformation, _ = client(("UPDATE_ROLLBACK_IN_PROGRESS", happened))
+    assert event_before_operation(cloudformation, "mine") == "1"

@@ -1,0 +1,85 @@
+"""Putting the template where CloudFormation reads it, against answers of S3 that no local one gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import boto3
+import pytest
+from botocore.stub import ANY, Stubber
+
+from annex_bootstrap.aws import Account
+from annex_bootstrap.errors import UserError
+from annex_bootstrap.stack import staging
+
+BUCKET = "annex-bootstrap-staging-123456789012-us-east-1"
+OWNED = {"Bucket": BUCKET, "ExpectedBucketOwner": "123456789012"}
+
+
+@pytest.fixture
+def account() -> Account:
+    made = Account(boto3.Session("AKIAMADEUP", "made-up"), "us-east-1")
+    made.__dict__["account_id"] = "123456789012"
+    return made
+
+
+@pytest.fixture
+def s3(account: Account) -> Iterator[Stubber]:
+    with Stubber(account.s3) as stubber:
+        yield stubber
+        stubber.assert_no_pending_responses()
+
+
+def stage(account: Account, pauses: list[float] | None = None) -> str:
+    pause: Callable[[float], Any] = (pauses if pauses is not None else []).append
+    return staging.stage(account, "{}", pause)
+
+
+def put(s3: Stubber) -> None:
+    """Expect that a bucket which is there is closed and written to."""
+    s3.add_response("put_public_access_block", {}, {**OWNED, "PublicAccessBlockConfiguration": ANY})
+    s3.add_response("put_object", {}, {**OWNED, "Key": ANY, "Body": b"{}", "ContentType": "application/json"})
+
+
+def missing(s3: Stubber) -> None:
+    """Expect that no bucket is found."""
+    s3.add_client_error("head_bucket", "404", "Not Found", 404, expected_params=OWNED)
+
+
+def test_a_name_whose_bucket_was_just_deleted_is_waited_for(account: Account, s3: Stubber) -> None:
+    for _ in range(2):
+        missing(s3)
+        s3.add_client_error("create_bucket", "OperationAborted", "A conflicting conditional operation is in progress")
+    missing(s3)
+    s3.add_response("create_bucket", {}, {"Bucket": BUCKET})
+    put(s3)
+    pauses: list[float] = []
+    assert BUCKET in stage(account, pauses)
+    assert len(pauses) == 2
+
+
+def test_a_bucket_that_is_found_although_it_is_deleted_is_created_again(account: Account, s3: Stubber) -> None:
+    s3.add_response("head_bucket", {}, OWNED)
+    s3.add_client_error("put_public_access_block", "NoSuchBucket", "The specified bucket does not exist")
+    missing(s3)
+    s3.add_response("create_bucket", {}, {"Bucket": BUCKET})
+    put(s3)
+    assert BUCKET in stage(account)
+
+
+def test_a_name_that_is_never_given_again_ends_in_a_sentence_that_says_so(
+    account: Account, s3: Stubber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staging, "PATIENCE", 5.0)
+    for _ in range(2):
+        missing(s3)
+        s3.add_client_error("create_bucket", "OperationAborted", "A conflicting conditional operation is in progress")
+    with pytest.raises(UserError, match=f"S3 has not released the name {BUCKET} after"):
+        stage(account)
+
+
+def test_a_bucket_that_is_forbidden_is_final_and_both_reasons_are_given(account: Account, s3: Stubber) -> None:
+    s3.add_client_error("head_bucket", "403", "Forbidden", 403, expected_params=OWNED)
+    with pytest.raises(UserError, match=r"belongs to another account, or you lack a permission: .*policy deployer"):
+        stage(account)
