@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
@@ -70,7 +71,9 @@ def test_the_boundaries_leave_every_role_and_user_what_it_needs() -> None:
         for statement in statements:
             resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
             for action in statement["Action"] if statement["Effect"] == "Allow" else []:
-                for resource in resources:
+                for named in resources:
+                    # CloudFormation's names of functions begin with the stack's and end at random.
+                    resource = re.sub(r"(:function:)(\w+)$", r"\1lab-\2-a1B2c3", named)
                     assert any(_covers(bound, action, resource) for bound in bounds) or _excused(name, action), (
                         f"{name}: {action} on {resource}"
                     )
