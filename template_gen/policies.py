@@ -344,7 +344,7 @@ def annex_user(
             [
                 *(names.arn("ec2", f"{kind}/*") for kind in MACHINE_PARTS),
                 # Most images and their snapshots belong to other accounts.
-                *(Sub("arn:${AWS::Partition}:ec2:${AWS::Region}:*:" + kind) for kind in ("image/*", "snapshot/*")),
+                *(names.public_arn(kind) for kind in ("image/*", "snapshot/*")),
             ],
         ),
         allow(

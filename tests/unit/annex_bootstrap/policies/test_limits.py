@@ -70,7 +70,8 @@ def test_the_boundaries_leave_every_role_and_user_what_it_needs() -> None:
         bounds = boundary("aws", ACCOUNT, holder)["Statement"]
         for statement in statements:
             resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
-            for action in statement["Action"] if statement["Effect"] == "Allow" else []:
+            actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+            for action in actions if statement["Effect"] == "Allow" else []:
                 for named in resources:
                     # CloudFormation's names of functions begin with the stack's and end at random.
                     resource = re.sub(r"(:function:)(\w+)$", r"\1lab-\2-a1B2c3", named)
