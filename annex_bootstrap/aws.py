@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_pricing import PricingClient
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_ssm import SSMClient
 
 EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
 UNKNOWN_KEYS = {"InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch", "AuthFailure"}
@@ -122,6 +123,11 @@ class Account:
     def s3(self) -> S3Client:
         """The S3 client."""
         return self.session.client("s3", region_name=self.region, config=CONFIG)
+
+    @cached_property
+    def ssm(self) -> SSMClient:
+        """The Systems Manager client, for public parameters."""
+        return self.session.client("ssm", region_name=self.region, config=CONFIG)
 
     @cached_property
     def account_id(self) -> str:

@@ -14,6 +14,18 @@ CONDOR_TAG = "annex-bootstrap:htcondor"
 IMAGE_PARAMETER = "Image"
 """The parameter that says which image the machines start from."""
 
+BASE_PARAMETER = "BaseImage"
+"""The parameter with the image to start from."""
+
+ARCHITECTURE_PARAMETER = "ImageArchitecture"
+"""The parameter with the image's architecture, by Debian's name."""
+
+REVISION_PARAMETER = "ImageRevision"
+"""The parameter that makes the image anew when it changes."""
+
+DEBIAN = "136693071363"
+"""Debian's account, which owns its images: https://wiki.debian.org/Cloud/AmazonEC2Image"""
+
 IMAGE_YES = "yes"
 IMAGE_NO = "no"
 """Values of that parameter; any other is the ID of an image of the user's."""

@@ -16,6 +16,7 @@ from annex_bootstrap.cli import (
     doctor,
     fleet_config,
     generate_role,
+    image,
     launch_url,
     leases,
     local,
@@ -35,7 +36,7 @@ INTERRUPTED = 130
 
 
 GROUPS = {
-    "Set up": (deploy, pull_config, credentials, pool_config, fleet_config, delete),
+    "Set up": (deploy, pull_config, credentials, pool_config, fleet_config, image, delete),
     "Run": (leases,),
     "Look": (status, doctor),
     "Share": (launch_url, publish, template, policy, generate_role),

@@ -44,7 +44,7 @@ def _parse_patterns(_context: click.Context, _option: click.Parameter, values: t
 @click.command(name="fleet-config", short_help="Write the spot fleet file that condor_annex reads.")
 @aws_options
 @config_option
-@click.option("--image", metavar="AMI", default="", help="The machines' image.")
+@click.option("--image", metavar="AMI", default="", help="The machines' image. Default: the stack's.")
 @click.option("--image-name", metavar="PATTERN", default="", help="Or the newest image of that name, as my-annex-*.")
 @click.option(
     "--image-owner",
@@ -106,8 +106,8 @@ def command(
     from annex_bootstrap.commands.fleet_config import FleetOptions, fleet_config
     from annex_bootstrap.fleet.instance_types import Slot
 
-    if bool(image) == bool(image_name):
-        raise click.UsageError("give either --image or --image-name")
+    if image and image_name:
+        raise click.UsageError("give either --image or --image-name, or neither for the stack's image")
     options = FleetOptions(
         stack_name=stack_name,
         region=region,

@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from annex_bootstrap.aws import Account, connect
+from annex_bootstrap.errors import UserError
 from annex_bootstrap.fleet import fleet_file, sources
 from annex_bootstrap.fleet.fleet_file import Image, Offer
 from annex_bootstrap.fleet.instance_types import MIB_A_GIB, Slot
@@ -38,7 +39,7 @@ class FleetOptions:
         region: where; None for the one that the environment or the profile names.
         profile: the AWS profile, or None for the environment's.
         config: the user's configuration file, or None for the one that HTCondor names.
-        image: the machines' image; empty to find it by name.
+        image: the machines' image; empty to find it by name, or for the stack's own.
         image_name: a pattern; the newest image that matches is used.
         owners: whose images the name may match.
         slot: what one slot gets.
@@ -130,7 +131,13 @@ def fleet_config(options: FleetOptions, screen: Screen) -> None:
 def _choose(account: Account, options: FleetOptions) -> Fleet:
     outputs = find_deployed(account, options.stack_name).outputs
     group_id = outputs[Output.SECURITY_GROUP_ID]
-    image = sources.find_image(account.ec2, options.image, options.image_name, options.owners, options.architecture)
+    image_id = options.image or ("" if options.image_name else outputs.get(Output.IMAGE_ID, ""))
+    if not image_id and not options.image_name:
+        raise UserError(
+            f"the stack {options.stack_name} has no image: give --image or --image-name, "
+            "or run annex-bootstrap deploy --param Image=yes"
+        )
+    image = sources.find_image(account.ec2, image_id, options.image_name, options.owners, options.architecture)
     subnets = sources.find_subnets(account.ec2, group_id, options.subnet_ids)
     found = sources.find_offers(
         account,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from annex_bootstrap.annexes.users import FROM_INSTANCE
 from annex_bootstrap.pool.file_knobs import read_knob
 from annex_bootstrap.pool.private_files import read_private, why_not_private
+from annex_bootstrap.stack.image import StackImage
 from annex_bootstrap.stack.read import Stack
 from annex_contract.knobs import ACCESS_KEY_KNOB, FLEET_KNOBS, KNOBS, MOST_ATTRIBUTES, SECRET_KEY_KNOB
 from annex_contract.stack import SPOT_FLEET_SERVICE
@@ -260,6 +262,27 @@ def check_collector(address: str, answer: Mapping[str, Any] | None) -> Finding:
         return ok(subject, f"{address} answers as {answer.get('result')}")
     said = answer.get("description") or answer.get("errorMessage") or "the connectivity function gave no answer"
     return problem(subject, f"{address}: {said}", "annexes can only join a pool that AWS reaches; run pool-config")
+
+
+def check_image(image: StackImage | None, now: datetime) -> Finding:
+    """Check that machines can start from the stack's image, and say what is in it.
+
+    Args:
+        image: as it is; None for a stack without one.
+        now: the time.
+    """
+    subject = "image"
+    if image is None:
+        advice = "run annex-bootstrap deploy --param Image=yes"
+        return skipped(subject, "the stack has none; machines start from HTCondor's own, which is years old", advice)
+    advice = "run annex-bootstrap image rebuild" if image.made else "give another one: deploy --param Image=ami-..."
+    if image.state != "available":
+        return problem(subject, f"{image.image_id} is {image.state or 'gone'}", advice)
+    if not image.made:
+        return ok(subject, f"{image.image_id} is available; it is yours")
+    detail = f"{image.image_id} has HTCondor {image.condor or 'unknown'} and is {image.days(now)} days old"
+    newer = f"; Debian has a newer image: {advice}" if image.newer_base else ""
+    return ok(subject, detail + newer)
 
 
 def check_fleet_form(path: str, text: str | None) -> Finding:

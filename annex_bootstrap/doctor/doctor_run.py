@@ -23,6 +23,7 @@ from annex_bootstrap.fleet.instance_types import offered_zones
 from annex_bootstrap.pool.htcondor import version
 from annex_bootstrap.pool.private_files import read_private
 from annex_bootstrap.stack import read
+from annex_bootstrap.stack.image import read_image
 from annex_contract import __version__
 from annex_contract.knobs import DEFAULT_PORT
 from annex_contract.lease import annex_of_machine
@@ -103,6 +104,7 @@ class DoctorRun:
         yield _checked("instance profile", lambda: self._profile(outputs))
         yield _checked("fleet role", lambda: self._fleet_role(outputs[Output.IAM_FLEET_ROLE_ARN]))
         yield _checked("security group", lambda: self._group(stack))
+        yield _checked("image", lambda: checks.check_image(read_image(self.account, stack), datetime.now(UTC)))
 
     def _bucket(self, name: str) -> Finding:
         s3 = self.account.s3

@@ -11,6 +11,7 @@ from typing import Any
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.policies.limits import keep_boundaries
 from annex_contract.iam import Statement, allow, deny, document, only_targets
+from annex_contract.image import BASE_PARAMETERS
 from annex_contract.resources import CUSTOM_RESOURCES
 from annex_contract.stack import ROLE_PATH, LogicalId, Part, function_of, stack_name_problem
 
@@ -167,5 +168,8 @@ def _statements(partition: str, account: str, stack_name: str, boundary: str) ->
         ),
         allow("ManageKeyPair", "ec2: CreateKeyPair DeleteKeyPair", arn("ec2", "key-pair/annex-bootstrap-*")),
         allow("DescribeKeyPairs", "ec2: DescribeKeyPairs", "*"),
+        # To make the stack's image from Debian's newest one, and to keep another that somebody chose.
+        allow("FindNewestBase", "ssm: GetParameter", f"arn:{partition}:ssm:*::parameter{BASE_PARAMETERS}*"),
+        allow("DescribeImages", "ec2: DescribeImages", "*"),
         allow("ManagePrivateKey", "ssm: DeleteParameter PutParameter", arn("ssm", "parameter/ec2/keypair/*")),
     ]

@@ -14,11 +14,12 @@ from annex_bootstrap.stack.artefact import Template, parse_template
 from annex_bootstrap.stack.change_set import ChangeSet, discard_change_set, make_change_set
 from annex_bootstrap.stack.deletion import delete_stack
 from annex_bootstrap.stack.follow import Watcher, follow, last_event_id, settle
-from annex_bootstrap.stack.parameters import choose_parameters
+from annex_bootstrap.stack.image import choose_base
+from annex_bootstrap.stack.parameters import choose_parameters, image_of
 from annex_bootstrap.stack.plan import Step
 from annex_bootstrap.stack.read import Stack
 from annex_contract import __version__
-from annex_contract.statuses import read_status
+from annex_contract.statuses import State, read_status
 
 
 @dataclass(frozen=True)
@@ -131,10 +132,13 @@ def discard(account: Account, proposal: Proposal) -> None:
 
 
 def _make_change_set(account: Account, request: DeployRequest, step: Step, stack: Stack | None) -> ChangeSet | None:
+    before = stack if stack is not None and stack.state in (State.DEPLOYED, State.CREATION_FAILED) else None
+    asked = {**image_of(request.template, stack, request.given), **request.given}
+    given = {**choose_base(account, request.template, before, asked), **request.given}
     return make_change_set(
         account,
         request.stack_name,
         "UPDATE" if step is Step.UPDATE else "CREATE",
         staging.stage(account, request.template_text),
-        choose_parameters(request.template, stack, request.given),
+        choose_parameters(request.template, stack, given),
     )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.stack.read import check_ours
-from annex_contract.resources import BY_TYPE, CustomResource
+from annex_contract.resources import BY_TYPE, IMAGE, IMAGE_BUILDER, CustomResource
 from annex_contract.statuses import DELETE_COMPLETE, State, read_status
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _version_key(version: str) -> tuple[int, ...]:
 
 def describe(changes: Iterable[Change]) -> list[str]:
     """Describe a change set in words, one line for each kind of change."""
-    changes = list(changes)
+    changes = _without_idle_image(list(changes))
     added = [change for change in changes if change.action == "Add"]
     removed = [change for change in changes if change.action == "Remove"]
     modified = [change for change in changes if change.action == "Modify"]
@@ -128,6 +128,21 @@ def describe(changes: Iterable[Change]) -> list[str]:
         if some:
             lines.append(f"{verb} {_count(some)}: {', '.join(change.resource for change in some)}")
     return lines
+
+
+def _without_idle_image(changes: list[Change]) -> list[Change]:
+    """Return changes without a new name of the image where its builder keeps its own.
+
+    CloudFormation cannot know what a builder that it updates will be called, and so lists the image's name as changing.
+    """
+    if any(change.resource_type == IMAGE_BUILDER.resource_type and change.replaces for change in changes):
+        return changes
+    return [
+        replace(change, properties=tuple(name for name in change.properties if name != IMAGE.name_property))
+        if change.resource_type == IMAGE.resource_type
+        else change
+        for change in changes
+    ]
 
 
 def _name(change: Change) -> str:

@@ -12,6 +12,7 @@ import pytest
 from annex_contract.stack import Output
 from local_aws.server_settings import MACHINES
 from tests.local_aws import stack
+from tests.local_aws.cli_user import CliUser, Result
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -74,3 +75,82 @@ def test_a_stack_makes_its_image_and_deletes_it_with_its_snapshot(
         # The builder is gone: an image, its snapshot and the builder's closed group are left.
         assert [name[:4] for name in left_of_images(ec2)] == ["ami-", "snap", "anne"]
     assert left_of_images(ec2) == []
+
+
+BASE, NEWER = "ami-0deb13000000a0001", "ami-0deb13000000b0001"
+
+
+def test_a_newer_base_shows_in_the_preview_and_an_update_makes_the_new_image_before_the_old_one_goes(
+    deployer: CliUser, ec2: EC2Client, set_machines: Callable[..., None]
+) -> None:
+    first = deployed_image(deployer.must("deploy", "--yes", "--output", "json"))
+    assert "is up to date" in deployer.must("deploy", "--yes").stdout
+    shown = deployer.must("image", "status").stdout
+    assert "HTCondor  23.9.6" in shown
+    assert BASE in shown
+    assert "Next:" not in shown
+
+    set_machines(bases={"amd64": NEWER})
+    assert f"Debian has a newer image, {NEWER}." in deployer.must("image", "status").stdout
+    preview = deployer.must("deploy", "--dry-run").stdout
+    assert "replaces the image's builder: BaseImage changes" in preview
+    second = deployed_image(deployer.must("deploy", "--yes", "--output", "json"))
+    assert [image["ImageId"] for image in ec2.describe_images(Owners=["self"])["Images"]] == [second] != [first]
+    assert len(ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"]) == 1
+
+    third = deployed_image(deployer.must("image", "rebuild", "--yes", "--output", "json"))
+    assert third != second
+    config = deployer.config.read_text()
+    assert f"us_east_1.ANNEX_DEFAULT_ODI_IMAGE_ID = {third}\n" in config
+    assert "us_east_1.ANNEX_DEFAULT_ODI_INSTANCE_TYPE = m7i.large\n" in config
+
+    deployer.must("deploy", "--yes", "--param", "Image=no")
+    assert left_of_images(ec2) == []
+    refused = deployer.run("image", "rebuild", "--yes")
+    assert (refused.returncode, "does not make its image" in refused.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"outcome": "failure"}, "installing ImagePackages failed | E: Unable to locate package x"),
+        ({"image": "failed"}, "is failed: Client error on launch (made up)"),
+    ],
+    ids=["the script", "the image"],
+)
+def test_an_update_that_fails_says_why_and_keeps_the_image_that_there_was(
+    deployer: CliUser, ec2: EC2Client, set_machines: Callable[..., None], settings: dict[str, str], reason: str
+) -> None:
+    image_id = deployed_image(deployer.must("deploy", "--yes", "--output", "json"))
+    before = left_of_images(ec2)
+    set_machines(**settings)
+    failed = deployer.run("deploy", "--yes", "--param", "ImagePackages=no-such-package")
+    assert failed.returncode == 1
+    assert reason in " ".join(failed.stderr.split())
+    assert "UPDATE_ROLLBACK_COMPLETE" in deployer.must("status").stdout
+    assert left_of_images(ec2) == before
+    assert image_id in before
+
+
+def test_a_creation_whose_builder_fails_leaves_nothing(
+    deployer: CliUser, ec2: EC2Client, set_machines: Callable[..., None]
+) -> None:
+    set_machines(outcome="failure")
+    failed = deployer.run("deploy", "--yes")
+    assert "installing ImagePackages failed | E: Unable to locate package x" in " ".join(failed.stderr.split())
+    assert left_of_images(ec2) == []
+
+
+@pytest.mark.usefixtures("set_machines")
+def test_an_image_of_the_user_s_is_used_and_never_touched(deployer: CliUser, ec2: EC2Client) -> None:
+    before = ec2.describe_images(ImageIds=[OWN])["Images"]
+    assert deployed_image(deployer.must("deploy", "--yes", "--output", "json", "--param", f"Image={OWN}")) == OWN
+    assert "by you; the stack never touches it" in deployer.must("image", "status").stdout
+    deployer.must("delete", "--yes")
+    assert ec2.describe_images(ImageIds=[OWN])["Images"] == before
+
+
+def deployed_image(ran: Result) -> str:
+    """Return the image of the one stack that a command deployed."""
+    (region,) = ran.document["regions"]
+    return str(region["outputs"][Output.IMAGE_ID])

@@ -12,7 +12,7 @@ from typing import Any
 
 from ministack.services import ec2, ssm
 
-from annex_contract.image import BASE_PARAMETERS
+from annex_contract.image import BASE_PARAMETERS, DEBIAN
 from local_aws.server import wire
 from local_aws.server.ec2 import instances, scripts
 from local_aws.server.wire import Params, RefusalError, Response
@@ -25,8 +25,6 @@ BASES = {"amd64": ("ami-0deb13000000a0001", "x86_64"), "arm64": ("ami-0deb130000
 
 NEWER_BASES = {"amd64": "ami-0deb13000000b0001", "arm64": "ami-0deb13000000b0002"}
 """A newer image of each, which a test can make the latest."""
-
-DEBIAN = "136693071363"
 
 _ministack: dict[str, wire.Handler] = dict(ec2._ACTION_MAP)
 _ministack_parameter = ssm._public_parameter

@@ -126,7 +126,8 @@ def test_without_a_terminal_to_ask_nothing_changes_and_it_is_an_error(deployer: 
 
 
 def test_a_failed_creation_is_explained_and_the_next_deployment_replaces_it(deployer: CliUser) -> None:
-    failed = deployer.run("deploy", "--yes", "--param", NO_SUCH_VPC, "--param", "CondorPort=9619")
+    parameters = ("--param", NO_SUCH_VPC, "--param", "CondorPort=9619", "--param", "Image=no")
+    failed = deployer.run("deploy", "--yes", *parameters)
     assert failed.returncode == 1
     assert (
         "the stack ended in ROLLBACK_COMPLETE; SecurityGroup failed first: CreateSecurityGroup failed: "

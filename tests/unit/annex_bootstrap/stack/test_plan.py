@@ -116,3 +116,14 @@ def test_only_a_newer_stack_is_refused_and_only_unless_allowed(theirs: tuple[int
 )
 def test_a_change_set_is_told_in_words(changes: list[Change], lines: list[str]) -> None:
     assert plan.describe(changes) == lines
+
+
+def test_the_image_is_replaced_only_with_its_builder() -> None:
+    named = Change("Modify", "MachineImage", "Custom::AnnexImage", "Conditional", ("ImageName", "Version"))
+    builder = Change("Modify", "ImageBuilder", "Custom::AnnexImageBuilder", "False", ("Version",))
+    assert plan.describe([builder, named]) == ["changes 2 resources: ImageBuilder, MachineImage"]
+    newer = Change("Modify", "ImageBuilder", "Custom::AnnexImageBuilder", "False", ("BaseImage",))
+    assert plan.describe([newer, named]) == [
+        "replaces the image's builder: BaseImage changes",
+        "replaces the image: ImageName changes",
+    ]
