@@ -65,3 +65,19 @@ def _statement(
         "Condition": condition,
     }
     return {name: part for name, part in parts.items() if part}
+
+
+def only_targets(function: Expression) -> dict[str, Any]:
+    """Return the condition that all targets of PutTargets are functions with ARNs of a pattern, and that there are any.
+
+    Without ``Null``, a request without targets would pass ``ForAllValues``:
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-single-vs-multi-valued-context-keys.html
+    """
+    return {"ForAllValues:ArnLike": {"events:TargetArn": function}, "Null": {"events:TargetArn": "false"}}
+
+
+ON_CREATION: dict[str, Any] = {
+    "StringEquals": {"ec2:CreateAction": ["CreateFleet", "RequestSpotFleet", "RunInstances"]}
+}
+"""The condition that tags are those of machines and fleets that are being made: nothing that exists is tagged.
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/supported-iam-actions-tagging.html"""

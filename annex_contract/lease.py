@@ -135,61 +135,75 @@ def input_ending_at(text: str, expiration: int) -> str:
     return json.dumps(json.loads(text) | {_EXPIRATION: expiration})
 
 
-def annex_of(tag: str | None, client_token: str | None) -> str | None:
+def annex_of(tag: str | None, client_token: str | None, *, ours: bool) -> str | None:
     """Return the annex that something belongs to: one at most, so that ending an annex never touches another.
 
     A tag wins over the client token, in both directions: it is what people see and change, and what the
     function's IAM policy tests. 8.7.0 tags nothing, so without a tag the client token decides. It is
-    ``<annex ID>_<uuid>``, and an annex ID may itself hold underscores.
+    ``<annex ID>_<uuid>``, and an annex ID may itself hold underscores. Others choose such tokens too, so one counts
+    only where something runs with the stack's own instance profile.
 
     Args:
         tag: the value of the tag ``htcondor:AnnexName``; ``None`` where there is no such tag.
         client_token: the client token; ``None`` or empty where there is none.
+        ours: whether it runs with the stack's instance profile.
 
     Returns:
         The annex ID, or ``None`` where it belongs to no annex.
     """
     if tag is not None:
         return tag or None
+    if not ours:
+        return None
     annex_id, _, _ = (client_token or "").rpartition("_")
     return annex_id or None
 
 
-def annex_of_specifications(tags: Sequence[str | None], client_token: str | None) -> str | None:
+def annex_of_specifications(tags: Sequence[str | None], client_token: str | None, *, ours: bool) -> str | None:
     """Return the annex that a spot fleet request belongs to.
 
     Args:
         tags: the tag ``htcondor:AnnexName`` of each of its launch specifications.
         client_token: its client token; DescribeSpotFleetRequests may leave it out.
+        ours: whether all of them have the stack's instance profile.
 
     Returns:
         The annex ID that all specifications agree on; where none has a tag, the one in the client token; else
         ``None``, since a fleet that is partly someone else's is not ours to cancel.
     """
     values = set(tags) or {None}
-    return annex_of(values.pop(), client_token) if len(values) == 1 else None
+    return annex_of(values.pop(), client_token, ours=ours) if len(values) == 1 else None
 
 
-def annex_of_machine(instance: Mapping[str, Any]) -> str | None:
+def annex_of_machine(instance: Mapping[str, Any], profile_arn: str) -> str | None:
     """Return the annex that a machine belongs to, if any.
 
     Args:
         instance: as DescribeInstances describes it.
+        profile_arn: the stack's instance profile.
     """
-    return annex_of(_annex_tag(instance.get("Tags", [])), instance.get("ClientToken"))
+    ours = _profile(instance) == profile_arn
+    return annex_of(_annex_tag(instance.get("Tags", [])), instance.get("ClientToken"), ours=ours)
 
 
-def annex_of_fleet(config: Mapping[str, Any]) -> str | None:
+def annex_of_fleet(config: Mapping[str, Any], profile_arn: str) -> str | None:
     """Return the annex that a spot fleet request belongs to, if any.
 
     Args:
         config: its ``SpotFleetRequestConfig``, as DescribeSpotFleetRequests describes it.
+        profile_arn: the stack's instance profile.
     """
+    specifications = config.get("LaunchSpecifications", [])
     tags = [
         _annex_tag(tag for tagged in specification.get("TagSpecifications", []) for tag in tagged.get("Tags", []))
-        for specification in config.get("LaunchSpecifications", [])
+        for specification in specifications
     ]
-    return annex_of_specifications(tags, config.get("ClientToken"))
+    ours = {_profile(specification) for specification in specifications} == {profile_arn}
+    return annex_of_specifications(tags, config.get("ClientToken"), ours=ours)
+
+
+def _profile(started: Mapping[str, Any]) -> str:
+    return str(started.get("IamInstanceProfile", {}).get("Arn", ""))
 
 
 def _annex_tag(tags: Iterable[Mapping[str, str]]) -> str | None:

@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+STACK_ID = "StackId"
+"""The environment variable of a custom resource's function that holds the stack's ID. Each property of the resource has
+a variable of its own name, so that no event can ask for what the template does not."""
+
 
 class Property(StrEnum):
     """The properties of custom resources."""

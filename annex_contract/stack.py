@@ -21,6 +21,10 @@ EC2_SERVICE = "ec2.amazonaws.com"
 """EC2 as a principal, the same in every partition; ``ec2.`` before a partition's own suffix is refused in the European
 Sovereign Cloud: https://github.com/aws/aws-cdk/issues/22589 and https://github.com/pulumi/pulumi-eks/issues/2341"""
 
+PASSED_TO_EC2 = ["ec2.amazonaws.com", "ec2.amazonaws.com.cn"]
+"""How EC2 may be named where a role is passed to it. AWS's own AmazonEC2SpotFleetTaggingRole lists both:
+https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AmazonEC2SpotFleetTaggingRole.html"""
+
 SPOT_TAGGING_POLICY = "service-role/AmazonEC2SpotFleetTaggingRole"
 """AWS's managed policy for the spot fleets' role:
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-fleet-prerequisites.html"""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from time import monotonic, sleep
@@ -23,6 +24,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from crhelper import CfnResource
 
+from annex_contract.resources import STACK_ID
 from annex_contract.stack import STACK_TAG
 
 logger = logging.getLogger(__name__)
@@ -222,9 +224,22 @@ def error_code(error: ClientError) -> str:
 
 
 def _request(event: Mapping[str, Any], context: Any, name: str) -> Request:
+    """Return the request that an event asks for.
+
+    Raises:
+        ResourceError: the event is not of this function's stack, or wants a resource that the template does not.
+    """
     logger.info("%s of %s: %s", event["RequestType"], event["LogicalResourceId"], name)
+    stack_id = os.environ[STACK_ID]
+    if event["StackId"] != stack_id:
+        raise ResourceError(f"{event['LogicalResourceId']}: this function serves the stack {stack_id} alone")
+    # A Delete, or what an Update replaces, may name something of before; our tag decides about that.
+    if event["RequestType"] != "Delete":
+        for key in event["ResourceProperties"].keys() & os.environ.keys():
+            if os.environ[key] != _text(event["ResourceProperties"][key]):
+                raise ResourceError(f"{event['LogicalResourceId']}: the stack's template does not ask for this {key}")
     return Request(
-        stack_id=event["StackId"],
+        stack_id=stack_id,
         logical_id=event["LogicalResourceId"],
         request_id=event["RequestId"],
         name=name,
@@ -232,6 +247,10 @@ def _request(event: Mapping[str, Any], context: Any, name: str) -> Request:
         deadline=monotonic() + context.get_remaining_time_in_millis() / 1000 - ANSWER_MARGIN,
         old_properties=event.get("OldResourceProperties", {}),
     )
+
+
+def _text(value: Any) -> str:
+    return ",".join(value) if isinstance(value, list) else str(value)
 
 
 def _settle(request: Request, act: Callable[[Request], T]) -> T:

@@ -156,13 +156,16 @@ def end_annex(clients: Clients, lease: Lease, settings: Settings, now: float) ->
     """
     ec2, annex_id = clients.ec2, lease.annex_id
     failures = _Failures()
-    find, filters = partial(_find_machines, ec2, annex_id, failures), compute.machines_of_annex(annex_id)
+    profile_arn = settings.instance_profile_arn
+    find = partial(_find_machines, ec2, annex_id, profile_arn, failures)
+    filters = compute.machines_of_annex(annex_id)
     with ThreadPoolExecutor(WORKERS) as pool:
         # These run while the fleets are listed.
         listings = pool.map(find, filters)
         fleets = list[str]()
         with failures.collected("list spot fleets"):
-            fleets.extend(fleet.id for fleet in compute.list_running_fleets(ec2) if fleet.annex_id == annex_id)
+            listed = compute.list_running_fleets(ec2, profile_arn)
+            fleets.extend(fleet.id for fleet in listed if fleet.annex_id == annex_id)
         cancelled = compute.cancel_fleets(ec2, pool, fleets)
         failures += failures_of("cancel spot fleet", cancelled)
         machines = ChainMap(*listings)
@@ -188,11 +191,13 @@ def end_annex(clients: Clients, lease: Lease, settings: Settings, now: float) ->
     )
 
 
-def _find_machines(ec2: EC2Client, annex_id: str, failures: _Failures, filters: list[FilterTypeDef]) -> dict[str, str]:
+def _find_machines(
+    ec2: EC2Client, annex_id: str, profile_arn: str, failures: _Failures, filters: list[FilterTypeDef]
+) -> dict[str, str]:
     # IDs and states. What was seen before a page failed still counts.
     found = dict[str, str]()
     with failures.collected("list machines"):
-        for machine in compute.list_machines(ec2, filters, (*MACHINE_RUNNING, MACHINE_ENDING)):
+        for machine in compute.list_machines(ec2, filters, (*MACHINE_RUNNING, MACHINE_ENDING), profile_arn):
             if machine.annex_id == annex_id:
                 found[machine.id] = machine.state
     return found

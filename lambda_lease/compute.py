@@ -85,13 +85,16 @@ def machines_with_profile(arn: str) -> list[FilterTypeDef]:
     return [{"Name": "iam-instance-profile.arn", "Values": [_literally(arn)]}]
 
 
-def list_machines(ec2: EC2Client, filters: list[FilterTypeDef], states: Iterable[str]) -> Iterator[Machine]:
+def list_machines(
+    ec2: EC2Client, filters: list[FilterTypeDef], states: Iterable[str], profile_arn: str
+) -> Iterator[Machine]:
     """List machines page by page.
 
     Args:
         ec2: the client.
         filters: what EC2 selects by. A pre-selection only: whoever acts on a machine compares exactly.
         states: the states that count.
+        profile_arn: the stack's instance profile.
 
     Yields:
         Each machine in one of the states.
@@ -104,16 +107,17 @@ def list_machines(ec2: EC2Client, filters: list[FilterTypeDef], states: Iterable
     for page in pages:
         for reservation in page.get("Reservations", []):
             for instance in reservation.get("Instances", []):
-                machine = _machine(instance)
+                machine = _machine(instance, profile_arn)
                 if machine.state in wanted:
                     yield machine
 
 
-def list_running_fleets(ec2: EC2Client) -> Iterator[Fleet]:
+def list_running_fleets(ec2: EC2Client, profile_arn: str) -> Iterator[Fleet]:
     """List the spot fleet requests that may still start machines, page by page. EC2 has no filter for them.
 
     Args:
         ec2: the client.
+        profile_arn: the stack's instance profile.
 
     Yields:
         Each request that is neither cancelled nor failed.
@@ -121,7 +125,7 @@ def list_running_fleets(ec2: EC2Client) -> Iterator[Fleet]:
     pages = ec2.get_paginator("describe_spot_fleet_requests").paginate(PaginationConfig={"PageSize": PAGE_SIZE})
     for page in pages:
         for request in page.get("SpotFleetRequestConfigs", []):
-            fleet = _fleet(request)
+            fleet = _fleet(request, profile_arn)
             if fleet.state in FLEET_RUNNING:
                 yield fleet
 
@@ -159,23 +163,23 @@ def _literally(text: str) -> str:
     return text.replace("\\", "\\\\").replace("*", "\\*").replace("?", "\\?")
 
 
-def _machine(instance: InstanceTypeDef) -> Machine:
+def _machine(instance: InstanceTypeDef, profile_arn: str) -> Machine:
     return Machine(
         id=instance["InstanceId"],
-        annex_id=annex_of_machine(instance),
+        annex_id=annex_of_machine(instance, profile_arn),
         state=instance["State"]["Name"],
         started=instance["LaunchTime"].timestamp(),
         profile_arn=instance.get("IamInstanceProfile", {}).get("Arn", ""),
     )
 
 
-def _fleet(request: SpotFleetRequestConfigTypeDef) -> Fleet:
+def _fleet(request: SpotFleetRequestConfigTypeDef, profile_arn: str) -> Fleet:
     config = request["SpotFleetRequestConfig"]
     # Not every EC2 returns it, and ending an annex does not need it.
     created = request.get("CreateTime")
     return Fleet(
         id=request["SpotFleetRequestId"],
-        annex_id=annex_of_fleet(config),
+        annex_id=annex_of_fleet(config, profile_arn),
         state=request["SpotFleetRequestState"],
         started=created.timestamp() if created else math.inf,
         profile_arns=frozenset(

@@ -64,12 +64,14 @@ def sweep(clients: Clients, settings: Settings, now: float) -> Sweep:
     profile, judged = settings.instance_profile_arn, now - GRACE_SECONDS
     machines = [
         machine
-        for machine in compute.list_machines(clients.ec2, compute.machines_with_profile(profile), MACHINE_RUNNING)
+        for machine in compute.list_machines(
+            clients.ec2, compute.machines_with_profile(profile), MACHINE_RUNNING, profile
+        )
         if machine.annex_id and machine.profile_arn == profile and machine.started < judged
     ]
     fleets = [
         fleet
-        for fleet in compute.list_running_fleets(clients.ec2)
+        for fleet in compute.list_running_fleets(clients.ec2, profile)
         if fleet.annex_id and fleet.profile_arns == {profile} and fleet.started < judged
     ]
     if machines or fleets:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from troposphere import AWSHelperFn, GetAtt, If, Ref, Template
+from troposphere import AWSHelperFn, GetAtt, If, Join, Ref, Template
 from troposphere.awslambda import EventInvokeConfig
 from troposphere.cloudformation import AWSCustomObject
 
@@ -20,6 +20,7 @@ from annex_contract.resources import (
     IMAGE_BUILDER,
     INSTANCE_ROLE,
     SECURITY_GROUP,
+    STACK_ID,
     Attribute,
     CustomResource,
     Property,
@@ -72,6 +73,9 @@ class Provision:
         timeout: seconds that its function may run.
         policy_name: of its function's policy, where that is not the resource's name; see ``add_function``.
         condition: the condition under which the stack has it.
+        unchecked: properties that its function takes from the event: they are too long for an environment, which holds
+            4 KB, or come from another resource. What such a function may touch is limited by the stack's tag alone.
+            Source: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
     """
 
     resource: CustomResource
@@ -83,6 +87,7 @@ class Provision:
     timeout: int = TIMEOUT
     policy_name: str = ""
     condition: str | None = None
+    unchecked: tuple[Property, ...] = ()
 
 
 def provisions() -> list[Provision]:
@@ -101,7 +106,7 @@ def provisions() -> list[Provision]:
             names.INSTANCE_ROLE,
             {
                 Property.TRUSTED_SERVICE: EC2_SERVICE,
-                Property.BUCKET_NAME: get(BUCKET, Attribute.BUCKET_NAME),
+                Property.BUCKET_NAME: names.BUCKET,
                 Property.KEY_PATTERN: Ref("ConfigKeyPattern"),
                 Property.PERMISSIONS_BOUNDARY_ARN: boundary,
             },
@@ -156,6 +161,7 @@ def provisions() -> list[Provision]:
             timeout=IMAGE_TIMEOUT,
             policy_name="function",
             condition="MakesImage",
+            unchecked=(Property.APT_SOURCE, Property.BOOT_COMMANDS, Property.COMMANDS, Property.PACKAGES),
         ),
         Provision(
             IMAGE,
@@ -169,6 +175,7 @@ def provisions() -> list[Provision]:
             timeout=IMAGE_TIMEOUT,
             policy_name="function",
             condition="MakesImage",
+            unchecked=(Property.BASE_IMAGE, Property.CONDOR_VERSION, Property.IMAGE_NAME),
         ),
     ]
 
@@ -208,6 +215,7 @@ def _add_custom_resource(template: Template, provision: Provision) -> None:
         custom_resource_sources(resource.module, *provision.modules, data=provision.data),
         provision.statements,
         timeout=provision.timeout,
+        environment=_environment(provision),
         policy_name=provision.policy_name or provision.name,
         condition=provision.condition,
     )
@@ -234,6 +242,22 @@ def _add_custom_resource(template: Template, provision: Provision) -> None:
             **conditional,
         )
     )
+
+
+def _environment(provision: Provision) -> dict[str, Any]:
+    """Return the variables by which a function knows what it may touch: the stack's ID, and every property."""
+    properties = {provision.resource.name_property: provision.name, **provision.values}
+    return {STACK_ID: Ref("AWS::StackId")} | {
+        str(name): _text(provision.resource.properties[name], value)
+        for name, value in properties.items()
+        if name not in provision.unchecked
+    }
+
+
+def _text(kind: type, value: Any) -> Any:
+    if kind is list:
+        return Join(",", value)
+    return str(value) if isinstance(value, int) else value
 
 
 def _class_of(resource: CustomResource) -> type[AWSCustomObject]:

@@ -38,6 +38,7 @@ def custom_resource_sources(module: str, *shared: str, data: tuple[str, ...] = (
         *SHARED,
         "annex_contract.resources",
         "custom_resources",
+        "annex_contract.resources",
         "custom_resources.lifecycle",
         f"custom_resources.{module}",
         *shared,

@@ -9,21 +9,18 @@ from typing import Any
 
 from troposphere import AWSHelperFn, If, Ref, Sub
 
-from annex_contract.iam import Statement, allow
+from annex_contract.iam import ON_CREATION, Statement, allow, deny, only_targets
 from annex_contract.image import BASE_PARAMETERS, IMAGE_TAG
 from annex_contract.lease import TARBALL_PREFIX
 from annex_contract.stack import (
     ANNEX_TAG,
+    PASSED_TO_EC2,
     SPOT_FLEET_SERVICE,
     SPOT_SERVICE_LINKED_ROLES,
     SPOT_TAGGING_POLICY,
     STACK_TAG,
 )
 from template_gen import names
-
-PASSED_TO_EC2 = ["ec2.amazonaws.com", "ec2.amazonaws.com.cn"]
-"""How EC2 may be named where a role is passed to it. AWS's own AmazonEC2SpotFleetTaggingRole lists both:
-https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AmazonEC2SpotFleetTaggingRole.html"""
 
 EVERYTHING = "*"
 """For actions that cannot be limited to a resource."""
@@ -89,9 +86,16 @@ def _own_role(name: AWSHelperFn, *more: Statement) -> list[Statement]:
         *more,
         allow(
             "UpdateAndDeleteOwnRole",
-            "iam: DeleteRole DeleteRolePermissionsBoundary DeleteRolePolicy DetachRolePolicy UpdateAssumeRolePolicy",
+            "iam: DeleteRole DeleteRolePolicy DetachRolePolicy UpdateAssumeRolePolicy",
             role,
             OURS,
+        ),
+        # With a boundary, no function may take one off.
+        allow(
+            "RemoveBoundary",
+            "iam: DeleteRolePermissionsBoundary",
+            role,
+            If("HasBoundary", OURS | {"Null": {"iam:PermissionsBoundary": "true"}}, OURS),
         ),
         allow("ListRolePolicies", "iam: ListAttachedRolePolicies ListRolePolicies", role),
     ]
@@ -314,23 +318,33 @@ def lease(instance_profile_arn: AWSHelperFn) -> list[Statement]:
 
 
 def annex_user(
-    functions: list[str | AWSHelperFn], instance_role_arn: AWSHelperFn, fleet_role_arn: AWSHelperFn
+    lease_function: AWSHelperFn,
+    connectivity_function: AWSHelperFn,
+    instance_role_arn: AWSHelperFn,
+    fleet_role_arn: AWSHelperFn,
 ) -> list[Statement]:
     """Return what condor_annex needs, for the user or the machine that runs it.
 
     Source: the contract with HTCondor, whose guide asks for AdministratorAccess instead.
     """
     return [
-        allow("CheckAndInvokeFunctions", "lambda: GetFunction InvokeFunction", functions),
+        allow("CheckAndInvokeFunctions", "lambda: GetFunction InvokeFunction", [lease_function, connectivity_function]),
         allow("UploadPoolConfigurations", "s3: PutObject", names.bucket_arn(f"/{TARBALL_PREFIX}*")),
-        allow("ManageLeases", "events: DeleteRule PutRule PutTargets RemoveTargets", names.arn("events", "rule/*")),
+        # condor_annex chooses the names of rules, so limit this by what they may target.
+        allow("ManageLeases", "events: DeleteRule PutRule RemoveTargets", names.arn("events", "rule/*")),
+        allow("PutLeases", "events: PutTargets", names.arn("events", "rule/*"), only_targets(lease_function)),
+        deny(
+            "KeepOtherRules",
+            "events: DeleteRule PutRule PutTargets RemoveTargets",
+            [names.arn("events", "rule/*/*"), names.arn("events", "rule/${AWS::StackName}-*")],
+        ),
         allow(
             "StartMachines",
             "ec2: RequestSpotFleet RunInstances",
             [
                 *(names.arn("ec2", f"{kind}/*") for kind in MACHINE_PARTS),
                 # Most images and their snapshots belong to other accounts.
-                *(Sub("arn:${AWS::Partition}:ec2:${AWS::Region}:*:" + kind) for kind in ("image/*", "snapshot/*")),
+                *(names.public_arn(kind) for kind in ("image/*", "snapshot/*")),
             ],
         ),
         allow(
@@ -342,6 +356,7 @@ def annex_user(
             "TagMachinesAndFleets",
             "ec2: CreateTags",
             [names.arn("ec2", "instance/*"), names.arn("ec2", "spot-fleet-request/*")],
+            ON_CREATION,
         ),
         allow(
             "TerminateTaggedMachines",

@@ -67,7 +67,8 @@ def build() -> Template:
             Description="What condor_annex needs to start, see, extend and end annexes",
             PolicyDocument=document(
                 policies.annex_user(
-                    [GetAtt(lease, "Arn"), GetAtt(connectivity, "Arn")],
+                    GetAtt(lease, "Arn"),
+                    GetAtt(connectivity, "Arn"),
                     get(INSTANCE_ROLE, Attribute.ROLE_ARN),
                     get(FLEET_ROLE, Attribute.ROLE_ARN),
                 )

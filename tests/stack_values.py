@@ -44,6 +44,7 @@ def values_of(stack_id: str, parameters: Mapping[str, str], partition: str = "aw
         "AWS::AccountId": ACCOUNT,
         "AWS::URLSuffix": "amazonaws.com.cn" if partition == "aws-cn" else "amazonaws.com",
         "AWS::StackId": stack_id,
+        "AWS::StackName": stack_id.split("/")[1],
         "Bucket.BucketName": "pool-bucket",
         "InstanceRole.ProfileArn": f"{own}instance-profile/annex-bootstrap/pool",
         "InstanceRole.RoleArn": f"{own}role/annex-bootstrap/pool",

@@ -139,10 +139,12 @@ class Leases:
     Attributes:
         account: where.
         function_arn: the lease function; rules that name it are leases.
+        profile_arn: the instance profile of the stack's machines; only ``machines`` needs it.
     """
 
     account: Account
     function_arn: str
+    profile_arn: str = ""
 
     def list(self) -> list[Lease]:
         """Return all leases, the one that ends first at the top.
@@ -189,14 +191,14 @@ class Leases:
                 for machine in (
                     machine for reservation in page["Reservations"] for machine in reservation["Instances"]
                 ):
-                    annex_id = annex_of_machine(machine)
+                    annex_id = annex_of_machine(machine, self.profile_arn)
                     if annex_id is None:
                         continue
                     types.setdefault(annex_id, Counter())[machine["InstanceType"]] += 1
                     spot[annex_id] += machine.get("InstanceLifecycle") == "spot"
             for requests in self.account.ec2.get_paginator("describe_spot_fleet_requests").paginate():
                 for request in requests["SpotFleetRequestConfigs"]:
-                    fleet_annex = annex_of_fleet(request["SpotFleetRequestConfig"])
+                    fleet_annex = annex_of_fleet(request["SpotFleetRequestConfig"], self.profile_arn)
                     if fleet_annex is not None and request["SpotFleetRequestState"] in FLEET_RUNNING:
                         fleets[fleet_annex] += 1
         return {

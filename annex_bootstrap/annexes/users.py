@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import UserError
@@ -128,11 +129,13 @@ class AnnexUser:
         account: where.
         name: its name, 64 characters at most.
         files: where its key is kept on this machine.
+        boundary: the ARN of its permissions boundary; empty for none, or to leave the one that it has.
     """
 
     account: Account
     name: str
     files: KeyFiles
+    boundary: str = ""
 
     def set_up(self, stack_id: str, policy_arn: str) -> bool:
         """Make the user with that policy alone, and a key in the files where they hold none that works.
@@ -211,8 +214,9 @@ class AnnexUser:
     def _make(self, stack_id: str, policy_arn: str) -> None:
         owner = self._owner()
         if owner is None:
+            bounded: Any = {"PermissionsBoundary": self.boundary} if self.boundary else {}
             self.account.iam.create_user(
-                UserName=self.name, Path=ROLE_PATH, Tags=[{"Key": STACK_TAG, "Value": stack_id}]
+                UserName=self.name, Path=ROLE_PATH, Tags=[{"Key": STACK_TAG, "Value": stack_id}], **bounded
             )
             # IAM may not find for a while what it has just made.
             self.account.iam.get_waiter("user_exists").wait(UserName=self.name)
@@ -223,6 +227,8 @@ class AnnexUser:
                 )
             # The stack was deleted and created again: its user still belongs to the same person.
             self.account.iam.tag_user(UserName=self.name, Tags=[{"Key": STACK_TAG, "Value": stack_id}])
+        if owner is not None and self.boundary:
+            self.account.iam.put_user_permissions_boundary(UserName=self.name, PermissionsBoundary=self.boundary)
         attached = self._attached()
         if policy_arn not in attached:
             self.account.iam.attach_user_policy(UserName=self.name, PolicyArn=policy_arn)

@@ -31,6 +31,7 @@ DIRECTORY = Path("~/.condor")
     show_default=True,
     help="Where the two key files go.",
 )
+@click.option("--boundary", default="", metavar="ARN", help="The user's permissions boundary.")
 @yes_option
 @output_option
 def command(
@@ -41,6 +42,7 @@ def command(
     action: str | None,
     user_name: str | None,
     directory: Path,
+    boundary: str,
     yes: bool,
     screen: Screen,
 ) -> None:
@@ -52,4 +54,5 @@ def command(
     from annex_bootstrap.commands.credentials import Action, CredentialsOptions, credentials
 
     chosen = Action(action or "set-up")
-    credentials(CredentialsOptions(stack_name, region, profile, config, chosen, user_name, directory, yes), screen)
+    options = CredentialsOptions(stack_name, region, profile, config, chosen, user_name, directory, boundary, yes)
+    credentials(options, screen)

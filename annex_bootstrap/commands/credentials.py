@@ -39,6 +39,7 @@ class CredentialsOptions:
         action: what to do.
         user_name: the IAM user; None for the name made of the stack's and the region's.
         directory: where the key files go.
+        boundary: the ARN of the user's permissions boundary; empty for none, or to leave the one that it has.
         yes: whether to go ahead without asking.
     """
 
@@ -49,6 +50,7 @@ class CredentialsOptions:
     action: Action
     user_name: str | None
     directory: Path
+    boundary: str = ""
     yes: bool = False
 
 
@@ -77,7 +79,7 @@ def credentials(options: CredentialsOptions, screen: Screen) -> None:
     config_file.check(config)
     account = connect(options.region, options.profile)
     name = options.user_name or users.default_user_name(options.stack_name, account.region)
-    user = AnnexUser(account, name, KeyFiles.below(options.directory, account.region))
+    user = AnnexUser(account, name, KeyFiles.below(options.directory, account.region), options.boundary)
     place = _Place(account, user, config)
     if options.action is Action.FROM_INSTANCE:
         _use_instance(place, screen)

@@ -132,7 +132,8 @@ def end_lease(name: str, options: LeasesOptions, screen: Screen, *, yes: bool) -
 
 def _find(options: LeasesOptions) -> Leases:
     account = connect(options.region, options.profile)
-    return Leases(account, find_deployed(account, options.stack_name).outputs[Output.LEASE_FUNCTION_ARN])
+    outputs = find_deployed(account, options.stack_name).outputs
+    return Leases(account, outputs[Output.LEASE_FUNCTION_ARN], outputs[Output.INSTANCE_CONFIGURATION_PROFILE])
 
 
 def _document(lease: Lease, machines: Machines, known: Mapping[str, Decimal], now: int) -> dict[str, Any]:

@@ -85,7 +85,7 @@ class DoctorRun:
         yield from pool.run()
         if stack:
             yield _checked("collector from AWS", lambda: self._collector(stack[0].outputs, pool.collector))
-            yield _checked("machines", lambda: pool.check_joined(self._machines()))
+            yield _checked("machines", lambda: pool.check_joined(self._machines(stack[0].outputs)))
         yield from self._fleet_file(content)
 
     def _stack(self, found: list[read.Stack]) -> Finding:
@@ -195,7 +195,8 @@ class DoctorRun:
             )["Payload"].read()
         return checks.check_collector(f"{host}:{port}", json.loads(answer))
 
-    def _machines(self) -> list[Machine]:
+    def _machines(self, outputs: Mapping[str, str]) -> list[Machine]:
+        profile_arn = outputs[Output.INSTANCE_CONFIGURATION_PROFILE]
         now = datetime.now(UTC)
         with explained("listing the machines of annexes"):
             return [
@@ -205,7 +206,7 @@ class DoctorRun:
                 )
                 for reservation in page["Reservations"]
                 for machine in reservation["Instances"]
-                if (annex_id := annex_of_machine(machine)) is not None
+                if (annex_id := annex_of_machine(machine, profile_arn)) is not None
             ]
 
     def _fleet_file(self, content: bytes) -> Iterator[Finding]:

@@ -9,124 +9,167 @@ from __future__ import annotations
 from typing import Any
 
 from annex_bootstrap.errors import UserError
-from annex_contract.iam import allow, document
+from annex_bootstrap.policies.limits import keep_boundaries
+from annex_contract.iam import Statement, allow, deny, document, only_targets
 from annex_contract.image import BASE_PARAMETERS
-from annex_contract.stack import ROLE_PATH, stack_name_problem
+from annex_contract.resources import CUSTOM_RESOURCES
+from annex_contract.stack import ROLE_PATH, LogicalId, Part, function_of, stack_name_problem
+
+FUNCTIONS = (
+    *(function_of(resource.logical_id) for resource in CUSTOM_RESOURCES),
+    *(LogicalId.LEASE_FUNCTION, LogicalId.CONNECTIVITY_FUNCTION),
+)
+"""The logical IDs of the stack's functions."""
 
 
-def deployer_policy(partition: str, account: str, stack_name: str) -> dict[str, Any]:
+def deployer_policy(partition: str, account: str, stack_name: str, boundary: str = "") -> dict[str, Any]:
     """Return the policy document for deploying a stack of that name in any region of an account.
 
     Args:
         partition: such as ``aws``.
         account: the account ID, 12 digits.
         stack_name: the stack's name, with which the names of its functions and log groups begin.
+        boundary: the ARN of the permissions boundary that every role must have. Without one, whoever holds the policy
+            can give a role any permission, and so can do anything.
 
     Raises:
         UserError: no stack of ours can have that name.
     """
     if problem := stack_name_problem(stack_name):
         raise UserError(problem)
+    return document(_statements(partition, account, stack_name, boundary))
+
+
+def _manage_roles(roles: list[str], every_role: str, boundary: str) -> list[Statement]:
+    reading = "GetRole GetRolePolicy ListAttachedRolePolicies ListRolePolicies"
+    if not boundary:
+        return [
+            allow(
+                "ManageRoles",
+                "iam: CreateRole DeleteRole DeleteRolePermissionsBoundary DeleteRolePolicy DetachRolePolicy"
+                " PutRolePermissionsBoundary PutRolePolicy TagRole UntagRole UpdateAssumeRolePolicy UpdateRole"
+                f" UpdateRoleDescription {reading}",
+                roles,
+            )
+        ]
+    bounded = {"iam:PermissionsBoundary": boundary}
+    return [
+        allow(
+            "ManageBoundedRoles",
+            "iam: CreateRole DeleteRolePolicy DetachRolePolicy PutRolePermissionsBoundary PutRolePolicy",
+            roles,
+            {"StringEquals": bounded},
+        ),
+        # Whether AWS sends the key with these is not certain. A role of these names has the boundary in any case.
+        allow(
+            "UpdateRoles",
+            "iam: UpdateAssumeRolePolicy UpdateRole UpdateRoleDescription",
+            roles,
+            {"StringEqualsIfExists": bounded},
+        ),
+        allow("ReadAndDeleteRoles", f"iam: DeleteRole TagRole UntagRole {reading}", roles),
+        deny("KeepBoundary", "iam: DeleteRolePermissionsBoundary", every_role),
+        *keep_boundaries(boundary),
+    ]
+
+
+def _statements(partition: str, account: str, stack_name: str, boundary: str) -> list[Statement]:
 
     def arn(service: str, resource: str, region: str = "*") -> str:
         return f"arn:{partition}:{service}:{region}:{account}:{resource}"
 
     user_policy = arn("iam", f"policy{ROLE_PATH}{stack_name}-*", region="")
-    function = arn("lambda", f"function:{stack_name}-*")
+    functions = [arn("lambda", f"function:{stack_name}-{function}-*") for function in FUNCTIONS]
+    lease_function = arn("lambda", f"function:{stack_name}-{LogicalId.LEASE_FUNCTION}-*")
+    roles = [arn("iam", f"role{ROLE_PATH}{stack_name}-{Part.ROLE.of(function)}-*", region="") for function in FUNCTIONS]
     staging = f"arn:{partition}:s3:::annex-bootstrap-staging-{account}-*"
-    return document(
-        [
-            allow(
-                "ManageStack",
-                "cloudformation: CreateChangeSet DeleteChangeSet DeleteStack DescribeChangeSet"
-                " DescribeStackEvents DescribeStackResource DescribeStacks ExecuteChangeSet ListChangeSets",
-                arn("cloudformation", f"stack/{stack_name}/*"),
-            ),
-            allow(
-                "StageTemplate",
-                "s3: CreateBucket DeleteBucket DeleteObject GetObject ListBucket PutBucketPublicAccessBlock PutObject",
-                [staging, f"{staging}/*"],
-            ),
-            allow(
-                "ManageRoles",
-                "iam: CreateRole DeleteRole DeleteRolePermissionsBoundary DeleteRolePolicy DetachRolePolicy"
-                " GetRole GetRolePolicy ListAttachedRolePolicies ListRolePolicies PutRolePermissionsBoundary"
-                " PutRolePolicy TagRole UntagRole UpdateAssumeRolePolicy UpdateRole UpdateRoleDescription",
-                arn("iam", f"role{ROLE_PATH}{stack_name}-*", region=""),
-            ),
-            allow(
-                "PassRolesToFunctions",
-                "iam: PassRole",
-                arn("iam", f"role{ROLE_PATH}{stack_name}-*", region=""),
-                {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}},
-            ),
-            allow(
-                "ManageUserPolicy",
-                "iam: CreatePolicy CreatePolicyVersion DeletePolicy DeletePolicyVersion GetPolicy"
-                " GetPolicyVersion ListEntitiesForPolicy ListPolicyVersions",
-                user_policy,
-            ),
-            # CloudFormation detaches the policy from whoever still has it before deleting it.
-            allow(
-                "DetachUserPolicy",
-                "iam: DetachGroupPolicy DetachRolePolicy DetachUserPolicy",
-                [arn("iam", f"{kind}/*", region="") for kind in ("group", "role", "user")],
-                {"ArnLike": {"iam:PolicyARN": user_policy}},
-            ),
-            allow(
-                "ManageFunctions",
-                "lambda: AddPermission CreateFunction DeleteFunction DeleteFunctionEventInvokeConfig"
-                " GetFunction GetFunctionCodeSigningConfig GetFunctionConfiguration"
-                " GetFunctionEventInvokeConfig GetFunctionRecursionConfig GetFunctionScalingConfig GetPolicy"
-                " GetRuntimeManagementConfig InvokeFunction ListTags PutFunctionEventInvokeConfig RemovePermission"
-                " TagResource UntagResource UpdateFunctionCode UpdateFunctionConfiguration"
-                " UpdateFunctionEventInvokeConfig",
-                function,
-            ),
-            allow(
-                "ManageLogGroups",
-                "logs: CreateLogGroup DeleteLogGroup DeleteRetentionPolicy FilterLogEvents"
-                " GetDataProtectionPolicy ListTagsForResource PutRetentionPolicy TagResource UntagResource",
-                arn("logs", f"log-group:{stack_name}-*"),
-            ),
-            allow("ReadLogSettings", "logs: DescribeIndexPolicies DescribeLogGroups DescribeResourcePolicies", "*"),
-            allow(
-                "ManageSweepRule",
-                "events: DeleteRule DescribeRule ListTagsForResource ListTargetsByRule PutRule PutTargets"
-                " RemoveTargets TagResource UntagResource",
-                arn("events", f"rule/{stack_name}-*"),
-            ),
-            # Checked before deleting, so that no annex is left without its lease function.
-            allow("ListLeases", "events: ListRuleNamesByTarget", "*"),
-            allow("ReadLeases", "events: ListTargetsByRule", arn("events", "rule/*")),
-            # condor_annex chooses the rules' names, so limit this by what they may target.
-            allow(
-                "ExpireLeases",
-                "events: PutTargets",
-                arn("events", "rule/*"),
-                {"ForAllValues:ArnLike": {"events:TargetArn": function}},
-            ),
-            allow(
-                "ManageAlarm",
-                "cloudwatch: DeleteAlarms DescribeAlarms ListTagsForResource PutMetricAlarm TagResource UntagResource",
-                arn("cloudwatch", f"alarm:{stack_name}-*"),
-            ),
-            allow(
-                "ManageAlarmTopic",
-                "sns: CreateTopic DeleteTopic GetDataProtectionPolicy GetTopicAttributes"
-                " ListSubscriptionsByTopic ListTagsForResource SetTopicAttributes Subscribe TagResource"
-                " Unsubscribe UntagResource",
-                arn("sns", f"{stack_name}-*"),
-            ),
-            allow("ManageKeyPair", "ec2: CreateKeyPair DeleteKeyPair", arn("ec2", "key-pair/annex-bootstrap-*")),
-            allow("DescribeKeyPairs", "ec2: DescribeKeyPairs", "*"),
-            # To make the stack's image from Debian's newest one, and to keep another that somebody chose.
-            allow(
-                "FindNewestBase",
-                "ssm: GetParameter",
-                f"arn:{partition}:ssm:*::parameter{BASE_PARAMETERS}*",
-            ),
-            allow("DescribeImages", "ec2: DescribeImages", "*"),
-            allow("ManagePrivateKey", "ssm: DeleteParameter PutParameter", arn("ssm", "parameter/ec2/keypair/*")),
-        ]
-    )
+    return [
+        allow(
+            "ManageStack",
+            "cloudformation: CreateChangeSet DeleteChangeSet DeleteStack DescribeChangeSet"
+            " DescribeStackEvents DescribeStackResource DescribeStacks ExecuteChangeSet ListChangeSets",
+            arn("cloudformation", f"stack/{stack_name}/*"),
+        ),
+        allow(
+            "StageTemplate",
+            "s3: CreateBucket DeleteBucket DeleteObject GetObject ListBucket PutBucketPublicAccessBlock PutObject",
+            [staging, f"{staging}/*"],
+        ),
+        *_manage_roles(roles, arn("iam", "role/*", region=""), boundary),
+        allow(
+            "PassRolesToFunctions",
+            "iam: PassRole",
+            roles,
+            {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}},
+        ),
+        allow(
+            "ManageUserPolicy",
+            "iam: CreatePolicy CreatePolicyVersion DeletePolicy DeletePolicyVersion GetPolicy"
+            " GetPolicyVersion ListEntitiesForPolicy ListPolicyVersions",
+            user_policy,
+        ),
+        # CloudFormation detaches the policy from whoever still has it before deleting it.
+        allow(
+            "DetachUserPolicy",
+            "iam: DetachGroupPolicy DetachRolePolicy DetachUserPolicy",
+            [arn("iam", f"{kind}/*", region="") for kind in ("group", "role", "user")],
+            {"ArnLike": {"iam:PolicyARN": user_policy}},
+        ),
+        allow(
+            "ManageFunctions",
+            "lambda: CreateFunction DeleteFunction DeleteFunctionEventInvokeConfig"
+            " GetFunction GetFunctionCodeSigningConfig GetFunctionConfiguration"
+            " GetFunctionEventInvokeConfig GetFunctionRecursionConfig GetFunctionScalingConfig GetPolicy"
+            " GetRuntimeManagementConfig InvokeFunction ListTags PutFunctionEventInvokeConfig RemovePermission"
+            " TagResource UntagResource UpdateFunctionCode UpdateFunctionConfiguration"
+            " UpdateFunctionEventInvokeConfig",
+            functions,
+        ),
+        allow(
+            "LetRulesInvoke",
+            "lambda: AddPermission",
+            lease_function,
+            {"StringEquals": {"lambda:Principal": "events.amazonaws.com"}},
+        ),
+        allow(
+            "ManageLogGroups",
+            "logs: CreateLogGroup DeleteLogGroup DeleteRetentionPolicy FilterLogEvents"
+            " GetDataProtectionPolicy ListTagsForResource PutRetentionPolicy TagResource UntagResource",
+            arn("logs", f"log-group:{stack_name}-*"),
+        ),
+        allow("ReadLogSettings", "logs: DescribeIndexPolicies DescribeLogGroups DescribeResourcePolicies", "*"),
+        allow(
+            "ManageSweepRule",
+            "events: DeleteRule DescribeRule ListTagsForResource ListTargetsByRule PutRule PutTargets"
+            " RemoveTargets TagResource UntagResource",
+            arn("events", f"rule/{stack_name}-*"),
+        ),
+        # Checked before deleting, so that no annex is left without its lease function.
+        allow("ListLeases", "events: ListRuleNamesByTarget", "*"),
+        allow("ReadLeases", "events: ListTargetsByRule", arn("events", "rule/*")),
+        # condor_annex chooses the rules' names, so limit this by what they may target.
+        allow(
+            "ExpireLeases",
+            "events: PutTargets",
+            arn("events", "rule/*"),
+            only_targets(lease_function),
+        ),
+        allow(
+            "ManageAlarm",
+            "cloudwatch: DeleteAlarms DescribeAlarms ListTagsForResource PutMetricAlarm TagResource UntagResource",
+            arn("cloudwatch", f"alarm:{stack_name}-*"),
+        ),
+        allow(
+            "ManageAlarmTopic",
+            "sns: CreateTopic DeleteTopic GetDataProtectionPolicy GetTopicAttributes"
+            " ListSubscriptionsByTopic ListTagsForResource SetTopicAttributes Subscribe TagResource"
+            " Unsubscribe UntagResource",
+            arn("sns", f"{stack_name}-*"),
+        ),
+        allow("ManageKeyPair", "ec2: CreateKeyPair DeleteKeyPair", arn("ec2", "key-pair/annex-bootstrap-*")),
+        allow("DescribeKeyPairs", "ec2: DescribeKeyPairs", "*"),
+        # To make the stack's image from Debian's newest one, and to keep another that somebody chose.
+        allow("FindNewestBase", "ssm: GetParameter", f"arn:{partition}:ssm:*::parameter{BASE_PARAMETERS}*"),
+        allow("DescribeImages", "ec2: DescribeImages", "*"),
+        allow("ManagePrivateKey", "ssm: DeleteParameter PutParameter", arn("ssm", "parameter/ec2/keypair/*")),
+    ]

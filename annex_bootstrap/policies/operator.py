@@ -9,18 +9,21 @@ from __future__ import annotations
 from typing import Any
 
 from annex_bootstrap.errors import UserError
-from annex_contract.iam import allow, document
+from annex_bootstrap.policies.limits import keep_boundaries
+from annex_contract.iam import Statement, allow, deny, document, only_targets
 from annex_contract.image import BASE_PARAMETERS
-from annex_contract.stack import ROLE_PATH, stack_name_problem
+from annex_contract.stack import ROLE_PATH, LogicalId, stack_name_problem
 
 
-def operator_policy(partition: str, account: str, stack_name: str) -> dict[str, Any]:
+def operator_policy(partition: str, account: str, stack_name: str, boundary: str = "") -> dict[str, Any]:
     """Return the policy document for operating a stack of that name in any region of an account.
 
     Args:
         partition: such as ``aws``.
         account: the account ID, 12 digits.
         stack_name: the stack's name, with which the names of its functions, policies and users begin.
+        boundary: the ARN of the permissions boundary that every user must have. Without one, a user may do whatever
+            the stack's policy for users comes to say.
 
     Raises:
         UserError: no stack of ours can have that name.
@@ -36,20 +39,22 @@ def operator_policy(partition: str, account: str, stack_name: str) -> dict[str, 
     missing_user = arn("iam", f"user/{stack_name}-*", region="")
     policy = arn("iam", f"policy{ROLE_PATH}{stack_name}-*", region="")
     roles = [arn("iam", f"{kind}{ROLE_PATH}*", region="") for kind in ("role", "instance-profile")]
-    functions = arn("lambda", f"function:{stack_name}-*")
+    lease_function = arn("lambda", f"function:{stack_name}-{LogicalId.LEASE_FUNCTION}-*")
+    connectivity = arn("lambda", f"function:{stack_name}-{LogicalId.CONNECTIVITY_FUNCTION}-*")
+    bounded = {"StringEquals": {"iam:PermissionsBoundary": boundary}} if boundary else {}
     return document(
         [
             allow("FindStack", "cloudformation: DescribeStacks", arn("cloudformation", f"stack/{stack_name}/*")),
             allow("FindUsers", "iam: GetUser", [user, missing_user]),
             allow(
                 "ManageUsers",
-                "iam: CreateAccessKey CreateUser DeleteAccessKey DeleteUser ListAccessKeys"
-                " ListAttachedUserPolicies TagUser",
+                "iam: CreateAccessKey DeleteAccessKey DeleteUser ListAccessKeys ListAttachedUserPolicies TagUser",
                 user,
             ),
+            allow("CreateUsers", "iam: CreateUser DetachUserPolicy PutUserPermissionsBoundary", user, bounded),
             # Only the stack's own policy can be attached, so nobody gains more than the right to run annexes.
-            allow("AttachPolicy", "iam: AttachUserPolicy", user, {"ArnLike": {"iam:PolicyARN": policy}}),
-            allow("DetachPolicies", "iam: DetachUserPolicy", user),
+            allow("AttachPolicy", "iam: AttachUserPolicy", user, bounded | {"ArnLike": {"iam:PolicyARN": policy}}),
+            *_keep_boundary(arn("iam", "user/*", region=""), boundary),
             allow(
                 "DescribeMachinesAndOffers",
                 "ec2: DescribeImages DescribeInstanceTypeOfferings DescribeInstanceTypes DescribeInstances"
@@ -59,8 +64,19 @@ def operator_policy(partition: str, account: str, stack_name: str) -> dict[str, 
             allow("FindNewestBase", "ssm: GetParameter", f"arn:{partition}:ssm:*::parameter{BASE_PARAMETERS}*"),
             allow("ReadPrices", "pricing: GetProducts", "*"),
             allow("ListLeases", "events: ListRuleNamesByTarget", "*"),
-            allow("ReadAndUpdateLeases", "events: ListTargetsByRule PutTargets", arn("events", "rule/*")),
-            allow("CheckAndInvokeFunctions", "lambda: GetFunctionConfiguration InvokeFunction", functions),
+            allow("ReadLeases", "events: ListTargetsByRule", arn("events", "rule/*")),
+            allow("UpdateLeases", "events: PutTargets", arn("events", "rule/*"), only_targets(lease_function)),
+            deny(
+                "KeepOtherRules",
+                "events: PutTargets",
+                [arn("events", "rule/*/*"), arn("events", f"rule/{stack_name}-*")],
+            ),
+            # Not the functions of custom resources: nobody but CloudFormation sends them events.
+            allow(
+                "CheckAndInvokeFunctions",
+                "lambda: GetFunctionConfiguration InvokeFunction",
+                [lease_function, connectivity],
+            ),
             allow("ReadLogs", "logs: FilterLogEvents", arn("logs", f"log-group:{stack_name}-*")),
             # GetMetricStatistics can be limited to nothing:
             # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatch.html
@@ -69,3 +85,9 @@ def operator_policy(partition: str, account: str, stack_name: str) -> dict[str, 
             allow("CheckBuckets", "s3: GetBucketPublicAccessBlock ListBucket", f"arn:{partition}:s3:::*"),
         ]
     )
+
+
+def _keep_boundary(every_user: str, boundary: str) -> list[Statement]:
+    if not boundary:
+        return []
+    return [deny("KeepBoundary", "iam: DeleteUserPermissionsBoundary", every_user), *keep_boundaries(boundary)]

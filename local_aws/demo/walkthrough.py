@@ -15,6 +15,7 @@ import boto3
 import click
 
 from annex_bootstrap.errors import UserError
+from annex_bootstrap.policies.boundary import Holder, boundary, boundary_arn, boundary_name
 from annex_bootstrap.policies.deployer import deployer_policy
 from annex_contract.stack import DEFAULT_STACK_NAME, Output
 from local_aws.demo.annexes import Annex, AnnexUser
@@ -67,11 +68,21 @@ class _Walkthrough:
         return self.root.client("sts").get_caller_identity()["Account"]
 
     def _create_deployer(self) -> Credentials:
-        policy = deployer_policy("aws", self._account_id(), DEFAULT_STACK_NAME)
-        actions = {action for statement in policy["Statement"] for action in statement["Action"]}
+        for holder in Holder:
+            self.root.client("iam").create_policy(
+                PolicyName=boundary_name(holder),
+                PolicyDocument=json.dumps(boundary("aws", self._account_id(), holder)),
+            )
+        policy = deployer_policy("aws", self._account_id(), DEFAULT_STACK_NAME, self._boundary(Holder.ROLES))
+        allowed = [statement["Action"] for statement in policy["Statement"] if statement["Effect"] == "Allow"]
+        actions = {action for several in allowed for action in several}
         _heading("The administrator", "grants the deployer what `annex-bootstrap policy deployer` prints, and no more.")
         click.echo(f"  {len(actions)} actions, scoped to our resource names where AWS allows it; no *:* anywhere")
+        click.echo("  every role and user gets a permissions boundary from `annex-bootstrap policy boundary`")
         return self._create_user("deployer", policy)
+
+    def _boundary(self, holder: Holder) -> str:
+        return boundary_arn("aws", self._account_id(), holder)
 
     def _create_user(self, name: str, policy: dict[str, object] | None = None, policy_arn: str = "") -> Credentials:
         iam = self.root.client("iam")
@@ -79,13 +90,15 @@ class _Walkthrough:
         if policy is not None:
             iam.put_user_policy(UserName=name, PolicyName=name, PolicyDocument=json.dumps(policy))
         if policy_arn:
+            iam.put_user_permissions_boundary(UserName=name, PermissionsBoundary=self._boundary(Holder.USERS))
             iam.attach_user_policy(UserName=name, PolicyArn=policy_arn)
         key = iam.create_access_key(UserName=name)["AccessKey"]
         return Credentials(key["AccessKeyId"], key["SecretAccessKey"])
 
     def _deploy(self, deployer: Credentials) -> None:
         _heading("The deployer", "creates the stack, with the command that you would use in your own account.")
-        self._run(deployer, "deploy", "--yes", "--config", str(self.config))
+        bounded = f"PermissionsBoundaryArn={self._boundary(Holder.ROLES)}"
+        self._run(deployer, "deploy", "--yes", "--param", bounded, "--config", str(self.config))
         click.echo()
         click.echo(f"  {self.config}:")
         for line in self.config.read_text().splitlines():

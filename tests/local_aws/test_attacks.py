@@ -13,6 +13,8 @@ import urllib.request
 import uuid
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,14 +23,21 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from annex_bootstrap.policies.boundary import Holder, boundary, boundary_arn, boundary_name
+from annex_bootstrap.policies.deployer import deployer_policy
+from annex_bootstrap.policies.operator import operator_policy
 from annex_bootstrap.stack.artefact import template_path
-from annex_contract.stack import MARKING_PARAMETERS, Output
+from annex_contract.iam import allow, document, trust
+from annex_contract.resources import BY_TYPE
+from annex_contract.stack import MARKING_PARAMETERS, ROLE_PATH, Output
 from local_aws.launcher import ACCOUNT, PASSED_ON, Credentials, LocalAws
 from tests.local_aws import stack
 from tests.local_aws.attacks import attack
 from tests.local_aws.cli_user import CliUser
+from tests.local_aws.custom_resources.account import Account
 
 if TYPE_CHECKING:
+    from mypy_boto3_events.type_defs import TargetTypeDef
     from mypy_boto3_s3.type_defs import PublicAccessBlockConfigurationTypeDef
 
 ANOTHER_ACCOUNT = "Another account of the same computer"
@@ -324,3 +333,367 @@ def test_a_file_that_is_compared_with_itself_is_not_called_verified(local: Local
     assert "Byte for byte" not in itself.stdout
     (tmp_path / "copy.json").write_text(template_path().read_text())
     assert "Byte for byte" in user.must("template", "verify", str(tmp_path / "copy.json")).stdout
+
+
+# The account
+
+DEPLOYER = "Deployer, with `policy deployer --boundary`"
+OPERATOR = "Operator, with `policy operator --boundary`"
+ANNEX_USER = "Annex user, with `AnnexUserPolicy`"
+
+EVERYTHING = json.dumps(document([allow("Everything", "*", "*")]))
+
+MAKE_USER = """
+import boto3
+def handler(event, context):
+    boto3.client("iam").create_user(UserName=event["name"])
+"""
+
+REFUSED = "AccessDenied|UnauthorizedOperation"
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """A stack with boundaries, and the principals around it."""
+
+    root: boto3.Session
+    name: str
+    stack: stack.DeployedStack
+    boundaries: Mapping[Holder, str]
+
+    @property
+    def resources(self) -> Mapping[str, str]:
+        """The physical IDs of the stack's resources, by logical ID."""
+        listed = self.root.client("cloudformation").describe_stack_resources(StackName=self.name)["StackResources"]
+        return {each["LogicalResourceId"]: each["PhysicalResourceId"] for each in listed}
+
+    def properties(self, resource: str) -> dict[str, object]:
+        """Return a custom resource's properties, as its function's environment has them."""
+        function = self.resources[f"{resource}Function"]
+        configuration = self.root.client("lambda").get_function_configuration(FunctionName=function)
+        variables = configuration["Environment"]["Variables"]
+        wanted = BY_TYPE[f"Custom::Annex{resource}"].properties
+        return {
+            str(name): variables[name].split(",") if kind is list else variables[name] for name, kind in wanted.items()
+        }
+
+    def users(self) -> set[str]:
+        """The names of all users."""
+        return {user["UserName"] for user in self.root.client("iam").list_users()["Users"]}
+
+
+@pytest.fixture(scope="module")
+def guarded(root: boto3.Session, template: str, put_template: Callable[[str], str]) -> Iterator[Guarded]:
+    """A stack that was made with the boundary, as the guide says."""
+    iam, name = root.client("iam"), f"guarded-{uuid.uuid4().hex[:8]}"
+    boundaries = {holder: boundary_arn("aws", ACCOUNT, holder) for holder in Holder}
+    for holder in Holder:
+        iam.create_policy(PolicyName=boundary_name(holder), PolicyDocument=json.dumps(boundary("aws", ACCOUNT, holder)))
+    bounded = {"PermissionsBoundaryArn": boundaries[Holder.ROLES]}
+    with stack.deployed(root, name, put_template(template), bounded) as made:
+        yield Guarded(root, name, made, boundaries)
+    for arn in boundaries.values():
+        iam.delete_policy(PolicyArn=arn)
+
+
+@pytest.fixture
+def guarded_deployer(guarded: Guarded, new_user: Callable[[str], Credentials]) -> boto3.Session:
+    """The holder of the deployer's policy."""
+    policy = deployer_policy("aws", ACCOUNT, guarded.name, guarded.boundaries[Holder.ROLES])
+    return session(new_user(json.dumps(policy)))
+
+
+@pytest.fixture
+def guarded_operator(guarded: Guarded, new_user: Callable[[str], Credentials]) -> boto3.Session:
+    """The holder of the operator's policy."""
+    policy = operator_policy("aws", ACCOUNT, guarded.name, guarded.boundaries[Holder.USERS])
+    return session(new_user(json.dumps(policy)))
+
+
+@pytest.fixture
+def annex_user(guarded: Guarded) -> Iterator[boto3.Session]:
+    """A user as `credentials --boundary` makes it."""
+    iam, name = guarded.root.client("iam"), f"{guarded.name}-{uuid.uuid4().hex[:8]}"
+    policy = guarded.stack.outputs[Output.ANNEX_USER_POLICY_ARN]
+    iam.create_user(UserName=name, Path=ROLE_PATH, PermissionsBoundary=guarded.boundaries[Holder.USERS])
+    iam.attach_user_policy(UserName=name, PolicyArn=policy)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    yield session(Credentials(key["AccessKeyId"], key["SecretAccessKey"]))
+    iam.delete_access_key(UserName=name, AccessKeyId=key["AccessKeyId"])
+    iam.detach_user_policy(UserName=name, PolicyArn=policy)
+    iam.delete_user(UserName=name)
+
+
+def refuse(*calls: Callable[[], object]) -> None:
+    """Check that AWS refuses every call."""
+    for call in calls:
+        with pytest.raises(ClientError, match=REFUSED):
+            call()
+
+
+@attack(
+    "Put `*:*` on a function's role, replace its code and invoke it",
+    by=DEPLOYER,
+    stopped_by="The permissions boundary limits the role to what a stack's roles need",
+)
+def test_a_role_that_is_given_everything_gains_nothing(guarded: Guarded, guarded_deployer: boto3.Session) -> None:
+    iam, awslambda = guarded_deployer.client("iam"), guarded_deployer.client("lambda")
+    function, role = (guarded.resources[f"ConnectivityFunction{part}"] for part in ("", "Role"))
+    code = guarded.root.client("lambda").get_function(FunctionName=function)["Configuration"]["CodeSha256"]
+    iam.put_role_policy(RoleName=role, PolicyName="all", PolicyDocument=EVERYTHING)
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("index.py", MAKE_USER)
+    changed = awslambda.update_function_code(FunctionName=function, ZipFile=archive.getvalue())
+    assert changed["CodeSha256"] != code
+    answer = awslambda.invoke(FunctionName=function, Payload=b'{"name": "stolen"}')
+    assert "AccessDenied" in answer["Payload"].read().decode()
+    assert "stolen" not in guarded.users()
+    iam.delete_role_policy(RoleName=role, PolicyName="all")
+
+
+@attack(
+    "Make a role without the boundary, or take the boundary off",
+    by=DEPLOYER,
+    stopped_by="Conditions on `iam:PermissionsBoundary`, and an explicit Deny",
+)
+def test_no_role_loses_or_lacks_the_boundary(guarded: Guarded, guarded_deployer: boto3.Session) -> None:
+    iam, role = guarded_deployer.client("iam"), guarded.resources["LeaseFunctionRole"]
+    trusting = json.dumps(document([trust("lambda.amazonaws.com")]))
+    new, create = f"{guarded.name}-LeaseFunctionRole-new", partial(iam.create_role, Path=ROLE_PATH)
+    administrator = "arn:aws:iam::aws:policy/AdministratorAccess"
+    refuse(
+        lambda: create(RoleName=new, AssumeRolePolicyDocument=trusting),
+        lambda: create(RoleName=new, AssumeRolePolicyDocument=trusting, PermissionsBoundary=administrator),
+        lambda: iam.delete_role_permissions_boundary(RoleName=role),
+        lambda: iam.put_role_permissions_boundary(RoleName=role, PermissionsBoundary=administrator),
+        lambda: iam.attach_role_policy(RoleName=role, PolicyArn=administrator),
+    )
+    made = guarded.root.client("iam").get_role(RoleName=role)["Role"]
+    assert made["PermissionsBoundary"]["PermissionsBoundaryArn"] == guarded.boundaries[Holder.ROLES]
+
+
+@attack(
+    "Change a boundary's own document",
+    by="Deployer and operator",
+    stopped_by="The boundaries are under another path, and an explicit Deny",
+)
+def test_nobody_changes_a_boundary(
+    guarded: Guarded, guarded_deployer: boto3.Session, guarded_operator: boto3.Session
+) -> None:
+    for arn in guarded.boundaries.values():
+        for principal in (guarded_deployer, guarded_operator):
+            iam = principal.client("iam")
+            refuse(
+                partial(iam.create_policy_version, PolicyArn=arn, PolicyDocument=EVERYTHING, SetAsDefault=True),
+                partial(iam.delete_policy, PolicyArn=arn),
+            )
+        found = guarded.root.client("iam").get_policy(PolicyArn=arn)["Policy"]
+        assert found["DefaultVersionId"] == "v1"
+
+
+@attack(
+    "Rewrite `AnnexUserPolicy`, so that every annex user becomes administrator",
+    by=DEPLOYER,
+    stopped_by="The users' boundary, which `credentials --boundary` puts on each user",
+)
+def test_a_rewritten_policy_for_users_gives_them_nothing(
+    guarded: Guarded, guarded_deployer: boto3.Session, annex_user: boto3.Session
+) -> None:
+    policy = guarded.stack.outputs[Output.ANNEX_USER_POLICY_ARN]
+    root, iam = guarded.root.client("iam"), guarded_deployer.client("iam")
+    before = root.get_policy(PolicyArn=policy)["Policy"]["DefaultVersionId"]
+    original = root.get_policy_version(PolicyArn=policy, VersionId=before)["PolicyVersion"]["Document"]
+    version = iam.create_policy_version(PolicyArn=policy, PolicyDocument=EVERYTHING, SetAsDefault=True)
+    refuse(
+        lambda: annex_user.client("iam").create_user(UserName="stolen"),
+        lambda: annex_user.client("s3").list_buckets(),
+    )
+    assert "stolen" not in guarded.users()
+    root.create_policy_version(PolicyArn=policy, PolicyDocument=json.dumps(original), SetAsDefault=True)
+    root.delete_policy_version(PolicyArn=policy, VersionId=version["PolicyVersion"]["VersionId"])
+
+
+@attack(
+    "Make a user without the boundary, with another policy, or take the boundary off",
+    by=OPERATOR,
+    stopped_by="Conditions on `iam:PermissionsBoundary` and `iam:PolicyARN`, and an explicit Deny",
+)
+def test_no_user_is_made_that_may_do_more(guarded: Guarded, guarded_operator: boto3.Session) -> None:
+    iam, name, bounded = guarded_operator.client("iam"), f"{guarded.name}-a", guarded.boundaries[Holder.USERS]
+    policy = guarded.stack.outputs[Output.ANNEX_USER_POLICY_ARN]
+    administrator = "arn:aws:iam::aws:policy/AdministratorAccess"
+    refuse(
+        lambda: iam.create_user(UserName=name, Path=ROLE_PATH),
+        lambda: iam.create_user(UserName=name, Path=ROLE_PATH, PermissionsBoundary=administrator),
+        lambda: iam.create_user(UserName=name, PermissionsBoundary=bounded),
+    )
+    iam.create_user(UserName=name, Path=ROLE_PATH, PermissionsBoundary=bounded)
+    iam.attach_user_policy(UserName=name, PolicyArn=policy)
+    refuse(
+        lambda: iam.attach_user_policy(UserName=name, PolicyArn=administrator),
+        lambda: iam.put_user_policy(UserName=name, PolicyName="all", PolicyDocument=EVERYTHING),
+        lambda: iam.delete_user_permissions_boundary(UserName=name),
+        lambda: iam.put_user_permissions_boundary(UserName=name, PermissionsBoundary=administrator),
+    )
+    root = guarded.root.client("iam")
+    attached = root.list_attached_user_policies(UserName=name)["AttachedPolicies"]
+    assert [each["PolicyArn"] for each in attached] == [policy]
+    assert root.get_user(UserName=name)["User"]["PermissionsBoundary"]["PermissionsBoundaryArn"] == bounded
+    iam.detach_user_policy(UserName=name, PolicyArn=policy)
+    iam.delete_user(UserName=name)
+
+
+FORGED: Mapping[str, dict[str, object]] = {
+    "InstanceRole": {"BucketName": "*", "KeyPattern": "*", "PermissionsBoundaryArn": ""},
+    "FleetRole": {"TrustedService": "lambda.amazonaws.com", "PermissionsBoundaryArn": ""},
+    "SecurityGroup": {"CondorPort": "3389", "CondorCidrs": ["0.0.0.0/0"], "VpcId": ""},
+    "Bucket": {"BucketName": "somebody-elses", "ExpirationDays": "1"},
+}
+"""What forged events ask for, by custom resource."""
+
+
+@attack(
+    "Invoke the function of a custom resource",
+    by=OPERATOR,
+    stopped_by="The policy names the lease and the connectivity function alone",
+)
+@pytest.mark.parametrize("resource", FORGED)
+def test_an_operator_cannot_invoke_the_functions_of_custom_resources(
+    guarded: Guarded, guarded_operator: boto3.Session, resource: str
+) -> None:
+    function = guarded.resources[f"{resource}Function"]
+    refuse(lambda: guarded_operator.client("lambda").invoke(FunctionName=function, Payload=b"{}"))
+    guarded_operator.client("lambda").get_function_configuration(FunctionName=guarded.resources["LeaseFunction"])
+
+
+@attack(
+    "Forge an event that opens every bucket to the machines, takes a boundary off, or opens port 3389",
+    by="Whoever may invoke the function of a custom resource, as the deployer may",
+    stopped_by="Functions take what they may touch from their environment, which the template sets",
+)
+@pytest.mark.parametrize("resource", FORGED)
+@pytest.mark.parametrize("kind", ["Create", "Update"])
+def test_a_forged_event_changes_nothing(
+    local: LocalAws, guarded: Guarded, guarded_deployer: boto3.Session, resource: str, kind: str
+) -> None:
+    account, name = Account(guarded.root), guarded.resources[resource]
+    before, everything = account.details(resource, name), account.resources()
+    properties = guarded.properties(resource)
+    event = {
+        "RequestType": kind,
+        "RequestId": str(uuid.uuid4()),
+        "StackId": guarded.stack.stack_id,
+        "ResponseURL": f"{local.endpoint}/_ministack/cfn-response/{uuid.uuid4()}",
+        "ResourceType": f"Custom::Annex{resource}",
+        "LogicalResourceId": resource,
+        "PhysicalResourceId": name,
+        "ResourceProperties": properties | FORGED[resource],
+        "OldResourceProperties": properties,
+    }
+    function = guarded.resources[f"{resource}Function"]
+    invoke = partial(guarded_deployer.client("lambda").invoke, FunctionName=function)
+    for forged in (event, event | {"StackId": f"{guarded.stack.stack_id}0"}):
+        assert "FunctionError" not in invoke(Payload=json.dumps(forged).encode())
+        assert account.details(resource, name) == before
+        assert account.resources() == everything
+
+
+@attack(
+    "Tag any machine as one of an annex, then terminate it",
+    by=ANNEX_USER,
+    stopped_by="Tags can be put only on what is being started (`ec2:CreateAction`)",
+)
+def test_a_foreign_machine_cannot_be_tagged_and_ended(guarded: Guarded, annex_user: boto3.Session) -> None:
+    root, ec2 = guarded.root.client("ec2"), annex_user.client("ec2")
+    foreign = root.run_instances(ImageId="ami-0123456789abcdef0", MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
+    refuse(
+        lambda: ec2.create_tags(Resources=[foreign], Tags=[{"Key": "htcondor:AnnexName", "Value": "mine"}]),
+        lambda: ec2.terminate_instances(InstanceIds=[foreign]),
+    )
+    (found,) = root.describe_instances(InstanceIds=[foreign])["Reservations"][0]["Instances"]
+    assert (found["State"]["Name"], found.get("Tags", [])) == ("running", [])
+    root.terminate_instances(InstanceIds=[foreign])
+
+
+@attack(
+    "Point a rule at something else than the lease function",
+    by="Annex user and operator",
+    stopped_by="Condition on `events:TargetArn`",
+)
+def test_a_rule_is_pointed_at_the_lease_function_alone(
+    guarded: Guarded, annex_user: boto3.Session, guarded_operator: boto3.Session
+) -> None:
+    root, rule = guarded.root.client("events"), f"rule-{uuid.uuid4().hex[:8]}"
+    root.put_rule(Name=rule, ScheduleExpression="rate(1 hour)", State="DISABLED")
+    queue: TargetTypeDef = {"Id": rule, "Arn": f"arn:aws:sqs:us-east-1:{ACCOUNT}:queue"}
+    lease: TargetTypeDef = {"Id": rule, "Arn": guarded.stack.outputs[Output.LEASE_FUNCTION_ARN]}
+    for principal in (annex_user, guarded_operator):
+        events = principal.client("events")
+        refuse(
+            partial(events.put_targets, Rule=rule, Targets=[queue]),
+            partial(events.put_targets, Rule=rule, Targets=[lease, {**queue, "Id": "other"}]),
+        )
+        assert root.list_targets_by_rule(Rule=rule)["Targets"] == []
+        events.put_targets(Rule=rule, Targets=[lease])
+        root.remove_targets(Rule=rule, Ids=[rule])
+    root.delete_rule(Name=rule)
+
+
+@attack(
+    "Disable the stack's own hourly rule, or use another event bus",
+    by="Annex user and operator",
+    stopped_by="An explicit Deny",
+)
+def test_the_stacks_own_rules_and_other_buses_are_out_of_reach(
+    guarded: Guarded, annex_user: boto3.Session, guarded_operator: boto3.Session
+) -> None:
+    root, sweep = guarded.root.client("events"), guarded.resources["SweepRule"].split("|")[-1]
+    before = (root.describe_rule(Name=sweep)["State"], root.list_targets_by_rule(Rule=sweep)["Targets"])
+    lease: TargetTypeDef = {"Id": "a", "Arn": guarded.stack.outputs[Output.LEASE_FUNCTION_ARN]}
+    events = annex_user.client("events")
+    refuse(
+        lambda: events.put_rule(Name=sweep, ScheduleExpression="rate(1 hour)", State="DISABLED"),
+        lambda: events.put_targets(Rule=sweep, Targets=[lease]),
+        lambda: events.remove_targets(Rule=sweep, Ids=["sweep"]),
+        lambda: events.delete_rule(Name=sweep),
+        lambda: events.put_rule(Name="a", EventBusName="payments", EventPattern="{}"),
+        lambda: events.put_targets(Rule="a", EventBusName="payments", Targets=[lease]),
+        lambda: guarded_operator.client("events").put_targets(Rule=sweep, Targets=[lease]),
+        lambda: guarded_operator.client("events").put_targets(Rule="a", EventBusName="payments", Targets=[lease]),
+    )
+    assert (root.describe_rule(Name=sweep)["State"], root.list_targets_by_rule(Rule=sweep)["Targets"]) == before
+
+
+@attack(
+    "Have a lease end somebody else's fleet or machine whose client token begins like an annex",
+    by="Nobody: an annex `render` beside a fleet with the token `render_2024`",
+    stopped_by="Without a tag, all must run with the stack's own instance profile",
+)
+def test_a_lease_ends_no_fleet_and_no_machine_of_somebody_else(guarded: Guarded) -> None:
+    ec2, events = guarded.root.client("ec2"), guarded.root.client("events")
+    token = f"render_{uuid.uuid4()}"
+    image = "ami-0123456789abcdef0"
+    machine = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, ClientToken=token)["Instances"][0]["InstanceId"]
+    fleet = ec2.request_spot_fleet(
+        SpotFleetRequestConfig={
+            "IamFleetRole": guarded.stack.outputs[Output.IAM_FLEET_ROLE_ARN],
+            "ClientToken": token,
+            "TargetCapacity": 0,
+            "AllocationStrategy": "lowestPrice",
+            "LaunchSpecifications": [{"ImageId": image, "InstanceType": "c7i.large"}],
+        }
+    )["SpotFleetRequestId"]
+    lease = {"AnnexID": "render", "S3BucketName": "", "LeaseExpiration": 0}
+    function = guarded.stack.outputs[Output.LEASE_FUNCTION_ARN]
+    events.put_rule(Name="render", ScheduleExpression="rate(5 minutes)", State="DISABLED")
+    events.put_targets(Rule="render", Targets=[{"Id": "render", "Arn": function, "Input": json.dumps(lease)}])
+    answer = guarded.root.client("lambda").invoke(FunctionName=function, Payload=json.dumps(lease).encode())
+    said = json.loads(answer["Payload"].read())
+    assert (said["machines_ended"], said["fleets_cancelled"], said["rule_removed"]) == (0, 0, True), said
+    (found,) = ec2.describe_instances(InstanceIds=[machine])["Reservations"][0]["Instances"]
+    assert found["State"]["Name"] == "running"
+    (request,) = ec2.describe_spot_fleet_requests(SpotFleetRequestIds=[fleet])["SpotFleetRequestConfigs"]
+    assert request["SpotFleetRequestState"] == "active"
+    ec2.cancel_spot_fleet_requests(SpotFleetRequestIds=[fleet], TerminateInstances=True)
+    ec2.terminate_instances(InstanceIds=[machine])

@@ -24,17 +24,22 @@ _TAGGED_ON_CREATION = {"CreateInstanceProfile": "iam:TagInstanceProfile", "Creat
 
 _CHECKED_FOR_BOUNDARY = (
     "AttachRolePolicy",
+    "AttachUserPolicy",
     "DeleteRole",
     "DeleteRolePermissionsBoundary",
     "DeleteRolePolicy",
+    "DeleteUserPermissionsBoundary",
+    "DeleteUserPolicy",
     "DetachRolePolicy",
+    "DetachUserPolicy",
     "GetRole",
     "PutRolePolicy",
+    "PutUserPolicy",
     "UpdateAssumeRolePolicy",
     "UpdateRole",
     "UpdateRoleDescription",
 )
-"""The actions whose ``iam:PermissionsBoundary`` is that of the role, not of the request."""
+"""The actions whose ``iam:PermissionsBoundary`` is that of the role or user, not of the request."""
 
 
 def resources(params: Params) -> list[str]:
@@ -51,10 +56,11 @@ def resources(params: Params) -> list[str]:
 
 
 def request_context(params: Params) -> Context:
-    """Return the boundary that a role gets or has, and the policy or service that the call names."""
+    """Return the boundary that a role or a user gets or has, and the policy or service that the call names."""
     boundary = value_of(params, "PermissionsBoundary")
     if action_of(params) in _CHECKED_FOR_BOUNDARY:
-        boundary = iam._roles.get(value_of(params, "RoleName"), {}).get("PermissionsBoundary")
+        store, name = (iam._users, "UserName") if value_of(params, "UserName") else (iam._roles, "RoleName")
+        boundary = store.get(value_of(params, name), {}).get("PermissionsBoundary")
     context = {
         "iam:PermissionsBoundary": boundary,
         "iam:PolicyARN": value_of(params, "PolicyArn"),

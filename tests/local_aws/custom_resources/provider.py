@@ -193,6 +193,13 @@ class Provider:
         found |= {key: value for key, value in parameters.items() if key in found and key not in INPUTS}
         return {key: value if isinstance(value, list) else str(value) for key, value in found.items()}
 
+    def environment(self, resource: str, parameters: Mapping[str, str]) -> dict[str, str]:
+        """Return the variables of a custom resource's function, also of what only another release sets."""
+        set_by_template = TEMPLATE[f"{resource}Function"]["Properties"]["Environment"]["Variables"]
+        found: dict[str, str] = self.resolved(set_by_template, parameters)
+        found |= {name: value for name, value in parameters.items() if name in found and name not in INPUTS}
+        return {name: str(value) for name, value in found.items()}
+
     def name(self, resource: str, parameters: Mapping[str, str]) -> str:
         """Return the name of a custom resource, which is its physical ID."""
         properties = self.properties(resource, parameters)
@@ -271,6 +278,8 @@ class Provider:
             event["OldResourceProperties"] = self.properties(resource, before)
         self.answers.clear()
         handler = importlib.import_module(f"custom_resources.{MODULES[resource]}").handler
+        for name, value in self.environment(resource, parameters).items():
+            self.patch.setenv(name, value)
         try:
             handler(event, _Context())
         except Killed:

@@ -17,8 +17,9 @@ from tests.local_aws.second_opinions.decoding import answer_members, request_mem
 from tests.local_aws.second_opinions.exchanges import Exchange, operation_of, service_of
 
 COMMON_ERRORS = """AccessDenied AccessDeniedException ExpiredToken IncompleteSignature InternalFailure InvalidAction
-    InvalidClientTokenId InvalidParameterCombination InvalidParameterValue InvalidQueryParameter MalformedQueryString
-    MissingAction MissingAuthenticationToken MissingParameter RequestExpired ServiceUnavailable SignatureDoesNotMatch
+    InvalidClientTokenId InvalidParameterCombination InvalidParameterValue InvalidQueryParameter
+    InvalidSignatureException MalformedQueryString MissingAction MissingAuthenticationToken
+    MissingParameter RequestExpired ServiceUnavailable SignatureDoesNotMatch
     Throttling ThrottlingException UnrecognizedClientException ValidationError ValidationException"""
 """What every service may answer: https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html"""
 

@@ -20,6 +20,8 @@ TAGS = st.lists(
     max_size=2,
 )
 TOKENS = st.sampled_from(["", "_", "_uuid", "test_uuid", "a_b_uuid", "test"])
+PROFILE = "arn:aws:iam::123456789012:instance-profile/annex-bootstrap/a"
+PROFILES = st.sampled_from([{"Arn": PROFILE}, {"Arn": PROFILE + "b"}])
 INSTANCES = st.fixed_dictionaries(
     {
         "InstanceType": st.just("c7i.large"),
@@ -27,11 +29,15 @@ INSTANCES = st.fixed_dictionaries(
             [{"Name": name} for name in ("pending", "running", "shutting-down", "stopping", "stopped", "terminated")]
         ),
     },
-    optional={"Tags": TAGS, "ClientToken": TOKENS},
+    optional={"Tags": TAGS, "ClientToken": TOKENS, "IamInstanceProfile": PROFILES},
 )
 SPECIFICATIONS = st.lists(
     st.fixed_dictionaries(
-        {}, optional={"TagSpecifications": st.lists(st.fixed_dictionaries({}, optional={"Tags": TAGS}), max_size=2)}
+        {},
+        optional={
+            "TagSpecifications": st.lists(st.fixed_dictionaries({}, optional={"Tags": TAGS}), max_size=2),
+            "IamInstanceProfile": PROFILES,
+        },
     ),
     max_size=3,
 )
@@ -97,10 +103,10 @@ def test_the_client_counts_for_an_annex_exactly_what_the_function_ends_with_it(
 ) -> None:
     ec2: Any = DescribedEc2(instances, fleets)
     account: Any = SimpleNamespace(ec2=ec2, region="us-east-1")
-    shown = Leases(account, "arn").machines()
+    shown = Leases(account, "arn", PROFILE).machines()
     machines = Counter(
-        machine.annex_id for machine in compute.list_machines(ec2, [], MACHINE_RUNNING) if machine.annex_id
+        machine.annex_id for machine in compute.list_machines(ec2, [], MACHINE_RUNNING, PROFILE) if machine.annex_id
     )
-    requests = Counter(fleet.annex_id for fleet in compute.list_running_fleets(ec2) if fleet.annex_id)
+    requests = Counter(fleet.annex_id for fleet in compute.list_running_fleets(ec2, PROFILE) if fleet.annex_id)
     assert {annex_id: annex.count for annex_id, annex in shown.items() if annex.count} == machines
     assert {annex_id: annex.fleets for annex_id, annex in shown.items() if annex.fleets} == requests

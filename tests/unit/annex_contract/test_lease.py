@@ -96,21 +96,27 @@ def test_a_target_that_holds_the_lease_of_another_annex_is_refused() -> None:
 
 @given(NAMES, st.uuids())
 def test_a_client_token_names_its_annex_whatever_the_name_holds(name: str, uuid: object) -> None:
-    assert annex_of(None, f"{name}_{uuid}") == name
+    assert annex_of(None, f"{name}_{uuid}", ours=True) == name
 
 
 @given(NAMES, NAMES)
 def test_the_tag_wins_over_the_client_token(tag: str, other: str) -> None:
-    assert annex_of(tag, f"{other}_uuid") == tag
+    assert annex_of(tag, f"{other}_uuid", ours=True) == tag
 
 
 @pytest.mark.parametrize("token", [None, "", "_", "_uuid", "test", "6e0c1b9a-7a35-4d7c-9f53-0d6f6f0a1c11"])
 def test_a_token_of_another_shape_names_no_annex(token: str | None) -> None:
-    assert annex_of(None, token) is None
+    assert annex_of(None, token, ours=True) is None
 
 
 def test_an_empty_tag_names_no_annex_even_beside_a_client_token() -> None:
-    assert annex_of("", "test_uuid") is None
+    assert annex_of("", "test_uuid", ours=True) is None
+
+
+def test_a_client_token_names_no_annex_where_something_runs_with_another_profile() -> None:
+    assert annex_of(None, "render_2024", ours=False) is None
+    assert annex_of("render", "other_2024", ours=False) == "render"
+    assert annex_of_specifications([None], "render_2024", ours=False) is None
 
 
 @pytest.mark.parametrize(
@@ -128,7 +134,7 @@ def test_an_empty_tag_names_no_annex_even_beside_a_client_token() -> None:
 def test_a_fleet_belongs_to_the_annex_that_all_its_specifications_agree_on(
     tags: list[str | None], token: str | None, annex: str | None
 ) -> None:
-    assert annex_of_specifications(tags, token) == annex
+    assert annex_of_specifications(tags, token, ours=True) == annex
 
 
 @given(st.text(alphabet="ab_-.", max_size=60))

@@ -10,6 +10,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 from crhelper import CfnResource
 
+from annex_contract.resources import STACK_ID
 from custom_resources import lifecycle
 from custom_resources.lifecycle import NotYetError, Request, ResourceError, serve
 
@@ -38,6 +39,7 @@ class Runner:
         self.now = 0.0
         self.answers = answers
         self.deleted: list[str] = []
+        self.environment: dict[str, str] = {}
 
     def sleep(self, seconds: float) -> None:
         """Let time pass."""
@@ -59,7 +61,10 @@ class Runner:
             "ResourceProperties": {"Name": "a"},
             **event,
         }
-        serve("Name", act, delete)(request, context or Context())
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in (self.environment or request["ResourceProperties"]).items():
+                patch.setenv(name, value)
+            serve("Name", act, delete)(request, context or Context())
         return self.answers.pop(0)
 
 
@@ -67,6 +72,7 @@ class Runner:
 def runner(monkeypatch: pytest.MonkeyPatch) -> Runner:
     """Return a runner whose pauses take no time."""
     monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setenv(STACK_ID, STACK)
     made = Runner([])
     monkeypatch.setattr(lifecycle, "sleep", made.sleep)
     monkeypatch.setattr(lifecycle, "monotonic", lambda: made.now)
@@ -209,3 +215,32 @@ def test_a_function_about_to_end_says_in_which_call(runner: Runner, monkeypatch:
     answer = runner.send("Create", put, Context(600))
     assert answer["Status"] == "FAILED"
     assert answer["Reason"] == "Thing: the function's time was up in MakeThing; try again"
+
+
+@pytest.mark.parametrize("kind", ["Create", "Update", "Delete"])
+def test_an_event_of_another_stack_is_refused(runner: Runner, kind: str) -> None:
+    answer = runner.send(kind, failing(0, refusal("any")), StackId=f"{STACK}0", PhysicalResourceId="a")
+    assert answer["Status"] == "FAILED"
+    assert "this function serves the stack" in answer["Reason"]
+    assert runner.deleted == []
+
+
+@pytest.mark.parametrize("kind", ["Create", "Update"])
+def test_an_event_that_wants_what_the_template_does_not_is_refused(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    asked = {"Name": "a", "CondorPort": "3389", "Ranges": ["0.0.0.0/0"]}
+    put: list[str] = []
+
+    def act(request: Request) -> dict[str, str]:
+        put.append(request.name)
+        return {}
+
+    for wrong in ("Name", "CondorPort", "Ranges"):
+        monkeypatch.setattr(
+            runner, "environment", {"Name": "a", "CondorPort": "3389", "Ranges": "0.0.0.0/0", wrong: "x"}
+        )
+        answer = runner.send(kind, act, ResourceProperties=asked, PhysicalResourceId="a")
+        assert answer["Status"] == "FAILED"
+        assert f"does not ask for this {wrong}" in answer["Reason"]
+    assert (put, runner.deleted) == ([], [])

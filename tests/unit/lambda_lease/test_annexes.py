@@ -102,8 +102,35 @@ def test_machines_and_fleets_of_other_people_are_left_alone(aws: FakeAws) -> Non
 
 
 @pytest.mark.parametrize(
-    "fleet", [{"tags": ("test", "test")}, {"token": f"test_{UUID}"}, {"tags": (), "token": f"test_{UUID}"}]
+    "foreign",
+    [
+        {"token": "test_2024", "profile": "arn:aws:iam::123456789012:instance-profile/render"},
+        {"token": "test_2024", "profile": ""},
+        {
+            "tags": (None, None),
+            "token": "test_2024",
+            "last_profile": "arn:aws:iam::123456789012:instance-profile/render",
+        },
+        {"tags": (), "token": "test_2024"},
+    ],
 )
+def test_a_fleet_of_somebody_else_is_left_alone_whatever_its_client_token_says(
+    aws: FakeAws, foreign: dict[str, str]
+) -> None:
+    event = expired(aws)
+    id_ = aws.request_fleet(**foreign)
+    assert aws.tick(event)["fleets_cancelled"] == 0
+    assert aws.fleets[id_].state == "active"
+
+
+def test_a_machine_of_somebody_else_is_left_alone_whatever_its_client_token_says(aws: FakeAws) -> None:
+    event = expired(aws)
+    id_ = aws.start(token="test_2024", profile="arn:aws:iam::123456789012:instance-profile/render")
+    assert aws.tick(event)["machines_ended"] == 0
+    assert id_ in aws.running()
+
+
+@pytest.mark.parametrize("fleet", [{"tags": ("test", "test")}, {"token": f"test_{UUID}"}])
 def test_a_fleet_is_known_by_its_tags_or_by_its_client_token(aws: FakeAws, fleet: dict[str, str]) -> None:
     event = expired(aws)
     id_ = aws.request_fleet(**fleet)

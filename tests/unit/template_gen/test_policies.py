@@ -51,9 +51,17 @@ def test_the_policy_linter_finds_nothing_but_the_named_exceptions(parameters: di
     found = {
         (role, finding.issue)
         for role, statements in statements_of(parameters).items()
-        for finding in analyze_policy_string(json.dumps({"Version": "2012-10-17", "Statement": statements})).findings
+        for finding in analyze_policy_string(
+            json.dumps({"Version": "2012-10-17", "Statement": [_lintable(statement) for statement in statements]})
+        ).findings
     }
     assert found == EXCEPTIONS
+
+
+def _lintable(statement: dict[str, Any]) -> dict[str, Any]:
+    """Return a statement without the one condition whose type the linter does not know: lists of ARNs."""
+    condition = {test: keys for test, keys in statement.get("Condition", {}).items() if "events:TargetArn" not in keys}
+    return {name: part for name, part in statement.items() if name != "Condition"} | {"Condition": condition}
 
 
 def test_cfn_lint_finds_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,210 @@
+"""The permissions boundaries of a stack's roles and of its annex users, for an administrator to make once. Pure.
+
+A boundary grants nothing. It is the most that a role or a user can ever do, whatever policies somebody gives it. Roles
+need more than users, so each has its own. Both are for every stack of the account.
+
+How boundaries work: https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any
+
+from annex_contract.iam import ON_CREATION, Statement, allow, document, only_targets
+from annex_contract.image import BASE_PARAMETERS, IMAGE_TAG
+from annex_contract.lease import TARBALL_PREFIX
+from annex_contract.stack import (
+    ANNEX_TAG,
+    PASSED_TO_EC2,
+    ROLE_PATH,
+    SPOT_FLEET_SERVICE,
+    SPOT_SERVICE_LINKED_ROLES,
+    SPOT_TAGGING_POLICY,
+    STACK_TAG,
+    LogicalId,
+)
+
+FLEET_TAG = "aws:ec2spot:fleet-request-id"
+"""The tag that EC2 puts on the machines of a spot fleet."""
+
+
+class Holder(StrEnum):
+    """Whom a boundary is for."""
+
+    ROLES = "roles"
+    USERS = "users"
+
+
+def boundary_name(holder: Holder) -> str:
+    """Return the name of the managed policy. It has no path: what deployers may change is under ours."""
+    return f"annex-bootstrap-{holder}-boundary"
+
+
+def boundary_arn(partition: str, account: str, holder: Holder) -> str:
+    """Return the ARN of the managed policy."""
+    return f"arn:{partition}:iam::{account}:policy/{boundary_name(holder)}"
+
+
+def boundary(partition: str, account: str, holder: Holder) -> dict[str, Any]:
+    """Return the policy document of a boundary.
+
+    Args:
+        partition: such as ``aws``.
+        account: the account ID, 12 digits.
+        holder: whom it is for.
+    """
+
+    def arn(service: str, resource: str) -> str:
+        region = "" if service == "iam" else "*"
+        return f"arn:{partition}:{service}:{region}:{account}:{resource}"
+
+    if holder is Holder.USERS:
+        return document(_users(partition, account, arn))
+    return document(_roles(partition, account, arn))
+
+
+def _made_roles(arn: Callable[[str, str], str]) -> list[str]:
+    # What the functions make, whatever the stack is called; not the functions' own roles.
+    return [arn("iam", f"role{ROLE_PATH}annex-bootstrap-{made}-*") for made in ("instance", "fleet")]
+
+
+def _machine_parts(partition: str, arn: Callable[[str, str], str]) -> list[str]:
+    # Images and snapshots have no account in their ARNs.
+    return [arn("ec2", "*"), f"arn:{partition}:ec2:*::image/*", f"arn:{partition}:ec2:*::snapshot/*"]
+
+
+def _roles(partition: str, account: str, arn: Callable[[str, str], str]) -> list[Statement]:
+    bounded = {"StringEquals": {"iam:PermissionsBoundary": boundary_arn(partition, account, Holder.ROLES)}}
+    same_account = {"StringEquals": {"aws:ResourceAccount": account}}
+    made, profiles = _made_roles(arn), arn("iam", f"instance-profile{ROLE_PATH}annex-bootstrap-instance-*")
+    linked = [
+        arn("iam", f"role/aws-service-role/{service}/{role}") for role, service in SPOT_SERVICE_LINKED_ROLES.items()
+    ]
+    instance, rule = arn("ec2", "instance/*"), arn("events", "rule/*")
+    return [
+        allow("WriteLogs", "logs: CreateLogStream PutLogEvents", arn("logs", "log-group:*")),
+        allow(
+            "InspectBuckets",
+            "s3: GetBucketLocation GetBucketPublicAccessBlock GetBucketTagging ListBucket",
+            f"arn:{partition}:s3:::*",
+            same_account,
+        ),
+        allow(
+            "ManageBuckets",
+            "s3: *Bucket* PutEncryptionConfiguration PutLifecycleConfiguration TagResource",
+            f"arn:{partition}:s3:::annex-bootstrap-*",
+        ),
+        allow(
+            "UsePoolConfigurations",
+            "s3: AbortMultipartUpload DeleteObject DeleteObjectVersion GetObject",
+            f"arn:{partition}:s3:::*/{TARBALL_PREFIX}*",
+            same_account,
+        ),
+        allow(
+            "MakeBoundedRoles",
+            "iam: CreateRole DeleteRolePolicy PutRolePermissionsBoundary PutRolePolicy",
+            made,
+            bounded,
+        ),
+        allow(
+            "AttachTaggingPolicy",
+            "iam: AttachRolePolicy DetachRolePolicy",
+            made,
+            bounded | {"ArnEquals": {"iam:PolicyARN": f"arn:{partition}:iam::aws:policy/{SPOT_TAGGING_POLICY}"}},
+        ),
+        allow("ManageRoles", "iam: DeleteRole TagRole UpdateAssumeRolePolicy", made),
+        allow(
+            "ManageProfiles",
+            "iam:*InstanceProfile",
+            profiles,
+        ),
+        allow(
+            "ReadRoles",
+            "iam: GetInstanceProfile GetRole GetRolePolicy List*RolePolicies",
+            [arn("iam", "role/*"), arn("iam", "instance-profile/*")],
+        ),
+        allow("PassMachineRole", "iam: PassRole", made, {"StringEquals": {"iam:PassedToService": PASSED_TO_EC2}}),
+        allow(
+            "CreateServiceLinkedRoles",
+            "iam: CreateServiceLinkedRole",
+            linked,
+            {"StringEquals": {"iam:AWSServiceName": list(SPOT_SERVICE_LINKED_ROLES.values())}},
+        ),
+        allow(
+            "Describe",
+            "ec2:Describe*",
+            "*",
+        ),
+        allow("CreateGroups", "ec2: CreateSecurityGroup", arn("ec2", "*")),
+        allow(
+            "TagOnCreation",
+            "ec2: CreateTags",
+            _machine_parts(partition, arn),
+            {"Null": {"ec2:CreateAction": "false"}},
+        ),
+        allow(
+            "ManageGroups",
+            "ec2: *SecurityGroupIngress DeleteSecurityGroup",
+            arn("ec2", "security-group/*"),
+            {"Null": {f"aws:ResourceTag/{STACK_TAG}": "false"}},
+        ),
+        allow("StartFleetMachines", "ec2: RequestSpotInstances RunInstances", _machine_parts(partition, arn)),
+        allow("CancelFleets", "ec2: CancelSpotFleetRequests", arn("ec2", "spot-fleet-request/*")),
+        *(
+            allow(sid, "ec2: TerminateInstances", instance, {"Null": {f"aws:ResourceTag/{tag}": "false"}})
+            for sid, tag in (("EndTagged", ANNEX_TAG), ("EndFleets", FLEET_TAG), ("EndBuilders", IMAGE_TAG))
+        ),
+        allow("EndOurs", "ec2: TerminateInstances", instance, {"ArnLike": {"ec2:InstanceProfile": profiles}}),
+        allow(
+            "ManageImages",
+            "ec2: CreateImage DeleteSnapshot DeregisterImage GetConsoleOutput ModifyImageAttribute",
+            _machine_parts(partition, arn),
+        ),
+        allow("ReadStack", "cloudformation: DescribeStackResource DescribeStacks", arn("cloudformation", "stack/*")),
+        allow("FindBase", "ssm: GetParameter", f"arn:{partition}:ssm:*::parameter{BASE_PARAMETERS}*"),
+        allow("ManageLeases", "events: DeleteRule ListTargetsByRule RemoveTargets", rule),
+        allow("ListLeases", "events: ListRules", "*"),
+    ]
+
+
+def _users(partition: str, account: str, arn: Callable[[str, str], str]) -> list[Statement]:
+    lease = arn("lambda", f"function:*-{LogicalId.LEASE_FUNCTION}-*")
+    connectivity = arn("lambda", f"function:*-{LogicalId.CONNECTIVITY_FUNCTION}-*")
+    return [
+        allow("CheckAndInvokeFunctions", "lambda: GetFunction InvokeFunction", [lease, connectivity]),
+        allow(
+            "UploadPoolConfigurations",
+            "s3: PutObject",
+            f"arn:{partition}:s3:::*/{TARBALL_PREFIX}*",
+            {"StringEquals": {"aws:ResourceAccount": account}},
+        ),
+        allow("ManageLeases", "events: DeleteRule PutRule RemoveTargets", arn("events", "rule/*")),
+        allow("PutLeases", "events: PutTargets", arn("events", "rule/*"), only_targets(lease)),
+        allow("StartMachines", "ec2: RequestSpotFleet RunInstances", _machine_parts(partition, arn)),
+        allow(
+            "InspectAndCancelFleets",
+            "ec2: CancelSpotFleetRequests DescribeSpotFleetInstances",
+            arn("ec2", "spot-fleet-request/*"),
+        ),
+        allow("TagOnCreation", "ec2: CreateTags", arn("ec2", "*"), ON_CREATION),
+        allow(
+            "TerminateTaggedMachines",
+            "ec2: TerminateInstances",
+            arn("ec2", "instance/*"),
+            {"Null": {f"aws:ResourceTag/{ANNEX_TAG}": "false"}},
+        ),
+        allow(
+            "DescribeMachinesAndFleets",
+            "ec2: DescribeInstances DescribeInstanceStatus DescribeSpotFleetRequests",
+            "*",
+        ),
+        allow(
+            "PassRoles",
+            "iam: PassRole",
+            _made_roles(arn),
+            {"StringEquals": {"iam:PassedToService": [*PASSED_TO_EC2, SPOT_FLEET_SERVICE]}},
+        ),
+        allow("DescribeSetupStacks", "cloudformation: DescribeStacks", arn("cloudformation", "stack/*")),
+    ]

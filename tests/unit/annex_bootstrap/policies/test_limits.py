@@ -1,0 +1,85 @@
+"""Every document fits where it goes: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+import pytest
+
+from annex_bootstrap.policies.boundary import Holder, boundary, boundary_arn
+from annex_bootstrap.policies.deployer import deployer_policy
+from annex_bootstrap.policies.limits import MANAGED_POLICY_LIMIT, size, split
+from annex_bootstrap.policies.operator import operator_policy
+from annex_contract.stack import LONGEST_STACK_NAME
+from docs_gen.permissions import policies
+from tests.stack_values import conditions_of, new_stack_id, values_of
+
+ACCOUNT, PARTITION = "123456789012", "aws-us-gov"
+LONGEST_NAME = "s" * LONGEST_STACK_NAME
+
+ROLE_INLINE_LIMIT = 10_240
+"""Characters of all inline policies of a role without white space."""
+
+MOST_PARTS = 10
+"""Managed policies that a user or a role can have."""
+
+BOUNDED: Mapping[str, str] = {"PermissionsBoundaryArn": boundary_arn(PARTITION, ACCOUNT, Holder.ROLES)}
+
+
+@pytest.mark.parametrize("holder", list(Holder))
+def test_a_boundary_fits_into_a_managed_policy(holder: Holder) -> None:
+    assert size(boundary(PARTITION, ACCOUNT, holder)) <= MANAGED_POLICY_LIMIT
+
+
+@pytest.mark.parametrize("bounded", [True, False])
+def test_the_printed_policies_fit_into_a_few_managed_ones(bounded: bool) -> None:
+    roles, users = (boundary_arn(PARTITION, ACCOUNT, holder) if bounded else "" for holder in Holder)
+    policy = deployer_policy(PARTITION, ACCOUNT, LONGEST_NAME, roles)
+    parts = split(policy)
+    assert len(parts) <= MOST_PARTS
+    assert all(size(part) <= MANAGED_POLICY_LIMIT for part in parts)
+    assert [statement for part in parts for statement in part["Statement"]] == policy["Statement"]
+    assert size(operator_policy(PARTITION, ACCOUNT, LONGEST_NAME, users)) <= MANAGED_POLICY_LIMIT
+
+
+@pytest.mark.parametrize("parameters", [{}, BOUNDED])
+def test_the_policies_of_the_stack_fit(parameters: Mapping[str, str]) -> None:
+    found: Mapping[str, list[dict[str, Any]]] = policies(
+        values_of(new_stack_id(), parameters, PARTITION), conditions_of(parameters)
+    )
+    for name, statements in found.items():
+        limit = MANAGED_POLICY_LIMIT if name == "AnnexUserPolicy" else ROLE_INLINE_LIMIT
+        assert size({"Version": "2012-10-17", "Statement": statements}) <= limit, name
+
+
+def _covers(statement: dict[str, Any], action: str, resource: str) -> bool:
+    actions, resources = (
+        each if isinstance(each, list) else [each] for each in (statement["Action"], statement["Resource"])
+    )
+    return any(fnmatchcase(action, one) for one in actions) and any(fnmatchcase(resource, one) for one in resources)
+
+
+def test_the_boundaries_leave_every_role_and_user_what_it_needs() -> None:
+    parameters = {"PermissionsBoundaryArn": boundary_arn("aws", ACCOUNT, Holder.ROLES), "Image": "yes"}
+    found = policies(values_of(new_stack_id(), parameters), conditions_of(parameters))
+    for name, statements in found.items():
+        holder = Holder.USERS if name == "AnnexUserPolicy" else Holder.ROLES
+        bounds = boundary("aws", ACCOUNT, holder)["Statement"]
+        for statement in statements:
+            resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
+            actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+            for action in actions if statement["Effect"] == "Allow" else []:
+                for named in resources:
+                    # CloudFormation's names of functions begin with the stack's and end at random.
+                    resource = re.sub(r"(:function:)(\w+)$", r"\1lab-\2-a1B2c3", named)
+                    assert any(_covers(bound, action, resource) for bound in bounds) or _excused(name, action), (
+                        f"{name}: {action} on {resource}"
+                    )
+
+
+def _excused(name: str, action: str) -> bool:
+    # A boundary lets functions take no boundary off, and users pass no role but what the stacks make.
+    return action == "iam:DeleteRolePermissionsBoundary" or (name, action) == ("AnnexUserPolicy", "iam:PassRole")
