@@ -14,15 +14,17 @@ demo: build
 test: lint
 	$(BIN)/pytest -n 2 -m 'not slow'
 
-# The sweeps: every fault in every call, every action of every role, a kill at every moment, every documented example.
-# And a second opinion, from npm, on every authorization decision of the local AWS in any test.
+# The sweeps: every fault in every call, every action of every role, a kill at every moment, every documented example,
+# ten stacks in a row while the local AWS is at its worst. And a second opinion, from npm, on every authorization decision of the local AWS in any test.
 slow: build
 	npm ci --ignore-scripts --no-audit --no-fund --prefix tests/local_aws/second_opinions/simulator
 	TAKE_DECISIONS_AGAIN=yes $(BIN)/pytest -n 2 tests/local_aws
 
-# 20,000 generated histories of annexes instead of the 500 of `make test`: the better part of an hour.
+# 20,000 generated histories of annexes instead of the 500 of `make test`, and 100 stacks in a row while the local AWS is
+# at its worst, instead of the 10 of `make slow`: hours.
 thorough: build
 	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest tests/unit/lambda_lease/test_model.py
+	WORST_CASE_LIVES=100 $(BIN)/pytest -m slow tests/local_aws/worst_case
 
 # The launch page in a real Chromium, with axe-core from npm; installs Chromium where it may.
 browser: build

@@ -45,19 +45,19 @@ def install() -> None:
     provision, update, delete = stacks._provision_resource, stacks._update_resource, stacks._delete_resource
 
     def provision_checked(resource_type: str, logical_id: str, properties: Properties, stack_name: str) -> Any:
-        if resource_type in NAMES:
+        if resource_type.startswith("AWS::"):
             name_property, _, longest = NAMES[resource_type]
             made_up = provisioners._physical_name(stack_name, logical_id, max_len=longest)
             _check(resource_type, properties.get(name_property) or made_up, properties, "create", "read")
         return _noted(provision(resource_type, logical_id, properties, stack_name))
 
     def update_checked(resource_type: str, physical_id: str, old: Properties, new: Properties, *more: Any) -> Any:
-        if resource_type in NAMES and old != new:
+        if resource_type.startswith("AWS::") and old != new:
             _check(resource_type, _name(resource_type, physical_id, new), new, "update", "read")
         return _noted(update(resource_type, physical_id, old, new, *more))
 
     def delete_checked(resource_type: str, physical_id: str, properties: Properties, *more: Any) -> Any:
-        if resource_type in NAMES:
+        if resource_type.startswith("AWS::"):
             _check(resource_type, _name(resource_type, physical_id, properties), properties, "delete", "read")
         return _noted(delete(resource_type, physical_id, properties, *more))
 

@@ -17,7 +17,7 @@ from local_aws.server.wire import Response
 THROTTLED = 0.1
 """The probability that EC2 or IAM throttles a call. Those of botocore's "standard" mode are tried again in time."""
 
-NAME_KEPT = 60.0
+NAME_KEPT = 120.0
 """Seconds, at most, for which a deleted bucket's name is not free. S3 names no limit; minutes were seen:
 https://github.com/aws/aws-cli/issues/2593"""
 

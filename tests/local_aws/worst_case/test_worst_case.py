@@ -10,18 +10,23 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from annex_bootstrap.policies.deployer import deployer_policy
 from annex_bootstrap.policies.operator import operator_policy
 from local_aws.demo.inventory import is_service_linked, take_inventory
-from local_aws.launcher import ACCOUNT, Credentials, LocalAws, Strictness, local_aws
+from local_aws.launcher import ACCOUNT, REGION, Credentials, LocalAws, Strictness, local_aws
 from local_aws.server.recording import FAULTS
 from tests.local_aws.cli_user import CliUser
 from tests.local_aws.second_opinions.record import judge
 from tests.local_aws.worst_case import hurry
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2 import EC2Client
 
 SPEED = 10.0
 """How many times faster than on AWS time passes, for the local AWS and for what is under test alike."""
@@ -105,11 +110,36 @@ def _faults(records: Path) -> Counter[str]:
     return Counter(json.loads(line)["fault"] for line in (records / FAULTS).read_text().splitlines())
 
 
+def _wait_until_key_works(worst: WorstCase) -> None:
+    directory = worst.operator.home / ".condor"
+    access, secret = ((directory / f"annex-{kind}-key-{REGION}").read_text().strip() for kind in ("access", "secret"))
+    client = boto3.Session(access, secret).client("ec2")
+    late = time.monotonic() + 2 * LATEST / SPEED
+    while refused := _refusal(client):
+        assert refused in ("AuthFailure", "InvalidClientTokenId", "UnauthorizedOperation")
+        assert time.monotonic() < late
+        time.sleep(0.1)
+
+
+def _refusal(client: EC2Client) -> str:
+    try:
+        client.describe_instances()
+    except ClientError as error:
+        return error.response["Error"]["Code"]
+    return ""
+
+
 def _live_once(worst: WorstCase, number: int) -> None:
     """Deploy, make and remove credentials, update and delete; every command must succeed at its first run."""
     before = take_inventory(worst.root)
-    worst.deployer.must("deploy", "--yes")
+    worst.deployer.must("deploy", "--dry-run")
+    if number % 2:
+        failed = worst.deployer.run("deploy", "--yes", "--param", "VpcId=vpc-00000000000000000")
+        assert "the stack ended in ROLLBACK_COMPLETE" in failed.stderr
+        assert "vpc-00000000000000000" in failed.stderr
+    worst.deployer.must("deploy", "--yes", "--param", "VpcId=")
     worst.operator.must("credentials")
+    _wait_until_key_works(worst)
     worst.deployer.must("deploy", "--yes", "--param", f"CondorPort={9700 + number}", "--param", "SshCidrs=")
     worst.operator.must("credentials", "--remove", "--yes")
     worst.deployer.must("delete", "--yes")
