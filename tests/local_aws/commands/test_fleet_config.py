@@ -142,7 +142,8 @@ def test_the_table_is_available_as_json(operator: CliUser) -> None:
         (("--image", IMAGE, "--arch", "arm64"), "give --arch x86_64"),
         (("--image", IMAGE, "--subnet", "subnet-00000000000000000"), "give --subnet one of the VPC"),
         (("--image", IMAGE, "--memory", "2 apples"), "is not an amount such as 2GiB"),
-        ((), "give either --image or --image-name"),
+        ((), "has no image: give --image or --image-name, or run annex-bootstrap deploy --param Image=yes"),
+        (("--image", IMAGE, "--image-name", "x-*"), "give either --image or --image-name, or neither"),
     ],
 )
 def test_an_impossible_request_is_explained_and_nothing_is_written(

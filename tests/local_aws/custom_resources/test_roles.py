@@ -63,7 +63,12 @@ def test_every_action_of_a_role_is_needed_and_every_call_has_one(
         assert account.resources() == before
     unnoticed = {action for action, noticed in needed.items() if not noticed}
     assert unnoticed == (UNENFORCED.keys() | ELSEWHERE.keys()) & set(actions)
-    expected = {call_of(f"{resource}FunctionRole", action) for action in actions if action not in ELSEWHERE}
+    expected = {
+        call
+        for action in actions
+        if action not in ELSEWHERE
+        for call in call_of(f"{resource}FunctionRole", action).split(", ")
+    }
     assert calls == expected
     record_property("actions of custom resources' roles", len(actions))
     record_property("actions shown to be needed by removing them", sum(needed.values()))
@@ -76,7 +81,9 @@ def _calls_of_lifecycle(stack: Stack) -> set[str]:
 
     def sending(*arguments: Any, **more: Any) -> Any:
         answer = send(*arguments, **more)
-        made.update(call.split(".")[1] for call in stack.provider.faults.calls if call != "answer")
+        # The builder of an image has calls of its own.
+        if stack.scenario.resource in arguments:
+            made.update(call.split(".")[1] for call in stack.provider.faults.calls if call != "answer")
         return answer
 
     with pytest.MonkeyPatch.context() as patch:
