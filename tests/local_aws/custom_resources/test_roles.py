@@ -118,6 +118,7 @@ def test_a_function_cannot_touch_what_another_stack_made(
     assert answer.status == "FAILED"
     assert account.details(other, theirs.physical_id) == as_it_was
     theirs.delete()
+    theirs.end()
     assert account.resources() == before
 
 
