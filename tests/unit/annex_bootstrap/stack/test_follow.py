@@ -11,13 +11,17 @@ from mypy_boto3_cloudformation import CloudFormationClient
 
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.stack.follow import POLL, READS_FOR_BEGINNING, event_before_operation, read_end, watch
+from annex_contract.statuses import STATUSES
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 STACK = "AWS::CloudFormation::Stack"
 
 
 class LateCloudFormation:
-    """Shows one state after another, each for one read of the events: the stack's status, and the events so far."""
+    """Shows one state after another, each for one read of the events: the stack's status, and the events so far.
+
+    An event is a status of the stack, or a resource and its status.
+    """
 
     def __init__(self, states: list[tuple[str, list[str]]]) -> None:
         """Begin before the first read."""
@@ -50,9 +54,9 @@ class LateCloudFormation:
             {
                 "EventId": str(number),
                 "Timestamp": AT,
-                "LogicalResourceId": "mine",
-                "ResourceType": STACK,
-                "ResourceStatus": status,
+                "LogicalResourceId": "mine" if status in STATUSES else status.partition(" ")[0],
+                "ResourceType": STACK if status in STATUSES else "AWS::SNS::Topic",
+                "ResourceStatus": status.rpartition(" ")[2],
             }
             for number, status in enumerate(self.state[1])
         ]
@@ -66,7 +70,11 @@ def client(*states: tuple[str, list[str]]) -> tuple[CloudFormationClient, LateCl
 
 def follow(*states: tuple[str, list[str]], after: str = "") -> list[str]:
     """Return the statuses of the events that a watch yields while each state is shown for one read."""
-    return [event.status for event in watch(client(*states)[0], "mine", after, sleep=lambda _: None)]
+    cloudformation, late = client(*states)
+    seen = [event.status for event in watch(cloudformation, "mine", after, sleep=lambda _: None)]
+    # It ends with the last state, not with its patience.
+    assert late.reads == len(states)
+    return seen
 
 
 OLD = ["CREATE_IN_PROGRESS", "CREATE_COMPLETE"]
@@ -139,6 +147,18 @@ def test_an_operation_that_never_begins_is_given_up_after_so_many_reads() -> Non
 def test_an_operation_whose_events_are_very_late_is_waited_for_while_the_status_shows_it() -> None:
     states = [("UPDATE_IN_PROGRESS", OLD)] * (2 * READS_FOR_BEGINNING) + [("UPDATE_COMPLETE", DONE)]
     assert follow(*states, after="1") == ["UPDATE_IN_PROGRESS", "UPDATE_COMPLETE"]
+
+
+def test_a_status_that_is_late_for_long_does_not_end_the_watch_either() -> None:
+    states = [("CREATE_COMPLETE", BEGUN)] * (2 * READS_FOR_BEGINNING) + [("UPDATE_COMPLETE", DONE)]
+    assert follow(*states, after="1") == ["UPDATE_IN_PROGRESS", "UPDATE_COMPLETE"]
+
+
+def test_the_end_of_one_resource_is_not_that_of_the_stack() -> None:
+    begun = [*BEGUN, "Topic UPDATE_IN_PROGRESS", "Topic UPDATE_COMPLETE"]
+    states = [("UPDATE_IN_PROGRESS", begun), ("UPDATE_COMPLETE", [*begun, "UPDATE_COMPLETE"])]
+    ended = ["UPDATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "UPDATE_COMPLETE", "UPDATE_COMPLETE"]
+    assert follow(*states, after="1") == ended
 
 
 def test_a_stack_that_is_gone_ends_the_watch() -> None:
