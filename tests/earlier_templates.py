@@ -26,15 +26,22 @@ def read(version: str) -> dict[str, Any]:
 
 
 def with_current_code(template: dict[str, Any]) -> dict[str, Any]:
-    """Return an earlier template with the code that its functions have today."""
+    """Return an earlier template with the code that its functions have today, and the environment that it reads."""
     today = build().to_dict()["Resources"]
     resources = {
-        title: resource | {"Properties": resource["Properties"] | {"Code": today[title]["Properties"]["Code"]}}
+        title: resource | {"Properties": _with_code_of(resource["Properties"], today[title]["Properties"])}
         if _code_of(resource) is not None
         else resource
         for title, resource in template["Resources"].items()
     }
     return template | {"Resources": resources}
+
+
+def _with_code_of(earlier: dict[str, Any], today: dict[str, Any]) -> dict[str, Any]:
+    found = earlier | {"Code": today["Code"]}
+    if "Environment" in today and "Environment" not in earlier:
+        found["Environment"] = today["Environment"]
+    return found
 
 
 def add() -> None:

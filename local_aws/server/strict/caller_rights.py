@@ -139,6 +139,7 @@ def _context(action: str, properties: Properties) -> dict[str, Any]:
         "iam:PermissionsBoundary": properties.get("PermissionsBoundary"),
         "events:TargetArn": [target["Arn"] for target in properties.get("Targets", [])],
         "cloudwatch:AlarmActions": properties.get("AlarmActions"),
+        "lambda:Principal": properties.get("Principal") if action == "lambda:AddPermission" else None,
         "ssm:Overwrite": "false",
     }
     return {key: value for key, value in given.items() if value and key in _keys(action)}
