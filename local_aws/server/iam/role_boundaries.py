@@ -22,8 +22,8 @@ def install() -> None:
         _bind(made[0], properties)
         return made
 
-    def update_bounded(physical_id: str, old: Any, properties: Mapping[str, Any], stack_name: str, **more: Any) -> Any:
-        made = update(physical_id, old, properties, stack_name, **more)
+    def update_bounded(physical_id: str, old: Any, properties: Mapping[str, Any], stack_name: str, *more: Any) -> Any:
+        made = update(physical_id, old, properties, stack_name, *more)
         _bind(made[0], properties)
         return made
 
