@@ -278,12 +278,14 @@ class Provider:
             event["OldResourceProperties"] = self.properties(resource, before)
         self.answers.clear()
         handler = importlib.import_module(f"custom_resources.{MODULES[resource]}").handler
-        for name, value in self.environment(resource, parameters).items():
-            self.patch.setenv(name, value)
-        try:
-            handler(event, _Context())
-        except Killed:
-            return None
+        # Each function has an environment of its own.
+        with pytest.MonkeyPatch.context() as own:
+            for name, value in self.environment(resource, parameters).items():
+                own.setenv(name, value)
+            try:
+                handler(event, _Context())
+            except Killed:
+                return None
         (answer,) = self.answers
         assert answer["RequestId"] == event["RequestId"]
         return Answer(answer["Status"], answer["PhysicalResourceId"], answer["Reason"], answer["Data"])
