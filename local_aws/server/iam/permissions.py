@@ -55,7 +55,7 @@ def resources(params: Params) -> list[str]:
     return []
 
 
-def request_context(params: Params) -> Context:
+def request_context(params: Params, _: str) -> Context:
     """Return the boundary that a role or a user gets or has, and the policy or service that the call names."""
     boundary = value_of(params, "PermissionsBoundary")
     if action_of(params) in _CHECKED_FOR_BOUNDARY:
