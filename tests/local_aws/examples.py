@@ -29,7 +29,7 @@ from local_aws.launcher import ACCOUNT, Credentials, LocalAws, local_aws
 ROOT = Path(__file__).parent.parent.parent
 DOCUMENT = ROOT / "docs" / "cli.md"
 
-TOOLS = ("bash", "cat", "chmod", "cut", "grep", "head", "sed")
+TOOLS = ("bash", "cat", "chmod", "cp", "cut", "grep", "head", "sed")
 """What the examples use besides our own command."""
 
 BLOCK = re.compile(r"^```console *(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -108,7 +108,8 @@ def make_shell(local: LocalAws, home: Path) -> Shell:
 
 def run_examples() -> str:
     """Return the document with what its examples really print."""
-    with local_aws(100) as local, tempfile.TemporaryDirectory() as home:
+    # At real speed, so that the hourly check does not run before the examples end, however slow the machine is.
+    with local_aws() as local, tempfile.TemporaryDirectory() as home:
         return fill(DOCUMENT.read_text(), make_shell(local, Path(home)))
 
 
