@@ -50,6 +50,7 @@ class Attribute(StrEnum):
     IMAGE_ID = "ImageId"
     PROFILE_ARN = "ProfileArn"
     ROLE_ARN = "RoleArn"
+    ROOT_DEVICE = "RootDeviceName"
 
 
 @dataclass(frozen=True)
@@ -205,7 +206,7 @@ IMAGE = CustomResource(
     purpose="makes the machines' image",
     name_property=Property.IMAGE_NAME,
     properties={Property.IMAGE_NAME: str, Property.BASE_IMAGE: str, Property.CONDOR_VERSION: str},
-    attributes=(Attribute.IMAGE_ID,),
+    attributes=(Attribute.IMAGE_ID, Attribute.ROOT_DEVICE),
 )
 
 CUSTOM_RESOURCES = (BUCKET, INSTANCE_ROLE, FLEET_ROLE, SECURITY_GROUP, IMAGE_BUILDER, IMAGE)

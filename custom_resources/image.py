@@ -42,7 +42,7 @@ def put(request: Request) -> Mapping[str, str]:
         if image.get("ImdsSupport") != IMDS:
             raise ResourceError(f"the image {image_id} does not keep the setting imdsSupport=v2.0; try again")
     terminate(ec2, request)
-    return {Attribute.IMAGE_ID: image_id}
+    return {Attribute.IMAGE_ID: image_id, Attribute.ROOT_DEVICE: image["RootDeviceName"]}
 
 
 def delete(request: Request) -> str:

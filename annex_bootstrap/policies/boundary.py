@@ -13,15 +13,15 @@ from enum import StrEnum
 from typing import Any
 
 from annex_contract.iam import ON_CREATION, Statement, allow, document, only_targets
-from annex_contract.image import BASE_PARAMETERS, IMAGE_TAG
+from annex_contract.image import BASE_PARAMETERS
 from annex_contract.lease import TARBALL_PREFIX
 from annex_contract.stack import (
     ANNEX_TAG,
     PASSED_TO_EC2,
     ROLE_PATH,
     SPOT_FLEET_SERVICE,
-    SPOT_SERVICE_LINKED_ROLES,
-    SPOT_TAGGING_POLICY,
+    SPOT_ROLE,
+    SPOT_SERVICE,
     STACK_TAG,
     LogicalId,
 )
@@ -76,96 +76,68 @@ def _machine_parts(partition: str, arn: Callable[[str, str], str]) -> list[str]:
 
 
 def _roles(partition: str, account: str, arn: Callable[[str, str], str]) -> list[Statement]:
+    """Return what roles may do at most. A wildcard of actions stands where the resource sets the limit."""
     bounded = {"StringEquals": {"iam:PermissionsBoundary": boundary_arn(partition, account, Holder.ROLES)}}
     same_account = {"StringEquals": {"aws:ResourceAccount": account}}
     made, profiles = _made_roles(arn), arn("iam", f"instance-profile{ROLE_PATH}annex-bootstrap-instance-*")
-    linked = [
-        arn("iam", f"role/aws-service-role/{service}/{role}") for role, service in SPOT_SERVICE_LINKED_ROLES.items()
-    ]
-    instance, rule = arn("ec2", "instance/*"), arn("events", "rule/*")
+    instance = arn("ec2", "instance/*")
     return [
-        allow("WriteLogs", "logs: CreateLogStream PutLogEvents", arn("logs", "log-group:*")),
+        allow("Logs", "logs: CreateLogStream PutLogEvents", arn("logs", "log-group:*")),
+        allow("ReadBuckets", "s3: GetBucket* ListBucket", f"arn:{partition}:s3:::*", same_account),
         allow(
-            "InspectBuckets",
-            "s3: GetBucketLocation GetBucketPublicAccessBlock GetBucketTagging ListBucket",
-            f"arn:{partition}:s3:::*",
-            same_account,
-        ),
-        allow(
-            "ManageBuckets",
+            "Buckets",
             "s3: *Bucket* PutEncryptionConfiguration PutLifecycleConfiguration TagResource",
             f"arn:{partition}:s3:::annex-bootstrap-*",
         ),
         allow(
-            "UsePoolConfigurations",
-            "s3: AbortMultipartUpload DeleteObject DeleteObjectVersion GetObject",
+            "Tarballs",
+            "s3: AbortMultipartUpload DeleteObject* GetObject",
             f"arn:{partition}:s3:::*/{TARBALL_PREFIX}*",
             same_account,
         ),
+        # Which policies a bounded role has does not matter: it never does more than this boundary lets it.
         allow(
-            "MakeBoundedRoles",
-            "iam: CreateRole DeleteRolePolicy PutRolePermissionsBoundary PutRolePolicy",
+            "BoundedRoles",
+            "iam: *RolePolicy CreateRole PutRolePermissionsBoundary",
             made,
             bounded,
         ),
         allow(
-            "AttachTaggingPolicy",
-            "iam: AttachRolePolicy DetachRolePolicy",
-            made,
-            bounded | {"ArnEquals": {"iam:PolicyARN": f"arn:{partition}:iam::aws:policy/{SPOT_TAGGING_POLICY}"}},
-        ),
-        allow("ManageRoles", "iam: DeleteRole TagRole UpdateAssumeRolePolicy", made),
-        allow(
-            "ManageProfiles",
-            "iam:*InstanceProfile",
-            profiles,
+            "RolesAndProfiles",
+            "iam: *InstanceProfile DeleteRole TagRole UpdateAssumeRolePolicy",
+            [*made, profiles],
         ),
         allow(
             "ReadRoles",
             "iam: GetInstanceProfile GetRole GetRolePolicy List*RolePolicies",
             [arn("iam", "role/*"), arn("iam", "instance-profile/*")],
         ),
-        allow("PassMachineRole", "iam: PassRole", made, {"StringEquals": {"iam:PassedToService": PASSED_TO_EC2}}),
+        allow("PassRole", "iam:PassRole", made[0], {"StringEquals": {"iam:PassedToService": PASSED_TO_EC2}}),
+        # Of spot.amazonaws.com and of spotfleet.amazonaws.com.
+        allow("LinkedRoles", "iam:CreateServiceLinkedRole", arn("iam", "role/aws-service-role/spot*")),
+        allow("Describe", "ec2:Describe*", "*"),
         allow(
-            "CreateServiceLinkedRoles",
-            "iam: CreateServiceLinkedRole",
-            linked,
-            {"StringEquals": {"iam:AWSServiceName": list(SPOT_SERVICE_LINKED_ROLES.values())}},
-        ),
-        allow(
-            "Describe",
-            "ec2:Describe*",
-            "*",
-        ),
-        allow("CreateGroups", "ec2: CreateSecurityGroup", arn("ec2", "*")),
-        allow(
-            "TagOnCreation",
-            "ec2: CreateTags",
+            "Machines",
+            "ec2: CancelSpotFleetRequests CreateImage CreateSecurityGroup RequestSpotInstances RunInstances",
             _machine_parts(partition, arn),
-            {"Null": {"ec2:CreateAction": "false"}},
         ),
+        allow("TagNew", "ec2:CreateTags", _machine_parts(partition, arn), {"Null": {"ec2:CreateAction": "false"}}),
         allow(
-            "ManageGroups",
-            "ec2: *SecurityGroupIngress DeleteSecurityGroup",
-            arn("ec2", "security-group/*"),
+            "OfStacks",
+            "ec2: *SecurityGroupIngress DeleteSecurityGroup DeleteSnapshot DeregisterImage GetConsoleOutput"
+            " ModifyImageAttribute TerminateInstances",
+            _machine_parts(partition, arn),
             {"Null": {f"aws:ResourceTag/{STACK_TAG}": "false"}},
         ),
-        allow("StartFleetMachines", "ec2: RequestSpotInstances RunInstances", _machine_parts(partition, arn)),
-        allow("CancelFleets", "ec2: CancelSpotFleetRequests", arn("ec2", "spot-fleet-request/*")),
         *(
-            allow(sid, "ec2: TerminateInstances", instance, {"Null": {f"aws:ResourceTag/{tag}": "false"}})
-            for sid, tag in (("EndTagged", ANNEX_TAG), ("EndFleets", FLEET_TAG), ("EndBuilders", IMAGE_TAG))
+            allow(sid, "ec2:TerminateInstances", instance, {"Null": {f"aws:ResourceTag/{tag}": "false"}})
+            for sid, tag in (("EndTagged", ANNEX_TAG), ("EndFleets", FLEET_TAG))
         ),
-        allow("EndOurs", "ec2: TerminateInstances", instance, {"ArnLike": {"ec2:InstanceProfile": profiles}}),
-        allow(
-            "ManageImages",
-            "ec2: CreateImage DeleteSnapshot DeregisterImage GetConsoleOutput ModifyImageAttribute",
-            _machine_parts(partition, arn),
-        ),
+        allow("EndOurs", "ec2:TerminateInstances", instance, {"ArnLike": {"ec2:InstanceProfile": profiles}}),
         allow("ReadStack", "cloudformation: DescribeStackResource DescribeStacks", arn("cloudformation", "stack/*")),
-        allow("FindBase", "ssm: GetParameter", f"arn:{partition}:ssm:*::parameter{BASE_PARAMETERS}*"),
-        allow("ManageLeases", "events: DeleteRule ListTargetsByRule RemoveTargets", rule),
-        allow("ListLeases", "events: ListRules", "*"),
+        allow("FindBase", "ssm:GetParameter", f"arn:{partition}:ssm:*::parameter{BASE_PARAMETERS}*"),
+        allow("Leases", "events: DeleteRule ListTargetsByRule RemoveTargets", arn("events", "rule/*")),
+        allow("ListLeases", "events:ListRules", "*"),
     ]
 
 
@@ -180,9 +152,14 @@ def _users(partition: str, account: str, arn: Callable[[str, str], str]) -> list
             f"arn:{partition}:s3:::*/{TARBALL_PREFIX}*",
             {"StringEquals": {"aws:ResourceAccount": account}},
         ),
-        allow("ManageLeases", "events: DeleteRule PutRule RemoveTargets", arn("events", "rule/*")),
+        allow(
+            "ManageLeases",
+            "events: DeleteRule ListTargetsByRule PutRule RemoveTargets",
+            arn("events", "rule/*"),
+        ),
+        allow("ListLeases", "events: ListRuleNamesByTarget", "*"),
         allow("PutLeases", "events: PutTargets", arn("events", "rule/*"), only_targets(lease)),
-        allow("StartMachines", "ec2: RequestSpotFleet RunInstances", _machine_parts(partition, arn)),
+        allow("StartMachines", "ec2: CreateFleet RequestSpotFleet RunInstances", _machine_parts(partition, arn)),
         allow(
             "InspectAndCancelFleets",
             "ec2: CancelSpotFleetRequests DescribeSpotFleetInstances",
@@ -197,8 +174,17 @@ def _users(partition: str, account: str, arn: Callable[[str, str], str]) -> list
         ),
         allow(
             "DescribeMachinesAndFleets",
-            "ec2: DescribeInstances DescribeInstanceStatus DescribeSpotFleetRequests",
+            "ec2:Describe*",
             "*",
+        ),
+        allow("FindTypes", "ec2: GetInstanceTypesFromInstanceRequirements", "*"),
+        allow("ReadPrices", "pricing: GetProducts", "*"),
+        allow("ReadQuotas", "servicequotas: GetServiceQuota", arn("servicequotas", "ec2/*")),
+        allow(
+            "CreateSpotRole",
+            "iam: CreateServiceLinkedRole",
+            arn("iam", f"role/aws-service-role/{SPOT_SERVICE}/{SPOT_ROLE}"),
+            {"StringEquals": {"iam:AWSServiceName": SPOT_SERVICE}},
         ),
         allow(
             "PassRoles",
