@@ -18,7 +18,7 @@ from annex_contract.iam import document
 from annex_contract.resources import BUCKET, FLEET_ROLE, IMAGE, INSTANCE_ROLE, SECURITY_GROUP, Attribute
 from annex_contract.stack import ROLE_PATH, LogicalId, Output, sweep_rule_name
 from lambda_lease import settings
-from template_gen import names, policies
+from template_gen import names, policies, starting
 from template_gen.archive import add_archives
 from template_gen.custom import add_custom_resources, get
 from template_gen.functions import ARCHIVES, CONNECTIVITY, LEASE, add_function
@@ -79,6 +79,8 @@ def build() -> Template:
             ),
         )
     )
+    starting.add_launch_template(template)
+    starting.add_policy(template, lease, connectivity)
     key_pair = template.add_resource(
         KeyPair("AnnexKeyPair", Condition="WantsKeyPair", KeyName=Sub("annex-bootstrap-${U}", U=names.UNIQUE))
     )
@@ -101,6 +103,10 @@ def build() -> Template:
                 Ref("InstanceType"),
                 If("MakesImageForArm", MACHINE_TYPES["arm64"], MACHINE_TYPES["amd64"]),
             ),
+            Output.LAUNCH_TEMPLATE_ID: Ref(LogicalId.LAUNCH_TEMPLATE),
+            # A change of the template makes a version and leaves the default one as it was.
+            Output.LAUNCH_TEMPLATE_VERSION: GetAtt(LogicalId.LAUNCH_TEMPLATE, "LatestVersionNumber"),
+            Output.START_POLICY_ARN: Ref(LogicalId.START_POLICY),
         },
     )
     return template

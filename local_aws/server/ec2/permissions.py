@@ -6,7 +6,7 @@ Source: https://docs.aws.amazon.com/service-authorization/latest/reference/list_
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ministack.core.responses import get_account_id, get_region
@@ -24,7 +24,7 @@ _LAUNCH_KEYS = {
     "ec2:MetadataHttpPutResponseHopLimit": "HttpPutResponseHopLimit",
     "ec2:MetadataHttpTokens": "HttpTokens",
 }
-"""Condition keys of RunInstances, and the members of its MetadataOptions that they are."""
+"""Condition keys of RunInstances for its machine, and the members of its MetadataOptions that they are."""
 
 
 def resources(params: Params) -> list[str]:
@@ -36,19 +36,13 @@ def resources(params: Params) -> list[str]:
     return names or (["*"] if action.startswith("Describe") else [])
 
 
-def request_context(params: Params) -> Context:
-    """Return what a launch asks for, and the tags that a creation sets.
+def request_context(params: Params, arn: str) -> Context:
+    """Return what a launch asks for where the resource is the machine, and the tags that the resource is created with.
 
-    MiniStack sees tags only where a member is named Tags.
+    AWS lists each key with the types of resources that have it. MiniStack sees tags only where a member is named Tags.
     """
     action = action_of(params)
-    if action not in _TAGGED_ON_CREATION:
-        return {}
-    request = wire.read(action, params)
-    tags = _tag_context(
-        tag for specification in request.get("TagSpecifications", []) for tag in specification.get("Tags", [])
-    )
-    return tags | _launch_context(request)
+    return _creation_context(wire.read(action, params), arn) if action in _TAGGED_ON_CREATION else {}
 
 
 def resource_context(arn: str) -> Context:
@@ -66,17 +60,21 @@ def resource_context(arn: str) -> Context:
 
 
 def implied_checks(params: Params) -> Iterator[Check]:
-    """Yield ec2:CreateTags for tags set on creation, iam:PassRole for the role that is handed over."""
+    """Yield ec2:CreateTags for tags set on creation, iam:PassRole for the role that is handed over.
+
+    The caller of RequestSpotFleet also needs what starting and tagging the machines needs:
+    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-fleet-prerequisites.html
+    """
     action = action_of(params)
     if action not in ec2._ACTION_MAP:
         return
     request = wire.read(action, params)
-    for specification in request.get("TagSpecifications", []) if action in _TAGGED_ON_CREATION else []:
-        yield Check(
-            "ec2:CreateTags",
-            _arn(f"{specification['ResourceType']}/*"),
-            {"ec2:CreateAction": action, **_tag_context(specification.get("Tags", []))},
-        )
+    if action in _TAGGED_ON_CREATION:
+        yield from _tagging(action, request)
+    for specification in request.get("SpotFleetRequestConfig", {}).get("LaunchSpecifications", []):
+        for arn in map(_arn, _names("RunInstances", specification)):
+            yield Check("ec2:RunInstances", arn, _creation_context(specification, arn))
+        yield from _tagging("RunInstances", specification)
     if action == "RunInstances" and "IamInstanceProfile" in request:
         wanted = request["IamInstanceProfile"]
         profile = iam._lookup_instance_profile(name=wanted.get("Name", ""), arn=wanted.get("Arn", ""))
@@ -122,16 +120,25 @@ def _names(action: str, request: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def _launch_context(request: Mapping[str, Any]) -> dict[str, str | list[str]]:
-    options = request.get("MetadataOptions", {})
-    context = {key: str(options[member]) for key, member in _LAUNCH_KEYS.items() if member in options}
-    if "InstanceType" in request:
-        context["ec2:InstanceType"] = request["InstanceType"]
-    return dict(context)
+def _tagging(action: str, request: Mapping[str, Any]) -> Iterator[Check]:
+    for specification in request.get("TagSpecifications", []):
+        arn = _arn(f"{specification['ResourceType']}/*")
+        yield Check("ec2:CreateTags", arn, {"ec2:CreateAction": action, **_tag_context(request, arn)})
 
 
-def _tag_context(tags: Iterable[Mapping[str, str]]) -> dict[str, str | list[str]]:
-    values = {tag["Key"]: tag.get("Value", "") for tag in tags}
+def _creation_context(request: Mapping[str, Any], arn: str) -> Context:
+    context = _tag_context(request, arn)
+    if arn.endswith(":instance/*"):
+        options = request.get("MetadataOptions", {})
+        context |= {key: str(options[member]) for key, member in _LAUNCH_KEYS.items() if member in options}
+        context |= {"ec2:InstanceType": request["InstanceType"]} if "InstanceType" in request else {}
+    return context
+
+
+def _tag_context(request: Mapping[str, Any], arn: str) -> dict[str, str | list[str]]:
+    # A new resource has no ID yet.
+    new = [each for each in request.get("TagSpecifications", []) if arn.endswith(f":{each['ResourceType']}/*")]
+    values = {tag["Key"]: tag.get("Value", "") for specification in new for tag in specification.get("Tags", [])}
     keys: dict[str, str | list[str]] = {"aws:TagKeys": list(values)} if values else {}
     return keys | {f"aws:RequestTag/{key}": value for key, value in values.items()}
 

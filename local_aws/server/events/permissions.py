@@ -21,7 +21,7 @@ def resources(params: Params) -> list[str]:
     return [f"arn:aws:events:{get_region()}:{get_account_id()}:rule/{path}"] if rule else []
 
 
-def request_context(params: Params) -> Context:
+def request_context(params: Params, _: str) -> Context:
     """Return the ARNs of the targets that PutTargets sets."""
     targets: Any = params.get("Targets", [])
     return {"events:TargetArn": [target["Arn"] for target in targets]} if targets else {}

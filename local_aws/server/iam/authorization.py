@@ -6,6 +6,7 @@ MiniStack checks one resource of most calls, knows few condition keys, and never
 
 from __future__ import annotations
 
+import contextvars
 import json
 import uuid
 from collections.abc import Callable
@@ -30,6 +31,9 @@ RULES = {
 }
 """The rules of each service, by MiniStack's name of it."""
 
+_called: contextvars.ContextVar[tuple[str, Params]] = contextvars.ContextVar("called", default=("", {}))
+"""The action that is being called, and the members of the request."""
+
 
 def install() -> None:
     """Put the rules where MiniStack looks things up at every request."""
@@ -51,8 +55,9 @@ def install() -> None:
         return found
 
     def request_tag_context(service: str, iam_action: str, body: bytes, params: Params) -> Context:
-        more = RULES[service].request_context(_members(body, params)) if service in RULES else {}
-        return {**request_context(service, iam_action, body, params), **more}
+        _called.set((iam_action, _members(body, params)))
+        found: Context = request_context(service, iam_action, body, params)
+        return found
 
     def enforce_with_tags(
         access_key_id: str,
@@ -62,8 +67,13 @@ def install() -> None:
         resource_arn: str = "*",
         service_context: Context | None = None,
     ) -> Any:
-        more = RULES[service].resource_context(resource_arn) if service in RULES else {}
-        context = {**(service_context or {}), **more}
+        context = dict(service_context or {})
+        if service in RULES:
+            called, members = _called.get()
+            # What a call needs beside its own action brings its own keys.
+            if iam_action == called:
+                context |= RULES[service].request_context(members, resource_arn)
+            context |= RULES[service].resource_context(resource_arn)
         with decisions.noted() as answers:
             answer = enforce(
                 access_key_id, iam_action, service, region, resource_arn=resource_arn, service_context=context

@@ -55,15 +55,16 @@ def resources(params: Params) -> list[str]:
     return []
 
 
-def request_context(params: Params) -> Context:
-    """Return the boundary that a role or a user gets or has, and the policy or service that the call names."""
+def request_context(params: Params, _: str) -> Context:
+    """Return the boundary that a role or a user gets or has, and the policy that is attached or the service."""
     boundary = value_of(params, "PermissionsBoundary")
     if action_of(params) in _CHECKED_FOR_BOUNDARY:
         store, name = (iam._users, "UserName") if value_of(params, "UserName") else (iam._roles, "RoleName")
         boundary = store.get(value_of(params, name), {}).get("PermissionsBoundary")
+    attached = value_of(params, "PolicyArn") if action_of(params).startswith(("Attach", "Detach")) else ""
     context = {
         "iam:PermissionsBoundary": boundary,
-        "iam:PolicyARN": value_of(params, "PolicyArn"),
+        "iam:PolicyARN": attached,
         "iam:AWSServiceName": value_of(params, "AWSServiceName"),
     }
     return {key: value for key, value in context.items() if value}

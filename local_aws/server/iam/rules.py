@@ -33,13 +33,13 @@ class Rules:
 
     Attributes:
         resources: the ARNs that a call is authorized on; none leaves the choice to MiniStack.
-        request_context: condition keys that a call itself brings.
+        request_context: condition keys that a call itself brings, for the resource with an ARN.
         resource_context: condition keys of the resource with an ARN.
         implied_checks: what a call needs beside its own action.
     """
 
     resources: Callable[[Params], list[str]]
-    request_context: Callable[[Params], Context] = lambda _: {}
+    request_context: Callable[[Params, str], Context] = lambda *_: {}
     resource_context: Callable[[str], Context] = lambda _: {}
     implied_checks: Callable[[Params], Iterable[Check]] = lambda _: ()
 

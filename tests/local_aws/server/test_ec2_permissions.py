@@ -38,7 +38,7 @@ def test_spot_fleets_need_their_own_permissions(server: Server, fleet_role: str)
 
 
 def test_a_fleet_role_is_passed_to_ec2_as_awss_own_policy_for_callers_says(server: Server, fleet_role: str) -> None:
-    request = {"Action": "ec2:RequestSpotFleet", "Resource": "*"}
+    request = {"Action": ["ec2:RequestSpotFleet", "ec2:RunInstances", "ec2:CreateTags"], "Resource": "*"}
     pass_role = {"Action": "iam:PassRole", "Resource": fleet_role}
     to_ec2 = {"Condition": {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}}}
     to_lambda = {"Condition": {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}}}
@@ -48,6 +48,56 @@ def test_a_fleet_role_is_passed_to_ec2_as_awss_own_policy_for_callers_says(serve
         assert refusal(error) == "UnauthorizedOperation"
     allowed = server.user(request, pass_role | to_ec2)
     assert allowed.request_spot_fleet(SpotFleetRequestConfig=fleet(fleet_role))["SpotFleetRequestId"]
+
+
+@pytest.mark.parametrize("missing", ["ec2:RunInstances", "ec2:CreateTags"])
+def test_the_caller_of_a_fleet_needs_what_starting_its_machines_needs(
+    server: Server, fleet_role: str, missing: str
+) -> None:
+    # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-fleet-prerequisites.html
+    needed = {"ec2:RequestSpotFleet", "ec2:RunInstances", "ec2:CreateTags", "iam:PassRole"}
+    user = server.user({"Action": sorted(needed - {missing}), "Resource": "*"})
+    with pytest.raises(ClientError, match=missing) as error:
+        user.request_spot_fleet(SpotFleetRequestConfig=fleet(fleet_role))
+    assert refusal(error) == "UnauthorizedOperation"
+    user = server.user({"Action": sorted(needed), "Resource": "*"})
+    assert user.request_spot_fleet(SpotFleetRequestConfig=fleet(fleet_role))["SpotFleetRequestId"]
+
+
+NEW_GROUPS, NEW_MACHINES = "arn:aws:ec2:*:*:security-group/*", "arn:aws:ec2:*:*:instance/*"
+
+
+def test_only_the_machine_of_a_launch_has_the_keys_of_a_machine(server: Server) -> None:
+    condition = {"StringEquals": {"ec2:InstanceType": "t3.micro", "ec2:MetadataHttpTokens": "required"}}
+    launch = {"Action": "ec2:RunInstances", "Resource": "*"}
+    options = {"HttpTokens": "required"}
+    with pytest.raises(ClientError) as error:
+        run(server.user(launch | {"Condition": condition}), MetadataOptions=options)
+    assert refusal(error) == "UnauthorizedOperation"
+    parts = [f"arn:aws:ec2:*:*:{kind}/*" for kind in ("network-interface", "volume", "security-group", "subnet")]
+    user = server.user(
+        launch | {"Resource": NEW_MACHINES, "Condition": condition},
+        launch | {"Resource": [*parts, "arn:aws:ec2:*::image/*"]},
+    )
+    assert run(user, MetadataOptions=options)
+    with pytest.raises(ClientError) as error:
+        run(user, MetadataOptions={"HttpTokens": "optional"})
+    assert refusal(error) == "UnauthorizedOperation"
+
+
+def test_the_tags_of_a_machine_are_not_those_of_its_volume(server: Server) -> None:
+    tagged = {"StringEquals": {"aws:RequestTag/htcondor:AnnexName": "lab"}}
+    volumes, others = "arn:aws:ec2:*:*:volume/*", [NEW_MACHINES, "arn:aws:ec2:*:*:network-interface/*"]
+    existing = ["arn:aws:ec2:*::image/*", "arn:aws:ec2:*:*:security-group/*", "arn:aws:ec2:*:*:subnet/*"]
+    user = server.user(
+        {"Action": "ec2:RunInstances", "Resource": volumes, "Condition": tagged},
+        {"Action": "ec2:RunInstances", "Resource": [*others, *existing]},
+        {"Action": "ec2:CreateTags", "Resource": "*"},
+    )
+    with pytest.raises(ClientError) as error:
+        run(user, TagSpecifications=instance_tags("lab"))
+    assert refusal(error) == "UnauthorizedOperation"
+    assert run(user, TagSpecifications=[instance_tags("lab")[0] | {"ResourceType": "volume"}])
 
 
 def test_an_instance_role_is_passed_with_its_profile(server: Server) -> None:
@@ -145,8 +195,10 @@ def test_tags_on_creation_need_create_tags_for_that_action_and_those_tags(server
 def test_a_condition_on_request_tags_is_enforced(server: Server, action: str) -> None:
     condition = {"StringEquals": {"aws:RequestTag/owner": "us"}}
     user = server.user(
-        {"Action": action, "Resource": "*", "Condition": condition},
-        {"Action": "ec2:CreateTags", "Resource": "arn:aws:ec2:*:*:security-group/*"},
+        {"Action": action, "Resource": [NEW_MACHINES, NEW_GROUPS], "Condition": condition},
+        {"Action": "ec2:CreateTags", "Resource": NEW_GROUPS},
+        # A VPC does not have the tags of a group that is made in it.
+        {"Action": "ec2:CreateSecurityGroup", "Resource": "arn:aws:ec2:*:*:vpc/*"},
     )
     (machine,) = run(server.ec2())
 

@@ -55,6 +55,19 @@ def test_a_role_needs_the_boundary_in_the_policy_when_created_and_when_changed(s
     assert refusal(error) == "AccessDenied"
 
 
+def test_only_attaching_and_detaching_have_the_key_of_a_policy(server: Server) -> None:
+    policy = server.iam().create_policy(PolicyName=str(uuid.uuid4()), PolicyDocument=POLICY)["Policy"]["Arn"]
+    role = server.iam().create_role(RoleName=str(uuid.uuid4()), AssumeRolePolicyDocument=TRUST)["Role"]["RoleName"]
+    condition = {"ArnEquals": {"iam:PolicyARN": policy}}
+    actions = ["iam:AttachRolePolicy", "iam:CreatePolicyVersion", "iam:DetachRolePolicy"]
+    user = server.iam_user({"Action": actions, "Resource": "*", "Condition": condition})
+    user.attach_role_policy(RoleName=role, PolicyArn=policy)
+    user.detach_role_policy(RoleName=role, PolicyArn=policy)
+    with pytest.raises(ClientError) as error:
+        user.create_policy_version(PolicyArn=policy, PolicyDocument=POLICY)
+    assert refusal(error) == "AccessDenied"
+
+
 @pytest.mark.parametrize("prefix", ["aws", "iam"])
 def test_only_tagged_roles_are_deleted(server: Server, prefix: str) -> None:
     tagged, bare = str(uuid.uuid4()), str(uuid.uuid4())
