@@ -12,7 +12,7 @@ import boto3
 import pytest
 
 from annex_contract.lease import TICK_RATE
-from annex_contract.stack import Output
+from annex_contract.stack import LogicalId, Output
 from lambda_lease import handler
 from lambda_lease.clients import Clients
 from lambda_lease.settings import SWEEP_EVENT, Settings
@@ -46,15 +46,14 @@ def deployed(root: boto3.Session, template: str, put_template: Callable[[str], s
 
 @pytest.fixture
 def document(root: boto3.Session, deployed: DeployedStack) -> dict[str, Any]:
-    """The policy of the lease function's role, as CloudFormation created it."""
+    """The policy that the lease function's role comes with, as CloudFormation created it."""
     function = root.client("lambda").get_function_configuration(
         FunctionName=deployed.outputs[Output.LEASE_FUNCTION_ARN]
     )
     name = function["Role"].rsplit("/", 1)[1]
     iam = root.client("iam")
-    (policy,) = iam.list_role_policies(RoleName=name)["PolicyNames"]
     made: dict[str, Any] = json.loads(
-        json.dumps(iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"])
+        json.dumps(iam.get_role_policy(RoleName=name, PolicyName=LogicalId.LEASE_FUNCTION)["PolicyDocument"])
     )
     return made
 
