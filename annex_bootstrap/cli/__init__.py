@@ -29,6 +29,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "delete": "Delete the stack and its part of the configuration.",
     },
     "Run": {
+        "start": "Start machines for an annex.",
         "leases": "List the annexes that run; extend or end one.",
     },
     "Look": {
