@@ -7,14 +7,14 @@ from typing import Any
 
 from troposphere import AWSHelperFn, GetAtt, If, Ref, Template
 from troposphere.awslambda import Code, Environment, Function, LoggingConfig
-from troposphere.iam import Role, RolePolicy
+from troposphere.iam import Policy, Role, RolePolicy
 from troposphere.logs import LogGroup
 
 from annex_contract import __version__
 from annex_contract.iam import Statement, document, trust
 from annex_contract.stack import ROLE_PATH, Part
-from template_gen import policies
-from template_gen.archive import POWERTOOLS, Sources, inline_code
+from template_gen import policies, stand_ins
+from template_gen.archive import CRHELPER, POWERTOOLS, Archive, inline_code
 
 RUNTIME = "python3.13"
 ARCHITECTURE = "arm64"
@@ -22,49 +22,46 @@ ARCHITECTURE = "arm64"
 MEMORY = 256
 """MB for every function: the code alone peaks at 80, and Lambda's runtime comes on top of it."""
 
-SHARED = ("annex_contract", "annex_contract.stack")
-"""What every function may import of the contract: the names of tags and paths. More of it is named where needed."""
+IMAGE_FILES = "machine_image/files"
+"""What the builder's script writes into the image."""
 
-
-def custom_resource_sources(module: str, *shared: str, data: tuple[str, ...] = ()) -> Sources:
-    """Return the sources of the function behind one custom resource.
-
-    Args:
-        module: its name in ``custom_resources``.
-        shared: what it imports of ours besides what every such function does, dotted.
-        data: directories with files that it reads.
-    """
-    own = (
-        *SHARED,
-        "annex_contract.resources",
-        "custom_resources",
-        "annex_contract.resources",
-        "custom_resources.lifecycle",
-        f"custom_resources.{module}",
-        *shared,
-    )
-    return Sources(f"custom_resources.{module}", own, packages=("crhelper",), data=data, answers=True)
-
-
-LEASE_SOURCES = Sources(
-    "lambda_lease.handler",
+CUSTOM_RESOURCES = Archive(
+    "CustomResources",
     (
-        *SHARED,
-        *("annex_contract.image", "annex_contract.lease", "annex_contract.resources", "annex_contract.statuses"),
+        "annex_contract",
+        *("annex_contract.iam", "annex_contract.image", "annex_contract.lease", "annex_contract.machine_policies"),
+        *("annex_contract.resources", "annex_contract.stack"),
+        "custom_resources.*",
+        "machine_image.*",
+    ),
+    libraries=CRHELPER,
+    data=(IMAGE_FILES,),
+)
+"""What the functions of all custom resources have in common: their code. What each may do is its role's."""
+
+LEASE = Archive(
+    "Lease",
+    (
+        "annex_contract",
+        *("annex_contract.image", "annex_contract.lease", "annex_contract.resources"),
+        *("annex_contract.stack", "annex_contract.statuses"),
         "lambda_lease.*",
     ),
-    packages=POWERTOOLS,
-    modules=("typing_extensions",),
+    libraries=POWERTOOLS,
+    stand_ins=stand_ins.POWERTOOLS,
 )
 
-CONNECTIVITY_SOURCES = Sources("lambda_connectivity.handler", ("lambda_connectivity.*",))
+CONNECTIVITY = Archive("Connectivity", ("lambda_connectivity.*",))
+
+ARCHIVES = (CUSTOM_RESOURCES, LEASE, CONNECTIVITY)
 
 
 def add_function(
     template: Template,
     title: str,
     description: str,
-    sources: Sources,
+    archive: Archive,
+    module: str,
     statements: list[Statement],
     *,
     timeout: int,
@@ -72,6 +69,8 @@ def add_function(
     environment: Mapping[str, Any] | None = None,
     policy_name: str | AWSHelperFn = "function",
     condition: str | None = None,
+    answers: bool = False,
+    statements_in_role: bool = False,
 ) -> Function:
     """Add a function with its role and its log group.
 
@@ -79,7 +78,8 @@ def add_function(
         template: where to.
         title: the function's logical ID; the role's and the log group's derive from it.
         description: what a person reads in the console.
-        sources: its code.
+        archive: holds its code.
+        module: the dotted name of the module whose ``handler`` is called.
         statements: what it may do, besides writing its own log.
         timeout: seconds it may run.
         memory: MB it gets.
@@ -88,16 +88,22 @@ def add_function(
             a policy of another name is another resource, so an update that renames the thing leaves the old policy
             in force until CloudFormation has had the old thing deleted.
         condition: the condition under which the stack has all of this.
+        answers: whether it must answer CloudFormation also when it cannot be loaded.
+        statements_in_role: whether its role comes with the statements, so that the function waits for no policy. Then
+            they must not refer to what the stack makes. They go with the role, and so after the function; what goes
+            before it is the right to write its log alone, which refers to the log group.
 
     Returns:
         The function.
     """
     conditional = {"Condition": condition} if condition else {}
     logs = template.add_resource(LogGroup(Part.LOGS.of(title), RetentionInDays=Ref("LogRetentionDays"), **conditional))
+    with_role = {"Policies": [Policy(PolicyName=title, PolicyDocument=document(statements))]}
     role = template.add_resource(
         Role(
             Part.ROLE.of(title),
             **conditional,
+            **(with_role if statements_in_role else {}),
             Path=ROLE_PATH,
             Description=f"Assumed by the function: {description}",
             PermissionsBoundary=boundary(),
@@ -110,19 +116,23 @@ def add_function(
             **conditional,
             RoleName=Ref(role),
             PolicyName=policy_name,
-            PolicyDocument=document([policies.write_logs(GetAtt(logs, "Arn")), *statements]),
+            PolicyDocument=document(
+                [policies.write_logs(GetAtt(logs, "Arn")), *([] if statements_in_role else statements)]
+            ),
         )
     )
-    extra = {"Environment": Environment(Variables=dict(environment))} if environment else {}
+    extra: dict[str, Any] = {"Environment": Environment(Variables=dict(environment))} if environment else {}
+    if not statements_in_role:
+        # Created before the function and deleted after it.
+        extra["DependsOn"] = policy.title
     return template.add_resource(
         Function(
             title,
-            DependsOn=policy.title,
             Description=description,
             Runtime=RUNTIME,
             Architectures=[ARCHITECTURE],
             Handler="index.handler",
-            Code=Code(ZipFile=inline_code(sources, __version__)),
+            Code=Code(ZipFile=inline_code(archive, module, __version__, answers=answers)),
             Role=GetAtt(role, "Arn"),
             Timeout=timeout,
             MemorySize=memory,

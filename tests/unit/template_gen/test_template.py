@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
-from annex_contract.stack import LogicalId, sweep_rule_name
-from docs_gen.resolve import resolve
+from annex_contract.resources import CUSTOM_RESOURCES
+from annex_contract.stack import ROLE_PATH, LogicalId, Part, function_of, sweep_rule_name
+from docs_gen.permissions import statements_of
+from docs_gen.resolve import references, resolve
 from template_gen import parameters
 from tests.stack_values import TEMPLATE, conditions_of, new_stack_id, values_of
 
@@ -74,3 +77,67 @@ def test_a_parameter_that_is_an_address_mails_every_alarm() -> None:
     for title in (LogicalId.LEASE_ALARM, LogicalId.SWEEP_ALARM, LogicalId.SILENCE_ALARM):
         alarm = properties(title)
         assert [*alarm.get("AlarmActions", []), *alarm.get("InsufficientDataActions", [])] == ["topic"]
+
+
+def test_the_launch_template_makes_machines_closed_encrypted_and_gone_when_they_shut_down() -> None:
+    data = properties(LogicalId.LAUNCH_TEMPLATE)["LaunchTemplateData"]
+    assert (data["ImageId"], data["SecurityGroupIds"]) == ("ami-0123456789abcdef0", ["sg-0123456789abcdef0"])
+    assert data["IamInstanceProfile"] == {"Arn": "arn:aws:iam::123456789012:instance-profile/annex-bootstrap/pool"}
+    options = data["MetadataOptions"]
+    assert (options["HttpTokens"], options["HttpPutResponseHopLimit"]) == ("required", 1)
+    assert options["InstanceMetadataTags"] == "enabled"
+    (root,) = data["BlockDeviceMappings"]
+    assert root == {"DeviceName": "/dev/xvda", "Ebs": {"Encrypted": True, "DeleteOnTermination": True}}
+    assert data["InstanceInitiatedShutdownBehavior"] == "terminate"
+    # A type would exclude attributes, and a launch on demand fails by tags for a spot request.
+    assert "InstanceType" not in data
+    kinds = {specification["ResourceType"] for specification in data["TagSpecifications"]}
+    assert kinds == {"instance", "volume", "network-interface"}
+
+
+def test_tags_of_machines_have_keys_that_the_metadata_service_can_show() -> None:
+    for specification in properties(LogicalId.LAUNCH_TEMPLATE)["LaunchTemplateData"]["TagSpecifications"]:
+        for tag in specification["Tags"]:
+            # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/work-with-tags-in-IMDS.html
+            assert re.fullmatch(r"[A-Za-z0-9+=.,_:@-]+", tag["Key"])
+
+
+def _before(title: str) -> set[str]:
+    """What CloudFormation creates before a resource, and so deletes after it."""
+    needed = set(references(TEMPLATE[title])) & TEMPLATE.keys()
+    return needed.union(*(_before(other) for other in needed))
+
+
+def test_whatever_a_function_may_do_but_log_is_allowed_before_it_is_there_and_until_it_is_gone() -> None:
+    for function in (title for title, resource in TEMPLATE.items() if resource["Type"] == "AWS::Lambda::Function"):
+        lasting = {
+            statement["Sid"]
+            for title in _before(function)
+            for policy in (TEMPLATE[title]["Properties"], *TEMPLATE[title]["Properties"].get("Policies", []))
+            for statement in policy.get("PolicyDocument", {}).get("Statement", [])
+        }
+        everything = {statement["Sid"] for statement in statements_of(TEMPLATE, function)}
+        assert everything - lasting <= {"WriteOwnLogs"}, function
+
+
+def test_a_custom_resource_is_deleted_before_the_policy_that_lets_its_function_delete_it() -> None:
+    for resource in CUSTOM_RESOURCES:
+        assert Part.POLICY.of(function_of(resource.logical_id)) in _before(resource.logical_id)
+
+
+def test_the_rule_that_takes_a_minute_waits_for_a_role_and_its_function_alone() -> None:
+    assert _before(LogicalId.SWEEP_RULE) == {LogicalId.LEASE_FUNCTION, "LeaseFunctionRole", "LeaseFunctionLogs"}
+
+
+def test_the_lease_function_knows_the_bucket_and_the_profile_by_the_names_that_they_get() -> None:
+    values, conditions = values_of(new_stack_id(), {}), conditions_of({})
+    environment, role, bucket = (
+        resolve(part, values, conditions)
+        for part in (
+            TEMPLATE[LogicalId.LEASE_FUNCTION]["Properties"]["Environment"]["Variables"],
+            TEMPLATE["InstanceRole"]["Properties"]["RoleName"],
+            TEMPLATE["Bucket"]["Properties"]["BucketName"],
+        )
+    )
+    assert environment["BUCKET_NAME"] == bucket
+    assert environment["INSTANCE_PROFILE_ARN"] == f"arn:aws:iam::123456789012:instance-profile{ROLE_PATH}{role}"
