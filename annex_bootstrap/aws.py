@@ -287,7 +287,7 @@ def _advice(code: str) -> str:
         return "ask your administrator for what `annex-bootstrap policy deployer` prints"
     if code == FORBIDDEN:
         return (
-            "either the bucket belongs to another account, or you lack a permission: "
-            "ask your administrator for what `annex-bootstrap policy deployer` prints"
+            "a permission that you were just granted may take minutes to have effect, so try again; if that does not "
+            "help, ask your administrator for what `annex-bootstrap policy deployer` prints, and whose bucket it is"
         )
     return "try again, or check the stack in the AWS console"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from local_aws.server.cloudformation import change_sets, rollback, stack_names, template_url
+from local_aws.server.cloudformation import change_sets, deletion, rollback, stack_names, template_url
 from local_aws.server.ec2 import (
     fleets,
     images,
@@ -33,6 +33,7 @@ EXTENSIONS: tuple[Callable[[], None], ...] = (
     change_sets.install,
     images.install,
     decisions.install,
+    deletion.install,
     environment.install,
     fleets.install,
     instance_types.install,
