@@ -50,6 +50,7 @@ class Attribute(StrEnum):
     IMAGE_ID = "ImageId"
     PROFILE_ARN = "ProfileArn"
     ROLE_ARN = "RoleArn"
+    VPC_ID = "VpcId"
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ SECURITY_GROUP = CustomResource(
         Property.CONDOR_CIDRS: list,
         Property.SSH_CIDRS: list,
     },
-    attributes=(Attribute.GROUP_ID,),
+    attributes=(Attribute.GROUP_ID, Attribute.VPC_ID),
     replaced_by=(Property.VPC_ID,),
 )
 

@@ -39,9 +39,15 @@ def arn(service: str, resource: str, **values: object) -> AWSHelperFn:
     return Sub(text, **values) if values else Sub(text)
 
 
-def public_arn(resource: str) -> AWSHelperFn:
-    """Return the ARN of something in EC2 that may be of any account or of none, such as an image."""
-    return Sub(f"arn:${{AWS::Partition}}:ec2:${{AWS::Region}}::{resource}")
+def public_arn(resource: str, **values: object) -> AWSHelperFn:
+    """Return the ARN of something in EC2 that may be of any account or of none, such as an image.
+
+    Args:
+        resource: such as ``image/*``, with ``${Name}`` for each of the values.
+        values: what to put in.
+    """
+    text = f"arn:${{AWS::Partition}}:ec2:${{AWS::Region}}::{resource}"
+    return Sub(text, **values) if values else Sub(text)
 
 
 def bucket_arn(resource: str = "") -> AWSHelperFn:

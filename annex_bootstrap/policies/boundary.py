@@ -152,7 +152,12 @@ def _users(partition: str, account: str, arn: Callable[[str, str], str]) -> list
         ),
         allow("ManageLeases", "events: DeleteRule PutRule RemoveTargets", arn("events", "rule/*")),
         allow("PutLeases", "events: PutTargets", arn("events", "rule/*"), only_targets(lease)),
-        allow("StartMachines", "ec2: RequestSpotFleet RunInstances", _machine_parts(partition, arn)),
+        # An image has no account in its ARN.
+        allow(
+            "StartMachines",
+            "ec2: RequestSpotFleet RunInstances",
+            [arn("ec2", "*"), f"arn:{partition}:ec2:*::image/*"],
+        ),
         allow(
             "InspectAndCancelFleets",
             "ec2: CancelSpotFleetRequests DescribeSpotFleetInstances",
