@@ -14,6 +14,7 @@ from annex_contract.stack import Output
 _ARN = "arn:aws[a-z-]*"
 _FUNCTION = f"{_ARN}:lambda:[a-z0-9-]+:[0-9]{{12}}:function:[A-Za-z0-9_-]+"
 _ROLE = f"{_ARN}:iam::[0-9]{{12}}:role/[A-Za-z0-9_+=,.@/-]+"
+_POLICY = f"{_ARN}:iam::[0-9]{{12}}:policy/[A-Za-z0-9_+=,.@/-]+"
 
 PATTERNS: Mapping[Output, str] = {
     Output.S3_BUCKET_NAME: "[a-z0-9][a-z0-9-]{1,61}[a-z0-9]",
@@ -23,11 +24,14 @@ PATTERNS: Mapping[Output, str] = {
     Output.INSTANCE_ROLE_ARN: _ROLE,
     Output.IAM_FLEET_ROLE_ARN: _ROLE,
     Output.SECURITY_GROUP_ID: "sg-[0-9a-f]+",
-    Output.ANNEX_USER_POLICY_ARN: f"{_ARN}:iam::[0-9]{{12}}:policy/[A-Za-z0-9_+=,.@/-]+",
+    Output.ANNEX_USER_POLICY_ARN: _POLICY,
     Output.VERSION: "[0-9]+[.][0-9]+[.][0-9]+[0-9A-Za-z.+-]*",
     Output.KEY_PAIR_NAME: "[A-Za-z0-9._-]+",
     Output.IMAGE_ID: "ami-[0-9a-f]+",
     Output.INSTANCE_TYPE: "[a-z0-9-]+[.][a-z0-9-]+",
+    Output.LAUNCH_TEMPLATE_ID: "lt-[0-9a-f]+",
+    Output.LAUNCH_TEMPLATE_VERSION: "[0-9]+",
+    Output.START_POLICY_ARN: _POLICY,
 }
 
 

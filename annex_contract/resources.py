@@ -50,6 +50,7 @@ class Attribute(StrEnum):
     IMAGE_ID = "ImageId"
     PROFILE_ARN = "ProfileArn"
     ROLE_ARN = "RoleArn"
+    ROOT_DEVICE = "RootDeviceName"
     VPC_ID = "VpcId"
 
 
@@ -164,7 +165,7 @@ IMAGE_BUILDER = CustomResource(
     module="image_builder",
     name="the image's builder",
     summary="installs what is in the image",
-    cost="A few minutes of a small instance per build: about a cent",
+    cost="About a cent per build, an estimate: a few minutes of a small instance",
     purpose="builds the machines' image",
     name_property=Property.IMAGE_NAME,
     properties={
@@ -202,11 +203,11 @@ IMAGE = CustomResource(
     module="image",
     name="the image",
     summary="machine image with HTCondor",
-    cost="Its snapshot: about $0.05 per GB-month of what is installed, some 3 GB",
+    cost="About $0.15 a month, an estimate: a snapshot of some 3 GB at $0.05 per GB-month",
     purpose="makes the machines' image",
     name_property=Property.IMAGE_NAME,
     properties={Property.IMAGE_NAME: str, Property.BASE_IMAGE: str, Property.CONDOR_VERSION: str},
-    attributes=(Attribute.IMAGE_ID,),
+    attributes=(Attribute.IMAGE_ID, Attribute.ROOT_DEVICE),
 )
 
 CUSTOM_RESOURCES = (BUCKET, INSTANCE_ROLE, FLEET_ROLE, SECURITY_GROUP, IMAGE_BUILDER, IMAGE)

@@ -32,8 +32,12 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-fleet-prerequisites.htm
 SPOT_FLEET_SERVICE = "spotfleet.amazonaws.com"
 """The service that takes the spot fleets' role, the same in every partition; same source."""
 
+SPOT_ROLE, SPOT_SERVICE = "AWSServiceRoleForEC2Spot", "spot.amazonaws.com"
+"""The service-linked role for spot machines, and its service. A fleet of the type ``instant`` needs no other:
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-fleet-prerequisites.html"""
+
 SPOT_SERVICE_LINKED_ROLES = {
-    "AWSServiceRoleForEC2Spot": "spot.amazonaws.com",
+    SPOT_ROLE: SPOT_SERVICE,
     "AWSServiceRoleForEC2SpotFleet": SPOT_FLEET_SERVICE,
 }
 """The roles without which EC2 refuses a spot fleet, and their services, the same in every partition; same source."""
@@ -101,9 +105,17 @@ class Output(StrEnum):
     KEY_PAIR_NAME = "KeyPairName"
     IMAGE_ID = "ImageId"
     INSTANCE_TYPE = "InstanceType"
+    LAUNCH_TEMPLATE_ID = "LaunchTemplateId"
+    LAUNCH_TEMPLATE_VERSION = "LaunchTemplateVersion"
+    START_POLICY_ARN = "StartPolicyARN"
 
 
-OPTIONAL_OUTPUTS = frozenset({Output.KEY_PAIR_NAME, Output.IMAGE_ID, Output.INSTANCE_TYPE})
+OPTIONAL_OUTPUTS = frozenset(
+    {
+        *(Output.KEY_PAIR_NAME, Output.IMAGE_ID, Output.INSTANCE_TYPE),
+        *(Output.LAUNCH_TEMPLATE_ID, Output.LAUNCH_TEMPLATE_VERSION, Output.START_POLICY_ARN),
+    }
+)
 """The outputs that a stack may lack, by its parameters."""
 
 
@@ -121,6 +133,8 @@ class LogicalId(StrEnum):
     SWEEP_ALARM = "SweepAlarm"
     SILENCE_ALARM = "SilenceAlarm"
     ANNEX_USER_POLICY = "AnnexUserPolicy"
+    LAUNCH_TEMPLATE = "LaunchTemplate"
+    START_POLICY = "StartPolicy"
 
 
 class Part(StrEnum):

@@ -1,8 +1,8 @@
 """The stack's own machine image, made of the machine that its builder left stopped.
 
-See ``custom_resources.image_builder`` for why these are two resources. An image has IMDSv2 only, as a setting of its
-own that nobody can take back. Once it is ready the builder is terminated. Deleting it deletes its snapshots; machines
-that run from it go on.
+See ``custom_resources.image_builder`` for why these are two resources. An image requires IMDSv2, by a setting that
+cannot be undone. Once it is ready the builder is terminated. Deleting it deletes its snapshots; machines that run from
+it are not affected.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def put(request: Request) -> Mapping[str, str]:
         if image.get("ImdsSupport") != IMDS:
             raise ResourceError(f"the image {image_id} does not keep the setting imdsSupport=v2.0; try again")
     terminate(ec2, request)
-    return {Attribute.IMAGE_ID: image_id}
+    return {Attribute.IMAGE_ID: image_id, Attribute.ROOT_DEVICE: image["RootDeviceName"]}
 
 
 def delete(request: Request) -> str:
@@ -89,7 +89,7 @@ def _wait(ec2: EC2Client, request: Request, image_id: str) -> ImageTypeDef:
         if image["State"] != "pending":
             reason = image.get("StateReason", {}).get("Message", "AWS gives no reason")
             raise ResourceError(f"the image {image_id} is {image['State']}: {reason}")
-    raise ResourceError(f"the image {image_id} is still pending; AWS takes longer than a function may run; try again")
+    raise ResourceError(f"the image {image_id} is still pending, and a function may run no longer; try again")
 
 
 def _describe(ec2: EC2Client, image_id: str) -> ImageTypeDef:

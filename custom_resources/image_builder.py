@@ -2,17 +2,17 @@
 
 Making an image takes longer than a function may run, so two resources share the work: this one ends when the machine
 has installed everything and stopped, the next one (``custom_resources.image``) makes the image of it. Each has its own
-15 minutes, and each answers CloudFormation itself. The alternatives leave more behind when something dies: a wait
-condition cannot be updated and needs a signed URL on the machine; crhelper's polling keeps the signed response URL in
-a rule that calls the function every two minutes for ever if the function is killed, and the function must be allowed
-to permit itself to be called.
+15 minutes, and each answers CloudFormation itself. The alternatives leave more behind when something dies. A wait
+condition cannot be updated and needs a signed URL on the machine. crhelper's polling keeps the signed response URL in
+a rule that would go on calling a killed function every two minutes, and the function would have to be able to grant
+EventBridge permission to call it.
 
-The name is made of every property that has a part in what is in the image: other inputs are another builder and
+The name is a digest of every property that affects the image's content: other inputs make another builder and
 another image, and a repeated request finds the machine, or the image, that an interrupted one left. Where the image
 exists there is nothing to build.
 
-What is left when something dies: nothing that CloudFormation's own Delete does not find by its tags. The machine also
-ends itself after half an hour, and the hourly sweep terminates builders that are older than an hour.
+Whatever dies, CloudFormation's own Delete finds what is left by its tags. The machine also shuts itself down after
+half an hour, and the hourly sweep terminates builders that are older than an hour.
 """
 
 from __future__ import annotations
@@ -183,6 +183,10 @@ def _base(ec2: EC2Client, request: Request) -> ImageTypeDef:
     found = ec2.describe_images(Filters=[{"Name": "image-id", "Values": [image_id]}])["Images"]
     if not found:
         raise ResourceError(f"there is no image {image_id} in this region; correct BaseImage or leave it empty")
+    if any(tag["Key"] == IMAGE_TAG for tag in found[0].get("Tags", [])):
+        raise ResourceError(
+            f"a stack made the image {image_id}, so nothing is left to install; give an image of Debian 13 as BaseImage"
+        )
     if found[0]["Architecture"] != ARCHITECTURES[architecture]:
         raise ResourceError(
             f"the image {image_id} is for {found[0]['Architecture']}; correct BaseImage or ImageArchitecture"

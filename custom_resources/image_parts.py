@@ -29,7 +29,7 @@ CONTENT = (
     Property.GPU,
     Property.RECIPE,
 )
-"""The properties that have a part in what is in the image."""
+"""The properties that affect what is in the image."""
 
 
 def name_of(properties: Mapping[str, Any]) -> str:

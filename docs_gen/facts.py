@@ -53,8 +53,11 @@ def roles() -> str:
             rows.append(
                 (f"`{Part.ROLE.of(name)}`", resource["Properties"]["Description"].partition(": ")[2], _purposes(policy))
             )
-    policy = resources[LogicalId.ANNEX_USER_POLICY]["Properties"]["PolicyDocument"]
-    rows.append((f"`{LogicalId.ANNEX_USER_POLICY}`", "for the user that runs condor_annex", _purposes(policy)))
+    for name, holder in (
+        (LogicalId.ANNEX_USER_POLICY, "for the user that runs condor_annex"),
+        (LogicalId.START_POLICY, "for whoever runs annex-bootstrap start"),
+    ):
+        rows.append((f"`{name}`", holder, _purposes(resources[name]["Properties"]["PolicyDocument"])))
     return _table(("Role or policy", "Holder", "May"), rows)
 
 

@@ -43,7 +43,7 @@ def public_arn(resource: str, **values: object) -> AWSHelperFn:
     """Return the ARN of something in EC2 that may be of any account or of none, such as an image.
 
     Args:
-        resource: such as ``image/*``, with ``${Name}`` for each of the values.
+        resource: the rest, with ``${Name}`` for each of the values.
         values: what to put in.
     """
     text = f"arn:${{AWS::Partition}}:ec2:${{AWS::Region}}::{resource}"

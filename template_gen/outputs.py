@@ -21,12 +21,18 @@ DESCRIPTIONS = {
     stack.Output.KEY_PAIR_NAME: "The key pair for SSH",
     stack.Output.IMAGE_ID: "The image of the machines",
     stack.Output.INSTANCE_TYPE: "The type of on-demand machines",
+    stack.Output.LAUNCH_TEMPLATE_ID: "The launch template of annex-bootstrap start",
+    stack.Output.LAUNCH_TEMPLATE_VERSION: "The version of the launch template",
+    stack.Output.START_POLICY_ARN: "The policy for whoever runs annex-bootstrap start",
 }
 
 CONDITIONS = {
     stack.Output.KEY_PAIR_NAME: "WantsKeyPair",
     stack.Output.IMAGE_ID: "HasImage",
     stack.Output.INSTANCE_TYPE: "HasImage",
+    stack.Output.LAUNCH_TEMPLATE_ID: "MakesImage",
+    stack.Output.LAUNCH_TEMPLATE_VERSION: "MakesImage",
+    stack.Output.START_POLICY_ARN: "MakesImage",
 }
 """The conditions of those outputs that a stack may not have."""
 

@@ -93,8 +93,8 @@ GROUPS: Sequence[tuple[str, Sequence[Input]]] = (
             _ids(
                 "SubnetIds",
                 "Subnets",
-                "The subnets in which the image is built. They need a way out to Debian's packages, by NAT or public "
-                "addresses. Empty: the default subnets of the VPC.",
+                "The subnets for spot fleets and for building the image, all in the VPC above. They need a way out to "
+                "Debian's packages, by NAT or public addresses. Empty: all for fleets, the default ones for building.",
                 "subnet",
             ),
             _ranges(

@@ -46,7 +46,7 @@ class FleetOptions:
         architecture: ``x86_64`` or ``arm64``.
         types: patterns of instance types; empty for all.
         excluded: patterns of instance types to leave out.
-        subnet_ids: subnets to choose from; empty for all of the VPC.
+        subnet_ids: subnets to choose from; empty for the stack's SubnetIds, else all of the VPC.
         max_price: dollars a slot-hour to pay at most; None for each type's on-demand price.
         path: the file to write; None for the default.
         print_only: only print the file's content.
@@ -129,7 +129,8 @@ def fleet_config(options: FleetOptions, screen: Screen) -> None:
 
 
 def _choose(account: Account, options: FleetOptions) -> Fleet:
-    outputs = find_deployed(account, options.stack_name).outputs
+    stack = find_deployed(account, options.stack_name)
+    outputs = stack.outputs
     group_id = outputs[Output.SECURITY_GROUP_ID]
     image_id = options.image or ("" if options.image_name else outputs.get(Output.IMAGE_ID, ""))
     if not image_id and not options.image_name:
@@ -138,7 +139,8 @@ def _choose(account: Account, options: FleetOptions) -> Fleet:
             "or run annex-bootstrap deploy --param Image=yes"
         )
     image = sources.find_image(account.ec2, image_id, options.image_name, options.owners, options.architecture)
-    subnets = sources.find_subnets(account.ec2, group_id, options.subnet_ids)
+    own_subnets = [subnet.strip() for subnet in stack.parameters.get("SubnetIds", "").split(",") if subnet.strip()]
+    subnets = sources.find_subnets(account.ec2, group_id, options.subnet_ids or own_subnets)
     found = sources.find_offers(
         account,
         options.slot,

@@ -24,6 +24,8 @@ LABELS = {
     Output.IAM_FLEET_ROLE_ARN: "fleet role",
     Output.SECURITY_GROUP_ID: "security group",
     Output.ANNEX_USER_POLICY_ARN: "policy for users",
+    Output.START_POLICY_ARN: "policy for start",
+    Output.LAUNCH_TEMPLATE_ID: "launch template",
     Output.IMAGE_ID: "image",
     Output.INSTANCE_TYPE: "instance type",
     Output.KEY_PAIR_NAME: "key pair",

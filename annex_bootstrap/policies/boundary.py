@@ -20,6 +20,8 @@ from annex_contract.stack import (
     PASSED_TO_EC2,
     ROLE_PATH,
     SPOT_FLEET_SERVICE,
+    SPOT_ROLE,
+    SPOT_SERVICE,
     STACK_TAG,
     LogicalId,
 )
@@ -150,14 +152,14 @@ def _users(partition: str, account: str, arn: Callable[[str, str], str]) -> list
             f"arn:{partition}:s3:::*/{TARBALL_PREFIX}*",
             {"StringEquals": {"aws:ResourceAccount": account}},
         ),
-        allow("ManageLeases", "events: DeleteRule PutRule RemoveTargets", arn("events", "rule/*")),
-        allow("PutLeases", "events: PutTargets", arn("events", "rule/*"), only_targets(lease)),
-        # An image has no account in its ARN.
         allow(
-            "StartMachines",
-            "ec2: RequestSpotFleet RunInstances",
-            [arn("ec2", "*"), f"arn:{partition}:ec2:*::image/*"],
+            "ManageLeases",
+            "events: DeleteRule ListTargetsByRule PutRule RemoveTargets",
+            arn("events", "rule/*"),
         ),
+        allow("ListLeases", "events: ListRuleNamesByTarget", "*"),
+        allow("PutLeases", "events: PutTargets", arn("events", "rule/*"), only_targets(lease)),
+        allow("StartMachines", "ec2: CreateFleet RequestSpotFleet RunInstances", _machine_parts(partition, arn)),
         allow(
             "InspectAndCancelFleets",
             "ec2: CancelSpotFleetRequests DescribeSpotFleetInstances",
@@ -172,8 +174,17 @@ def _users(partition: str, account: str, arn: Callable[[str, str], str]) -> list
         ),
         allow(
             "DescribeMachinesAndFleets",
-            "ec2: DescribeInstances DescribeInstanceStatus DescribeSpotFleetRequests",
+            "ec2:Describe*",
             "*",
+        ),
+        allow("FindTypes", "ec2: GetInstanceTypesFromInstanceRequirements", "*"),
+        allow("ReadPrices", "pricing: GetProducts", "*"),
+        allow("ReadQuotas", "servicequotas: GetServiceQuota", arn("servicequotas", "ec2/*")),
+        allow(
+            "CreateSpotRole",
+            "iam: CreateServiceLinkedRole",
+            arn("iam", f"role/aws-service-role/{SPOT_SERVICE}/{SPOT_ROLE}"),
+            {"StringEquals": {"iam:AWSServiceName": SPOT_SERVICE}},
         ),
         allow(
             "PassRoles",

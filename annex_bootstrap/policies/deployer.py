@@ -13,7 +13,7 @@ from annex_bootstrap.policies.limits import keep_boundaries
 from annex_contract.iam import Statement, allow, deny, document, only_targets
 from annex_contract.image import BASE_PARAMETERS
 from annex_contract.resources import CUSTOM_RESOURCES
-from annex_contract.stack import ROLE_PATH, LogicalId, Part, function_of, stack_name_problem
+from annex_contract.stack import ROLE_PATH, STACK_TAG, LogicalId, Part, function_of, stack_name_problem
 
 FUNCTIONS = (
     *(function_of(resource.logical_id) for resource in CUSTOM_RESOURCES),
@@ -78,6 +78,9 @@ def _statements(partition: str, account: str, stack_name: str, boundary: str) ->
     def arn(service: str, resource: str, region: str = "*") -> str:
         return f"arn:{partition}:{service}:{region}:{account}:{resource}"
 
+    stack = arn("cloudformation", f"stack/{stack_name}/*")
+    # Their IDs say nothing, so their tag has to.
+    launch_template = arn("ec2", "launch-template/*")
     user_policy = arn("iam", f"policy{ROLE_PATH}{stack_name}-*", region="")
     functions = [arn("lambda", f"function:{stack_name}-{function}-*") for function in FUNCTIONS]
     lease_function = arn("lambda", f"function:{stack_name}-{LogicalId.LEASE_FUNCTION}-*")
@@ -88,7 +91,7 @@ def _statements(partition: str, account: str, stack_name: str, boundary: str) ->
             "ManageStack",
             "cloudformation: CreateChangeSet DeleteChangeSet DeleteStack DescribeChangeSet"
             " DescribeStackEvents DescribeStackResource DescribeStacks ExecuteChangeSet ListChangeSets",
-            arn("cloudformation", f"stack/{stack_name}/*"),
+            stack,
         ),
         allow(
             "StageTemplate",
@@ -170,6 +173,24 @@ def _statements(partition: str, account: str, stack_name: str, boundary: str) ->
         allow("DescribeKeyPairs", "ec2: DescribeKeyPairs", "*"),
         # To make the stack's image from Debian's newest one, and to keep another that somebody chose.
         allow("FindNewestBase", "ssm: GetParameter", f"arn:{partition}:ssm:*::parameter{BASE_PARAMETERS}*"),
-        allow("DescribeImages", "ec2: DescribeImages", "*"),
+        allow("DescribeImagesAndLaunchTemplates", "ec2: DescribeImages DescribeLaunchTemplates", "*"),
+        allow(
+            "CreateLaunchTemplate",
+            "ec2: CreateLaunchTemplate",
+            launch_template,
+            {"StringLike": {f"aws:RequestTag/{STACK_TAG}": stack}},
+        ),
+        allow(
+            "TagLaunchTemplate",
+            "ec2: CreateTags",
+            launch_template,
+            {"StringEquals": {"ec2:CreateAction": "CreateLaunchTemplate"}},
+        ),
+        allow(
+            "UpdateAndDeleteLaunchTemplate",
+            "ec2: CreateLaunchTemplateVersion DeleteLaunchTemplate DeleteTags",
+            launch_template,
+            {"StringLike": {f"aws:ResourceTag/{STACK_TAG}": stack}},
+        ),
         allow("ManagePrivateKey", "ssm: DeleteParameter PutParameter", arn("ssm", "parameter/ec2/keypair/*")),
     ]

@@ -14,11 +14,12 @@ from annex_bootstrap.stack.artefact import Template, parse_template
 from annex_bootstrap.stack.change_set import ChangeSet, discard_change_set, make_change_set
 from annex_bootstrap.stack.deletion import delete_stack
 from annex_bootstrap.stack.follow import Watcher, follow, last_event_id, settle
-from annex_bootstrap.stack.image import choose_base
-from annex_bootstrap.stack.parameters import choose_parameters, image_of
+from annex_bootstrap.stack.image import check_images, choose_base
+from annex_bootstrap.stack.parameters import choose_parameters, effective_parameters, image_of
 from annex_bootstrap.stack.plan import Step
 from annex_bootstrap.stack.read import Stack
 from annex_contract import __version__
+from annex_contract.image import ARCHITECTURE_PARAMETER
 from annex_contract.statuses import State, read_status
 
 
@@ -80,6 +81,8 @@ def prepare(account: Account, request: DeployRequest, watcher: Watcher) -> Propo
     stack, joined = settle(account, request.stack_name, watcher)
     step = plan.choose_step(stack, request.stack_name)
     plan.check_version(stack, __version__, request.stack_name, request.allow_downgrade)
+    planned = effective_parameters(request.template, stack, request.given)
+    check_images(account, request.given, planned[ARCHITECTURE_PARAMETER])
     if step is Step.REPLACE_FAILED:
         return Proposal(step, stack, None, joined)
     return Proposal(step, stack, _make_change_set(account, request, step, stack), joined)

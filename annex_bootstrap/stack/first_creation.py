@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 
 from annex_bootstrap.stack.plan import Change
-from annex_contract.resources import BY_TYPE, IMAGE_BUILDER
+from annex_contract.resources import BY_TYPE, IMAGE, IMAGE_BUILDER
 
 PLAIN = {
     "LeaseFunction": "lease function, which ends annexes whose time is up",
@@ -18,6 +18,13 @@ PLAIN = {
 
 WIDTH = 78
 """Columns of a line; the screen indents it by two more."""
+
+MINUTES = 2
+"""What creating everything but the image takes: roles and functions take seconds each, one after another."""
+
+IMAGE_TIME = ", and 5 to 15 for the image"
+"""Installing takes minutes, and so does making the image. Source:
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/creating-an-ami-ebs.html"""
 
 EVERYONE = ("0.0.0.0/0", "::/0")
 
@@ -44,6 +51,7 @@ def describe(changes: Sequence[Change], parameters: Mapping[str, str]) -> list[s
         "  - cents a year for logs and the template",
         *(f"  - {custom.name}: {_lowered(custom.cost)}" for custom in made if custom.cost != "Nothing"),
         "costs while annexes run: their machines, see annex-bootstrap leases",
+        f"takes about {MINUTES} minutes{IMAGE_TIME if IMAGE in made else ''} (an estimate)",
     ]
     return [part for line in lines for part in textwrap.wrap(line, WIDTH, subsequent_indent="    ")]
 

@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from annex_bootstrap.aws import Account, explained
+from annex_bootstrap.errors import UserError
 from annex_contract.image import (
     ARCHITECTURE_PARAMETER,
+    ARCHITECTURES,
     BASE_PARAMETER,
     BASE_PARAMETERS,
     BASE_TAG,
     CONDOR_TAG,
     DEBIAN,
+    IMAGE_NO,
     IMAGE_PARAMETER,
+    IMAGE_TAG,
     IMAGE_YES,
 )
 from annex_contract.stack import Output
@@ -108,6 +112,40 @@ def choose_base(account: Account, template: Template, stack: Stack | None, given
             return {}
     newest = newest_base(account, value(ARCHITECTURE_PARAMETER))
     return {BASE_PARAMETER: newest} if newest else {}
+
+
+def check_images(account: Account, given: Mapping[str, str], architecture: str) -> None:
+    """Check the images that parameters name, before anything is made.
+
+    Args:
+        account: where.
+        given: the parameters that were given, by name.
+        architecture: that the machines will have: ``amd64`` or ``arm64``.
+
+    Raises:
+        UserError: one does not exist in the region, cannot be used, or AWS refused.
+    """
+    for name in (IMAGE_PARAMETER, BASE_PARAMETER):
+        image_id = given.get(name, "")
+        if image_id in ("", IMAGE_YES, IMAGE_NO):
+            continue
+        with explained(f"looking up the image {image_id}"):
+            found = account.ec2.describe_images(Filters=[{"Name": "image-id", "Values": [image_id]}])["Images"]
+        if not found:
+            raise UserError(f"{name}: there is no image {image_id} in {account.region}, or it is not shared with you")
+        (image,) = found
+        if image["State"] != "available":
+            raise UserError(f"{name}: the image {image_id} is {image['State']}: wait until it is available")
+        if image["Architecture"] != ARCHITECTURES[architecture]:
+            raise UserError(
+                f"{name}: the image {image_id} is for {image['Architecture']}, "
+                f"and ImageArchitecture is {architecture}: give another image, or another --param ImageArchitecture"
+            )
+        if name == BASE_PARAMETER and any(tag["Key"] == IMAGE_TAG for tag in image.get("Tags", [])):
+            raise UserError(
+                f"{name}: a stack made the image {image_id}, so it holds all that would be installed: "
+                f"give --param {IMAGE_PARAMETER}={image_id} to use it, or an image of Debian 13"
+            )
 
 
 def read_image(account: Account, stack: Stack) -> StackImage | None:

@@ -65,6 +65,11 @@ class Change:
         return self.replacement == "True" or bool(self._replacing)
 
     @property
+    def makes_new(self) -> bool:
+        """Whether there is a new one afterwards."""
+        return self.action == "Add" or (self.action == "Modify" and self.replaces)
+
+    @property
     def reasons(self) -> tuple[str, ...]:
         """The properties for which it is done; where it is replaced for some of them, those."""
         return self._replacing or self.properties
@@ -127,6 +132,8 @@ def describe(changes: Iterable[Change]) -> list[str]:
     ):
         if some:
             lines.append(f"{verb} {_count(some)}: {', '.join(change.resource for change in some)}")
+    if any(change.resource_type == IMAGE_BUILDER.resource_type and change.makes_new for change in changes):
+        lines.append("makes the image anew: 5 to 15 minutes, about a cent (estimates)")
     return lines
 
 

@@ -13,6 +13,7 @@ from annex_contract.stack import Output
 from local_aws.server_settings import MACHINES
 from tests.local_aws import stack
 from tests.local_aws.cli_user import CliUser, Result
+from tests.local_aws.custom_resources.provider import Provider
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -130,6 +131,44 @@ def test_an_update_that_fails_says_why_and_keeps_the_image_that_there_was(
     assert "UPDATE_ROLLBACK_COMPLETE" in deployer.must("status").stdout
     assert left_of_images(ec2) == before
     assert image_id in before
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason"),
+    [("silent", "shut down half-way; its console ends: "), ("never", "did not finish in time; its console ends: ")],
+)
+def test_a_builder_that_says_nothing_fails_and_is_terminated(
+    provider: Provider, root: boto3.Session, ec2: EC2Client, outcome: str, reason: str
+) -> None:
+    given = {"Image": "yes"}
+    provider.hold(provider.policies("ImageBuilder", given))
+    says = json.dumps({"outcome": outcome, "seconds": 0})
+    root.client("ssm").put_parameter(Name=MACHINES, Type="String", Overwrite=True, Value=says)
+    answer = provider.send("Create", "ImageBuilder", given)
+    assert answer is not None
+    assert (answer.status, reason in answer.reason) == ("FAILED", True)
+    assert "Unpacking condor (made up)" in answer.reason
+    assert provider.clock.now > 60
+    deleted = provider.send("Delete", "ImageBuilder", given, answer.physical_id)
+    assert deleted is not None
+    assert deleted.status == "SUCCESS"
+    assert left_of_images(ec2) == []
+
+
+@pytest.mark.usefixtures("set_machines")
+def test_images_that_cannot_be_used_are_refused_before_anything_is_made(deployer: CliUser, ec2: EC2Client) -> None:
+    missing = "ami-00000000000000000"
+    for name in ("Image", "BaseImage"):
+        refused = deployer.run("deploy", "--yes", "--param", f"{name}={missing}")
+        assert (refused.returncode, f"{name}: there is no image {missing} in us-east-1" in refused.stderr) == (1, True)
+    refused = deployer.run("deploy", "--yes", "--param", f"Image={OWN}", "--param", "ImageArchitecture=arm64")
+    assert "is for x86_64, and ImageArchitecture is arm64" in refused.stderr
+    assert deployer.run("status").stdout.startswith("There is no stack")
+
+    made = deployed_image(deployer.must("deploy", "--yes", "--output", "json"))
+    refused = deployer.run("deploy", "--yes", "--param", f"BaseImage={made}")
+    assert f"BaseImage: a stack made the image {made}" in refused.stderr
+    assert [image["ImageId"] for image in ec2.describe_images(Owners=["self"])["Images"]] == [made]
 
 
 def test_a_creation_whose_builder_fails_leaves_nothing(

@@ -32,7 +32,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "AWS::Lambda::EventInvokeConfig": ("retry settings, one for each custom resource", "Nothing"),
     "AWS::Logs::LogGroup": ("log groups, one for each function", "The stored bytes"),
     **{resource.resource_type: (resource.summary, resource.cost) for resource in CUSTOM_RESOURCES},
-    "AWS::IAM::ManagedPolicy": ("policy for the user that runs condor_annex", "Nothing"),
+    "AWS::IAM::ManagedPolicy": ("policy for whoever starts annexes", "Nothing"),
     "AWS::Lambda::Permission": ("permission for leases to invoke the lease function", "Nothing"),
     "AWS::Events::Rule": ("hourly check for machines without a lease", "Nothing"),
     "AWS::CloudWatch::Alarm": (
@@ -41,6 +41,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
     ),
     "AWS::SNS::Topic": ("topic for the alarm's e-mail", "Nothing"),
     "AWS::EC2::KeyPair": ("key pair for SSH", "Nothing"),
+    "AWS::EC2::LaunchTemplate": ("launch template for the machines", "Nothing"),
 }
 """A plain name for each resource type of the template, and what it costs to keep."""
 

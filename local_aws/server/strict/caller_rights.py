@@ -25,6 +25,7 @@ NAMES: dict[str, tuple[str, str, int]] = {
     # The property that names it, its resource in an ARN, and how long a name that CloudFormation makes up may be.
     "AWS::CloudWatch::Alarm": ("AlarmName", "cloudwatch:{region}:{account}:alarm:{name}", 255),
     "AWS::EC2::KeyPair": ("KeyName", "ec2:{region}:{account}:key-pair/{name}", 255),
+    "AWS::EC2::LaunchTemplate": ("LaunchTemplateName", "ec2:{region}:{account}:launch-template/{name}", 128),
     "AWS::Events::Rule": ("Name", "events:{region}:{account}:rule/{name}", 64),
     "AWS::IAM::ManagedPolicy": ("ManagedPolicyName", "iam::{account}:policy{path}{name}", 128),
     "AWS::IAM::Role": ("RoleName", "iam::{account}:role{path}{name}", 64),
@@ -103,15 +104,7 @@ def _resources(action: str, resource_type: str, name: str, properties: Propertie
     if action in ("iam:PassRole", "iam:GetRole") and resource_type != "AWS::IAM::Role":
         # Of the schemas that list it, only that of a function has a role among our properties.
         yield from [properties["Role"]] if action == "iam:PassRole" and "Role" in properties else []
-    elif action.startswith("iam:Detach"):
-        # Only where somebody attached it.
-        return
-    elif (
-        service == "sns"
-        and resource_type == "AWS::SNS::Topic"
-        and "ubscri" in action
-        and "Subscription" not in properties
-    ):
+    elif _is_untriggered(action, resource_type, properties):
         return
     elif not _takes_resource(action):
         yield "*"
@@ -124,6 +117,15 @@ def _resources(action: str, resource_type: str, name: str, properties: Propertie
             path = properties.get("Path") or _path(name)
             place = {"region": get_region(), "account": get_account_id(), "path": path, "name": name}
             yield "arn:aws:" + NAMES[resource_type][1].format(**place)
+
+
+def _is_untriggered(action: str, resource_type: str, properties: Properties) -> bool:
+    if action.startswith("iam:Detach"):
+        # Only where somebody attached it.
+        return True
+    if action in ("ec2:CreateTags", "ec2:DeleteTags"):
+        return "TagSpecifications" not in properties
+    return resource_type == "AWS::SNS::Topic" and "ubscri" in action and "Subscription" not in properties
 
 
 def _path(role_name: str) -> str:
@@ -141,8 +143,15 @@ def _context(action: str, properties: Properties) -> dict[str, Any]:
         "cloudwatch:AlarmActions": properties.get("AlarmActions"),
         "lambda:Principal": properties.get("Principal") if action == "lambda:AddPermission" else None,
         "ssm:Overwrite": "false",
+        "ec2:CreateAction": "CreateLaunchTemplate" if "LaunchTemplateData" in properties else None,
     }
-    return {key: value for key, value in given.items() if value and key in _keys(action)}
+    tags = {
+        f"aws:RequestTag/{tag['Key']}": tag["Value"]
+        for specification in properties.get("TagSpecifications", [])
+        for tag in specification["Tags"]
+    }
+    context: dict[str, Any] = {key: value for key, value in given.items() if value and key in _keys(action)}
+    return context | (tags if action in ("ec2:CreateLaunchTemplate", "ec2:CreateTags") else {})
 
 
 @cache

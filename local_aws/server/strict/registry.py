@@ -12,7 +12,7 @@ from typing import Any
 
 NOT_TRIGGERED = {
     "keys that are brought along instead of made": {"ec2:ImportKeyPair"},
-    "tags of resources that get none, from us or from CloudFormation": {"ec2:CreateTags", "firehose:TagDeliveryStream"},
+    "tags of resources that get none, from us or from CloudFormation": {"firehose:TagDeliveryStream"},
     "policies attached to somebody by the template": {
         "iam:AttachGroupPolicy",
         "iam:AttachRolePolicy",

@@ -23,6 +23,7 @@ LIMITS = {
     "AWS::CloudWatch::Alarm": ("AlarmName", 255),
     "AWS::SNS::Topic": ("TopicName", 256),
     "AWS::EC2::KeyPair": ("KeyName", 255),
+    "AWS::EC2::LaunchTemplate": ("LaunchTemplateName", 128),
 }
 """The property that names a resource, and the characters that its service allows. Sources: the quotas pages and API
 references of IAM, Lambda, CloudWatch Logs, EventBridge, CloudWatch, SNS and EC2."""

@@ -35,10 +35,15 @@ EXCEPTIONS = {
     (LogicalId.ANNEX_USER_POLICY, "RESOURCE_MISMATCH"),
     # CreateImage is authorized on the instance, by its tag, and on what is made of it, by the tags that it gets.
     ("MachineImageFunctionRole", "RESOURCE_MISMATCH"),
+    # So are CreateFleet and RunInstances, on which some resources know other conditions.
+    ("StartPolicy", "RESOURCE_MISMATCH"),
 }
 """What the policy linter may find, by role and kind."""
 
-WITHOUT_RESOURCE = re.compile(r"ec2:Describe(\w+)|events:ListRules")
+WITHOUT_RESOURCE = re.compile(
+    r"ec2:Describe(\w+)|ec2:GetInstanceTypesFromInstanceRequirements|events:List(Rules|RuleNamesByTarget)"
+    r"|pricing:GetProducts"
+)
 """Actions that can be allowed on ``*`` alone."""
 
 
@@ -112,7 +117,7 @@ def test_a_role_is_passed_only_by_the_function_that_puts_it_into_a_profile() -> 
         for role, statements in statements_of({}).items()
         if any("iam:PassRole" in statement["Action"] for statement in statements)
     }
-    assert passing == {"AnnexUserPolicy", "InstanceRoleFunctionRole"}
+    assert passing == {"AnnexUserPolicy", "InstanceRoleFunctionRole", "StartPolicy"}
 
 
 @pytest.mark.parametrize("partition", ["aws-us-gov", "aws-cn"])

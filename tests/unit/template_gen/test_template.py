@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from annex_contract.stack import LogicalId, sweep_rule_name
@@ -74,3 +75,26 @@ def test_a_parameter_that_is_an_address_mails_every_alarm() -> None:
     for title in (LogicalId.LEASE_ALARM, LogicalId.SWEEP_ALARM, LogicalId.SILENCE_ALARM):
         alarm = properties(title)
         assert [*alarm.get("AlarmActions", []), *alarm.get("InsufficientDataActions", [])] == ["topic"]
+
+
+def test_the_launch_template_makes_machines_closed_encrypted_and_gone_when_they_shut_down() -> None:
+    data = properties(LogicalId.LAUNCH_TEMPLATE)["LaunchTemplateData"]
+    assert (data["ImageId"], data["SecurityGroupIds"]) == ("ami-0123456789abcdef0", ["sg-0123456789abcdef0"])
+    assert data["IamInstanceProfile"] == {"Arn": "arn:aws:iam::123456789012:instance-profile/annex-bootstrap/pool"}
+    options = data["MetadataOptions"]
+    assert (options["HttpTokens"], options["HttpPutResponseHopLimit"]) == ("required", 1)
+    assert options["InstanceMetadataTags"] == "enabled"
+    (root,) = data["BlockDeviceMappings"]
+    assert root == {"DeviceName": "/dev/xvda", "Ebs": {"Encrypted": True, "DeleteOnTermination": True}}
+    assert data["InstanceInitiatedShutdownBehavior"] == "terminate"
+    # A type would exclude attributes, and a launch on demand fails by tags for a spot request.
+    assert "InstanceType" not in data
+    kinds = {specification["ResourceType"] for specification in data["TagSpecifications"]}
+    assert kinds == {"instance", "volume", "network-interface"}
+
+
+def test_tags_of_machines_have_keys_that_the_metadata_service_can_show() -> None:
+    for specification in properties(LogicalId.LAUNCH_TEMPLATE)["LaunchTemplateData"]["TagSpecifications"]:
+        for tag in specification["Tags"]:
+            # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/work-with-tags-in-IMDS.html
+            assert re.fullmatch(r"[A-Za-z0-9+=.,_:@-]+", tag["Key"])

@@ -29,6 +29,9 @@ ROOMY = 4800
 MOST_PARTS = 10
 """Managed policies that a user or a role can have."""
 
+FOR_PEOPLE = ("AnnexUserPolicy", "StartPolicy")
+"""The managed policies of a stack, which its users get."""
+
 BOUNDED: Mapping[str, str] = {"PermissionsBoundaryArn": boundary_arn(PARTITION, ACCOUNT, Holder.ROLES)}
 
 
@@ -55,7 +58,7 @@ def test_the_policies_of_the_stack_fit(parameters: Mapping[str, str]) -> None:
         values_of(new_stack_id(), parameters, PARTITION), conditions_of(parameters)
     )
     for name, statements in found.items():
-        limit = MANAGED_POLICY_LIMIT if name == "AnnexUserPolicy" else ROLE_INLINE_LIMIT
+        limit = MANAGED_POLICY_LIMIT if name in FOR_PEOPLE else ROLE_INLINE_LIMIT
         assert size({"Version": "2012-10-17", "Statement": statements}) <= limit, name
 
 
@@ -70,7 +73,7 @@ def test_the_boundaries_leave_every_role_and_user_what_it_needs() -> None:
     parameters = {"PermissionsBoundaryArn": boundary_arn("aws", ACCOUNT, Holder.ROLES), "Image": "yes"}
     found = policies(values_of(new_stack_id(), parameters), conditions_of(parameters))
     for name, statements in found.items():
-        holder = Holder.USERS if name == "AnnexUserPolicy" else Holder.ROLES
+        holder = Holder.USERS if name in FOR_PEOPLE else Holder.ROLES
         bounds = boundary("aws", ACCOUNT, holder)["Statement"]
         for statement in statements:
             resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
@@ -86,4 +89,4 @@ def test_the_boundaries_leave_every_role_and_user_what_it_needs() -> None:
 
 def _excused(name: str, action: str) -> bool:
     # A boundary lets functions take no boundary off, and users pass no role but what the stacks make.
-    return action == "iam:DeleteRolePermissionsBoundary" or (name, action) == ("AnnexUserPolicy", "iam:PassRole")
+    return action == "iam:DeleteRolePermissionsBoundary" or (name in FOR_PEOPLE and action == "iam:PassRole")

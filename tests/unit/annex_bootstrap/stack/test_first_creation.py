@@ -26,8 +26,15 @@ def test_it_says_what_is_made_and_what_costs_without_an_annex() -> None:
     assert lines[0] == f"creates {len(ALL)} resources, among them"
     assert "  - private bucket for pool configurations" in lines
     assert "  - role for spot fleets" in lines
-    assert any(line.startswith("  - the image: its snapshot: ") for line in lines)
+    assert any(line.startswith("  - the image: about $0.15 a month, an estimate: ") for line in lines)
     assert set(first_creation.PLAIN) <= TEMPLATE["Resources"].keys()
+
+
+def test_it_says_how_long_it_takes_with_and_without_the_image() -> None:
+    assert preview({})[-1] == "takes about 2 minutes, and 5 to 15 for the image (an estimate)"
+    without = [change for change in ALL if change.resource != "MachineImage"]
+    lines = first_creation.describe(without, effective_parameters(TEMPLATE, None, {}))
+    assert lines[-1] == "takes about 2 minutes (an estimate)"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,171 @@
+"""What ``annex-bootstrap start`` needs of the stack: a launch template, and a policy that starts machines by it alone.
+
+Both exist where the stack makes its own image, because the machines have to know by themselves how to join.
+
+Source of the conditions: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html and
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/permissions-for-launch-templates.html
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from troposphere import GetAtt, Ref, Template
+from troposphere.awslambda import Function
+from troposphere.ec2 import (
+    EBSBlockDevice,
+    IamInstanceProfile,
+    LaunchTemplate,
+    LaunchTemplateBlockDeviceMapping,
+    LaunchTemplateData,
+    MetadataOptions,
+    TagSpecifications,
+)
+from troposphere.iam import ManagedPolicy
+
+from annex_contract.iam import ON_CREATION, Statement, allow, deny, document, only_targets
+from annex_contract.lease import TARBALL_PREFIX
+from annex_contract.resources import IMAGE, INSTANCE_ROLE, SECURITY_GROUP, Attribute
+from annex_contract.stack import (
+    ANNEX_TAG,
+    PASSED_TO_EC2,
+    ROLE_PATH,
+    SPOT_ROLE,
+    SPOT_SERVICE,
+    STACK_TAG,
+    LogicalId,
+)
+from template_gen import names
+from template_gen.custom import get
+
+CONDITION = "MakesImage"
+
+
+def add_launch_template(template: Template) -> None:
+    """Add the launch template of the machines."""
+    ours = [{"Key": STACK_TAG, "Value": Ref("AWS::StackId")}]
+    template.add_resource(
+        LaunchTemplate(
+            LogicalId.LAUNCH_TEMPLATE,
+            Condition=CONDITION,
+            TagSpecifications=[TagSpecifications(ResourceType="launch-template", Tags=ours)],
+            LaunchTemplateData=LaunchTemplateData(
+                ImageId=get(IMAGE, Attribute.IMAGE_ID),
+                IamInstanceProfile=IamInstanceProfile(Arn=get(INSTANCE_ROLE, Attribute.PROFILE_ARN)),
+                SecurityGroupIds=[get(SECURITY_GROUP, Attribute.GROUP_ID)],
+                MetadataOptions=MetadataOptions(
+                    HttpEndpoint="enabled",
+                    HttpTokens="required",
+                    HttpPutResponseHopLimit=1,
+                    # The machine finds its annex there.
+                    InstanceMetadataTags="enabled",
+                ),
+                BlockDeviceMappings=[
+                    LaunchTemplateBlockDeviceMapping(
+                        DeviceName=get(IMAGE, Attribute.ROOT_DEVICE),
+                        Ebs=EBSBlockDevice(Encrypted=True, DeleteOnTermination=True),
+                    )
+                ],
+                # A machine without jobs shuts itself down, and must not go on costing its disk.
+                InstanceInitiatedShutdownBehavior="terminate",
+                # Not of spot requests: a launch on demand, which makes none, would fail by it. Source:
+                # https://github.com/aws/karpenter-provider-aws/issues/5850
+                TagSpecifications=[
+                    TagSpecifications(ResourceType=kind, Tags=ours)
+                    for kind in ("instance", "volume", "network-interface")
+                ],
+            ),
+        )
+    )
+
+
+def add_policy(template: Template, lease_function: Function, connectivity_function: Function) -> None:
+    """Add the policy for whoever runs ``annex-bootstrap start``."""
+    template.add_resource(
+        ManagedPolicy(
+            LogicalId.START_POLICY,
+            Condition=CONDITION,
+            Path=ROLE_PATH,
+            # Another description would replace the policy.
+            Description="What annex-bootstrap start needs to start, see, extend and end annexes",
+            PolicyDocument=document(_statements(GetAtt(lease_function, "Arn"), GetAtt(connectivity_function, "Arn"))),
+        )
+    )
+
+
+def _statements(lease_function: GetAtt, connectivity_function: GetAtt) -> list[Statement]:
+    rule, instance = names.arn("events", "rule/*"), names.arn("ec2", "instance/*")
+    return [
+        allow("FindStack", "cloudformation: DescribeStacks", names.arn("cloudformation", "stack/${AWS::StackName}/*")),
+        allow("InvokeFunctions", "lambda: InvokeFunction", [lease_function, connectivity_function]),
+        allow("UploadPoolConfigurations", "s3: PutObject", names.bucket_arn(f"/{TARBALL_PREFIX}*")),
+        allow("ListLeases", "events: ListRuleNamesByTarget", "*"),
+        allow("MakeAndReadLeases", "events: ListTargetsByRule PutRule", rule),
+        allow("PutLeases", "events: PutTargets", rule, only_targets(lease_function)),
+        deny(
+            "KeepOtherRules",
+            "events: PutRule PutTargets",
+            [names.arn("events", "rule/*/*"), names.arn("events", "rule/${AWS::StackName}-*")],
+        ),
+        *_fleets(instance),
+        allow(
+            "TagOnCreation",
+            "ec2: CreateTags",
+            [names.arn("ec2", f"{kind}/*") for kind in ("fleet", "instance", "network-interface", "volume")],
+            ON_CREATION,
+        ),
+        allow(
+            "PassMachineRole",
+            "iam: PassRole",
+            get(INSTANCE_ROLE, Attribute.ROLE_ARN),
+            {"StringEquals": {"iam:PassedToService": PASSED_TO_EC2}},
+        ),
+        allow(
+            "CreateSpotRole",
+            "iam: CreateServiceLinkedRole",
+            names.arn("iam", f"role/aws-service-role/{SPOT_SERVICE}/{SPOT_ROLE}"),
+            {"StringEquals": {"iam:AWSServiceName": SPOT_SERVICE}},
+        ),
+        allow(
+            "SeeMachinesAndOffers",
+            "ec2: DescribeImages DescribeInstanceTypes DescribeInstances DescribeSecurityGroups"
+            " DescribeSpotFleetRequests DescribeSpotPriceHistory DescribeSubnets"
+            " GetInstanceTypesFromInstanceRequirements",
+            "*",
+        ),
+        allow("ReadPrices", "pricing: GetProducts", "*"),
+        allow("ReadQuotas", "servicequotas: GetServiceQuota", names.arn("servicequotas", "ec2/*")),
+    ]
+
+
+def _fleets(instance: Any) -> list[Statement]:
+    """Return the statements by which every machine is of our launch template, and has an annex.
+
+    CreateFleet starts machines with its caller's right to RunInstances.
+    """
+    launch_template = names.arn("ec2", "launch-template/${Template}", Template=Ref(LogicalId.LAUNCH_TEMPLATE))
+    image = names.public_arn("image/${Image}", Image=get(IMAGE, Attribute.IMAGE_ID))
+    group = names.arn("ec2", "security-group/${Group}", Group=get(SECURITY_GROUP, Attribute.GROUP_ID))
+    placed = [names.arn("ec2", f"{kind}/*") for kind in ("subnet", "volume")]
+    in_annex = {"Null": {f"aws:RequestTag/{ANNEX_TAG}": "false"}}
+    by_template = {"ArnEquals": {"ec2:LaunchTemplate": launch_template}}
+    return [
+        allow("CreateFleetsOfAnnexes", "ec2: CreateFleet", [names.arn("ec2", "fleet/*"), instance], in_annex),
+        allow("CreateFleetsByTemplate", "ec2: CreateFleet", [launch_template, image, *placed]),
+        allow("RunMachinesOfAnnexes", "ec2: RunInstances", instance, by_template | in_annex),
+        allow(
+            "RunMachinesByTemplate",
+            "ec2: RunInstances",
+            [launch_template, names.arn("ec2", "network-interface/*"), *placed],
+            by_template,
+        ),
+        # Neither may differ from what the template says.
+        allow(
+            "RunOurImageInOurGroup",
+            "ec2: RunInstances",
+            [image, names.public_arn("snapshot/*"), group],
+            by_template | {"Bool": {"ec2:IsLaunchTemplateResource": "true"}},
+        ),
+        # These know no condition on the launch template.
+        allow("RunSpotMachines", "ec2: RunInstances", names.arn("ec2", "spot-instances-request/*")),
+    ]
