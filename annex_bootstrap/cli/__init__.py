@@ -24,6 +24,7 @@ from annex_bootstrap.cli import (
     pool_config,
     publish,
     pull_config,
+    start,
     status,
     template,
 )
@@ -37,7 +38,7 @@ INTERRUPTED = 130
 
 GROUPS = {
     "Set up": (deploy, pull_config, credentials, pool_config, fleet_config, image, delete),
-    "Run": (leases,),
+    "Run": (start, leases),
     "Look": (status, doctor),
     "Share": (launch_url, publish, template, policy, generate_role),
     "Try": (demo, local, completion),
