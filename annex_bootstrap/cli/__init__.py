@@ -24,6 +24,7 @@ from annex_bootstrap.cli import (
     pool_config,
     publish,
     pull_config,
+    setup,
     status,
     template,
 )
@@ -36,7 +37,7 @@ INTERRUPTED = 130
 
 
 GROUPS = {
-    "Set up": (deploy, pull_config, credentials, pool_config, fleet_config, image, delete),
+    "Set up": (setup, deploy, pull_config, credentials, pool_config, fleet_config, image, delete),
     "Run": (leases,),
     "Look": (status, doctor),
     "Share": (launch_url, publish, template, policy, generate_role),
@@ -63,7 +64,7 @@ class Grouped(click.Group):
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start with `annex-bootstrap demo`: every step on a local AWS, without an account. "
-    "Then `annex-bootstrap deploy` creates the stack in yours.",
+    "Then `annex-bootstrap setup` does everything in yours.",
 )
 @click.version_option(__version__, prog_name=completion.PROGRAM)
 @click.pass_context
