@@ -11,14 +11,14 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))
 
 from annex_bootstrap.launch import launch_page  # noqa: E402  # found through the path set above
+from annex_bootstrap.launch.verify import read_code  # noqa: E402  # found through the path set above
 from annex_contract.stack import TEMPLATE_NAME  # noqa: E402  # found through the path set above
-from template_gen.template import build  # noqa: E402  # found through the path set above
+from template_gen.template import build_text  # noqa: E402  # found through the path set above
 from template_gen.third_party import AlteredError  # noqa: E402  # found through the path set above
 
 TEMPLATE_LIMIT = 1_000_000
@@ -48,19 +48,15 @@ class Size:
 
 def sizes(text: str) -> list[Size]:
     """Return the sizes of a template and of the code in each of its functions."""
-    resources: dict[str, Any] = json.loads(text)["Resources"]
-    code = [
-        Size(title, len(resource["Properties"]["Code"]["ZipFile"].encode()), INLINE_LIMIT)
-        for title, resource in sorted(resources.items())
-        if resource["Type"] == "AWS::Lambda::Function"
-    ]
+    functions = read_code(text).items()
+    code = [Size(title, len(body.encode()), INLINE_LIMIT) for title, body in functions]
     return [*code, Size(TEMPLATE_NAME, len(text.encode()), TEMPLATE_LIMIT)]
 
 
 def main() -> int:
     """Build, report, and say whether everything is well within its limit."""
     try:
-        text = build().to_json(indent=1, sort_keys=True) + "\n"
+        text = build_text()
     except AlteredError as error:
         sys.stderr.write(f"build.py: {error}\n")
         return 1

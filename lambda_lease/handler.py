@@ -1,8 +1,7 @@
 """The lease function's edge: one tick of one annex, or one sweep.
 
 Before an annex's time is up a tick makes no AWS call and does not load the SDK, since it runs every five
-minutes for each annex. (Powertools imports the bare ``botocore`` package, none of its modules, to name itself
-in requests.)
+minutes for each annex.
 """
 
 from __future__ import annotations

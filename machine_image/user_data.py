@@ -10,7 +10,7 @@ import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.resources import files
+from pkgutil import get_data
 from types import MappingProxyType
 
 USER_DATA_LIMIT = 16_384
@@ -131,13 +131,19 @@ def render_script(inputs: ImageInputs) -> str:
         "GPU": "yes" if inputs.gpu else "no",
     }
     assignments = [f"{name}={shlex.quote(value)}" for name, value in values.items()]
-    folder = files("machine_image")
     installed = {**_INSTALLED, **(_GPU_CONFIG if inputs.gpu else {})}
-    puts = [_put("644", path, (folder / "files" / name).read_text()) for name, path in installed.items()]
-    puts.append(_put("755", f"{_LIBRARY}/{_MODULE}", (folder / _MODULE).read_text()))
+    puts = [_put("644", path, _read(f"files/{name}")) for name, path in installed.items()]
+    puts.append(_put("755", f"{_LIBRARY}/{_MODULE}", _read(_MODULE)))
     puts.append(_put("755", _BOOT_COMMANDS, f"{inputs.boot_commands}\n"))
     head = ["#!/bin/bash", *assignments, "put_files() {", *puts, "}", ""]
-    return "\n".join(head) + (folder / "files" / "build.sh").read_text()
+    return "\n".join(head) + _read("files/build.sh")
+
+
+def _read(path: str) -> str:
+    body = get_data("machine_image", path)
+    if body is None:
+        raise FileNotFoundError(path)
+    return body.decode()
 
 
 def read_outcome(console: str, build_id: str) -> Outcome | None:

@@ -28,7 +28,7 @@ from annex_contract.resources import (
 from annex_contract.stack import EC2_SERVICE, SPOT_FLEET_SERVICE, Part, function_of
 from template_gen import names, policies
 from template_gen.archive import ROOT
-from template_gen.functions import add_function, custom_resource_sources
+from template_gen.functions import CUSTOM_RESOURCES, IMAGE_FILES, add_function
 
 TIMEOUT = 300
 """Seconds a custom resource may take. Each needs only a few; the rest allows for delays in AWS."""
@@ -43,9 +43,6 @@ BUILDER_TYPES = {"amd64": "t3.medium", "arm64": "t4g.medium"}
 """The type of the machine that an image is built on, by architecture: small, and one whose console can be read while
 it runs, as that of every type on Nitro:
 https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_GetConsoleOutput.html"""
-
-IMAGE_FILES = "machine_image/files"
-"""What the builder's script writes into the image."""
 
 START_DELAY = 60
 """Seconds that a request may wait for its function to start: the minimum that Lambda allows. CloudFormation waits this
@@ -68,8 +65,6 @@ class Provision:
         name: the value of the property that names it.
         values: the values of its other properties.
         statements: what its function may do.
-        modules: what its function imports of ours besides what every such function imports, dotted.
-        data: directories with files that its function reads.
         timeout: seconds that its function may run.
         policy_name: of its function's policy, where that is not the resource's name; see ``add_function``.
         condition: the condition under which the stack has it.
@@ -82,8 +77,6 @@ class Provision:
     name: AWSHelperFn
     values: Mapping[Property, Any]
     statements: list[Statement]
-    modules: tuple[str, ...] = ()
-    data: tuple[str, ...] = ()
     timeout: int = TIMEOUT
     policy_name: str = ""
     condition: str | None = None
@@ -99,7 +92,6 @@ def provisions() -> list[Provision]:
             names.BUCKET,
             {Property.EXPIRATION_DAYS: EXPIRATION_DAYS},
             policies.bucket(),
-            ("annex_contract.iam", "annex_contract.lease"),
         ),
         Provision(
             INSTANCE_ROLE,
@@ -111,14 +103,12 @@ def provisions() -> list[Provision]:
                 Property.PERMISSIONS_BOUNDARY_ARN: boundary,
             },
             policies.instance_role(),
-            ("annex_contract.iam", "annex_contract.machine_policies", "custom_resources.roles"),
         ),
         Provision(
             FLEET_ROLE,
             names.FLEET_ROLE,
             {Property.TRUSTED_SERVICE: SPOT_FLEET_SERVICE, Property.PERMISSIONS_BOUNDARY_ARN: boundary},
             policies.fleet_role(),
-            ("annex_contract.iam", "custom_resources.roles"),
         ),
         Provision(
             SECURITY_GROUP,
@@ -150,14 +140,6 @@ def provisions() -> list[Provision]:
                 Property.SUBNET_IDS: Ref("SubnetIds"),
             },
             policies.image_builder(list(BUILDER_TYPES.values())),
-            (
-                "annex_contract.image",
-                "annex_contract.lease",
-                "custom_resources.image_parts",
-                "custom_resources.security_group",
-                "machine_image.*",
-            ),
-            data=(IMAGE_FILES,),
             timeout=IMAGE_TIMEOUT,
             policy_name="function",
             condition="MakesImage",
@@ -171,7 +153,6 @@ def provisions() -> list[Provision]:
                 Property.CONDOR_VERSION: get(IMAGE_BUILDER, Attribute.CONDOR_VERSION),
             },
             policies.image(),
-            ("annex_contract.image", "annex_contract.lease", "custom_resources.image_parts"),
             timeout=IMAGE_TIMEOUT,
             policy_name="function",
             condition="MakesImage",
@@ -212,12 +193,14 @@ def _add_custom_resource(template: Template, provision: Provision) -> None:
         template,
         function_of(resource.logical_id),
         f"annex-bootstrap: {resource.purpose}",
-        custom_resource_sources(resource.module, *provision.modules, data=provision.data),
+        CUSTOM_RESOURCES,
+        f"custom_resources.{resource.module}",
         provision.statements,
         timeout=provision.timeout,
         environment=_environment(provision),
         policy_name=provision.policy_name or provision.name,
         condition=provision.condition,
+        answers=True,
     )
     conditional = {"Condition": provision.condition} if provision.condition else {}
     # A retried request could create things that CloudFormation has already had deleted.

@@ -13,8 +13,8 @@ from troposphere.logs import LogGroup
 from annex_contract import __version__
 from annex_contract.iam import Statement, document, trust
 from annex_contract.stack import ROLE_PATH, Part
-from template_gen import policies
-from template_gen.archive import POWERTOOLS, Sources, inline_code
+from template_gen import policies, stand_ins
+from template_gen.archive import CRHELPER, POWERTOOLS, Archive, inline_code
 
 RUNTIME = "python3.13"
 ARCHITECTURE = "arm64"
@@ -22,49 +22,46 @@ ARCHITECTURE = "arm64"
 MEMORY = 256
 """MB for every function: the code alone peaks at 80, and Lambda's runtime comes on top of it."""
 
-SHARED = ("annex_contract", "annex_contract.stack")
-"""What every function may import of the contract: the names of tags and paths. More of it is named where needed."""
+IMAGE_FILES = "machine_image/files"
+"""What the builder's script writes into the image."""
 
-
-def custom_resource_sources(module: str, *shared: str, data: tuple[str, ...] = ()) -> Sources:
-    """Return the sources of the function behind one custom resource.
-
-    Args:
-        module: its name in ``custom_resources``.
-        shared: what it imports of ours besides what every such function does, dotted.
-        data: directories with files that it reads.
-    """
-    own = (
-        *SHARED,
-        "annex_contract.resources",
-        "custom_resources",
-        "annex_contract.resources",
-        "custom_resources.lifecycle",
-        f"custom_resources.{module}",
-        *shared,
-    )
-    return Sources(f"custom_resources.{module}", own, packages=("crhelper",), data=data, answers=True)
-
-
-LEASE_SOURCES = Sources(
-    "lambda_lease.handler",
+CUSTOM_RESOURCES = Archive(
+    "CustomResources",
     (
-        *SHARED,
-        *("annex_contract.image", "annex_contract.lease", "annex_contract.resources", "annex_contract.statuses"),
+        "annex_contract",
+        *("annex_contract.iam", "annex_contract.image", "annex_contract.lease", "annex_contract.machine_policies"),
+        *("annex_contract.resources", "annex_contract.stack"),
+        "custom_resources.*",
+        "machine_image.*",
+    ),
+    libraries=CRHELPER,
+    data=(IMAGE_FILES,),
+)
+"""What the functions of all custom resources have in common: their code. What each may do is its role's."""
+
+LEASE = Archive(
+    "Lease",
+    (
+        "annex_contract",
+        *("annex_contract.image", "annex_contract.lease", "annex_contract.resources"),
+        *("annex_contract.stack", "annex_contract.statuses"),
         "lambda_lease.*",
     ),
-    packages=POWERTOOLS,
-    modules=("typing_extensions",),
+    libraries=POWERTOOLS,
+    stand_ins=stand_ins.POWERTOOLS,
 )
 
-CONNECTIVITY_SOURCES = Sources("lambda_connectivity.handler", ("lambda_connectivity.*",))
+CONNECTIVITY = Archive("Connectivity", ("lambda_connectivity.*",))
+
+ARCHIVES = (CUSTOM_RESOURCES, LEASE, CONNECTIVITY)
 
 
 def add_function(
     template: Template,
     title: str,
     description: str,
-    sources: Sources,
+    archive: Archive,
+    module: str,
     statements: list[Statement],
     *,
     timeout: int,
@@ -72,6 +69,7 @@ def add_function(
     environment: Mapping[str, Any] | None = None,
     policy_name: str | AWSHelperFn = "function",
     condition: str | None = None,
+    answers: bool = False,
 ) -> Function:
     """Add a function with its role and its log group.
 
@@ -79,7 +77,8 @@ def add_function(
         template: where to.
         title: the function's logical ID; the role's and the log group's derive from it.
         description: what a person reads in the console.
-        sources: its code.
+        archive: holds its code.
+        module: the dotted name of the module whose ``handler`` is called.
         statements: what it may do, besides writing its own log.
         timeout: seconds it may run.
         memory: MB it gets.
@@ -88,6 +87,7 @@ def add_function(
             a policy of another name is another resource, so an update that renames the thing leaves the old policy
             in force until CloudFormation has had the old thing deleted.
         condition: the condition under which the stack has all of this.
+        answers: whether it must answer CloudFormation also when it cannot be loaded.
 
     Returns:
         The function.
@@ -122,7 +122,7 @@ def add_function(
             Runtime=RUNTIME,
             Architectures=[ARCHITECTURE],
             Handler="index.handler",
-            Code=Code(ZipFile=inline_code(sources, __version__)),
+            Code=Code(ZipFile=inline_code(archive, module, __version__, answers=answers)),
             Role=GetAtt(role, "Arn"),
             Timeout=timeout,
             MemorySize=memory,

@@ -19,10 +19,12 @@ from annex_contract.resources import BUCKET, FLEET_ROLE, IMAGE, INSTANCE_ROLE, S
 from annex_contract.stack import ROLE_PATH, LogicalId, Output, sweep_rule_name
 from lambda_lease import settings
 from template_gen import names, policies, starting
+from template_gen.archive import add_archives
 from template_gen.custom import add_custom_resources, get
-from template_gen.functions import CONNECTIVITY_SOURCES, LEASE_SOURCES, add_function
+from template_gen.functions import ARCHIVES, CONNECTIVITY, LEASE, add_function
 from template_gen.outputs import add_outputs
 from template_gen.parameters import add_parameters
+from template_gen.text import render
 
 LEASE_TIMEOUT = 240
 """Seconds for one tick: less than the five minutes to the next one, and enough to end thousands of machines."""
@@ -47,6 +49,7 @@ def build() -> Template:
     )
     template.set_version()
     add_parameters(template)
+    add_archives(template, ARCHIVES)
     add_custom_resources(template)
     lease = _add_lease_function(template)
     _add_alarms(template, lease)
@@ -54,7 +57,8 @@ def build() -> Template:
         template,
         LogicalId.CONNECTIVITY_FUNCTION,
         "annex-bootstrap: tells condor_annex whether AWS can reach the pool",
-        CONNECTIVITY_SOURCES,
+        CONNECTIVITY,
+        "lambda_connectivity.handler",
         [],
         timeout=CONNECTIVITY_TIMEOUT,
     )
@@ -108,12 +112,18 @@ def build() -> Template:
     return template
 
 
+def build_text() -> str:
+    """Return the text of the whole template, as ``dist/`` has it."""
+    return render(build().to_dict()) + "\n"
+
+
 def _add_lease_function(template: Template) -> Function:
     lease = add_function(
         template,
         LogicalId.LEASE_FUNCTION,
         "annex-bootstrap: ends an annex when its lease expires",
-        LEASE_SOURCES,
+        LEASE,
+        "lambda_lease.handler",
         policies.lease(get(INSTANCE_ROLE, Attribute.PROFILE_ARN)),
         timeout=LEASE_TIMEOUT,
         environment={

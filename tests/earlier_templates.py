@@ -27,14 +27,15 @@ def read(version: str) -> dict[str, Any]:
 
 def with_current_code(template: dict[str, Any]) -> dict[str, Any]:
     """Return an earlier template with the code that its functions have today, and the environment that it reads."""
-    today = build().to_dict()["Resources"]
+    built = build().to_dict()
+    today = built["Resources"]
     resources = {
         title: resource | {"Properties": _with_code_of(resource["Properties"], today[title]["Properties"])}
         if _code_of(resource) is not None
         else resource
         for title, resource in template["Resources"].items()
     }
-    return template | {"Resources": resources}
+    return template | {"Mappings": built["Mappings"], "Resources": resources}
 
 
 def _with_code_of(earlier: dict[str, Any], today: dict[str, Any]) -> dict[str, Any]:
@@ -50,6 +51,7 @@ def add() -> None:
     for resource in template["Resources"].values():
         if _code_of(resource) is not None:
             resource["Properties"]["Code"] = {"ZipFile": CODE}
+    del template["Mappings"]
     (DIRECTORY / f"{__version__}.json").write_text(json.dumps(template, indent=1, sort_keys=True) + "\n")
 
 

@@ -9,14 +9,12 @@ import ast
 import base64
 import bz2
 import hashlib
-import io
 import json
 import os
 import ssl
 import urllib.error
 import urllib.request
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,11 +25,16 @@ MAX_TEMPLATE = 1_000_000
 """Bytes: CloudFormation's limit for a template in S3, so nothing larger can be one.
 https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html"""
 
+MAX_CODE = 4_000_000
+"""Characters of a function's inline code: Lambda's limit, in bytes and zipped.
+https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-properties-lambda-function-code.html"""
+
 MAX_ARCHIVE = 20_000_000
-"""Bytes of one unpacked archive; the largest of ours has half a million."""
+"""Bytes of one unpacked archive; the largest of ours has a quarter of a million."""
 
 _DAMAGED = (
-    *(KeyError, TypeError, ValueError, EOFError, OSError, zipfile.BadZipFile),
+    *(KeyError, TypeError, ValueError, EOFError, OSError),
+    AttributeError,
     # What ast.parse raises of code that is none, or is nested without end.
     *(SyntaxError, RecursionError, MemoryError),
 )
@@ -121,17 +124,59 @@ def list_functions(text: str) -> list[Function]:
         UserError: the text is no template in JSON, or an archive in it is damaged.
     """
     functions = []
-    for name, resource in sorted(_resources(text).items()):
+    for name, code in read_code(text).items():
         try:
-            if resource["Type"] != "AWS::Lambda::Function":
-                continue
-            code = resource["Properties"]["Code"]["ZipFile"]
             archive = _archive_text(code)
             loader = code.replace(archive, "") if archive else code
             functions.append(Function(name, _sha256(loader.encode()), tuple(_unpack(archive)) if archive else ()))
         except _DAMAGED as error:
             raise UserError(f"the code of {name} cannot be unpacked: {error!r}") from error
     return functions
+
+
+def read_code(text: str) -> dict[str, str]:
+    """Return the inline code of every function of a template, sorted by the functions' names.
+
+    Raises:
+        UserError: the text is no template in JSON, or the code of a function is put together in a way that ours is not.
+    """
+    template = _template(text)
+    found = {}
+    for name, resource in sorted(template["Resources"].items()):
+        try:
+            if resource["Type"] == "AWS::Lambda::Function":
+                found[name] = _join(_strings(resource["Properties"]["Code"]["ZipFile"], template.get("Mappings", {})))
+        except _DAMAGED as error:
+            raise UserError(f"the code of {name} cannot be read: {error!r}") from error
+    return found
+
+
+def _strings(node: Any, mappings: Any) -> Iterator[str]:
+    """Yield the strings that CloudFormation would join."""
+    if isinstance(node, str):
+        yield node
+    elif isinstance(node, list):
+        for part in node:
+            yield from _strings(part, mappings)
+    elif node.keys() == {"Fn::FindInMap"}:
+        mapping, first, second = node["Fn::FindInMap"]
+        yield from _strings(mappings[mapping][first][second], {})
+    else:
+        separator, parts = node["Fn::Join"]
+        if separator or len(node) > 1:
+            raise ValueError("only strings of Mappings are joined, with nothing between them")
+        yield from _strings(parts, mappings)
+
+
+def _join(strings: Iterator[str]) -> str:
+    parts, size = [], 0
+    for part in strings:
+        # Empty strings count too: a small template can name a large mapping many times.
+        size += len(part) + 1
+        if size > MAX_CODE:
+            raise ValueError(f"it is longer than {MAX_CODE:,} characters")
+        parts.append(part)
+    return "".join(parts)
 
 
 def differences(text: str, built: str) -> list[str]:
@@ -192,14 +237,15 @@ def _without_code(resource: Any) -> Any:
     return resource | {"Properties": {k: v for k, v in resource["Properties"].items() if k != "Code"}}
 
 
-def _resources(text: str) -> Mapping[str, Any]:
+def _template(text: str) -> Mapping[str, Any]:
     try:
-        resources = json.loads(text)["Resources"]
+        template: dict[str, Any] = json.loads(text)
+        resources = template["Resources"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError("this is no template of annex-bootstrap: it is not JSON with Resources") from error
     if not isinstance(resources, dict):
         raise UserError("this is no template of annex-bootstrap: its Resources are no object")
-    return resources
+    return template
 
 
 def _archive_text(code: str) -> str:
@@ -217,11 +263,15 @@ def _unpack(archive: str) -> list[Module]:
     unpacked = unpacker.decompress(packed, max_length=MAX_ARCHIVE)
     if not unpacker.eof or unpacker.unused_data:
         raise ValueError(f"its archive does not end within {MAX_ARCHIVE:,} bytes, or continues after its end")
-    with zipfile.ZipFile(io.BytesIO(unpacked)) as files:
-        names = files.namelist()
-        if len(set(names)) != len(names) or sum(file.file_size for file in files.infolist()) > MAX_ARCHIVE:
-            raise ValueError("its archive names a file twice, or is larger than it says")
-        return [Module(name, _sha256(files.read(name))) for name in sorted(names)]
+    files = json.loads(unpacked, object_pairs_hook=_once)
+    return [Module(name, _sha256(files[name].encode())) for name in sorted(files)]
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("its archive names a file twice")
+    return found
 
 
 def _sha256(content: bytes) -> str:

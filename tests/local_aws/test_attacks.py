@@ -283,10 +283,7 @@ def test_no_prefix_widens_what_is_published(local: LocalAws, root: boto3.Session
 
 
 def _template_with(path: str) -> str:
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as file:
-        file.writestr(path, "")
-    code = f'ARCHIVE = "{base64.b64encode(bz2.compress(archive.getvalue())).decode()}"'
+    code = f'ARCHIVE = "{base64.b64encode(bz2.compress(json.dumps({path: ""}).encode())).decode()}"'
     function = {"Type": "AWS::Lambda::Function", "Properties": {"Code": {"ZipFile": code}}}
     return json.dumps({"Resources": {"Function": function}})
 

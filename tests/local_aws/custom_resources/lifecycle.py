@@ -20,8 +20,8 @@ OTHER_ROLE = "another-role-of-the-user"
 BOUNDARY = "arn:aws:iam::123456789012:policy/swept-boundary"
 OTHER_VPC = "vpc-made-by-the-fixture"
 
-MACHINE_LIFE = 120
-"""Seconds that a machine in the security group keeps running: longer than a denied call is retried."""
+MACHINE_LIFE = 20.0
+"""Seconds that a machine in the security group keeps running: several looks, and less than a Delete waits."""
 
 Parameters = Mapping[str, str]
 
@@ -139,6 +139,7 @@ class Stack:
         self.parameters = self.first
         self.calls: list[str] = []
         self.without = ""
+        self.machine_life = MACHINE_LIFE
         if scenario.request == "Create":
             account.forget_service_linked_roles()
         self._build(self.first, self.then)
@@ -318,7 +319,7 @@ class Stack:
         (machine,) = ec2.run_instances(
             ImageId="ami-0123456789abcdef0", MinCount=1, MaxCount=1, SecurityGroupIds=[group["GroupId"]]
         )["Instances"]
-        ends = self.provider.clock.now + MACHINE_LIFE
+        ends = self.provider.clock.now + self.machine_life
         self.provider.clock.meanwhile.append(
             (ends, lambda: ec2.terminate_instances(InstanceIds=[machine["InstanceId"]]))
         )

@@ -203,8 +203,8 @@ def test_a_function_that_cannot_start_says_so_and_the_stack_rolls_back(
     root: boto3.Session, template: str, put_template: Callable[[str], str]
 ) -> None:
     broken: dict[str, Any] = json.loads(template)
-    code = broken["Resources"]["SecurityGroupFunction"]["Properties"]["Code"]
-    code["ZipFile"] = code["ZipFile"].replace('ARCHIVE = "', 'ARCHIVE = "broken')
+    code = broken["Resources"]["SecurityGroupFunction"]["Properties"]["Code"]["ZipFile"]
+    code["Fn::Join"][1].insert(1, "broken")
     before = take_inventory(root)
     assert stack.create(root, "broken", put_template(json.dumps(broken))) == "ROLLBACK_COMPLETE"
     assert "the function cannot start" in stack.reasons(root, "broken")[0]

@@ -22,6 +22,13 @@ FAULTS: tuple[tuple[FaultKind, bool], ...] = (
     *(("kill", True), ("kill", False)),
 )
 
+NEEDED_WHILE_IN_USE = {
+    ("SecurityGroup", "ec2.DescribeInstances"),
+    ("SecurityGroup", "ec2.DescribeNetworkInterfaces"),
+    ("ImageBuilder", "ec2.DescribeNetworkInterfaces"),
+}
+"""The calls that say who still uses a group. Once nobody does, a Delete succeeds without them."""
+
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
 def test_a_fault_in_any_call_ends_complete_or_clean(
@@ -46,7 +53,7 @@ def test_a_fault_in_any_call_ends_complete_or_clean(
             case = f"{scenario}: {fault}{' and repeat' if repeat else ''} at {calls[at]} ({at})"
             try:
                 outcome, _ = Stack(provider, account, scenario, vpc).run(fault, at, repeat)
-                _check_answer(scenario, fault, outcome)
+                _check_answer(scenario, fault, calls[at], outcome)
                 left = account.resources() - before
                 assert not left, f"left over: {sorted(left)}"
                 if scenario.adopted:
@@ -58,14 +65,16 @@ def test_a_fault_in_any_call_ends_complete_or_clean(
                     break
     record_property("fault cases", cases)
     record_property("fault cases survived", cases - len(problems))
-    assert problems == []
+    assert not problems, "\n".join(problems)
 
 
-def _check_answer(scenario: Scenario, fault: FaultKind, outcome: Answer | None) -> None:
+def _check_answer(scenario: Scenario, fault: FaultKind, call: str, outcome: Answer | None) -> None:
     if fault == "kill":
         assert outcome is None
         return
     assert outcome is not None
+    if fault == "denied" and (scenario.resource, call) in NEEDED_WHILE_IN_USE and scenario.request == "Delete":
+        return
     # A fault that is gone on the next attempt is not a failure.
     assert outcome.status == ("SUCCESS" if fault in ("throttle", "lost") else "FAILED"), outcome
     if outcome.status == "FAILED":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from annex_contract.machine_policies import configuration_policy
+from custom_resources.lifecycle import PATIENCE
 from docs_gen.permissions import call_of
 from local_aws.launcher import Credentials
 from tests.local_aws.custom_resources.account import Account
@@ -95,6 +97,8 @@ def _calls_of_lifecycle(stack: Stack) -> set[str]:
 def _denied_without(stack: Stack, action: str) -> bool:
     """Tell whether a lifecycle fails without an action. What it leaves is deleted with the whole policy."""
     stack.without = action
+    # For longer than a denied call is tried again.
+    stack.machine_life = 2 * max(patience for patience in PATIENCE.values() if patience < math.inf)
     try:
         outcome, _ = stack.run(None, -1, False)
         reason = outcome.reason if outcome else ""

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,31 +10,15 @@ from botocore.exceptions import ClientError
 from annex_contract.lease import Lease, UnreadableLeaseError
 from lambda_lease import handler
 from lambda_lease.annexes import NotEndedError
-from template_gen.archive import pack
-from template_gen.functions import LEASE_SOURCES
 from tests.lambda_context import CONTEXT, LambdaContext
 from tests.unit.lambda_lease.conftest import Told
-from tests.unit.lambda_lease.fake_aws import BUCKET, PROFILE, SETTINGS, STACK_ID, UUID, FakeAws
+from tests.unit.lambda_lease.fake_aws import SETTINGS, UUID, FakeAws
 
 if TYPE_CHECKING:
     from lambda_lease.clients import Clients
 
 LATER = 2_000_000
 OVER = 999_000
-
-BEFORE_EXPIRY = """
-import sys
-from types import SimpleNamespace
-sys.path.insert(0, {archive!r})
-from lambda_lease.handler import handler
-event = {{"AnnexID": "test", "S3BucketName": "", "LeaseExpiration": 99999999999}}
-context = SimpleNamespace(
-    aws_request_id="r", function_name="f", memory_limit_in_mb=128, invoked_function_arn="arn:aws:lambda:::function:f"
-)
-assert handler(event, context)["decision"] == "wait"
-sdk = ("boto3", "botocore", "s3transfer", "urllib3", "concurrent")
-print(sorted(name for name in sys.modules if name.partition(".")[0] in sdk), file=sys.stderr)
-"""
 
 
 def no_aws() -> Clients:
@@ -47,27 +28,6 @@ def no_aws() -> Clients:
 def test_before_expiry_a_tick_makes_no_aws_call(aws: FakeAws) -> None:
     event = aws.put_lease("test", LATER)
     assert handler.run(event, CONTEXT, SETTINGS, LATER, no_aws)["decision"] == "wait"
-
-
-def test_before_expiry_a_tick_loads_no_sdk_also_from_an_archive(tmp_path: Path) -> None:
-    archive = tmp_path / "function.zip"
-    archive.write_bytes(pack(LEASE_SOURCES))
-    environ = {
-        "BUCKET_NAME": BUCKET,
-        "INSTANCE_PROFILE_ARN": PROFILE,
-        "STACK_ID": STACK_ID,
-        "POWERTOOLS_METRICS_NAMESPACE": "annex-bootstrap",
-        "POWERTOOLS_SERVICE_NAME": "lease",
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", BEFORE_EXPIRY.format(archive=str(archive))],
-        env=environ,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stderr.strip() == "['botocore']", "the bare package, which Powertools looks at"
 
 
 def test_a_live_annex_keeps_everything(aws: FakeAws) -> None:

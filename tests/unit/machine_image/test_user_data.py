@@ -7,7 +7,6 @@ import random
 import string
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -22,7 +21,7 @@ from machine_image.user_data import (
     render_script,
     render_user_data,
 )
-from template_gen.archive import Sources, pack
+from tests.archives import loader_of
 
 FULL = ImageInputs(
     "build-1",
@@ -31,12 +30,6 @@ FULL = ImageInputs(
     boot_commands="mount -a",
     apt_source="Types: deb\nURIs: https://example.org/debian\nSuites: forky\nComponents: main",
     gpu=True,
-)
-
-EMBEDDED = Sources(
-    "machine_image.user_data",
-    ("machine_image", "machine_image.user_data", "machine_image.annex_machine"),
-    data=("machine_image/files",),
 )
 
 
@@ -64,16 +57,14 @@ def test_the_shell_gets_every_input_unchanged(text: str) -> None:
     assert _printed(f'{head}{put}printf "%s|" "$COMMANDS"; put_files') == f"{text}|{text}\n"
 
 
-def test_a_function_renders_the_same_from_its_archive(tmp_path: Path) -> None:
-    archive = tmp_path / "archive.zip"
-    archive.write_bytes(pack(EMBEDDED))
+def test_a_function_renders_the_same_from_its_archive() -> None:
     program = (
-        f"import sys; sys.path[:0] = [{str(archive)!r}]\n"
+        f"{loader_of('ImageBuilderFunction')}\n"
         "from machine_image.user_data import ImageInputs, render_script\n"
         "sys.stdout.write(render_script(ImageInputs('x')))"
     )
     # Isolated, so that only the standard library is there besides.
-    ran = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, timeout=20)
+    ran = subprocess.run([sys.executable, "-I", "-S", "-"], input=program, capture_output=True, text=True, timeout=20)
     assert (ran.stderr, ran.stdout) == ("", render_script(ImageInputs("x")))
 
 

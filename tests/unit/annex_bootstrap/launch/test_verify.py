@@ -3,11 +3,9 @@ from __future__ import annotations
 import base64
 import bz2
 import hashlib
-import io
 import json
 import ssl
 import threading
-import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -19,34 +17,30 @@ import trustme
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.launch import verify
 from template_gen.archive import ROOT
-from template_gen.template import build
+from template_gen.template import build_text
 
-BUILT = build().to_json(indent=1, sort_keys=True) + "\n"
+BUILT = build_text()
 
 
-def _changed(name: str, code: str) -> str:
+def _changed(name: str, code: Any) -> str:
     template: dict[str, Any] = json.loads(BUILT)
     template["Resources"][name]["Properties"]["Code"]["ZipFile"] = code
     return json.dumps(template, indent=1, sort_keys=True) + "\n"
 
 
 def _code(name: str) -> str:
-    code: str = json.loads(BUILT)["Resources"][name]["Properties"]["Code"]["ZipFile"]
-    return code
+    return verify.read_code(BUILT)[name]
 
 
 def _with_archive(content: bytes) -> str:
     return f'ARCHIVE = "{base64.b64encode(content).decode()}"\n'
 
 
-def _repacked(name: str, files: dict[str, bytes]) -> str:
+def _repacked(name: str, files: dict[str, str]) -> str:
     """The code of a function with other files in its archive."""
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        for path, content in files.items():
-            archive.writestr(path, content)
+    content = json.dumps(files).encode()
     old = next(line for line in _code(name).splitlines() if line.startswith("ARCHIVE"))
-    return _code(name).replace(old, _with_archive(bz2.compress(stream.getvalue())).rstrip())
+    return _code(name).replace(old, _with_archive(bz2.compress(content)).rstrip())
 
 
 def test_the_modules_of_every_function_are_listed_with_the_hashes_of_our_sources() -> None:
@@ -75,7 +69,7 @@ def test_a_changed_line_around_the_archive_is_found() -> None:
 
 
 def test_a_changed_a_missing_and_an_added_module_are_each_named() -> None:
-    files = {"lambda_connectivity/handler.py": b"", "lambda_connectivity/__init__.py": b"", "extra.py": b"made up"}
+    files = {"lambda_connectivity/handler.py": "", "lambda_connectivity/__init__.py": "", "extra.py": "made up"}
     found = verify.differences(_changed("ConnectivityFunction", _repacked("ConnectivityFunction", files)), BUILT)
     assert "ConnectivityFunction: extra.py is not in ours" in found
     assert "ConnectivityFunction: lambda_connectivity/cedar.py is missing" in found
@@ -83,7 +77,7 @@ def test_a_changed_a_missing_and_an_added_module_are_each_named() -> None:
 
 
 def test_a_second_archive_that_is_loaded_in_place_of_the_first_is_found() -> None:
-    code = _code("ConnectivityFunction").replace("unpack()\n", _with_archive(b"") + "unpack()\n")
+    code = _code("ConnectivityFunction").replace("sys.meta_path", _with_archive(b"") + "sys.meta_path")
     assert verify.differences(_changed("ConnectivityFunction", code), BUILT) != []
 
 
@@ -105,12 +99,46 @@ def test_an_added_and_a_removed_resource_are_found() -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"no bzip2", bz2.compress(b"no zip"), bz2.compress(b"") + b"more", bz2.compress(bytes(verify.MAX_ARCHIVE + 1))],
-    ids=["not bzip2", "not zip", "trailing bytes", "larger than allowed"],
+    [
+        b"no bzip2",
+        bz2.compress(b"no json"),
+        bz2.compress(b"[]") + b"more",
+        bz2.compress(b'{"a.py": "", "a.py": "another"}'),
+        bz2.compress(b'{"a.py": 1}'),
+        bz2.compress(bytes(verify.MAX_ARCHIVE + 1)),
+    ],
+    ids=["not bzip2", "not JSON", "trailing bytes", "a file twice", "a file without text", "larger than allowed"],
 )
 def test_a_damaged_archive_is_refused_by_the_function_that_has_it(content: bytes) -> None:
     with pytest.raises(UserError, match="LeaseFunction"):
         verify.list_functions(_changed("LeaseFunction", _with_archive(content)))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        {"Fn::Join": ["", [{"Fn::FindInMap": ["Archives", "Another", "Base64"]}]]},
+        {"Fn::Join": [",", ["import os", "import sys"]]},
+        {"Fn::Join": ["", [{"Fn::FindInMap": ["Archives", "Lease", "Base64"]}] * 100]},
+        {"Fn::Sub": "import os"},
+        {"Ref": "BucketName"},
+        1,
+    ],
+    ids=["of no archive", "with separators", "longer than allowed", "with a variable", "an input", "no text"],
+)
+def test_code_that_is_put_together_in_another_way_is_refused_by_the_function_that_has_it(code: Any) -> None:
+    with pytest.raises(UserError, match="the code of LeaseFunction cannot be read"):
+        verify.list_functions(_changed("LeaseFunction", code))
+
+
+def test_a_changed_archive_is_found_in_every_function_that_shares_it() -> None:
+    template = json.loads(BUILT)
+    shared = template["Mappings"]["Archives"]["CustomResources"]
+    shared["Base64"] = template["Mappings"]["Archives"]["Connectivity"]["Base64"]
+    found = verify.differences(json.dumps(template), BUILT)
+    assert "Mappings: Archives differs" in found
+    for name in ("BucketFunction", "FleetRoleFunction", "InstanceRoleFunction", "SecurityGroupFunction"):
+        assert f"{name}: crhelper/utils.py is missing" in found
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"Resources": 1}', "Resources:\n  yaml: {}"])
