@@ -1,5 +1,5 @@
 # Thin names for the real commands. Each makes the virtual environment first, where none is there.
-.PHONY: demo test slow thorough browser e2e build lint lock
+.PHONY: demo test slow thorough browser e2e live build lint lock
 
 PYTHON ?= python3
 VENV := .venv
@@ -33,6 +33,10 @@ browser: build
 # A real HTCondor; needs root rights on Debian or Ubuntu.
 e2e: build
 	@$(BIN)/python -m tests.htcondor
+
+# The stack in a real account of yours: says what that costs, and does nothing before you agree.
+live: build
+	@$(BIN)/python -m tests.live $(ARGS)
 
 build: $(READY)
 	@$(BIN)/python build.py

@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_pricing import PricingClient
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_service_quotas import ServiceQuotasClient
     from mypy_boto3_ssm import SSMClient
+    from mypy_boto3_sts.type_defs import GetCallerIdentityResponseTypeDef
 
 EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
 UNKNOWN_KEYS = {"InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch", "AuthFailure"}
@@ -88,6 +90,11 @@ class Account:
         return self.session.client("ec2", region_name=self.region, config=CONFIG)
 
     @cached_property
+    def fleets(self) -> EC2Client:
+        """The EC2 client for CreateFleet, which answers when all machines have started."""
+        return self.session.client("ec2", region_name=self.region, config=CONFIG.merge(Config(read_timeout=180)))
+
+    @cached_property
     def events(self) -> EventBridgeClient:
         """The EventBridge client."""
         return self.session.client("events", region_name=self.region, config=CONFIG)
@@ -130,9 +137,23 @@ class Account:
         return self.session.client("ssm", region_name=self.region, config=CONFIG)
 
     @cached_property
+    def quotas(self) -> ServiceQuotasClient:
+        """The Service Quotas client."""
+        return self.session.client("service-quotas", region_name=self.region, config=CONFIG)
+
+    @cached_property
+    def _caller(self) -> GetCallerIdentityResponseTypeDef:
+        return self.session.client("sts", region_name=self.region, config=CONFIG).get_caller_identity()
+
+    @cached_property
     def account_id(self) -> str:
         """The account ID, 12 digits."""
-        return self.session.client("sts", region_name=self.region, config=CONFIG).get_caller_identity()["Account"]
+        return self._caller["Account"]
+
+    @property
+    def caller(self) -> str:
+        """The name of the user, or of the session of a role, whose credentials these are."""
+        return self._caller["Arn"].rpartition(":")[2].rpartition("/")[2]
 
     @property
     def partition(self) -> str:
@@ -266,7 +287,7 @@ def _advice(code: str) -> str:
         return "ask your administrator for what `annex-bootstrap policy deployer` prints"
     if code == FORBIDDEN:
         return (
-            "either the bucket belongs to another account, or you lack a permission: "
-            "ask your administrator for what `annex-bootstrap policy deployer` prints"
+            "a permission that you were just granted may take minutes to have effect, so try again; if that does not "
+            "help, ask your administrator for what `annex-bootstrap policy deployer` prints, and whose bucket it is"
         )
     return "try again, or check the stack in the AWS console"

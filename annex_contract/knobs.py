@@ -92,6 +92,8 @@ class Macro(StrEnum):
     Source: https://htcondor.readthedocs.io/en/latest/admin-manual/configuration-macros.html
     """
 
+    ALLOW_ADVERTISE_MASTER = "ALLOW_ADVERTISE_MASTER"
+    ALLOW_ADVERTISE_STARTD = "ALLOW_ADVERTISE_STARTD"
     ALLOW_DAEMON = "ALLOW_DAEMON"
     ANNEX_COLLECTOR = "ANNEX_COLLECTOR"
     ANNEX_TOKEN_DOMAIN = "ANNEX_TOKEN_DOMAIN"

@@ -17,6 +17,12 @@ ROLE_PATH = "/annex-bootstrap/"
 ANNEX_TAG = "htcondor:AnnexName"
 """The tag that condor_annex puts on the machines of an annex; its value is the annex ID."""
 
+REQUEST_TAG = "annex-bootstrap:request"
+"""The tag of machines with the ID of the request that started them: a fleet's client token is not its machines'."""
+
+STARTED_BY_TAG = "annex-bootstrap:started-by"
+"""The tag of machines with the name of the user or the session that started them."""
+
 EC2_SERVICE = "ec2.amazonaws.com"
 """EC2 as a principal, the same in every partition; ``ec2.`` before a partition's own suffix is refused in the European
 Sovereign Cloud: https://github.com/aws/aws-cdk/issues/22589 and https://github.com/pulumi/pulumi-eks/issues/2341"""

@@ -6,9 +6,8 @@ that it refers to or depends on is complete, so the time of a creation is that o
 
 from __future__ import annotations
 
-import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from annex_contract.resources import (  # noqa: E402  # found through the path s
     INSTANCE_ROLE,
     SECURITY_GROUP,
 )
+from docs_gen.resolve import references  # noqa: E402  # found through the path set above
 from template_gen.template import build  # noqa: E402  # found through the path set above
 
 SECONDS = {
@@ -46,8 +46,6 @@ OTHERS = 3
 
 SHORTEST = ("AWS::IAM::Role", "AWS::Lambda::Function", "AWS::Events::Rule")
 """No template with a scheduled function can do with less: a role, its function, its rule."""
-
-_IN_SUB = re.compile(r"\$\{(\w+)(?:\.[\w.]+)?\}")
 
 
 @dataclass(frozen=True)
@@ -74,33 +72,13 @@ def longest_chain(resources: Mapping[str, Any], seconds: Mapping[str, int] = SEC
 
     def chain_to(title: str) -> Chain:
         if title not in chains:
-            before = [chain_to(needed) for needed in sorted(set(_references(resources[title])) & resources.keys())]
+            before = [chain_to(needed) for needed in sorted(set(references(resources[title])) & resources.keys())]
             longest = max(before, key=lambda chain: chain.seconds, default=Chain((), 0))
             own = seconds.get(resources[title]["Type"], OTHERS)
             chains[title] = Chain((*longest.titles, title), longest.seconds + own)
         return chains[title]
 
     return max((chain_to(title) for title in sorted(resources)), key=lambda chain: chain.seconds)
-
-
-def _references(node: Any) -> Iterator[str]:
-    if isinstance(node, list):
-        for part in node:
-            yield from _references(part)
-    elif isinstance(node, dict):
-        for name, part in node.items():
-            if name in ("Ref", "DependsOn") and isinstance(part, str):
-                yield part
-            elif name == "DependsOn":
-                yield from part
-            elif name == "Fn::GetAtt":
-                yield part[0]
-            elif name == "Fn::Sub":
-                text, values = (part, {}) if isinstance(part, str) else part
-                yield from set(_IN_SUB.findall(text)) - values.keys()
-                yield from _references(values)
-            else:
-                yield from _references(part)
 
 
 def main() -> None:

@@ -81,8 +81,8 @@ def _exists(s3: S3Client, request: Request) -> bool:
             return False
         if error_code(error) == "403":
             raise ResourceError(
-                f"the function may not look at the bucket {bucket}: it is another account's, or a policy denies it; "
-                "choose another BucketName"
+                f"the function may not look at the bucket {bucket}: its role is not in effect yet, a policy denies it, "
+                "or the bucket is not yours; deploy again, or choose another BucketName"
             ) from error
         if error_code(error) in {"301", "400"}:
             raise ResourceError(

@@ -14,6 +14,7 @@ from annex_bootstrap.launch.launch_links import CONSOLES, REGIONS
 from annex_contract.knobs import KNOBS
 from annex_contract.lease import ANNEX_ID_LENGTH, TICK_MINUTES
 from annex_contract.stack import LogicalId, Output, Part
+from docs_gen.permissions import statements_of
 from lambda_lease.sweeper import GRACE_SECONDS
 from template_gen import custom, template
 from template_gen.archive import ROOT
@@ -49,15 +50,13 @@ def roles() -> str:
     rows = []
     for name, resource in resources.items():
         if resource["Type"] == "AWS::Lambda::Function":
-            policy = resources[Part.POLICY.of(name)]["Properties"]["PolicyDocument"]
-            rows.append(
-                (f"`{Part.ROLE.of(name)}`", resource["Properties"]["Description"].partition(": ")[2], _purposes(policy))
-            )
+            holder = resource["Properties"]["Description"].partition(": ")[2]
+            rows.append((f"`{Part.ROLE.of(name)}`", holder, _purposes(statements_of(resources, name))))
     for name, holder in (
         (LogicalId.ANNEX_USER_POLICY, "for the user that runs condor_annex"),
         (LogicalId.START_POLICY, "for whoever runs annex-bootstrap start"),
     ):
-        rows.append((f"`{name}`", holder, _purposes(resources[name]["Properties"]["PolicyDocument"])))
+        rows.append((f"`{name}`", holder, _purposes(resources[name]["Properties"]["PolicyDocument"]["Statement"])))
     return _table(("Role or policy", "Holder", "May"), rows)
 
 
@@ -127,9 +126,9 @@ def _resources() -> dict[str, Any]:
     return dict(sorted(resources.items()))
 
 
-def _purposes(policy: Mapping[str, Any]) -> str:
-    """Return the Sids of a policy as words: ``TerminateTaggedMachines`` becomes ``terminate tagged machines``."""
-    return "; ".join(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", statement["Sid"]).lower() for statement in policy["Statement"])
+def _purposes(statements: Iterable[Mapping[str, Any]]) -> str:
+    """Return the Sids of statements as words: ``TerminateTaggedMachines`` becomes ``terminate tagged machines``."""
+    return "; ".join(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", statement["Sid"]).lower() for statement in statements)
 
 
 def _every(rule: Mapping[str, Any]) -> str:

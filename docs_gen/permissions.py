@@ -6,7 +6,7 @@ Run as ``python -m docs_gen.permissions > docs/permissions.md``.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from annex_contract.machine_policies import boot_policy, configuration_policy
@@ -79,6 +79,18 @@ def call_of(role: str, action: str) -> str:
     return OTHER_CALLS.get((role, action), CALLS.get(action, action.split(":")[1]))
 
 
+def statements_of(resources: Mapping[str, Any], function: str) -> list[dict[str, Any]]:
+    """Return the statements of a function's role, unresolved: those of its policy, and those that it comes with.
+
+    Args:
+        resources: the template's.
+        function: its logical ID.
+    """
+    inline = resources[Part.ROLE.of(function)]["Properties"].get("Policies", [])
+    held = [resources[Part.POLICY.of(function)]["Properties"], *inline]
+    return [statement for policy in held for statement in policy["PolicyDocument"]["Statement"]]
+
+
 def policies(values: Any, conditions: dict[str, bool]) -> dict[str, list[dict[str, Any]]]:
     """Return the statements of every role and policy of a stack, by logical ID.
 
@@ -88,12 +100,13 @@ def policies(values: Any, conditions: dict[str, bool]) -> dict[str, list[dict[st
     """
     resources = build().to_dict()["Resources"]
     functions = [title for title, resource in resources.items() if resource["Type"] == "AWS::Lambda::Function"]
-    roles = {Part.POLICY.of(function): Part.ROLE.of(function) for function in functions}
-    found = {}
+    found = {
+        Part.ROLE.of(function): resolve(statements_of(resources, function), values, conditions)
+        for function in functions
+    }
     for title, resource in resources.items():
-        if resource["Type"] in ("AWS::IAM::RolePolicy", "AWS::IAM::ManagedPolicy"):
-            document = resolve(resource["Properties"]["PolicyDocument"], values, conditions)
-            found[roles.get(title, title)] = document["Statement"]
+        if resource["Type"] == "AWS::IAM::ManagedPolicy":
+            found[title] = resolve(resource["Properties"]["PolicyDocument"]["Statement"], values, conditions)
     role = resolve({"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:"}, values, conditions)
     name = resolve(resources[INSTANCE_ROLE.logical_id]["Properties"][INSTANCE_ROLE.name_property], values, conditions)
     bucket = values[f"{BUCKET.logical_id}.{Attribute.BUCKET_NAME}"]

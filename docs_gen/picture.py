@@ -5,7 +5,7 @@ Three columns: the functions, what they create or serve, and the outputs. A line
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -14,6 +14,7 @@ from annex_bootstrap.launch.launch_page import KINDS
 from annex_contract.knobs import KNOBS
 from annex_contract.resources import BY_TYPE
 from annex_contract.stack import Part
+from docs_gen.permissions import statements_of
 from template_gen.archive import ROOT
 from template_gen.template import build
 
@@ -105,7 +106,7 @@ def _boxes(resources: Mapping[str, Any]) -> Iterator[Box]:
         mine = [other for other in served[function] if other not in placed]
         placed.update(mine)
         span = max(len(mine), 1)
-        yield Box(function, 0, row + (span - 1) / 2, _statements(resources[Part.POLICY.of(function)]), "box function")
+        yield Box(function, 0, row + (span - 1) / 2, _allowed(statements_of(resources, function)), "box function")
         for number, other in enumerate(mine):
             yield _resource(other, resources, row + number)
         row += span
@@ -136,8 +137,7 @@ def _resource(name: str, resources: Mapping[str, Any], row: float) -> Box:
     return Box(name, 1, row, what, "box maybe" if "Condition" in resources[name] else "box")
 
 
-def _statements(policy: Mapping[str, Any]) -> str:
-    statements = policy["Properties"]["PolicyDocument"]["Statement"]
+def _allowed(statements: Iterable[Mapping[str, Any]]) -> str:
     actions = {action for statement in statements for action in statement["Action"]}
     return f"allowed {len(actions)} AWS actions"
 

@@ -7,7 +7,6 @@ visible yet.
 
 from __future__ import annotations
 
-from collections import ChainMap
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from lambda_lease.batches import Outcome, RefusedError, error_code
 from lambda_lease.lease import Expire, decide, is_tarball, tarball_prefix
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_ec2.type_defs import FilterTypeDef
@@ -158,46 +157,62 @@ def end_annex(clients: Clients, lease: Lease, settings: Settings, now: float) ->
     failures = _Failures()
     profile_arn = settings.instance_profile_arn
     find = partial(_find_machines, ec2, annex_id, profile_arn, failures)
-    filters = compute.machines_of_annex(annex_id)
+    by_tag, by_token = compute.machines_of_annex(annex_id)
+    everything = (*MACHINE_RUNNING, MACHINE_ENDING)
     with ThreadPoolExecutor(WORKERS) as pool:
-        # These run while the fleets are listed.
-        listings = pool.map(find, filters)
+        # Runs while the fleets are listed.
+        listing = pool.submit(find, by_tag, everything)
         fleets = list[str]()
         with failures.collected("list spot fleets"):
             listed = compute.list_running_fleets(ec2, profile_arn)
             fleets.extend(fleet.id for fleet in listed if fleet.annex_id == annex_id)
         cancelled = compute.cancel_fleets(ec2, pool, fleets)
         failures += failures_of("cancel spot fleet", cancelled)
-        machines = ChainMap(*listings)
+        machines = listing.result()
         if fleets:
             # They started machines until they were cancelled, and terminated some.
-            machines = ChainMap(*pool.map(find, filters))
-        running = {id_ for id_, state in machines.items() if state != MACHINE_ENDING}
-        terminated = compute.terminate_machines(ec2, pool, running)
+            machines = find(by_tag, everything)
+        terminated = compute.terminate_machines(ec2, pool, _running(machines))
         failures += failures_of("terminate", terminated)
-
-    tarballs = _delete_tarballs(clients, annex_id, settings, failures)
+        # Most machines have the tag and the token, and EC2 takes long to describe many, so it is asked by token only
+        # now that those are ending. Where nothing was found, machines that are ending count here too.
+        listing = pool.submit(find, by_token, MACHINE_RUNNING if fleets or machines else everything)
+        tarballs = _delete_tarballs(clients, annex_id, settings, failures)
+        untagged = listing.result()
+        terminated_later = compute.terminate_machines(ec2, pool, _running(untagged) - machines.keys())
+        failures += failures_of("terminate", terminated_later)
+        machines |= untagged
+    done = terminated.done | terminated_later.done
     rule_removed = False
     if not (fleets or machines or tarballs or failures):
         with failures.collected(f"remove rule {annex_id}"):
             rule_removed = _remove_rule(clients.events, lease, now)
     return Ended(
         fleets=len(cancelled.done),
-        machines=len(terminated.done),
+        machines=len(done),
         tarballs=tarballs,
-        left=len(machines.keys() - terminated.done),
+        left=len(machines.keys() - done),
         rule_removed=rule_removed,
         failures=tuple(failures),
     )
 
 
+def _running(machines: Mapping[str, str]) -> set[str]:
+    return {id_ for id_, state in machines.items() if state != MACHINE_ENDING}
+
+
 def _find_machines(
-    ec2: EC2Client, annex_id: str, profile_arn: str, failures: _Failures, filters: list[FilterTypeDef]
+    ec2: EC2Client,
+    annex_id: str,
+    profile_arn: str,
+    failures: _Failures,
+    filters: list[FilterTypeDef],
+    states: Iterable[str],
 ) -> dict[str, str]:
     # IDs and states. What was seen before a page failed still counts.
     found = dict[str, str]()
     with failures.collected("list machines"):
-        for machine in compute.list_machines(ec2, filters, (*MACHINE_RUNNING, MACHINE_ENDING), profile_arn):
+        for machine in compute.list_machines(ec2, filters, states, profile_arn):
             if machine.annex_id == annex_id:
                 found[machine.id] = machine.state
     return found

@@ -72,12 +72,16 @@ class Fleet:
     profile_arns: frozenset[str]
 
 
-def machines_of_annex(annex_id: str) -> list[list[FilterTypeDef]]:
-    """Return the filters of two listings: together they show all machines of an annex, and maybe others."""
-    return [
+def machines_of_annex(annex_id: str) -> tuple[list[FilterTypeDef], list[FilterTypeDef]]:
+    """Return the filters of two listings: together they show all machines of an annex, and maybe others.
+
+    Returns:
+        The filter by tag, and the filter by client token.
+    """
+    return (
         [{"Name": f"tag:{ANNEX_TAG}", "Values": [_literally(annex_id)]}],
         [{"Name": "client-token", "Values": [_literally(annex_id) + "_*"]}],
-    ]
+    )
 
 
 def machines_with_profile(arn: str) -> list[FilterTypeDef]:

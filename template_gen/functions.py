@@ -7,7 +7,7 @@ from typing import Any
 
 from troposphere import AWSHelperFn, GetAtt, If, Ref, Template
 from troposphere.awslambda import Code, Environment, Function, LoggingConfig
-from troposphere.iam import Role, RolePolicy
+from troposphere.iam import Policy, Role, RolePolicy
 from troposphere.logs import LogGroup
 
 from annex_contract import __version__
@@ -70,6 +70,7 @@ def add_function(
     policy_name: str | AWSHelperFn = "function",
     condition: str | None = None,
     answers: bool = False,
+    statements_in_role: bool = False,
 ) -> Function:
     """Add a function with its role and its log group.
 
@@ -88,16 +89,21 @@ def add_function(
             in force until CloudFormation has had the old thing deleted.
         condition: the condition under which the stack has all of this.
         answers: whether it must answer CloudFormation also when it cannot be loaded.
+        statements_in_role: whether its role comes with the statements, so that the function waits for no policy. Then
+            they must not refer to what the stack makes. They go with the role, and so after the function; what goes
+            before it is the right to write its log alone, which refers to the log group.
 
     Returns:
         The function.
     """
     conditional = {"Condition": condition} if condition else {}
     logs = template.add_resource(LogGroup(Part.LOGS.of(title), RetentionInDays=Ref("LogRetentionDays"), **conditional))
+    with_role = {"Policies": [Policy(PolicyName=title, PolicyDocument=document(statements))]}
     role = template.add_resource(
         Role(
             Part.ROLE.of(title),
             **conditional,
+            **(with_role if statements_in_role else {}),
             Path=ROLE_PATH,
             Description=f"Assumed by the function: {description}",
             PermissionsBoundary=boundary(),
@@ -110,14 +116,18 @@ def add_function(
             **conditional,
             RoleName=Ref(role),
             PolicyName=policy_name,
-            PolicyDocument=document([policies.write_logs(GetAtt(logs, "Arn")), *statements]),
+            PolicyDocument=document(
+                [policies.write_logs(GetAtt(logs, "Arn")), *([] if statements_in_role else statements)]
+            ),
         )
     )
-    extra = {"Environment": Environment(Variables=dict(environment))} if environment else {}
+    extra: dict[str, Any] = {"Environment": Environment(Variables=dict(environment))} if environment else {}
+    if not statements_in_role:
+        # Created before the function and deleted after it.
+        extra["DependsOn"] = policy.title
     return template.add_resource(
         Function(
             title,
-            DependsOn=policy.title,
             Description=description,
             Runtime=RUNTIME,
             Architectures=[ARCHITECTURE],

@@ -100,11 +100,11 @@ def _statements(lease_function: GetAtt, connectivity_function: GetAtt) -> list[S
         allow("InvokeFunctions", "lambda: InvokeFunction", [lease_function, connectivity_function]),
         allow("UploadPoolConfigurations", "s3: PutObject", names.bucket_arn(f"/{TARBALL_PREFIX}*")),
         allow("ListLeases", "events: ListRuleNamesByTarget", "*"),
-        allow("MakeAndReadLeases", "events: ListTargetsByRule PutRule", rule),
+        allow("MakeAndReadLeases", "events: DeleteRule ListTargetsByRule PutRule", rule),
         allow("PutLeases", "events: PutTargets", rule, only_targets(lease_function)),
         deny(
             "KeepOtherRules",
-            "events: PutRule PutTargets",
+            "events: DeleteRule PutRule PutTargets",
             [names.arn("events", "rule/*/*"), names.arn("events", "rule/${AWS::StackName}-*")],
         ),
         *_fleets(instance),

@@ -118,24 +118,28 @@ def build_text() -> str:
 
 
 def _add_lease_function(template: Template) -> Function:
+    # The sweep's rule takes a minute to create, and so is what a stack without an image waits for. Its function waits
+    # for its role alone, and knows the bucket and the profile by their names.
+    instance_profile = names.role_arn(names.INSTANCE_ROLE, kind="instance-profile")
     lease = add_function(
         template,
         LogicalId.LEASE_FUNCTION,
         "annex-bootstrap: ends an annex when its lease expires",
         LEASE,
         "lambda_lease.handler",
-        policies.lease(get(INSTANCE_ROLE, Attribute.PROFILE_ARN)),
+        policies.lease(instance_profile),
         timeout=LEASE_TIMEOUT,
         environment={
-            settings.BUCKET_NAME: get(BUCKET, Attribute.BUCKET_NAME),
+            settings.BUCKET_NAME: names.BUCKET,
             settings.CONFIG_KEY_PATTERN: Ref("ConfigKeyPattern"),
-            settings.INSTANCE_PROFILE_ARN: get(INSTANCE_ROLE, Attribute.PROFILE_ARN),
+            settings.INSTANCE_PROFILE_ARN: instance_profile,
             settings.STACK_ID: Ref("AWS::StackId"),
             settings.END_ORPHANS: Ref("EndOrphans"),
             "POWERTOOLS_LOG_LEVEL": "INFO",
             "POWERTOOLS_SERVICE_NAME": "annex-bootstrap",
             "POWERTOOLS_METRICS_NAMESPACE": "AnnexBootstrap",
         },
+        statements_in_role=True,
     )
     # condor_annex names the rules, so any rule of this account and region may call. The ARN names the account already,
     # and a SourceAccount beside it would keep EventBridge from calling at all, without a word:

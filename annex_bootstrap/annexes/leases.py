@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -10,8 +12,11 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import UserError
+from annex_contract import lease as contract
 from annex_contract.lease import (
     FLEET_RUNNING,
     MACHINE_RUNNING,
@@ -206,6 +211,27 @@ class Leases:
             for annex_id in types.keys() | fleets.keys()
         }
 
+    def put(self, lease: contract.Lease) -> None:
+        """Make a lease, or give it another end: a rule that runs the lease function, and its target.
+
+        Args:
+            lease: what the rule's target says.
+
+        Raises:
+            UserError: AWS refused, or a rule of that name is no lease.
+        """
+        self._check_rule(lease.annex_id)
+        with explained(f"making the lease of {lease.annex_id}"):
+            self.account.events.put_rule(Name=lease.annex_id, ScheduleExpression=contract.TICK_RATE, State="ENABLED")
+        target = {"Id": lease.annex_id, "Arn": self.function_arn, "Input": json.dumps(lease.event())}
+        try:
+            self._put_target(lease.annex_id, target)
+        except UserError:
+            # Without a target nothing would ever delete it. One that has a target, EventBridge keeps.
+            with contextlib.suppress(ClientError):
+                self.account.events.delete_rule(Name=lease.annex_id)
+            raise
+
     def extend(self, lease: Lease, expiration: int) -> None:
         """Set another end.
 
@@ -221,10 +247,7 @@ class Leases:
                 f"the lease of {lease.annex_id} cannot be read, so it is unchanged: set it again with "
                 f"condor_annex -annex-name {lease.annex_id} -duration HOURS"
             )
-        with explained(f"setting the lease of {lease.annex_id}"):
-            answer = self.account.events.put_targets(Rule=lease.annex_id, Targets=[lease.ending_at(expiration)])  # type: ignore[list-item]  # what ListTargetsByRule gave
-        for failed in answer["FailedEntries"]:
-            raise UserError(f"EventBridge did not take the lease of {lease.annex_id}: {failed.get('ErrorMessage')}")
+        self._put_target(lease.annex_id, lease.ending_at(expiration))
 
     def end(self, lease: Lease, now: int) -> None:
         """End an annex: its lease ends now, and the lease function checks it at once.
@@ -243,6 +266,27 @@ class Leases:
                 InvocationType="Event",
                 Payload=lease.ending_at(now - 1)["Input"].encode(),
             )
+
+    def _check_rule(self, name: str) -> None:
+        """Refuse to make a lease of a rule that is somebody else's."""
+        with explained(f"looking for a rule {name}"):
+            try:
+                targets = self.account.events.list_targets_by_rule(Rule=name)["Targets"]
+            except ClientError as error:
+                if error.response["Error"]["Code"] == "ResourceNotFoundException":
+                    return
+                raise
+        if any(target["Arn"] != self.function_arn for target in targets):
+            raise UserError(
+                f"the EventBridge rule {name} in {self.account.region} is not the lease of an annex: "
+                "give the annex another name"
+            )
+
+    def _put_target(self, annex_id: str, target: Mapping[str, Any]) -> None:
+        with explained(f"setting the lease of {annex_id}"):
+            answer = self.account.events.put_targets(Rule=annex_id, Targets=[target])  # type: ignore[list-item]  # as ListTargetsByRule gives them
+        for failed in answer["FailedEntries"]:
+            raise UserError(f"EventBridge did not take the lease of {annex_id}: {failed.get('ErrorMessage')}")
 
     def _read(self, name: str) -> Lease | None:
         pages = self.account.events.get_paginator("list_targets_by_rule").paginate(Rule=name)

@@ -25,6 +25,7 @@ from annex_bootstrap.cli import (
     publish,
     pull_config,
     setup,
+    start,
     status,
     template,
 )
@@ -38,7 +39,7 @@ INTERRUPTED = 130
 
 GROUPS = {
     "Set up": (setup, deploy, pull_config, credentials, pool_config, fleet_config, image, delete),
-    "Run": (leases,),
+    "Run": (start, leases),
     "Look": (status, doctor),
     "Share": (launch_url, publish, template, policy, generate_role),
     "Try": (demo, local, completion),

@@ -77,7 +77,7 @@ def operator(region: str | None, profile: str | None, stack_name: str, boundary:
 
 def _print(policy: dict[str, Any], boundary: str, part: int | None) -> None:
     from annex_bootstrap.errors import UserError
-    from annex_bootstrap.policies.limits import split
+    from annex_bootstrap.policies.limits import INLINE_POLICY_LIMIT, size, split
 
     parts = split(policy)
     if part is not None and part > len(parts):
@@ -89,4 +89,11 @@ def _print(policy: dict[str, Any], boundary: str, part: int | None) -> None:
             f"annex-bootstrap: too long for one managed policy: make {len(parts)} of --part 1 to --part {len(parts)}",
             err=True,
         )
-    click.echo(json.dumps(policy if part is None else parts[part - 1], indent=2))
+    printed = policy if part is None else parts[part - 1]
+    if size(printed) > INLINE_POLICY_LIMIT:
+        click.echo(
+            f"annex-bootstrap: too long for a user's inline policy ({INLINE_POLICY_LIMIT:,} characters): "
+            "make a managed policy",
+            err=True,
+        )
+    click.echo(json.dumps(printed, indent=2))

@@ -181,7 +181,8 @@ def _find_bucket(account: Account, bucket: str, *, create: bool) -> None:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         if status == 403:
             raise UserError(
-                f"the bucket {bucket} belongs to another account, or you may not use it: give --bucket another name"
+                f"you may not use the bucket {bucket}: a permission that you were just granted may take minutes to "
+                "have effect, so try again; if that does not help, ask whose bucket it is or give --bucket another name"
             ) from error
         if status != 404:
             raise

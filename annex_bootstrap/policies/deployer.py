@@ -99,6 +99,12 @@ def _statements(partition: str, account: str, stack_name: str, boundary: str) ->
             [staging, f"{staging}/*"],
         ),
         *_manage_roles(roles, arn("iam", "role/*", region=""), boundary),
+        # For a role that does not exist, because somebody deleted it by hand, IAM checks the ARN without a path.
+        allow(
+            "PassOverMissingRoles",
+            "iam: DeleteRole DeleteRolePolicy GetRole GetRolePolicy ListAttachedRolePolicies ListRolePolicies",
+            arn("iam", f"role/{stack_name}-*Function{Part.ROLE}-*", region=""),
+        ),
         allow(
             "PassRolesToFunctions",
             "iam: PassRole",

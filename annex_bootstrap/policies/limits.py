@@ -11,6 +11,9 @@ MANAGED_POLICY_LIMIT = 6144
 """Characters of a managed policy without white space:
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html"""
 
+INLINE_POLICY_LIMIT = 2048
+"""Characters of all inline policies of a user without white space; of the same page."""
+
 
 def size(policy: dict[str, Any]) -> int:
     """Return how many characters of a policy IAM counts."""

@@ -30,6 +30,9 @@ Source: ``condor_config_val -verbose SEC_DEFAULT_AUTHENTICATION_METHODS`` of 23.
 _SAME_METHOD = {"TOKEN": "IDTOKENS", "TOKENS": "IDTOKENS", "IDTOKEN": "IDTOKENS", "SCITOKEN": "SCITOKENS"}
 """Other names that HTCondor takes. Source: its ``SecMan::sec_char_to_auth_method``."""
 
+ADVERTISING = (Macro.ALLOW_ADVERTISE_STARTD, Macro.ALLOW_ADVERTISE_MASTER)
+"""Who may tell the collector of a machine. Source: HTCondor's manual, "Authorization"."""
+
 CONTEXTS = ("DAEMON", "NEGOTIATOR", "READ", "CLIENT")
 """The contexts in which machines of an annex authenticate with the pool."""
 
@@ -55,6 +58,8 @@ class Pool:
         collector: the name under which machines on AWS reach the collector; empty leaves that as it is.
         methods: the pool's own authentication methods, by context.
         daemons: the pool's own DAEMON_LIST of this machine; empty where that is not known.
+        advertising: the knobs of ``ADVERTISING``, and which knob says who may do so without the block: without a value
+            of its own, each stands for ALLOW_DAEMON.
         feature_on: whether the pool's own configuration has ``use feature:HPC_ANNEX``.
         longest_lease: seconds that an annex lives at most.
     """
@@ -65,6 +70,7 @@ class Pool:
     collector: str = ""
     methods: Mapping[str, str] = field(default_factory=lambda: dict.fromkeys(CONTEXTS, DEFAULT_METHODS))
     daemons: Sequence[str] = ()
+    advertising: Mapping[str, str] = field(default_factory=lambda: dict.fromkeys(ADVERTISING, Macro.ALLOW_DAEMON))
     feature_on: bool = False
     longest_lease: int = 24 * 3600
 
@@ -118,6 +124,8 @@ def render(pool: Pool) -> str:
         f"{methods_of('CLIENT')} = {methods['CLIENT']}",
         "# Owners of the password are condor@password in HTCondor 9 and later, condor_pool@... in older versions.",
         f"{Macro.ALLOW_DAEMON} = $(ALLOW_DAEMON) condor_pool@* condor@password",
+        "# Machines of annexes also join with a token of their owner's, which allows these two and no more.",
+        *(f"{knob} = $({own}) *@$({Macro.UID_DOMAIN})" for knob, own in pool.advertising.items()),
         "# All daemons behind one port: the one that must be open to AWS.",
         f"{Macro.USE_SHARED_PORT} = True",
         f"{Macro.SHARED_PORT_PORT} = {pool.port}",

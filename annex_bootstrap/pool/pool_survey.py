@@ -9,7 +9,7 @@ from pathlib import Path
 from annex_bootstrap.pool.blocks import replace_block
 from annex_bootstrap.pool.config_file import preview_file
 from annex_bootstrap.pool.htcondor import IN_FORCE, Configuration, with_content
-from annex_bootstrap.pool.pool_config import BLOCK, CONTEXTS, DEFAULT_METHODS, OWN_FILE, Pool
+from annex_bootstrap.pool.pool_config import ADVERTISING, BLOCK, CONTEXTS, DEFAULT_METHODS, OWN_FILE, Pool
 from annex_contract.knobs import Macro, methods_of
 
 AT_START = (Macro.USE_SHARED_PORT, Macro.SHARED_PORT_PORT, Macro.CONDOR_HOST, Macro.COLLECTOR_HOST)
@@ -21,6 +21,7 @@ WATCHED = (
     *(f"SEC_{context}_{what}" for context in CONTEXTS[:2] for what in ("INTEGRITY", "AUTHENTICATION")),
     *(methods_of(context) for context in CONTEXTS),
     Macro.ALLOW_DAEMON,
+    *ADVERTISING,
     *AT_START,
     Macro.DAEMON_LIST,
     Macro.HPC_ANNEX_ENABLED,
@@ -56,6 +57,7 @@ def survey(path: Path, stored: Path, port: int, collector: str, longest_lease: i
             port=port,
             collector=collector,
             methods={context: own.ask(methods_of(context)) or default for context in CONTEXTS},
+            advertising={knob: knob if own.ask(knob) else Macro.ALLOW_DAEMON for knob in ADVERTISING},
             daemons=[name.upper() for name in own.parts(Macro.DAEMON_LIST)],
             feature_on=own.ask(Macro.HPC_ANNEX_ENABLED).lower() == "true",
             longest_lease=longest_lease,

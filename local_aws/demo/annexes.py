@@ -10,11 +10,14 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import boto3
 
 from annex_contract.lease import MACHINE_RUNNING, TARBALL_PATTERN, TICK_RATE, Lease, annex_id_of
 from annex_contract.stack import ANNEX_TAG, Output
+
+InstanceType: TypeAlias = Literal["m5.large", "t3.nano"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,9 @@ class AnnexUser:
     session: boto3.Session
     outputs: Mapping[str, str]
 
-    def start(self, name: str, count: int, seconds: int, image_id: str) -> Annex:
+    def start(
+        self, name: str, count: int, seconds: int, image_id: str, instance_type: InstanceType = "m5.large"
+    ) -> Annex:
         """Start an on-demand annex.
 
         Args:
@@ -54,6 +59,7 @@ class AnnexUser:
             count: of machines.
             seconds: until the lease expires.
             image_id: of the machines.
+            instance_type: of the machines.
         """
         annex_id = annex_id_of(name)
         tarball = TARBALL_PATTERN.replace("*", name)
@@ -62,7 +68,7 @@ class AnnexUser:
         self.set_lease(annex_id, seconds, bucket)
         started = self.session.client("ec2").run_instances(
             ImageId=image_id,
-            InstanceType="m5.large",
+            InstanceType=instance_type,
             MinCount=count,
             MaxCount=count,
             ClientToken=f"{annex_id}_{uuid.uuid4()}",

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from local_aws.server.cloudformation import change_sets, rollback, stack_names, template_url
+from local_aws.server.cloudformation import change_sets, deletion, rollback, stack_names, template_url
 from local_aws.server.ec2 import (
+    fleets,
     images,
     instance_types,
     instances,
@@ -25,13 +26,16 @@ from local_aws.server.iam import authorization, decisions, role_boundaries, role
 from local_aws.server.lambda_functions import processes
 from local_aws.server.logs import log_patterns
 from local_aws.server.pricing import price_list
+from local_aws.server.quotas import service_quotas
 
 EXTENSIONS: tuple[Callable[[], None], ...] = (
     authorization.install,
     change_sets.install,
     images.install,
     decisions.install,
+    deletion.install,
     environment.install,
+    fleets.install,
     instance_types.install,
     instances.install,
     invocations.install,
@@ -47,6 +51,7 @@ EXTENSIONS: tuple[Callable[[], None], ...] = (
     scripts.install,
     security_groups.install,
     service_linked_roles.install,
+    service_quotas.install,
     spot_fleets.install,
     stack_names.install,
     template_url.install,

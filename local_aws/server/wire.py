@@ -6,6 +6,7 @@ Source: https://smithy.io/2.0/aws/protocols/aws-ec2-query-protocol.html
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 from xml.sax.saxutils import escape
@@ -83,6 +84,11 @@ def page(
     left = sorted(pair for pair in dict(items).items() if pair[0] > request.get("NextToken", ""))
     token = left[size - 1][0] if len(left) > size else None
     return [item for _, item in left[:size]], token
+
+
+def json_answer(status: int, content: Mapping[str, Any]) -> Response:
+    """Return an answer of a service that speaks JSON."""
+    return status, {"Content-Type": "application/x-amz-json-1.1"}, json.dumps(content).encode()
 
 
 def _refusing(handler: Handler) -> Handler:

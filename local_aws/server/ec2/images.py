@@ -151,6 +151,18 @@ def state_of(image: Image) -> str:
     return "pending" if time.monotonic() < image.get("ReadyAt", 0) else str(image.get("Ended", "available"))
 
 
+def architecture_of(image_id: str) -> str:
+    """Return the architecture of an image.
+
+    Raises:
+        RefusalError: there is no such image.
+    """
+    for view in _views():
+        if view["ImageId"] == image_id:
+            return str(view["Architecture"])
+    raise RefusalError("InvalidAMIID.NotFound", f"The image id '[{image_id}]' does not exist")
+
+
 def modify_image_attribute(params: Params) -> Response:
     """ModifyImageAttribute; MiniStack knows launch permissions and nothing else."""
     request = wire.read("ModifyImageAttribute", params)

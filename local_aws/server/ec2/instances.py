@@ -102,7 +102,7 @@ def run_instances(params: Params) -> Response:
                 "DisableApiTermination": request.get("DisableApiTermination", False),
                 "Started": time.monotonic(),
             }
-            _tag_volumes(instance, request)
+            tag_volumes(instance, request)
     reservation: Response = ec2._xml(200, "RunInstancesResponse", _reservation_xml(started))
     return reservation
 
@@ -180,7 +180,8 @@ def describe_instance_attribute(params: Params) -> Response:
     )
 
 
-def _tag_volumes(instance: Instance, request: Mapping[str, Any]) -> None:
+def tag_volumes(instance: Instance, request: Mapping[str, Any]) -> None:
+    """Put the tags on an instance's volumes that the request for it asks for."""
     volume_tags = [
         tag
         for specification in request.get("TagSpecifications", [])

@@ -14,10 +14,11 @@ from ministack.services import ec2, iam
 
 from local_aws.server import wire
 from local_aws.server.ec2 import instances
+from local_aws.server.ec2.launch_templates import read_template
 from local_aws.server.iam.rules import Check, Context, Rules, action_of
-from local_aws.server.wire import Params
+from local_aws.server.wire import Params, RefusalError
 
-_TAGGED_ON_CREATION = ("CreateImage", "CreateSecurityGroup", "RunInstances")
+_TAGGED_ON_CREATION = ("CreateFleet", "CreateImage", "CreateSecurityGroup", "RunInstances")
 
 _LAUNCH_KEYS = {
     "ec2:MetadataHttpEndpoint": "HttpEndpoint",
@@ -75,11 +76,10 @@ def implied_checks(params: Params) -> Iterator[Check]:
         for arn in map(_arn, _names("RunInstances", specification)):
             yield Check("ec2:RunInstances", arn, _creation_context(specification, arn))
         yield from _tagging("RunInstances", specification)
-    if action == "RunInstances" and "IamInstanceProfile" in request:
-        wanted = request["IamInstanceProfile"]
-        profile = iam._lookup_instance_profile(name=wanted.get("Name", ""), arn=wanted.get("Arn", ""))
-        for name in profile["Roles"] if profile else []:
-            yield Check("iam:PassRole", iam._roles[name]["Arn"], {"iam:PassedToService": "ec2.amazonaws.com"})
+    if action == "RunInstances":
+        yield from _passing(request)
+    if action == "CreateFleet":
+        yield from _launching(request)
     # No document says which service EC2 names for a fleet's role. AWS's own policy for callers of RequestSpotFleet,
     # AWSThinkboxDeadlineSpotEventPluginAdminPolicy, allows this one alone.
     fleet_role = request.get("SpotFleetRequestConfig", {}).get("IamFleetRole")
@@ -99,6 +99,12 @@ def _names(action: str, request: Mapping[str, Any]) -> list[str]:
             specifications = request.get("SpotFleetRequestConfig", {}).get("LaunchSpecifications", [])
             named = [name for specification in specifications for name in _launch_resources(specification)]
             return ["spot-fleet-request/*", *named]
+        case "CreateFleet":
+            named = []
+            for config in request.get("LaunchTemplateConfigs", []):
+                template_id, data = _template_of(config)
+                named += [f"launch-template/{template_id}", f"image/{data['ImageId']}", *_subnets(config)]
+            return ["fleet/*", "instance/*", "volume/*", *named]
         case "CreateSecurityGroup":
             return ["security-group/*", f"vpc/{request.get('VpcId', ec2._DEFAULT_VPC_ID)}"]
         case "CreateTags" | "DeleteTags":
@@ -118,6 +124,56 @@ def _names(action: str, request: Mapping[str, Any]) -> list[str]:
         case "TerminateInstances" | "StartInstances" | "StopInstances" | "RebootInstances":
             return [_typed(instance_id) for instance_id in request.get("InstanceIds", [])]
     return []
+
+
+def _passing(request: Mapping[str, Any]) -> Iterator[Check]:
+    wanted = request.get("IamInstanceProfile", {})
+    profile = iam._lookup_instance_profile(name=wanted.get("Name", ""), arn=wanted.get("Arn", "")) if wanted else None
+    for name in profile["Roles"] if profile else []:
+        yield Check("iam:PassRole", iam._roles[name]["Arn"], {"iam:PassedToService": "ec2.amazonaws.com"})
+
+
+def _launching(request: Mapping[str, Any]) -> Iterator[Check]:
+    """Yield what the caller of CreateFleet needs for the machines, which start with its rights.
+
+    Each resource but a spot request has the launch template as a condition key, and another that says whether the
+    template names it or the request does:
+    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/permissions-for-launch-templates.html
+    """
+    for config in request.get("LaunchTemplateConfigs", []):
+        template_id, data = _template_of(config)
+        template = _arn(f"launch-template/{template_id}")
+        tagging = {"TagSpecifications": [*request.get("TagSpecifications", []), *data.get("TagSpecifications", [])]}
+        image = ec2._images.get(data["ImageId"], {"BlockDeviceMappings": []})
+        snapshots = [mapping["Ebs"]["SnapshotId"] for mapping in image["BlockDeviceMappings"]]
+        named = [f"image/{data['ImageId']}", *(f"snapshot/{snapshot}" for snapshot in snapshots)]
+        named += [f"security-group/{group_id}" for group_id in data.get("SecurityGroupIds", [])]
+        others = [f"launch-template/{template_id}", *_subnets(config)]
+        others += ["instance/*", "network-interface/*", "volume/*"]
+        for name in [*named, *others]:
+            arn = _arn(name)
+            context = {
+                **_creation_context({**data, **tagging}, arn),
+                "ec2:LaunchTemplate": template,
+                "ec2:IsLaunchTemplateResource": str(name in named).lower(),
+            }
+            yield Check("ec2:RunInstances", arn, context)
+        if request["TargetCapacitySpecification"].get("DefaultTargetCapacityType") == "spot":
+            yield Check("ec2:RunInstances", _arn("spot-instances-request/*"), {})
+        yield from _tagging("RunInstances", data)
+        yield from _passing(data)
+
+
+def _template_of(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return ID and data of a launch template; where there is none, EC2 refuses the call itself."""
+    try:
+        return read_template(config.get("LaunchTemplateSpecification", {}))
+    except RefusalError:
+        return "*", {"ImageId": "*"}
+
+
+def _subnets(config: Mapping[str, Any]) -> list[str]:
+    return sorted({f"subnet/{each['SubnetId']}" for each in config.get("Overrides", []) if "SubnetId" in each})
 
 
 def _tagging(action: str, request: Mapping[str, Any]) -> Iterator[Check]:

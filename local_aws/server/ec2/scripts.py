@@ -37,6 +37,8 @@ class Settings:
         image_seconds: that an image is pending.
         bases: images that public parameters name in place of the usual ones, by the end of the parameter's name, such
             as ``amd64``.
+        capacity: how many machines of a type a fleet gets; any number of the types that are not named.
+        fleet_error: the code with which a fleet is refused more.
     """
 
     outcome: str = "success"
@@ -45,6 +47,8 @@ class Settings:
     image: str = "available"
     image_seconds: float = 0.5
     bases: dict[str, str] | None = None
+    capacity: dict[str, int] | None = None
+    fleet_error: str = "InsufficientInstanceCapacity"
 
 
 def settings() -> Settings:

@@ -95,12 +95,15 @@ def install() -> None:
 
 def request_spot_fleet(params: Params) -> Response:
     """RequestSpotFleet; a client token that was seen before answers with the fleet that it requested then."""
-    config = wire.read("RequestSpotFleet", params).get("SpotFleetRequestConfig", {})
+    request = wire.read("RequestSpotFleet", params)
+    config = request.get("SpotFleetRequestConfig", {})
     for name in ("IamFleetRole", "TargetCapacity", "LaunchSpecifications"):
         if name not in config:
             raise RefusalError(
                 "MissingParameter", f"The request must contain the parameter SpotFleetRequestConfig.{name}"
             )
+    if request.get("DryRun"):
+        raise RefusalError("DryRunOperation", "Request would have succeeded, but DryRun flag is set.")
     token = config.get("ClientToken")
     fleet = next((f for f in _fleets.values() if token and f.config.get("ClientToken") == token), None)
     if fleet is None:

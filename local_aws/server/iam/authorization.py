@@ -20,6 +20,7 @@ from local_aws.server.events import permissions as events_permissions
 from local_aws.server.iam import decisions
 from local_aws.server.iam import permissions as iam_permissions
 from local_aws.server.iam.rules import Context, Rules
+from local_aws.server.quotas import service_quotas
 from local_aws.server.ssm import permissions as ssm_permissions
 from local_aws.server.wire import Params, Response
 
@@ -27,6 +28,7 @@ RULES = {
     "ec2": ec2_permissions.RULES,
     "events": events_permissions.RULES,
     "iam": iam_permissions.RULES,
+    "servicequotas": service_quotas.RULES,
     "ssm": ssm_permissions.RULES,
 }
 """The rules of each service, by MiniStack's name of it."""
@@ -85,7 +87,8 @@ def install() -> None:
     iam_actions.verified_access_resource_arns = ec2_resource_arns
     iam_actions.request_tag_context = request_tag_context
     iam_evaluator.enforce = enforce_with_tags
-    for service, rules in RULES.items():
+    # A service that MiniStack lacks has one action, and that needs nothing else.
+    for service, rules in ((service, RULES[service]) for service in RULES if service in ministack.SERVICE_HANDLERS):
         ministack.SERVICE_HANDLERS[service] = _checking(service, rules, ministack.SERVICE_HANDLERS[service])
 
 

@@ -12,7 +12,7 @@ from ministack import app as ministack
 from ministack.core import iam_actions, router
 
 from local_aws.server.ec2.catalogue import INSTANCE_TYPES, InstanceType
-from local_aws.server.wire import Response
+from local_aws.server.wire import Response, json_answer
 
 TARGET = "AWSPriceListService."
 PAGE_SIZE = 5
@@ -34,7 +34,9 @@ async def _handle(
     query_params: dict[str, Any],  # noqa: ARG001
 ) -> Response:
     if headers.get("x-amz-target") != f"{TARGET}GetProducts":
-        return _json(400, {"__type": "InvalidParameterException", "message": "The local AWS knows GetProducts only."})
+        return json_answer(
+            400, {"__type": "InvalidParameterException", "message": "The local AWS knows GetProducts only."}
+        )
     request = json.loads(body)
     wanted = {filter_["Field"]: filter_["Value"] for filter_ in request.get("Filters", [])}
     products = [
@@ -50,7 +52,7 @@ async def _handle(
     start = int(request.get("NextToken", 0))
     following = {"NextToken": str(start + PAGE_SIZE)} if start + PAGE_SIZE < len(found) else {}
     answer = {"FormatVersion": "aws_v1", "PriceList": found[start : start + PAGE_SIZE], **following}
-    return _json(200, answer)
+    return json_answer(200, answer)
 
 
 def _product(instance_type: InstanceType, region: str) -> dict[str, Any]:
@@ -77,7 +79,3 @@ def _product(instance_type: InstanceType, region: str) -> dict[str, Any]:
             }
         },
     }
-
-
-def _json(status: int, content: dict[str, Any]) -> Response:
-    return status, {"Content-Type": "application/x-amz-json-1.1"}, json.dumps(content).encode()

@@ -9,12 +9,15 @@ import re
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
+from annex_bootstrap import aws
 from annex_bootstrap.aws import Account
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.launch import publish as publishing
@@ -141,14 +144,34 @@ def test_public_opens_the_prefix_and_keeps_the_rest_of_the_policy(
     assert not block["RestrictPublicBuckets"]
 
 
-def test_a_user_without_permissions_is_told_that_the_bucket_is_not_theirs(
+def test_a_public_policy_that_s3_refuses_at_first_is_put_again(
+    account: Account, bucket: str, template: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = account.s3.put_bucket_policy
+    refused: list[dict[str, Any]] = []
+
+    def put_late(**request: Any) -> Any:
+        if len(refused) < 2:
+            refused.append(request)
+            answer: Any = {"Error": {"Code": "AccessDenied", "Message": "BlockPublicPolicy"}}
+            raise ClientError(answer, "PutBucketPolicy")
+        return put(**request)
+
+    monkeypatch.setattr(account.s3, "put_bucket_policy", put_late)
+    monkeypatch.setattr(aws, "RETRY_PAUSE", 0.0)
+    _publish(account, bucket, template, create=True, public=True)
+    assert len(refused) == 2
+    assert "AnnexBootstrapPublicRead" in account.s3.get_bucket_policy(Bucket=bucket)["Policy"]
+
+
+def test_a_user_without_permissions_is_told_to_ask_whose_bucket_it_is(
     bucket: str, template: str, root: boto3.Session, new_user: Callable[[str], Credentials]
 ) -> None:
     root.client("s3").create_bucket(Bucket=bucket)
     allowed = {"Effect": "Allow", "Action": "sts:GetCallerIdentity", "Resource": "*"}
     keys = new_user(json.dumps({"Version": "2012-10-17", "Statement": [allowed]}))
     stranger = Account(boto3.Session(keys.access_key_id, keys.secret_access_key), REGION)
-    with pytest.raises(UserError, match="belongs to another account"):
+    with pytest.raises(UserError, match=r"you may not use the bucket .* ask whose bucket it is"):
         _publish(stranger, bucket, template)
 
 

@@ -6,6 +6,8 @@ import json
 import re
 from dataclasses import replace
 
+import pytest
+
 from annex_bootstrap.policies.deployer import deployer_policy
 from annex_bootstrap.pool.blocks import local_name
 from annex_contract.knobs import KNOBS
@@ -99,6 +101,18 @@ def test_a_block_edited_by_hand_is_refused(deployer: CliUser) -> None:
 def test_the_deployers_policy_is_printed_for_the_current_account(deployer: CliUser) -> None:
     printed = deployer.must("policy", "deployer")
     assert json.loads(printed.stdout) == deployer_policy("aws", ACCOUNT, deployer.stack_name)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fits"), [(("deployer",), False), (("operator",), False), (("deployer", "--part", "2"), True)]
+)
+def test_a_policy_that_is_too_long_for_a_users_inline_policy_says_so(
+    deployer: CliUser, arguments: tuple[str, ...], fits: bool
+) -> None:
+    printed = deployer.must("policy", *arguments)
+    said = "annex-bootstrap: too long for a user's inline policy (2,048 characters): make a managed policy"
+    assert (said not in printed.stderr.splitlines()) == fits
+    assert (len("".join(printed.stdout.split())) <= 2048) == fits
 
 
 def test_stdout_holds_nothing_but_json(deployer: CliUser) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
+from annex_contract.iam import document as document_of
 from annex_contract.lease import TICK_RATE
 from annex_contract.stack import Output
 from lambda_lease import handler
@@ -46,17 +47,17 @@ def deployed(root: boto3.Session, template: str, put_template: Callable[[str], s
 
 @pytest.fixture
 def document(root: boto3.Session, deployed: DeployedStack) -> dict[str, Any]:
-    """The policy of the lease function's role, as CloudFormation created it."""
+    """The policies of the lease function's role as one, as CloudFormation created them."""
     function = root.client("lambda").get_function_configuration(
         FunctionName=deployed.outputs[Output.LEASE_FUNCTION_ARN]
     )
     name = function["Role"].rsplit("/", 1)[1]
     iam = root.client("iam")
-    (policy,) = iam.list_role_policies(RoleName=name)["PolicyNames"]
-    made: dict[str, Any] = json.loads(
-        json.dumps(iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"])
-    )
-    return made
+    documents: list[Any] = [
+        iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
+        for policy in iam.list_role_policies(RoleName=name)["PolicyNames"]
+    ]
+    return document_of([statement for made in documents for statement in made["Statement"]])
 
 
 @pytest.fixture

@@ -14,7 +14,10 @@ from typing import Any
 
 SIMULATOR = Path(__file__).parent / "simulator"
 
-EXCEPTIONS: dict[tuple[str, str], str] = {}
+EXCEPTIONS: dict[tuple[str, str], str] = {
+    ("ssm:GetParameter", 'no such request: {"message":"no.resource.types"}'): "the ARN of a public parameter has no "
+    "account: https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-public-parameters.html",
+}
 """Where the simulator is wrong and why, by action and what it says."""
 
 

@@ -25,9 +25,9 @@ COMMON_ERRORS = """AccessDenied AccessDeniedException ExpiredToken IncompleteSig
 
 ERRORS = {
     # No operation of EC2's model lists errors: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
-    "ec2": """AuthFailure DependencyViolation IdempotentParameterMismatch InvalidAMIID.NotFound
+    "ec2": """AuthFailure DependencyViolation DryRunOperation IdempotentParameterMismatch InvalidAMIID.NotFound
         InvalidAMIName.Duplicate InvalidFilter InvalidGroup.Duplicate InvalidGroup.NotFound
-        InvalidInstanceID.NotFound InvalidKeyPair.Duplicate InvalidKeyPair.NotFound InvalidNextToken
+        InvalidInstanceID.NotFound InvalidInstanceType InvalidKeyPair.Duplicate InvalidKeyPair.NotFound InvalidNextToken
         InvalidPermission.Duplicate InvalidPermission.NotFound InvalidSnapshot.InUse
         InvalidSpotFleetRequestConfig InvalidSpotFleetRequestId.NotFound InvalidSubnetID.NotFound
         InvalidVpcID.NotFound OperationNotPermitted RequestLimitExceeded UnauthorizedOperation

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import uuid
-from typing import TYPE_CHECKING
+from typing import Any
 
 import boto3
 import pytest
@@ -16,16 +17,13 @@ from tests.local_aws.server.ec2_requests import (
 )
 from tests.local_aws.server.principals import Server
 
-if TYPE_CHECKING:
-    pass
-
-
 CUSTOM_RESOURCE = """
-import json, urllib.request
+import json, time, urllib.request
 
 
 def handler(event, context):
-    failed = event["RequestType"] == "Create"
+    time.sleep(SECONDS)
+    failed = FAILS and event["RequestType"] == "Create"
     answer = {name: event[name] for name in ("StackId", "RequestId", "LogicalResourceId")}
     answer |= {"Status": "FAILED" if failed else "SUCCESS", "Reason": "made to fail"}
     answer["PhysicalResourceId"] = event.get("PhysicalResourceId", "physical-1")
@@ -35,35 +33,62 @@ def handler(event, context):
 """
 
 
+def with_custom_resource(role: str, name: str, seconds: float, *, fails: bool) -> dict[str, Any]:
+    """Return resources: a function that logs what it is sent, and a custom resource of it, ``Thing``."""
+    code = CUSTOM_RESOURCE.replace("SECONDS", str(seconds)).replace("FAILS", str(fails))
+    function = {
+        "FunctionName": name,
+        "Runtime": "python3.13",
+        "Handler": "index.handler",
+        "Role": role,
+        "Code": {"ZipFile": code},
+    }
+    return {
+        "Function": {"Type": "AWS::Lambda::Function", "Properties": function},
+        "Thing": {"Type": "Custom::Thing", "Properties": {"ServiceToken": {"Fn::GetAtt": ["Function", "Arn"]}}},
+    }
+
+
+def requests_to(server: Server, function: str) -> list[list[str]]:
+    """Return the type and the physical ID of every request that the function got."""
+    logs = server.client("logs").filter_log_events(logGroupName=f"/aws/lambda/{function}", filterPattern="SENT")
+    return [event["message"].split()[1:] for event in logs["events"]]
+
+
 def test_a_custom_resource_whose_creation_failed_is_deleted_by_its_physical_id(server: Server) -> None:
     role = server.iam().create_role(RoleName="custom", AssumeRolePolicyDocument=SPOT_FLEET_TRUST)["Role"]["Arn"]
-    template = {
-        "Resources": {
-            "Function": {
-                "Type": "AWS::Lambda::Function",
-                "Properties": {
-                    "FunctionName": "custom",
-                    "Runtime": "python3.13",
-                    "Handler": "index.handler",
-                    "Role": role,
-                    "Code": {"ZipFile": CUSTOM_RESOURCE},
-                },
-            },
-            "Thing": {
-                "Type": "Custom::Thing",
-                "Properties": {"ServiceToken": {"Fn::GetAtt": ["Function", "Arn"]}},
-            },
-        }
-    }
+    template = {"Resources": with_custom_resource(role, "custom", 0, fails=True)}
     cloudformation = server.client("cloudformation")
     cloudformation.create_stack(StackName="custom", TemplateBody=json.dumps(template))
     with pytest.raises(WaiterError, match="ROLLBACK_COMPLETE"):
         cloudformation.get_waiter("stack_create_complete").wait(
             StackName="custom", WaiterConfig={"Delay": 1, "MaxAttempts": 60}
         )
-    logs = server.client("logs").filter_log_events(logGroupName="/aws/lambda/custom", filterPattern="SENT")
-    requests = [event["message"].split()[1:] for event in logs["events"]]
-    assert requests == [["Create", "None"], ["Delete", "physical-1"]]
+    assert requests_to(server, "custom") == [["Create", "None"], ["Delete", "physical-1"]]
+
+
+def test_deleting_a_stack_stops_its_creation_and_deletes_what_was_being_created(server: Server) -> None:
+    role = server.iam().create_role(RoleName="stopped", AssumeRolePolicyDocument=SPOT_FLEET_TRUST)["Role"]["Arn"]
+    group = {"Type": "AWS::Logs::LogGroup", "DependsOn": "Thing", "Properties": {"LogGroupName": "after-the-thing"}}
+    resources = with_custom_resource(role, "stopped", 1, fails=False) | {"Group": group}
+    cloudformation = server.client("cloudformation")
+    made = cloudformation.create_stack(StackName="stopped", TemplateBody=json.dumps({"Resources": resources}))
+
+    def events() -> set[tuple[str, str]]:
+        listed = cloudformation.describe_stack_events(StackName=made["StackId"])["StackEvents"]
+        return {(event["LogicalResourceId"], event["ResourceStatus"]) for event in listed}
+
+    while ("Thing", "CREATE_IN_PROGRESS") not in events():
+        time.sleep(0.05)
+    cloudformation.delete_stack(StackName="stopped")
+    assert cloudformation.describe_stacks(StackName="stopped")["Stacks"][0]["StackStatus"] == "DELETE_IN_PROGRESS"
+    cloudformation.get_waiter("stack_delete_complete").wait(
+        StackName=made["StackId"], WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+    )
+    assert requests_to(server, "stopped") == [["Create", "None"], ["Delete", "physical-1"]]
+    assert ("stopped", "DELETE_COMPLETE") in events()
+    assert not {("Group", "CREATE_IN_PROGRESS"), ("stopped", "CREATE_COMPLETE")} & events()
+    assert not server.client("logs").describe_log_groups(logGroupNamePrefix="after-the-thing")["logGroups"]
 
 
 def test_a_deleted_function_leaves_no_process(server: Server) -> None:

@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError
 
 from annex_bootstrap.policies.deployer import deployer_policy
 from annex_bootstrap.policies.operator import operator_policy
+from annex_contract.stack import LogicalId, Part
 from local_aws.demo.inventory import is_service_linked, take_inventory
 from local_aws.launcher import ACCOUNT, REGION, Credentials, LocalAws, Strictness, local_aws
 from local_aws.server.recording import FAULTS
@@ -152,6 +153,20 @@ def _live_once(worst: WorstCase, number: int) -> None:
 def test_a_stack_lives_while_aws_is_at_its_worst(worst: WorstCase, seed: int) -> None:
     print(f"WORST_CASE_SEED={seed}")  # noqa: T201 (pytest shows it with a failure)
     _live_once(worst, 0)
+
+
+@pytest.mark.slow
+def test_a_role_that_somebody_deleted_by_hand_does_not_block_the_deletion(worst: WorstCase, seed: int) -> None:
+    print(f"WORST_CASE_SEED={seed}")  # noqa: T201 (pytest shows it with a failure)
+    worst.deployer.must("deploy", "--yes")
+    iam, cloudformation = worst.root.client("iam"), worst.root.client("cloudformation")
+    logical_id = Part.ROLE.of(LogicalId.CONNECTIVITY_FUNCTION)
+    described = cloudformation.describe_stack_resource(StackName=STACK, LogicalResourceId=logical_id)
+    role = described["StackResourceDetail"]["PhysicalResourceId"]
+    for policy in iam.list_role_policies(RoleName=role)["PolicyNames"]:
+        iam.delete_role_policy(RoleName=role, PolicyName=policy)
+    iam.delete_role(RoleName=role)
+    worst.deployer.must("delete", "--yes")
 
 
 @pytest.mark.slow

@@ -354,11 +354,41 @@ def test_machines_on_the_pages_before_a_page_that_fails_are_ended(aws: FakeAws) 
     event = expired(aws)
     aws.page_size = 10
     for _ in range(30):
-        aws.start("test")
+        aws.start(tag="test")
     aws.fail("DescribeInstances", when=lambda parameters: parameters.get("NextToken") == "20")
     with pytest.raises(NotEndedError, match="list machines"):
         aws.tick(event)
     assert len(aws.running()) == 10
+
+
+def test_machines_behind_a_page_that_fails_are_found_by_their_token(aws: FakeAws) -> None:
+    event = expired(aws)
+    aws.page_size = 10
+    for _ in range(30):
+        aws.start("test")
+    aws.fail("DescribeInstances", when=lambda parameters: parameters.get("NextToken") == "20")
+    with pytest.raises(NotEndedError, match="list machines"):
+        aws.tick(event)
+    assert aws.running() == set()
+
+
+def test_machines_with_a_tag_and_a_token_are_described_once(aws: FakeAws) -> None:
+    event = expired(aws)
+    aws.page_size = 10
+    for _ in range(30):
+        aws.start("test")
+    aws.tick(event)
+    assert aws.running() == set()
+    # Three pages by tag, and an empty one by token.
+    assert aws.calls["DescribeInstances"] == 4
+
+
+def test_an_ending_machine_without_a_tag_keeps_the_rule(aws: FakeAws) -> None:
+    event = expired(aws)
+    aws.objects.clear()
+    aws.start(token=f"test_{UUID}", state="shutting-down")
+    aws.tick(event)
+    assert "test" in aws.rules
 
 
 def test_a_tarball_that_is_gone_is_fine(aws: FakeAws) -> None:

@@ -6,8 +6,10 @@ import json
 import re
 from typing import Any
 
-from annex_contract.stack import LogicalId, sweep_rule_name
-from docs_gen.resolve import resolve
+from annex_contract.resources import CUSTOM_RESOURCES
+from annex_contract.stack import ROLE_PATH, LogicalId, Part, function_of, sweep_rule_name
+from docs_gen.permissions import statements_of
+from docs_gen.resolve import references, resolve
 from template_gen import parameters
 from tests.stack_values import TEMPLATE, conditions_of, new_stack_id, values_of
 
@@ -98,3 +100,44 @@ def test_tags_of_machines_have_keys_that_the_metadata_service_can_show() -> None
         for tag in specification["Tags"]:
             # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/work-with-tags-in-IMDS.html
             assert re.fullmatch(r"[A-Za-z0-9+=.,_:@-]+", tag["Key"])
+
+
+def _before(title: str) -> set[str]:
+    """What CloudFormation creates before a resource, and so deletes after it."""
+    needed = set(references(TEMPLATE[title])) & TEMPLATE.keys()
+    return needed.union(*(_before(other) for other in needed))
+
+
+def test_whatever_a_function_may_do_but_log_is_allowed_before_it_is_there_and_until_it_is_gone() -> None:
+    for function in (title for title, resource in TEMPLATE.items() if resource["Type"] == "AWS::Lambda::Function"):
+        lasting = {
+            statement["Sid"]
+            for title in _before(function)
+            for policy in (TEMPLATE[title]["Properties"], *TEMPLATE[title]["Properties"].get("Policies", []))
+            for statement in policy.get("PolicyDocument", {}).get("Statement", [])
+        }
+        everything = {statement["Sid"] for statement in statements_of(TEMPLATE, function)}
+        assert everything - lasting <= {"WriteOwnLogs"}, function
+
+
+def test_a_custom_resource_is_deleted_before_the_policy_that_lets_its_function_delete_it() -> None:
+    for resource in CUSTOM_RESOURCES:
+        assert Part.POLICY.of(function_of(resource.logical_id)) in _before(resource.logical_id)
+
+
+def test_the_rule_that_takes_a_minute_waits_for_a_role_and_its_function_alone() -> None:
+    assert _before(LogicalId.SWEEP_RULE) == {LogicalId.LEASE_FUNCTION, "LeaseFunctionRole", "LeaseFunctionLogs"}
+
+
+def test_the_lease_function_knows_the_bucket_and_the_profile_by_the_names_that_they_get() -> None:
+    values, conditions = values_of(new_stack_id(), {}), conditions_of({})
+    environment, role, bucket = (
+        resolve(part, values, conditions)
+        for part in (
+            TEMPLATE[LogicalId.LEASE_FUNCTION]["Properties"]["Environment"]["Variables"],
+            TEMPLATE["InstanceRole"]["Properties"]["RoleName"],
+            TEMPLATE["Bucket"]["Properties"]["BucketName"],
+        )
+    )
+    assert environment["BUCKET_NAME"] == bucket
+    assert environment["INSTANCE_PROFILE_ARN"] == f"arn:aws:iam::123456789012:instance-profile{ROLE_PATH}{role}"

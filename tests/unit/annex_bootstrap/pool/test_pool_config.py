@@ -198,3 +198,15 @@ def test_a_refusal_of_condor_store_cred_is_told_and_nothing_is_configured(home: 
 def test_the_block_can_be_read_before_it_is_written(home: Path) -> None:
     assert run("--print", "--stored-password", "/p").startswith("# BEGIN annex-pool")
     assert list(home.iterdir()) == []
+
+
+def test_whoever_may_advertise_machines_still_may_and_so_may_the_pools_users() -> None:
+    block = pool_config.render(pool_config.Pool(Path("/p")))
+    for knob in ("ALLOW_ADVERTISE_STARTD", "ALLOW_ADVERTISE_MASTER"):
+        assert f"\n{knob} = $(ALLOW_DAEMON) *@$(UID_DOMAIN)\n" in block
+    # A macro stands for its value at this line, so the annexes' own identities come first.
+    assert block.index("\nALLOW_DAEMON = ") < block.index("\nALLOW_ADVERTISE_STARTD = ")
+    own: dict[str, str] = dict.fromkeys(pool_config.ADVERTISING, "ALLOW_ADVERTISE_STARTD")
+    assert "\nALLOW_ADVERTISE_STARTD = $(ALLOW_ADVERTISE_STARTD) *@$(UID_DOMAIN)\n" in pool_config.render(
+        pool_config.Pool(Path("/p"), advertising=own)
+    )

@@ -1,0 +1,480 @@
+"""``start``: start machines for an annex, with a lease before the first of them."""
+
+from __future__ import annotations
+
+import getpass
+import ipaddress
+import json
+import os
+import re
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from annex_bootstrap.annexes import starting
+from annex_bootstrap.annexes.leases import Lease, Leases, clock, parse_duration
+from annex_bootstrap.annexes.requests import Request, find_request
+from annex_bootstrap.annexes.starting import Outcome, UncertainError
+from annex_bootstrap.aws import Account, connect_all, explained
+from annex_bootstrap.doctor.doctor_run import collector_address
+from annex_bootstrap.errors import UserError
+from annex_bootstrap.fleet import offers, sources
+from annex_bootstrap.fleet.instance_types import MIB_A_GIB, InstanceType
+from annex_bootstrap.fleet.wanted import Estimate, Wanted, estimate, fleet_request
+from annex_bootstrap.pool.htcondor import IN_FORCE, run, version
+from annex_bootstrap.pool.machine_config import MachineConfig
+from annex_bootstrap.pool.tokens import MARGIN, make_token
+from annex_bootstrap.screen import Screen
+from annex_bootstrap.stack.read import Stack, find_deployed
+from annex_contract.image import CONDOR_TAG, IMAGE_TAG
+from annex_contract.knobs import Macro
+from annex_contract.lease import ANNEX_ID_LENGTH
+from annex_contract.stack import STACK_TAG, Output, sweep_rule_name
+
+FIRST_TOKENS = (9, 0, 0)
+"""The first HTCondor whose pools sign tokens by themselves. Source: its version history."""
+
+CONNECTIVITY_SECONDS = 5
+"""Seconds that the connectivity function waits, as condor_annex has it."""
+
+MOST_NAMES = 6
+"""Instance types that the preview names."""
+
+QUOTA_CODES = ("VcpuLimitExceeded", "MaxSpotInstanceCountExceeded")
+"""AWS's error codes for a quota of vCPUs:
+https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html"""
+
+_NAME = re.compile(rf"[A-Za-z0-9._-]{{1,{ANNEX_ID_LENGTH}}}")
+_USER = re.compile(r"[A-Za-z0-9._-]+")
+_ADDRESS = re.compile(r"<([0-9.]+|\[[0-9a-fA-F:]+\]):")
+
+
+@dataclass(frozen=True)
+class StartOptions:
+    """The options of ``start``.
+
+    Attributes:
+        name: of the annex.
+        stack_name: the stack's name.
+        regions: where, in the order in which to try them; empty for the one that the environment or the profile names.
+        profile: the AWS profile, or None for the environment's.
+        wanted: what to start; without a type, the stack's own is taken.
+        duration: how long the lease is to last from now, such as ``8h``.
+        idle: seconds without a job after which a machine goes, such as ``15m``.
+        owner: whose jobs the machines run; empty for those of the user of this process.
+        everybody: whether they run everybody's jobs.
+        collector: ``host`` or ``host:port`` of the pool's collector; empty to ask HTCondor.
+        check_pool: whether to check that AWS reaches the pool.
+        dry_run: only show what would be done.
+        yes: go ahead without asking.
+    """
+
+    name: str
+    stack_name: str
+    regions: Sequence[str]
+    profile: str | None
+    wanted: Wanted
+    duration: str
+    idle: str
+    owner: str
+    everybody: bool
+    collector: str
+    check_pool: bool
+    dry_run: bool
+    yes: bool
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What is known of the pool that the machines join.
+
+    Attributes:
+        host: of its collector.
+        port: of its collector.
+        identity: the subject of the machines' token.
+        token: that lets them join.
+    """
+
+    host: str
+    port: int
+    identity: str
+    token: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What would be started in one region.
+
+    Attributes:
+        account: where.
+        stack: whose launch template it is.
+        image: ID, and the version of HTCondor in it.
+        machines: the types that AWS may choose from.
+        estimate: what it may come to.
+        quota: what is known of the quota of vCPUs; may be empty.
+        unpriced: why prices are missing; empty where they are not.
+        held: the lease that the annex has already, or None.
+        running: how many machines the annex has already.
+        request: what to carry out.
+    """
+
+    account: Account
+    stack: Stack
+    image: tuple[str, str]
+    machines: Sequence[InstanceType]
+    estimate: Estimate
+    quota: str
+    unpriced: str
+    held: Lease | None
+    running: int
+    request: Request
+
+
+def start(options: StartOptions, screen: Screen) -> None:
+    """Start machines for an annex, or add some to one that runs.
+
+    Raises:
+        UserError: something that a machine needs is missing, AWS refused, or nothing started.
+    """
+    seconds, idle = parse_duration(options.duration), parse_duration(options.idle)
+    _check_name(options)
+    owner, own = _owner(options)
+    accounts = connect_all(options.regions, options.profile)
+    stacks = [_find_stack(account, options.stack_name) for account in accounts]
+    left = next(filter(None, (find_request(a.account_id, a.region, options.name) for a in accounts)), None)
+    if left is not None and _finishes(left, options, screen):
+        place = [account.region for account in accounts].index(left.region)
+        _finish(left, accounts[place], stacks[place], options, own, screen)
+        return
+    pool = _find_pool(options, owner, own, seconds)
+    if options.check_pool:
+        for account, stack in zip(accounts, stacks, strict=True):
+            _check_reachable(account, stack, pool)
+    plans = [
+        _plan(account, stack, options, owner, seconds, idle) for account, stack in zip(accounts, stacks, strict=True)
+    ]
+    _show(plans, options, pool, screen)
+    if options.dry_run:
+        screen.say("Nothing was started.")
+        screen.document({"annex": options.name, "started": 0, "plans": [_document(plan) for plan in plans]})
+        return
+    if not (options.yes or screen.confirm("Start them?", default=False)):
+        screen.say("Nothing was started.")
+        screen.document({"annex": options.name, "started": 0, "plans": []})
+        return
+    _carry_out(plans, pool, screen)
+
+
+def _check_name(options: StartOptions) -> None:
+    name = options.name
+    if not _NAME.fullmatch(name):
+        raise UserError(
+            f"{name!r} cannot name an annex: use at most {ANNEX_ID_LENGTH} letters, digits, points, hyphens and "
+            "underscores"
+        )
+    if name.startswith(sweep_rule_name(options.stack_name).rpartition("-")[0] + "-"):
+        raise UserError(f"an annex's name cannot begin with that of the stack, {options.stack_name}-: give another one")
+
+
+def _owner(options: StartOptions) -> tuple[str, bool]:
+    """Return whose jobs the machines run, and whether that is the user of this process."""
+    user = getpass.getuser()
+    owner = options.owner or user
+    if os.geteuid() == 0 and not options.owner:
+        raise UserError("root has no jobs: say with --owner whose jobs the machines are for")
+    if not _USER.fullmatch(owner):
+        raise UserError(f"{owner!r} is no user's name: give --owner the name that condor_q shows under OWNER")
+    return owner, owner == user
+
+
+def _find_stack(account: Account, name: str) -> Stack:
+    stack = find_deployed(account, name)
+    if Output.LAUNCH_TEMPLATE_ID not in stack.outputs:
+        raise UserError(
+            f"the stack {name} in {account.region} makes no image of its own, and only such machines join by "
+            f"themselves: run annex-bootstrap deploy --region {account.region} --param Image=yes, or start the annex "
+            "with HTCondor's own command"
+        )
+    return stack
+
+
+def _find_pool(options: StartOptions, owner: str, own: bool, seconds: int) -> Pool:
+    known = version()
+    if known is None:
+        raise UserError(
+            "there is no HTCondor on this machine, which has to make the token by which machines join: run this on "
+            "the pool's access point or its central manager"
+        )
+    if known < FIRST_TOKENS:
+        raise UserError(
+            f"HTCondor {'.'.join(map(str, known))} makes no tokens for machines: update the pool to 9.0 or later, or "
+            "start the annex with condor_annex, which uses the pool password"
+        )
+    host, port, socket = collector_address(options.collector or IN_FORCE.ask(Macro.COLLECTOR_HOST))
+    if not host or socket:
+        raise UserError(
+            "HTCondor on this machine does not say where the pool's collector is: give --collector HOST or HOST:PORT"
+        )
+    domain = IN_FORCE.ask(Macro.UID_DOMAIN)
+    if not domain:
+        raise UserError("HTCondor on this machine has no UID_DOMAIN: set it as the pool's access point has it")
+    identity = f"{owner}@{domain}"
+    return Pool(host, port, identity, make_token(identity, seconds + MARGIN, own=own))
+
+
+def _check_reachable(account: Account, stack: Stack, pool: Pool) -> None:
+    event = {"timeout": CONNECTIVITY_SECONDS, "condor_host": pool.host, "condor_port": pool.port}
+    with explained("asking AWS whether it reaches the pool"):
+        answer = account.lambda_.invoke(
+            FunctionName=stack.outputs[Output.CONNECTIVITY_FUNCTION_ARN], Payload=json.dumps(event).encode()
+        )
+        said = json.loads(answer["Payload"].read())
+    if said.get("success") != "1":
+        raise UserError(
+            f"the pool's collector {pool.host}:{pool.port} cannot be reached from {account.region}: "
+            f"{said.get('description') or said.get('errorMessage', 'the function gives no reason')}; open that port to "
+            "AWS, give --collector its public name, or give --skip-pool-check if only the machines reach it"
+        )
+
+
+def _plan(account: Account, stack: Stack, options: StartOptions, owner: str, seconds: int, idle: int) -> Plan:
+    outputs, now = stack.outputs, int(time.time())
+    image_id, architecture, condor = _check_image(account, stack)
+    wanted = options.wanted
+    if not (wanted.cores or wanted.types):
+        wanted = Wanted(count=wanted.count, types=(outputs[Output.INSTANCE_TYPE],), spot=wanted.spot)
+    machines = offers.find_types(account, wanted, architecture)
+    known: Mapping[str, Decimal] = {}
+    unpriced = ""
+    try:
+        known = offers.find_prices(account, machines, spot=wanted.spot)
+    except UserError as error:
+        unpriced = str(error)
+    come_to = estimate(wanted, machines, known)
+    leases = Leases(account, outputs[Output.LEASE_FUNCTION_ARN], outputs[Output.INSTANCE_CONFIGURATION_PROFILE])
+    held = starting.find_lease(leases, options.name)
+    running = leases.machines().get(options.name)
+    request_id = uuid.uuid4().hex
+    subnets = sources.find_subnets(account.ec2, outputs[Output.SECURITY_GROUP_ID], ())
+    fleet = fleet_request(
+        wanted,
+        request_id,
+        (outputs[Output.LAUNCH_TEMPLATE_ID], outputs[Output.LAUNCH_TEMPLATE_VERSION]),
+        [subnet.subnet_id for subnet in subnets.values()],
+        starting.tags_of(request_id, options.name, account.caller),
+    )
+    return Plan(
+        account=account,
+        stack=stack,
+        image=(image_id, condor),
+        machines=machines,
+        estimate=come_to,
+        quota=offers.check_quota(account, machines, come_to.vcpus, spot=wanted.spot),
+        unpriced=unpriced,
+        held=held,
+        running=running.count if running else 0,
+        request=Request(
+            request_id=request_id,
+            annex_id=options.name,
+            account_id=account.account_id,
+            region=account.region,
+            stack_id=stack.stack_id,
+            began=now,
+            expiration=now + seconds,
+            owner="" if options.everybody else owner,
+            idle=idle,
+            fleet=fleet,
+        ),
+    )
+
+
+def _check_image(account: Account, stack: Stack) -> tuple[str, str, str]:
+    """Return the image's ID, architecture and version of HTCondor; refuse one that is not the stack's."""
+    image_id = stack.outputs[Output.IMAGE_ID]
+    with explained(f"looking at the image {image_id}"):
+        found = account.ec2.describe_images(Filters=[{"Name": "image-id", "Values": [image_id]}])["Images"]
+    tags = {tag["Key"]: tag["Value"] for tag in found[0].get("Tags", [])} if found else {}
+    if not found or found[0]["State"] != "available":
+        raise UserError(
+            f"the stack's image {image_id} is gone from {account.region}: run annex-bootstrap image rebuild"
+        )
+    if tags.get(STACK_TAG) != stack.stack_id or IMAGE_TAG not in tags:
+        raise UserError(
+            f"the image {image_id} was not made by the stack {stack.name}, so its machines would not know how to "
+            "join: run annex-bootstrap deploy --param Image=yes"
+        )
+    return image_id, found[0]["Architecture"], tags.get(CONDOR_TAG, "unknown")
+
+
+def _finishes(left: Request, options: StartOptions, screen: Screen) -> bool:
+    """Return whether an interrupted request is to be finished; forget it where it is not."""
+    if left.expiration <= time.time():
+        left.forget()
+        return False
+    screen.say(
+        f"An earlier start of {left.annex_id} in {left.region} was interrupted: {left.summary}, until "
+        f"{clock(left.expiration)}. Some of its machines may run already."
+    )
+    if options.dry_run:
+        return False
+    if options.yes or screen.confirm("Finish that one instead of starting more?", default=True):
+        return True
+    left.forget()
+    return False
+
+
+def _finish(left: Request, account: Account, stack: Stack, options: StartOptions, own: bool, screen: Screen) -> None:
+    owner = left.owner or _owner(options)[0]
+    pool = _find_pool(options, owner, own or not left.owner, left.expiration - int(time.time()))
+    _report(_run(account, stack, left, pool), left, [], screen)
+
+
+def _carry_out(plans: Sequence[Plan], pool: Pool, screen: Screen) -> None:
+    for place, plan in enumerate(plans):
+        outcome = _run(plan.account, plan.stack, plan.request, pool)
+        if outcome.count or place == len(plans) - 1:
+            _report(outcome, plan.request, plan.machines, screen)
+            return
+        screen.say(f"{plan.account.region} has none: {_reasons(outcome)}. Trying {plans[place + 1].account.region}.")
+
+
+def _run(account: Account, stack: Stack, request: Request, pool: Pool) -> Outcome:
+    config = MachineConfig(
+        request.annex_id, f"{pool.host}:{pool.port}", request.owner, request.idle, request.request_id
+    )
+    request.save()
+    try:
+        outcome = starting.carry_out(account, stack.outputs, request, config.pack(pool.token))
+    except UncertainError:
+        raise
+    except UserError as error:
+        request.forget()
+        raise _explain(error, request) from error
+    request.forget()
+    return outcome
+
+
+def _explain(error: UserError, request: Request) -> UserError:
+    if any(code in str(error) for code in QUOTA_CODES):
+        return UserError(f"{error}. {_more_quota(request)}")
+    return error
+
+
+def _more_quota(request: Request) -> str:
+    spot = request.fleet["TargetCapacitySpecification"]["DefaultTargetCapacityType"] == "spot"
+    return (
+        "Ask AWS for more with aws service-quotas request-service-quota-increase "
+        f"--region {request.region} --service-code ec2 --quota-code {offers.QUOTAS[spot]} --desired-value NUMBER"
+    )
+
+
+def _reasons(outcome: Outcome) -> str:
+    return "; ".join(f"{code}: {message.rstrip('.')}" for code, message in outcome.shortfalls.items()) or "no reason"
+
+
+def _report(outcome: Outcome, request: Request, machines: Sequence[InstanceType], screen: Screen) -> None:
+    target = request.fleet["TargetCapacitySpecification"]
+    sizes = {machine.name: machine.vcpus for machine in machines}
+    by_core = target.get("TargetCapacityUnitType") == "vcpu"
+    came = sum(count * (sizes.get(name, 0) if by_core else 1) for name, count in outcome.machines.items())
+    screen.document(
+        {
+            "annex": request.annex_id,
+            "region": request.region,
+            "request": request.request_id,
+            "started": outcome.count,
+            "types": dict(outcome.machines),
+            "lease_expiration": request.expiration,
+            "shortfalls": dict(outcome.shortfalls),
+        }
+    )
+    quota = f" {_more_quota(request)}" if any(code in QUOTA_CODES for code in outcome.shortfalls) else ""
+    if not outcome.count:
+        raise UserError(f"no machine started in {request.region}: {_reasons(outcome)}.{quota}".rstrip("."))
+    listed = ", ".join(f"{count} {name}" for name, count in sorted(outcome.machines.items()))
+    screen.say(f"Started {listed} in {request.region} for the annex {request.annex_id}.")
+    if outcome.shortfalls and (not by_core or sizes) and came < target["TotalTargetCapacity"]:
+        unit = "cores" if by_core else "machines"
+        screen.say(f"That is {came} of {target['TotalTargetCapacity']} {unit}: {_reasons(outcome)}.{quota}")
+    if target["DefaultTargetCapacityType"] == "spot":
+        screen.say("When AWS takes a spot machine back, HTCondor runs its jobs again elsewhere.")
+    screen.next_steps(
+        {
+            f"annex-bootstrap watch {request.annex_id}": "see the machines join",
+            f"annex-bootstrap leases end {request.annex_id}": "end it early",
+        }
+    )
+
+
+def _show(plans: Sequence[Plan], options: StartOptions, pool: Pool, screen: Screen) -> None:
+    for plan in plans:
+        request = plan.request
+        least, most = plan.estimate.machines
+        number = str(least) if least == most else f"{least} to {most}"
+        kind = "spot" if options.wanted.spot else "on demand"
+        names = [machine.name for machine in plan.machines]
+        more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+        until = max(request.expiration, (plan.held.expiration or 0) if plan.held else 0)
+        hours = Decimal(until - request.began) / 3600
+        screen.say(f"Annex    {request.annex_id} in {plan.account.region}, {kind}")
+        if plan.held is not None:
+            screen.say(f"Adds to  {plan.running} machines that run until {clock(plan.held.expiration or 0)}")
+        screen.say(f"Machines {number}, at most {plan.estimate.vcpus} cores; {plan.quota or 'quota not known'}")
+        screen.say(f"Types    {', '.join(_sized(machine) for machine in plan.machines[:MOST_NAMES])}{more}")
+        screen.say(f"Price    {_price(plan, hours)}")
+        screen.say(f"Lease    until {clock(until)}; a machine without a job for {options.idle} goes earlier")
+        screen.say(f"Image    {plan.image[0]}, HTCondor {plan.image[1]}")
+        screen.say(f"Pool     {pool.host}:{pool.port}; the machines join as {pool.identity}")
+        whose = f"of {request.owner}" if request.owner else "of everybody"
+        screen.say(f'Jobs     {whose} that say +TargetAnnexName = "{request.annex_id}"')
+        screen.say(f'         and requirements = TARGET.AnnexName == "{request.annex_id}"')
+        if plan.unpriced:
+            screen.fail(f"no prices: {plan.unpriced}")
+        screen.say()
+    for name, address in _private_schedds(pool):
+        screen.fail(
+            f"the access point {name} has the private address {address}: machines on AWS cannot reach it, and no job "
+            "will start unless their network reaches yours"
+        )
+
+
+def _price(plan: Plan, hours: Decimal) -> str:
+    cheapest, dearest = plan.estimate.cheapest, plan.estimate.dearest
+    if dearest is None:
+        return "not known" if cheapest is None else f"from {cheapest:.2f} $ an hour"
+    each = f"{dearest:.2f} $" if cheapest == dearest else f"{cheapest:.2f} to {dearest:.2f} $"
+    return f"{each} an hour, at most {dearest * hours:.2f} $ until the lease ends"
+
+
+def _sized(machine: InstanceType) -> str:
+    return f"{machine.name} ({machine.vcpus} cores, {machine.memory / MIB_A_GIB:.4g} GiB)"
+
+
+def _private_schedds(pool: Pool) -> list[tuple[str, str]]:
+    """Return the access points whose address nobody outside reaches."""
+    asked = run(["condor_status", "-pool", f"{pool.host}:{pool.port}", "-schedd", "-af", "Name", "MyAddress"])
+    found = []
+    for line in asked.stdout.splitlines() if asked.returncode == 0 else []:
+        name, _, address = line.partition(" ")
+        given = _ADDRESS.match(address)
+        if given and ipaddress.ip_address(given[1].strip("[]")).is_private and "CCBID" not in address:
+            found.append((name, given[1]))
+    return found
+
+
+def _document(plan: Plan) -> dict[str, Any]:
+    least, most = plan.estimate.machines
+    return {
+        "region": plan.account.region,
+        "machines_least": least,
+        "machines_most": most,
+        "vcpus_most": plan.estimate.vcpus,
+        "types": [machine.name for machine in plan.machines],
+        "dollars_an_hour_most": None if plan.estimate.dearest is None else f"{plan.estimate.dearest:.4f}",
+        "lease_expiration": plan.request.expiration,
+        "adds": plan.held is not None,
+        "image": plan.image[0],
+    }

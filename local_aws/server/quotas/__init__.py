@@ -1,0 +1,1 @@
+"""Service Quotas: the limits of vCPUs."""

@@ -1,0 +1,325 @@
+"""``annex-bootstrap start`` under the stack's own policy for it, and nothing else."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import tarfile
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+
+from annex_contract.lease import MACHINE_RUNNING
+from annex_contract.stack import ANNEX_TAG, REQUEST_TAG, STARTED_BY_TAG, Output
+from local_aws.launcher import Credentials, LocalAws
+from local_aws.server_settings import MACHINES
+from tests.local_aws import stack
+from tests.local_aws.cli_user import CliUser
+from tests.local_aws.commands import fake_htcondor
+from tests.local_aws.stack import DeployedStack
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2.type_defs import InstanceTypeDef
+
+NAME = "starter"
+REGION, OTHER = "us-east-1", "eu-west-1"
+PATIENCE = 60
+"""Seconds to wait for anything."""
+
+COUNT = ("--count", "2", "--owner", "alice", "--skip-pool-check", "--yes")
+
+
+@pytest.fixture(scope="module")
+def stacks(local: LocalAws, template: str, put_template: Callable[[str], str]) -> Iterator[Mapping[str, DeployedStack]]:
+    """A stack with an image in two regions."""
+    keys = (local.root.access_key_id, local.root.secret_access_key)
+    url = put_template(template)
+    with (
+        stack.deployed(boto3.Session(*keys, region_name=REGION), NAME, url, {"Image": "yes"}) as one,
+        stack.deployed(boto3.Session(*keys, region_name=OTHER), NAME, url, {"Image": "yes"}) as other,
+    ):
+        yield {REGION: one, OTHER: other}
+
+
+@pytest.fixture
+def starter(
+    local: LocalAws, root: boto3.Session, stacks: Mapping[str, DeployedStack], tmp_path: Path
+) -> Iterator[CliUser]:
+    """A user with the policy of both stacks; what is left of annexes ends with the test."""
+    iam, name = root.client("iam"), f"starter-{uuid.uuid4().hex[:8]}"
+    policies = [made.outputs[Output.START_POLICY_ARN] for made in stacks.values()]
+    iam.create_user(UserName=name)
+    for policy in policies:
+        iam.attach_user_policy(UserName=name, PolicyArn=policy)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    fake_htcondor.install(home)
+    credentials = Credentials(key["AccessKeyId"], key["SecretAccessKey"])
+    yield CliUser(local, credentials, home, NAME, {"LOGNAME": name})
+    for region, made in stacks.items():
+        end_all(root, region, made)
+    for policy in policies:
+        iam.detach_user_policy(UserName=name, PolicyArn=policy)
+    iam.delete_access_key(UserName=name, AccessKeyId=key["AccessKeyId"])
+    iam.delete_user(UserName=name)
+
+
+def end_all(root: boto3.Session, region: str, made: DeployedStack) -> None:
+    """End every machine and lease in a region."""
+    ec2, events = root.client("ec2", region_name=region), root.client("events", region_name=region)
+    if running := [machine["InstanceId"] for machine in machines_of(root, region)]:
+        ec2.terminate_instances(InstanceIds=running)
+    for rule in leases_of(root, region, made):
+        events.remove_targets(Rule=rule, Ids=[rule])
+        events.delete_rule(Name=rule)
+
+
+def machines_of(root: boto3.Session, region: str = REGION) -> list[InstanceTypeDef]:
+    """Every machine that runs for an annex."""
+    filters: Any = [
+        {"Name": "tag-key", "Values": [ANNEX_TAG]},
+        {"Name": "instance-state-name", "Values": list(MACHINE_RUNNING)},
+    ]
+    reservations = root.client("ec2", region_name=region).describe_instances(Filters=filters)["Reservations"]
+    return [machine for held in reservations for machine in held["Instances"]]
+
+
+def leases_of(root: boto3.Session, region: str, made: DeployedStack) -> dict[str, int]:
+    """Every lease, with its end."""
+    events = root.client("events", region_name=region)
+    function = made.outputs[Output.LEASE_FUNCTION_ARN]
+    found = {}
+    for rule in events.list_rule_names_by_target(TargetArn=function)["RuleNames"]:
+        (target,) = events.list_targets_by_rule(Rule=rule)["Targets"]
+        if target["Id"] == rule:
+            found[rule] = json.loads(target["Input"])["LeaseExpiration"]
+    return found
+
+
+def tarball_of(root: boto3.Session, made: DeployedStack, annex: str) -> dict[str, str]:
+    """The members of an annex's tarball."""
+    bucket = made.outputs[Output.S3_BUCKET_NAME]
+    body = root.client("s3").get_object(Bucket=bucket, Key=f"config-{annex}.tar.gz")["Body"].read()
+    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(body))) as archive:
+        return {member.name: archive.extractfile(member).read().decode() for member in archive}  # type: ignore[union-attr]  # all are files
+
+
+@pytest.fixture
+def set_machines(root: boto3.Session) -> Iterator[Callable[..., None]]:
+    """Return a function that says which machines there are in the first region."""
+    ssm = root.client("ssm", region_name=REGION)
+
+    def put(**settings: Any) -> None:
+        ssm.put_parameter(Name=MACHINES, Type="String", Overwrite=True, Value=json.dumps(settings))
+
+    put()
+    yield put
+    ssm.delete_parameter(Name=MACHINES)
+
+
+def test_machines_start_with_a_lease_a_tarball_and_our_template(
+    starter: CliUser, root: boto3.Session, stacks: Mapping[str, DeployedStack]
+) -> None:
+    began = int(time.time())
+    said = starter.must("start", "first", *COUNT, "--duration", "2h", "--idle", "10m").stdout
+    made = stacks[REGION]
+    assert "Started 2 m7i.large in us-east-1 for the annex first." in said
+    assert "Price    0.20 $ an hour, at most 0.40 $ until the lease ends" in said
+    assert "0 of 256 vCPUs in use" in said
+    two = machines_of(root)
+    assert len(two) == 2
+    for machine in two:
+        tags = {tag["Key"]: tag["Value"] for tag in machine["Tags"]}
+        assert tags[ANNEX_TAG] == "first"
+        assert tags[STARTED_BY_TAG] == starter.extra["LOGNAME"]
+        assert tags["annex-bootstrap:stack"] == made.stack_id
+        assert machine["ImageId"] == made.outputs[Output.IMAGE_ID]
+        assert machine["IamInstanceProfile"]["Arn"] == made.outputs[Output.INSTANCE_CONFIGURATION_PROFILE]
+        assert [group["GroupId"] for group in machine["SecurityGroups"]] == [made.outputs[Output.SECURITY_GROUP_ID]]
+    assert began + 7200 <= leases_of(root, REGION, made)["first"] <= time.time() + 7200
+    files = tarball_of(root, made, "first")
+    config = files["config.d/50-annex-bootstrap.config"]
+    assert f"COLLECTOR_HOST = {fake_htcondor.POOL}:9618\n" in config
+    assert "STARTD_NOCLAIM_SHUTDOWN = 600\n" in config
+    assert config.endswith('&& TARGET.Owner =?= "alice"\n')
+    assert set(files) == {"config.d/50-annex-bootstrap.config", "tokens.d/annex-bootstrap"}
+    row = starter.must("leases", "--output", "json").document["leases"][0]
+    assert (row["annex"], row["machines"], row["kind"]) == ("first", 2, "on demand")
+    # The request is done, so nothing waits to be finished.
+    assert list((starter.home / ".condor/annex-requests").iterdir()) == []
+
+
+def test_starting_again_adds_machines_and_never_shortens_the_lease(
+    starter: CliUser, root: boto3.Session, stacks: Mapping[str, DeployedStack]
+) -> None:
+    starter.must("start", "grown", *COUNT, "--duration", "4h")
+    before = leases_of(root, REGION, stacks[REGION])["grown"]
+    said = starter.must("start", "grown", *COUNT, "--duration", "1h", "--type", "c7i.large").stdout
+    assert "Adds to  2 machines" in said
+    assert leases_of(root, REGION, stacks[REGION])["grown"] == before
+    starter.must("start", "grown", "--count", "1", *COUNT[2:], "--duration", "9h")
+    assert leases_of(root, REGION, stacks[REGION])["grown"] > before
+    assert sorted(machine["InstanceType"] for machine in machines_of(root)) == ["c7i.large"] * 2 + ["m7i.large"] * 3
+
+
+def test_cores_on_the_spot_market_are_chosen_by_attributes(starter: CliUser, root: boto3.Session) -> None:
+    options = ("--cores", "20", "--memory-per-core", "2G", "--spot", *COUNT[2:])
+    said = starter.must("start", "cheap", *options).stdout
+    assert "cheap in us-east-1, spot" in said
+    assert "HTCondor runs its jobs again elsewhere" in said
+    found = machines_of(root)
+    assert {machine["InstanceLifecycle"] for machine in found} == {"spot"}
+    sizes = {"large": 2, "xlarge": 4, "2xlarge": 8, "4xlarge": 16}
+    assert 20 <= sum(sizes[machine["InstanceType"].split(".")[1]] for machine in found) < 24
+
+
+def test_a_dry_run_and_a_refusal_change_nothing(
+    starter: CliUser, root: boto3.Session, stacks: Mapping[str, DeployedStack]
+) -> None:
+    said = starter.must("start", "dry", *COUNT, "--dry-run").stdout
+    assert "Machines 2, at most 4 cores" in said
+    refused = starter.run("start", "dry", *COUNT[:-1], text="n\n")
+    assert refused.returncode == 0
+    assert refused.stdout.endswith("Nothing was started.\n")
+    assert machines_of(root) == []
+    assert leases_of(root, REGION, stacks[REGION]) == {}
+
+
+def test_a_partial_result_is_kept_and_told(
+    starter: CliUser, root: boto3.Session, set_machines: Callable[..., None]
+) -> None:
+    set_machines(capacity={"m7i.large": 1})
+    result = starter.must("start", "short", *COUNT)
+    assert "That is 1 of 2 machines: InsufficientInstanceCapacity" in result.stdout
+    assert len(machines_of(root)) == 1
+
+
+def test_without_any_machine_it_fails_and_the_lease_ends(
+    starter: CliUser, root: boto3.Session, stacks: Mapping[str, DeployedStack], set_machines: Callable[..., None]
+) -> None:
+    set_machines(capacity={"m7i.large": 0})
+    result = starter.run("start", "none", *COUNT)
+    assert result.returncode == 1
+    assert "no machine started in us-east-1: InsufficientInstanceCapacity" in result.stderr
+    assert machines_of(root) == []
+    end = time.monotonic() + PATIENCE
+    while leases_of(root, REGION, stacks[REGION]):
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+
+def test_a_quota_that_is_used_up_is_explained_with_the_command_that_asks_for_more(
+    starter: CliUser, set_machines: Callable[..., None]
+) -> None:
+    known = starter.run("start", "large", "--count", "200", *COUNT[2:])
+    assert known.returncode == 1
+    assert "the quota of on-demand vCPUs in us-east-1 is 256, of which 0 are in use, and this would take 400" in (
+        known.stderr
+    )
+    assert "--quota-code L-1216C47A --desired-value 400" in known.stderr
+    set_machines(capacity={"m7i.large": 0}, fleet_error="VcpuLimitExceeded")
+    refused = starter.run("start", "large", *COUNT)
+    assert refused.returncode == 1
+    assert "aws service-quotas request-service-quota-increase --region us-east-1" in refused.stderr
+
+
+def test_the_next_region_is_tried_where_one_has_no_machine(
+    starter: CliUser, root: boto3.Session, set_machines: Callable[..., None]
+) -> None:
+    set_machines(capacity={"m7i.large": 0})
+    said = starter.must("start", "moved", *COUNT, "--region", REGION, "--region", OTHER).stdout
+    assert "us-east-1 has none: InsufficientInstanceCapacity" in said
+    assert len(machines_of(root, OTHER)) == 2
+    assert machines_of(root) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("a b", *COUNT), "'a b' cannot name an annex"),
+        ((f"{NAME}-x", *COUNT), "an annex's name cannot begin with that of the stack"),
+        (("typed", *COUNT, "--type", "m9z.large"), "us-east-1 has no instance type m9z.large"),
+        (("typed", *COUNT, "--type", "c7g.large"), "c7g.large is for arm64, and the stack's image for x86_64"),
+        (("timed", *COUNT, "--duration", "soon"), "'soon' is not a duration"),
+        (("both", *COUNT, "--cores", "4"), "give either --count or --cores"),
+        (("cut", "--count", "1", "--owner", "alice", "--yes"), "cannot be reached from us-east-1"),
+        (("root", "--count", "1", "--skip-pool-check", "--owner", "a b"), "'a b' is no user's name"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_changed(
+    starter: CliUser, root: boto3.Session, stacks: Mapping[str, DeployedStack], arguments: tuple[str, ...], message: str
+) -> None:
+    result = starter.run("start", *arguments)
+    assert result.returncode != 0
+    assert message in result.stderr
+    assert machines_of(root) == []
+    assert leases_of(root, REGION, stacks[REGION]) == {}
+
+
+def test_a_rule_of_somebody_else_is_no_lease(starter: CliUser, root: boto3.Session) -> None:
+    events = root.client("events")
+    events.put_rule(Name="nightly", ScheduleExpression="rate(1 day)")
+    events.put_targets(Rule="nightly", Targets=[{"Id": "1", "Arn": "arn:aws:sns:us-east-1:123456789012:topic"}])
+    result = starter.run("start", "nightly", *COUNT)
+    events.remove_targets(Rule="nightly", Ids=["1"])
+    events.delete_rule(Name="nightly")
+    assert result.returncode == 1
+    assert "the EventBridge rule nightly in us-east-1 is not the lease of an annex" in result.stderr
+    assert machines_of(root) == []
+
+
+def test_its_policy_starts_nothing_but_by_the_template(
+    starter: CliUser, root: boto3.Session, stacks: Mapping[str, DeployedStack]
+) -> None:
+    made = stacks[REGION]
+    keys = (starter.credentials.access_key_id, starter.credentials.secret_access_key)
+    ec2 = boto3.Session(*keys, region_name=REGION).client("ec2")
+    tags: Any = [{"ResourceType": kind, "Tags": [{"Key": ANNEX_TAG, "Value": "a"}]} for kind in ("fleet", "instance")]
+    template = {
+        "LaunchTemplateId": made.outputs[Output.LAUNCH_TEMPLATE_ID],
+        "Version": made.outputs[Output.LAUNCH_TEMPLATE_VERSION],
+    }
+    fleet: Any = {
+        "Type": "instant",
+        "LaunchTemplateConfigs": [
+            {"LaunchTemplateSpecification": template, "Overrides": [{"InstanceType": "m7i.large"}]}
+        ],
+        "TargetCapacitySpecification": {"TotalTargetCapacity": 1, "DefaultTargetCapacityType": "on-demand"},
+    }
+    other = root.client("ec2").create_launch_template(
+        LaunchTemplateName="other", LaunchTemplateData={"ImageId": "ami-0c2023a1b2c3d4e5f"}
+    )["LaunchTemplate"]["LaunchTemplateId"]
+    foreign = json.loads(
+        json.dumps(fleet)
+        .replace(made.outputs[Output.LAUNCH_TEMPLATE_ID], other)
+        .replace(f'"Version": "{template["Version"]}"', '"Version": "1"')
+    )
+    profile = made.outputs[Output.INSTANCE_CONFIGURATION_PROFILE]
+    attempts: list[Callable[[], object]] = [
+        # Without an annex, nobody would ever end it.
+        lambda: ec2.create_fleet(**fleet),
+        lambda: ec2.create_fleet(**fleet, TagSpecifications=tags[:1]),
+        lambda: ec2.create_fleet(**foreign, TagSpecifications=tags),
+        lambda: ec2.run_instances(
+            ImageId=made.outputs[Output.IMAGE_ID],
+            MinCount=1,
+            MaxCount=1,
+            IamInstanceProfile={"Arn": profile},
+            SecurityGroupIds=[made.outputs[Output.SECURITY_GROUP_ID]],
+            TagSpecifications=tags[1:],
+        ),
+    ]
+    for attempt in attempts:
+        with pytest.raises(ec2.exceptions.ClientError, match="UnauthorizedOperation"):
+            attempt()
+    assert machines_of(root) == []
+    assert ec2.create_fleet(**fleet, TagSpecifications=tags)["Instances"]
+    assert REQUEST_TAG not in json.dumps(machines_of(root), default=str)
+    root.client("ec2").delete_launch_template(LaunchTemplateId=other)

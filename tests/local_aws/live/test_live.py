@@ -1,0 +1,189 @@
+"""The live test itself, in full, against the local AWS: its principals may do what is printed, and no more."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+
+from annex_bootstrap.policies.boundary import Holder, boundary, boundary_arn, boundary_name
+from annex_bootstrap.policies.deployer import deployer_policy
+from annex_bootstrap.policies.operator import operator_policy
+from local_aws.launcher import ACCOUNT, REGION, Credentials, LocalAws
+from tests.live.census import take_census
+from tests.live.options import STACK
+from tests.live.run import DEMAND, SPOT
+
+pytestmark = pytest.mark.slow
+
+AGREED = ("--yes-this-costs-money", "--lease-seconds", "8", "--poll-seconds", "0.3")
+
+TIMEOUT = 500
+"""Seconds that a run may take here, where five minutes of EventBridge's are one."""
+
+
+class Person:
+    """Whoever runs the live test: three profiles, and a directory for the report."""
+
+    def __init__(self, local: LocalAws, root: boto3.Session, directory: Path, keys: dict[str, Credentials]) -> None:
+        """Write the profiles."""
+        self.root, self.report = root, directory / "report.md"
+        sessions = {name: boto3.Session(key.access_key_id, key.secret_access_key) for name, key in keys.items()}
+        identities = {name: made.client("sts").get_caller_identity()["Arn"] for name, made in sessions.items()}
+        self.names = {name: arn.rpartition("/")[2] for name, arn in identities.items()}
+        profiles = directory / "credentials"
+        profiles.write_text(
+            "".join(
+                f"[{name}]\naws_access_key_id = {key.access_key_id}\naws_secret_access_key = {key.secret_access_key}\n"
+                for name, key in keys.items()
+            )
+        )
+        aws = local.environ(local.root)
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            del aws[name]
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        self.environ = clean | aws | {"AWS_SHARED_CREDENTIALS_FILE": str(profiles), "HOME": str(directory)}
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start the live test."""
+        profiles = ("--deployer", "deployer", "--operator", "operator", "--auditor", "auditor")
+        return subprocess.Popen(
+            [sys.executable, "-u", "-m", "tests.live", "--report", str(self.report), *profiles, *arguments],
+            env=self.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            bufsize=1,
+        )
+
+    def run(self, *arguments: str) -> tuple[int, str]:
+        """Run the live test to its end, and return its exit code and what it printed."""
+        process = self.start(*arguments)
+        said, _ = process.communicate(timeout=TIMEOUT)
+        return process.returncode, said
+
+    def census(self) -> list[str]:
+        """Return what there is of the test."""
+        return take_census(self.root, REGION, (DEMAND, SPOT))
+
+
+@pytest.fixture
+def person(
+    local: LocalAws,
+    root: boto3.Session,
+    template: str,  # noqa: ARG001 (`deploy` deploys what is built)
+    new_user: Callable[[str], Credentials],
+    tmp_path: Path,
+) -> Iterator[Person]:
+    iam = root.client("iam")
+    boundaries = {holder: boundary_arn("aws", ACCOUNT, holder) for holder in Holder}
+    for holder in Holder:
+        iam.create_policy(PolicyName=boundary_name(holder), PolicyDocument=json.dumps(boundary("aws", ACCOUNT, holder)))
+    granted = {
+        "deployer": deployer_policy("aws", ACCOUNT, STACK, boundaries[Holder.ROLES]),
+        "operator": operator_policy("aws", ACCOUNT, STACK, boundaries[Holder.USERS]),
+    }
+    keys = {name: new_user(json.dumps(policy)) for name, policy in granted.items()} | {"auditor": local.root}
+    made = Person(local, root, tmp_path, keys)
+    try:
+        yield made
+        assert made.census() == []
+    finally:
+        for arn in boundaries.values():
+            iam.delete_policy(PolicyArn=arn)
+
+
+def test_without_the_long_option_it_says_everything_and_does_nothing(person: Person) -> None:
+    code, said = person.run()
+    assert code == 2
+    assert f"account {ACCOUNT}" in said
+    assert "US cents" in said
+    assert "up to 10 minutes after its lease" in said
+    for holder in Holder:
+        assert f"{boundary_name(holder)}  annex-bootstrap policy boundary --for {holder}\n" in said
+    for person_asked, holder in (("deployer", Holder.ROLES), ("operator", Holder.USERS)):
+        command = f"annex-bootstrap policy {person_asked} --stack-name {STACK}"
+        assert f"{command} --boundary {boundary_arn('aws', ACCOUNT, holder)}\n" in said
+    assert said.endswith("Nothing was done: it costs money. Give --yes-this-costs-money to go ahead.\n")
+    assert not person.report.exists()
+
+
+def test_a_whole_run_passes_and_its_report_names_every_step_and_no_account(person: Person) -> None:
+    code, said = person.run(*AGREED)
+    report = person.report.read_text()
+    assert code == 0, said
+    assert report.startswith("## annex-bootstrap live test: passed\n")
+    assert "FAILED" not in report
+    for step in (
+        *("deploy", "update", "credentials", "start an on-demand machine", "start a spot machine"),
+        *("extend its lease", f"the lease of {SPOT} ends", "the extended annex is still there"),
+        *(f"the lease of {DEMAND} ends", "the tarball is deleted", "sweep", "doctor"),
+        *("credentials --remove", "delete", "census"),
+    ):
+        assert f"| {step} | ok |" in report
+    assert "iam:PassedToService of the fleet's role: ec2.amazonaws.com" in report
+    assert "| AWS::IAM::Role |" in report
+    assert ACCOUNT not in report
+    assert report.count("Left over, besides the account's service-linked roles: nothing") == 1
+
+
+MOMENTS = ("deploy", "update", "credentials", "start a spot machine", "the lease of live-spot ends", "doctor", "delete")
+"""Steps in which the run is ended."""
+
+
+def reach(process: subprocess.Popen[str], step: str) -> None:
+    """Read until a step has begun."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line == f"- {step}\n":
+            return
+    raise AssertionError(f"the run never came to {step}")
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_ctrl_c_at_any_moment_leaves_nothing_and_still_reports(person: Person, moment: str) -> None:
+    process = person.start(*AGREED)
+    reach(process, moment)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 130, said
+    assert "Ctrl-C |" in person.report.read_text()
+    assert person.census() == []
+
+
+@pytest.mark.parametrize("moment", ["deploy", "start a spot machine"])
+def test_after_a_crash_the_next_run_refuses_and_clean_up_leaves_nothing(person: Person, moment: str) -> None:
+    process = person.start(*AGREED)
+    reach(process, moment)
+    time.sleep(1.5)
+    process.kill()
+    process.communicate(timeout=TIMEOUT)
+    assert person.census() != []
+    code, said = person.run("--clean-up", "--poll-seconds", "0.3")
+    assert code == 0, said
+    assert person.census() == []
+
+
+def test_a_step_that_fails_is_reported_and_everything_is_deleted(person: Person, root: boto3.Session) -> None:
+    process = person.start(*AGREED)
+    reach(process, "update")
+    denied = {"Effect": "Deny", "Action": "lambda:InvokeFunction", "Resource": "*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [denied]})
+    iam = root.client("iam")
+    iam.put_user_policy(UserName=person.names["operator"], PolicyName="denied", PolicyDocument=document)
+    said, _ = process.communicate(timeout=TIMEOUT)
+    iam.delete_user_policy(UserName=person.names["operator"], PolicyName="denied")
+    report = person.report.read_text()
+    assert process.returncode == 1, said
+    assert "| sweep | FAILED |" in report
+    assert "AccessDenied" in report
+    assert person.census() == []

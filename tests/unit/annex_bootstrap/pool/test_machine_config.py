@@ -1,0 +1,42 @@
+"""What machines are told, as the boot step of the stack's image unpacks it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from annex_bootstrap.pool.machine_config import MachineConfig
+from machine_image import annex_machine
+
+CONFIG = MachineConfig("first", "pool.example.org:9618", "alice", 900, "0123")
+
+
+def test_the_boot_step_unpacks_it_in_etc_condor_with_a_token_that_only_root_reads(tmp_path: Path) -> None:
+    tarball = tmp_path / "config.tar.gz"
+    tarball.write_bytes(CONFIG.pack("made.up.token"))
+    names: list[str] = []
+
+    def target(members: Iterable[str]) -> Path:
+        names.extend(members)
+        return tmp_path
+
+    assert annex_machine.target_of(["config.d/50-annex-bootstrap.config"]) == annex_machine.CONDOR
+    annex_machine.unpack(tarball, target)
+    assert names == ["config.d/50-annex-bootstrap.config", "tokens.d/annex-bootstrap"]
+    token = tmp_path / "tokens.d/annex-bootstrap"
+    assert token.read_text() == "made.up.token\n"
+    assert token.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_same_content_is_the_same_archive() -> None:
+    assert CONFIG.pack("t") == CONFIG.pack("t")
+
+
+def test_machines_need_no_way_in_and_run_the_owners_jobs_alone() -> None:
+    text = CONFIG.render()
+    assert "CCB_ADDRESS = $(COLLECTOR_HOST)\n" in text
+    assert "PRIVATE_NETWORK_NAME = annex-0123\n" in text
+    assert 'TARGET.Owner =?= "alice"' in text
+    open_to_all = MachineConfig("first", "pool.example.org:9618", "", 900, "0123").render()
+    assert "TARGET.Owner" not in open_to_all
+    assert "TARGET.TargetAnnexName =?= MY.AnnexName" in open_to_all
