@@ -11,7 +11,7 @@ from annex_bootstrap.cli.options import aws_options, config_option
 from annex_bootstrap.cli.output import Screen, output_option
 
 
-@click.command(name="doctor", short_help="Find what is wrong with a setup, and say what to do.")
+@click.command(name="doctor")
 @aws_options
 @config_option
 @click.option("--collector", metavar="HOST[:PORT]", default="", help="The pool's collector. Default: COLLECTOR_HOST.")

@@ -12,7 +12,7 @@ from annex_bootstrap.cli.options import aws_options, config_option, parameters_o
 from annex_bootstrap.cli.output import Screen, output_option
 
 
-@click.command(name="setup", short_help="Do everything that comes before the first annex.")
+@click.command(name="setup")
 @aws_options
 @parameters_option
 @config_option
