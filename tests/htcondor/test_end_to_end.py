@@ -411,7 +411,9 @@ def test_our_leases_command_controls_what_condor_annex_started(testbed: Testbed)
     assert testbed.lease("first2")["LeaseExpiration"] > before
     testbed.checked("`first2` has a later expiry")
     for annex_id in ("first2", "first_x"):
-        testbed.annex_bootstrap("leases", "--profile", OPERATOR, "end", annex_id, "--yes")
+        said = testbed.annex_bootstrap("leases", "--profile", OPERATOR, "end", annex_id, "--yes")
+        forget = f"condor_rm -constraint 'hpc_annex_name == \"{annex_id}\"'"
+        assert (forget in said) == testbed.has_annex_command
         _check_end(testbed, annex_id)
 
 
