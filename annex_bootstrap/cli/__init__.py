@@ -4,30 +4,12 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Mapping
+from importlib import import_module
 
 import click
 
-from annex_bootstrap.cli import (
-    completion,
-    credentials,
-    delete,
-    demo,
-    deploy,
-    doctor,
-    fleet_config,
-    generate_role,
-    image,
-    launch_url,
-    leases,
-    local,
-    policy,
-    pool_config,
-    publish,
-    pull_config,
-    start,
-    status,
-    template,
-)
+from annex_bootstrap.cli.completion import PROGRAM
 from annex_bootstrap.cli.output import Screen, wants_colour
 from annex_bootstrap.errors import UserError
 from annex_contract import __version__
@@ -36,27 +18,65 @@ INTERRUPTED = 130
 """The exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
 
 
-GROUPS = {
-    "Set up": (deploy, pull_config, credentials, pool_config, fleet_config, image, delete),
-    "Run": (start, leases),
-    "Look": (status, doctor),
-    "Share": (launch_url, publish, template, policy, generate_role),
-    "Try": (demo, local, completion),
+GROUPS: Mapping[str, Mapping[str, str]] = {
+    "Set up": {
+        "deploy": "Create or update the stack, then write the configuration.",
+        "pull-config": "Write the stack's outputs into the pool's configuration.",
+        "credentials": "Give condor_annex keys that can run annexes only.",
+        "pool-config": "Let rented machines join the pool.",
+        "fleet-config": "Write the spot fleet file that condor_annex reads.",
+        "image": "Show the machines' image, or make it anew.",
+        "delete": "Delete the stack and its part of the configuration.",
+    },
+    "Run": {
+        "start": "Start machines for an annex.",
+        "leases": "List the annexes that run; extend or end one.",
+    },
+    "Look": {
+        "status": "Show the stack, its annexes and its configuration.",
+        "doctor": "Find what is wrong with a setup, and say what to do.",
+    },
+    "Share": {
+        "launch-url": "Print the link that opens the console with the stack.",
+        "publish": "Put the template and its launch page into a bucket.",
+        "template": "Inspect templates.",
+        "policy": "Print the minimal policies for an administrator to grant.",
+        "generate-role": "Print the role template of HTCondor's 8.7.0 guide.",
+    },
+    "Try": {
+        "demo": "Demonstrate everything on a local AWS.",
+        "local": "Run a local AWS until Ctrl-C.",
+        "completion": "Print shell completion for bash, zsh or fish.",
+    },
 }
-"""The commands by what people want to do, as the help lists them."""
+"""The commands by what people want to do, as the help lists them, each with its line. A command is ``command`` in a
+module of its name."""
 
 
 class Grouped(click.Group):
-    """A group of commands whose help lists them by what people want to do."""
+    """The commands of ``GROUPS``. A module is loaded when its command is asked for, not for a list of commands."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        del context
+        return sorted(name for commands in GROUPS.values() for name in commands)
+
+    def get_command(self, context: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command by its name."""
+        del context
+        for commands in GROUPS.values():
+            if cmd_name in commands:
+                command: click.Command = import_module(f"{__name__}.{cmd_name.replace('-', '_')}").command
+                command.short_help = commands[cmd_name]
+                return command
+        return None
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands under the headings of ``GROUPS``."""
         del context
-        for heading, modules in GROUPS.items():
+        for heading, commands in GROUPS.items():
             with formatter.section(heading):
-                formatter.write_dl(
-                    [(str(module.command.name), module.command.get_short_help_str(limit=62)) for module in modules]
-                )
+                formatter.write_dl(list(commands.items()))
 
 
 @click.group(
@@ -66,7 +86,7 @@ class Grouped(click.Group):
     epilog="Start with `annex-bootstrap demo`: every step on a local AWS, without an account. "
     "Then `annex-bootstrap deploy` creates the stack in yours.",
 )
-@click.version_option(__version__, prog_name=completion.PROGRAM)
+@click.version_option(__version__, prog_name=PROGRAM)
 @click.pass_context
 def commands(context: click.Context) -> None:
     """Prepare an AWS account and an HTCondor pool for condor_annex, and undo it just as easily.
@@ -79,11 +99,6 @@ def commands(context: click.Context) -> None:
         tell_standing(context.ensure_object(Screen))
 
 
-for modules in GROUPS.values():
-    for module in modules:
-        commands.add_command(module.command)
-
-
 def main() -> None:
     """Run a command; report an error in one sentence and with the exit code.
 
@@ -93,7 +108,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     screen = Screen()
     try:
-        commands.main(prog_name=completion.PROGRAM, standalone_mode=False, obj=screen, color=wants_colour())
+        commands.main(prog_name=PROGRAM, standalone_mode=False, obj=screen, color=wants_colour())
     except UserError as error:
         screen.document({"error": str(error)})
         screen.fail(str(error))

@@ -18,7 +18,7 @@ fish:  annex-bootstrap completion fish > ~/.config/fish/completions/annex-bootst
 """
 
 
-@click.command(name="completion", short_help="Print shell completion for bash, zsh or fish.", help=HELP)
+@click.command(name="completion", help=HELP)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def command(context: click.Context, shell: str) -> None:

@@ -12,7 +12,7 @@ from annex_bootstrap.cli.output import Screen, output_option
 DIRECTORY = Path("~/.condor")
 
 
-@click.command(name="credentials", short_help="Give condor_annex keys that can run annexes only.")
+@click.command(name="credentials")
 @aws_options
 @config_option
 @click.option("--rotate", "action", flag_value="rotate", help="Replace the user's keys with a new one.")

@@ -11,7 +11,7 @@ from annex_bootstrap.cli.options import config_option, regions_options, yes_opti
 from annex_bootstrap.cli.output import Screen, output_option
 
 
-@click.command(name="delete", short_help="Delete the stack and its part of the configuration.")
+@click.command(name="delete")
 @regions_options
 @click.option("--end-annexes", is_flag=True, help="End the annexes that still run, and all their machines.")
 @config_option

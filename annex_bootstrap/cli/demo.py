@@ -7,7 +7,7 @@ import click
 from annex_bootstrap.cli.local_extra import local_extra
 
 
-@click.command(name="demo", short_help="Demonstrate everything on a local AWS.")
+@click.command(name="demo")
 def command() -> None:
     """Demonstrate everything on a local AWS: deploy, two annexes, a lease that expires, delete.
 

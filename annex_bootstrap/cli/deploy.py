@@ -11,7 +11,7 @@ from annex_bootstrap.cli.options import config_option, parameters_option, region
 from annex_bootstrap.cli.output import Screen, output_option
 
 
-@click.command(name="deploy", short_help="Create or update the stack, then write the configuration.")
+@click.command(name="deploy")
 @regions_options
 @parameters_option
 @click.option("--dry-run", is_flag=True, help="Show what would change; leave only the staging bucket.")

@@ -23,7 +23,7 @@ INDENT = 9
 COLOURS = {"OK": "green", "PROBLEM": "red", "SKIPPED": "yellow"}
 
 
-@click.command(name="doctor", short_help="Find what is wrong with a setup, and say what to do.")
+@click.command(name="doctor")
 @aws_options
 @config_option
 @click.option("--collector", metavar="HOST[:PORT]", default="", help="The pool's collector. Default: COLLECTOR_HOST.")

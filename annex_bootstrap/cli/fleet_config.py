@@ -41,7 +41,7 @@ def _parse_patterns(_context: click.Context, _option: click.Parameter, values: t
     return tuple(part.strip() for value in values for part in value.split(",") if part.strip())
 
 
-@click.command(name="fleet-config", short_help="Write the spot fleet file that condor_annex reads.")
+@click.command(name="fleet-config")
 @aws_options
 @config_option
 @click.option("--image", metavar="AMI", default="", help="The machines' image. Default: the stack's.")

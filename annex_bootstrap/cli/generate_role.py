@@ -7,7 +7,7 @@ import json
 import click
 
 
-@click.command(name="generate-role", short_help="Print the role template of HTCondor's 8.7.0 guide.")
+@click.command(name="generate-role")
 @click.argument("bucket")
 @click.argument("key")
 def command(bucket: str, key: str) -> None:

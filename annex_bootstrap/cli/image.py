@@ -11,7 +11,7 @@ from annex_bootstrap.cli.options import aws_options, config_option, regions_opti
 from annex_bootstrap.cli.output import Screen, output_option
 
 
-@click.group(name="image", short_help="Show the machines' image, or make it anew.")
+@click.group(name="image")
 def command() -> None:
     """Show the image that the machines start from, or make it anew."""
 

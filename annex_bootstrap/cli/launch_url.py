@@ -8,7 +8,7 @@ from annex_bootstrap.cli.options import aws_options, parameters_option
 from annex_bootstrap.cli.output import Screen, output_option
 
 
-@click.command(name="launch-url", short_help="Print the link that opens the console with the stack.")
+@click.command(name="launch-url")
 @aws_options
 @click.option(
     "--template-url",

@@ -8,7 +8,7 @@ from annex_bootstrap.cli.options import aws_options, complete_annex, yes_option
 from annex_bootstrap.cli.output import Screen, output_option
 
 
-@click.group(name="leases", invoke_without_command=True, short_help="List the annexes that run; extend or end one.")
+@click.group(name="leases", invoke_without_command=True)
 @aws_options
 @output_option
 @click.pass_context

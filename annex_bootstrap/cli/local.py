@@ -10,7 +10,7 @@ import click
 from annex_bootstrap.cli.local_extra import local_extra
 
 
-@click.command(name="local", short_help="Run a local AWS until Ctrl-C.")
+@click.command(name="local")
 @click.option(
     "--schedule-speed",
     type=click.IntRange(min=1),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -67,6 +66,8 @@ class Screen:
     def document(self, data: object) -> None:
         """Print the JSON document, where one was asked for. Called once by every command."""
         if self.json:
+            import json
+
             click.echo(json.dumps(data, indent=2))
 
     def fail(self, message: str) -> None:

@@ -15,7 +15,7 @@ UNBOUNDED = (
 )
 
 
-@click.group(name="policy", short_help="Print the minimal policies for an administrator to grant.")
+@click.group(name="policy")
 def command() -> None:
     """Print IAM policies for an administrator to grant."""
 

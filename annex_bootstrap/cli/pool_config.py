@@ -10,7 +10,7 @@ from annex_bootstrap.cli.output import Screen, output_option
 from annex_contract.knobs import DEFAULT_PORT
 
 
-@click.command(name="pool-config", short_help="Let rented machines join the pool.")
+@click.command(name="pool-config")
 @click.option(
     "--config",
     type=click.Path(dir_okay=False, path_type=Path),

@@ -10,7 +10,7 @@ from annex_bootstrap.cli.options import aws_options
 from annex_bootstrap.cli.output import Screen, output_option
 
 
-@click.command(name="publish", short_help="Put the template and its launch page into a bucket.")
+@click.command(name="publish")
 @aws_options
 @click.option("--bucket", required=True, metavar="NAME", help="The bucket to put the template and the page into.")
 @click.option("--prefix", default="annex-bootstrap", show_default=True, help="Prefix of the objects' keys.")

@@ -11,7 +11,7 @@ from annex_bootstrap.cli.options import config_option, regions_options
 from annex_bootstrap.cli.output import Screen, output_option
 
 
-@click.command(name="pull-config", short_help="Write the stack's outputs into the pool's configuration.")
+@click.command(name="pull-config")
 @regions_options
 @click.option(
     "--default-region",

@@ -25,7 +25,7 @@ def read_memory(_context: click.Context, _option: click.Parameter, text: str) ->
     return mebibytes
 
 
-@click.command(name="start", short_help="Start machines for an annex.")
+@click.command(name="start")
 @click.argument("name", shell_complete=complete_annex)
 @click.option("--count", type=click.IntRange(1), help="How many machines.")
 @click.option("--cores", type=click.IntRange(1), help="How many cores (vCPUs) in all; AWS chooses among all types.")

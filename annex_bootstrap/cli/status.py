@@ -11,7 +11,7 @@ from annex_bootstrap.cli.options import config_option, regions_options
 from annex_bootstrap.cli.output import Screen, output_option
 
 
-@click.command(name="status", short_help="Show the stack, its annexes and its configuration.")
+@click.command(name="status")
 @regions_options
 @config_option
 @click.option("--verbose", is_flag=True, help="Show the stack's outputs as they are, with whole ARNs.")

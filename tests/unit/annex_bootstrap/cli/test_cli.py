@@ -9,9 +9,11 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
+import annex_bootstrap.cli
 from annex_bootstrap.cli import GROUPS, commands
 from annex_bootstrap.pool import blocks
 from annex_bootstrap.pool.file_knobs import set_knobs
@@ -50,9 +52,14 @@ def test_the_version_is_told() -> None:
     assert run("--version").stdout == f"annex-bootstrap, version {__version__}\n"
 
 
-@pytest.mark.parametrize("name", sorted(commands.commands))
+NAMES = commands.list_commands(click.Context(commands))
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_every_command_has_a_line_that_fits_and_a_help(name: str) -> None:
-    command = commands.commands[name]
+    command = commands.get_command(click.Context(commands), name)
+    assert command is not None
+    assert command.name == name
     assert not command.get_short_help_str(limit=62).endswith("...")
     shown = CliRunner().invoke(commands, [name, "--help"], terminal_width=80)
     assert shown.exit_code == 0
@@ -102,8 +109,11 @@ def test_without_aws_no_annex_is_completed_and_nothing_is_said(verb: str, tmp_pa
 def test_every_command_is_in_one_group_of_the_help() -> None:
     shown = CliRunner().invoke(commands, ["--help"], terminal_width=80).output
     assert [f"{heading}:" in shown for heading in GROUPS] == [True] * len(GROUPS)
-    assert [name for name in commands.commands if len(re.findall(f"^  {name} ", shown, re.MULTILINE)) != 1] == []
+    assert [name for name in NAMES if len(re.findall(f"^  {name} ", shown, re.MULTILINE)) != 1] == []
     assert max(len(line) for line in shown.splitlines()) <= 80
+    directory = Path(annex_bootstrap.cli.__file__).parent
+    modules = {path.stem for path in directory.glob("*.py") if "\ndef command(" in path.read_text()}
+    assert {name.replace("-", "_") for name in NAMES} == modules
 
 
 def test_alone_it_says_to_deploy_first_then_to_make_keys_then_why_annexes_are_not_known(tmp_path: Path) -> None:
