@@ -53,8 +53,8 @@ ANNEX_DEFAULT_ODI_INSTANCE_TYPE = {type}
 
 IN_BOTH = [option for region in REGIONS for option in ("--region", region)]
 
-SOON = "0.003"
-"""Hours, about ten seconds: a lease that ends within a few checks."""
+SOON = "0.001"
+"""Hours, about four seconds: a lease that ends at one of the next checks."""
 
 
 @pytest.fixture(scope="module")
