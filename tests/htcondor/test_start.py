@@ -73,7 +73,7 @@ def _print_step(testbed: Testbed, request: pytest.FixtureRequest) -> None:
 
 def test_a_pool_and_a_stack_are_ready(testbed: Testbed) -> None:
     """One command each. The user who starts annexes gets the stack's policy for it."""
-    testbed.annex_bootstrap("pool-config", "--collector", POOL, user="root")
+    testbed.annex_bootstrap("pool-config", "--collector", POOL, "--user", USER, user="root")
     testbed.pool.must(["condor_restart"])
     ask = ["condor_status", "-schedd", "-af", "MyAddress"]
     testbed.wait_until(lambda: ":9618" in testbed.pool.run(ask).stdout, "the pool runs behind port 9618")
