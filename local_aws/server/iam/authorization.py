@@ -16,6 +16,7 @@ from botocore.parsers import RpcV2CBORParser
 from ministack import app as ministack
 from ministack.core import iam_actions, iam_evaluator
 
+from local_aws.server.budgets import permissions as budgets_permissions
 from local_aws.server.ec2 import permissions as ec2_permissions
 from local_aws.server.events import permissions as events_permissions
 from local_aws.server.iam import decisions
@@ -27,6 +28,7 @@ from local_aws.server.ssm import permissions as ssm_permissions
 from local_aws.server.wire import Params, Response
 
 RULES = {
+    "budgets": budgets_permissions.RULES,
     "ec2": ec2_permissions.RULES,
     "events": events_permissions.RULES,
     "iam": iam_permissions.RULES,
@@ -79,6 +81,7 @@ def install() -> None:
             if iam_action == called:
                 context |= RULES[service].request_context(members, resource_arn)
             context |= RULES[service].resource_context(resource_arn)
+            iam_action = RULES[service].actions.get(iam_action.partition(":")[2], iam_action)
         with decisions.noted() as answers:
             answer = enforce(
                 access_key_id, iam_action, service, region, resource_arn=resource_arn, service_context=context
@@ -111,7 +114,8 @@ def _checking(service: str, rules: Rules, handler: Callable[..., Any]) -> Callab
     async def checked(
         method: str, path: str, headers: dict[str, str], body: bytes, query_params: dict[str, Any]
     ) -> Response:
-        for check in rules.implied_checks(ministack._routing_params(method, path, headers, body, query_params)):
+        members = _members(body, ministack._routing_params(method, path, headers, body, query_params))
+        for check in rules.implied_checks(members):
             denied: Response | None = ministack._enforce_data_plane(
                 service,
                 check.action,
