@@ -29,7 +29,6 @@ class Property(StrEnum):
     GROUP_NAME = "GroupName"
     IMAGE_NAME = "ImageName"
     KEY_PATTERN = "KeyPattern"
-    MACHINE_ROLE_NAME = "MachineRoleName"
     PACKAGES = "Packages"
     PERMISSIONS_BOUNDARY_ARN = "PermissionsBoundaryArn"
     RECIPE = "Recipe"
@@ -135,7 +134,6 @@ FLEET_ROLE = CustomResource(
     properties={
         Property.ROLE_NAME: str,
         Property.TRUSTED_SERVICE: str,
-        Property.MACHINE_ROLE_NAME: str,
         Property.PERMISSIONS_BOUNDARY_ARN: str,
     },
     attributes=(Attribute.ROLE_ARN,),

@@ -42,9 +42,7 @@ def put(request: Request) -> Mapping[str, str]:
         return {Attribute.ROLE_ARN: role["Arn"]}
     role_arn = put_role(iam, request, role, "Lets spot fleets of HTCondor annexes start and tag machines")
     partition = role_arn.split(":")[1]
-    machine_role = (
-        f"arn:{partition}:iam::{request.account}:role{ROLE_PATH}{request.properties[Property.MACHINE_ROLE_NAME]}"
-    )
+    machine_role = f"arn:{partition}:iam::{request.account}:role{ROLE_PATH}{_machine_role(request.stack_id)}"
     document = fleet_policy(partition, request.account, machine_role)
     iam.put_role_policy(RoleName=request.name, PolicyName=FLEET_POLICY, PolicyDocument=json.dumps(document))
     # Earlier versions attached AWS's own.
@@ -58,6 +56,12 @@ def delete(request: Request) -> str:
     """Delete the role if this stack made it."""
     delete_role(client("iam"), request)
     return ""
+
+
+def _machine_role(stack_id: str) -> str:
+    """Return the name of the machines' role, which derives from the stack's ID as the template says."""
+    first, *_, last = stack_id.split("/")[2].split("-")
+    return f"annex-bootstrap-instance-{first}-{last}"
 
 
 def _check_adoptable(request: Request, role: RoleTypeDef) -> None:

@@ -109,7 +109,6 @@ def provisions() -> list[Provision]:
             names.FLEET_ROLE,
             {
                 Property.TRUSTED_SERVICE: SPOT_FLEET_SERVICE,
-                Property.MACHINE_ROLE_NAME: names.INSTANCE_ROLE,
                 Property.PERMISSIONS_BOUNDARY_ARN: boundary,
             },
             policies.fleet_role(),

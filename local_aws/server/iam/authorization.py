@@ -114,7 +114,7 @@ def _checking(service: str, rules: Rules, handler: Callable[..., Any]) -> Callab
     async def checked(
         method: str, path: str, headers: dict[str, str], body: bytes, query_params: dict[str, Any]
     ) -> Response:
-        members = _members(body, ministack._routing_params(method, path, headers, body, query_params))
+        members = _members(service, body, ministack._routing_params(method, path, headers, body, query_params))
         for check in rules.implied_checks(members):
             denied: Response | None = ministack._enforce_data_plane(
                 service,
