@@ -212,7 +212,12 @@ def test_a_builder_that_fails_half_way_shows_its_last_lines(testbed: Testbed) ->
     assert built.outcome.reason.endswith("E: Unable to locate package nftables")
 
 
-_READABLE = ("/etc/condor/ganglia.d/00_default_metrics", "/etc/condor/metrics.d/00_default_metrics")
+_READABLE = (
+    "/etc/condor/ganglia.d/00_default_metrics",
+    "/etc/condor/metrics.d/00_default_metrics",
+    # What HTCondor knows of other hosts' certificates, once it has spoken with one.
+    "/etc/condor/known_hosts",
+)
 
 
 class _WithoutSources(Builder):
