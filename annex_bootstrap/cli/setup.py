@@ -8,13 +8,14 @@ from pathlib import Path
 import click
 
 from annex_bootstrap.cli.credentials import DIRECTORY
-from annex_bootstrap.cli.options import aws_options, config_option, parameters_option, yes_option
+from annex_bootstrap.cli.options import aws_options, budget_options, config_option, parameters_option, yes_option
 from annex_bootstrap.cli.output import Screen, output_option
 
 
 @click.command(name="setup")
 @aws_options
 @parameters_option
+@budget_options
 @config_option
 @click.option("--roles-boundary", default="", metavar="ARN", help="The permissions boundary of the stack's roles.")
 @click.option("--users-boundary", default="", metavar="ARN", help="The permissions boundary of the annex user.")
@@ -32,6 +33,8 @@ def command(
     profile: str | None,
     stack_name: str,
     parameters: dict[str, str],
+    monthly_budget: str | None,
+    mail: str | None,
     config: Path | None,
     roles_boundary: str,
     users_boundary: str,
@@ -46,9 +49,19 @@ def command(
     command again. Exits with 1 if something is left to do.
     """
     from annex_bootstrap.cli.setup_steps import SetupOptions, setup
+    from annex_bootstrap.stack.budget import read_budget
 
     options = SetupOptions(
-        stack_name, region, profile, parameters, config, roles_boundary, users_boundary, directory, yes
+        stack_name,
+        region,
+        profile,
+        parameters,
+        config,
+        roles_boundary,
+        users_boundary,
+        directory,
+        yes,
+        read_budget(monthly_budget, mail),
     )
     if not setup(options, screen):
         sys.exit(1)

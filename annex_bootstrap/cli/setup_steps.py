@@ -17,6 +17,7 @@ from annex_bootstrap.errors import UserError
 from annex_bootstrap.pool.htcondor import version
 from annex_bootstrap.pool.pool_config import find_pool_file
 from annex_bootstrap.screen import Part, Screen
+from annex_bootstrap.stack.budget import Budget
 from annex_contract.knobs import DEFAULT_PORT
 
 BOUNDARY_PARAMETER = "PermissionsBoundaryArn"
@@ -39,6 +40,7 @@ class SetupOptions:
         users_boundary: the ARN of the boundary of the user that runs annexes; empty as above.
         directory: where the key files go.
         yes: whether to go ahead without asking.
+        monthly_budget: mails when the account's cost grows towards this; None for none.
     """
 
     stack_name: str
@@ -50,6 +52,7 @@ class SetupOptions:
     users_boundary: str
     directory: Path
     yes: bool
+    monthly_budget: Budget | None
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ class _Setup:
             asked.profile,
             asked.config,
             yes=asked.yes,
+            monthly_budget=asked.monthly_budget,
         )
         screen = self.part("stack")
         return deploy(options, screen) and not screen.refused
