@@ -29,6 +29,7 @@ from botocore.exceptions import (
 from annex_bootstrap.errors import UserError
 
 if TYPE_CHECKING:
+    from mypy_boto3_budgets import BudgetsClient
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_ec2 import EC2Client
@@ -73,6 +74,11 @@ class Account:
 
     session: boto3.Session
     region: str
+
+    @cached_property
+    def budgets(self) -> BudgetsClient:
+        """The Budgets client; the service has one endpoint for all regions."""
+        return self.session.client("budgets", region_name=self.region, config=CONFIG)
 
     @cached_property
     def cloudformation(self) -> CloudFormationClient:

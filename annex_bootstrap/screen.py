@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -33,8 +33,11 @@ class Progress(Protocol):
 class Screen(Protocol):
     """Prints for people, or one JSON document for programs; asks people."""
 
-    def say(self, text: str = "", **style: Any) -> None:
-        """Print a line for people."""
+    def say(self, text: str = "", *, wrap: bool = True, **style: Any) -> None:
+        """Print a line for people, broken between words where a terminal is narrower, unless it is one to paste."""
+
+    def item(self, head: str, lines: Sequence[str], **style: Any) -> None:
+        """Print a styled word and lines beside it, which a terminal breaks; elsewhere they stay whole, for grep."""
 
     def next_steps(self, steps: Mapping[str, str]) -> None:
         """Print what to do next, only for people: lines to paste, and what each of them does."""
@@ -63,3 +66,36 @@ class Screen(Protocol):
             regions: of the stacks.
             totals: how many resources will change, by region, where that is known.
         """
+
+
+class Part:
+    """The screen of one part of a longer run: it points to no next command, and passes its document on.
+
+    Attributes:
+        refused: whether somebody answered no.
+    """
+
+    def __init__(self, screen: Screen, keep: Callable[[object], None]) -> None:
+        """Print to ``screen``, and give documents to ``keep``."""
+        self.screen = screen
+        self.keep = keep
+        self.refused = False
+        self.say = screen.say
+        self.item = screen.item
+        self.table = screen.table
+        self.fail = screen.fail
+        self.result = screen.result
+        self.progress = screen.progress
+
+    def next_steps(self, steps: Mapping[str, str]) -> None:
+        """Print nothing: the longer run says what comes next."""
+
+    def document(self, data: object) -> None:
+        """Pass the document on."""
+        self.keep(data)
+
+    def confirm(self, question: str, default: bool) -> bool:
+        """Ask a yes-or-no question, remember a no, and return the answer."""
+        answer = self.screen.confirm(question, default)
+        self.refused |= not answer
+        return answer

@@ -51,6 +51,7 @@ class Attribute(StrEnum):
     PROFILE_ARN = "ProfileArn"
     ROLE_ARN = "RoleArn"
     ROOT_DEVICE = "RootDeviceName"
+    VPC_ID = "VpcId"
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ SECURITY_GROUP = CustomResource(
         Property.CONDOR_CIDRS: list,
         Property.SSH_CIDRS: list,
     },
-    attributes=(Attribute.GROUP_ID,),
+    attributes=(Attribute.GROUP_ID, Attribute.VPC_ID),
     replaced_by=(Property.VPC_ID,),
 )
 

@@ -59,7 +59,7 @@ def put(request: Request) -> Mapping[str, str]:
         ec2.authorize_security_group_ingress(GroupId=group_id, IpPermissions=_permissions(wanted - current))
     if current - wanted:
         ec2.revoke_security_group_ingress(GroupId=group_id, IpPermissions=_permissions(current - wanted))
-    return {Attribute.GROUP_ID: group_id}
+    return {Attribute.GROUP_ID: group_id, Attribute.VPC_ID: vpc_id}
 
 
 def delete(request: Request) -> str:

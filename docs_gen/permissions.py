@@ -13,7 +13,7 @@ from annex_contract.machine_policies import boot_policy, configuration_policy
 from annex_contract.resources import BUCKET, IMAGE, IMAGE_BUILDER, INSTANCE_ROLE, Attribute
 from annex_contract.stack import ROLE_PATH, LogicalId, Part, function_of
 from docs_gen.resolve import resolve
-from template_gen.parameters import CONDITIONS
+from template_gen.parameters import CONDITIONS, INPUTS
 from template_gen.template import build
 
 CALLS = {
@@ -64,9 +64,11 @@ The spot fleet role has AWS's managed policy `service-role/AmazonEC2SpotFleetTag
 """
 
 
-class _Placeholders(dict[str, str]):
-    def __missing__(self, name: str) -> str:
-        return f"<{name.removeprefix('AWS::')}>"
+class _Placeholders(dict[str, Any]):
+    def __missing__(self, name: str) -> Any:
+        placeholder = f"<{name.removeprefix('AWS::')}>"
+        given = INPUTS.get(name)
+        return [placeholder] if given and given.rest["Type"] == "CommaDelimitedList" else placeholder
 
 
 def call_of(role: str, action: str) -> str:
@@ -121,7 +123,7 @@ def policies(values: Any, conditions: dict[str, bool]) -> dict[str, list[dict[st
 def table() -> str:
     """Return the document as Markdown."""
     values = _Placeholders({"AWS::StackId": "-/-/<first>-1-2-3-<last>"})
-    conditions = {name: name == "HasBoundary" for name in CONDITIONS}
+    conditions = {name: name in ("HasBoundary", "MakesImage") for name in CONDITIONS}
     lines = [INTRODUCTION]
     for role, statements in sorted(policies(values, conditions).items()):
         lines += [

@@ -44,7 +44,7 @@ REGIONAL_SERVICES = (
     "ssm",
     "sts",
 )
-GLOBAL_SERVICES = ("iam", "s3", "*.s3", "sts")
+GLOBAL_SERVICES = ("budgets", "iam", "s3", "*.s3", "sts")
 HTTPS_PORT = 443
 METADATA_ADDRESS = "169.254.169.254"
 """The address of the instance metadata service, which speaks plain HTTP."""

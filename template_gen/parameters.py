@@ -61,6 +61,15 @@ def _shell(name: str, label: str, description: str) -> Input:
     return Input(name, label, f"{description} Empty: none.", "", rest)
 
 
+def _ids(name: str, label: str, description: str, kind: str) -> Input:
+    rest = {
+        "Type": "CommaDelimitedList",
+        "AllowedPattern": f"^({kind}-[0-9a-f]{{8,17}})?$",
+        "ConstraintDescription": "Type IDs with commas between them, or leave it empty.",
+    }
+    return Input(name, label, description, "", rest)
+
+
 def _ranges(name: str, label: str, description: str) -> Input:
     rest = {
         "Type": "CommaDelimitedList",
@@ -81,17 +90,12 @@ GROUPS: Sequence[tuple[str, Sequence[Input]]] = (
                 r"^(vpc-[0-9a-f]{8,17})?$",
                 "Type the ID of a VPC, such as vpc-0123456789abcdef0, or leave it empty.",
             ),
-            Input(
+            _ids(
                 "SubnetIds",
                 "Subnets",
                 "The subnets for spot fleets and for building the image, all in the VPC above. They need a way out to "
                 "Debian's packages, by NAT or public addresses. Empty: all for fleets, the default ones for building.",
-                "",
-                {
-                    "Type": "CommaDelimitedList",
-                    "AllowedPattern": r"^(subnet-[0-9a-f]{8,17})?$",
-                    "ConstraintDescription": "Type IDs of subnets with commas between them, or leave it empty.",
-                },
+                "subnet",
             ),
             _ranges(
                 "CondorCidrs",
@@ -182,6 +186,13 @@ GROUPS: Sequence[tuple[str, Sequence[Input]]] = (
                 "BootCommands",
                 "Boot commands",
                 "Lines of shell that root runs on every machine before HTCondor starts, such as a mount.",
+            ),
+            _ids(
+                "ImageIds",
+                "More images",
+                "Private images of your account, or shared with it, that annex users may start machines from, beside "
+                "the stack's own and every public one. Empty: none.",
+                "ami",
             ),
             _choice("ImageGpu", "GPU driver", "Whether the image gets Debian's driver for NVIDIA GPUs."),
         ),

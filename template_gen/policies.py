@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from troposphere import AWSHelperFn, If, Ref, Sub
+from troposphere import AWSHelperFn, If, Join, Ref, Split, Sub
 
 from annex_contract.iam import ON_CREATION, Statement, allow, deny, only_targets
 from annex_contract.image import BASE_PARAMETERS, IMAGE_TAG
@@ -24,12 +24,6 @@ from template_gen import names
 
 EVERYTHING = "*"
 """For actions that cannot be limited to a resource."""
-
-MACHINE_PARTS = (
-    *("instance", "key-pair", "network-interface"),
-    *("security-group", "spot-fleet-request", "subnet", "volume"),
-)
-"""The resource types in our own account that starting a machine or a fleet is authorized on."""
 
 OURS = {"StringEquals": {f"aws:ResourceTag/{STACK_TAG}": Ref("AWS::StackId")}}
 BUILDER = OURS | {"Null": {f"aws:ResourceTag/{IMAGE_TAG}": "false"}}
@@ -322,10 +316,22 @@ def annex_user(
     connectivity_function: AWSHelperFn,
     instance_role_arn: AWSHelperFn,
     fleet_role_arn: AWSHelperFn,
+    group_id: AWSHelperFn,
+    vpc_id: AWSHelperFn,
+    image_id: AWSHelperFn,
 ) -> list[Statement]:
     """Return what condor_annex needs, for the user or the machine that runs it.
 
     Source: the contract with HTCondor, whose guide asks for AdministratorAccess instead.
+
+    Args:
+        lease_function: its ARN.
+        connectivity_function: its ARN.
+        instance_role_arn: of the machines.
+        fleet_role_arn: of spot fleets.
+        group_id: the only security group that machines may have.
+        vpc_id: the only VPC that they may be in.
+        image_id: the stack's image. Machines may also start from those of the parameter ImageIds, and from public ones.
     """
     return [
         allow("CheckAndInvokeFunctions", "lambda: GetFunction InvokeFunction", [lease_function, connectivity_function]),
@@ -338,15 +344,7 @@ def annex_user(
             "events: DeleteRule PutRule PutTargets RemoveTargets",
             [names.arn("events", "rule/*/*"), names.arn("events", "rule/${AWS::StackName}-*")],
         ),
-        allow(
-            "StartMachines",
-            "ec2: RequestSpotFleet RunInstances",
-            [
-                *(names.arn("ec2", f"{kind}/*") for kind in MACHINE_PARTS),
-                # Most images and their snapshots belong to other accounts.
-                *(names.public_arn(kind) for kind in ("image/*", "snapshot/*")),
-            ],
-        ),
+        *_start_machines(group_id, vpc_id, image_id),
         allow(
             "InspectAndCancelFleets",
             "ec2: CancelSpotFleetRequests DescribeSpotFleetInstances",
@@ -384,4 +382,34 @@ def annex_user(
             {"StringEquals": {"iam:PassedToService": [*PASSED_TO_EC2, SPOT_FLEET_SERVICE]}},
         ),
         allow("DescribeSetupStacks", "cloudformation: DescribeStacks", names.arn("cloudformation", "stack/*")),
+    ]
+
+
+def _start_machines(group_id: AWSHelperFn, vpc_id: AWSHelperFn, image_id: AWSHelperFn) -> list[Statement]:
+    """Return the statements about what machines and fleets are started of, one for each limit.
+
+    No snapshot is among it: those of an image are not asked for, only those that a request names itself:
+    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ExamplePolicies_EC2.html#iam-example-runinstances
+    """
+    start = "ec2: RequestSpotFleet RunInstances"
+    image = names.public_arn("image/*")
+    # Of an empty parameter, too, this makes a list that is not empty.
+    named = Split(",", Join(",", Ref("ImageIds")))
+    return [
+        allow(
+            "StartMachines",
+            start,
+            [names.arn("ec2", f"{kind}/*") for kind in ("instance", "key-pair", "spot-fleet-request", "volume")],
+        ),
+        allow("StartInOwnGroup", start, names.arn("ec2", "security-group/${Group}", Group=group_id)),
+        allow(
+            "StartInOwnVpc",
+            start,
+            [names.arn("ec2", "network-interface/*"), names.arn("ec2", "subnet/*")],
+            {"ArnEquals": {"ec2:Vpc": names.arn("ec2", "vpc/${Vpc}", Vpc=vpc_id)}},
+        ),
+        allow("StartFromPublicImages", start, image, {"Bool": {"ec2:Public": "true"}}),
+        allow("StartFromImagesOfAmazon", start, image, {"StringEquals": {"ec2:Owner": "amazon"}}),
+        allow("StartFromOwnImage", start, names.public_arn("image/${Image}", Image=image_id)),
+        allow("StartFromNamedImages", start, image, {"StringEquals": {"ec2:ImageID": named}}),
     ]

@@ -62,6 +62,7 @@ def build() -> Template:
         [],
         timeout=CONNECTIVITY_TIMEOUT,
     )
+    image = If("MakesImage", get(IMAGE, Attribute.IMAGE_ID), Ref("Image"))
     user_policy = template.add_resource(
         ManagedPolicy(
             LogicalId.ANNEX_USER_POLICY,
@@ -75,6 +76,9 @@ def build() -> Template:
                     GetAtt(connectivity, "Arn"),
                     get(INSTANCE_ROLE, Attribute.ROLE_ARN),
                     get(FLEET_ROLE, Attribute.ROLE_ARN),
+                    get(SECURITY_GROUP, Attribute.GROUP_ID),
+                    get(SECURITY_GROUP, Attribute.VPC_ID),
+                    image,
                 )
             ),
         )
@@ -97,7 +101,7 @@ def build() -> Template:
             Output.ANNEX_USER_POLICY_ARN: Ref(user_policy),
             Output.VERSION: __version__,
             Output.KEY_PAIR_NAME: Ref(key_pair),
-            Output.IMAGE_ID: If("MakesImage", get(IMAGE, Attribute.IMAGE_ID), Ref("Image")),
+            Output.IMAGE_ID: image,
             Output.INSTANCE_TYPE: If(
                 "HasInstanceType",
                 Ref("InstanceType"),

@@ -49,6 +49,7 @@ def values_of(stack_id: str, parameters: Mapping[str, str], partition: str = "aw
         "InstanceRole.ProfileArn": f"{own}instance-profile/annex-bootstrap/pool",
         "InstanceRole.RoleArn": f"{own}role/annex-bootstrap/pool",
         "FleetRole.RoleArn": f"{own}role/annex-bootstrap/fleet",
+        "SecurityGroup.VpcId": "vpc-0123456789abcdef0",
         **{f"{title}.Arn": f"arn:{partition}:lambda:{REGION}:{ACCOUNT}:function:{title}" for title in functions},
         **{f"{title}Logs.Arn": f"arn:{partition}:logs:{REGION}:{ACCOUNT}:log-group:{title}:*" for title in functions},
         "ImageBuilder.BaseImage": "ami-0deb13000000a0001",

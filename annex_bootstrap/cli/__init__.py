@@ -20,6 +20,7 @@ INTERRUPTED = 130
 
 GROUPS: Mapping[str, Mapping[str, str]] = {
     "Set up": {
+        "setup": "Do everything that comes before the first annex.",
         "deploy": "Create or update the stack, then write the configuration.",
         "pull-config": "Write the stack's outputs into the pool's configuration.",
         "credentials": "Give condor_annex keys that can run annexes only.",
@@ -84,7 +85,7 @@ class Grouped(click.Group):
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start with `annex-bootstrap demo`: every step on a local AWS, without an account. "
-    "Then `annex-bootstrap deploy` creates the stack in yours.",
+    "Then `annex-bootstrap setup` does everything in yours.",
 )
 @click.version_option(__version__, prog_name=PROGRAM)
 @click.pass_context

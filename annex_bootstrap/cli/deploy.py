@@ -7,13 +7,14 @@ from pathlib import Path
 
 import click
 
-from annex_bootstrap.cli.options import config_option, parameters_option, regions_options, yes_option
+from annex_bootstrap.cli.options import budget_options, config_option, parameters_option, regions_options, yes_option
 from annex_bootstrap.cli.output import Screen, output_option
 
 
 @click.command(name="deploy")
 @regions_options
 @parameters_option
+@budget_options
 @click.option("--dry-run", is_flag=True, help="Show what would change; leave only the staging bucket.")
 @click.option("--verbose", is_flag=True, help="Name every resource that changes.")
 @click.option("--allow-downgrade", is_flag=True, help="Allow this version to replace a newer one.")
@@ -26,6 +27,8 @@ def command(
     profile: str | None,
     stack_name: str,
     parameters: dict[str, str],
+    monthly_budget: str | None,
+    mail: str | None,
     dry_run: bool,
     verbose: bool,
     allow_downgrade: bool,
@@ -40,6 +43,7 @@ def command(
     interrupted client, is followed to its end. Parameters that are not given keep their earlier values.
     """
     from annex_bootstrap.commands.deploy import DeployOptions, deploy
+    from annex_bootstrap.stack.budget import read_budget
 
     options = DeployOptions(
         stack_name,
@@ -52,6 +56,7 @@ def command(
         allow_downgrade=allow_downgrade,
         pull=not no_pull,
         yes=yes,
+        monthly_budget=read_budget(monthly_budget, mail),
     )
     if not deploy(options, screen):
         sys.exit(1)

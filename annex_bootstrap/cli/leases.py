@@ -45,12 +45,27 @@ def extend(name: str, duration: str, region: str | None, profile: str | None, st
 
 
 @command.command(name="end", short_help="End an annex now.")
-@click.argument("name", shell_complete=complete_annex)
+@click.argument("name", required=False, shell_complete=complete_annex)
+@click.option("--all", "everything", is_flag=True, help="End every annex of the stack.")
 @aws_options
 @yes_option
 @output_option
-def end(name: str, region: str | None, profile: str | None, stack_name: str, yes: bool, screen: Screen) -> None:
-    """End the annex NAME now: its machines, its tarball, then its lease."""
-    from annex_bootstrap.commands.leases import LeasesOptions, end_lease
+def end(
+    name: str | None,
+    everything: bool,
+    region: str | None,
+    profile: str | None,
+    stack_name: str,
+    yes: bool,
+    screen: Screen,
+) -> None:
+    """End the annex NAME now, or with --all every one: its machines, its tarball, then its lease."""
+    from annex_bootstrap.commands.leases import LeasesOptions, end_all_leases, end_lease
 
-    end_lease(name, LeasesOptions(stack_name, region, profile), screen, yes=yes)
+    options = LeasesOptions(stack_name, region, profile)
+    if (name is None) != everything:
+        raise click.UsageError("give either the name of an annex or --all")
+    if name is None:
+        end_all_leases(options, screen, yes=yes)
+    else:
+        end_lease(name, options, screen, yes=yes)

@@ -142,6 +142,15 @@ def _complete_parameter(_context: click.Context, _option: click.Parameter, begun
     ]
 
 
+def budget_options(command: Command) -> Command:
+    """Give a command the options of a budget: ``monthly_budget`` and ``mail``."""
+    amount = click.option(
+        "--monthly-budget", metavar="DOLLARS", help="Mail when the account's cost of a month grows towards this."
+    )
+    mail = click.option("--mail", metavar="ADDRESS", help="Where the budget's mails go.")
+    return amount(mail(command))
+
+
 parameters_option = click.option(
     "--param",
     "parameters",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,6 +16,12 @@ from annex_bootstrap.cli.printable import one_line, printable
 
 if TYPE_CHECKING:
     from annex_bootstrap.screen import Column, Progress
+
+ITEM_HEAD = 9
+"""Columns of the word before the lines of an item, and the space behind it."""
+
+LEAST_WIDTH = 30
+"""Columns for which text is broken on a terminal that is narrower still."""
 
 WIDE = 1000
 """Columns of what is no terminal: more than any table has, so that no row is cut."""
@@ -29,18 +37,47 @@ class Screen:
 
     def __init__(self) -> None:
         self.json = False
+        self.quiet = False
+        self.plain = False
 
-    def say(self, text: str = "", **style: Any) -> None:
-        """Print a line for people."""
-        click.secho(printable(text), err=self.json, **style)
+    def say(self, text: str = "", *, wrap: bool = True, **style: Any) -> None:
+        """Print a line for people, broken between words where a terminal is narrower; not one to paste."""
+        click.secho(printable(self._wrapped(text) if wrap else text), err=self.json, **style)
+
+    def _wrapped(self, text: str) -> str:
+        if not (sys.stderr if self.json else sys.stdout).isatty():
+            return text
+        width = max(shutil.get_terminal_size().columns, LEAST_WIDTH)
+        return "\n".join(
+            textwrap.fill(
+                line,
+                width,
+                subsequent_indent=" " * (len(line) - len(line.lstrip()) + 2),
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+            if len(line) > width
+            else line
+            for line in text.split("\n")
+        )
+
+    def item(self, head: str, lines: Sequence[str], **style: Any) -> None:
+        """Print a styled word and lines beside it, which a terminal breaks; elsewhere they stay whole, for grep."""
+        indent = " " * ITEM_HEAD
+        for number, line in enumerate(lines):
+            self.say(f"{head:<{ITEM_HEAD}}" if number == 0 else indent, nl=False, **(style if number == 0 else {}))
+            width = max(shutil.get_terminal_size().columns, LEAST_WIDTH) - ITEM_HEAD
+            wraps = (sys.stderr if self.json else sys.stdout).isatty()
+            parts = textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False)
+            self.say(f"\n{indent}".join(parts) if wraps else line, wrap=False)
 
     def next_steps(self, steps: Mapping[str, str]) -> None:
         """Print what to do next, only for people: lines to paste, and what each of them does."""
-        if self.json:
+        if self.json or self.quiet:
             return
         self.say("Next:")
         for line, purpose in steps.items():
-            self.say(f"  {line}  # {purpose}")
+            self.say(f"  {line}  # {purpose}", wrap=False)
 
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
         """Print a table for people: on a terminal as wide as that, elsewhere one whole line a row, for grep."""
@@ -80,7 +117,7 @@ class Screen:
         """Show the progress of stacks until the context ends."""
         from annex_bootstrap.cli.progress import progress
 
-        return progress(self, regions, totals, stderr=self.json)
+        return progress(self, regions, totals, stderr=self.json, plain=self.plain)
 
     def confirm(self, question: str, default: bool) -> bool:
         """Ask a yes-or-no question.
@@ -109,9 +146,23 @@ def _choose(context: click.Context, _option: click.Parameter, value: str) -> Scr
     return screen
 
 
+def _be_quiet(context: click.Context, _option: click.Parameter, value: bool) -> None:
+    context.ensure_object(Screen).quiet |= value
+
+
+def _be_plain(context: click.Context, _option: click.Parameter, value: bool) -> None:
+    context.ensure_object(Screen).plain |= value
+
+
 def output_option(command: Command) -> Command:
-    """Give a command the option ``--output`` and, as ``screen``, where to print."""
-    return click.option(
+    """Give a command the options of its output and, as ``screen``, where to print."""
+    quiet = click.option(
+        "--quiet", is_flag=True, expose_value=False, callback=_be_quiet, help="Do not say what to do next."
+    )
+    plain = click.option(
+        "--plain", is_flag=True, expose_value=False, callback=_be_plain, help="No live tables, for screen readers."
+    )
+    output = click.option(
         "--output",
         "screen",
         type=click.Choice(["text", "json"]),
@@ -120,4 +171,5 @@ def output_option(command: Command) -> Command:
         callback=_choose,
         is_eager=True,
         help="json: one document on stdout, everything else on stderr.",
-    )(command)
+    )
+    return output(quiet(plain(command)))

@@ -13,7 +13,7 @@ from annex_bootstrap.aws import Account, connect_all
 from annex_bootstrap.pool import config_file
 from annex_bootstrap.pool.blocks import Block
 from annex_bootstrap.screen import Screen
-from annex_bootstrap.stack import staging
+from annex_bootstrap.stack import budget, staging
 from annex_bootstrap.stack.deletion import delete_stack
 from annex_bootstrap.stack.follow import Watcher, settle
 from annex_bootstrap.stack.read import Stack
@@ -163,6 +163,8 @@ def _delete(screen: Screen, account: Account, found: Found | None, watcher: Watc
             screen.say(f"  ended the annex {lease.annex_id} in {account.region}: {machines} machines")
         delete_stack(account, found.stack, watcher)
     staging.delete(account)
+    if found is not None and budget.delete_budget(account, found.stack.name, found.stack.stack_id):
+        screen.say(f"  deleted the budget {budget.budget_name(account, found.stack.name)}")
 
 
 def _report(

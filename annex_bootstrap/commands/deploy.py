@@ -14,12 +14,12 @@ from annex_bootstrap.pool import config_file
 from annex_bootstrap.pool.htcondor import version
 from annex_bootstrap.pool.pull import pull
 from annex_bootstrap.screen import Screen
-from annex_bootstrap.stack import deployment, first_creation, plan
+from annex_bootstrap.stack import budget, deployment, first_creation, plan
 from annex_bootstrap.stack.artefact import built_template
 from annex_bootstrap.stack.deployment import DeployRequest, Proposal
 from annex_bootstrap.stack.parameters import check_parameters, describe_parameters, effective_parameters
 from annex_bootstrap.stack.plan import Step
-from annex_bootstrap.stack.read import Stack
+from annex_bootstrap.stack.read import Stack, find_deployed
 from annex_bootstrap.stack.regions import Outcome, run_all
 from annex_contract.stack import partition_problem, stack_name_problem
 
@@ -39,6 +39,7 @@ class DeployOptions:
         allow_downgrade: whether an older version may replace a newer one.
         pull: whether to write the pool's configuration afterwards.
         yes: whether to go ahead without asking.
+        monthly_budget: mails when the account's cost grows towards this; None leaves what there is.
     """
 
     stack_name: str
@@ -51,6 +52,7 @@ class DeployOptions:
     allow_downgrade: bool = False
     pull: bool = True
     yes: bool = False
+    monthly_budget: budget.Budget | None = None
 
 
 def deploy(options: DeployOptions, screen: Screen) -> bool:
@@ -77,11 +79,15 @@ def deploy(options: DeployOptions, screen: Screen) -> bool:
     for account in accounts:
         if problem := partition_problem(account.partition):
             raise UserError(problem)
+        if options.monthly_budget is not None:
+            budget.check_partition(account)
     regions = [account.region for account in accounts]
     with screen.progress(regions) as board:
         prepared = run_all(
             accounts, lambda account: deployment.prepare(account, request, board.watcher(account.region))
         )
+    if options.monthly_budget is not None:
+        _preview_budget(screen, options.monthly_budget)
     for outcome in prepared:
         _show(screen, request, outcome, several=len(accounts) > 1, verbose=options.verbose)
     proposals = {outcome.account.region: outcome.result for outcome in prepared if outcome.result is not None}
@@ -110,6 +116,9 @@ def deploy(options: DeployOptions, screen: Screen) -> bool:
             results[ended.account.region] |= _ended(ended)
 
     complete = [account for account in accounts if results[account.region]["error"] is None]
+    if options.monthly_budget is not None and not options.dry_run:
+        for account in complete:
+            _set_budget(options, screen, account, options.monthly_budget)
     pulled = None
     if complete and pulls:
         pulled = pull(complete, options.stack_name, options.config)
@@ -120,6 +129,19 @@ def deploy(options: DeployOptions, screen: Screen) -> bool:
         _point_on(options, screen)
     screen.document({"regions": list(results.values()), "config": pulled.document() if pulled else None})
     return len(complete) == len(accounts)
+
+
+def _preview_budget(screen: Screen, asked: budget.Budget) -> None:
+    screen.say(f"The budget of {asked.monthly:f} US dollars a month, mailed to {asked.mail}:")
+    screen.say("  mails at 50, 80 and 100% of the actual cost, and when 100% is forecast")
+    screen.say("  counts the whole account, whatever it is spent on, and lags by hours; it stops nothing")
+
+
+def _set_budget(options: DeployOptions, screen: Screen, account: Account, asked: budget.Budget) -> None:
+    stack_id = find_deployed(account, options.stack_name).stack_id
+    name = budget.budget_name(account, options.stack_name)
+    changed = budget.set_budget(account, options.stack_name, stack_id, asked)
+    screen.say(f"The budget {name} {'is set' if changed else 'is as it should be'}.")
 
 
 def _point_on(options: DeployOptions, screen: Screen) -> None:

@@ -70,6 +70,10 @@ def list_leases(options: LeasesOptions, screen: Screen) -> None:
         screen.say(f"No annex holds a lease in {leases.account.region}.")
         return
     screen.table(COLUMNS, [_row(lease, machines, known, now) for lease, machines in annexes])
+    costs = [machines.cost(known) for _, machines in annexes]
+    if len(annexes) > 1:
+        total = sum(cost for cost in costs if cost is not None)
+        screen.say(f"All together: {total:.4f} $/hour{'' if None not in costs else ', and what is unknown'}")
     if unpriced:
         screen.fail(f"no prices: {unpriced}")
 
@@ -114,8 +118,7 @@ def end_lease(name: str, options: LeasesOptions, screen: Screen, *, yes: bool) -
     leases = _find(options)
     lease = leases.find(name)
     count = leases.machines().get(lease.annex_id, NOTHING).count
-    machines = "1 machine" if count == 1 else f"{count} machines"
-    screen.say(f"Ends the annex {lease.annex_id} with its {machines}, and the jobs that run there.")
+    screen.say(f"Ends the annex {lease.annex_id} with its {_machines(count)}, and the jobs that run there.")
     if not (yes or screen.confirm("Go ahead?", default=False)):
         screen.say("Nothing was changed.")
         screen.document({"annex": lease.annex_id, "ended": False})
@@ -128,6 +131,43 @@ def end_lease(name: str, options: LeasesOptions, screen: Screen, *, yes: bool) -
             f"condor_rm -constraint 'hpc_annex_name == \"{name}\"'"
         )
     screen.document({"annex": lease.annex_id, "ended": True})
+
+
+def end_all_leases(options: LeasesOptions, screen: Screen, *, yes: bool) -> None:
+    """End every annex of the stack now, after one question.
+
+    Args:
+        options: where.
+        screen: where to print, and whom to ask.
+        yes: whether to go ahead without asking.
+
+    Raises:
+        UserError: AWS refused; the annexes before that one have ended.
+    """
+    leases = _find(options)
+    held = leases.list()
+    if not held:
+        screen.say(f"No annex holds a lease in {leases.account.region}.")
+        screen.document({"ended": []})
+        return
+    running = leases.machines()
+    screen.say("Ends these annexes with their machines, and the jobs that run there:")
+    for lease in held:
+        screen.say(f"  {lease.annex_id}: {_machines(running.get(lease.annex_id, NOTHING).count)}")
+    if not (yes or screen.confirm(f"End all {len(held)}?", default=False)):
+        screen.say("Nothing was changed.")
+        screen.document({"ended": []})
+        return
+    for lease in held:
+        leases.end(lease, int(time.time()))
+    screen.say(
+        "Their leases have ended. The lease function ends the machines now, and checks again every five minutes."
+    )
+    screen.document({"ended": [lease.annex_id for lease in held]})
+
+
+def _machines(count: int) -> str:
+    return "1 machine" if count == 1 else f"{count} machines"
 
 
 def _find(options: LeasesOptions) -> Leases:

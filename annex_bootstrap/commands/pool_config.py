@@ -8,6 +8,8 @@ from pathlib import Path
 
 from annex_bootstrap.pool import pool_config as block
 from annex_bootstrap.pool import pool_password
+from annex_bootstrap.pool.blocks import replace_block
+from annex_bootstrap.pool.config_file import preview_file
 from annex_bootstrap.pool.htcondor import version
 from annex_bootstrap.pool.pool_survey import Effect, look_ahead, survey
 from annex_bootstrap.screen import Screen
@@ -38,18 +40,53 @@ class PoolOptions:
     print_only: bool
 
 
-def pool_config(options: PoolOptions, screen: Screen) -> None:
-    """Store the pool password where there is none, and write the block; or print the block.
+@dataclass(frozen=True)
+class Ahead:
+    """What ``pool-config`` would do.
+
+    Attributes:
+        path: the file that the block goes into.
+        stored: where HTCondor keeps the pool password.
+        pool: as it is without the block.
+        text: the block.
+        effect: what HTCondor makes of it.
+    """
+
+    path: Path
+    stored: Path
+    pool: block.Pool
+    text: str
+    effect: Effect
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the block and the password are there already."""
+        edit = preview_file(self.path, lambda content: replace_block(content, self.text, block.BLOCK))
+        return self.stored.exists() and not edit.changes
+
+
+def look(options: PoolOptions) -> Ahead:
+    """Look at the pool and find out what ``pool-config`` would do; change nothing.
 
     Raises:
-        UserError: a file cannot be read or written, or HTCondor did not store the password.
+        UserError: a file cannot be read.
     """
     home = Path("/etc/condor") if os.geteuid() == 0 else Path("~/.condor").expanduser()
     stored = (options.stored_password or home / "annex_pool_password").absolute()
     path = block.find_pool_file(options.config, read_only=options.print_only)
     pool = survey(path, stored, options.port, options.collector, options.longest_lease)
     text = block.render(pool)
-    effect = look_ahead(path, text)
+    return Ahead(path, stored, pool, text, look_ahead(path, text))
+
+
+def pool_config(options: PoolOptions, screen: Screen) -> None:
+    """Store the pool password where there is none, and write the block; or print the block.
+
+    Raises:
+        UserError: a file cannot be read or written, or HTCondor did not store the password.
+    """
+    ahead = look(options)
+    path, stored, pool, text, effect = ahead.path, ahead.stored, ahead.pool, ahead.text, ahead.effect
     changes = [asdict(change) for change in effect.changes]
     if options.print_only:
         lines = [f"# {change.knob}: {change.old or NOT_SET} -> {change.new or NOT_SET}\n" for change in effect.changes]
@@ -89,7 +126,7 @@ def _advise(screen: Screen, pool: block.Pool, effect: Effect, stored: Path) -> N
         screen.say("If this machine has another name on the Internet, set TCP_FORWARDING_HOST to it.")
     if os.geteuid() == 0 and (version() or (0, 0, 0)) < block.FIRST_HTCONDOR_ANNEX:
         screen.say("Every user who runs condor_annex needs a private copy of the pool password:")
-        screen.say(f"  install -D -m 600 -o USER {stored} ~USER/.condor/annex_pool_password")
+        screen.say(f"  install -D -m 600 -o USER {stored} ~USER/.condor/annex_pool_password", wrap=False)
         screen.say("  and in ~USER/.condor/user_config: SEC_PASSWORD_FILE = the path of that copy")
 
 

@@ -60,7 +60,7 @@ def tell_standing(screen: Screen) -> None:
     section = block.find(block.default_region) if block.sections else None
     if section is None:
         screen.say(f"No stack is named in {path}.")
-        screen.next_steps({"annex-bootstrap deploy": "creates the stack; shows everything and asks first"})
+        screen.next_steps({"annex-bootstrap setup": "does everything; shows each step and asks first"})
         return
     name, region = section.stack_name, section.region
     screen.say(f"The stack {name} in {region} is named in {path}.")

@@ -175,6 +175,12 @@ def _statements(partition: str, account: str, stack_name: str, boundary: str) ->
             " Unsubscribe UntagResource",
             arn("sns", f"{stack_name}-*"),
         ),
+        # No resource of the stack: CloudFormation makes no budgets in half of the regions.
+        allow(
+            "ManageBudget",
+            "budgets: ListTagsForResource ModifyBudget TagResource ViewBudget",
+            arn("budgets", f"budget/{stack_name}-*", region=""),
+        ),
         allow("ManageKeyPair", "ec2: CreateKeyPair DeleteKeyPair", arn("ec2", "key-pair/annex-bootstrap-*")),
         allow("DescribeKeyPairs", "ec2: DescribeKeyPairs", "*"),
         # To make the stack's image from Debian's newest one, and to keep another that somebody chose.

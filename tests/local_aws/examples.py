@@ -29,7 +29,7 @@ from local_aws.launcher import ACCOUNT, Credentials, LocalAws, local_aws
 ROOT = Path(__file__).parent.parent.parent
 DOCUMENT = ROOT / "docs" / "cli.md"
 
-TOOLS = ("bash", "cat", "chmod", "cp", "cut", "grep", "head", "sed")
+TOOLS = ("bash", "cat", "chmod", "cp", "cut", "grep", "head", "sed", "tail")
 """What the examples use besides our own command."""
 
 BLOCK = re.compile(r"^```console *(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -40,7 +40,7 @@ CHANGING = (
     (r"[0-9a-f]{8}-[0-9a-f]{12}", "0a1b2c3d-0a1b2c3d4e5f"),
     (r"AKIA[0-9A-Z]{16}", "AKIA0A1B2C3D4E5F6A7B"),
     (rf"-(?!{ACCOUNT})[0-9A-F]{{12,13}}\b", "-0A1B2C3D4E5F6"),
-    (r"\b(ami|i|sg|subnet|vpc)-[0-9a-f]{17}", r"\1-0a1b2c3d4e5f6a7b8"),
+    (r"\b(ami|i|lt|sg|subnet|vpc)-[0-9a-f]{17}", r"\1-0a1b2c3d4e5f6a7b8"),
 )
 
 Shell = Callable[[str, str], str]

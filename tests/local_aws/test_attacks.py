@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
@@ -37,6 +37,8 @@ from tests.local_aws.cli_user import CliUser
 from tests.local_aws.custom_resources.account import Account
 
 if TYPE_CHECKING:
+    from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_ec2.type_defs import SpotFleetRequestConfigDataTypeDef
     from mypy_boto3_events.type_defs import TargetTypeDef
     from mypy_boto3_s3.type_defs import PublicAccessBlockConfigurationTypeDef
 
@@ -379,15 +381,41 @@ class Guarded:
         return {user["UserName"] for user in self.root.client("iam").list_users()["Users"]}
 
 
+PUBLIC_IMAGE = "ami-0123456789abcdef0"
+
+
 @pytest.fixture(scope="module")
-def guarded(root: boto3.Session, template: str, put_template: Callable[[str], str]) -> Iterator[Guarded]:
-    """A stack that was made with the boundary, as the guide says."""
+def images(root: boto3.Session) -> Iterator[Mapping[str, str]]:
+    """Private images of the account, by what the stack makes of them."""
+    ec2 = root.client("ec2")
+    (machine,) = ec2.run_instances(ImageId=PUBLIC_IMAGE, MinCount=1, MaxCount=1)["Instances"]
+    made = {
+        name: ec2.create_image(InstanceId=machine["InstanceId"], Name=f"{name}-{uuid.uuid4().hex[:8]}")["ImageId"]
+        for name in ("adopted", "listed", "other")
+    }
+    ec2.terminate_instances(InstanceIds=[machine["InstanceId"]])
+    yield made
+    for image in made.values():
+        (mapping,) = ec2.describe_images(ImageIds=[image])["Images"][0]["BlockDeviceMappings"]
+        ec2.deregister_image(ImageId=image)
+        ec2.delete_snapshot(SnapshotId=mapping["Ebs"]["SnapshotId"])
+
+
+@pytest.fixture(scope="module")
+def guarded(
+    root: boto3.Session, template: str, put_template: Callable[[str], str], images: Mapping[str, str]
+) -> Iterator[Guarded]:
+    """A stack that was made with the boundary, as the guide says, and with images of the account's."""
     iam, name = root.client("iam"), f"guarded-{uuid.uuid4().hex[:8]}"
     boundaries = {holder: boundary_arn("aws", ACCOUNT, holder) for holder in Holder}
     for holder in Holder:
         iam.create_policy(PolicyName=boundary_name(holder), PolicyDocument=json.dumps(boundary("aws", ACCOUNT, holder)))
-    bounded = {"PermissionsBoundaryArn": boundaries[Holder.ROLES]}
-    with stack.deployed(root, name, put_template(template), bounded) as made:
+    parameters = {
+        "PermissionsBoundaryArn": boundaries[Holder.ROLES],
+        "Image": images["adopted"],
+        "ImageIds": images["listed"],
+    }
+    with stack.deployed(root, name, put_template(template), parameters) as made:
         yield Guarded(root, name, made, boundaries)
     for arn in boundaries.values():
         iam.delete_policy(PolicyArn=arn)
@@ -603,7 +631,7 @@ def test_a_forged_event_changes_nothing(
 )
 def test_a_foreign_machine_cannot_be_tagged_and_ended(guarded: Guarded, annex_user: boto3.Session) -> None:
     root, ec2 = guarded.root.client("ec2"), annex_user.client("ec2")
-    foreign = root.run_instances(ImageId="ami-0123456789abcdef0", MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
+    foreign = root.run_instances(ImageId=PUBLIC_IMAGE, MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
     refuse(
         lambda: ec2.create_tags(Resources=[foreign], Tags=[{"Key": "htcondor:AnnexName", "Value": "mine"}]),
         lambda: ec2.terminate_instances(InstanceIds=[foreign]),
@@ -611,6 +639,82 @@ def test_a_foreign_machine_cannot_be_tagged_and_ended(guarded: Guarded, annex_us
     (found,) = root.describe_instances(InstanceIds=[foreign])["Reservations"][0]["Instances"]
     assert (found["State"]["Name"], found.get("Tags", [])) == ("running", [])
     root.terminate_instances(InstanceIds=[foreign])
+
+
+@pytest.fixture(scope="module")
+def theirs(guarded: Guarded, images: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
+    """What belongs to the account, but not to the stack."""
+    ec2 = guarded.root.client("ec2")
+    (mapping,) = ec2.describe_images(ImageIds=[images["other"]])["Images"][0]["BlockDeviceMappings"]
+    group = ec2.create_security_group(GroupName=guarded.name, Description="Open to all")["GroupId"]
+    vpc = ec2.create_vpc(CidrBlock="10.99.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.99.1.0/24")["Subnet"]["SubnetId"]
+    yield {"group": group, "subnet": subnet, "snapshot": mapping["Ebs"]["SnapshotId"]}
+    ec2.delete_subnet(SubnetId=subnet)
+    ec2.delete_vpc(VpcId=vpc)
+    ec2.delete_security_group(GroupId=group)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What an annex user asks of EC2: one machine, and a fleet with one."""
+
+    ec2: EC2Client
+    outputs: Mapping[str, str]
+
+    def machine(self, group: str = "", **more: Any) -> str:
+        """Start a machine and return its ID."""
+        groups = [group or self.outputs[Output.SECURITY_GROUP_ID]] if "NetworkInterfaces" not in more else []
+        asked: Any = {"ImageId": PUBLIC_IMAGE, "InstanceType": "t3.medium", "SecurityGroupIds": groups, **more}
+        return self.ec2.run_instances(MinCount=1, MaxCount=1, **asked)["Instances"][0]["InstanceId"]
+
+    def fleet(self, group: str = "", **more: Any) -> str:
+        """Request a fleet and return its ID."""
+        groups = [group or self.outputs[Output.SECURITY_GROUP_ID]] if "NetworkInterfaces" not in more else []
+        asked: Any = {"ImageId": PUBLIC_IMAGE, "InstanceType": "t3.medium", **more}
+        asked["SecurityGroups"] = [{"GroupId": group} for group in groups]
+        config: SpotFleetRequestConfigDataTypeDef = {
+            "IamFleetRole": self.outputs[Output.IAM_FLEET_ROLE_ARN],
+            "TargetCapacity": 1,
+            "LaunchSpecifications": [asked],
+        }
+        return self.ec2.request_spot_fleet(SpotFleetRequestConfig=config)["SpotFleetRequestId"]
+
+
+@attack(
+    "Start a private image, in another VPC, in another security group, or with somebody's snapshot",
+    by=ANNEX_USER,
+    stopped_by="Only the stack's security group, VPC and image, public images, Amazon's, and those in `ImageIds`",
+)
+@pytest.mark.parametrize("what", ["image", "group", "group of an interface", "subnet", "snapshot"])
+def test_machines_start_from_known_images_and_in_the_stacks_own_network_alone(
+    guarded: Guarded, annex_user: boto3.Session, images: Mapping[str, str], theirs: Mapping[str, str], what: str
+) -> None:
+    launch = Launch(annex_user.client("ec2"), guarded.stack.outputs)
+    asked: Mapping[str, Mapping[str, Any]] = {
+        "image": {"ImageId": images["other"]},
+        "group": {"group": theirs["group"]},
+        "group of an interface": {"NetworkInterfaces": [{"DeviceIndex": 0, "Groups": [theirs["group"]]}]},
+        "subnet": {"SubnetId": theirs["subnet"]},
+        "snapshot": {
+            "BlockDeviceMappings": [{"DeviceName": "/dev/sdf", "Ebs": {"SnapshotId": theirs["snapshot"]}}],
+        },
+    }
+    for image in (PUBLIC_IMAGE, images["adopted"], images["listed"]):
+        root = guarded.root.client("ec2")
+        root.terminate_instances(InstanceIds=[launch.machine(ImageId=image)])
+        root.cancel_spot_fleet_requests(SpotFleetRequestIds=[launch.fleet(ImageId=image)], TerminateInstances=True)
+    before = _machines_and_fleets(guarded)
+    refuse(lambda: launch.machine(**asked[what]), lambda: launch.fleet(**asked[what]))
+    assert _machines_and_fleets(guarded) == before
+
+
+def _machines_and_fleets(guarded: Guarded) -> set[str]:
+    ec2 = guarded.root.client("ec2")
+    return {
+        *(i["InstanceId"] for r in ec2.describe_instances()["Reservations"] for i in r["Instances"]),
+        *(f["SpotFleetRequestId"] for f in ec2.describe_spot_fleet_requests()["SpotFleetRequestConfigs"]),
+    }
 
 
 @attack(
@@ -670,7 +774,7 @@ def test_the_stacks_own_rules_and_other_buses_are_out_of_reach(
 def test_a_lease_ends_no_fleet_and_no_machine_of_somebody_else(guarded: Guarded) -> None:
     ec2, events = guarded.root.client("ec2"), guarded.root.client("events")
     token = f"render_{uuid.uuid4()}"
-    image = "ami-0123456789abcdef0"
+    image = PUBLIC_IMAGE
     machine = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, ClientToken=token)["Instances"][0]["InstanceId"]
     fleet = ec2.request_spot_fleet(
         SpotFleetRequestConfig={

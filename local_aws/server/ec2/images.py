@@ -103,7 +103,7 @@ def create_image(params: Params) -> Response:
         "ImageLocation": "",
         "Description": request.get("Description", ""),
         "Architecture": next(
-            (view["Architecture"] for view in _views() if view["ImageId"] == instance["ImageId"]), "x86_64"
+            (view["Architecture"] for view in views() if view["ImageId"] == instance["ImageId"]), "x86_64"
         ),
         "RootDeviceType": "ebs",
         "RootDeviceName": instance["RootDeviceName"],
@@ -126,7 +126,7 @@ def describe_images(params: Params) -> Response:
     filters = {filter_["Name"]: filter_.get("Values", []) for filter_ in request.get("Filters", [])}
     states = filters.pop("state", None)
     found = []
-    for view in _views():
+    for view in views():
         image_id = view["ImageId"]
         if image_id not in request.get("ImageIds", [image_id]):
             continue
@@ -140,7 +140,7 @@ def describe_images(params: Params) -> Response:
         described = _described(view)
         if states is None or described["State"] in states:
             found.append(described)
-    missing = set(request.get("ImageIds", [])) - {view["ImageId"] for view in _views()}
+    missing = set(request.get("ImageIds", [])) - {view["ImageId"] for view in views()}
     if missing:
         raise RefusalError("InvalidAMIID.NotFound", f"The image id '[{', '.join(sorted(missing))}]' does not exist")
     return wire.answer("DescribeImages", Images=found)
@@ -157,7 +157,7 @@ def architecture_of(image_id: str) -> str:
     Raises:
         RefusalError: there is no such image.
     """
-    for view in _views():
+    for view in views():
         if view["ImageId"] == image_id:
             return str(view["Architecture"])
     raise RefusalError("InvalidAMIID.NotFound", f"The image id '[{image_id}]' does not exist")
@@ -208,7 +208,8 @@ def _snapshot_ids(image: Image) -> Iterable[str]:
     return [mapping["Ebs"]["SnapshotId"] for mapping in image["BlockDeviceMappings"] if "SnapshotId" in mapping["Ebs"]]
 
 
-def _views() -> list[dict[str, Any]]:
+def views() -> list[dict[str, Any]]:
+    """Return MiniStack's view of every image: the account's own, and those of others that are public."""
     own = [ec2._image_view(image) for image in ec2._images.values()]
     stubs = [ec2._stub_image_view(*stub) for stub in ec2._STUB_AMIS]
     for view in stubs:

@@ -5,15 +5,14 @@ Source: https://docs.aws.amazon.com/service-authorization/latest/reference/list_
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import ec2, iam
 
 from local_aws.server import wire
-from local_aws.server.ec2 import instances
+from local_aws.server.ec2 import images, instances
 from local_aws.server.ec2.launch_templates import read_template
 from local_aws.server.iam.rules import Check, Context, Rules, action_of
 from local_aws.server.wire import Params, RefusalError
@@ -47,9 +46,9 @@ def request_context(params: Params, arn: str) -> Context:
 
 
 def resource_context(arn: str) -> Context:
-    """Return a resource's tags and, for a machine, its instance profile."""
-    resource_id = re.sub(r".*/", "", arn)
-    context = {
+    """Return a resource's tags, a machine's instance profile, an image's owner, and the VPC of what is in one."""
+    kind, resource_id = arn.split(":", 5)[-1].partition("/")[::2]
+    context: dict[str, str] = {
         f"{prefix}:ResourceTag/{key}": value
         for prefix in ("aws", "ec2")
         for key, value in instances.tags(resource_id).items()
@@ -57,7 +56,7 @@ def resource_context(arn: str) -> Context:
     profile = ec2._instances.get(resource_id, {}).get("IamInstanceProfile")
     if profile:
         context["ec2:InstanceProfile"] = profile["Arn"]
-    return context
+    return context | (_KEYS[kind](resource_id) if kind in _KEYS else {})
 
 
 def implied_checks(params: Params) -> Iterator[Check]:
@@ -86,6 +85,25 @@ def implied_checks(params: Params) -> Iterator[Check]:
     if fleet_role:
         yield Check("iam:PassRole", fleet_role, {"iam:PassedToService": "ec2.amazonaws.com"})
 
+
+def _image_keys(image_id: str) -> dict[str, str]:
+    view = next((view for view in images.views() if view["ImageId"] == image_id), None)
+    if view is None:
+        return {}
+    owner = view.get("ImageOwnerAlias") or view["OwnerId"]
+    return {"ec2:ImageID": image_id, "ec2:Owner": owner, "ec2:Public": view["IsPublic"]}
+
+
+def _vpc_keys(found: Mapping[str, Any] | None) -> dict[str, str]:
+    return {"ec2:Vpc": _arn(f"vpc/{found['VpcId']}")} if found else {}
+
+
+_KEYS: Mapping[str, Callable[[str], dict[str, str]]] = {
+    "image": _image_keys,
+    "security-group": lambda group_id: _vpc_keys(ec2._security_groups.get(group_id)),
+    "subnet": lambda subnet_id: _vpc_keys(ec2._subnets.get(subnet_id)),
+}
+"""The condition keys that existing resources have beside their tags, by their types."""
 
 RULES = Rules(resources, request_context, resource_context, implied_checks)
 
@@ -188,6 +206,8 @@ def _creation_context(request: Mapping[str, Any], arn: str) -> Context:
         options = request.get("MetadataOptions", {})
         context |= {key: str(options[member]) for key, member in _LAUNCH_KEYS.items() if member in options}
         context |= {"ec2:InstanceType": request["InstanceType"]} if "InstanceType" in request else {}
+    if arn.endswith(":network-interface/*"):
+        context |= _vpc_keys(ec2._subnets.get(_subnet_of(request)))
     return context
 
 
@@ -200,15 +220,26 @@ def _tag_context(request: Mapping[str, Any], arn: str) -> dict[str, str | list[s
 
 
 def _launch_resources(request: Mapping[str, Any]) -> list[str]:
-    groups = request.get("SecurityGroupIds") or [
-        group["GroupId"] for group in request.get("SecurityGroups", []) if isinstance(group, dict)
+    groups = [
+        *request.get("SecurityGroupIds", []),
+        *(group["GroupId"] for group in request.get("SecurityGroups", []) if isinstance(group, dict)),
+        *(group_id for interface in request.get("NetworkInterfaces", []) for group_id in interface.get("Groups", [])),
     ]
+    volumes = [mapping.get("Ebs", {}) for mapping in request.get("BlockDeviceMappings", [])]
     return [
         f"image/{request.get('ImageId', '*')}",
         *(f"security-group/{group_id}" for group_id in groups or [ec2._DEFAULT_SG_ID]),
-        f"subnet/{request.get('SubnetId', ec2._DEFAULT_SUBNET_ID)}",
+        f"subnet/{_subnet_of(request)}",
         *([f"key-pair/{request['KeyName']}"] if request.get("KeyName") else []),
+        # A snapshot that the request names, not those of its image:
+        # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ExamplePolicies_EC2.html#iam-example-runinstances
+        *(f"snapshot/{volume['SnapshotId']}" for volume in volumes if "SnapshotId" in volume),
     ]
+
+
+def _subnet_of(request: Mapping[str, Any]) -> str:
+    named = [each["SubnetId"] for each in (request, *request.get("NetworkInterfaces", [])) if "SubnetId" in each]
+    return str(named[0] if named else ec2._DEFAULT_SUBNET_ID)
 
 
 def _typed(resource_id: str) -> str:

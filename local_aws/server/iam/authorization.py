@@ -15,6 +15,7 @@ from typing import Any
 from ministack import app as ministack
 from ministack.core import iam_actions, iam_evaluator
 
+from local_aws.server.budgets import permissions as budgets_permissions
 from local_aws.server.ec2 import permissions as ec2_permissions
 from local_aws.server.events import permissions as events_permissions
 from local_aws.server.iam import decisions
@@ -25,6 +26,7 @@ from local_aws.server.ssm import permissions as ssm_permissions
 from local_aws.server.wire import Params, Response
 
 RULES = {
+    "budgets": budgets_permissions.RULES,
     "ec2": ec2_permissions.RULES,
     "events": events_permissions.RULES,
     "iam": iam_permissions.RULES,
@@ -76,6 +78,7 @@ def install() -> None:
             if iam_action == called:
                 context |= RULES[service].request_context(members, resource_arn)
             context |= RULES[service].resource_context(resource_arn)
+            iam_action = RULES[service].actions.get(iam_action.partition(":")[2], iam_action)
         with decisions.noted() as answers:
             answer = enforce(
                 access_key_id, iam_action, service, region, resource_arn=resource_arn, service_context=context
@@ -102,7 +105,8 @@ def _checking(service: str, rules: Rules, handler: Callable[..., Any]) -> Callab
     async def checked(
         method: str, path: str, headers: dict[str, str], body: bytes, query_params: dict[str, Any]
     ) -> Response:
-        for check in rules.implied_checks(ministack._routing_params(method, path, headers, body, query_params)):
+        members = _members(body, ministack._routing_params(method, path, headers, body, query_params))
+        for check in rules.implied_checks(members):
             denied: Response | None = ministack._enforce_data_plane(
                 service,
                 check.action,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from local_aws.server.wire import Params
@@ -36,12 +36,14 @@ class Rules:
         request_context: condition keys that a call itself brings, for the resource with an ARN.
         resource_context: condition keys of the resource with an ARN.
         implied_checks: what a call needs beside its own action.
+        actions: the actions that calls need whose own name is none, by that name.
     """
 
     resources: Callable[[Params], list[str]]
     request_context: Callable[[Params, str], Context] = lambda *_: {}
     resource_context: Callable[[str], Context] = lambda _: {}
     implied_checks: Callable[[Params], Iterable[Check]] = lambda _: ()
+    actions: Mapping[str, str] = field(default_factory=dict)
 
 
 def action_of(params: Params) -> str:

@@ -1,7 +1,7 @@
 """A client that kills itself with SIGKILL just before or just after one of its calls.
 
 Run as ``python -m tests.local_aws.commands.killed_client MOMENT ARGUMENTS...``: a moment is the number of an AWS call,
-counted from 0, or the name of a step of writing the configuration; with ``-after`` it dies when that is done.
+counted from 0, or the name of a step of writing files or of ``setup``; with ``-after`` it dies when that is done.
 """
 
 from __future__ import annotations
@@ -16,13 +16,19 @@ from typing import Any
 
 from botocore.httpsession import URLLib3Session
 
+from annex_bootstrap.annexes.users import AnnexUser
 from annex_bootstrap.cli import main
+from annex_bootstrap.commands import credentials as commands_credentials
+from annex_bootstrap.doctor.doctor_run import DoctorRun
 from annex_bootstrap.stack import follow
 
-FILE_STEPS: dict[str, tuple[Any, str]] = {
+STEPS: dict[str, tuple[Any, str]] = {
     "lock": (fcntl, "flock"),
     "sync": (os, "fsync"),
     "rename": (Path, "replace"),
+    "keys": (AnnexUser, "set_up"),
+    "knobs": (commands_credentials, "write_knobs"),
+    "check": (DoctorRun, "run"),
 }
 
 
@@ -48,8 +54,8 @@ if __name__ == "__main__":
     moment, _, when = sys.argv.pop(1).partition("-")
     # Small, so that a stack that is created in seconds is still observed in progress.
     follow.POLL = 0.3
-    if moment in FILE_STEPS:
-        die_at(*FILE_STEPS[moment], 0, when == "after")
+    if moment in STEPS:
+        die_at(*STEPS[moment], 0, when == "after")
     else:
         die_at(URLLib3Session, "send", int(moment), when == "after")
     main()

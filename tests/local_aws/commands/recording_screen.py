@@ -28,7 +28,8 @@ class RecordingScreen:
         self.questions: list[str] = []
         self.events: dict[str, list[Event]] = {}
 
-    def say(self, text: str = "", **_style: Any) -> None:
+    def say(self, text: str = "", *, wrap: bool = True, **_style: Any) -> None:
+        del wrap
         self.said.append(text)
 
     def fail(self, message: str) -> None:
@@ -36,6 +37,9 @@ class RecordingScreen:
 
     def result(self, text: str) -> None:
         self.said.append(text)
+
+    def item(self, head: str, lines: Sequence[str], **_style: Any) -> None:
+        self.said += [f"{head} {line}" for line in lines]
 
     def next_steps(self, steps: Mapping[str, str]) -> None:
         self.said += [f"{line}  # {purpose}" for line, purpose in steps.items()]

@@ -80,6 +80,7 @@ def test_a_spot_annex_is_distinguished_from_an_on_demand_one(
                 {
                     "ImageId": IMAGE,
                     "InstanceType": "c7i.large",
+                    "SecurityGroups": [{"GroupId": shared_stack.outputs[Output.SECURITY_GROUP_ID]}],
                     "TagSpecifications": [{"ResourceType": "instance", "Tags": [{"Key": ANNEX_TAG, "Value": "cheap"}]}],
                 }
             ],
@@ -124,6 +125,44 @@ def test_ending_leaves_an_annex_whose_name_has_the_same_beginning(operator: CliU
     while scientist.running(blast) and time.monotonic() < give_up:
         time.sleep(0.2)
     assert (scientist.running(blast), scientist.running(blast2)) == (0, 1)
+
+
+@pytest.mark.parametrize(("version", "has_annex_command"), [("23.9.6", False), ("25.14.1", True)])
+def test_ending_says_how_to_remove_what_htcondor_itself_remembers(
+    operator: CliUser, scientist: AnnexUser, version: str, has_annex_command: bool
+) -> None:
+    program = operator.home / "condor_version"
+    program.write_text(f"#!/bin/sh\necho '$CondorVersion: {version} $'\n")
+    program.chmod(0o755)
+    scientist.start("blast", count=1, seconds=5000, image_id=IMAGE)
+    said = operator.must("leases", "end", "blast", "--yes").stdout
+    assert ("condor_rm -constraint 'hpc_annex_name == \"blast\"'\n" in said) == has_annex_command
+    give_up = time.monotonic() + PATIENCE
+    while listed(operator) and time.monotonic() < give_up:
+        time.sleep(0.2)
+    assert listed(operator) == {}
+
+
+def test_all_annexes_end_after_one_question_and_their_cost_is_summed(operator: CliUser, scientist: AnnexUser) -> None:
+    for name in ("blast", "blast2"):
+        scientist.start(name, count=1, seconds=5000, image_id=IMAGE)
+    assert "All together: " in operator.must("leases").stdout
+    assert "Nothing was changed." in operator.run("leases", "end", "--all", text="n\n").stdout
+    assert listed(operator).keys() == {"blast", "blast2"}
+    asked = operator.run("leases", "end", "--all", text="y\n")
+    assert asked.returncode == 0
+    assert "  blast: 1 machine\n  blast2: 1 machine\nEnd all 2? [y/N]:" in asked.stdout
+    give_up = time.monotonic() + PATIENCE
+    while listed(operator) and time.monotonic() < give_up:
+        time.sleep(0.2)
+    assert listed(operator) == {}
+    assert operator.must("leases", "end", "--all", "--output", "json").document == {"ended": []}
+
+
+@pytest.mark.parametrize("arguments", [["end"], ["end", "blast", "--all"]])
+def test_end_wants_a_name_or_all(operator: CliUser, arguments: list[str]) -> None:
+    refused = operator.run("leases", *arguments)
+    assert (refused.returncode, "give either the name of an annex or --all" in refused.stderr) == (2, True)
 
 
 def test_nothing_ends_without_confirmation(operator: CliUser, scientist: AnnexUser) -> None:

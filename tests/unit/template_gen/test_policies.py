@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from parliament import analyze_policy_string  # type: ignore[import-untyped]  # it has no types
 
-from annex_contract.stack import ROLE_PATH
+from annex_contract.stack import ROLE_PATH, LogicalId
 from docs_gen.permissions import policies, table
 from docs_gen.resolve import resolve
 from template_gen.template import build
@@ -31,6 +31,8 @@ EXCEPTIONS = {
     ("SecurityGroupFunctionRole", "RESOURCE_MISMATCH"),
     # So does the builder's, which has a group of its own; and RunInstances is authorized on many resources.
     ("ImageBuilderFunctionRole", "RESOURCE_MISMATCH"),
+    # RunInstances is authorized on many resources, each with its own condition.
+    (LogicalId.ANNEX_USER_POLICY, "RESOURCE_MISMATCH"),
     # CreateImage is authorized on the instance, by its tag, and on what is made of it, by the tags that it gets.
     ("MachineImageFunctionRole", "RESOURCE_MISMATCH"),
     # So are CreateFleet and RunInstances, on which some resources know other conditions.

@@ -121,7 +121,7 @@ def test_alone_it_says_to_deploy_first_then_to_make_keys_then_why_annexes_are_no
     first = run(**clean)
     assert first.returncode == 0
     assert "No stack is named" in first.stdout
-    assert "\n  annex-bootstrap deploy  # " in first.stdout
+    assert "\n  annex-bootstrap setup  # " in first.stdout
 
     config = tmp_path / ".condor" / "user_config"
     config.parent.mkdir()

@@ -1,0 +1,105 @@
+"""``setup``: from nothing to a checked setup, killed between its steps, and run again."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import boto3
+import pytest
+
+from annex_bootstrap.policies.deployer import deployer_policy
+from annex_bootstrap.policies.operator import operator_policy
+from local_aws.launcher import ACCOUNT, Credentials
+from tests.local_aws.cli_user import CliUser
+
+
+@pytest.fixture
+def owner(deployer: CliUser, root: boto3.Session, new_user: Callable[[str], Credentials]) -> CliUser:
+    """A user who may deploy and operate, with no HTCondor on the machine."""
+    keys = new_user(json.dumps(deployer_policy("aws", ACCOUNT, deployer.stack_name)))
+    users = root.client("iam").list_access_keys
+    (name,) = [
+        user["UserName"]
+        for user in root.client("iam").list_users()["Users"]
+        if keys.access_key_id in [key["AccessKeyId"] for key in users(UserName=user["UserName"])["AccessKeyMetadata"]]
+    ]
+    root.client("iam").put_user_policy(
+        UserName=name,
+        PolicyName="operator",
+        PolicyDocument=json.dumps(operator_policy("aws", ACCOUNT, deployer.stack_name)),
+    )
+    return replace(deployer, credentials=keys)
+
+
+def keys_of(root: boto3.Session, owner: CliUser) -> list[str]:
+    listed = root.client("iam").list_access_keys(UserName=f"{owner.stack_name}-us-east-1")
+    return [key["AccessKeyId"] for key in listed["AccessKeyMetadata"]]
+
+
+QUICK = ("--yes", "--param", "Image=no")
+
+
+def test_from_nothing_it_makes_stack_and_keys_says_what_the_pool_needs_and_checks(
+    owner: CliUser, root: boto3.Session
+) -> None:
+    ran = owner.must("setup", *QUICK)
+    lines = ran.stdout.splitlines()
+    assert [line for line in lines if line.startswith("Step ")] == [
+        "Step 1 of 5: AWS account",
+        "Step 2 of 5: Stack",
+        "Step 3 of 5: Keys for running annexes",
+        "Step 4 of 5: Pool",
+        "Step 5 of 5: Check",
+    ]
+    assert "Account 123456789012, region us-east-1." in lines
+    assert "Skipped: there is no HTCondor on this machine." in lines
+    assert "No problems." in lines
+    assert [line for line in lines if line.startswith(("Next:", "  condor_annex"))] == [
+        "Next:",
+        "  condor_annex -count 1 -annex-name my-first-annex  # rents one machine",
+    ]
+    made = keys_of(root, owner)
+
+    again = owner.must("setup", *QUICK, "--output", "json")
+    assert again.document["complete"] is True
+    assert again.document["steps"]["stack"]["regions"][0]["step"] is None
+    assert "already has its key here" in again.stderr
+    assert keys_of(root, owner) == made
+    assert len(made) == 1
+    owner.must("credentials", "--remove", "--yes")
+
+
+def test_a_no_stops_it_and_the_same_command_goes_on(owner: CliUser) -> None:
+    refused = owner.run("setup", "--param", "Image=no", text="n\n")
+    assert refused.returncode == 1
+    assert f"Stopped. annex-bootstrap setup --stack-name {owner.stack_name} goes on from here." in refused.stdout
+    assert "Step 3" not in refused.stdout
+    assert owner.run("status").stdout.startswith("There is no stack")
+
+
+def test_a_step_that_fails_is_named_with_what_to_run_again(owner: CliUser) -> None:
+    failed = owner.run("setup", "--yes", "--param", "CondorPort=0")
+    assert failed.returncode == 1
+    assert "step 2 of 5 (Stack): CondorPort='0' is not allowed" in failed.stderr
+    assert failed.stderr.rstrip().endswith("again")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["8-after", "rename-after", "keys", "keys-after", "knobs", "knobs-after", "check"])
+def test_killed_at_any_moment_the_next_run_completes_with_one_key(
+    owner: CliUser, root: boto3.Session, moment: str
+) -> None:
+    command = owner.command("setup", *QUICK)
+    command[1:3] = ["-m", "tests.local_aws.commands.killed_client", moment]
+    killed = subprocess.run(command, env=owner.environ(), capture_output=True, text=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed
+    ran = owner.must("setup", *QUICK)
+    assert "No problems." in ran.stdout
+    assert len(keys_of(root, owner)) == 1
+    assert Path(owner.home, ".condor", "annex-secret-key-us-east-1").stat().st_mode & 0o777 == 0o600
+    owner.must("credentials", "--remove", "--yes")
