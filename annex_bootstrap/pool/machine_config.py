@@ -42,6 +42,8 @@ class MachineConfig:
             f"COLLECTOR_HOST = {self.collector}",
             "# Nobody has to reach this machine: the collector passes on who wants to talk to it.",
             "CCB_ADDRESS = $(COLLECTOR_HOST)",
+            "# Also where the machine has a public address, which the boot step names and a security group may close.",
+            "TCP_FORWARDING_HOST =",
             "# By default a host's own name, which machines of other networks may have too, and then nobody asks the",
             "# collector.",
             f"PRIVATE_NETWORK_NAME = annex-{self.request_id}",
