@@ -16,6 +16,7 @@ from ministack import app as ministack
 from ministack.core import iam_actions, iam_evaluator
 
 from local_aws.server.budgets import permissions as budgets_permissions
+from local_aws.server.cloudwatch import permissions as cloudwatch_permissions
 from local_aws.server.ec2 import permissions as ec2_permissions
 from local_aws.server.events import permissions as events_permissions
 from local_aws.server.iam import decisions
@@ -30,6 +31,7 @@ RULES = {
     "ec2": ec2_permissions.RULES,
     "events": events_permissions.RULES,
     "iam": iam_permissions.RULES,
+    "monitoring": cloudwatch_permissions.RULES,
     "servicequotas": service_quotas.RULES,
     "ssm": ssm_permissions.RULES,
 }
