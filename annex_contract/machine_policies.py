@@ -1,4 +1,4 @@
-"""What the machines may do.
+"""What the machines may do, and the spot fleets that start them.
 
 The stock boot script finds its tarball by reading its own role: it looks for an inline policy whose Resource is
 exactly ``arn:<partition>:s3:::<bucket>/<pattern>``. That is why this statement has a policy of its own.
@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from annex_contract.iam import Expression, allow, document
+from annex_contract.stack import FLEET_TAG, PASSED_TO_EC2
 
 CONFIGURATION_POLICY = "annex-configuration"
 BOOT_POLICY = "annex-boot"
+FLEET_POLICY = "annex-fleet"
 
 
 def configuration_policy(objects: Expression) -> dict[str, Any]:
@@ -30,5 +32,48 @@ def boot_policy(role_arn: str, profile_arn: str) -> dict[str, Any]:
             allow("ReadOwnRole", "iam: GetRolePolicy ListAttachedRolePolicies ListRolePolicies", role_arn),
             allow("ReadOwnProfile", "iam:GetInstanceProfile", profile_arn),
             allow("FindOwnAnnex", "ec2: DescribeInstances DescribeSpotFleetRequests", "*"),
+        ]
+    )
+
+
+def fleet_policy(partition: str, account: str, machine_role_arn: str) -> dict[str, Any]:
+    """Return the policy that lets a spot fleet start, tag and end its own machines, with the machines' role or none.
+
+    AWS's managed policy for this lets a fleet pass every role of the account, and end and tag every machine:
+    https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AmazonEC2SpotFleetTaggingRole.html
+
+    Args:
+        partition: such as ``aws``.
+        account: the account ID, 12 digits.
+        machine_role_arn: the only role that the machines can have.
+    """
+
+    def arn(resource: str) -> str:
+        return f"arn:{partition}:ec2:*:{account}:{resource}"
+
+    public = [f"arn:{partition}:ec2:*::image/*", f"arn:{partition}:ec2:*::snapshot/*"]
+    kinds = ("instance", "spot-fleet-request", "spot-instances-request", "volume")
+    return document(
+        [
+            allow("FindMachines", "ec2: DescribeImages DescribeInstanceStatus DescribeSubnets", "*"),
+            allow("StartMachines", "ec2: RequestSpotInstances RunInstances", [arn("*"), *public]),
+            allow(
+                "TagNewMachines",
+                "ec2:CreateTags",
+                [arn(f"{kind}/*") for kind in kinds],
+                {"Null": {"ec2:CreateAction": "false"}},
+            ),
+            allow(
+                "TagAndEndOwnMachines",
+                "ec2: CreateTags TerminateInstances",
+                arn("instance/*"),
+                {"Null": {f"aws:ResourceTag/{FLEET_TAG}": "false"}},
+            ),
+            allow(
+                "PassMachineRole",
+                "iam:PassRole",
+                machine_role_arn,
+                {"StringEquals": {"iam:PassedToService": PASSED_TO_EC2}},
+            ),
         ]
     )

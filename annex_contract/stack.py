@@ -32,8 +32,12 @@ PASSED_TO_EC2 = ["ec2.amazonaws.com", "ec2.amazonaws.com.cn"]
 https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AmazonEC2SpotFleetTaggingRole.html"""
 
 SPOT_TAGGING_POLICY = "service-role/AmazonEC2SpotFleetTaggingRole"
-"""AWS's managed policy for the spot fleets' role:
+"""AWS's managed policy for the spot fleets' role, which earlier versions attached to it:
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-fleet-prerequisites.html"""
+
+FLEET_TAG = "aws:ec2spot:fleet-request-id"
+"""The tag that EC2 puts on the machines of a spot fleet. AWS's own AWSEC2SpotFleetServiceRolePolicy names it:
+https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AWSEC2SpotFleetServiceRolePolicy.html"""
 
 SPOT_FLEET_SERVICE = "spotfleet.amazonaws.com"
 """The service that takes the spot fleets' role, the same in every partition; same source."""

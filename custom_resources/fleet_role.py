@@ -6,12 +6,14 @@ deleted. The service-linked roles belong to the account, serve all its fleets, a
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from annex_contract.machine_policies import FLEET_POLICY, fleet_policy
 from annex_contract.resources import FLEET_ROLE, Attribute, Property
-from annex_contract.stack import SPOT_SERVICE_LINKED_ROLES, SPOT_TAGGING_POLICY
+from annex_contract.stack import ROLE_PATH, SPOT_SERVICE_LINKED_ROLES, SPOT_TAGGING_POLICY
 from custom_resources.lifecycle import Request, ResourceError, client, serve
 from custom_resources.roles import delete_role, find_role, put_role
 
@@ -39,8 +41,14 @@ def put(request: Request) -> Mapping[str, str]:
         logger.info("adopted the role %s", request.name)
         return {Attribute.ROLE_ARN: role["Arn"]}
     role_arn = put_role(iam, request, role, "Lets spot fleets of HTCondor annexes start and tag machines")
-    policy_arn = f"arn:{role_arn.split(':')[1]}:iam::aws:policy/{SPOT_TAGGING_POLICY}"
-    iam.attach_role_policy(RoleName=request.name, PolicyArn=policy_arn)
+    partition = role_arn.split(":")[1]
+    machine_role = f"arn:{partition}:iam::{request.account}:role{ROLE_PATH}{_machine_role(request.stack_id)}"
+    document = fleet_policy(partition, request.account, machine_role)
+    iam.put_role_policy(RoleName=request.name, PolicyName=FLEET_POLICY, PolicyDocument=json.dumps(document))
+    # Earlier versions attached AWS's own.
+    for attached in iam.list_attached_role_policies(RoleName=request.name)["AttachedPolicies"]:
+        if attached["PolicyArn"].endswith(f":aws:policy/{SPOT_TAGGING_POLICY}"):
+            iam.detach_role_policy(RoleName=request.name, PolicyArn=attached["PolicyArn"])
     return {Attribute.ROLE_ARN: role_arn}
 
 
@@ -48,6 +56,12 @@ def delete(request: Request) -> str:
     """Delete the role if this stack made it."""
     delete_role(client("iam"), request)
     return ""
+
+
+def _machine_role(stack_id: str) -> str:
+    """Return the name of the machines' role, which derives from the stack's ID as the template says."""
+    first, *_, last = stack_id.split("/")[2].split("-")
+    return f"annex-bootstrap-instance-{first}-{last}"
 
 
 def _check_adoptable(request: Request, role: RoleTypeDef) -> None:

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from annex_contract.machine_policies import boot_policy, configuration_policy
-from annex_contract.resources import BUCKET, IMAGE, IMAGE_BUILDER, INSTANCE_ROLE, Attribute
+from annex_contract.machine_policies import boot_policy, configuration_policy, fleet_policy
+from annex_contract.resources import BUCKET, FLEET_ROLE, IMAGE, IMAGE_BUILDER, INSTANCE_ROLE, Attribute
 from annex_contract.stack import ROLE_PATH, LogicalId, Part, function_of
 from docs_gen.resolve import resolve
 from template_gen.parameters import CONDITIONS, INPUTS
@@ -59,8 +59,6 @@ generated from the template by `python -m docs_gen.permissions`, and a test keep
 parameter or an attribute of the stack, `<unique>` for the part of its ID that all its names contain. The conditions
 with `iam:PermissionsBoundary` apply if the parameter PermissionsBoundaryArn is set; it is also the boundary of every
 role.
-
-The spot fleet role has AWS's managed policy `service-role/AmazonEC2SpotFleetTaggingRole` and nothing else.
 """
 
 
@@ -116,6 +114,8 @@ def policies(values: Any, conditions: dict[str, bool]) -> dict[str, list[dict[st
         configuration_policy(f"arn:{values['AWS::Partition']}:s3:::{bucket}/{values['ConfigKeyPattern']}"),
         boot_policy(f"{role}role{ROLE_PATH}{name}", f"{role}instance-profile{ROLE_PATH}{name}"),
     )
+    account, partition = values["AWS::AccountId"], values["AWS::Partition"]
+    found[FLEET_ROLE.logical_id] = fleet_policy(partition, account, f"{role}role{ROLE_PATH}{name}")["Statement"]
     found[INSTANCE_ROLE.logical_id] = [statement for document in documents for statement in document["Statement"]]
     return found
 

@@ -107,7 +107,10 @@ def provisions() -> list[Provision]:
         Provision(
             FLEET_ROLE,
             names.FLEET_ROLE,
-            {Property.TRUSTED_SERVICE: SPOT_FLEET_SERVICE, Property.PERMISSIONS_BOUNDARY_ARN: boundary},
+            {
+                Property.TRUSTED_SERVICE: SPOT_FLEET_SERVICE,
+                Property.PERMISSIONS_BOUNDARY_ARN: boundary,
+            },
             policies.fleet_role(),
         ),
         Provision(

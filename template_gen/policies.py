@@ -17,7 +17,6 @@ from annex_contract.stack import (
     PASSED_TO_EC2,
     SPOT_FLEET_SERVICE,
     SPOT_SERVICE_LINKED_ROLES,
-    SPOT_TAGGING_POLICY,
     STACK_TAG,
 )
 from template_gen import names
@@ -63,21 +62,20 @@ def bucket() -> list[Statement]:
     ]
 
 
-def _own_role(name: AWSHelperFn, *more: Statement) -> list[Statement]:
+def _own_role(name: AWSHelperFn) -> list[Statement]:
     """Return the statements for creating, updating and deleting one role.
 
     They are limited to our path, to the role's name and, if a boundary is set, to roles that have it.
 
     Args:
         name: the role's name.
-        more: statements about which policies the role may get.
     """
     role = names.role_arn(name)
     return [
         allow("CreateRole", "iam: CreateRole", role, _bounded(TAGGED_OURS)),
         allow("TagNewRole", "iam: TagRole", role, TAGGED_OURS),
         allow("SetPermissionsBoundary", "iam: PutRolePermissionsBoundary", role, _bounded(OURS)),
-        *more,
+        allow("PutRolePolicies", "iam: PutRolePolicy", role, _bounded(OURS)),
         allow(
             "UpdateAndDeleteOwnRole",
             "iam: DeleteRole DeleteRolePolicy DetachRolePolicy UpdateAssumeRolePolicy",
@@ -108,7 +106,7 @@ def instance_role() -> list[Statement]:
     return [
         # For a role that does not exist, IAM checks the ARN without a path.
         allow("FindRole", "iam: GetRole", [names.role_arn(name), names.role_arn(name, path="/")]),
-        *_own_role(name, allow("PutRolePolicies", "iam: PutRolePolicy", names.role_arn(name), _bounded(OURS))),
+        *_own_role(name),
         allow(
             "FindProfile",
             "iam: GetInstanceProfile",
@@ -139,19 +137,10 @@ def fleet_role() -> list[Statement]:
         for role, service in SPOT_SERVICE_LINKED_ROLES.items()
     ]
     bare_arns: list[str | AWSHelperFn] = [names.arn("iam", f"role/{role}") for role in SPOT_SERVICE_LINKED_ROLES]
-    tagging = Sub(f"arn:${{AWS::Partition}}:iam::aws:policy/{SPOT_TAGGING_POLICY}")
     return [
         # An adopted role may have any path.
         allow("FindRole", "iam: GetRole", [names.role_arn(name, path="/"), names.role_arn(name, path="/*/")]),
-        *_own_role(
-            name,
-            allow(
-                "AttachTaggingPolicy",
-                "iam: AttachRolePolicy",
-                names.role_arn(name),
-                _bounded(OURS | {"ArnEquals": {"iam:PolicyARN": tagging}}),
-            ),
-        ),
+        *_own_role(name),
         allow("FindServiceLinkedRoles", "iam: GetRole", [*linked_arns, *bare_arns]),
         allow(
             "CreateServiceLinkedRoles",

@@ -26,12 +26,14 @@ def read(version: str) -> dict[str, Any]:
 
 
 def with_current_code(template: dict[str, Any]) -> dict[str, Any]:
-    """Return an earlier template with the code that its functions have today, and the environment that it reads."""
+    """Return an earlier template with the code that its functions have today, what it may do, and what it reads."""
     built = build().to_dict()
     today = built["Resources"]
     resources = {
         title: resource | {"Properties": _with_code_of(resource["Properties"], today[title]["Properties"])}
         if _code_of(resource) is not None
+        else today[title]
+        if resource["Type"] == "AWS::IAM::RolePolicy"
         else resource
         for title, resource in template["Resources"].items()
     }

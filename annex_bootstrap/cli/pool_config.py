@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import getpass
+import re
 from pathlib import Path
 
 import click
 
 from annex_bootstrap.cli.output import Screen, output_option
 from annex_contract.knobs import DEFAULT_PORT
+
+
+def _check_users(_context: click.Context, _option: click.Parameter, users: tuple[str, ...]) -> tuple[str, ...]:
+    for user in users:
+        if not re.fullmatch(r"[A-Za-z0-9._-]+", user):
+            raise click.BadParameter(
+                f"{user!r} is no user's name: give it without a domain, such as {getpass.getuser()}"
+            )
+    return users
 
 
 @click.command(name="pool-config")
@@ -38,6 +49,15 @@ from annex_contract.knobs import DEFAULT_PORT
     show_default=True,
     help="The longest time that an annex runs. From HTCondor 24.11 on, its machines leave the pool an hour later.",
 )
+@click.option(
+    "--user",
+    "users",
+    metavar="NAME",
+    multiple=True,
+    callback=_check_users,
+    help="Who may start annexes with annex-bootstrap start; give it once for each. Default: those of before, else "
+    "whoever runs this, also through sudo.",
+)
 @click.option("--print", "print_only", is_flag=True, help="Print the block and what it changes, and write nothing.")
 @output_option
 def command(
@@ -47,6 +67,7 @@ def command(
     port: int,
     collector: str | None,
     longest_lease: str,
+    users: tuple[str, ...],
     print_only: bool,
     screen: Screen,
 ) -> None:
@@ -60,5 +81,5 @@ def command(
     from annex_bootstrap.commands.pool_config import PoolOptions, pool_config
 
     lease = parse_duration(longest_lease)
-    options = PoolOptions(config, password_file, stored_password, port, collector or "", lease, print_only)
+    options = PoolOptions(config, password_file, stored_password, port, collector or "", lease, print_only, users)
     pool_config(options, screen)

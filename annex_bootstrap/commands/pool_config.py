@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -29,6 +31,7 @@ class PoolOptions:
         collector: the public name of the pool's collector; empty leaves that as it is.
         longest_lease: seconds that an annex lives at most.
         print_only: only print the block, and what it changes.
+        users: who may start annexes; empty for those of the block that is there, else whoever runs this.
     """
 
     config: Path | None
@@ -38,6 +41,7 @@ class PoolOptions:
     collector: str
     longest_lease: int
     print_only: bool
+    users: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -74,9 +78,16 @@ def look(options: PoolOptions) -> Ahead:
     home = Path("/etc/condor") if os.geteuid() == 0 else Path("~/.condor").expanduser()
     stored = (options.stored_password or home / "annex_pool_password").absolute()
     path = block.find_pool_file(options.config, read_only=options.print_only)
-    pool = survey(path, stored, options.port, options.collector, options.longest_lease)
+    users = options.users or _users_so_far(path)
+    pool = survey(path, stored, options.port, options.collector, options.longest_lease, users)
     text = block.render(pool)
     return Ahead(path, stored, pool, text, look_ahead(path, text))
+
+
+def _users_so_far(path: Path) -> list[str]:
+    so_far = block.users_of(preview_file(path, lambda content: content).old)
+    who = os.environ.get("SUDO_USER", "") if os.geteuid() == 0 else getpass.getuser()
+    return so_far or [user for user in [who] if user not in ("", "root")]
 
 
 def pool_config(options: PoolOptions, screen: Screen) -> None:
@@ -118,6 +129,8 @@ def _advise(screen: Screen, pool: block.Pool, effect: Effect, stored: Path) -> N
         screen.say("Next: condor_restart, so that the pool uses it. For the port, condor_reconfig is not enough.")
     else:
         screen.say("Next: condor_reconfig, so that the pool uses it. Nothing has to be restarted.")
+    if not pool.users:
+        screen.say("Nobody may start annexes with annex-bootstrap start yet: add --user NAME for each who shall.")
     copy = f"copy {stored} there, still closed to others, and run annex-bootstrap pool-config"
     if not pool.access_point:
         screen.say(f"This machine has no schedd. On every access point that starts annexes: {copy}.")

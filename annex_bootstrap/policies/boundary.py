@@ -17,6 +17,7 @@ from annex_contract.image import BASE_PARAMETERS
 from annex_contract.lease import TARBALL_PREFIX
 from annex_contract.stack import (
     ANNEX_TAG,
+    FLEET_TAG,
     PASSED_TO_EC2,
     ROLE_PATH,
     SPOT_FLEET_SERVICE,
@@ -25,9 +26,6 @@ from annex_contract.stack import (
     STACK_TAG,
     LogicalId,
 )
-
-FLEET_TAG = "aws:ec2spot:fleet-request-id"
-"""The tag that EC2 puts on the machines of a spot fleet."""
 
 
 class Holder(StrEnum):
@@ -130,8 +128,11 @@ def _roles(partition: str, account: str, arn: Callable[[str, str], str]) -> list
             {"Null": {f"aws:ResourceTag/{STACK_TAG}": "false"}},
         ),
         *(
-            allow(sid, "ec2:TerminateInstances", instance, {"Null": {f"aws:ResourceTag/{tag}": "false"}})
-            for sid, tag in (("EndTagged", ANNEX_TAG), ("EndFleets", FLEET_TAG))
+            allow(sid, actions, instance, {"Null": {f"aws:ResourceTag/{tag}": "false"}})
+            for sid, actions, tag in (
+                ("EndTagged", "ec2:TerminateInstances", ANNEX_TAG),
+                ("OfFleets", "ec2: CreateTags TerminateInstances", FLEET_TAG),
+            )
         ),
         allow("EndOurs", "ec2:TerminateInstances", instance, {"ArnLike": {"ec2:InstanceProfile": profiles}}),
         allow("ReadStack", "cloudformation: DescribeStackResource DescribeStacks", arn("cloudformation", "stack/*")),

@@ -165,8 +165,16 @@ def _statements(partition: str, account: str, stack_name: str, boundary: str) ->
         ),
         allow(
             "ManageAlarm",
-            "cloudwatch: DeleteAlarms DescribeAlarms ListTagsForResource PutMetricAlarm TagResource UntagResource",
+            "cloudwatch: DeleteAlarms DescribeAlarms ListTagsForResource TagResource UntagResource",
             arn("cloudwatch", f"alarm:{stack_name}-*"),
+        ),
+        # An alarm could also end machines of others, in CloudWatch's own name. Without Null: it may have no action:
+        # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/iam-cw-condition-keys-alarm-actions.html
+        allow(
+            "PutAlarmThatMails",
+            "cloudwatch: PutMetricAlarm",
+            arn("cloudwatch", f"alarm:{stack_name}-*"),
+            {"ForAllValues:StringLike": {"cloudwatch:AlarmActions": arn("sns", f"{stack_name}-*")}},
         ),
         allow(
             "ManageAlarmTopic",
@@ -204,5 +212,13 @@ def _statements(partition: str, account: str, stack_name: str, boundary: str) ->
             launch_template,
             {"StringLike": {f"aws:ResourceTag/{STACK_TAG}": stack}},
         ),
-        allow("ManagePrivateKey", "ssm: DeleteParameter PutParameter", arn("ssm", "parameter/ec2/keypair/*")),
+        # CloudFormation names the private key by the key pair's ID, which nobody knows before. So what exists is not
+        # overwritten: https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-ec2-keypair.html
+        allow(
+            "PutPrivateKey",
+            "ssm: PutParameter",
+            arn("ssm", "parameter/ec2/keypair/key-*"),
+            {"StringEqualsIfExists": {"ssm:Overwrite": "false"}},
+        ),
+        allow("DeletePrivateKey", "ssm: DeleteParameter", arn("ssm", "parameter/ec2/keypair/key-*")),
     ]

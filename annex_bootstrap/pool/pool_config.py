@@ -6,12 +6,13 @@ the pool already uses go on working beside the password.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.pool.blocks import replace_block
+from annex_bootstrap.pool.blocks import find_block, replace_block
 from annex_bootstrap.pool.config_file import rewrite_file
 from annex_bootstrap.pool.htcondor import IN_FORCE
 from annex_contract.knobs import DEFAULT_PORT, Macro, methods_of
@@ -60,6 +61,7 @@ class Pool:
         daemons: the pool's own DAEMON_LIST of this machine; empty where that is not known.
         advertising: the knobs of ``ADVERTISING``, and which knob says who may do so without the block: without a value
             of its own, each stands for ALLOW_DAEMON.
+        users: who may start annexes whose machines join with a token of theirs; names without a domain.
         feature_on: whether the pool's own configuration has ``use feature:HPC_ANNEX``.
         longest_lease: seconds that an annex lives at most.
     """
@@ -73,6 +75,7 @@ class Pool:
     advertising: Mapping[str, str] = field(default_factory=lambda: dict.fromkeys(ADVERTISING, Macro.ALLOW_DAEMON))
     feature_on: bool = False
     longest_lease: int = 24 * 3600
+    users: Sequence[str] = ()
 
     @property
     def access_point(self) -> bool:
@@ -124,8 +127,7 @@ def render(pool: Pool) -> str:
         f"{methods_of('CLIENT')} = {methods['CLIENT']}",
         "# Owners of the password are condor@password in HTCondor 9 and later, condor_pool@... in older versions.",
         f"{Macro.ALLOW_DAEMON} = $(ALLOW_DAEMON) condor_pool@* condor@password",
-        "# Machines of annexes also join with a token of their owner's, which allows these two and no more.",
-        *(f"{knob} = $({own}) *@$({Macro.UID_DOMAIN})" for knob, own in pool.advertising.items()),
+        *_user_lines(pool),
         "# All daemons behind one port: the one that must be open to AWS.",
         f"{Macro.USE_SHARED_PORT} = True",
         f"{Macro.SHARED_PORT_PORT} = {pool.port}",
@@ -135,6 +137,31 @@ def render(pool: Pool) -> str:
         _END,
     ]
     return "".join(line + "\n" for line in lines)
+
+
+def _user_lines(pool: Pool) -> list[str]:
+    if not pool.users:
+        return []
+    # Not everybody of the domain: whoever may advertise a machine is sent other people's jobs.
+    identities = " ".join(f"{user}@$({Macro.UID_DOMAIN})" for user in pool.users)
+    return [
+        "# Who may start annexes: their machines also join with a token, which allows these two and no more.",
+        *(f"{knob} = $({own}) {identities}" for knob, own in pool.advertising.items()),
+    ]
+
+
+def users_of(content: bytes) -> list[str]:
+    """Return whom the block in a file's content lets start annexes.
+
+    Raises:
+        UserError: its markers do not pair.
+    """
+    span = find_block(content, BLOCK)
+    if span is None:
+        return []
+    lines = content[span[0] : span[1]].decode(errors="replace").splitlines()
+    knob = f"{Macro.ALLOW_ADVERTISE_STARTD} = "
+    return [user for line in lines if line.startswith(knob) for user in re.findall(r"(\S+)@\$\(UID_DOMAIN\)", line)]
 
 
 def _access_point_lines(pool: Pool) -> list[str]:

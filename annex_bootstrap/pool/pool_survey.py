@@ -36,7 +36,7 @@ WATCHED = (
 """The knobs that the block sets, by itself or by HTCondor's feature."""
 
 
-def survey(path: Path, stored: Path, port: int, collector: str, longest_lease: int) -> Pool:
+def survey(path: Path, stored: Path, port: int, collector: str, longest_lease: int, users: Sequence[str]) -> Pool:
     """Look at what the pool has without our block, and return what the block has to say.
 
     Args:
@@ -45,6 +45,7 @@ def survey(path: Path, stored: Path, port: int, collector: str, longest_lease: i
         port: the shared port.
         collector: the public name of the pool's collector; empty leaves that as it is.
         longest_lease: seconds that an annex lives at most.
+        users: who may start annexes.
 
     Raises:
         UserError: the file cannot be read, or its block is damaged.
@@ -61,6 +62,7 @@ def survey(path: Path, stored: Path, port: int, collector: str, longest_lease: i
             daemons=[name.upper() for name in own.parts(Macro.DAEMON_LIST)],
             feature_on=own.ask(Macro.HPC_ANNEX_ENABLED).lower() == "true",
             longest_lease=longest_lease,
+            users=users,
         )
 
 

@@ -53,8 +53,8 @@ ANNEX_DEFAULT_ODI_INSTANCE_TYPE = {type}
 
 IN_BOTH = [option for region in REGIONS for option in ("--region", region)]
 
-SOON = "0.003"
-"""Hours, about ten seconds: a lease that ends within a few checks."""
+SOON = "0.001"
+"""Hours, about four seconds: a lease that ends at one of the next checks."""
 
 
 @pytest.fixture(scope="module")
@@ -411,7 +411,9 @@ def test_our_leases_command_controls_what_condor_annex_started(testbed: Testbed)
     assert testbed.lease("first2")["LeaseExpiration"] > before
     testbed.checked("`first2` has a later expiry")
     for annex_id in ("first2", "first_x"):
-        testbed.annex_bootstrap("leases", "--profile", OPERATOR, "end", annex_id, "--yes")
+        said = testbed.annex_bootstrap("leases", "--profile", OPERATOR, "end", annex_id, "--yes")
+        forget = f"condor_rm -constraint 'hpc_annex_name == \"{annex_id}\"'"
+        assert (forget in said) == testbed.has_annex_command
         _check_end(testbed, annex_id)
 
 

@@ -6,10 +6,7 @@ machines boot from what that left, with systemd, and nobody logs in to help.
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,13 +14,12 @@ from pathlib import Path
 import pytest
 
 from annex_contract.stack import Output
-from local_aws.launcher import INTERRUPTION_TAG, METADATA_ADDRESS, STAND_IN_TAG
-from tests.htcondor.image import INPUTS, Builder, ImageMachine, base_image, ensure_image
+from local_aws.launcher import INTERRUPTION_TAG, METADATA_ADDRESS
+from tests.htcondor.image import INPUTS, Builder, base_image, ensure_image
 from tests.htcondor.namespaces import POOL, REGION, inside
 from tests.htcondor.pool import USER
+from tests.htcondor.stand_in import ADMINISTRATOR, EVERYTHING, booted, said_by
 from tests.htcondor.testbed import CONDOR, HOME, INSTANCE_TYPE, USER_CONFIG, Testbed, aws_profiles, start_testbed
-
-ADMINISTRATOR = "administrator"
 
 STORED_PASSWORD = "/etc/condor/annex_pool_password"
 
@@ -36,8 +32,6 @@ ANNEX_DEFAULT_ODI_INSTANCE_TYPE = {INSTANCE_TYPE}
 us_east_1.ANNEX_DEFAULT_ODI_IMAGE_ID = {{image}}
 ANNEX_DEFAULT_UNCLAIMED_TIMEOUT = {IDLE_SECONDS}
 """
-
-EVERYTHING = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
 
 JOB = """\
 executable = {annex}.sh
@@ -138,9 +132,9 @@ def test_a_machine_of_an_annex_boots_with_tokens_only_and_runs_a_job(testbed: Te
     (machine,) = testbed.machines("plain")
     instance_id = machine["InstanceId"]
     _submit(testbed, "plain", USEFUL)
-    with _booted(testbed, image, instance_id) as stand_in:
+    with booted(testbed, image, instance_id) as stand_in:
         testbed.wait_until(lambda: "done; HTCondor starts" in stand_in.console, "the boot service is done")
-        said = _said(stand_in)
+        said = said_by(stand_in)
         testbed.transcript.file("What the machine's console says", "\n".join(said))
         bucket = testbed.outputs[REGION][Output.S3_BUCKET_NAME]
         assert any(f"unpacked s3://{bucket}/config-plain.tar.gz in /etc/condor" in line for line in said)
@@ -168,7 +162,7 @@ def test_a_spot_machine_drains_when_ec2_takes_it_back(testbed: Testbed, image: P
     ec2 = testbed.root.client("ec2")
     ec2.modify_instance_metadata_options(InstanceId=instance_id, InstanceMetadataTags="enabled")
     _submit(testbed, "spot", LONG)
-    with _booted(testbed, image, instance_id) as stand_in:
+    with booted(testbed, image, instance_id) as stand_in:
         log = ["cat", "spot.log"]
         testbed.wait_until(lambda: "Job executing" in testbed.pool.run(log).stdout, "the job is running")
         end = datetime.now(UTC) + timedelta(minutes=2)
@@ -188,9 +182,9 @@ def test_a_machine_that_cannot_join_says_why_and_shuts_down(testbed: Testbed, im
     (machine,) = testbed.machines("broken")
     bucket = testbed.outputs[REGION][Output.S3_BUCKET_NAME]
     testbed.root.client("s3").put_object(Bucket=bucket, Key="config-broken.tar.gz", Body=b"no archive")
-    with _booted(testbed, image, machine["InstanceId"]) as stand_in:
+    with booted(testbed, image, machine["InstanceId"]) as stand_in:
         stand_in.wait_until_off(120)
-        said = _said(stand_in)
+        said = said_by(stand_in)
         testbed.transcript.file("What the machine's console says", "\n".join(said))
         assert "giving up, the machine shuts down: config.tar.gz cannot be unpacked" in said[-1]
         assert "Started condor.service" not in stand_in.console
@@ -225,31 +219,6 @@ class _WithoutSources(Builder):
     def _prepare(self) -> None:
         super()._prepare()
         self.must(["rm", "/etc/apt/sources.list"])
-
-
-def _said(stand_in: ImageMachine) -> list[str]:
-    """What the boot service said on the console, where others talk too."""
-    lines = (line.partition("annex-boot: ") for line in stand_in.console.splitlines())
-    return [text for _, found, text in lines if found]
-
-
-@contextmanager
-def _booted(testbed: Testbed, image: Path, instance_id: str) -> Iterator[ImageMachine]:
-    ec2 = testbed.root.client("ec2")
-    ec2.modify_instance_metadata_options(InstanceId=instance_id, HttpTokens="required")
-    ec2.create_tags(Resources=[instance_id], Tags=[{"Key": STAND_IN_TAG, "Value": "yes"}])
-    (reservation,) = ec2.describe_instances(InstanceIds=[instance_id])["Reservations"]
-    address = reservation["Instances"][0]["PublicIpAddress"]
-    ca_pem = testbed.local.ca_file.read_text()
-    try:
-        with ImageMachine(image, address, hosts=testbed.pool.hosts, ca_pem=ca_pem) as stand_in:
-            try:
-                yield stand_in
-            except BaseException:
-                sys.stdout.write(f"{stand_in.console}\n")
-                raise
-    finally:
-        ec2.delete_tags(Resources=[instance_id], Tags=[{"Key": STAND_IN_TAG}])
 
 
 def _submit(testbed: Testbed, annex: str, script: str) -> None:

@@ -276,7 +276,9 @@ def start_testbed(root: Path) -> Iterator[Testbed]:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             patch.delenv(name)
         for name, value in local.environ(local.root).items():
-            patch.setenv(name, value)
+            # boto3 reads AWS_DEFAULT_REGION only; in the pool the region stands in the profiles.
+            if name != "AWS_REGION":
+                patch.setenv(name, value)
         install_client(pool)
         session = boto3.Session()
         before = {region: take_inventory(boto3.Session(region_name=region)) for region in namespaces.REGIONS}

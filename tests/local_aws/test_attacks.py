@@ -28,8 +28,9 @@ from annex_bootstrap.policies.deployer import deployer_policy
 from annex_bootstrap.policies.operator import operator_policy
 from annex_bootstrap.stack.artefact import template_path
 from annex_contract.iam import allow, document, trust
+from annex_contract.machine_policies import FLEET_POLICY
 from annex_contract.resources import BY_TYPE
-from annex_contract.stack import MARKING_PARAMETERS, ROLE_PATH, Output
+from annex_contract.stack import FLEET_TAG, MARKING_PARAMETERS, ROLE_PATH, Output
 from local_aws.launcher import ACCOUNT, PASSED_ON, Credentials, LocalAws
 from tests.local_aws import stack
 from tests.local_aws.attacks import attack
@@ -518,6 +519,63 @@ def test_nobody_changes_a_boundary(
 
 
 @attack(
+    "Have an alarm end somebody else's machine",
+    by=DEPLOYER,
+    stopped_by="Condition on `cloudwatch:AlarmActions`: an alarm can mail, and nothing else",
+)
+@pytest.mark.parametrize("state", ["AlarmActions", "InsufficientDataActions", "OKActions"])
+def test_an_alarm_does_nothing_but_mail(guarded: Guarded, guarded_deployer: boto3.Session, state: str) -> None:
+    name = f"{guarded.name}-alarm"
+    cloudwatch: Any = guarded_deployer.client("cloudwatch")
+    put = cloudwatch.put_metric_alarm
+    alarm: dict[str, Any] = {
+        "AlarmName": name,
+        "Namespace": "AWS/EC2",
+        "MetricName": "CPUUtilization",
+        "Dimensions": [{"Name": "InstanceId", "Value": "i-0123456789abcdef0"}],
+        "Statistic": "Average",
+        "Period": 60,
+        "EvaluationPeriods": 1,
+        "Threshold": 0,
+        "ComparisonOperator": "GreaterThanOrEqualToThreshold",
+    }
+    mail = f"arn:aws:sns:us-east-1:{ACCOUNT}:{guarded.name}-AlarmTopic-a"
+    for action in ("terminate", "stop"):
+        weapon = f"arn:aws:automate:us-east-1:ec2:{action}"
+        refuse(
+            partial(put, **alarm, **{state: [weapon]}),
+            partial(put, **alarm, **{state: [mail, weapon]}),
+        )
+    found = partial(guarded.root.client("cloudwatch").describe_alarms, AlarmNames=[name])
+    assert found()["MetricAlarms"] == []
+    cloudwatch.put_metric_alarm(**alarm, **{state: [mail]})
+    cloudwatch.put_metric_alarm(**alarm)
+    guarded.root.client("cloudwatch").delete_alarms(AlarmNames=[name])
+
+
+@attack(
+    "Replace the private key of somebody else's key pair",
+    by=DEPLOYER,
+    stopped_by="Condition on `ssm:Overwrite`: a key is put where there is none",
+)
+def test_no_private_key_is_replaced(guarded: Guarded, guarded_deployer: boto3.Session) -> None:
+    root, ssm = guarded.root.client("ssm"), guarded_deployer.client("ssm")
+    theirs, other = (f"/ec2/keypair/{kind}-{uuid.uuid4().hex[:8]}" for kind in ("key", "other"))
+    root.put_parameter(Name=theirs, Value="made up", Type="String")
+    refuse(
+        lambda: ssm.put_parameter(Name=theirs, Value="stolen", Type="String", Overwrite=True),
+        lambda: ssm.put_parameter(Name=other, Value="stolen", Type="String"),
+        lambda: ssm.get_parameter(Name=theirs),
+    )
+    with pytest.raises(ClientError, match="ParameterAlreadyExists"):
+        ssm.put_parameter(Name=theirs, Value="stolen", Type="String")
+    assert root.get_parameter(Name=theirs)["Parameter"]["Value"] == "made up"
+    root.delete_parameter(Name=theirs)
+    ssm.put_parameter(Name=theirs, Value="made up", Type="String")
+    ssm.delete_parameter(Name=theirs)
+
+
+@attack(
     "Rewrite `AnnexUserPolicy`, so that every annex user becomes administrator",
     by=DEPLOYER,
     stopped_by="The users' boundary, which `credentials --boundary` puts on each user",
@@ -715,6 +773,62 @@ def _machines_and_fleets(guarded: Guarded) -> set[str]:
         *(i["InstanceId"] for r in ec2.describe_instances()["Reservations"] for i in r["Instances"]),
         *(f["SpotFleetRequestId"] for f in ec2.describe_spot_fleet_requests()["SpotFleetRequestConfigs"]),
     }
+
+
+@pytest.fixture
+def administrators(guarded: Guarded) -> Iterator[str]:
+    """The name of an instance profile of the account's administrators."""
+    iam, name = guarded.root.client("iam"), f"administrators-{uuid.uuid4().hex[:8]}"
+    iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(document([trust("ec2.amazonaws.com")])))
+    iam.create_instance_profile(InstanceProfileName=name)
+    iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
+    yield name
+    iam.remove_role_from_instance_profile(InstanceProfileName=name, RoleName=name)
+    iam.delete_instance_profile(InstanceProfileName=name)
+    iam.delete_role(RoleName=name)
+
+
+@attack(
+    "Start machines that are administrators",
+    by=ANNEX_USER,
+    stopped_by="`iam:PassRole` of the machines' role alone",
+)
+def test_no_machine_and_no_fleet_gets_another_role(
+    guarded: Guarded, annex_user: boto3.Session, administrators: str
+) -> None:
+    launch, before = Launch(annex_user.client("ec2"), guarded.stack.outputs), _machines_and_fleets(guarded)
+    profile: dict[str, Any] = {"IamInstanceProfile": {"Name": administrators}}
+    refuse(lambda: launch.machine(**profile), lambda: launch.fleet(**profile))
+    assert _machines_and_fleets(guarded) == before
+
+
+@attack(
+    "Have the spot fleets' role start administrators, or tag or end machines that are not a fleet's",
+    by="Whoever comes to hold the role of spot fleets",
+    stopped_by="An inline policy in place of AWS's managed one, which allows all of this",
+)
+def test_the_fleet_role_reaches_no_other_role_and_no_other_machine(
+    guarded: Guarded, new_user: Callable[[str], Credentials], administrators: str
+) -> None:
+    root, iam = guarded.root.client("ec2"), guarded.root.client("iam")
+    role = guarded.resources["FleetRole"]
+    assert iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"] == []
+    policy = iam.get_role_policy(RoleName=role, PolicyName=FLEET_POLICY)["PolicyDocument"]
+    ec2 = session(new_user(json.dumps(policy))).client("ec2")
+    foreign = root.run_instances(ImageId=PUBLIC_IMAGE, MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
+    before = _machines_and_fleets(guarded)
+    run = partial(ec2.run_instances, ImageId=PUBLIC_IMAGE, MinCount=1, MaxCount=1)
+    refuse(
+        lambda: run(IamInstanceProfile={"Name": administrators}),
+        lambda: ec2.create_tags(Resources=[foreign], Tags=[{"Key": "htcondor:AnnexName", "Value": "mine"}]),
+        lambda: ec2.terminate_instances(InstanceIds=[foreign]),
+    )
+    assert _machines_and_fleets(guarded) == before
+    own = run(IamInstanceProfile={"Arn": guarded.stack.outputs[Output.INSTANCE_CONFIGURATION_PROFILE]})
+    machine = own["Instances"][0]["InstanceId"]
+    root.create_tags(Resources=[machine], Tags=[{"Key": FLEET_TAG, "Value": "sfr-made-up"}])
+    ec2.terminate_instances(InstanceIds=[machine])
+    root.terminate_instances(InstanceIds=[foreign])
 
 
 @attack(

@@ -75,6 +75,7 @@ def implied_checks(params: Params) -> Iterator[Check]:
         for arn in map(_arn, _names("RunInstances", specification)):
             yield Check("ec2:RunInstances", arn, _creation_context(specification, arn))
         yield from _tagging("RunInstances", specification)
+        yield from _passing(specification)
     if action == "RunInstances":
         yield from _passing(request)
     if action == "CreateFleet":

@@ -12,16 +12,17 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from botocore.parsers import RpcV2CBORParser
 from ministack import app as ministack
 from ministack.core import iam_actions, iam_evaluator
 
 from local_aws.server.budgets import permissions as budgets_permissions
-from local_aws.server.cloudwatch import permissions as cloudwatch_permissions
 from local_aws.server.ec2 import permissions as ec2_permissions
 from local_aws.server.events import permissions as events_permissions
 from local_aws.server.iam import decisions
 from local_aws.server.iam import permissions as iam_permissions
 from local_aws.server.iam.rules import Context, Rules
+from local_aws.server.monitoring import permissions as monitoring_permissions
 from local_aws.server.quotas import service_quotas
 from local_aws.server.ssm import permissions as ssm_permissions
 from local_aws.server.wire import Params, Response
@@ -31,7 +32,7 @@ RULES = {
     "ec2": ec2_permissions.RULES,
     "events": events_permissions.RULES,
     "iam": iam_permissions.RULES,
-    "monitoring": cloudwatch_permissions.RULES,
+    "monitoring": monitoring_permissions.RULES,
     "servicequotas": service_quotas.RULES,
     "ssm": ssm_permissions.RULES,
 }
@@ -51,7 +52,7 @@ def install() -> None:
     def extract_resource_arn(
         service: str, method: str, path: str, headers: Any, body: bytes, params: Params, *scope: str
     ) -> str:
-        listed = RULES[service].resources(_members(body, params)) if service in RULES else []
+        listed = RULES[service].resources(_members(service, body, params)) if service in RULES else []
         found: str = listed[0] if listed else first_resource(service, method, path, headers, body, params, *scope)
         return found
 
@@ -61,7 +62,7 @@ def install() -> None:
         return found
 
     def request_tag_context(service: str, iam_action: str, body: bytes, params: Params) -> Context:
-        _called.set((iam_action, _members(body, params)))
+        _called.set((iam_action, _members(service, body, params)))
         found: Context = request_context(service, iam_action, body, params)
         return found
 
@@ -97,9 +98,15 @@ def install() -> None:
         ministack.SERVICE_HANDLERS[service] = _checking(service, rules, ministack.SERVICE_HANDLERS[service])
 
 
-def _members(body: bytes, params: Params) -> Params:
-    """Return the members of a request: of its form, or of its JSON body, which MiniStack has not read yet."""
-    members: Params = json.loads(body) if body.startswith(b"{") else params
+def _members(service: str, body: bytes, params: Params) -> Params:
+    """Return the members of a request: of its form, or of its body, which MiniStack has not read yet."""
+    members = params
+    if body.startswith(b"{"):
+        members = json.loads(body)
+    elif service == "monitoring" and body and not params.get("Action"):
+        # https://smithy.io/2.0/additional-specs/protocols/smithy-rpc-v2.html
+        reader: Any = RpcV2CBORParser()
+        members = reader.parse_data_item(reader.get_peekable_stream_from_bytes(body))
     return members
 
 
@@ -107,7 +114,7 @@ def _checking(service: str, rules: Rules, handler: Callable[..., Any]) -> Callab
     async def checked(
         method: str, path: str, headers: dict[str, str], body: bytes, query_params: dict[str, Any]
     ) -> Response:
-        members = _members(body, ministack._routing_params(method, path, headers, body, query_params))
+        members = _members(service, body, ministack._routing_params(method, path, headers, body, query_params))
         for check in rules.implied_checks(members):
             denied: Response | None = ministack._enforce_data_plane(
                 service,

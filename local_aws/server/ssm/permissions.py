@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ministack.core.responses import get_region
 
-from local_aws.server.iam.rules import Rules, value_of
+from local_aws.server.iam.rules import Context, Rules, value_of
 from local_aws.server.wire import Params
 
 PUBLIC = "/aws/service/"
@@ -19,4 +19,9 @@ def resources(params: Params) -> list[str]:
     return [f"arn:aws:ssm:{get_region()}::parameter{name}"] if name.startswith(PUBLIC) else []
 
 
-RULES = Rules(resources)
+def request_context(params: Params, _: str) -> Context:
+    """Return whether PutParameter overwrites what exists; without the member it does not."""
+    return {"ssm:Overwrite": str(params["Overwrite"]).lower()} if "Overwrite" in params else {}
+
+
+RULES = Rules(resources, request_context)

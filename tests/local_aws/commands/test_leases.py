@@ -127,6 +127,22 @@ def test_ending_leaves_an_annex_whose_name_has_the_same_beginning(operator: CliU
     assert (scientist.running(blast), scientist.running(blast2)) == (0, 1)
 
 
+@pytest.mark.parametrize(("version", "has_annex_command"), [("23.9.6", False), ("25.14.1", True)])
+def test_ending_says_how_to_remove_what_htcondor_itself_remembers(
+    operator: CliUser, scientist: AnnexUser, version: str, has_annex_command: bool
+) -> None:
+    program = operator.home / "condor_version"
+    program.write_text(f"#!/bin/sh\necho '$CondorVersion: {version} $'\n")
+    program.chmod(0o755)
+    scientist.start("blast", count=1, seconds=5000, image_id=IMAGE)
+    said = operator.must("leases", "end", "blast", "--yes").stdout
+    assert ("condor_rm -constraint 'hpc_annex_name == \"blast\"'\n" in said) == has_annex_command
+    give_up = time.monotonic() + PATIENCE
+    while listed(operator) and time.monotonic() < give_up:
+        time.sleep(0.2)
+    assert listed(operator) == {}
+
+
 def test_all_annexes_end_after_one_question_and_their_cost_is_summed(operator: CliUser, scientist: AnnexUser) -> None:
     for name in ("blast", "blast2"):
         scientist.start(name, count=1, seconds=5000, image_id=IMAGE)

@@ -111,13 +111,13 @@ def test_a_role_can_only_be_made_bound_or_granted_anything_with_the_boundary() -
                 assert ":role/annex-bootstrap/" in statement["Resource"]
 
 
-def test_a_role_is_passed_only_by_the_function_that_puts_it_into_a_profile() -> None:
+def test_a_role_is_passed_only_by_who_starts_machines_and_the_function_that_puts_it_into_a_profile() -> None:
     passing = {
         role
         for role, statements in statements_of({}).items()
         if any("iam:PassRole" in statement["Action"] for statement in statements)
     }
-    assert passing == {"AnnexUserPolicy", "InstanceRoleFunctionRole", "StartPolicy"}
+    assert passing == {"AnnexUserPolicy", "FleetRole", "InstanceRoleFunctionRole", "StartPolicy"}
 
 
 @pytest.mark.parametrize("partition", ["aws-us-gov", "aws-cn"])

@@ -200,13 +200,46 @@ def test_the_block_can_be_read_before_it_is_written(home: Path) -> None:
     assert list(home.iterdir()) == []
 
 
-def test_whoever_may_advertise_machines_still_may_and_so_may_the_pools_users() -> None:
-    block = pool_config.render(pool_config.Pool(Path("/p")))
+def test_whoever_may_advertise_machines_still_may_and_so_may_who_starts_annexes() -> None:
+    assert "ADVERTISE" not in pool_config.render(pool_config.Pool(Path("/p")))
+    block = pool_config.render(pool_config.Pool(Path("/p"), users=["ann", "bob"]))
     for knob in ("ALLOW_ADVERTISE_STARTD", "ALLOW_ADVERTISE_MASTER"):
-        assert f"\n{knob} = $(ALLOW_DAEMON) *@$(UID_DOMAIN)\n" in block
+        assert f"\n{knob} = $(ALLOW_DAEMON) ann@$(UID_DOMAIN) bob@$(UID_DOMAIN)\n" in block
     # A macro stands for its value at this line, so the annexes' own identities come first.
     assert block.index("\nALLOW_DAEMON = ") < block.index("\nALLOW_ADVERTISE_STARTD = ")
     own: dict[str, str] = dict.fromkeys(pool_config.ADVERTISING, "ALLOW_ADVERTISE_STARTD")
-    assert "\nALLOW_ADVERTISE_STARTD = $(ALLOW_ADVERTISE_STARTD) *@$(UID_DOMAIN)\n" in pool_config.render(
-        pool_config.Pool(Path("/p"), advertising=own)
+    assert "\nALLOW_ADVERTISE_STARTD = $(ALLOW_ADVERTISE_STARTD) ann@$(UID_DOMAIN)\n" in pool_config.render(
+        pool_config.Pool(Path("/p"), advertising=own, users=["ann"])
     )
+
+
+def test_who_starts_annexes_is_kept_until_others_are_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUDO_USER", "ann")
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    arguments = ("--config", str(home / "config"), "--stored-password", str(home / "stored"))
+
+    def allowed() -> list[str]:
+        return pool_config.users_of((home / "config").read_bytes())
+
+    run(*arguments)
+    assert allowed() == ["ann"]
+    monkeypatch.setenv("SUDO_USER", "bob")
+    assert "already lets" in run(*arguments)
+    run(*arguments, "--user", "bob", "--user", "cleo")
+    assert allowed() == ["bob", "cleo"]
+
+
+def test_root_is_told_that_nobody_may_start_annexes_yet(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    arguments = ("--config", str(home / "config"), "--stored-password", str(home / "stored"))
+    assert "--user NAME" in run(*arguments)
+    assert "ADVERTISE" not in (home / "config").read_text()
+
+
+def test_a_user_with_a_domain_or_a_space_is_refused(home: Path) -> None:
+    for user in ("ann@example.org", "ann bob", "*"):
+        done = CliRunner().invoke(command, ["--config", str(home / "config"), "--user", user])
+        assert done.exit_code == 2
+        assert "is no user's name" in done.output
+    assert not (home / "config").exists()

@@ -1,0 +1,44 @@
+"""A machine that boots from the stack's image in place of one that the local AWS only records."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from local_aws.launcher import STAND_IN_TAG
+from tests.htcondor.image import ImageMachine
+from tests.htcondor.testbed import Testbed
+
+ADMINISTRATOR = "administrator"
+
+EVERYTHING = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
+"""An administrator's policy."""
+
+
+def said_by(stand_in: ImageMachine) -> list[str]:
+    """Return what the boot service said on the console, where others talk too."""
+    lines = (line.partition("annex-boot: ") for line in stand_in.console.splitlines())
+    return [text for _, found, text in lines if found]
+
+
+@contextmanager
+def booted(testbed: Testbed, image: Path, instance_id: str) -> Iterator[ImageMachine]:
+    """Boot a machine in place of an instance; it asks for metadata with tokens only."""
+    ec2 = testbed.root.client("ec2")
+    ec2.modify_instance_metadata_options(InstanceId=instance_id, HttpTokens="required")
+    ec2.create_tags(Resources=[instance_id], Tags=[{"Key": STAND_IN_TAG, "Value": "yes"}])
+    (reservation,) = ec2.describe_instances(InstanceIds=[instance_id])["Reservations"]
+    address = reservation["Instances"][0]["PublicIpAddress"]
+    ca_pem = testbed.local.ca_file.read_text()
+    try:
+        with ImageMachine(image, address, hosts=testbed.pool.hosts, ca_pem=ca_pem) as stand_in:
+            try:
+                yield stand_in
+            except BaseException:
+                sys.stdout.write(f"{stand_in.console}\n")
+                raise
+    finally:
+        ec2.delete_tags(Resources=[instance_id], Tags=[{"Key": STAND_IN_TAG}])

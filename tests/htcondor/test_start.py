@@ -1,0 +1,169 @@
+"""Annexes by ``annex-bootstrap start`` alone, with neither condor_annex nor ``htcondor annex``; in order.
+
+The machines boot from the stack's own image by its own boot step. Nobody outside can reach them, and their token lets
+them join and nothing else. Whoever starts them has the stack's policy for it, and no other.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from annex_contract.stack import STARTED_BY_TAG, Output
+from tests.htcondor.image import ImageMachine, ensure_image
+from tests.htcondor.namespaces import POOL, REGION, inside
+from tests.htcondor.pool import USER
+from tests.htcondor.stand_in import ADMINISTRATOR, EVERYTHING, booted, said_by
+from tests.htcondor.testbed import HOME, Testbed, aws_profiles, start_testbed
+
+STARTER = "starter"
+
+JOB = """\
+executable = /bin/hostname
+transfer_executable = False
+should_transfer_files = YES
+output = {annex}.out
+error = {annex}.err
+log = {annex}.log
+requirements = TARGET.AnnexName == "{annex}"
++TargetAnnexName = "{annex}"
+queue
+"""
+"""As the guide has it."""
+
+UNREACHABLE = """\
+table inet unreachable
+delete table inet unreachable
+table inet unreachable {{
+    chain input {{
+        type filter hook input priority filter; policy accept;
+        ip daddr {address} ip saddr != {address} tcp flags & (syn | ack) == syn counter drop
+    }}
+}}
+"""
+"""Drops every connection to a machine from elsewhere. Pool and machine share a network here, so it holds for both."""
+
+CONNECT = "import socket; socket.create_connection(('{address}', 9618), 3, ('127.0.0.1', 0))"
+
+PING = "condor_ping -pool {pool}:9618 -type {kind} -table READ ADVERTISE_STARTD WRITE DAEMON ADMINISTRATOR 2>&1"
+
+
+@pytest.fixture(scope="module")
+def image() -> Path:
+    return ensure_image()
+
+
+@pytest.fixture(scope="module")
+def testbed(htcondor_root: Path) -> Iterator[Testbed]:
+    if not inside():
+        pytest.fail("The end-to-end tests need a network of their own: run make e2e.", pytrace=False)
+    with start_testbed(htcondor_root) as testbed:
+        yield testbed
+
+
+@pytest.fixture(autouse=True)
+def _print_step(testbed: Testbed, request: pytest.FixtureRequest) -> None:
+    testbed.transcript.step(request.function.__name__, request.function.__doc__)
+
+
+def test_a_pool_and_a_stack_are_ready(testbed: Testbed) -> None:
+    """One command each. The user who starts annexes gets the stack's policy for it."""
+    testbed.annex_bootstrap("pool-config", "--collector", POOL, "--user", USER, user="root")
+    testbed.pool.must(["condor_restart"])
+    ask = ["condor_status", "-schedd", "-af", "MyAddress"]
+    testbed.wait_until(lambda: ":9618" in testbed.pool.run(ask).stdout, "the pool runs behind port 9618")
+    keys = {ADMINISTRATOR: testbed.make_user(ADMINISTRATOR, EVERYTHING), STARTER: testbed.make_user(STARTER)}
+    for path, text in aws_profiles(keys).items():
+        testbed.pool.write(path, text)
+    testbed.annex_bootstrap("deploy", "--yes", "--profile", ADMINISTRATOR, "--region", REGION)
+    policy = testbed.read_outputs(REGION)[Output.START_POLICY_ARN]
+    testbed.root.client("iam").attach_user_policy(UserName=STARTER, PolicyArn=policy)
+
+
+@pytest.mark.parametrize(("annex", "market"), [("plain", ()), ("cheap", ("--spot",))])
+def test_a_machine_that_nobody_can_reach_joins_and_runs_a_job(
+    testbed: Testbed, image: Path, annex: str, market: tuple[str, ...]
+) -> None:
+    """On demand and on the spot market. The collector passes on whoever wants to talk to the machine."""
+    began = time.monotonic()
+    options = ["--cores", "2", *market, "--duration", "2h", "--idle", "10m", "--yes", "--profile", STARTER]
+    said = testbed.annex_bootstrap("start", annex, *options)
+    testbed.transcript.note(f"It took {time.monotonic() - began:.1f} s")
+    assert f"for the annex {annex}." in said
+    assert f"the machines join as {USER}@{POOL}" in said
+    (machine,) = testbed.machines(annex)
+    assert {"Key": STARTED_BY_TAG, "Value": STARTER} in machine["Tags"]
+    assert ("InstanceLifecycle" in machine) is bool(market)
+    assert testbed.lease(annex)["LeaseExpiration"] > time.time()
+    testbed.checked("one machine runs, with a lease, and says who started it")
+    testbed.pool.write(f"{HOME}/{annex}.submit", JOB.format(annex=annex))
+    testbed.transcript.file(f"{annex}.submit", JOB.format(annex=annex))
+    testbed.pool.must(["condor_submit", f"{annex}.submit"], user=USER)
+    with booted(testbed, image, machine["InstanceId"]) as stand_in:
+        address = machine["PublicIpAddress"]
+        with unreachable(stand_in, address):
+            testbed.wait_until(lambda: "done; HTCondor starts" in stand_in.console, "the boot service is done")
+            testbed.transcript.file("What the machine's console says", "\n".join(said_by(stand_in)))
+            assert f"the annex is {annex}" in said_by(stand_in)
+            slots = ["condor_status", "-af", "AnnexName", "AuthenticatedIdentity", "MyAddress"]
+            testbed.wait_until(lambda: annex in testbed.pool.run(slots).stdout, "the machine is in the pool")
+            known = testbed.pool.run(slots).stdout
+            testbed.transcript.file("AnnexName, AuthenticatedIdentity and MyAddress of the slot", known)
+            assert f"{USER}@{POOL}" in known
+            assert "CCBID" in known
+            tried = testbed.pool.run(["python3", "-c", CONNECT.format(address=address)])
+            assert "TimeoutError" in tried.stderr
+            testbed.checked("the machine joined with its owner's token; nobody can connect to it")
+            code, _ = testbed.command("condor_wait", "-wait", "180", f"{annex}.log")
+            assert code == 0, testbed.pool.run(["condor_q", "-better-analyze"]).stdout
+            assert testbed.pool.read(f"{HOME}/{annex}.out") == "machine.example.org\n"
+            testbed.checked("the job ran there")
+            check_token(testbed, stand_in)
+
+
+def test_the_lease_ends_everything(testbed: Testbed) -> None:
+    """With the same policy."""
+    for annex in ("plain", "cheap"):
+        testbed.annex_bootstrap("leases", "end", annex, "--yes", "--profile", STARTER)
+    testbed.wait_until(lambda: not testbed.leases(), "the leases are gone")
+    assert not testbed.machines("plain")
+    assert not testbed.machines("cheap")
+    assert testbed.tarballs() == set()
+    testbed.checked("no machine, no lease and no tarball is left")
+
+
+def check_token(testbed: Testbed, stand_in: ImageMachine) -> None:
+    """Try with the machine's token what a machine has no need of."""
+    env = {"_CONDOR_SEC_CLIENT_AUTHENTICATION_METHODS": "IDTOKENS"}
+    for kind in ("collector", "schedd"):
+        named = PING.format(pool=POOL, kind=kind) + ("" if kind == "collector" else f" -name {POOL}")
+        answer = stand_in.run(["sh", "-c", named], env=env).stdout
+        testbed.transcript.file(f"What the token may ask the {kind} for", answer)
+        results = {
+            line.split()[0]: "ALLOW" in line for line in answer.splitlines() if "ALLOW" in line or "FAIL" in line
+        }
+        assert [results.get(right) for right in ("WRITE", "DAEMON", "ADMINISTRATOR")] == [False] * 3, answer
+    stand_in.write("/tmp/stolen.submit", "executable = /bin/true\nqueue\n")
+    submit = ["condor_submit", "-remote", POOL, "-pool", f"{POOL}:9618", "/tmp/stolen.submit"]
+    stolen = stand_in.run(submit, env=env)
+    assert stolen.returncode != 0
+    assert "DENIED" in stolen.stdout + stolen.stderr
+    testbed.checked("with the machine's token nobody can submit a job")
+
+
+@contextmanager
+def unreachable(stand_in: ImageMachine, address: str) -> Iterator[None]:
+    """Let nobody connect to a machine while the context lasts."""
+    stand_in.must(["nft", "--file", "-"], stdin=UNREACHABLE.format(address=address))
+    try:
+        yield
+    except BaseException:
+        sys.stdout.write(stand_in.run(["sh", "-c", "tail -n 40 /var/log/condor/*Log"]).stdout)
+        raise
+    finally:
+        stand_in.run(["nft", "delete", "table", "inet", "unreachable"])
