@@ -99,3 +99,10 @@ class Part:
         answer = self.screen.confirm(question, default)
         self.refused |= not answer
         return answer
+
+
+class LiveScreen(Screen, Protocol):
+    """A screen that can also show what changes."""
+
+    def live(self, columns: Sequence[Column]) -> AbstractContextManager[Callable[[Sequence[Sequence[str]]], None]]:
+        """Return what shows a table's rows anew, until the context ends: in place on a terminal, elsewhere by lines."""

@@ -1,6 +1,6 @@
 """Find the longest chain of creations in the built template, and how far it is from the shortest one possible.
 
-Run from a checkout: ``python benchmarks/creation.py``. Nothing is deployed: CloudFormation creates a resource when all
+Run from a checkout: ``python -m benchmarks.creation``. Nothing is deployed: CloudFormation creates a resource when all
 that it refers to or depends on is complete, so the time of a creation is that of the longest chain of references.
 """
 
@@ -9,20 +9,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-
-from annex_contract.resources import (  # noqa: E402  # found through the path set above
+from annex_contract.resources import (
     BUCKET,
     FLEET_ROLE,
     INSTANCE_ROLE,
     SECURITY_GROUP,
 )
-from docs_gen.resolve import references  # noqa: E402  # found through the path set above
-from template_gen.template import build  # noqa: E402  # found through the path set above
+from docs_gen.resolve import references
+from template_gen.template import build
 
 SECONDS = {
     "AWS::IAM::Role": 17,
@@ -81,18 +77,18 @@ def longest_chain(resources: Mapping[str, Any], seconds: Mapping[str, int] = SEC
     return max((chain_to(title) for title in sorted(resources)), key=lambda chain: chain.seconds)
 
 
-def main() -> None:
-    """Print the chain, a line a resource, and its ratio to the shortest one possible."""
+def table() -> str:
+    """Return the chain as Markdown, a line a resource, with its ratio to the shortest one possible."""
     resources = build().to_dict()["Resources"]
     chain = longest_chain(resources)
     floor = sum(SECONDS[kind] for kind in SHORTEST)
-    write = sys.stdout.write
-    write("| resource | type | assumed seconds |\n| --- | --- | ---: |\n")
+    lines = ["| resource | type | assumed seconds |", "| --- | --- | ---: |"]
     for title in chain.titles:
         kind = resources[title]["Type"]
-        write(f"| {title} | {kind} | {SECONDS.get(kind, OTHERS)} |\n")
-    write(f"\n{chain.seconds} s; {chain.seconds / floor:.2f} of the shortest possible, {floor} s\n")
+        lines.append(f"| {title} | {kind} | {SECONDS.get(kind, OTHERS)} |")
+    ratio = chain.seconds / floor
+    return "\n".join([*lines, "", f"{chain.seconds} s; {ratio:.2f} of the shortest possible, {floor} s."]) + "\n"
 
 
 if __name__ == "__main__":
-    main()
+    sys.stdout.write(table())

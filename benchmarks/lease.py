@@ -1,36 +1,49 @@
 """Measure the lease function against a plain script that makes the same calls one by one.
 
-Run from a checkout: ``python benchmarks/lease.py``. Linux only: memory is read from ``/proc``.
+Run from a checkout: ``python -m benchmarks.lease``. Linux only: memory is read from ``/proc``.
 
-AWS is an HTTP server on loopback that answers each call after 20 ms; an instance takes 3 kB, as in EC2. Each
-measurement is a fresh process, whose time includes loading its modules.
+AWS is an HTTP server on loopback that answers each call after 20 ms, and one more for each instance that it describes;
+an instance takes 3 kB, as in EC2. Each measurement is a fresh process from its start to its end: what the template
+embeds is unpacked, compiled and run, as in a cold start of Lambda. A bare process of the same Python, which does
+nothing, is the unit by which another machine's numbers, or another language's, can be compared.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import resource
+import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
 from collections import Counter
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from statistics import median
 from urllib.parse import parse_qs, urlsplit
 
-ROOT = Path(__file__).parents[1]
+from annex_bootstrap.launch.verify import read_code
+from annex_contract.stack import LogicalId
+from template_gen.template import build_text
+
 DELAY_SECONDS = 0.020
-RUNS = 3
+INSTANCE_SECONDS = 0.001
+RUNS = 5
 BUCKET = "annex-bucket"
 KEY = "config-test.tar.gz"
+NEVER = 2**40
+"""An end that is thousands of years away, in seconds since the epoch."""
+
 EVENT = {"AnnexID": "test", "S3BucketName": BUCKET, "LeaseExpiration": 1}
 
 FUNCTION = """
 from types import SimpleNamespace
-from lambda_lease.handler import handler
+from index import handler
 context = SimpleNamespace(
     aws_request_id="r", function_name="f", memory_limit_in_mb=128, invoked_function_arn="arn:aws:lambda:::function:f"
 )
@@ -57,22 +70,38 @@ for item in s3.list_objects_v2(Bucket="annex-bucket", Prefix="config-test.tar.gz
     s3.delete_object(Bucket="annex-bucket", Key=item["Key"])
 """
 
+BEFORE_EXPIRY = """
+import time
+import boto3
+assert event["LeaseExpiration"] > time.time()
+"""
+"""What a plain script does with a lease that has not expired: load the SDK, and compare two numbers."""
+
 MEASURED = """
-import json, sys, time
-start = time.perf_counter()
+import json, sys
 event = json.loads(sys.argv[1])
 {body}
-seconds = time.perf_counter() - start
 kilobytes = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
-print(json.dumps([seconds, int(kilobytes) / 1024]), file=sys.stderr)
+print(int(kilobytes) / 1024, file=sys.stderr)
 """
+
+HEADS = (
+    *("tick", "ms", "plain script", "ratio", "busy ms", "plain script", "ratio", "bare processes"),
+    *("peak MB", "plain script", "ratio", "calls"),
+)
 
 # What EC2 returns of a machine besides what the function reads; about 3 kB.
 _REST = "".join(f"<field{number}>{'value' * 6}</field{number}>" for number in range(50))
 
 
 class Aws(ThreadingHTTPServer):
-    """As much of AWS as a tick of an annex of on-demand machines calls."""
+    """As much of AWS as a tick of an annex of on-demand machines calls.
+
+    Attributes:
+        machines: how many machines the annex has.
+        terminated: the IDs of those that are ending.
+        calls: how often each operation was called.
+    """
 
     daemon_threads = True
 
@@ -80,6 +109,7 @@ class Aws(ThreadingHTTPServer):
         """Serve an annex of so many machines."""
         super().__init__(("127.0.0.1", 0), _Answer)
         self.machines = machines
+        self.terminated: set[str] = set()
         self.calls: Counter[str] = Counter()
 
 
@@ -99,7 +129,10 @@ class _Answer(BaseHTTPRequestHandler):
             return
         form = {name: values[0] for name, values in parse_qs(body).items()}
         action = form["Action"]
-        answer = _instances(self.server.machines, form) if action == "DescribeInstances" else ""
+        answer, shown = _instances(self.server, form) if action == "DescribeInstances" else ("", 0)
+        if action == "TerminateInstances":
+            self.server.terminated |= {value for name, value in form.items() if name.startswith("InstanceId.")}
+        time.sleep(shown * INSTANCE_SECONDS)
         self._send(action, f"<{action}Response>{answer}</{action}Response>")
 
     def do_GET(self) -> None:
@@ -118,90 +151,124 @@ class _Answer(BaseHTTPRequestHandler):
         self.wfile.write(text.encode())
 
 
-def _instances(machines: int, form: dict[str, str]) -> str:
+def _instances(aws: Aws, form: dict[str, str]) -> tuple[str, int]:
+    """Return a page of instances, and how many it shows."""
+    states = {value for name, value in form.items() if name.startswith("Filter.") and ".Value." in name}
+    hidden = aws.terminated if "running" in states and "shutting-down" not in states else set[str]()
+    ids = [id_ for id_ in (f"i-{number:017x}" for number in range(aws.machines)) if id_ not in hidden]
     start = int(form.get("NextToken", "0"))
-    end = min(machines, start + int(form["MaxResults"]))
+    page = ids[start : start + int(form["MaxResults"])]
     items = "".join(
-        f"<item><instancesSet><item><instanceId>i-{number:017x}</instanceId>"
-        "<instanceState><name>running</name></instanceState><launchTime>2026-01-01T00:00:00Z</launchTime>"
+        f"<item><instancesSet><item><instanceId>{id_}</instanceId>"
+        f"<instanceState><name>{'shutting-down' if id_ in aws.terminated else 'running'}</name></instanceState>"
+        "<launchTime>2026-01-01T00:00:00Z</launchTime>"
         "<clientToken>test_6e0c1b9a</clientToken><tagSet><item><key>htcondor:AnnexName</key>"
         f"<value>test</value></item></tagSet>{_REST}</item></instancesSet></item>"
-        for number in range(start, end)
+        for id_ in page
     )
-    more = f"<nextToken>{end}</nextToken>" if end < machines else ""
-    return f"<reservationSet>{items}</reservationSet>{more}"
+    end = start + len(page)
+    more = f"<nextToken>{end}</nextToken>" if end < len(ids) else ""
+    return f"<reservationSet>{items}</reservationSet>{more}", len(page)
 
 
-def measure(body: str, machines: int, expiration: int = 1) -> tuple[float, float, Counter[str]]:
+@dataclass(frozen=True)
+class Measured:
+    """What several fresh processes took.
+
+    Attributes:
+        seconds: of the fastest, from its start to its end: the others had to share the machine.
+        busy: seconds of a processor that the most frugal one took.
+        megabytes: the peak of memory, the median.
+        calls: the calls of one run.
+    """
+
+    seconds: float
+    busy: float
+    megabytes: float
+    calls: Counter[str]
+
+
+def measure(body: str, machines: int, expiration: int = 1) -> Measured:
     """Run a script in fresh processes against a fresh AWS.
 
     Args:
-        body: the script; it finds the event in ``event``.
+        body: the script; it finds the event in ``event``, and the lease function's code as the module ``index``.
         machines: how many machines the annex has.
         expiration: when its lease ends, in seconds since the epoch.
-
-    Returns:
-        The median seconds, the median peak memory in MB, and the calls of one run.
     """
-    seconds, megabytes = [], []
-    for _ in range(RUNS):
-        with Aws(machines) as aws:
-            threading.Thread(target=aws.serve_forever, daemon=True).start()
-            environ = os.environ | {
-                "AWS_ENDPOINT_URL": f"http://127.0.0.1:{aws.server_port}",
-                "AWS_ACCESS_KEY_ID": "testing",
-                "AWS_SECRET_ACCESS_KEY": "testing",
-                "AWS_DEFAULT_REGION": "us-east-1",
-                "AWS_CONFIG_FILE": os.devnull,
-                "BUCKET_NAME": BUCKET,
-                "INSTANCE_PROFILE_ARN": "arn:aws:iam::123456789012:instance-profile/p",
-                "STACK_ID": "arn:aws:cloudformation:us-east-1:123456789012:stack/s/1",
-                "POWERTOOLS_METRICS_NAMESPACE": "benchmark",
-                "POWERTOOLS_SERVICE_NAME": "lease",
-                "PYTHONPATH": str(ROOT),
-            }
-            done = subprocess.run(
-                [
-                    sys.executable,
-                    "-c",
-                    MEASURED.format(body=textwrap.dedent(body)),
-                    json.dumps(EVENT | {"LeaseExpiration": expiration}),
-                ],
-                env=environ,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if done.returncode:
-                raise SystemExit(done.stdout + done.stderr)
-            aws.shutdown()
-        second, megabyte = json.loads(done.stderr)
-        seconds.append(second)
-        megabytes.append(megabyte)
-    return median(seconds), median(megabytes), aws.calls
+    seconds, busy, megabytes = [], [], []
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory, "index.py").write_text(read_code(build_text())[LogicalId.LEASE_FUNCTION])
+        for _ in range(RUNS):
+            # Lambda compiles the inline code at every cold start.
+            shutil.rmtree(Path(directory, "__pycache__"), ignore_errors=True)
+            with Aws(machines) as aws:
+                threading.Thread(target=aws.serve_forever, daemon=True).start()
+                command = [sys.executable, "-c", MEASURED.format(body=textwrap.dedent(body))]
+                began, before = time.perf_counter(), _busy()
+                done = subprocess.run(
+                    [*command, json.dumps(EVENT | {"LeaseExpiration": expiration})],
+                    env=_environ(aws.server_port, directory),
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                )
+                seconds.append(time.perf_counter() - began)
+                busy.append(_busy() - before)
+                if done.returncode:
+                    raise SystemExit(done.stdout + done.stderr)
+                aws.shutdown()
+            megabytes.append(float(done.stderr))
+    return Measured(min(seconds), min(busy), median(megabytes), aws.calls)
 
 
-def main() -> None:
-    """Print the tables of docs/performance.md."""
-    print("| machines | seconds | baseline | ratio | peak MB | baseline | ratio | calls |")  # noqa: T201
-    print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |")  # noqa: T201
-    for machines in (1, 1_000, 5_000):
-        _row(f"{machines:,}", measure(FUNCTION, machines), measure(BASELINE, machines))
-    print()  # noqa: T201
-    print("| cold start | seconds | baseline | ratio | peak MB | baseline | ratio | calls |")  # noqa: T201
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |")  # noqa: T201
-    baseline = measure(BASELINE, 1)
-    _row("before expiry", measure(FUNCTION, 1, expiration=2**40), baseline)
-    _row("after expiry", measure(FUNCTION, 1), baseline)
+def _busy() -> float:
+    """Return the processor seconds of all processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
-def _row(name: str, ours: tuple[float, float, Counter[str]], theirs: tuple[float, float, Counter[str]]) -> None:
-    calls = ", ".join(f"{count} {operation}" for operation, count in sorted(ours[2].items())) or "none"
-    print(  # noqa: T201
-        f"| {name} | {ours[0]:.2f} | {theirs[0]:.2f} | {ours[0] / theirs[0]:.2f} "
-        f"| {ours[1]:.0f} | {theirs[1]:.0f} | {ours[1] / theirs[1]:.2f} | {calls} |"
+def _environ(port: int, directory: str) -> dict[str, str]:
+    return {
+        "PATH": os.environ["PATH"],
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_CONFIG_FILE": os.devnull,
+        "BUCKET_NAME": BUCKET,
+        "INSTANCE_PROFILE_ARN": "arn:aws:iam::123456789012:instance-profile/p",
+        "STACK_ID": "arn:aws:cloudformation:us-east-1:123456789012:stack/s/1",
+        "POWERTOOLS_METRICS_NAMESPACE": "benchmark",
+        "POWERTOOLS_SERVICE_NAME": "lease",
+        "PYTHONPATH": directory,
+    }
+
+
+def table() -> str:
+    """Return the measurements as Markdown."""
+    bare = measure("", 1).busy
+    lines = [
+        f"A bare process keeps a processor busy for {bare * 1000:.0f} ms.\n",
+        f"| {' | '.join(HEADS)} |",
+        f"| --- |{' ---: |' * (len(HEADS) - 2)} --- |",
+        _row("before expiry", bare, measure(FUNCTION, 1, NEVER), measure(BEFORE_EXPIRY, 1, NEVER)),
+        *(
+            _row(f"after expiry, {machines:,}", bare, measure(FUNCTION, machines), measure(BASELINE, machines))
+            for machines in (1, 5, 1_000, 5_000)
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _row(name: str, bare: float, ours: Measured, plain: Measured) -> str:
+    calls = ", ".join(f"{count} {operation}" for operation, count in sorted(ours.calls.items())) or "none"
+    return (
+        f"| {name} | {ours.seconds * 1000:,.0f} | {plain.seconds * 1000:,.0f} | {ours.seconds / plain.seconds:.2f} "
+        f"| {ours.busy * 1000:,.0f} | {plain.busy * 1000:,.0f} | {ours.busy / plain.busy:.2f} | {ours.busy / bare:.1f} "
+        f"| {ours.megabytes:.0f} | {plain.megabytes:.0f} | {ours.megabytes / plain.megabytes:.2f} | {calls} |"
     )
 
 
 if __name__ == "__main__":
-    main()
+    sys.stdout.write(table())

@@ -41,7 +41,7 @@ def put(request: Request) -> Mapping[str, str]:
     }
     for policy_name, document in policies.items():
         iam.put_role_policy(RoleName=request.name, PolicyName=policy_name, PolicyDocument=json.dumps(document))
-    _put_profile(iam, request)
+    _put_profile(iam, request, is_likely=role is not None)
     return {Attribute.PROFILE_ARN: profile_arn, Attribute.ROLE_ARN: role_arn}
 
 
@@ -65,12 +65,19 @@ def _find_profile(iam: IAMClient, profile_name: str) -> InstanceProfileTypeDef |
         raise
 
 
-def _put_profile(iam: IAMClient, request: Request) -> None:
-    profile = _find_profile(iam, request.name)
+def _put_profile(iam: IAMClient, request: Request, *, is_likely: bool) -> None:
+    # It is made after the role, so where there was no role there is hardly a profile to look for.
+    profile = _find_profile(iam, request.name) if is_likely else None
     if profile is None:
-        profile = iam.create_instance_profile(InstanceProfileName=request.name, Path=ROLE_PATH, Tags=request.tags)[
-            "InstanceProfile"
-        ]
+        try:
+            profile = iam.create_instance_profile(InstanceProfileName=request.name, Path=ROLE_PATH, Tags=request.tags)[
+                "InstanceProfile"
+            ]
+        except iam.exceptions.EntityAlreadyExistsException:
+            if is_likely:
+                raise
+            _put_profile(iam, request, is_likely=True)
+            return
     elif not request.owns(profile.get("Tags", [])):
         raise ResourceError(
             f"an instance profile {request.name} exists and was not made by this stack; delete or rename it"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import boto3
 from botocore.config import Config
+from botocore.session import Session
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -23,24 +23,38 @@ _CONFIG = Config(
 
 
 class Clients:
-    """Clients, each made at its first use (EC2's takes a second on a small function) and then kept."""
+    """Clients, each made at its first use (EC2's takes a second on a small function) and then kept.
+
+    botocore makes them, and boto3, which would add nothing but 3 MB, is not loaded.
+    """
+
+    def __init__(self) -> None:
+        """Read the credentials and the region from the environment."""
+        self._session = Session()
+
+    def _client(self, service: str) -> Any:
+        return self._session.create_client(service, config=_CONFIG)
 
     @cached_property
     def events(self) -> EventBridgeClient:
         """EventBridge: rules and targets."""
-        return boto3.client("events", config=_CONFIG)
+        client: EventBridgeClient = self._client("events")
+        return client
 
     @cached_property
     def ec2(self) -> EC2Client:
         """EC2: machines and spot fleets."""
-        return boto3.client("ec2", config=_CONFIG)
+        client: EC2Client = self._client("ec2")
+        return client
 
     @cached_property
     def cloudformation(self) -> CloudFormationClient:
         """CloudFormation: what the stack owns."""
-        return boto3.client("cloudformation", config=_CONFIG)
+        client: CloudFormationClient = self._client("cloudformation")
+        return client
 
     @cached_property
     def s3(self) -> S3Client:
         """S3: tarballs."""
-        return boto3.client("s3", config=_CONFIG)
+        client: S3Client = self._client("s3")
+        return client

@@ -6,7 +6,7 @@ import contextlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -27,6 +27,7 @@ from annex_contract.lease import (
     input_ending_at,
     parse_input,
 )
+from annex_contract.stack import STARTED_BY_TAG
 
 PAGE_SIZE = 500
 
@@ -64,11 +65,17 @@ class Machines:
         types: how many machines of each instance type.
         spot: how many of them are spot instances.
         fleets: spot fleet requests that may start more.
+        pending: how many of them are still starting.
+        starters: the users or sessions that started them, as far as their tags say.
+        since: the type of each, and when it started.
     """
 
     types: Mapping[str, int]
     spot: int
     fleets: int
+    pending: int = 0
+    starters: frozenset[str] = frozenset()
+    since: Sequence[tuple[str, datetime]] = ()
 
     @property
     def count(self) -> int:
@@ -88,6 +95,13 @@ class Machines:
             return None
         return sum((prices[name] * count for name, count in self.types.items()), Decimal(0))
 
+    def spent(self, prices: Mapping[str, Decimal], now: datetime) -> Decimal | None:
+        """Return the dollars that what runs now has cost, as ``cost`` counts; None if a price is missing."""
+        if any(name not in prices for name in self.types):
+            return None
+        hours = ((prices[name], Decimal((now - begun).total_seconds()) / 3600) for name, begun in self.since)
+        return sum((price * time for price, time in hours), Decimal(0))
+
 
 NOTHING = Machines({}, 0, 0)
 
@@ -99,6 +113,18 @@ def clock(seconds: int) -> str:
         seconds: since the epoch.
     """
     return f"{datetime.fromtimestamp(seconds).astimezone():%Y-%m-%d %H:%M %Z}"
+
+
+def left(seconds: int) -> str:
+    """Return a time that is left as a person reads it.
+
+    Args:
+        seconds: how long it is.
+    """
+    if seconds < 0:
+        return "ending"
+    hours, minutes = divmod(seconds // 60, 60)
+    return f"{hours // 24}d {hours % 24}h" if hours >= 48 else f"{hours}h {minutes:02}m"
 
 
 def parse_duration(text: str) -> int:
@@ -188,6 +214,9 @@ class Leases:
         types: dict[str, Counter[str]] = {}
         spot: Counter[str] = Counter()
         fleets: Counter[str] = Counter()
+        pending: Counter[str] = Counter()
+        starters: dict[str, set[str]] = {}
+        since: dict[str, list[tuple[str, datetime]]] = {}
         with explained("listing the machines"):
             for page in self.account.ec2.get_paginator("describe_instances").paginate(
                 Filters=[{"Name": "instance-state-name", "Values": list(MACHINE_RUNNING)}],
@@ -201,13 +230,25 @@ class Leases:
                         continue
                     types.setdefault(annex_id, Counter())[machine["InstanceType"]] += 1
                     spot[annex_id] += machine.get("InstanceLifecycle") == "spot"
+                    pending[annex_id] += machine["State"]["Name"] == "pending"
+                    since.setdefault(annex_id, []).append((machine["InstanceType"], machine["LaunchTime"]))
+                    starters.setdefault(annex_id, set()).update(
+                        tag["Value"] for tag in machine.get("Tags", []) if tag["Key"] == STARTED_BY_TAG
+                    )
             for requests in self.account.ec2.get_paginator("describe_spot_fleet_requests").paginate():
                 for request in requests["SpotFleetRequestConfigs"]:
                     fleet_annex = annex_of_fleet(request["SpotFleetRequestConfig"], self.profile_arn)
                     if fleet_annex is not None and request["SpotFleetRequestState"] in FLEET_RUNNING:
                         fleets[fleet_annex] += 1
         return {
-            annex_id: Machines(types.get(annex_id, {}), spot[annex_id], fleets[annex_id])
+            annex_id: Machines(
+                types.get(annex_id, {}),
+                spot[annex_id],
+                fleets[annex_id],
+                pending[annex_id],
+                frozenset(starters.get(annex_id, ())),
+                since.get(annex_id, ()),
+            )
             for annex_id in types.keys() | fleets.keys()
         }
 
@@ -228,7 +269,7 @@ class Leases:
             self._put_target(lease.annex_id, target)
         except UserError:
             # Without a target nothing would ever delete it. One that has a target, EventBridge keeps.
-            with contextlib.suppress(ClientError):
+            with contextlib.suppress(UserError), explained("deleting the rule"):
                 self.account.events.delete_rule(Name=lease.annex_id)
             raise
 

@@ -32,6 +32,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
     "Run": {
         "start": "Start machines for an annex.",
         "leases": "List the annexes that run; extend or end one.",
+        "watch": "Watch the annexes until Ctrl-C.",
     },
     "Look": {
         "status": "Show the stack, its annexes and its configuration.",

@@ -6,8 +6,8 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -15,6 +15,8 @@ import click
 from annex_bootstrap.cli.printable import one_line, printable
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from annex_bootstrap.screen import Column, Progress
 
 ITEM_HEAD = 9
@@ -82,18 +84,36 @@ class Screen:
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
         """Print a table for people: on a terminal as wide as that, elsewhere one whole line a row, for grep."""
         from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
 
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-        for column in columns:
-            table.add_column(column.name, justify="right" if column.number else "left", overflow="fold")
-        for row in rows:
-            table.add_row(*[Text(one_line(cell)) for cell in row])
+        table = _table(columns, rows)
         console = Console(highlight=False, stderr=self.json)
         if not console.is_terminal:
             console.width = WIDE
         console.print(table)
+
+    @contextmanager
+    def live(self, columns: Sequence[Column]) -> Iterator[Callable[[Sequence[Sequence[str]]], None]]:
+        """Show a table's rows anew, until the context ends: in place on a terminal, elsewhere each changed row."""
+        from rich.console import Console
+        from rich.live import Live
+
+        console = Console(highlight=False, stderr=self.json)
+        if console.is_terminal and not console.is_dumb_terminal:
+            with Live(console=console, auto_refresh=False) as shown:
+                yield lambda rows: shown.update(_table(columns, rows), refresh=True)
+            return
+        printed: set[tuple[str, ...]] = set()
+
+        def print_changes(rows: Sequence[Sequence[str]]) -> None:
+            now = {tuple(row) for row in rows}
+            for row in sorted(now - printed):
+                cells = zip(columns, row, strict=True)
+                self.say("  ".join(f"{column.name}={one_line(cell)}" for column, cell in cells))
+            printed.clear()
+            printed.update(now)
+            sys.stdout.flush()
+
+        yield print_changes
 
     def result(self, text: str) -> None:
         """Print what was asked for as it is, where no JSON document is."""
@@ -133,6 +153,18 @@ class Screen:
                 raise
             click.echo(err=True)
             raise click.UsageError("there is nobody to ask: give --yes to go ahead") from None
+
+
+def _table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        table.add_column(column.name, justify="right" if column.number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*[Text(one_line(cell)) for cell in row])
+    return table
 
 
 def wants_colour() -> bool | None:

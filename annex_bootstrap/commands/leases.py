@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from annex_bootstrap.annexes.leases import NOTHING, Lease, Leases, Machines, clock, parse_duration
+from annex_bootstrap.annexes.leases import NOTHING, Lease, Leases, Machines, clock, left, parse_duration
 from annex_bootstrap.aws import connect
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.fleet import prices
@@ -24,6 +24,7 @@ COLUMNS = [
     Column("MACHINES", number=True),
     Column("TIME LEFT", number=True),
     Column("$/HOUR", number=True),
+    Column("STARTED BY"),
 ]
 
 
@@ -185,6 +186,7 @@ def _document(lease: Lease, machines: Machines, known: Mapping[str, Decimal], no
         "lease_expiration": lease.expiration,
         "seconds_left": None if lease.expiration is None else lease.expiration - now,
         "dollars_an_hour": None if cost is None else f"{cost:.4f}",
+        "started_by": sorted(machines.starters),
     }
 
 
@@ -194,13 +196,7 @@ def _row(lease: Lease, machines: Machines, known: Mapping[str, Decimal], now: in
         lease.annex_id,
         machines.kind,
         str(machines.count),
-        "unknown" if lease.expiration is None else _left(lease.expiration - now),
+        "unknown" if lease.expiration is None else left(lease.expiration - now),
         "unknown" if cost is None else f"{cost:.4f}",
+        ", ".join(sorted(machines.starters)) or "-",
     ]
-
-
-def _left(seconds: int) -> str:
-    if seconds < 0:
-        return "ending"
-    hours, minutes = divmod(seconds // 60, 60)
-    return f"{hours // 24}d {hours % 24}h" if hours >= 48 else f"{hours}h {minutes:02}m"

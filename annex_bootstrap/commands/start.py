@@ -403,7 +403,7 @@ def _report(outcome: Outcome, request: Request, machines: Sequence[InstanceType]
         screen.say("When AWS takes a spot machine back, HTCondor runs its jobs again elsewhere.")
     screen.next_steps(
         {
-            "annex-bootstrap leases": "see what runs and what it costs",
+            f"annex-bootstrap watch {request.annex_id}": "see the machines join",
             f"annex-bootstrap leases end {request.annex_id}": "end it early",
         }
     )

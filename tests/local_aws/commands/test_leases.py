@@ -61,7 +61,7 @@ def test_an_annex_is_listed_with_its_machines_time_left_and_cost(operator: CliUs
     scientist.start("blast", count=2, seconds=7190, image_id=IMAGE)
     scientist.start("blast2", count=1, seconds=100_000, image_id=IMAGE)
     lines = operator.must("leases").stdout.splitlines()
-    assert lines[1].split() == ["blast", "on", "demand", "2", "1h", "59m", "0.1920"]
+    assert lines[1].split() == ["blast", "on", "demand", "2", "1h", "59m", "0.1920", "-"]
     assert lines[2].split()[:4] == ["blast2", "on", "demand", "1"]
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
+import signal
+import subprocess
 import tarfile
 import time
 import uuid
@@ -152,6 +155,7 @@ def test_machines_start_with_a_lease_a_tarball_and_our_template(
     assert set(files) == {"config.d/50-annex-bootstrap.config", "tokens.d/annex-bootstrap"}
     row = starter.must("leases", "--output", "json").document["leases"][0]
     assert (row["annex"], row["machines"], row["kind"]) == ("first", 2, "on demand")
+    assert row["started_by"] == [starter.extra["LOGNAME"]]
     # The request is done, so nothing waits to be finished.
     assert list((starter.home / ".condor/annex-requests").iterdir()) == []
 
@@ -323,3 +327,27 @@ def test_its_policy_starts_nothing_but_by_the_template(
     assert ec2.create_fleet(**fleet, TagSpecifications=tags)["Instances"]
     assert REQUEST_TAG not in json.dumps(machines_of(root), default=str)
     root.client("ec2").delete_launch_template(LaunchTemplateId=other)
+
+
+def test_watch_prints_a_line_for_each_change_and_ends_on_ctrl_c_without_touching_anything(
+    starter: CliUser, root: boto3.Session, stacks: Mapping[str, DeployedStack]
+) -> None:
+    starter.must("start", "seen", *COUNT)
+    before = leases_of(root, REGION, stacks[REGION])
+    watching = subprocess.Popen(
+        starter.command("watch", "seen", "--interval", "1"),
+        env=starter.environ(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert watching.stdout is not None
+    line = watching.stdout.readline()
+    watching.send_signal(signal.SIGINT)
+    _, errors = watching.communicate(timeout=PATIENCE)
+    assert watching.returncode == 0, errors
+    shown = dict(cell.split("=", 1) for cell in re.split(r"  +", line.strip()))
+    assert (shown["ANNEX"], shown["PENDING"], shown["RUNNING"], shown["JOINED"]) == ("seen", "0", "2", "0")
+    assert (shown["$/HOUR"], shown["STARTED BY"]) == ("0.20", starter.extra["LOGNAME"])
+    assert leases_of(root, REGION, stacks[REGION]) == before
+    assert len(machines_of(root)) == 2

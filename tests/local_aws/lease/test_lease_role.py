@@ -124,7 +124,6 @@ def sweep_and_tick(annex_id: str, deployed: DeployedStack, credentials: Credenti
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ACCESS_KEY_ID", credentials.access_key_id)
         patch.setenv("AWS_SECRET_ACCESS_KEY", credentials.secret_access_key)
-        patch.setattr(boto3, "DEFAULT_SESSION", None)
         patch.setattr(handler.metrics.provider, "namespace", "annex-bootstrap")
         clients = Clients()
         # An hour on, the sweep judges the machine that was just started; its annex has a rule, so it is no orphan.
