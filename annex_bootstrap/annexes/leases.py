@@ -269,7 +269,7 @@ class Leases:
             self._put_target(lease.annex_id, target)
         except UserError:
             # Without a target nothing would ever delete it. One that has a target, EventBridge keeps.
-            with contextlib.suppress(ClientError):
+            with contextlib.suppress(UserError), explained("deleting the rule"):
                 self.account.events.delete_rule(Name=lease.annex_id)
             raise
 

@@ -176,7 +176,8 @@ def test_a_machine_reads_pool_configurations_and_nothing_else(
 
 
 def test_the_lease_function_cannot_terminate_an_untagged_machine(provider: Provider, account: Account) -> None:
-    document = TEMPLATE["LeaseFunctionPolicy"]["Properties"]["PolicyDocument"]
+    (policy,) = TEMPLATE["LeaseFunctionRole"]["Properties"]["Policies"]
+    document = policy["PolicyDocument"]
     provider.hold({"lease": provider.resolved(document, {})})
     ours = account.ec2.run_instances(
         ImageId="ami-0123456789abcdef0",
