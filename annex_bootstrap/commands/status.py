@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from annex_bootstrap.annexes import ending
 from annex_bootstrap.aws import Account, connect_all, explained
+from annex_bootstrap.errors import UserError
 from annex_bootstrap.pool import blocks, config_file
 from annex_bootstrap.screen import Screen
 from annex_bootstrap.stack import read
+from annex_bootstrap.stack.alarms import read_alarms
+from annex_bootstrap.stack.image import read_image
+from annex_bootstrap.stack.read import Stack
 from annex_bootstrap.stack.regions import run_all
 from annex_contract.stack import Output
+
+Answer = TypeVar("Answer")
 
 LABELS = {
     Output.S3_BUCKET_NAME: "bucket",
@@ -95,6 +102,28 @@ def _read(account: Account, options: StatusOptions) -> dict[str, Any]:
         "outputs": dict(stack.outputs),
         "annexes": [lease.annex_id for lease in ending.find_leases(account, stack)],
         "config": {"path": str(path), "names_stack": named},
+        "image": _known(lambda: _image(account, stack)),
+        "alarms": _known(lambda: dict(read_alarms(account, stack))),
+    }
+
+
+def _known(read: Callable[[], Answer]) -> Answer | None:
+    """Return what a call answers, or None where AWS refuses: the rest of the status does not need it."""
+    try:
+        return read()
+    except UserError:
+        return None
+
+
+def _image(account: Account, stack: Stack) -> dict[str, Any]:
+    image = read_image(account, stack)
+    if image is None:
+        return {}
+    return {
+        "image_id": image.image_id,
+        "state": image.state or None,
+        "days": image.days(datetime.now(UTC)) if image.created is not None else None,
+        "htcondor": image.condor or None,
     }
 
 
@@ -122,11 +151,24 @@ def describe(status: Mapping[str, Any], *, verbose: bool) -> list[str]:
     rows += [
         (label, _name(status["outputs"][output])) for output, label in LABELS.items() if output in status["outputs"]
     ]
+    if status["image"] and status["image"]["days"] is not None:
+        image, (place,) = status["image"], [number for number, row in enumerate(rows) if row[0] == "image"]
+        age = "1 day old" if image["days"] == 1 else f"{image['days']} days old"
+        content = f", HTCondor {image['htcondor']}" if image["htcondor"] else ""
+        rows[place] = ("image", f"{image['image_id']}, {age}{content}")
+    rows.append(("alarms", _alarms(status["alarms"])))
     where = status["config"]
     rows.append(("configuration", f"{where['path']} {'names it' if where['names_stack'] else 'does not name it'}"))
     lines = [f"{label:<18}  {value}" for label, value in rows]
     outputs = sorted(status["outputs"].items()) if verbose else []
     return lines + [f"{name:<28}  {value}" for name, value in outputs]
+
+
+def _alarms(states: Mapping[str, str] | None) -> str:
+    if states is None:
+        return "unknown"
+    ringing = sorted(name for name, state in states.items() if state == "ALARM")
+    return f"ALARM: {', '.join(ringing)}; run annex-bootstrap doctor" if ringing else "none rings"
 
 
 def _name(value: str) -> str:

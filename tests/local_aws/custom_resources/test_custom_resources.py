@@ -53,7 +53,7 @@ def test_a_bucket_that_denies_access_is_refused(provider: Provider, account: Acc
     )
     answer = send(provider, "Bucket", {"BucketName": "of-somebody-else"})
     assert answer.status == "FAILED"
-    assert "it is another account's, or a policy denies it" in answer.reason
+    assert "a policy denies it, or the bucket is not yours" in answer.reason
     account.s3.delete_bucket(Bucket="of-somebody-else")
 
 

@@ -36,7 +36,7 @@ UNENFORCED = {
 ELSEWHERE = {"s3:PutBucketTagging": "it is for regions in which S3 takes no tags when a bucket is made"}
 """Actions that the local AWS gives no occasion for, and why."""
 
-DENIED = ("AccessDenied", "UnauthorizedOperation", "or a policy denies it")
+DENIED = ("AccessDenied", "UnauthorizedOperation", "a policy denies it")
 
 
 def actions_of(provider: Provider, resource: str) -> list[str]:
