@@ -93,12 +93,12 @@ class Screen:
 
     @contextmanager
     def live(self, columns: Sequence[Column]) -> Iterator[Callable[[Sequence[Sequence[str]]], None]]:
-        """Show a table's rows anew, until the context ends: in place on a terminal, elsewhere each changed row."""
+        """Show a table's rows anew, until the context ends: in place on a terminal, else each changed row."""
         from rich.console import Console
         from rich.live import Live
 
         console = Console(highlight=False, stderr=self.json)
-        if console.is_terminal and not console.is_dumb_terminal:
+        if console.is_terminal and not (console.is_dumb_terminal or self.plain):
             with Live(console=console, auto_refresh=False) as shown:
                 yield lambda rows: shown.update(_table(columns, rows), refresh=True)
             return
@@ -186,13 +186,15 @@ def _be_plain(context: click.Context, _option: click.Parameter, value: bool) -> 
     context.ensure_object(Screen).plain |= value
 
 
+plain_option = click.option(
+    "--plain", is_flag=True, expose_value=False, callback=_be_plain, help="No live tables, for screen readers."
+)
+
+
 def output_option(command: Command) -> Command:
     """Give a command the options of its output and, as ``screen``, where to print."""
     quiet = click.option(
         "--quiet", is_flag=True, expose_value=False, callback=_be_quiet, help="Do not say what to do next."
-    )
-    plain = click.option(
-        "--plain", is_flag=True, expose_value=False, callback=_be_plain, help="No live tables, for screen readers."
     )
     output = click.option(
         "--output",
@@ -204,4 +206,4 @@ def output_option(command: Command) -> Command:
         is_eager=True,
         help="json: one document on stdout, everything else on stderr.",
     )
-    return output(quiet(plain(command)))
+    return output(quiet(plain_option(command)))
