@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -12,6 +13,23 @@ from local_aws.launcher import local_aws
 from tests.local_aws.examples import ROOT, make_shell
 
 pytestmark = pytest.mark.slow
+
+AWS = f"""#!{sys.executable}
+import json, os, pathlib, sys
+import boto3, botocore
+service, operation, *options = sys.argv[1:]
+client = boto3.client(service, region_name=os.environ["AWS_REGION"])
+(name,) = [name for name in client.meta.service_model.operation_names if botocore.xform_name(name, "-") == operation]
+given = dict(zip(options[::2], options[1::2], strict=True))
+parameters = {{
+    member: pathlib.Path(value.removeprefix("file://")).read_text() if value.startswith("file://") else value
+    for member in client.meta.service_model.operation_model(name).input_shape.members
+    if (value := given.pop("--" + botocore.xform_name(member, "-"), None)) is not None
+}}
+assert not given, given
+print(json.dumps(getattr(client, botocore.xform_name(name))(**parameters), indent=4, default=str))
+"""
+"""AWS's own command line, as far as the pages use it: it takes names of operations and parameters from AWS's models."""
 
 
 def _steps(page: str) -> list[tuple[str, list[str]]]:
@@ -40,6 +58,9 @@ def test_the_commands_of_a_page_print_what_it_shows(page: str, tmp_path: Path) -
     assert steps
     with local_aws() as local:
         shell = make_shell(local, tmp_path)
+        aws = tmp_path / "bin" / "aws"
+        aws.write_text(AWS)
+        aws.chmod(0o755)
         for command, expected in steps:
             printed = shell("root", f"cd {ROOT} && {command} && echo done")
             assert printed.endswith("done\n"), printed

@@ -7,7 +7,9 @@ from html import unescape
 from html.parser import HTMLParser
 
 import pytest
+from click.testing import CliRunner
 
+from annex_bootstrap.cli import commands
 from annex_bootstrap.launch import launch_links, launch_page
 from template_gen.template import build
 
@@ -79,6 +81,20 @@ def test_a_stack_name_that_is_no_name_stays_text() -> None:
     page = launch_page.render(TEMPLATE, "aws", URL, '"><script>alert(1)</script>')
     assert "<script>alert" not in page
     assert '"><script>alert(1)</script>' in unescape(page)
+
+
+def test_the_page_says_what_a_permissions_boundary_is_for_and_how_to_get_one() -> None:
+    page = launch_page.render(TEMPLATE, "aws", URL)
+    (sentence,) = [text for text in re.findall(r"<p.*?</p>", page, re.DOTALL) if '"#PermissionsBoundaryArn"' in text]
+    assert "no role of this stack can ever exceed" in sentence
+    (printing,) = re.findall("<code>annex-bootstrap (.*)</code>", sentence)
+    assert CliRunner().invoke(commands, [*printing.split(), "--help"]).exit_code == 0
+
+
+def test_every_link_within_the_page_has_its_place() -> None:
+    page = _Reader(launch_page.render(TEMPLATE, "aws", URL))
+    places = {attributes.get("id") for _, attributes in page.tags}
+    assert {link.removeprefix("#") for link in page.links() if link.startswith("#")} <= places
 
 
 def test_every_resource_of_the_template_is_counted_on_the_page() -> None:
