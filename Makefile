@@ -1,10 +1,12 @@
 # Thin names for the real commands. Each makes the virtual environment first, where none is there.
-.PHONY: demo test slow thorough browser e2e live build lint lock
+.PHONY: demo test slow thorough browser e2e live scan build lint lock
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+SCANNER := .venv-checkov
+SCANNER_READY := $(SCANNER)/.ready
 
 # Deploy, two annexes, an expiring lease and delete, on a local AWS.
 demo: build
@@ -38,6 +40,10 @@ e2e: build
 live: build
 	@$(BIN)/python -m tests.live $(ARGS)
 
+# checkov on the built template, offline. It pins an old boto3, and so has a virtual environment of its own.
+scan: build $(SCANNER_READY)
+	@$(BIN)/python -m tests.scan $(SCANNER)/bin/checkov
+
 build: $(READY)
 	@$(BIN)/python build.py
 
@@ -53,6 +59,8 @@ lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-find-links --no-emit-package annex-bootstrap \
 	  --extra dev pyproject.toml local_aws/pyproject.toml --output-file requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links tests/scan/requirements.in --output-file tests/scan/requirements.txt
 
 $(READY): pyproject.toml local_aws/pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "annex-bootstrap needs Python 3.11 or later: make PYTHON=python3.13")'
@@ -61,4 +69,10 @@ $(READY): pyproject.toml local_aws/pyproject.toml requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
 	  --editable . --editable ./local_aws
+	@touch $@
+
+$(SCANNER_READY): tests/scan/requirements.txt
+	@echo 'Making the virtual environment $(SCANNER): a minute or two, once.'
+	@$(PYTHON) -m venv $(SCANNER)
+	@$(SCANNER)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@

@@ -15,6 +15,7 @@ from annex_contract.iam import Statement, document, trust
 from annex_contract.stack import ROLE_PATH, Part
 from template_gen import policies, stand_ins
 from template_gen.archive import CRHELPER, POWERTOOLS, Archive, inline_code
+from template_gen.findings import Finding, leave
 
 RUNTIME = "python3.13"
 ARCHITECTURE = "arm64"
@@ -97,7 +98,14 @@ def add_function(
         The function.
     """
     conditional = {"Condition": condition} if condition else {}
-    logs = template.add_resource(LogGroup(Part.LOGS.of(title), RetentionInDays=Ref("LogRetentionDays"), **conditional))
+    logs = template.add_resource(
+        LogGroup(
+            Part.LOGS.of(title),
+            **conditional,
+            Metadata=leave(Finding.LOGS_WITHOUT_KEY),
+            RetentionInDays=Ref("LogRetentionDays"),
+        )
+    )
     with_role = {"Policies": [Policy(PolicyName=title, PolicyDocument=document(statements))]}
     role = template.add_resource(
         Role(
@@ -122,12 +130,16 @@ def add_function(
         )
     )
     extra: dict[str, Any] = {"Environment": Environment(Variables=dict(environment))} if environment else {}
+    findings = [Finding.NO_RESERVED_CONCURRENCY, Finding.NO_DEAD_LETTER_QUEUE, Finding.NO_VPC]
+    if environment:
+        findings.append(Finding.ENVIRONMENT_WITHOUT_KEY)
     if not statements_in_role:
         # Created before the function and deleted after it.
         extra["DependsOn"] = policy.title
     return template.add_resource(
         Function(
             title,
+            Metadata=leave(*findings),
             Description=description,
             Runtime=RUNTIME,
             Architectures=[ARCHITECTURE],

@@ -10,10 +10,11 @@ from typing import Any
 import boto3
 import pytest
 
+from annex_bootstrap.policies.operator import operator_policy
 from annex_contract.stack import ANNEX_TAG, Output
-from local_aws.launcher import REGION, Credentials
+from local_aws.launcher import ACCOUNT, REGION, Credentials
 from tests.local_aws.cli_user import CliUser
-from tests.local_aws.stack import DeployedStack
+from tests.local_aws.stack import DeployedStack, deployed
 
 IMAGE = "ami-0c2023a1b2c3d4e5f"
 
@@ -26,6 +27,10 @@ def fleet(operator: CliUser, *arguments: str) -> dict[str, Any]:
 
 def types(config: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys(specification["InstanceType"] for specification in config["LaunchSpecifications"]))
+
+
+def subnets(config: dict[str, Any]) -> set[str]:
+    return {specification["SubnetId"] for specification in config["LaunchSpecifications"]}
 
 
 def test_current_spot_types_are_chosen_cheapest_slot_first(operator: CliUser) -> None:
@@ -170,3 +175,20 @@ def test_without_permission_to_read_prices_it_asks_for_one(
     assert "pricing:GetProducts" in refused.stderr
     assert "--max-price" in refused.stderr
     assert "unknown" in poor.must("fleet-config", "--image", IMAGE, "--max-price", "0.05").stdout
+
+
+def test_without_a_choice_of_subnets_the_fleet_keeps_to_those_of_the_stack(
+    operator: CliUser,
+    root: boto3.Session,
+    template: str,
+    put_template: Callable[[str], str],
+    new_user: Callable[[str], Credentials],
+) -> None:
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    described = root.client("ec2").describe_subnets(Filters=[{"Name": "default-for-az", "Values": ["true"]}])["Subnets"]
+    first, second, third, *_ = sorted(subnet["SubnetId"] for subnet in described)
+    granted = json.dumps(operator_policy("aws", ACCOUNT, name))
+    user = CliUser(operator.local, new_user(granted), operator.home, name)
+    with deployed(root, name, put_template(template), {"SubnetIds": f"{first}, {second}"}):
+        assert subnets(fleet(user, "--types", "c7i.large")) == {first, second}
+        assert subnets(fleet(user, "--types", "c7i.large", "--subnet", third)) == {third}
