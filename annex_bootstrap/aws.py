@@ -27,6 +27,7 @@ from botocore.exceptions import (
 )
 
 from annex_bootstrap.errors import UserError
+from annex_contract.ownership import reach_own_buckets_only
 
 if TYPE_CHECKING:
     from mypy_boto3_budgets import BudgetsClient
@@ -134,8 +135,10 @@ class Account:
 
     @cached_property
     def s3(self) -> S3Client:
-        """The S3 client."""
-        return self.session.client("s3", region_name=self.region, config=CONFIG)
+        """The S3 client, which reaches no bucket of other accounts."""
+        client = self.session.client("s3", region_name=self.region, config=CONFIG)
+        reach_own_buckets_only(client, lambda: self.account_id)
+        return client
 
     @cached_property
     def ssm(self) -> SSMClient:

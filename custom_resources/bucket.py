@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError, ParamValidationError
 
 from annex_contract.iam import deny, document
 from annex_contract.lease import TARBALL_PREFIX
+from annex_contract.ownership import reach_own_buckets_only
 from annex_contract.resources import BUCKET, Attribute, Property
 from custom_resources.lifecycle import Request, ResourceError, client, error_code, serve
 
@@ -37,7 +38,7 @@ def put(request: Request) -> Mapping[str, str]:
         ResourceError: the bucket exists and cannot be adopted.
         ClientError: AWS refused a call.
     """
-    s3: S3Client = client("s3")
+    s3 = _client(request)
     if not _exists(s3, request):
         _create(s3, request)
     elif not _is_ours(s3, request):
@@ -55,7 +56,7 @@ def delete(request: Request) -> str:
         ResourceError: an object of ours could not be deleted.
         ClientError: AWS refused a call.
     """
-    s3: S3Client = client("s3")
+    s3 = _client(request)
     if not _exists(s3, request) or not _is_ours(s3, request):
         return ""
     _empty(s3, request.name)
@@ -70,11 +71,17 @@ def delete(request: Request) -> str:
     return ""
 
 
+def _client(request: Request) -> S3Client:
+    s3: S3Client = client("s3")
+    # Another account's bucket is no place for our pool's password.
+    reach_own_buckets_only(s3, lambda: request.account)
+    return s3
+
+
 def _exists(s3: S3Client, request: Request) -> bool:
     bucket = request.name
     try:
-        # Another account's bucket may let us in by its policy; it is no place for our pool's password.
-        s3.head_bucket(Bucket=bucket, ExpectedBucketOwner=request.account)
+        s3.head_bucket(Bucket=bucket)
     except ClientError as error:
         # HEAD has no body: the code is the HTTP status.
         if error_code(error) == "404":

@@ -225,7 +225,9 @@ def _delete_tarballs(clients: Clients, annex_id: str, settings: Settings, failur
         s3 = clients.s3
         try:
             for page in s3.get_paginator("list_objects_v2").paginate(
-                Bucket=settings.bucket, Prefix=tarball_prefix(annex_id, settings)
+                Bucket=settings.bucket,
+                ExpectedBucketOwner=settings.account,
+                Prefix=tarball_prefix(annex_id, settings),
             ):
                 keys += [
                     item["Key"] for item in page.get("Contents", []) if is_tarball(item["Key"], annex_id, settings)
@@ -234,7 +236,7 @@ def _delete_tarballs(clients: Clients, annex_id: str, settings: Settings, failur
             return 0
     for key in keys:
         with failures.collected(f"delete s3://{settings.bucket}/{key}"):
-            clients.s3.delete_object(Bucket=settings.bucket, Key=key)
+            clients.s3.delete_object(Bucket=settings.bucket, ExpectedBucketOwner=settings.account, Key=key)
             deleted += 1
     return deleted
 

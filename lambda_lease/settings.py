@@ -59,6 +59,11 @@ class Settings:
     stack_id: str
     end_orphans: bool
 
+    @property
+    def account(self) -> str:
+        """The ID of the stack's account."""
+        return self.stack_id.split(":")[4]
+
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
         """Read the settings.

@@ -176,7 +176,7 @@ def _uploads(prefix: str, template: bytes, page: bytes) -> Iterator[Upload]:
 def _find_bucket(account: Account, bucket: str, *, create: bool) -> None:
     s3 = account.s3
     try:
-        found = s3.head_bucket(Bucket=bucket, ExpectedBucketOwner=account.account_id)
+        found = s3.head_bucket(Bucket=bucket)
     except ClientError as error:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         if status == 403:
@@ -202,7 +202,6 @@ def _find_bucket(account: Account, bucket: str, *, create: bool) -> None:
 def _block(account: Account, bucket: str, *, policies: bool) -> None:
     account.s3.put_public_access_block(
         Bucket=bucket,
-        ExpectedBucketOwner=account.account_id,
         PublicAccessBlockConfiguration={
             "BlockPublicAcls": True,
             "IgnorePublicAcls": True,
@@ -213,9 +212,9 @@ def _block(account: Account, bucket: str, *, policies: bool) -> None:
 
 
 def _open(account: Account, bucket: str, prefix: str) -> None:
-    s3, owner = account.s3, account.account_id
+    s3 = account.s3
     try:
-        policy: dict[str, Any] = json.loads(s3.get_bucket_policy(Bucket=bucket, ExpectedBucketOwner=owner)["Policy"])
+        policy: dict[str, Any] = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])
     except ClientError as error:
         if error.response["Error"]["Code"] != "NoSuchBucketPolicy":
             raise
@@ -235,7 +234,7 @@ def _open(account: Account, bucket: str, prefix: str) -> None:
     # S3 may refuse a public policy for a while after it was told not to:
     # https://github.com/env0/templates/pull/258 and https://github.com/pulumi/pulumi-aws/issues/1570
     retry(
-        lambda: s3.put_bucket_policy(Bucket=bucket, ExpectedBucketOwner=owner, Policy=public),
+        lambda: s3.put_bucket_policy(Bucket=bucket, Policy=public),
         ("AccessDenied", "OperationAborted"),
         BLOCK_PATIENCE,
     )
@@ -249,7 +248,7 @@ def _is_for_everyone(statement: Mapping[str, Any]) -> bool:
 
 
 def _put(account: Account, bucket: str, upload: Upload) -> None:
-    s3, owner = account.s3, account.account_id
+    s3 = account.s3
     # With If-None-Match two publishers cannot overtake each other between reading and writing.
     condition: Any = {"IfNoneMatch": "*"} if upload.released else {}
     try:
@@ -260,13 +259,12 @@ def _put(account: Account, bucket: str, upload: Upload) -> None:
             ContentType=upload.content_type,
             CacheControl=IMMUTABLE if upload.released else REVALIDATE,
             ChecksumSHA256=base64.b64encode(hashlib.sha256(upload.body).digest()).decode(),
-            ExpectedBucketOwner=owner,
             **condition,
         )
     except ClientError as error:
         if error.response["Error"]["Code"] not in {"PreconditionFailed", "412"}:
             raise
-        there = s3.get_object(Bucket=bucket, Key=upload.key, ExpectedBucketOwner=owner)["Body"].read()
+        there = s3.get_object(Bucket=bucket, Key=upload.key)["Body"].read()
         if there != upload.body:
             raise UserError(
                 f"{upload.key} in {bucket} was published with other bytes, and a release never changes: "

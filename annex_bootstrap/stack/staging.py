@@ -60,10 +60,9 @@ def stage(account: Account, text: str, sleep: Callable[[float], None] = time.sle
 
 
 def _put(account: Account, bucket: str, key: str, body: bytes) -> None:
-    owner, s3 = account.account_id, account.s3
+    s3 = account.s3
     try:
-        # The name can be guessed, so somebody else's bucket must never be written to.
-        s3.head_bucket(Bucket=bucket, ExpectedBucketOwner=owner)
+        s3.head_bucket(Bucket=bucket)
     except ClientError as error:
         if error.response["Error"]["Code"] != "404":
             raise
@@ -73,7 +72,6 @@ def _put(account: Account, bucket: str, key: str, body: bytes) -> None:
             s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": account.region})  # type: ignore[typeddict-item]  # any region
     s3.put_public_access_block(
         Bucket=bucket,
-        ExpectedBucketOwner=owner,
         PublicAccessBlockConfiguration={
             "BlockPublicAcls": True,
             "IgnorePublicAcls": True,
@@ -81,7 +79,7 @@ def _put(account: Account, bucket: str, key: str, body: bytes) -> None:
             "RestrictPublicBuckets": True,
         },
     )
-    s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json", ExpectedBucketOwner=owner)
+    s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json")
 
 
 def delete(account: Account) -> None:
@@ -90,13 +88,13 @@ def delete(account: Account) -> None:
     Raises:
         UserError: AWS refused.
     """
-    bucket, owner = bucket_name(account), account.account_id
+    bucket = bucket_name(account)
     with explained("deleting the staging bucket"):
         try:
-            for page in account.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, ExpectedBucketOwner=owner):
+            for page in account.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
                 for listed in page.get("Contents", []):
-                    account.s3.delete_object(Bucket=bucket, Key=listed["Key"], ExpectedBucketOwner=owner)
-            account.s3.delete_bucket(Bucket=bucket, ExpectedBucketOwner=owner)
+                    account.s3.delete_object(Bucket=bucket, Key=listed["Key"])
+            account.s3.delete_bucket(Bucket=bucket)
         except ClientError as error:
             if error.response["Error"]["Code"] != "NoSuchBucket":
                 raise

@@ -9,6 +9,7 @@ from typing import Any
 import boto3
 import pytest
 
+from annex_contract.ownership import HEADER
 from annex_contract.stack import Output
 from local_aws.demo.inventory import is_service_linked, take_inventory
 from tests.local_aws import stack
@@ -57,17 +58,19 @@ def test_a_bucket_that_denies_access_is_refused(provider: Provider, account: Acc
     account.s3.delete_bucket(Bucket="of-somebody-else")
 
 
-def test_every_head_bucket_names_the_expected_owner(provider: Provider) -> None:
+def test_every_call_names_the_owner_that_the_bucket_must_have(provider: Provider) -> None:
     provider.hold(provider.policies("Bucket", {}))
-    owners: list[bytes] = []
+    owners: dict[str, bytes | None] = {}
     assert boto3.DEFAULT_SESSION is not None
     boto3.DEFAULT_SESSION.events.register(
-        "before-send.s3.HeadBucket", lambda request, **_: owners.append(request.headers["x-amz-expected-bucket-owner"])
+        "before-send.s3", lambda event_name, request, **_: owners.update({event_name: request.headers.get(HEADER)})
     )
     answer = provider.send("Create", "Bucket", {})
     assert answer is not None
     provider.send("Delete", "Bucket", {}, answer.physical_id)
-    assert owners == [b"123456789012", b"123456789012"]
+    assert len(owners) > 8
+    assert owners.pop("before-send.s3.CreateBucket") is None
+    assert set(owners.values()) == {b"123456789012"}
 
 
 def test_a_bucket_that_holds_other_objects_is_kept_and_the_response_says_so(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from annex_bootstrap.cli import policy as cli_policy
 from annex_bootstrap.policies.boundary import Holder, boundary, boundary_arn
 from annex_bootstrap.policies.deployer import deployer_policy
 from annex_bootstrap.policies.limits import MANAGED_POLICY_LIMIT, size, split
@@ -90,3 +91,14 @@ def test_the_boundaries_leave_every_role_and_user_what_it_needs() -> None:
 def _excused(name: str, action: str) -> bool:
     # A boundary lets functions take no boundary off, and users pass no role but what the stacks make.
     return action == "iam:DeleteRolePermissionsBoundary" or (name in FOR_PEOPLE and action == "iam:PassRole")
+
+
+@pytest.mark.parametrize(("characters", "fits"), [(2048, True), (2049, False)])
+def test_only_what_does_not_fit_a_users_inline_policy_is_called_too_long(
+    characters: int, fits: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    statement = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": ""}
+    policy = {"Version": "2012-10-17", "Statement": [statement]}
+    statement["Resource"] = "x" * (characters - size(policy))
+    cli_policy._print(policy, "arn:made-up", None)
+    assert ("too long for a user's inline policy" not in capsys.readouterr().err) == fits
