@@ -140,6 +140,7 @@ class LogicalId(StrEnum):
     CONNECTIVITY_FUNCTION = "ConnectivityFunction"
     SWEEP_RULE = "SweepRule"
     LEASE_ALARM = "LeaseAlarm"
+    THROTTLE_ALARM = "ThrottleAlarm"
     SWEEP_ALARM = "SweepAlarm"
     SILENCE_ALARM = "SilenceAlarm"
     ANNEX_USER_POLICY = "AnnexUserPolicy"

@@ -72,6 +72,7 @@ def add_function(
     condition: str | None = None,
     answers: bool = False,
     statements_in_role: bool = False,
+    reserved: If | None = None,
 ) -> Function:
     """Add a function with its role and its log group.
 
@@ -93,6 +94,7 @@ def add_function(
         statements_in_role: whether its role comes with the statements, so that the function waits for no policy. Then
             they must not refer to what the stack makes. They go with the role, and so after the function; what goes
             before it is the right to write its log alone, which refers to the log group.
+        reserved: how many of the account's concurrent executions are its alone; None for none.
 
     Returns:
         The function.
@@ -130,7 +132,11 @@ def add_function(
         )
     )
     extra: dict[str, Any] = {"Environment": Environment(Variables=dict(environment))} if environment else {}
-    findings = [Finding.NO_RESERVED_CONCURRENCY, Finding.NO_DEAD_LETTER_QUEUE, Finding.NO_VPC]
+    findings = [Finding.NO_DEAD_LETTER_QUEUE, Finding.NO_VPC]
+    if reserved is None:
+        findings.append(Finding.NO_RESERVED_CONCURRENCY)
+    else:
+        extra["ReservedConcurrentExecutions"] = reserved
     if environment:
         findings.append(Finding.ENVIRONMENT_WITHOUT_KEY)
     if not statements_in_role:

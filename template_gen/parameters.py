@@ -252,6 +252,13 @@ GROUPS: Sequence[tuple[str, Sequence[Input]]] = (
                 "Terminate orphans",
                 "Whether to terminate annex machines that no longer have a lease (yes) or only report them (no).",
             ),
+            _text(
+                "ReservedConcurrency",
+                "Reserved concurrency",
+                "How many concurrent executions of the account are the lease function's alone. Empty: none.",
+                r"^([1-9]\d{0,2})?$",
+                "Type a number from 1 to 999, or leave it empty: new accounts have none to reserve.",
+            ),
             Input(
                 "LogRetentionDays",
                 "Log retention",
@@ -298,6 +305,7 @@ CONDITIONS: Mapping[str, Condition] = {
     "HasEmail": Condition("NotificationEmail"),
     "HasImage": Condition("Image", IMAGE_NO),
     "HasInstanceType": Condition("InstanceType"),
+    "HasReservedConcurrency": Condition("ReservedConcurrency"),
     "MakesImage": Condition("Image", IMAGE_YES, equal=True),
     "MakesImageForArm": Condition("ImageArchitecture", "arm64", equal=True),
     "WantsKeyPair": Condition("KeyPair", "yes", equal=True),

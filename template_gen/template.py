@@ -145,6 +145,7 @@ def _add_lease_function(template: Template) -> Function:
             "POWERTOOLS_METRICS_NAMESPACE": "AnnexBootstrap",
         },
         statements_in_role=True,
+        reserved=If("HasReservedConcurrency", Ref("ReservedConcurrency"), Ref("AWS::NoValue")),
     )
     # condor_annex names the rules, so any rule of this account and region may call. The ARN names the account already,
     # and a SourceAccount beside it would keep EventBridge from calling at all, without a word:
@@ -194,6 +195,18 @@ def _add_alarms(template: Template, lease: Function) -> None:
         "See the log of the lease function.",
         "AWS/Lambda",
         "Errors",
+        Dimensions=[of_lease],
+        ComparisonOperator="GreaterThanOrEqualToThreshold",
+        Period=300,
+        EvaluationPeriods=1,
+        TreatMissingData="notBreaching",
+        AlarmActions=mail,
+    )
+    add_alarm(
+        LogicalId.THROTTLE_ALARM,
+        "AWS did not let the lease function run: the account's executions are used up. Annexes may end late.",
+        "AWS/Lambda",
+        "Throttles",
         Dimensions=[of_lease],
         ComparisonOperator="GreaterThanOrEqualToThreshold",
         Period=300,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-WIDTH = 120
+WIDTH = 140
 """Characters of a line, where a single string is not longer."""
 
 
@@ -24,6 +24,8 @@ def render(node: Any, indent: int = 0, room: int = WIDTH) -> str:
         key, value = next(iter(node.items()))
         start = f"{{{json.dumps(key)}: "
         return f"{start}{render(value, indent, room - len(start) - 1)}}}"
+    if isinstance(node, list) and len(node) == 1:
+        return f"[{render(node[0], indent, room - 2)}]"
     inner, room = " " * (indent + 1), WIDTH - indent - 2
     if isinstance(node, list):
         parts, (opening, closing) = [render(part, indent + 1, room) for part in node], "[]"

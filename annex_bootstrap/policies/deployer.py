@@ -126,10 +126,11 @@ def _statements(partition: str, account: str, stack_name: str, boundary: str) ->
         ),
         allow(
             "ManageFunctions",
-            "lambda: CreateFunction DeleteFunction DeleteFunctionEventInvokeConfig"
+            "lambda: CreateFunction DeleteFunction DeleteFunctionConcurrency DeleteFunctionEventInvokeConfig"
             " GetFunction GetFunctionCodeSigningConfig GetFunctionConfiguration"
             " GetFunctionEventInvokeConfig GetFunctionRecursionConfig GetFunctionScalingConfig GetPolicy"
-            " GetRuntimeManagementConfig InvokeFunction ListTags PutFunctionEventInvokeConfig RemovePermission"
+            " GetRuntimeManagementConfig InvokeFunction ListTags PutFunctionConcurrency PutFunctionEventInvokeConfig"
+            " RemovePermission"
             " TagResource UntagResource UpdateFunctionCode UpdateFunctionConfiguration"
             " UpdateFunctionEventInvokeConfig",
             functions,

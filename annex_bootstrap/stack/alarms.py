@@ -10,7 +10,7 @@ from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.stack.read import Stack
 from annex_contract.stack import LogicalId
 
-ALARMS = (LogicalId.LEASE_ALARM, LogicalId.SWEEP_ALARM, LogicalId.SILENCE_ALARM)
+ALARMS = (LogicalId.LEASE_ALARM, LogicalId.THROTTLE_ALARM, LogicalId.SWEEP_ALARM, LogicalId.SILENCE_ALARM)
 
 
 def read_alarms(account: Account, stack: Stack) -> Mapping[str, str]:

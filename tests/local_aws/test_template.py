@@ -111,7 +111,7 @@ def test_a_key_pair_and_a_mailed_alarm_are_created_on_request(
             for described in root.client("cloudwatch").describe_alarms()["MetricAlarms"]
             if described["AlarmName"].startswith("asked-")
         ]
-        assert len(alarms) == 3
+        assert len(alarms) == 4
         # Each mails once, and to the one topic.
         topics = [[*alarm["AlarmActions"], *alarm["InsufficientDataActions"]] for alarm in alarms]
         ((topic,),) = {tuple(actions) for actions in topics}

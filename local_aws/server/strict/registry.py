@@ -46,9 +46,7 @@ NOT_TRIGGERED = {
         "s3:GetObjectVersion",
     },
     "scaling and recursion settings": {
-        "lambda:DeleteFunctionConcurrency",
         "lambda:PassCapacityProvider",
-        "lambda:PutFunctionConcurrency",
         "lambda:PutFunctionRecursionConfig",
         "lambda:PutFunctionScalingConfig",
     },

@@ -72,9 +72,22 @@ def test_functions_have_memory_for_the_runtime_beside_the_code() -> None:
     assert sizes == {256}
 
 
+def test_the_lease_function_has_executions_of_its_own_where_a_parameter_says_so() -> None:
+    wanted = TEMPLATE[LogicalId.LEASE_FUNCTION]["Properties"]["ReservedConcurrentExecutions"]
+    parameter = {"Ref": "ReservedConcurrency"}
+    assert wanted == {"Fn::If": ["HasReservedConcurrency", parameter, {"Ref": "AWS::NoValue"}]}
+    assert parameters.INPUTS["ReservedConcurrency"].default == ""
+
+
+def test_an_alarm_watches_the_lease_function_being_throttled() -> None:
+    alarm = properties(LogicalId.THROTTLE_ALARM)
+    assert (alarm["MetricName"], alarm["Statistic"], alarm["Threshold"]) == ("Throttles", "Sum", 1)
+    assert alarm["Dimensions"] == properties(LogicalId.LEASE_ALARM)["Dimensions"]
+
+
 def test_a_parameter_that_is_an_address_mails_every_alarm() -> None:
     assert parameters.CONDITIONS["HasEmail"].parameter == "NotificationEmail"
-    for title in (LogicalId.LEASE_ALARM, LogicalId.SWEEP_ALARM, LogicalId.SILENCE_ALARM):
+    for title in (LogicalId.LEASE_ALARM, LogicalId.THROTTLE_ALARM, LogicalId.SWEEP_ALARM, LogicalId.SILENCE_ALARM):
         alarm = properties(title)
         assert [*alarm.get("AlarmActions", []), *alarm.get("InsufficientDataActions", [])] == ["topic"]
 
