@@ -764,10 +764,11 @@ def test_machines_start_from_known_images_and_in_the_stacks_own_network_alone(
         root.cancel_spot_fleet_requests(SpotFleetRequestIds=[launch.fleet(ImageId=image)], TerminateInstances=True)
     before = _machines_and_fleets(guarded)
     refuse(lambda: launch.machine(**asked[what]), lambda: launch.fleet(**asked[what]))
-    assert _machines_and_fleets(guarded) == before
+    assert _machines_and_fleets(guarded) <= before
 
 
 def _machines_and_fleets(guarded: Guarded) -> set[str]:
+    """Return what is there; what has ended disappears from it by itself after a while."""
     ec2 = guarded.root.client("ec2")
     return {
         *(i["InstanceId"] for r in ec2.describe_instances()["Reservations"] for i in r["Instances"]),
@@ -799,7 +800,7 @@ def test_no_machine_and_no_fleet_gets_another_role(
     launch, before = Launch(annex_user.client("ec2"), guarded.stack.outputs), _machines_and_fleets(guarded)
     profile: dict[str, Any] = {"IamInstanceProfile": {"Name": administrators}}
     refuse(lambda: launch.machine(**profile), lambda: launch.fleet(**profile))
-    assert _machines_and_fleets(guarded) == before
+    assert _machines_and_fleets(guarded) <= before
 
 
 @attack(
@@ -823,7 +824,9 @@ def test_the_fleet_role_reaches_no_other_role_and_no_other_machine(
         lambda: ec2.create_tags(Resources=[foreign], Tags=[{"Key": "htcondor:AnnexName", "Value": "mine"}]),
         lambda: ec2.terminate_instances(InstanceIds=[foreign]),
     )
-    assert _machines_and_fleets(guarded) == before
+    assert _machines_and_fleets(guarded) <= before
+    ((still,),) = (held["Instances"] for held in root.describe_instances(InstanceIds=[foreign])["Reservations"])
+    assert still["State"]["Name"] in ("pending", "running")
     own = run(IamInstanceProfile={"Arn": guarded.stack.outputs[Output.INSTANCE_CONFIGURATION_PROFILE]})
     machine = own["Instances"][0]["InstanceId"]
     root.create_tags(Resources=[machine], Tags=[{"Key": FLEET_TAG, "Value": "sfr-made-up"}])

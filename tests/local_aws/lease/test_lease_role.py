@@ -13,7 +13,7 @@ import pytest
 
 from annex_contract.iam import document as document_of
 from annex_contract.lease import TICK_RATE
-from annex_contract.stack import Output
+from annex_contract.stack import Output, sweep_rule_name
 from lambda_lease import handler
 from lambda_lease.clients import Clients
 from lambda_lease.settings import SWEEP_EVENT, Settings
@@ -42,6 +42,7 @@ TICKS = 3
 def deployed(root: boto3.Session, template: str, put_template: Callable[[str], str]) -> Iterator[DeployedStack]:
     """One stack for all tests of this module; its own function never runs, because no rule here is enabled."""
     with stack.deployed(root, "lease-role", put_template(template)) as made:
+        root.client("events").disable_rule(Name=sweep_rule_name("lease-role"))
         yield made
 
 
