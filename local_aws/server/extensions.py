@@ -25,10 +25,12 @@ from local_aws.server.functions import environment
 from local_aws.server.iam import authorization, decisions, role_boundaries, role_policies, service_linked_roles
 from local_aws.server.lambda_functions import processes
 from local_aws.server.logs import log_patterns
+from local_aws.server.monitoring import alarm_dimensions
 from local_aws.server.pricing import price_list
 from local_aws.server.quotas import service_quotas
 
 EXTENSIONS: tuple[Callable[[], None], ...] = (
+    alarm_dimensions.install,
     authorization.install,
     change_sets.install,
     images.install,
