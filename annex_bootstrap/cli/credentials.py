@@ -12,6 +12,15 @@ from annex_bootstrap.cli.output import Screen, output_option
 DIRECTORY = Path("~/.condor")
 
 
+directory_option = click.option(
+    "--directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=DIRECTORY,
+    show_default=True,
+    help="Where the two key files go.",
+)
+
+
 @click.command(name="credentials")
 @aws_options
 @config_option
@@ -24,13 +33,7 @@ DIRECTORY = Path("~/.condor")
     help="Create no user: condor_annex runs on an EC2 instance and uses that instance's role.",
 )
 @click.option("--user-name", metavar="NAME", help="The IAM user; begins with the stack's name. Default: STACK-REGION.")
-@click.option(
-    "--directory",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=DIRECTORY,
-    show_default=True,
-    help="Where the two key files go.",
-)
+@directory_option
 @click.option("--boundary", default="", metavar="ARN", help="The user's permissions boundary.")
 @yes_option
 @output_option

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from annex_bootstrap.cli.credentials import DIRECTORY
+from annex_bootstrap.cli.credentials import directory_option
 from annex_bootstrap.cli.options import aws_options, budget_options, config_option, parameters_option, yes_option
 from annex_bootstrap.cli.output import Screen, output_option
 
@@ -19,13 +19,7 @@ from annex_bootstrap.cli.output import Screen, output_option
 @config_option
 @click.option("--roles-boundary", default="", metavar="ARN", help="The permissions boundary of the stack's roles.")
 @click.option("--users-boundary", default="", metavar="ARN", help="The permissions boundary of the annex user.")
-@click.option(
-    "--directory",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=DIRECTORY,
-    show_default=True,
-    help="Where the two key files go.",
-)
+@directory_option
 @yes_option
 @output_option
 def command(
