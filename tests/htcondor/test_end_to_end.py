@@ -26,7 +26,7 @@ from annex_contract.stack import DEFAULT_STACK_NAME, Output
 from local_aws.demo.inventory import is_service_linked, take_inventory
 from local_aws.launcher import ACCOUNT, STAND_IN_TAG
 from tests.htcondor.machine import BOOT_RESULT, BOOT_SCRIPT, Machine
-from tests.htcondor.namespaces import OTHER_REGION, POOL, REGION, REGIONS, inside
+from tests.htcondor.namespaces import OTHER_REGION, POOL, REGION, REGIONS
 from tests.htcondor.pool import USER
 from tests.htcondor.root import SUITES, ensure_root, version
 from tests.htcondor.testbed import (
@@ -38,7 +38,6 @@ from tests.htcondor.testbed import (
     USER_CONFIG,
     Testbed,
     aws_profiles,
-    start_testbed,
 )
 
 if TYPE_CHECKING:
@@ -55,19 +54,6 @@ IN_BOTH = [option for region in REGIONS for option in ("--region", region)]
 
 SOON = "0.001"
 """Hours, about four seconds: a lease that ends at one of the next checks."""
-
-
-@pytest.fixture(scope="module")
-def testbed(htcondor_root: Path) -> Iterator[Testbed]:
-    if not inside():
-        pytest.fail("The end-to-end tests need a network of their own: run make e2e.", pytrace=False)
-    with start_testbed(htcondor_root) as testbed:
-        yield testbed
-
-
-@pytest.fixture(autouse=True)
-def _print_step(testbed: Testbed, request: pytest.FixtureRequest) -> None:
-    testbed.transcript.step(request.function.__name__, request.function.__doc__)
 
 
 def test_the_pool_is_prepared_with_one_command(testbed: Testbed) -> None:

@@ -6,7 +6,6 @@ machines boot from what that left, with systemd, and nobody logs in to help.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,11 +14,14 @@ import pytest
 
 from annex_contract.stack import Output
 from local_aws.launcher import INTERRUPTION_TAG, METADATA_ADDRESS
-from tests.htcondor.image import INPUTS, Builder, base_image, ensure_image
-from tests.htcondor.namespaces import POOL, REGION, inside
+from tests.htcondor.image import INPUTS, Builder, base_image
+from tests.htcondor.namespaces import POOL, REGION
 from tests.htcondor.pool import USER
 from tests.htcondor.stand_in import ADMINISTRATOR, EVERYTHING, booted, said_by
-from tests.htcondor.testbed import CONDOR, HOME, INSTANCE_TYPE, USER_CONFIG, Testbed, aws_profiles, start_testbed
+from tests.htcondor.testbed import CONDOR, HOME, INSTANCE_TYPE, USER_CONFIG, Testbed, aws_profiles
+
+# Also for the tests that look at the image alone: the transcript is the testbed's.
+pytestmark = pytest.mark.usefixtures("testbed")
 
 STORED_PASSWORD = "/etc/condor/annex_pool_password"
 
@@ -66,24 +68,6 @@ echo begun
 sleep 600 &
 wait
 """
-
-
-@pytest.fixture(scope="module")
-def image() -> Path:
-    return ensure_image()
-
-
-@pytest.fixture(scope="module")
-def testbed(htcondor_root: Path) -> Iterator[Testbed]:
-    if not inside():
-        pytest.fail("The end-to-end tests need a network of their own: run make e2e.", pytrace=False)
-    with start_testbed(htcondor_root) as testbed:
-        yield testbed
-
-
-@pytest.fixture(autouse=True)
-def _print_step(testbed: Testbed, request: pytest.FixtureRequest) -> None:
-    testbed.transcript.step(request.function.__name__, request.function.__doc__)
 
 
 def test_a_pool_and_a_stack_are_ready(testbed: Testbed) -> None:

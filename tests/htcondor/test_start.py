@@ -8,17 +8,16 @@ takes the pool's collector for the machine's own and uses no broker.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from annex_contract.stack import STARTED_BY_TAG, Output
-from tests.htcondor.image import ImageMachine, ensure_image
-from tests.htcondor.namespaces import POOL, REGION, inside
+from tests.htcondor.image import ImageMachine
+from tests.htcondor.namespaces import POOL, REGION
 from tests.htcondor.pool import USER
 from tests.htcondor.stand_in import ADMINISTRATOR, EVERYTHING, booted, said_by
-from tests.htcondor.testbed import HOME, Testbed, aws_profiles, start_testbed
+from tests.htcondor.testbed import HOME, Testbed, aws_profiles
 
 STARTER = "starter"
 
@@ -36,24 +35,6 @@ queue
 """As the guide has it."""
 
 PING = "condor_ping -pool {pool}:9618 -type {kind} -table READ ADVERTISE_STARTD WRITE DAEMON ADMINISTRATOR 2>&1"
-
-
-@pytest.fixture(scope="module")
-def image() -> Path:
-    return ensure_image()
-
-
-@pytest.fixture(scope="module")
-def testbed(htcondor_root: Path) -> Iterator[Testbed]:
-    if not inside():
-        pytest.fail("The end-to-end tests need a network of their own: run make e2e.", pytrace=False)
-    with start_testbed(htcondor_root) as testbed:
-        yield testbed
-
-
-@pytest.fixture(autouse=True)
-def _print_step(testbed: Testbed, request: pytest.FixtureRequest) -> None:
-    testbed.transcript.step(request.function.__name__, request.function.__doc__)
 
 
 def test_a_pool_and_a_stack_are_ready(testbed: Testbed) -> None:
