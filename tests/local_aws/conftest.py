@@ -22,7 +22,7 @@ from annex_bootstrap.policies.deployer import deployer_policy
 from annex_bootstrap.policies.operator import operator_policy
 from annex_contract.stack import DEFAULT_STACK_NAME
 from local_aws.launcher import ACCOUNT, Credentials, LocalAws, local_aws
-from tests.local_aws import stack
+from tests.local_aws import hurry, stack
 from tests.local_aws.cli_user import CliUser
 from tests.local_aws.custom_resources.lifecycle import account, vpc
 from tests.local_aws.custom_resources.provider import provider
@@ -35,6 +35,9 @@ ROOT = Path(__file__).parent.parent.parent
 
 SPEED = 300
 """How many times faster than real time schedules run: five minutes pass in one second."""
+
+HURRY = 10
+"""How many times faster the clock of commands and functions runs, and how many times shorter their pauses are."""
 
 SESSION_COUNTS = pytest.StashKey[Counter[str]]()
 """What was counted over a whole session."""
@@ -64,6 +67,7 @@ def local(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
     records = tmp_path_factory.mktemp("records")
     with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as started:
         patch.setenv("USER_SECRET", "made-up")
+        patch.setenv("PYTHONPATH", str(hurry.write(tmp_path_factory.mktemp("hurry"), HURRY)), prepend=os.pathsep)
         running = started.enter_context(local_aws(SPEED, records=records))
         for name in [variable for variable in os.environ if variable.startswith("AWS_")]:
             patch.delenv(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import uuid
@@ -34,9 +35,11 @@ def scientist(root: boto3.Session, shared_stack: DeployedStack) -> Iterator[Anne
     for rule in events.list_rule_names_by_target(TargetArn=shared_stack.outputs[Output.LEASE_FUNCTION_ARN])[
         "RuleNames"
     ]:
-        if events.list_targets_by_rule(Rule=rule)["Targets"][0]["Id"] == rule:
-            events.remove_targets(Rule=rule, Ids=[rule])
-            events.delete_rule(Name=rule)
+        # The lease function may be removing it too.
+        with contextlib.suppress(events.exceptions.ResourceNotFoundException):
+            if rule in [target["Id"] for target in events.list_targets_by_rule(Rule=rule)["Targets"]]:
+                events.remove_targets(Rule=rule, Ids=[rule])
+                events.delete_rule(Name=rule)
     ec2 = root.client("ec2")
     running = [
         instance["InstanceId"] for group in ec2.describe_instances()["Reservations"] for instance in group["Instances"]

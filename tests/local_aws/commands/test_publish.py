@@ -197,8 +197,13 @@ def test_the_documented_policy_is_enough_to_publish(
 
 @pytest.mark.parametrize("missing", ["s3:CreateBucket", "s3:PutBucketPolicy", "s3:PutObject"])
 def test_a_missing_permission_is_explained_with_the_publishers_policy(
-    bucket: str, template: str, new_user: Callable[[str], Credentials], missing: str
+    bucket: str,
+    template: str,
+    new_user: Callable[[str], Credentials],
+    missing: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(publishing, "BLOCK_PATIENCE", 0.0)
     allowed = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
     denied = {"Effect": "Deny", "Action": missing, "Resource": "*"}
     keys = new_user(json.dumps({"Version": "2012-10-17", "Statement": [allowed, denied]}))

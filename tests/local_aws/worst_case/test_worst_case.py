@@ -22,9 +22,9 @@ from annex_contract.stack import LogicalId, Part
 from local_aws.demo.inventory import is_service_linked, take_inventory
 from local_aws.launcher import ACCOUNT, REGION, Credentials, LocalAws, Strictness, local_aws
 from local_aws.server.recording import FAULTS
+from tests.local_aws import hurry
 from tests.local_aws.cli_user import CliUser
 from tests.local_aws.second_opinions.record import judge
-from tests.local_aws.worst_case import hurry
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
