@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from typing import Any
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 from crhelper import CfnResource
@@ -100,6 +102,14 @@ def failing(times: int, error: Exception) -> Callable[[Request], dict[str, str]]
         return {"Made": "yes"}
 
     return put
+
+
+def test_a_cold_start_makes_no_client_before_the_resource_asks_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    monkeypatch.setattr(boto3, "client", lambda service, **_: made.append(service))
+    before = dict(os.environ)
+    serve("Name", lambda _: {}, lambda _: "")
+    assert (made, dict(os.environ)) == ([], before)
 
 
 @pytest.mark.parametrize("code", sorted(lifecycle.PATIENCE))
