@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError, ParamValidationError
 
@@ -28,6 +29,9 @@ TAGS_UNKNOWN = {"UnsupportedArgument", "MalformedXML"}
 """What S3 answers to tags in CreateBucket where it does not know them, as in the European Sovereign Cloud:
 https://github.com/hashicorp/terraform-provider-aws/issues/45684. A botocore that does not know them sends nothing."""
 
+OWNERSHIP: Final = "BucketOwnerEnforced"
+"""No ACL has any effect, and this account owns every object."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -41,7 +45,11 @@ def put(request: Request) -> Mapping[str, str]:
     s3 = _client(request)
     if not _exists(s3, request):
         _create(s3, request)
-    elif not _is_ours(s3, request):
+    elif _is_ours(s3, request):
+        s3.put_bucket_ownership_controls(
+            Bucket=request.name, OwnershipControls={"Rules": [{"ObjectOwnership": OWNERSHIP}]}
+        )
+    else:
         _check_adoptable(s3, request.name)
         logger.info("adopted the bucket %s", request.name)
         return {Attribute.BUCKET_NAME: request.name}
@@ -129,19 +137,21 @@ def _check_adoptable(s3: S3Client, bucket: str) -> None:
 
 def _create(s3: S3Client, request: Request) -> None:
     configuration: CreateBucketConfigurationTypeDef = {}
+    # Needs s3:PutBucketOwnershipControls too: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html
+    create = partial(s3.create_bucket, Bucket=request.name, ObjectOwnership=OWNERSHIP)
     if s3.meta.region_name != "us-east-1":
         configuration["LocationConstraint"] = s3.meta.region_name  # type: ignore[typeddict-item]  # any region
     try:
         # The tag comes with the creation, so that an interruption cannot leave a bucket without an owner.
-        s3.create_bucket(Bucket=request.name, CreateBucketConfiguration={**configuration, "Tags": request.tags})
+        create(CreateBucketConfiguration={**configuration, "Tags": request.tags})
     except (ClientError, ParamValidationError) as error:
         if isinstance(error, ClientError) and error_code(error) not in TAGS_UNKNOWN:
             raise
         logger.info("S3 takes no tags with a creation here: %s", error)
         if configuration:
-            s3.create_bucket(Bucket=request.name, CreateBucketConfiguration=configuration)
+            create(CreateBucketConfiguration=configuration)
         else:
-            s3.create_bucket(Bucket=request.name)
+            create()
         s3.put_bucket_tagging(Bucket=request.name, Tagging={"TagSet": request.tags})
 
 
@@ -154,9 +164,6 @@ def _configure(s3: S3Client, bucket: str, expiration_days: int) -> None:
             "BlockPublicPolicy": True,
             "RestrictPublicBuckets": True,
         },
-    )
-    s3.put_bucket_ownership_controls(
-        Bucket=bucket, OwnershipControls={"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
     )
     s3.put_bucket_encryption(
         Bucket=bucket,

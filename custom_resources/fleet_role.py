@@ -45,10 +45,8 @@ def put(request: Request) -> Mapping[str, str]:
     machine_role = f"arn:{partition}:iam::{request.account}:role{ROLE_PATH}{_machine_role(request.stack_id)}"
     document = fleet_policy(partition, request.account, machine_role)
     iam.put_role_policy(RoleName=request.name, PolicyName=FLEET_POLICY, PolicyDocument=json.dumps(document))
-    # Earlier versions attached AWS's own.
-    for attached in iam.list_attached_role_policies(RoleName=request.name)["AttachedPolicies"]:
-        if attached["PolicyArn"].endswith(f":aws:policy/{SPOT_TAGGING_POLICY}"):
-            iam.detach_role_policy(RoleName=request.name, PolicyArn=attached["PolicyArn"])
+    if role is not None:
+        _detach_tagging_policy(iam, request.name)
     return {Attribute.ROLE_ARN: role_arn}
 
 
@@ -56,6 +54,13 @@ def delete(request: Request) -> str:
     """Delete the role if this stack made it."""
     delete_role(client("iam"), request)
     return ""
+
+
+def _detach_tagging_policy(iam: IAMClient, role_name: str) -> None:
+    # Earlier versions attached AWS's own.
+    for attached in iam.list_attached_role_policies(RoleName=role_name)["AttachedPolicies"]:
+        if attached["PolicyArn"].endswith(f":aws:policy/{SPOT_TAGGING_POLICY}"):
+            iam.detach_role_policy(RoleName=role_name, PolicyArn=attached["PolicyArn"])
 
 
 def _machine_role(stack_id: str) -> str:
