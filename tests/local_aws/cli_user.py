@@ -12,6 +12,9 @@ from typing import Any
 
 from local_aws.launcher import Credentials, LocalAws
 
+DEPLOY_WITHOUT_IMAGE = ("deploy", "--yes", "--param", "Image=no")
+"""Deploys a stack that makes no image: few tests need one, and it takes longer than all the rest."""
+
 TIMEOUT = 300
 """Seconds that a command may take."""
 

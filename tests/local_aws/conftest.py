@@ -22,6 +22,7 @@ from annex_bootstrap.policies.deployer import deployer_policy
 from annex_bootstrap.policies.operator import operator_policy
 from annex_contract.stack import DEFAULT_STACK_NAME
 from local_aws.launcher import ACCOUNT, Credentials, LocalAws, local_aws
+from local_aws.server_settings import MACHINES
 from tests.local_aws import hurry, stack
 from tests.local_aws.cli_user import CliUser
 from tests.local_aws.custom_resources.lifecycle import account, vpc
@@ -36,7 +37,7 @@ ROOT = Path(__file__).parent.parent.parent
 SPEED = 300
 """How many times faster than real time schedules run: five minutes pass in one second."""
 
-HURRY = 10
+HURRY = 4
 """How many times faster the clock of commands and functions runs, and how many times shorter their pauses are."""
 
 SESSION_COUNTS = pytest.StashKey[Counter[str]]()
@@ -177,6 +178,19 @@ def deployer(
         cloudformation = root.client("cloudformation", region_name=region)
         cloudformation.delete_stack(StackName=name)
         stack.wait_until_gone(cloudformation, name)
+
+
+@pytest.fixture
+def set_machines(root: boto3.Session) -> Iterator[Callable[..., None]]:
+    """Return a function that says what becomes of machines and images from now on."""
+    ssm = root.client("ssm")
+
+    def put(**settings: Any) -> None:
+        ssm.put_parameter(Name=MACHINES, Type="String", Overwrite=True, Value=json.dumps(settings))
+
+    put()
+    yield put
+    ssm.delete_parameter(Name=MACHINES)
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import boto3
 import pytest
@@ -20,19 +20,6 @@ if TYPE_CHECKING:
 
 OWN = "ami-0123456789abcdef0"
 """An image that the account did not make."""
-
-
-@pytest.fixture
-def set_machines(root: boto3.Session) -> Iterator[Callable[..., None]]:
-    """Return a function that says what becomes of machines and images from now on."""
-    ssm = root.client("ssm")
-
-    def put(**settings: Any) -> None:
-        ssm.put_parameter(Name=MACHINES, Type="String", Overwrite=True, Value=json.dumps(settings))
-
-    put()
-    yield put
-    ssm.delete_parameter(Name=MACHINES)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from annex_contract.stack import Output
 from local_aws.demo.annexes import AnnexUser
 from local_aws.demo.inventory import is_service_linked, take_inventory
 from tests.local_aws import stack
-from tests.local_aws.cli_user import CliUser
+from tests.local_aws.cli_user import DEPLOY_WITHOUT_IMAGE, CliUser
 
 HOUR = 3600
 
@@ -50,7 +50,7 @@ def test_nothing_of_ours_is_left_and_the_rest_of_the_configuration_is_kept(
 def test_a_stack_with_leases_is_kept_unless_its_annexes_may_be_ended(
     deployer: CliUser, root: boto3.Session, image_id: str
 ) -> None:
-    deployer.must("deploy", "--yes")
+    deployer.must(*DEPLOY_WITHOUT_IMAGE)
     user = AnnexUser(root, outputs(deployer))
     prefix = deployer.stack_name.replace("test-", "a")
     blast = user.start(prefix, count=2, seconds=HOUR, image_id=image_id)
@@ -70,7 +70,7 @@ def test_a_stack_with_leases_is_kept_unless_its_annexes_may_be_ended(
 
 
 def test_machines_without_an_annex_are_not_ended(deployer: CliUser, root: boto3.Session, image_id: str) -> None:
-    deployer.must("deploy", "--yes")
+    deployer.must(*DEPLOY_WITHOUT_IMAGE)
     ec2 = root.client("ec2")
     (mine,) = ec2.run_instances(ImageId=image_id, MinCount=1, MaxCount=1)["Instances"]
     user = AnnexUser(root, outputs(deployer))
@@ -82,13 +82,13 @@ def test_machines_without_an_annex_are_not_ended(deployer: CliUser, root: boto3.
 
 
 def test_the_remains_of_a_failed_creation_are_deleted_too(deployer: CliUser) -> None:
-    assert deployer.run("deploy", "--yes", "--param", "VpcId=vpc-00000000000000000").returncode == 1
+    assert deployer.run(*DEPLOY_WITHOUT_IMAGE, "--param", "VpcId=vpc-00000000000000000").returncode == 1
     deployer.must("delete", "--yes")
     assert "There is no stack" in deployer.run("status").stdout
 
 
 def test_a_damaged_configuration_is_reported_before_anything_is_deleted(deployer: CliUser) -> None:
-    deployer.must("deploy", "--yes")
+    deployer.must(*DEPLOY_WITHOUT_IMAGE)
     deployer.config.write_text(deployer.config.read_text().replace("# END annex-bootstrap\n", ""))
     ran = deployer.run("delete", "--yes")
     assert ran.returncode == 1
@@ -99,7 +99,7 @@ def test_a_damaged_configuration_is_reported_before_anything_is_deleted(deployer
 
 @pytest.mark.slow
 def test_a_failed_deletion_reports_which_resource_blocks_it(deployer: CliUser, root: boto3.Session) -> None:
-    deployer.must("deploy", "--yes")
+    deployer.must(*DEPLOY_WITHOUT_IMAGE)
     role = outputs(deployer)[Output.INSTANCE_ROLE_ARN].rpartition("/")[2]
     iam = root.client("iam")
     profile = f"{deployer.stack_name}-mine"

@@ -25,9 +25,11 @@ from annex_contract.stack import Output
 from local_aws.demo.inventory import take_inventory
 from local_aws.launcher import Credentials
 from tests.local_aws import stack
-from tests.local_aws.cli_user import CliUser
+from tests.local_aws.cli_user import DEPLOY_WITHOUT_IMAGE, CliUser
 
 NO_SUCH_VPC = "VpcId=vpc-00000000000000000"
+BUILDING = 4.0
+"""Seconds that the image's builder takes where a test does something while a stack is being created."""
 
 
 def unseen(_event: Event) -> None:
@@ -69,7 +71,7 @@ def test_a_dry_run_leaves_only_the_staging_bucket_for_the_deployment(deployer: C
 
 
 def test_an_update_says_what_it_replaces_and_keeps_earlier_parameters(deployer: CliUser, root: boto3.Session) -> None:
-    deployer.must("deploy", "--yes", "--param", "CondorCidrs=192.0.2.0/24")
+    deployer.must(*DEPLOY_WITHOUT_IMAGE, "--param", "CondorCidrs=192.0.2.0/24")
     vpc = root.client("ec2").create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
     refused = deployer.run("deploy", "--param", f"VpcId={vpc}", text="n\n")
     assert refused.returncode == 0
@@ -149,7 +151,7 @@ def test_a_failed_creation_is_explained_and_the_next_deployment_replaces_it(depl
 
 
 def test_a_failed_update_is_explained_with_the_functions_log_and_rolled_back(deployer: CliUser) -> None:
-    deployer.must("deploy", "--yes")
+    deployer.must(*DEPLOY_WITHOUT_IMAGE)
     before = deployer.config.read_bytes()
     ran = deployer.run("deploy", "--yes", "--param", NO_SUCH_VPC)
     assert ran.returncode == 1
@@ -161,7 +163,8 @@ def test_a_failed_update_is_explained_with_the_functions_log_and_rolled_back(dep
     assert "is up to date" in deployer.must("deploy", "--yes").stdout
 
 
-def test_a_running_creation_is_joined(deployer: CliUser) -> None:
+def test_a_running_creation_is_joined(deployer: CliUser, set_machines: Callable[..., None]) -> None:
+    set_machines(seconds=BUILDING)
     here = account(deployer)
     request = DeployRequest(deployer.stack_name, built_template(), {})
     begin(here, request)
@@ -181,7 +184,7 @@ def begin(here: Account, request: DeployRequest) -> None:
 
 
 def test_a_running_update_is_joined_and_then_ours_follows(deployer: CliUser) -> None:
-    deployer.must("deploy", "--yes")
+    deployer.must(*DEPLOY_WITHOUT_IMAGE)
     here, text = account(deployer), built_template()
     begin(here, DeployRequest(deployer.stack_name, text, {"CondorPort": "9619"}))
     seen: list[Event] = []
@@ -286,7 +289,7 @@ def test_two_regions_are_deployed_in_parallel_and_a_failure_in_one_does_not_stop
     body = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}
     cloudformation.create_stack(StackName=deployer.stack_name, TemplateBody=json.dumps(body))
     both = ("--region", "us-east-1", "--region", "eu-west-1")
-    ran = deployer.run("deploy", "--yes", *both)
+    ran = deployer.run(*DEPLOY_WITHOUT_IMAGE, *both)
     assert ran.returncode == 1
     assert f"CREATE_COMPLETE: {deployer.stack_name} in us-east-1" in ran.stdout
     assert f"eu-west-1: the stack {deployer.stack_name} was not made by annex-bootstrap" in ran.stderr
@@ -294,7 +297,7 @@ def test_two_regions_are_deployed_in_parallel_and_a_failure_in_one_does_not_stop
 
     cloudformation.delete_stack(StackName=deployer.stack_name)
     stack.wait_until_gone(cloudformation, deployer.stack_name)
-    document = deployer.must("deploy", "--yes", *both, "--output", "json").document
+    document = deployer.must(*DEPLOY_WITHOUT_IMAGE, *both, "--output", "json").document
     assert [(document_region["region"], document_region["status"]) for document_region in document["regions"]] == [
         ("us-east-1", "CREATE_COMPLETE"),
         ("eu-west-1", "CREATE_COMPLETE"),
@@ -312,7 +315,8 @@ def test_two_regions_are_deployed_in_parallel_and_a_failure_in_one_does_not_stop
     )
 
 
-def test_ctrl_c_reports_what_continues_in_aws(deployer: CliUser) -> None:
+def test_ctrl_c_reports_what_continues_in_aws(deployer: CliUser, set_machines: Callable[..., None]) -> None:
+    set_machines(seconds=BUILDING)
     process = subprocess.Popen(
         deployer.command("deploy", "--yes"),
         env=deployer.environ(),

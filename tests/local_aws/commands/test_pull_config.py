@@ -13,7 +13,7 @@ from annex_bootstrap.pool.blocks import local_name
 from annex_contract.knobs import KNOBS
 from annex_contract.stack import Output
 from local_aws.launcher import ACCOUNT
-from tests.local_aws.cli_user import CliUser
+from tests.local_aws.cli_user import DEPLOY_WITHOUT_IMAGE, CliUser
 
 BOTH = ("--region", "us-east-1", "--region", "eu-west-1")
 
@@ -56,7 +56,7 @@ def test_the_block_is_checked_printed_and_written(deployer: CliUser) -> None:
 
 
 def test_regions_keep_each_others_section_and_the_default_can_be_chosen(deployer: CliUser) -> None:
-    deployer.must("deploy", "--yes", "--no-pull", *BOTH, "--param", "KeyPair=no")
+    deployer.must(*DEPLOY_WITHOUT_IMAGE, "--no-pull", *BOTH, "--param", "KeyPair=no")
     deployer.must("deploy", "--yes", "--no-pull", "--region", "us-east-1", "--param", "KeyPair=yes")
     deployer.must("pull-config", "--region", "eu-west-1")
     assert "\nANNEX_DEFAULT_AWS_REGION = eu-west-1\n" in deployer.config.read_text()
@@ -115,6 +115,6 @@ def test_a_policy_that_is_too_long_for_a_users_inline_policy_says_so(
 
 def test_stdout_holds_nothing_but_json(deployer: CliUser) -> None:
     loud = replace(deployer, extra={"FORCE_COLOR": "1"})
-    ran = loud.must("deploy", "--yes", "--output", "json")
+    ran = loud.must(*DEPLOY_WITHOUT_IMAGE, "--output", "json")
     assert ran.document["config"] == {"path": str(deployer.config), "changed": True}
     assert re.search(r"^  creates \d\d resources, among them$", ran.stderr, re.MULTILINE)
