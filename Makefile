@@ -1,5 +1,5 @@
 # Thin names for the real commands. Each makes the virtual environment first, where none is there.
-.PHONY: demo test slow thorough browser e2e live scan build lint lock
+.PHONY: demo test slow opinions thorough browser e2e live scan build lint lock
 
 PYTHON ?= python3
 VENV := .venv
@@ -12,15 +12,18 @@ SCANNER_READY := $(SCANNER)/.ready
 demo: build
 	@$(BIN)/annex-bootstrap demo
 
-# Linters, then the tests that take seconds.
+# Linters, then the tests that take seconds each.
 test: lint
 	$(BIN)/pytest -n 2 -m 'not slow'
 
 # The sweeps: every fault in every call, every action of every role, a kill at every moment, every documented example,
-# ten stacks in a row while the local AWS is at its worst. And a second opinion, from npm, on every authorization decision of the local AWS in any test.
-slow: build
+# ten stacks in a row while the local AWS is at its worst. And a second opinion on every authorization decision in them.
+slow: build opinions
+	TAKE_DECISIONS_AGAIN=yes $(BIN)/pytest -n 2 -m slow tests/local_aws
+
+# What the second opinion needs, from npm; TAKE_DECISIONS_AGAIN=yes asks for it in `make test` too, as CI does.
+opinions:
 	npm ci --ignore-scripts --no-audit --no-fund --prefix tests/local_aws/second_opinions/simulator
-	TAKE_DECISIONS_AGAIN=yes $(BIN)/pytest -n 2 tests/local_aws
 
 # 20,000 generated histories of annexes instead of the 500 of `make test`, and 100 stacks in a row while the local AWS is
 # at its worst, instead of the 10 of `make slow`: hours.
