@@ -138,7 +138,7 @@ class _Answers(CfnResource):
     """crhelper, whose answer just before Lambda ends the function names the last call."""
 
     def __init__(self) -> None:
-        # Otherwise crhelper makes three clients, which only its polling needs: a third of what a cold start takes.
+        # Otherwise crhelper makes three clients, which only its polling needs: a quarter of what a cold start takes.
         os.environ["AWS_SAM_LOCAL"] = "true"
         try:
             super().__init__(log_level="INFO", sleep_on_delete=0)
