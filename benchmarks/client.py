@@ -1,38 +1,50 @@
-"""Measure the help of the client against a bare interpreter.
+"""Measure the help of the client and the completion of a shell against a bare interpreter.
 
 Run from a checkout: ``python -m benchmarks.client``.
 """
 
 from __future__ import annotations
 
-import subprocess
+import os
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping
+from functools import cache
 
-RUNS = 15
+from benchmarks.processes import Taken, run
+
+BARE = "a bare interpreter"
+HELP = "`annex-bootstrap --help`"
+
+COMPLETION = {"COMP_WORDS": "annex-bootstrap pu", "COMP_CWORD": "1", "_ANNEX_BOOTSTRAP_COMPLETE": "bash_complete"}
+"""What bash sets when somebody presses Tab."""
 
 
-def seconds(arguments: Sequence[str]) -> float:
-    """Return the seconds of the fastest of several fresh processes of this Python."""
-    found = []
-    for _ in range(RUNS):
-        began = time.perf_counter()
-        subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
-        found.append(time.perf_counter() - began)
-    return min(found)
+@cache
+def processes() -> Mapping[str, Taken]:
+    """Return what each process took, by what it is."""
+    return {
+        BARE: run(["-c", ""]),
+        "one that imports click": run(["-c", "import click"]),
+        HELP: run(["-m", "annex_bootstrap", "--help"]),
+        "Tab after `annex-bootstrap pu`": run(["-m", "annex_bootstrap"], {**os.environ, **COMPLETION}),
+    }
+
+
+def help_ratio() -> float:
+    """Return how many bare interpreters the help takes, by what keeps a processor busy."""
+    return processes()[HELP].busy / processes()[BARE].busy
 
 
 def table() -> str:
     """Return the measurements as Markdown."""
-    bare = seconds(["-c", ""])
-    rows = {
-        "a bare interpreter": bare,
-        "one that imports click": seconds(["-c", "import click"]),
-        "`annex-bootstrap --help`": seconds(["-m", "annex_bootstrap", "--help"]),
-    }
-    lines = [f"| {name} | {taken * 1000:.0f} | {taken / bare:.1f} |" for name, taken in rows.items()]
-    return "\n".join(["| process | ms | ratio |", "| --- | ---: | ---: |", *lines]) + "\n"
+    bare = processes()[BARE]
+    lines = [
+        f"| {name} | {taken.seconds * 1000:.0f} | {taken.seconds / bare.seconds:.1f} "
+        f"| {taken.busy * 1000:.0f} | {taken.busy / bare.busy:.1f} |"
+        for name, taken in processes().items()
+    ]
+    heads = ["| process | ms | ratio | busy ms | ratio |", "| --- | ---: | ---: | ---: | ---: |"]
+    return "\n".join([*heads, *lines]) + "\n"
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""Count the calls with which each custom resource is created where nothing goes wrong.
+"""Count the calls of each custom resource's Create where nothing goes wrong, and measure its function's cold start.
 
-Run from a checkout: ``python -m benchmarks.custom_resources``. The code of the functions runs in this process, against
-the local AWS as its root; the account has the service-linked roles already, and machines and images take no time.
+Run from a checkout: ``python -m benchmarks.custom_resources``. For the calls the functions' code runs in this process,
+against the local AWS as its root; the account has the service-linked roles already, and machines and images take no
+time. A cold start is a fresh process that compiles and imports the inline code and makes the client of the service; the
+plain script only imports boto3 and makes it.
 """
 
 from __future__ import annotations
@@ -11,22 +13,33 @@ import json
 import math
 import os
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 
 import boto3
 
+from annex_bootstrap.launch.verify import read_code
 from annex_contract.resources import CUSTOM_RESOURCES, CustomResource
 from annex_contract.stack import SPOT_SERVICE_LINKED_ROLES
+from benchmarks.processes import Taken, run
 from custom_resources.image_parts import name_of
 from custom_resources.lifecycle import Request
 from docs_gen.resolve import resolve
 from local_aws.launcher import local_aws
 from local_aws.server_settings import MACHINES
+from template_gen.template import build_text
 from tests.stack_values import TEMPLATE, conditions_of, new_stack_id, values_of
 
 NAMED_BY_CONTENT = "ImageBuilder"
+
+SERVICES = {"Bucket": "s3", "FleetRole": "iam", "InstanceRole": "iam"}
+"""The service that a custom resource is of, where it is not EC2."""
+
+COLD_START = "import index; from custom_resources.lifecycle import client; client({service!r})"
+PLAIN = "import boto3; boto3.client({service!r})"
 
 
 @cache
@@ -76,12 +89,39 @@ def _account() -> Iterator[boto3.Session]:
         os.environ.update(before)
 
 
+@cache
+def cold_starts() -> Mapping[str, tuple[Taken, Taken]]:
+    """Return what a cold start and the plain script take, by the custom resource's logical ID."""
+    found = {}
+    sources = read_code(build_text())
+    for logical_id in calls_of_creations():
+        service = SERVICES.get(logical_id, "ec2")
+        with tempfile.TemporaryDirectory() as directory:
+            Path(directory, "index.py").write_text(sources[f"{logical_id}Function"])
+            environ = {
+                "PATH": os.environ["PATH"],
+                "AWS_DEFAULT_REGION": "us-east-1",
+                # Lambda compiles the inline code at every cold start.
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "PYTHONPATH": directory,
+            }
+            codes = (code.format(service=service) for code in (COLD_START, PLAIN))
+            ours, plain = (run(["-c", code], environ) for code in codes)
+            found[logical_id] = ours, plain
+    return found
+
+
 def table() -> str:
-    """Return the calls as Markdown."""
-    lines = [
-        f"| {logical_id} | {len(calls)} | {', '.join(calls)} |" for logical_id, calls in calls_of_creations().items()
-    ]
-    return "\n".join(["| custom resource | calls | in this order |", "| --- | ---: | --- |", *lines]) + "\n"
+    """Return the calls and the cold starts as Markdown."""
+    heads = ["custom resource", "busy ms of a cold start", "plain script", "ratio", "calls", "in this order"]
+    lines = [f"| {' | '.join(heads)} |", "| --- | ---: | ---: | ---: | ---: | --- |"]
+    for logical_id, calls in calls_of_creations().items():
+        ours, plain = cold_starts()[logical_id]
+        lines.append(
+            f"| {logical_id} | {ours.busy * 1000:.0f} | {plain.busy * 1000:.0f} | {ours.busy / plain.busy:.2f} "
+            f"| {len(calls)} | {', '.join(calls)} |"
+        )
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

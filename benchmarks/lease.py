@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -21,7 +20,9 @@ import textwrap
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from statistics import median
@@ -29,7 +30,11 @@ from urllib.parse import parse_qs, urlsplit
 
 from annex_bootstrap.launch.verify import read_code
 from annex_contract.stack import LogicalId
+from benchmarks.processes import busy_seconds
 from template_gen.template import build_text
+
+BEFORE = "before expiry"
+"""The name of the tick that nearly all are."""
 
 DELAY_SECONDS = 0.020
 INSTANCE_SECONDS = 0.001
@@ -205,7 +210,7 @@ def measure(body: str, machines: int, expiration: int = 1) -> Measured:
             with Aws(machines) as aws:
                 threading.Thread(target=aws.serve_forever, daemon=True).start()
                 command = [sys.executable, "-c", MEASURED.format(body=textwrap.dedent(body))]
-                began, before = time.perf_counter(), _busy()
+                began, before = time.perf_counter(), busy_seconds()
                 done = subprocess.run(
                     [*command, json.dumps(EVENT | {"LeaseExpiration": expiration})],
                     env=_environ(aws.server_port, directory),
@@ -214,18 +219,12 @@ def measure(body: str, machines: int, expiration: int = 1) -> Measured:
                     check=False,
                 )
                 seconds.append(time.perf_counter() - began)
-                busy.append(_busy() - before)
+                busy.append(busy_seconds() - before)
                 if done.returncode:
                     raise SystemExit(done.stdout + done.stderr)
                 aws.shutdown()
             megabytes.append(float(done.stderr))
     return Measured(min(seconds), min(busy), median(megabytes), aws.calls)
-
-
-def _busy() -> float:
-    """Return the processor seconds of all processes that have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def _environ(port: int, directory: str) -> dict[str, str]:
@@ -245,18 +244,33 @@ def _environ(port: int, directory: str) -> dict[str, str]:
     }
 
 
+@cache
+def bare() -> Measured:
+    """Return what a process takes that does nothing."""
+    return measure("", 1)
+
+
+@cache
+def ticks() -> Mapping[str, tuple[Measured, Measured]]:
+    """Return what the function and the plain script take for each tick, by its name."""
+    found = {BEFORE: (measure(FUNCTION, 1, NEVER), measure(BEFORE_EXPIRY, 1, NEVER))}
+    for machines in (1, 5, 1_000, 5_000):
+        found[after(machines)] = (measure(FUNCTION, machines), measure(BASELINE, machines))
+    return found
+
+
+def after(machines: int) -> str:
+    """Return the name of the tick that ends so many machines."""
+    return f"after expiry, {machines:,}"
+
+
 def table() -> str:
     """Return the measurements as Markdown."""
-    bare = measure("", 1).busy
     lines = [
-        f"A bare process keeps a processor busy for {bare * 1000:.0f} ms.\n",
+        f"A bare process keeps a processor busy for {bare().busy * 1000:.0f} ms.\n",
         f"| {' | '.join(HEADS)} |",
         f"| --- |{' ---: |' * (len(HEADS) - 2)} --- |",
-        _row("before expiry", bare, measure(FUNCTION, 1, NEVER), measure(BEFORE_EXPIRY, 1, NEVER)),
-        *(
-            _row(f"after expiry, {machines:,}", bare, measure(FUNCTION, machines), measure(BASELINE, machines))
-            for machines in (1, 5, 1_000, 5_000)
-        ),
+        *(_row(name, bare().busy, *pair) for name, pair in ticks().items()),
     ]
     return "\n".join(lines) + "\n"
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 
 from template_gen.archive import BASE64, MAPPING
 from template_gen.template import build_text
@@ -17,11 +18,14 @@ GOAL = 240_000
 allows it 1,000,000."""
 
 
-def table() -> str:
-    """Return the sizes as Markdown."""
+WHOLE = "the whole template"
+
+
+def sizes() -> Mapping[str, int]:
+    """Return the bytes of each part, and of all."""
     text = build_text()
     template = json.loads(text)
-    sizes = {
+    return {
         **{
             f"the archive {title}": len("".join(archive[BASE64]))
             for title, archive in sorted(template["Mappings"][MAPPING].items())
@@ -29,9 +33,13 @@ def table() -> str:
         "policies": sum(
             len(render(resource)) for resource in template["Resources"].values() if "Policy" in resource["Type"]
         ),
-        "the whole template": len(text.encode()),
+        WHOLE: len(text.encode()),
     }
-    lines = [f"| {name} | {size:,} | {size / GOAL:.2f} |" for name, size in sizes.items()]
+
+
+def table() -> str:
+    """Return the sizes as Markdown."""
+    lines = [f"| {name} | {size:,} | {size / GOAL:.2f} |" for name, size in sizes().items()]
     return "\n".join([f"| part | bytes | of {GOAL:,} |", "| --- | ---: | ---: |", *lines]) + "\n"
 
 
