@@ -23,7 +23,7 @@ from local_aws.server.ec2 import (
 from local_aws.server.events import invocations, schedule
 from local_aws.server.functions import environment
 from local_aws.server.iam import authorization, decisions, role_boundaries, role_policies, service_linked_roles
-from local_aws.server.lambda_functions import processes
+from local_aws.server.lambda_functions import logs, processes
 from local_aws.server.logs import log_patterns
 from local_aws.server.monitoring import alarm_dimensions
 from local_aws.server.pricing import price_list
@@ -43,6 +43,7 @@ EXTENSIONS: tuple[Callable[[], None], ...] = (
     invocations.install,
     key_pairs.install,
     log_patterns.install,
+    logs.install,
     metadata.install,
     price_list.install,
     processes.install,

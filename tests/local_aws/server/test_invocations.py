@@ -33,6 +33,21 @@ def test_the_arn_of_any_rule_lets_every_rule_in(server: Server, put_function: Ca
     assert first_count(server, name, {"SourceArn": RULES}) == "Invocations"
 
 
+def test_a_function_does_not_make_the_log_group_that_it_names(
+    server: Server, put_function: Callable[[str], str]
+) -> None:
+    name = put_function("def handler(event, context): print('said')")
+    functions, logs = server.client("lambda"), server.client("logs")
+    functions.update_function_configuration(FunctionName=name, LoggingConfig={"LogGroup": name})
+    assert functions.invoke(FunctionName=name)["StatusCode"] == 200
+    assert logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"] == []
+    logs.create_log_group(logGroupName=name)
+    assert functions.invoke(FunctionName=name)["StatusCode"] == 200
+    said = logs.filter_log_events(logGroupName=name)["events"]
+    logs.delete_log_group(logGroupName=name)
+    assert "said" in [event["message"] for event in said]
+
+
 def first_count(server: Server, function: str, permission: dict[str, str] | None) -> str:
     """Let a rule fire at a function, and return the metric that counts it first."""
     functions, events = server.client("lambda"), server.client("events")

@@ -1,0 +1,24 @@
+"""A function that names its log group writes there while the group exists; MiniStack makes the group where it is gone.
+
+So what still runs when its stack is deleted leaves nothing behind. On AWS a function makes the group with its own role,
+and needs ``logs:CreateLogGroup`` for that, which none of ours has:
+https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ministack.services import cloudwatch_logs, lambda_svc
+
+
+def install() -> None:
+    """Extend MiniStack's Lambda."""
+    emit = lambda_svc._emit_lambda_logs
+
+    def emit_to_existing(function: dict[str, Any], *arguments: Any, **options: Any) -> None:
+        group = (function["config"].get("LoggingConfig") or {}).get("LogGroup")
+        if not group or group in cloudwatch_logs._log_groups:
+            emit(function, *arguments, **options)
+
+    lambda_svc._emit_lambda_logs = emit_to_existing
