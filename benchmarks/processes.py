@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-RUNS = 15
+RUNS = 7
 
 
 @dataclass(frozen=True)
