@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from annex_bootstrap.annexes.users import FROM_INSTANCE
-from annex_bootstrap.pool.file_knobs import read_knob
+from annex_bootstrap.pool.file_knobs import beaten_knobs, read_knob
 from annex_bootstrap.pool.private_files import read_private, why_not_private
 from annex_bootstrap.stack.image import StackImage
 from annex_bootstrap.stack.read import Stack
@@ -197,12 +197,18 @@ def check_knobs(path: Path, content: bytes, region: str, outputs: Mapping[str, s
         content: of it.
         region: the stack's.
         outputs: of the stack.
+
+    Raises:
+        UserError: the stack's block is damaged.
     """
     subject = "configuration"
     wanted = {knob.name: outputs[knob.output] for knob in KNOBS if not knob.guide and knob.output in outputs}
     wrong = [name for name, value in wanted.items() if read_knob(content, region, name) != value]
     if wrong:
         detail = f"{path} differs from the stack in {', '.join(wrong)}"
+        beaten = beaten_knobs(content, region)
+        if {name.rpartition(".")[2] for name in beaten} >= set(wrong):
+            return problem(subject, detail, f"delete {', '.join(beaten)} outside the stack's block")
         return problem(subject, detail, f"run annex-bootstrap pull-config --region {region}")
     return ok(subject, f"{path} names the stack")
 

@@ -11,6 +11,7 @@ import pytest
 from annex_bootstrap.doctor import checks
 from annex_bootstrap.doctor.checks import Level
 from annex_bootstrap.doctor.doctor_run import collector_address, log_message, trusted_services
+from annex_bootstrap.pool.blocks import render
 from annex_bootstrap.stack.read import Stack
 from annex_contract.knobs import KNOBS
 from annex_contract.stack import Output
@@ -128,14 +129,23 @@ def test_a_configuration_that_names_the_stack_is_right() -> None:
 
 @pytest.mark.parametrize("knob", [knob.name for knob in KNOBS if not knob.guide])
 def test_a_configuration_with_any_knob_missing_is_not(knob: str) -> None:
-    finding = checks.check_knobs(Path("c"), CONFIG.replace(f"{knob} =", "X =").encode(), REGION, OUTPUTS)
+    finding = checks.check_knobs(Path("c"), CONFIG.replace(f"{knob} =", "ANNEX_X =").encode(), REGION, OUTPUTS)
     assert not is_ok(finding)
     assert finding.detail.endswith(f" {knob}")
 
 
 def test_a_knob_of_the_region_wins_over_the_common_one() -> None:
-    content = CONFIG + "us_east_1.ANNEX_DEFAULT_S3_BUCKET = other\n"
-    assert not is_ok(checks.check_knobs(Path("c"), content.encode(), REGION, OUTPUTS))
+    content = f"{render('s', REGION, OUTPUTS)}us_east_1.ANNEX_DEFAULT_S3_BUCKET = other\n"
+    finding = checks.check_knobs(Path("c"), content.encode(), REGION, OUTPUTS)
+    assert not is_ok(finding)
+    assert finding.advice == "delete us_east_1.ANNEX_DEFAULT_S3_BUCKET outside the stack's block"
+
+
+def test_a_block_of_an_older_stack_is_written_anew_before_anything_is_deleted() -> None:
+    content = f"{render('s', REGION, OUTPUTS)}us_east_1.ANNEX_DEFAULT_S3_BUCKET = other\n"
+    newer = OUTPUTS | {Output.LEASE_FUNCTION_ARN: "newer"}
+    finding = checks.check_knobs(Path("c"), content.encode(), REGION, newer)
+    assert finding.advice == f"run annex-bootstrap pull-config --region {REGION}"
 
 
 def keys(directory: Path, access: bytes = b"AKIAMADEUP\n", mode: int = 0o600) -> bytes:
