@@ -14,7 +14,7 @@ from annex_bootstrap.pool import config_file
 from annex_bootstrap.pool.htcondor import version
 from annex_bootstrap.pool.pull import pull
 from annex_bootstrap.screen import Screen
-from annex_bootstrap.stack import budget, deployment, first_creation, plan
+from annex_bootstrap.stack import budget, deployment, earlier_setup, first_creation, plan
 from annex_bootstrap.stack.artefact import built_template
 from annex_bootstrap.stack.deployment import DeployRequest, Proposal
 from annex_bootstrap.stack.parameters import check_parameters, describe_parameters, effective_parameters
@@ -204,6 +204,8 @@ def _show(screen: Screen, request: DeployRequest, outcome: Outcome[Proposal], se
         for change in proposal.change_set.changes:
             screen.say(f"    {change.action:<6}  {change.resource}  {change.resource_type}")
     for line in describe_parameters(request.template, proposal.stack, request.given):
+        screen.say(f"  {line}")
+    for line in earlier_setup.describe(proposal.beside):
         screen.say(f"  {line}")
 
 
