@@ -23,6 +23,7 @@ from annex_bootstrap.doctor.doctor_run import collector_address
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.fleet import offers, sources
 from annex_bootstrap.fleet.instance_types import MIB_A_GIB, InstanceType
+from annex_bootstrap.fleet.quotas import increase_command
 from annex_bootstrap.fleet.wanted import Estimate, Wanted, estimate, fleet_request
 from annex_bootstrap.pool.htcondor import IN_FORCE, run, version
 from annex_bootstrap.pool.machine_config import MachineConfig
@@ -365,10 +366,7 @@ def _explain(error: UserError, request: Request) -> UserError:
 
 def _more_quota(request: Request) -> str:
     spot = request.fleet["TargetCapacitySpecification"]["DefaultTargetCapacityType"] == "spot"
-    return (
-        "Ask AWS for more with aws service-quotas request-service-quota-increase "
-        f"--region {request.region} --service-code ec2 --quota-code {offers.QUOTAS[spot]} --desired-value NUMBER"
-    )
+    return f"Ask AWS for more with {increase_command(request.region, 'NUMBER', spot=spot)}"
 
 
 def _reasons(outcome: Outcome) -> str:
