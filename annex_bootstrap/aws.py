@@ -26,7 +26,7 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
-from annex_bootstrap.errors import UserError
+from annex_bootstrap.errors import DeniedError, UserError
 from annex_contract.ownership import reach_own_buckets_only
 
 if TYPE_CHECKING:
@@ -259,7 +259,8 @@ def explained(doing: str, profile: str = "NAME") -> Iterator[None]:
         profile: the AWS profile in use, where it is known.
 
     Raises:
-        UserError: in place of every error of botocore.
+        DeniedError: in place of AWS's refusal of a call that the credentials may not make.
+        UserError: in place of every other error of botocore.
     """
     try:
         yield
@@ -282,7 +283,8 @@ def explained(doing: str, profile: str = "NAME") -> Iterator[None]:
     except ClientError as error:
         detail = error.response.get("Error", {})
         code, message = detail.get("Code", "Unknown"), detail.get("Message", "no message")
-        raise UserError(f"{doing} failed: AWS said {code}: {message.rstrip('.')}; {_advice(code)}") from error
+        refused = DeniedError if code in DENIED else UserError
+        raise refused(f"{doing} failed: AWS said {code}: {message.rstrip('.')}; {_advice(code)}") from error
     except BotoCoreError as error:
         raise UserError(f"{doing} failed: {error}") from error
 
