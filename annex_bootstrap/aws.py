@@ -289,16 +289,19 @@ def explained(doing: str, profile: str = "NAME") -> Iterator[None]:
         raise UserError(f"{doing} failed: {error}") from error
 
 
+_POLICY = "the policy of this command (`annex-bootstrap policy --help` says which that is)"
+
+
 def _advice(code: str) -> str:
     if code in EXPIRED:
         return "renew your credentials (with IAM Identity Center: aws sso login) and try again"
     if code in UNKNOWN_KEYS:
         return "check the access key and the secret key"
     if code in DENIED:
-        return "ask your administrator for what `annex-bootstrap policy deployer` prints"
+        return f"ask your administrator for {_POLICY}"
     if code == FORBIDDEN:
         return (
             "a permission that you were just granted may take minutes to have effect, so try again; if that does not "
-            "help, ask your administrator for what `annex-bootstrap policy deployer` prints, and whose bucket it is"
+            f"help, ask your administrator for {_POLICY}, and whose bucket it is"
         )
     return "try again, or check the stack in the AWS console"

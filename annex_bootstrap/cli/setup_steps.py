@@ -19,6 +19,7 @@ from annex_bootstrap.pool.htcondor import version
 from annex_bootstrap.pool.pool_config import find_pool_file
 from annex_bootstrap.screen import Part, Screen
 from annex_bootstrap.stack.budget import Budget
+from annex_bootstrap.stack.read import find_deployed
 from annex_contract.knobs import DEFAULT_PORT
 
 BOUNDARY_PARAMETER = "PermissionsBoundaryArn"
@@ -163,7 +164,8 @@ def setup(options: SetupOptions, screen: Screen) -> bool:
     check = DoctorOptions(options.stack_name, options.region, options.profile, options.config)
     healthy = doctor(check, run.part("doctor"))
     if healthy:
-        screen.next_steps({first_annex(version()): "rents one machine"})
+        stack = find_deployed(connect(options.region, options.profile), options.stack_name)
+        screen.next_steps(first_annex(stack, options.region, options.profile, version()))
     else:
         screen.say(f"Solve the problems above, then run {line} again.")
     screen.document({"steps": documents, "complete": healthy})

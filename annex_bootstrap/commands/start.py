@@ -27,16 +27,13 @@ from annex_bootstrap.fleet.quotas import increase_command
 from annex_bootstrap.fleet.wanted import Estimate, Wanted, estimate, fleet_request
 from annex_bootstrap.pool.htcondor import IN_FORCE, run, version
 from annex_bootstrap.pool.machine_config import MachineConfig
-from annex_bootstrap.pool.tokens import MARGIN, make_token
+from annex_bootstrap.pool.tokens import FIRST_TOKENS, MARGIN, make_token
 from annex_bootstrap.screen import Screen
 from annex_bootstrap.stack.read import Stack, find_deployed
 from annex_contract.image import CONDOR_TAG, IMAGE_TAG
 from annex_contract.knobs import Macro
 from annex_contract.lease import ANNEX_ID_LENGTH
 from annex_contract.stack import STACK_TAG, Output, sweep_rule_name
-
-FIRST_TOKENS = (9, 0, 0)
-"""The first HTCondor whose pools sign tokens by themselves. Source: its version history."""
 
 CONNECTIVITY_SECONDS = 5
 """Seconds that the connectivity function waits, as condor_annex has it."""
