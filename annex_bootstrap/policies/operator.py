@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.fleet.quotas import QUOTAS
 from annex_bootstrap.policies.limits import keep_boundaries
 from annex_contract.iam import Statement, allow, deny, document, only_targets
 from annex_contract.image import BASE_PARAMETERS
@@ -68,11 +67,7 @@ def operator_policy(partition: str, account: str, stack_name: str, boundary: str
             ),
             allow("FindNewestBase", "ssm: GetParameter", f"arn:{partition}:ssm:*::parameter{BASE_PARAMETERS}*"),
             allow("ReadPrices", "pricing: GetProducts", "*"),
-            allow(
-                "ReadQuotas",
-                "servicequotas: GetServiceQuota",
-                [arn("servicequotas", f"ec2/{code}") for code in QUOTAS.values()],
-            ),
+            allow("ReadQuotas", "servicequotas: GetServiceQuota", arn("servicequotas", "ec2/*")),
             allow("ListLeases", "events: ListRuleNamesByTarget", "*"),
             allow("ReadLeases", "events: ListTargetsByRule", arn("events", "rule/*")),
             allow("UpdateLeases", "events: PutTargets", arn("events", "rule/*"), only_targets(lease_function)),
