@@ -235,16 +235,17 @@ def check_knobs(path: Path, content: bytes, region: str, outputs: Mapping[str, s
         content: of it.
         region: the stack's.
         outputs: of the stack.
-
-    Raises:
-        UserError: the stack's block is damaged.
     """
     subject = "configuration"
     wanted = {knob.name: outputs[knob.output] for knob in KNOBS if not knob.guide and knob.output in outputs}
     wrong = [name for name, value in wanted.items() if read_knob(content, region, name) != value]
     if wrong:
         detail = f"{path} differs from the stack in {', '.join(wrong)}"
-        beaten = beaten_knobs(content, region)
+        try:
+            beaten = beaten_knobs(content, region)
+        except UserError:
+            # pull-config says how to repair the block.
+            beaten = []
         if {name.rpartition(".")[2] for name in beaten} >= set(wrong):
             return problem(subject, detail, f"delete {', '.join(beaten)} outside the stack's block")
         return problem(subject, detail, f"run annex-bootstrap pull-config --region {region}")

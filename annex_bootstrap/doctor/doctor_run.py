@@ -81,10 +81,7 @@ class DoctorRun:
         content = read_private(self.config) or b""
         if stack:
             yield from self._in_aws(stack[0])
-            outputs = stack[0].outputs
-            yield _checked(
-                "configuration", lambda: checks.check_knobs(self.config, content, self.account.region, outputs)
-            )
+            yield checks.check_knobs(self.config, content, self.account.region, stack[0].outputs)
         yield _checked("credentials of condor_annex", lambda: checks.check_keys(content, self.account.region))
         pool = PoolRun(version(), content, self.account.region)
         yield from pool.run()

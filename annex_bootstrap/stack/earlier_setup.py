@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from botocore.exceptions import ClientError
-
-from annex_bootstrap.aws import DENIED, Account, explained
+from annex_bootstrap.aws import Account, explained
+from annex_bootstrap.errors import DeniedError
 from annex_bootstrap.stack.read import find
 from annex_contract.statuses import State
 
@@ -23,13 +22,11 @@ def find_earlier_setup(account: Account) -> list[str]:
     Raises:
         UserError: AWS refused for another reason.
     """
-    with explained("looking for stacks of condor_annex -setup"):
-        try:
+    try:
+        with explained("looking for stacks of condor_annex -setup"):
             stacks = [find(account.cloudformation, name) for name in STACKS]
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in DENIED:
-                raise
-            return []
+    except DeniedError:
+        return []
     return [stack.name for stack in stacks if stack is not None and stack.state is not State.ABSENT]
 
 
