@@ -26,7 +26,7 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
-from annex_bootstrap.errors import UserError
+from annex_bootstrap.errors import DeniedError, UserError
 from annex_contract.ownership import reach_own_buckets_only
 
 if TYPE_CHECKING:
@@ -259,7 +259,8 @@ def explained(doing: str, profile: str = "NAME") -> Iterator[None]:
         profile: the AWS profile in use, where it is known.
 
     Raises:
-        UserError: in place of every error of botocore.
+        DeniedError: in place of AWS's refusal of a call that the credentials may not make.
+        UserError: in place of every other error of botocore.
     """
     try:
         yield
@@ -282,9 +283,13 @@ def explained(doing: str, profile: str = "NAME") -> Iterator[None]:
     except ClientError as error:
         detail = error.response.get("Error", {})
         code, message = detail.get("Code", "Unknown"), detail.get("Message", "no message")
-        raise UserError(f"{doing} failed: AWS said {code}: {message.rstrip('.')}; {_advice(code)}") from error
+        refused = DeniedError if code in DENIED else UserError
+        raise refused(f"{doing} failed: AWS said {code}: {message.rstrip('.')}; {_advice(code)}") from error
     except BotoCoreError as error:
         raise UserError(f"{doing} failed: {error}") from error
+
+
+_POLICY = "the policy of this command (`annex-bootstrap policy --help` says which that is)"
 
 
 def _advice(code: str) -> str:
@@ -293,10 +298,10 @@ def _advice(code: str) -> str:
     if code in UNKNOWN_KEYS:
         return "check the access key and the secret key"
     if code in DENIED:
-        return "ask your administrator for what `annex-bootstrap policy deployer` prints"
+        return f"ask your administrator for {_POLICY}"
     if code == FORBIDDEN:
         return (
             "a permission that you were just granted may take minutes to have effect, so try again; if that does not "
-            "help, ask your administrator for what `annex-bootstrap policy deployer` prints, and whose bucket it is"
+            f"help, ask your administrator for {_POLICY}, and whose bucket it is"
         )
     return "try again, or check the stack in the AWS console"

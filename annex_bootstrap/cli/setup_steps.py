@@ -10,14 +10,16 @@ from pathlib import Path
 from annex_bootstrap.aws import connect
 from annex_bootstrap.commands.credentials import Action, CredentialsOptions, credentials
 from annex_bootstrap.commands.deploy import DeployOptions, deploy
-from annex_bootstrap.commands.doctor import DoctorOptions, doctor
+from annex_bootstrap.commands.doctor import DoctorOptions, doctor, show
 from annex_bootstrap.commands.pool_config import NOT_SET, PoolOptions, look, pool_config
+from annex_bootstrap.doctor.doctor_run import check_quotas
 from annex_bootstrap.doctor.next_steps import first_annex, our_command
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.pool.htcondor import version
 from annex_bootstrap.pool.pool_config import find_pool_file
 from annex_bootstrap.screen import Part, Screen
 from annex_bootstrap.stack.budget import Budget
+from annex_bootstrap.stack.read import find_deployed
 from annex_contract.knobs import DEFAULT_PORT
 
 BOUNDARY_PARAMETER = "PermissionsBoundaryArn"
@@ -69,6 +71,8 @@ class _Setup:
         account = connect(self.options.region, self.options.profile)
         self.screen.say(f"Account {account.account_id}, region {account.region}.")
         self.documents["account"] = {"account": account.account_id, "region": account.region}
+        # Before all else, because AWS may take days to grant more.
+        show(check_quotas(account), self.screen)
         return True
 
     def stack(self) -> bool:
@@ -160,7 +164,8 @@ def setup(options: SetupOptions, screen: Screen) -> bool:
     check = DoctorOptions(options.stack_name, options.region, options.profile, options.config)
     healthy = doctor(check, run.part("doctor"))
     if healthy:
-        screen.next_steps({first_annex(version()): "rents one machine"})
+        stack = find_deployed(connect(options.region, options.profile), options.stack_name)
+        screen.next_steps(first_annex(stack, options.region, options.profile, version()))
     else:
         screen.say(f"Solve the problems above, then run {line} again.")
     screen.document({"steps": documents, "complete": healthy})

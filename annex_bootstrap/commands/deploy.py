@@ -126,7 +126,7 @@ def deploy(options: DeployOptions, screen: Screen) -> bool:
         for warning in pulled.warnings:
             screen.fail(f"warning: {warning}")
     if pulled and changing:
-        _point_on(options, screen)
+        _point_on(options, screen, complete[0])
     screen.document({"regions": list(results.values()), "config": pulled.document() if pulled else None})
     return len(complete) == len(accounts)
 
@@ -144,13 +144,15 @@ def _set_budget(options: DeployOptions, screen: Screen, account: Account, asked:
     screen.say(f"The budget {name} {'is set' if changed else 'is as it should be'}.")
 
 
-def _point_on(options: DeployOptions, screen: Screen) -> None:
-    steps = {}
+def _point_on(options: DeployOptions, screen: Screen, account: Account) -> None:
+    steps: dict[str, str] = {}
     for name, purpose in (("credentials", "keys that can run annexes only"), ("doctor", "checks that all is ready")):
         for region in options.regions or [""]:
             line = our_command(name, options.stack_name, region, options.profile, options.config)
             steps[line] = purpose
-    screen.next_steps(steps | {first_annex(version()): "rents one machine"})
+    stack = find_deployed(account, options.stack_name)
+    named = account.region if options.regions else None
+    screen.next_steps(steps | first_annex(stack, named, options.profile, version()))
 
 
 def _agreed(

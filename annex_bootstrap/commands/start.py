@@ -23,19 +23,17 @@ from annex_bootstrap.doctor.doctor_run import collector_address
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.fleet import offers, sources
 from annex_bootstrap.fleet.instance_types import MIB_A_GIB, InstanceType
+from annex_bootstrap.fleet.quotas import increase_command
 from annex_bootstrap.fleet.wanted import Estimate, Wanted, estimate, fleet_request
 from annex_bootstrap.pool.htcondor import IN_FORCE, run, version
 from annex_bootstrap.pool.machine_config import MachineConfig
-from annex_bootstrap.pool.tokens import MARGIN, make_token
+from annex_bootstrap.pool.tokens import FIRST_TOKENS, MARGIN, make_token
 from annex_bootstrap.screen import Screen
 from annex_bootstrap.stack.read import Stack, find_deployed
 from annex_contract.image import CONDOR_TAG, IMAGE_TAG
 from annex_contract.knobs import Macro
 from annex_contract.lease import ANNEX_ID_LENGTH
 from annex_contract.stack import STACK_TAG, Output, sweep_rule_name
-
-FIRST_TOKENS = (9, 0, 0)
-"""The first HTCondor whose pools sign tokens by themselves. Source: its version history."""
 
 CONNECTIVITY_SECONDS = 5
 """Seconds that the connectivity function waits, as condor_annex has it."""
@@ -365,10 +363,7 @@ def _explain(error: UserError, request: Request) -> UserError:
 
 def _more_quota(request: Request) -> str:
     spot = request.fleet["TargetCapacitySpecification"]["DefaultTargetCapacityType"] == "spot"
-    return (
-        "Ask AWS for more with aws service-quotas request-service-quota-increase "
-        f"--region {request.region} --service-code ec2 --quota-code {offers.QUOTAS[spot]} --desired-value NUMBER"
-    )
+    return f"Ask AWS for more with {increase_command(request.region, 'NUMBER', spot=spot)}"
 
 
 def _reasons(outcome: Outcome) -> str:

@@ -264,7 +264,7 @@ def test_a_user_without_permissions_is_told_whom_to_ask(
     ran = replace(deployer, credentials=new_user(json.dumps(denied))).run("deploy", "--yes", "--output", "json")
     assert ran.returncode == 1
     (region,) = ran.document["regions"]
-    assert region["error"].endswith("ask your administrator for what `annex-bootstrap policy deployer` prints")
+    assert region["error"].endswith("(`annex-bootstrap policy --help` says which that is)")
 
 
 def test_a_configuration_that_cannot_be_written_is_reported_in_one_sentence(deployer: CliUser, tmp_path: Path) -> None:

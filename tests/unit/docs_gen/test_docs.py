@@ -23,7 +23,7 @@ WRITTEN = sorted([*ROOT.glob("*.md"), *(page for page in facts.DOCS.glob("*.md")
 BUILT = {f"dist/{TEMPLATE_NAME}", f"dist/{PAGE_NAME}"}
 """What is named and may not have been built yet."""
 
-COMMAND = re.compile(r"^(?:\$ )?(annex-bootstrap .*?)(?: > \S+)?$|`(annex-bootstrap [^`]*)`", re.MULTILINE)
+COMMAND = re.compile(r"^(?:\$ )?(annex-bootstrap .*?)(?: >>? \S+)?$|`(annex-bootstrap [^`]*)`", re.MULTILINE)
 
 
 def _read(page: str) -> str:
