@@ -10,8 +10,9 @@ from pathlib import Path
 from annex_bootstrap.aws import connect
 from annex_bootstrap.commands.credentials import Action, CredentialsOptions, credentials
 from annex_bootstrap.commands.deploy import DeployOptions, deploy
-from annex_bootstrap.commands.doctor import DoctorOptions, doctor
+from annex_bootstrap.commands.doctor import DoctorOptions, doctor, show
 from annex_bootstrap.commands.pool_config import NOT_SET, PoolOptions, look, pool_config
+from annex_bootstrap.doctor.doctor_run import check_quotas
 from annex_bootstrap.doctor.next_steps import first_annex, our_command
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.pool.htcondor import version
@@ -70,6 +71,8 @@ class _Setup:
         account = connect(self.options.region, self.options.profile)
         self.screen.say(f"Account {account.account_id}, region {account.region}.")
         self.documents["account"] = {"account": account.account_id, "region": account.region}
+        # Before all else, because AWS may take days to grant more.
+        show(check_quotas(account), self.screen)
         return True
 
     def stack(self) -> bool:

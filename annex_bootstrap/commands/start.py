@@ -20,8 +20,8 @@ from annex_bootstrap.annexes.starting import Outcome, UncertainError
 from annex_bootstrap.aws import Account, connect_all
 from annex_bootstrap.doctor.next_steps import our_command
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.fleet import offers
 from annex_bootstrap.fleet.instance_types import MIB_A_GIB, InstanceType
+from annex_bootstrap.fleet.quotas import increase_command
 from annex_bootstrap.fleet.wanted import Wanted
 from annex_bootstrap.pool.collector import private_schedds
 from annex_bootstrap.pool.machine_config import MachineConfig
@@ -187,10 +187,7 @@ def _explain(error: UserError, request: Request) -> UserError:
 
 def _more_quota(request: Request) -> str:
     spot = request.fleet["TargetCapacitySpecification"]["DefaultTargetCapacityType"] == "spot"
-    return (
-        "Ask AWS for more with aws service-quotas request-service-quota-increase "
-        f"--region {request.region} --service-code ec2 --quota-code {offers.QUOTAS[spot]} --desired-value NUMBER"
-    )
+    return f"Ask AWS for more with {increase_command(request.region, 'NUMBER', spot=spot)}"
 
 
 def _reasons(outcome: Outcome) -> str:

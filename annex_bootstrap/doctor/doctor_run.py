@@ -19,6 +19,7 @@ from annex_bootstrap.doctor.pool_checks import Machine
 from annex_bootstrap.doctor.pool_run import PoolRun
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.fleet.instance_types import offered_zones
+from annex_bootstrap.fleet.quotas import read_quota
 from annex_bootstrap.pool.collector import collector_address
 from annex_bootstrap.pool.htcondor import version
 from annex_bootstrap.pool.private_files import read_private
@@ -74,6 +75,7 @@ class DoctorRun:
             Their findings, as they come.
         """
         yield checks.ok("AWS credentials", f"account {self.account.account_id}, region {self.account.region}")
+        yield check_quotas(self.account)
         stack: list[read.Stack] = []
         yield _checked("stack", lambda: self._stack(stack))
         content = read_private(self.config) or b""
@@ -233,6 +235,15 @@ class DoctorRun:
         with explained("checking the fleet's subnets"):
             zones = {subnet["AvailabilityZone"] for subnet in self.account.ec2.describe_subnets()["Subnets"]}
         return checks.check_offered("types", wanted, offered_zones(self.account.ec2, zones))
+
+
+def check_quotas(account: Account) -> Finding:
+    """Read the account's quotas of vCPUs and check them."""
+    try:
+        on_demand, spot = (read_quota(account, spot=spot) for spot in (False, True))
+    except UserError as error:
+        return checks.unread_quota(error)
+    return checks.check_quota(account.region, on_demand, spot)
 
 
 def trusted_services(document: Mapping[str, Any]) -> list[str]:

@@ -67,6 +67,7 @@ def operator_policy(partition: str, account: str, stack_name: str, boundary: str
             ),
             allow("FindNewestBase", "ssm: GetParameter", f"arn:{partition}:ssm:*::parameter{BASE_PARAMETERS}*"),
             allow("ReadPrices", "pricing: GetProducts", "*"),
+            allow("ReadQuotas", "servicequotas: GetServiceQuota", arn("servicequotas", "ec2/*")),
             allow("ListLeases", "events: ListRuleNamesByTarget", "*"),
             allow("ReadLeases", "events: ListTargetsByRule", arn("events", "rule/*")),
             allow("UpdateLeases", "events: PutTargets", arn("events", "rule/*"), only_targets(lease_function)),

@@ -11,6 +11,7 @@ import pytest
 from annex_bootstrap.doctor import checks
 from annex_bootstrap.doctor.checks import Level
 from annex_bootstrap.doctor.doctor_run import log_message, trusted_services
+from annex_bootstrap.errors import DeniedError, UserError
 from annex_bootstrap.stack.read import Stack
 from annex_contract.knobs import KNOBS
 from annex_contract.stack import Output
@@ -55,6 +56,38 @@ def test_a_stack_that_is_missing_broken_or_of_another_version_is_not(found: Stac
     finding = checks.check_stack("s", found, "1.2.3")
     assert not is_ok(finding)
     assert says in finding.detail
+
+
+def test_an_ample_quota_of_vcpus_needs_no_advice() -> None:
+    finding = checks.check_quota(REGION, 256, 64)
+    assert is_ok(finding)
+    assert (finding.detail, finding.commands) == ("256 on demand, 64 on the spot market", ())
+
+
+def test_a_new_accounts_quota_of_vcpus_comes_with_the_commands_that_ask_for_more() -> None:
+    finding = checks.check_quota(REGION, 5, 5)
+    assert finding.level is Level.OK
+    assert finding.advice == "for larger annexes ask AWS for more, which may take days:"
+    request = "aws service-quotas request-service-quota-increase --region us-east-1 --service-code ec2"
+    assert finding.commands == (
+        f"{request} --quota-code L-1216C47A --desired-value 64",
+        f"{request} --quota-code L-34B43A08 --desired-value 64",
+    )
+
+
+def test_a_quota_that_not_one_machine_fits_into_is_a_problem() -> None:
+    finding = checks.check_quota(REGION, 1, 256)
+    assert not is_ok(finding)
+    assert finding.advice.startswith("before the first annex ask AWS for more")
+    (command,) = finding.commands
+    assert "--quota-code L-1216C47A" in command
+
+
+def test_a_quota_that_cannot_be_read_is_no_problem_and_says_who_may_read_it() -> None:
+    denied = checks.unread_quota(DeniedError("made up"))
+    assert (denied.level, denied.detail) == (Level.SKIPPED, "it cannot be read")
+    assert denied.advice == "ask your administrator for what `annex-bootstrap policy operator` prints"
+    assert checks.unread_quota(UserError("AWS cannot be reached")).advice == "AWS cannot be reached"
 
 
 def test_a_bucket_closed_to_the_public_is_right() -> None:
