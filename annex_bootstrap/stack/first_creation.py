@@ -72,7 +72,7 @@ def describe(changes: Sequence[Change], parameters: Mapping[str, str], price: De
             if custom is not IMAGE_BUILDER and custom.cost != "Nothing"
         ),
         "costs while annexes run",
-        f"  - each machine {_price(machine_type(parameters), price)}, until its annex ends",
+        f"  - each machine: {_price(machine_type(parameters), price)}, until its annex ends",
         "  - annex-bootstrap leases shows what all of them cost",
         f"takes about {MINUTES} minutes{IMAGE_TIME if IMAGE in made else ''} (an estimate)",
     ]
@@ -93,8 +93,8 @@ def _rights(parameters: Mapping[str, str]) -> list[str]:
 
 def _price(machine: str, price: Decimal | None) -> str:
     if price is None:
-        return f"({machine}) what AWS asks for it" if machine else "what AWS asks for it"
-    return f"({machine}) {price.normalize():f} $/hour on demand"
+        return f"AWS's price for {machine or 'its type'}"
+    return f"{price.normalize():f} $/hour on demand ({machine})"
 
 
 def _who(blocks: str) -> str:

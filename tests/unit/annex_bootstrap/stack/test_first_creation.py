@@ -34,9 +34,9 @@ def test_it_says_what_is_made_and_what_costs_without_an_annex() -> None:
 
 def test_it_says_what_a_machine_costs_where_the_price_is_known() -> None:
     known = first_creation.describe(ALL, effective_parameters(TEMPLATE, None, {}), Decimal("0.1008000000"))
-    assert "  - each machine (m7i.large) 0.1008 $/hour on demand, until its annex ends" in known
-    assert "  - each machine (m7i.large) what AWS asks for it, until its annex ends" in preview({})
-    assert "  - each machine what AWS asks for it, until its annex ends" in preview({"Image": "no"})
+    assert "  - each machine: 0.1008 $/hour on demand (m7i.large), until its annex ends" in known
+    assert "  - each machine: AWS's price for m7i.large, until its annex ends" in preview({})
+    assert "  - each machine: AWS's price for its type, until its annex ends" in preview({"Image": "no"})
 
 
 def test_what_the_build_of_the_image_costs_comes_once() -> None:
