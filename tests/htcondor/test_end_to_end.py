@@ -29,6 +29,7 @@ from tests.htcondor.machine import BOOT_RESULT, BOOT_SCRIPT, Machine
 from tests.htcondor.namespaces import OTHER_REGION, POOL, REGION, REGIONS
 from tests.htcondor.pool import USER
 from tests.htcondor.root import SUITES, ensure_root, version
+from tests.htcondor.stand_in import network_of
 from tests.htcondor.testbed import (
     CONDOR,
     DEPLOYER,
@@ -331,7 +332,8 @@ def stand_in_for(testbed: Testbed, machine: InstanceTypeDef, root: Path) -> Iter
     ec2 = testbed.root.client("ec2")
     ec2.create_tags(Resources=[machine["InstanceId"]], Tags=[{"Key": STAND_IN_TAG, "Value": "yes"}])
     ca_pem = testbed.local.ca_file.read_text()
-    with Machine(root, machine["PublicIpAddress"], hosts=testbed.pool.hosts, ca_pem=ca_pem) as stand_in:
+    network = network_of(testbed, machine["InstanceId"])
+    with Machine(root, network, hosts=testbed.pool.hosts, ca_pem=ca_pem) as stand_in:
         yield stand_in
     ec2.delete_tags(Resources=[machine["InstanceId"]], Tags=[{"Key": STAND_IN_TAG}])
 

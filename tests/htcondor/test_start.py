@@ -1,8 +1,8 @@
 """Annexes by ``annex-bootstrap start`` alone, with neither condor_annex nor ``htcondor annex``; in order.
 
 The machines boot from the stack's own image by its own boot step, and their token lets them join and nothing else.
-Whoever starts them has the stack's policy for it, and no other. Pool and machines share loopback here, where HTCondor
-takes the pool's collector for the machine's own and uses no broker.
+Whoever starts them has the stack's policy for it, and no other. The stack's security group lets nobody in, so that
+whoever has business with a machine has to ask the pool's collector, to which the machine is connected.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from tests.htcondor.stand_in import ADMINISTRATOR, EVERYTHING, booted, said_by
 from tests.htcondor.testbed import HOME, Testbed, aws_profiles
 
 STARTER = "starter"
+PORT = 9618
 
 JOB = """\
 executable = /bin/hostname
@@ -46,9 +47,15 @@ def test_a_pool_and_a_stack_are_ready(testbed: Testbed) -> None:
     keys = {ADMINISTRATOR: testbed.make_user(ADMINISTRATOR, EVERYTHING), STARTER: testbed.make_user(STARTER)}
     for path, text in aws_profiles(keys).items():
         testbed.pool.write(path, text)
-    testbed.annex_bootstrap("deploy", "--yes", "--profile", ADMINISTRATOR, "--region", REGION)
-    policy = testbed.read_outputs(REGION)[Output.START_POLICY_ARN]
-    testbed.root.client("iam").attach_user_policy(UserName=STARTER, PolicyArn=policy)
+    closed = ["--param", "CondorCidrs=", "--param", "SshCidrs="]
+    testbed.annex_bootstrap("deploy", "--yes", "--profile", ADMINISTRATOR, "--region", REGION, *closed)
+    outputs = testbed.read_outputs(REGION)
+    testbed.root.client("iam").attach_user_policy(UserName=STARTER, PolicyArn=outputs[Output.START_POLICY_ARN])
+    (group,) = testbed.root.client("ec2").describe_security_groups(GroupIds=[outputs[Output.SECURITY_GROUP_ID]])[
+        "SecurityGroups"
+    ]
+    assert group["IpPermissions"] == []
+    testbed.checked("the security group lets nobody in")
 
 
 @pytest.mark.parametrize(("annex", "market"), [("plain", ()), ("cheap", ("--spot",))])
@@ -78,6 +85,7 @@ def test_a_machine_joins_with_the_narrow_token_and_runs_a_job(
         joined = f"{annex} {USER}@{POOL}"
         testbed.wait_until(lambda: joined in testbed.pool.run(slots).stdout, "the machine is in the pool")
         testbed.checked("the machine joined the pool's own collector with its owner's token")
+        check_unreachable(testbed, stand_in)
         code, _ = testbed.command("condor_wait", "-wait", "180", f"{annex}.log")
         assert code == 0, testbed.pool.run(["condor_q", "-better-analyze"]).stdout
         assert testbed.pool.read(f"{HOME}/{annex}.out") == "machine.example.org\n"
@@ -94,6 +102,19 @@ def test_the_lease_ends_everything(testbed: Testbed) -> None:
     assert not testbed.machines("cheap")
     assert testbed.tarballs() == set()
     testbed.checked("no machine, no lease and no tarball is left")
+
+
+def check_unreachable(testbed: Testbed, stand_in: ImageMachine) -> None:
+    """Try to connect to the machine, from itself and from the pool."""
+    connect = ["python3", "-c", f"import socket; socket.create_connection(('{stand_in.address}', {PORT}), 3)"]
+    stand_in.must(connect)
+    tried = testbed.pool.run(connect)
+    assert "TimeoutError" in tried.stderr, tried
+    address = testbed.pool.run(["condor_status", "-af", "MyAddress"]).stdout
+    assert "CCBID=" in address
+    testbed.checked(
+        f"HTCondor listens on its port {PORT}, where the pool's connections are dropped; the collector is its broker"
+    )
 
 
 def check_token(testbed: Testbed, stand_in: ImageMachine) -> None:

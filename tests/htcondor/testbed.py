@@ -249,7 +249,7 @@ class Testbed:
 
 def bucket_names(bucket: str, region: str) -> dict[str, str]:
     """Return the host names of a bucket, each with its address."""
-    return dict.fromkeys((f"{bucket}.s3.amazonaws.com", f"{bucket}.s3.{region}.amazonaws.com"), "127.0.0.1")
+    return dict.fromkeys((f"{bucket}.s3.amazonaws.com", f"{bucket}.s3.{region}.amazonaws.com"), namespaces.AWS_ADDRESS)
 
 
 @contextmanager
@@ -260,7 +260,7 @@ def start_testbed(root: Path) -> Iterator[Testbed]:
         root: a root directory with HTCondor.
     """
     staging = f"{DEFAULT_STACK_NAME}-staging-{ACCOUNT}"
-    hosts = dict.fromkeys(namespaces.names(), "127.0.0.1")
+    hosts = namespaces.names()
     for region in namespaces.REGIONS:
         hosts |= bucket_names(f"{staging}-{region}", region)
     with (

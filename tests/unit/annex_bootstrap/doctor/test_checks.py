@@ -10,7 +10,7 @@ import pytest
 
 from annex_bootstrap.doctor import checks
 from annex_bootstrap.doctor.checks import Level
-from annex_bootstrap.doctor.doctor_run import collector_address, log_message, trusted_services
+from annex_bootstrap.doctor.doctor_run import log_message, trusted_services
 from annex_bootstrap.errors import DeniedError, UserError
 from annex_bootstrap.stack.read import Stack
 from annex_contract.knobs import KNOBS
@@ -246,22 +246,6 @@ def test_what_a_fleet_names_must_still_be_offered() -> None:
     gone = checks.check_offered("types", {"a", "c"}, ["a", "b"])
     assert not is_ok(gone)
     assert gone.detail.endswith(": c")
-
-
-@pytest.mark.parametrize(
-    ("text", "address"),
-    [
-        ("", ("", 9618, "")),
-        ("pool.example.org", ("pool.example.org", 9618, "")),
-        ("pool.example.org:9700?sock=collector", ("pool.example.org", 9700, "collector")),
-        (":9618?sock=ap_collector", ("", 9618, "ap_collector")),
-        ("<192.0.2.1:9700>", ("192.0.2.1", 9700, "")),
-        ("[2001:db8::1]:9700, other", ("2001:db8::1", 9700, "")),
-        ("[2001:db8::1]", ("2001:db8::1", 9618, "")),
-    ],
-)
-def test_the_first_collector_is_asked_at_its_port(text: str, address: tuple[str, int, str]) -> None:
-    assert collector_address(text) == address
 
 
 def test_only_services_that_are_allowed_are_trusted() -> None:
