@@ -32,3 +32,18 @@ def test_a_long_step_is_shortened_to_its_beginning_and_its_end() -> None:
     assert "Resources left over: 0" in shown
     assert "more" not in shown
     assert "a part of it" not in shown
+
+
+def test_two_runs_differ_in_numbers_and_ids_alone() -> None:
+    first = [
+        "  03:44:35  CREATE_COMPLETE   SweepRule",
+        "  ... (51 more)",
+        "  role/lab-579b0df5-b31a6b38cc7c, 2 machines",
+    ]
+    other = [
+        "  18:00:01  CREATE_COMPLETE   BucketRole",
+        "  ... (7 more)",
+        "  role/lab-0d2b1111-aaaa6b38cc7c, 3 machines",
+    ]
+    assert terminal.lasting(first) == terminal.lasting(other)
+    assert terminal.lasting(first) != terminal.lasting([line.replace("machines", "annexes") for line in first])
