@@ -252,7 +252,7 @@ def _plan(account: Account, stack: Stack, options: StartOptions, owner: str, sec
     except UserError as error:
         unpriced = str(error)
     come_to = estimate(wanted, machines, known)
-    leases = Leases(account, outputs[Output.LEASE_FUNCTION_ARN], outputs[Output.INSTANCE_CONFIGURATION_PROFILE])
+    leases = Leases.of(account, outputs)
     held = starting.find_lease(leases, options.name)
     running = leases.machines().get(options.name)
     request_id = uuid.uuid4().hex
