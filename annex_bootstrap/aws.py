@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -56,6 +57,9 @@ CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 5}, connect_t
 
 RETRY_PAUSE = 5.0
 """Seconds between two tries of ``retry``."""
+
+SHORT_PATIENCE = 5.0
+"""Seconds to wait for what only helps people."""
 
 Answer = TypeVar("Answer")
 
@@ -159,6 +163,17 @@ class Account:
         """The account ID, 12 digits."""
         return self._caller["Account"]
 
+    @cached_property
+    def label(self) -> str:
+        """The account ID, and the account's alias where it has one that the credentials may read."""
+
+        def read() -> list[str]:
+            with explained("reading the account's alias"):
+                return self.session.client("iam", config=CONFIG).list_account_aliases()["AccountAliases"]
+
+        aliases = within(SHORT_PATIENCE, read)
+        return f"{self.account_id} ({aliases[0]})" if aliases else self.account_id
+
     @property
     def caller(self) -> str:
         """The name of the user, or of the session of a role, whose credentials these are."""
@@ -248,6 +263,25 @@ def retry(
                 raise
         sleep(RETRY_PAUSE)
         waited += RETRY_PAUSE
+
+
+def within(seconds: float, read: Callable[[], Answer]) -> Answer | None:
+    """Return what a call answers, or None where AWS refuses or takes longer: for what only helps people.
+
+    Args:
+        seconds: to wait.
+        read: makes the call.
+    """
+    answers: list[Answer] = []
+
+    def ask() -> None:
+        with contextlib.suppress(UserError):
+            answers.append(read())
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(seconds)
+    return answers[0] if answers else None
 
 
 @contextlib.contextmanager

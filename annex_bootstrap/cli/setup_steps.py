@@ -69,7 +69,7 @@ class _Setup:
 
     def account(self) -> bool:
         account = connect(self.options.region, self.options.profile)
-        self.screen.say(f"Account {account.account_id}, region {account.region}.")
+        self.screen.say(f"Account {account.label}, region {account.region}.")
         self.documents["account"] = {"account": account.account_id, "region": account.region}
         # Before all else, because AWS may take days to grant more.
         show(check_quotas(account), self.screen)

@@ -13,7 +13,7 @@ from typing import Any
 from annex_bootstrap.annexes.users import FROM_INSTANCE
 from annex_bootstrap.errors import DeniedError, UserError
 from annex_bootstrap.fleet.quotas import increase_command
-from annex_bootstrap.pool.file_knobs import read_knob
+from annex_bootstrap.pool.file_knobs import beaten_knobs, read_knob
 from annex_bootstrap.pool.private_files import read_private, why_not_private
 from annex_bootstrap.stack.image import StackImage
 from annex_bootstrap.stack.read import Stack
@@ -241,6 +241,13 @@ def check_knobs(path: Path, content: bytes, region: str, outputs: Mapping[str, s
     wrong = [name for name, value in wanted.items() if read_knob(content, region, name) != value]
     if wrong:
         detail = f"{path} differs from the stack in {', '.join(wrong)}"
+        try:
+            beaten = beaten_knobs(content, region)
+        except UserError:
+            # pull-config says how to repair the block.
+            beaten = []
+        if {name.rpartition(".")[2] for name in beaten} >= set(wrong):
+            return problem(subject, detail, f"delete {', '.join(beaten)} outside the stack's block")
         return problem(subject, detail, f"run annex-bootstrap pull-config --region {region}")
     return ok(subject, f"{path} names the stack")
 
