@@ -41,6 +41,7 @@ REGIONAL_SERVICES = (
     "logs",
     "monitoring",
     "s3",
+    "servicequotas",
     "ssm",
     "sts",
 )

@@ -107,7 +107,7 @@ def make_plan(account: Account, stack: Stack, annex: Annex, wanted: Wanted) -> P
     except UserError as error:
         unpriced = str(error)
     come_to = estimate(wanted, machines, known)
-    leases = Leases(account, outputs[Output.LEASE_FUNCTION_ARN], outputs[Output.INSTANCE_CONFIGURATION_PROFILE])
+    leases = Leases.of(account, outputs)
     held = starting.find_lease(leases, annex.name)
     running = leases.machines().get(annex.name)
     request_id = uuid.uuid4().hex

@@ -17,7 +17,6 @@ from annex_bootstrap.pool.htcondor import version
 from annex_bootstrap.screen import Screen
 from annex_bootstrap.stack.read import Stack, find_deployed
 from annex_contract.knobs import ACCESS_KEY_KNOB
-from annex_contract.stack import Output
 
 PATIENCE = 1.0
 """Seconds that AWS has to answer; what is not known by then is not shown."""
@@ -94,7 +93,7 @@ def ask_leases(section: Section) -> Answer:
         try:
             account = connect(section.region, None)
             answer.stack = find_deployed(account, section.stack_name)
-            answer.leases = Leases(account, answer.stack.outputs[Output.LEASE_FUNCTION_ARN]).list()
+            answer.leases = Leases.of(account, answer.stack.outputs).list()
         except UserError as error:
             answer.error = str(error)
 

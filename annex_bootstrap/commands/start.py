@@ -244,15 +244,18 @@ def _show(plans: Sequence[Plan], options: StartOptions, pool: Pool, screen: Scre
         hours = Decimal(until - request.began) / 3600
         screen.say(f"Annex    {request.annex_id} in {plan.account.region}, {kind}")
         if plan.held is not None:
-            screen.say(f"Adds to  {plan.running} machines that run until {clock(plan.held.expiration or 0)}")
+            running = "1 machine, which runs" if plan.running == 1 else f"{plan.running} machines, which run"
+            screen.say(f"Adds to  {running} until {clock(plan.held.expiration or 0)}")
         screen.say(f"Machines {number}, at most {plan.estimate.vcpus} cores; {plan.quota or 'quota not known'}")
         screen.say(f"Types    {', '.join(_sized(machine) for machine in plan.machines[:MOST_NAMES])}{more}")
         screen.say(f"Price    {_price(plan, hours)}")
         screen.say(f"Lease    until {clock(until)}; a machine without a job for {options.idle} goes earlier")
         screen.say(f"Image    {plan.image[0]}, HTCondor {plan.image[1]}")
         screen.say(f"Pool     {pool.address}; the machines join as {pool.identity}")
-        whose = f"of {request.owner}" if request.owner else "of everybody"
-        screen.say(f'Jobs     {whose} that say +TargetAnnexName = "{request.annex_id}"')
+        # An access point since 24.11 gives a job with the name only machines with the token of the job's owner.
+        named = f'+TargetAnnexName = "{request.annex_id}"'
+        whose = f"of {request.owner} that say {named}" if request.owner else "of everybody that say +MayUseAWS = True"
+        screen.say(f"Jobs     {whose}")
         screen.say(f'         and requirements = TARGET.AnnexName == "{request.annex_id}"')
         if plan.unpriced:
             screen.fail(f"no prices: {plan.unpriced}")

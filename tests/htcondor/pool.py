@@ -90,6 +90,9 @@ class Pool(Host):
             # Or the master, being root, changes the machine's own kernel settings.
             "ENABLE_KERNEL_TUNING = False",
             "DAEMON_LIST = MASTER COLLECTOR NEGOTIATOR SCHEDD",
+            # By default a job waits for up to a minute.
+            "NEGOTIATOR_INTERVAL = 5",
+            "NEGOTIATOR_CYCLE_DELAY = 5",
         ]
         self.must(["rm", _MACHINES_CONFIG])
         self.write(_CONFIG, "\n".join([*own, *self._config_lines, ""]), user="root")

@@ -165,6 +165,15 @@ def test_machines_start_with_a_lease_a_tarball_and_our_template(
     assert list((starter.home / ".condor/annex-requests").iterdir()) == []
 
 
+def test_the_preview_says_which_jobs_will_run(starter: CliUser) -> None:
+    own = starter.must("start", "mine", *COUNT, "--dry-run").stdout
+    assert 'Jobs     of alice that say +TargetAnnexName = "mine"\n' in own
+    everybody = starter.must("start", "ours", *COUNT, "--open", "--dry-run").stdout
+    assert "Jobs     of everybody that say +MayUseAWS = True\n" in everybody
+    for said, annex in ((own, "mine"), (everybody, "ours")):
+        assert f'         and requirements = TARGET.AnnexName == "{annex}"\n' in said
+
+
 def test_starting_again_adds_machines_and_never_shortens_the_lease(
     starter: CliUser, root: boto3.Session, stacks: Mapping[str, DeployedStack]
 ) -> None:
