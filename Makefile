@@ -1,5 +1,5 @@
 # Thin names for the real commands. Each makes the virtual environment first, where none is there.
-.PHONY: demo test slow opinions thorough browser e2e live scan build lint lock
+.PHONY: demo docs test slow opinions thorough browser e2e live scan build lint lock
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,6 +11,11 @@ SCANNER_READY := $(SCANNER)/.ready
 # Deploy, two annexes, an expiring lease and delete, on a local AWS.
 demo: build
 	@$(BIN)/annex-bootstrap demo
+
+# The documentation as one site: dist/site/index.html. Fails where a link leads nowhere.
+docs: build
+	@$(BIN)/python -m mkdocs build --quiet
+	@echo dist/site/index.html
 
 # Linters, then the tests that take seconds each.
 test: lint
@@ -31,7 +36,7 @@ thorough: build
 	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest tests/unit/lambda_lease/test_model.py
 	WORST_CASE_LIVES=100 $(BIN)/pytest -m slow tests/local_aws/worst_case
 
-# The launch page in a real Chromium, with axe-core from npm; installs Chromium where it may.
+# The launch page and the documentation's site in a real Chromium, with axe-core from npm; installs Chromium where it may.
 browser: build
 	$(BIN)/pytest tests/browser
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
-from annex_bootstrap.errors import UserError
+from annex_bootstrap.errors import DeniedError, UserError
 from annex_contract.ownership import reach_own_buckets_only
 
 if TYPE_CHECKING:
@@ -56,6 +57,9 @@ CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 5}, connect_t
 
 RETRY_PAUSE = 5.0
 """Seconds between two tries of ``retry``."""
+
+SHORT_PATIENCE = 5.0
+"""Seconds to wait for what only helps people."""
 
 Answer = TypeVar("Answer")
 
@@ -159,6 +163,17 @@ class Account:
         """The account ID, 12 digits."""
         return self._caller["Account"]
 
+    @cached_property
+    def label(self) -> str:
+        """The account ID, and the account's alias where it has one that the credentials may read."""
+
+        def read() -> list[str]:
+            with explained("reading the account's alias"):
+                return self.session.client("iam", config=CONFIG).list_account_aliases()["AccountAliases"]
+
+        aliases = within(SHORT_PATIENCE, read)
+        return f"{self.account_id} ({aliases[0]})" if aliases else self.account_id
+
     @property
     def caller(self) -> str:
         """The name of the user, or of the session of a role, whose credentials these are."""
@@ -250,6 +265,25 @@ def retry(
         waited += RETRY_PAUSE
 
 
+def within(seconds: float, read: Callable[[], Answer]) -> Answer | None:
+    """Return what a call answers, or None where AWS refuses or takes longer: for what only helps people.
+
+    Args:
+        seconds: to wait.
+        read: makes the call.
+    """
+    answers: list[Answer] = []
+
+    def ask() -> None:
+        with contextlib.suppress(UserError):
+            answers.append(read())
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(seconds)
+    return answers[0] if answers else None
+
+
 @contextlib.contextmanager
 def explained(doing: str, profile: str = "NAME") -> Iterator[None]:
     """Turn botocore's errors into sentences.
@@ -259,7 +293,8 @@ def explained(doing: str, profile: str = "NAME") -> Iterator[None]:
         profile: the AWS profile in use, where it is known.
 
     Raises:
-        UserError: in place of every error of botocore.
+        DeniedError: in place of AWS's refusal of a call that the credentials may not make.
+        UserError: in place of every other error of botocore.
     """
     try:
         yield
@@ -282,9 +317,13 @@ def explained(doing: str, profile: str = "NAME") -> Iterator[None]:
     except ClientError as error:
         detail = error.response.get("Error", {})
         code, message = detail.get("Code", "Unknown"), detail.get("Message", "no message")
-        raise UserError(f"{doing} failed: AWS said {code}: {message.rstrip('.')}; {_advice(code)}") from error
+        refused = DeniedError if code in DENIED else UserError
+        raise refused(f"{doing} failed: AWS said {code}: {message.rstrip('.')}; {_advice(code)}") from error
     except BotoCoreError as error:
         raise UserError(f"{doing} failed: {error}") from error
+
+
+_POLICY = "the policy of this command (`annex-bootstrap policy --help` says which that is)"
 
 
 def _advice(code: str) -> str:
@@ -293,10 +332,10 @@ def _advice(code: str) -> str:
     if code in UNKNOWN_KEYS:
         return "check the access key and the secret key"
     if code in DENIED:
-        return "ask your administrator for what `annex-bootstrap policy deployer` prints"
+        return f"ask your administrator for {_POLICY}"
     if code == FORBIDDEN:
         return (
             "a permission that you were just granted may take minutes to have effect, so try again; if that does not "
-            "help, ask your administrator for what `annex-bootstrap policy deployer` prints, and whose bucket it is"
+            f"help, ask your administrator for {_POLICY}, and whose bucket it is"
         )
     return "try again, or check the stack in the AWS console"

@@ -16,11 +16,13 @@ class Column:
 
     Attributes:
         name: its heading.
-        number: whether it holds numbers, which are aligned at their end.
+        number: whether it holds numbers, which are aligned at their end and never broken.
+        optional: whether a terminal leaves it out where the table is too wide, the last one first.
     """
 
     name: str
     number: bool = False
+    optional: bool = False
 
 
 class Progress(Protocol):
@@ -104,5 +106,12 @@ class Part:
 class LiveScreen(Screen, Protocol):
     """A screen that can also show what changes."""
 
-    def live(self, columns: Sequence[Column]) -> AbstractContextManager[Callable[[Sequence[Sequence[str]]], None]]:
-        """Return what shows a table's rows anew, until the context ends: in place on a terminal, elsewhere by lines."""
+    def live(
+        self, columns: Sequence[Column], none: str
+    ) -> AbstractContextManager[Callable[[Sequence[Sequence[str]]], None]]:
+        """Return what shows a table's rows anew, until the context ends: in place on a terminal, elsewhere by lines.
+
+        Args:
+            columns: of the table; the first says what a row is about.
+            none: what to say where there are no rows.
+        """

@@ -36,3 +36,6 @@ partition but ``aws``. Source: https://wiki.debian.org/Cloud/AmazonEC2Image/Trix
 
 ARCHITECTURES = {"amd64": "x86_64", "arm64": "arm64"}
 """Debian's names of the architectures, and EC2's."""
+
+MACHINE_TYPES = {"amd64": "m7i.large", "arm64": "m7g.large"}
+"""The type of on-demand machines where the user names none, by the image's architecture."""

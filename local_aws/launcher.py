@@ -41,6 +41,7 @@ REGIONAL_SERVICES = (
     "logs",
     "monitoring",
     "s3",
+    "servicequotas",
     "ssm",
     "sts",
 )
@@ -125,9 +126,10 @@ def local_aws(
 
     Args:
         schedule_speed: how many times faster than real time EventBridge's rate schedules run.
-        in_place_of: regions that it stands in for: it then takes port 443, its certificate is valid for AWS's own host
-            names there, and it is the metadata service of one machine (see ``local_aws.server.ec2.metadata``). Only
-            for a network namespace of its own, in which those names and the metadata address lead here.
+        in_place_of: regions that it stands in for: it then takes port 443 of every address, its certificate is valid
+            for AWS's own host names there, and it is the metadata service of one machine (see
+            ``local_aws.server.ec2.metadata``). Only for a network namespace of its own, in which those names and the
+            metadata address lead here.
         strictness: AWS at its worst; needs the packages of a checkout.
         records: a directory for what it exchanges and decides (see ``local_aws.server.recording``).
 
@@ -153,7 +155,7 @@ def local_aws(
                     sys.executable,
                     # No worker processes: the server must be the process that holds the pipe.
                     *("-m", "hypercorn", "local_aws.server.app:app", "--workers", "0"),
-                    *("--bind", f"{HOST}:{port}"),
+                    *("--bind", f"{'0.0.0.0' if in_place_of else HOST}:{port}"),
                     *(("--insecure-bind", f"{METADATA_ADDRESS}:80") if in_place_of else ()),
                     *("--certfile", str(directory / "server.pem")),
                     *("--keyfile", str(directory / "server.key")),

@@ -15,6 +15,7 @@ from troposphere.sns import Subscription, Topic
 
 from annex_contract import __version__
 from annex_contract.iam import document
+from annex_contract.image import MACHINE_TYPES
 from annex_contract.resources import BUCKET, FLEET_ROLE, IMAGE, INSTANCE_ROLE, SECURITY_GROUP, Attribute
 from annex_contract.stack import ROLE_PATH, LogicalId, Output, sweep_rule_name
 from lambda_lease import settings
@@ -29,9 +30,6 @@ from template_gen.text import render
 
 LEASE_TIMEOUT = 240
 """Seconds for one tick: less than the five minutes to the next one, and enough to end thousands of machines."""
-
-MACHINE_TYPES = {"amd64": "m7i.large", "arm64": "m7g.large"}
-"""The type of on-demand machines where the user names none, by the image's architecture."""
 
 HOUR = 3600
 

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Self
 
 from botocore.exceptions import ClientError
 
-from annex_bootstrap.aws import Account, explained
+from annex_bootstrap.aws import Account, connect, explained
 from annex_bootstrap.errors import UserError
+from annex_bootstrap.stack.read import find_deployed
 from annex_contract import lease as contract
 from annex_contract.lease import (
     FLEET_RUNNING,
@@ -27,7 +28,7 @@ from annex_contract.lease import (
     input_ending_at,
     parse_input,
 )
-from annex_contract.stack import STARTED_BY_TAG
+from annex_contract.stack import STARTED_BY_TAG, Output
 
 PAGE_SIZE = 500
 
@@ -176,6 +177,26 @@ class Leases:
     account: Account
     function_arn: str
     profile_arn: str = ""
+
+    @classmethod
+    def of(cls, account: Account, outputs: Mapping[str, str]) -> Self:
+        """Return the leases of the stack with these outputs."""
+        return cls(account, outputs[Output.LEASE_FUNCTION_ARN], outputs[Output.INSTANCE_CONFIGURATION_PROFILE])
+
+    @classmethod
+    def of_deployed(cls, stack_name: str, region: str | None, profile: str | None) -> Self:
+        """Return the leases of a stack.
+
+        Args:
+            stack_name: the stack's name.
+            region: where; None for the one that the environment or the profile names.
+            profile: the AWS profile, or None for the environment's.
+
+        Raises:
+            UserError: there are no credentials, AWS refused, or there is no such stack.
+        """
+        account = connect(region, profile)
+        return cls.of(account, find_deployed(account, stack_name).outputs)
 
     def list(self) -> list[Lease]:
         """Return all leases, the one that ends first at the top.

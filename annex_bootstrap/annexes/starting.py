@@ -80,7 +80,7 @@ def carry_out(account: Account, outputs: Mapping[str, str], request: Request, ta
     """
     bucket = outputs[Output.S3_BUCKET_NAME]
     key = contract.TARBALL_PATTERN.replace("*", request.annex_id)
-    leases = Leases(account, outputs[Output.LEASE_FUNCTION_ARN], outputs[Output.INSTANCE_CONFIGURATION_PROFILE])
+    leases = Leases.of(account, outputs)
     held = find_lease(leases, request.annex_id)
     with explained(f"uploading the pool's configuration to {bucket}"):
         account.s3.put_object(Bucket=bucket, Key=key, Body=tarball)

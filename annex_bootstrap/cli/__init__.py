@@ -91,7 +91,7 @@ class Grouped(click.Group):
 @click.version_option(__version__, prog_name=PROGRAM)
 @click.pass_context
 def commands(context: click.Context) -> None:
-    """Prepare an AWS account and an HTCondor pool for condor_annex, and undo it just as easily.
+    """Prepare an AWS account and an HTCondor pool for annexes, start annexes, and undo all of it.
 
     Without a command: say where you stand, and what to do next.
     """

@@ -12,9 +12,11 @@ HELP = """Print what makes a shell complete commands, options, regions, paramete
 stacks and annexes.
 
 \b
-bash:  annex-bootstrap completion bash > ~/.local/share/bash-completion/completions/annex-bootstrap
-zsh:   annex-bootstrap completion zsh > "${fpath[1]}/_annex-bootstrap"
-fish:  annex-bootstrap completion fish > ~/.config/fish/completions/annex-bootstrap.fish
+One line for your shell, then open a new one:
+bash:  annex-bootstrap completion bash >> ~/.bashrc
+zsh:   (echo 'autoload -Uz compinit && compinit'; annex-bootstrap completion zsh) >> ~/.zshrc
+fish:  mkdir -p ~/.config/fish/completions &&
+         annex-bootstrap completion fish > ~/.config/fish/completions/annex-bootstrap.fish
 """
 
 

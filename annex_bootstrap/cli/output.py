@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 ITEM_HEAD = 9
 """Columns of the word before the lines of an item, and the space behind it."""
 
+GAP = 2
+"""Columns between those of a table."""
+
 LEAST_WIDTH = 30
 """Columns for which text is broken on a terminal that is narrower still."""
 
@@ -85,14 +88,13 @@ class Screen:
         """Print a table for people: on a terminal as wide as that, elsewhere one whole line a row, for grep."""
         from rich.console import Console
 
-        table = _table(columns, rows)
         console = Console(highlight=False, stderr=self.json)
         if not console.is_terminal:
             console.width = WIDE
-        console.print(table)
+        console.print(_table(columns, rows, console.width if console.is_terminal else None))
 
     @contextmanager
-    def live(self, columns: Sequence[Column]) -> Iterator[Callable[[Sequence[Sequence[str]]], None]]:
+    def live(self, columns: Sequence[Column], none: str) -> Iterator[Callable[[Sequence[Sequence[str]]], None]]:
         """Show a table's rows anew, until the context ends: in place on a terminal, else each changed row."""
         from rich.console import Console
         from rich.live import Live
@@ -100,17 +102,23 @@ class Screen:
         console = Console(highlight=False, stderr=self.json)
         if console.is_terminal and not (console.is_dumb_terminal or self.plain):
             with Live(console=console, auto_refresh=False) as shown:
-                yield lambda rows: shown.update(_table(columns, rows), refresh=True)
+                yield lambda rows: shown.update(
+                    _table(columns, rows, console.width) if rows else printable(none), refresh=True
+                )
             return
-        printed: set[tuple[str, ...]] = set()
+        printed: dict[str, Sequence[str]] | None = None
 
         def print_changes(rows: Sequence[Sequence[str]]) -> None:
-            now = {tuple(row) for row in rows}
-            for row in sorted(now - printed):
-                cells = zip(columns, row, strict=True)
-                self.say("  ".join(f"{column.name}={one_line(cell)}" for column, cell in cells))
-            printed.clear()
-            printed.update(now)
+            nonlocal printed
+            before, printed = printed, {row[0]: row for row in rows}
+            for first in sorted((before or {}).keys() - printed.keys()):
+                self.say(f"{columns[0].name}={one_line(first)}  gone")
+            for first, row in sorted(printed.items()):
+                if before is None or before.get(first) != row:
+                    cells = zip(columns, row, strict=True)
+                    self.say("  ".join(f"{column.name}={one_line(cell)}" for column, cell in cells))
+            if not printed and before != {}:
+                self.say(none)
             sys.stdout.flush()
 
         yield print_changes
@@ -155,15 +163,37 @@ class Screen:
             raise click.UsageError("there is nobody to ask: give --yes to go ahead") from None
 
 
-def _table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Table:
+def _table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int | None) -> Table:
+    """Return a table, on a narrow terminal with headings on two lines, and without optional columns.
+
+    Args:
+        columns: of the table.
+        rows: a cell for each column.
+        width: of the terminal, in columns; None where it is none.
+    """
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
-        table.add_column(column.name, justify="right" if column.number else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*[Text(one_line(cell)) for cell in row])
+    heads = [column.name for column in columns]
+    cells = [[one_line(cell) for cell in row] for row in rows]
+    shown = list(range(len(columns)))
+
+    def fits() -> bool:
+        texts = ([heads[place], *(row[place] for row in cells)] for place in shown)
+        needed = sum(max(len(line) for text in column for line in text.split("\n")) + GAP for column in texts) - GAP
+        return width is None or needed <= width
+
+    if not fits():
+        heads = ["\n".join(head.rsplit(" ", 1)) for head in heads]
+    for place in reversed(range(len(columns))):
+        if columns[place].optional and not fits():
+            shown.remove(place)
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+    for place in shown:
+        number = columns[place].number
+        table.add_column(heads[place], justify="right" if number else "left", overflow="fold", no_wrap=number)
+    for row in cells:
+        table.add_row(*[Text(row[place]) for place in shown])
     return table
 
 

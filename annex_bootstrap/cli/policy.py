@@ -17,7 +17,11 @@ UNBOUNDED = (
 
 @click.group(name="policy")
 def command() -> None:
-    """Print IAM policies for an administrator to grant."""
+    """Print IAM policies for an administrator to grant.
+
+    setup needs both deployer and operator. start and watch need neither, but the managed policy that the stack's output
+    StartPolicyARN names.
+    """
 
 
 _boundary = click.option(

@@ -24,7 +24,10 @@ def command(
     verbose: bool,
     screen: Screen,
 ) -> None:
-    """Show the stack, what it made, the annexes that have a lease, and whether the configuration names it.
+    """Show the stack, what it made, the annexes that have a lease, their cost, and whether the configuration names it.
+
+    It also says when the lease function last ran, which it does at least every hour. Cost and that need the operator's
+    policy.
 
     Exits with 0 if the stack is deployed in every region, else with 1.
     """

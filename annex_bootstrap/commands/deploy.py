@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from annex_bootstrap.aws import Account, connect_all
+from annex_bootstrap.aws import SHORT_PATIENCE, Account, connect_all, within
 from annex_bootstrap.doctor.next_steps import first_annex, our_command
 from annex_bootstrap.errors import UserError
+from annex_bootstrap.fleet import prices
 from annex_bootstrap.pool import config_file
 from annex_bootstrap.pool.htcondor import version
 from annex_bootstrap.pool.pull import pull
 from annex_bootstrap.screen import Screen
-from annex_bootstrap.stack import budget, deployment, first_creation, plan
+from annex_bootstrap.stack import budget, deployment, earlier_setup, first_creation, plan
 from annex_bootstrap.stack.artefact import built_template
 from annex_bootstrap.stack.deployment import DeployRequest, Proposal
 from annex_bootstrap.stack.parameters import check_parameters, describe_parameters, effective_parameters
@@ -126,7 +127,7 @@ def deploy(options: DeployOptions, screen: Screen) -> bool:
         for warning in pulled.warnings:
             screen.fail(f"warning: {warning}")
     if pulled and changing:
-        _point_on(options, screen)
+        _point_on(options, screen, complete[0])
     screen.document({"regions": list(results.values()), "config": pulled.document() if pulled else None})
     return len(complete) == len(accounts)
 
@@ -144,13 +145,15 @@ def _set_budget(options: DeployOptions, screen: Screen, account: Account, asked:
     screen.say(f"The budget {name} {'is set' if changed else 'is as it should be'}.")
 
 
-def _point_on(options: DeployOptions, screen: Screen) -> None:
-    steps = {}
+def _point_on(options: DeployOptions, screen: Screen, account: Account) -> None:
+    steps: dict[str, str] = {}
     for name, purpose in (("credentials", "keys that can run annexes only"), ("doctor", "checks that all is ready")):
         for region in options.regions or [""]:
             line = our_command(name, options.stack_name, region, options.profile, options.config)
             steps[line] = purpose
-    screen.next_steps(steps | {first_annex(version()): "rents one machine"})
+    stack = find_deployed(account, options.stack_name)
+    named = account.region if options.regions else None
+    screen.next_steps(steps | first_annex(stack, named, options.profile, version()))
 
 
 def _agreed(
@@ -168,7 +171,7 @@ def _agreed(
 
 def _question(changing: Sequence[Account]) -> str:
     regions = " and ".join(account.region for account in changing)
-    return f"Go ahead in account {changing[0].account_id}, {regions}?"
+    return f"Go ahead in account {changing[0].label}, {regions}?"
 
 
 def _totals(proposals: Mapping[str, Proposal]) -> dict[str, int]:
@@ -198,20 +201,24 @@ def _show(screen: Screen, request: DeployRequest, outcome: Outcome[Proposal], se
         screen.say(f"The stack {request.stack_name} in {account.region} is up to date.")
         return
     screen.say(f"The stack {request.stack_name} in {account.region}, account {account.account_id}:")
-    for line in _lines(request, proposal):
+    for line in _lines(request, proposal, account):
         screen.say(f"  {line}")
     if verbose and proposal.change_set is not None:
         for change in proposal.change_set.changes:
             screen.say(f"    {change.action:<6}  {change.resource}  {change.resource_type}")
     for line in describe_parameters(request.template, proposal.stack, request.given):
         screen.say(f"  {line}")
+    for line in earlier_setup.describe(proposal.beside):
+        screen.say(f"  {line}")
 
 
-def _lines(request: DeployRequest, proposal: Proposal) -> list[str]:
+def _lines(request: DeployRequest, proposal: Proposal, account: Account) -> list[str]:
     if proposal.change_set is not None:
         if proposal.step is Step.CREATE:
             parameters = effective_parameters(request.template, proposal.stack, request.given)
-            return first_creation.describe(proposal.change_set.changes, parameters)
+            machine = first_creation.machine_type(parameters)
+            known = within(SHORT_PATIENCE, lambda: prices.on_demand(account, [machine])) if machine else None
+            return first_creation.describe(proposal.change_set.changes, parameters, (known or {}).get(machine))
         return plan.describe(proposal.change_set.changes)
     status = proposal.stack.status if proposal.stack is not None else ""
     return [f"deletes what the failed creation left ({status})", "creates everything again"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from annex_bootstrap.aws import connect
-from annex_bootstrap.doctor.checks import Level
+from annex_bootstrap.doctor.checks import Finding, Level
 from annex_bootstrap.doctor.doctor_run import DoctorRun
 from annex_bootstrap.pool.config_file import find_file
 from annex_bootstrap.screen import Screen
@@ -48,9 +48,16 @@ def doctor(options: DoctorOptions, screen: Screen) -> bool:
     findings = []
     for finding in DoctorRun(account, options.stack_name, find_file(options.config), options.collector).run():
         findings.append(finding)
-        advice = [f"-> {finding.advice}"] if finding.advice else []
-        screen.item(finding.level, [f"{finding.subject}: {finding.detail}", *advice], fg=COLOURS[finding.level])
+        show(finding, screen)
     problems = sum(finding.level is Level.PROBLEM for finding in findings)
     screen.say(f"\n{problems} {'problem' if problems == 1 else 'problems'}." if problems else "\nNo problems.")
     screen.document({"problems": problems, "findings": [dataclasses.asdict(finding) for finding in findings]})
     return not problems
+
+
+def show(finding: Finding, screen: Screen) -> None:
+    """Print a finding, what to do about it, and the lines to paste as they are."""
+    advice = [f"-> {finding.advice}"] if finding.advice else []
+    screen.item(finding.level, [f"{finding.subject}: {finding.detail}", *advice], fg=COLOURS[finding.level])
+    for command in finding.commands:
+        screen.say(f"  {command}", wrap=False)

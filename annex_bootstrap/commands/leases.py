@@ -9,14 +9,11 @@ from decimal import Decimal
 from typing import Any
 
 from annex_bootstrap.annexes.leases import NOTHING, Lease, Leases, Machines, clock, left, parse_duration
-from annex_bootstrap.aws import connect
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.fleet import prices
 from annex_bootstrap.pool.htcondor import version
 from annex_bootstrap.pool.pool_config import FIRST_HTCONDOR_ANNEX
 from annex_bootstrap.screen import Column, Screen
-from annex_bootstrap.stack.read import find_deployed
-from annex_contract.stack import Output
 
 COLUMNS = [
     Column("ANNEX"),
@@ -49,7 +46,7 @@ def list_leases(options: LeasesOptions, screen: Screen) -> None:
     Raises:
         UserError: there is no stack, or AWS refused. Missing prices are only reported.
     """
-    leases = _find(options)
+    leases = Leases.of_deployed(options.stack_name, options.region, options.profile)
     held = leases.list()
     running = leases.machines() if held else {}
     annexes = [(lease, running.get(lease.annex_id, NOTHING)) for lease in held]
@@ -92,7 +89,7 @@ def extend_lease(name: str, duration: str, options: LeasesOptions, screen: Scree
         UserError: the duration cannot be read, the annex holds no lease or a longer one, or AWS refused.
     """
     until = int(time.time()) + parse_duration(duration)
-    leases = _find(options)
+    leases = Leases.of_deployed(options.stack_name, options.region, options.profile)
     lease = leases.find(name)
     if lease.expiration is not None and lease.expiration > until:
         raise UserError(
@@ -116,7 +113,7 @@ def end_lease(name: str, options: LeasesOptions, screen: Screen, *, yes: bool) -
     Raises:
         UserError: the annex holds no lease, or AWS refused.
     """
-    leases = _find(options)
+    leases = Leases.of_deployed(options.stack_name, options.region, options.profile)
     lease = leases.find(name)
     count = leases.machines().get(lease.annex_id, NOTHING).count
     screen.say(f"Ends the annex {lease.annex_id} with its {_machines(count)}, and the jobs that run there.")
@@ -145,7 +142,7 @@ def end_all_leases(options: LeasesOptions, screen: Screen, *, yes: bool) -> None
     Raises:
         UserError: AWS refused; the annexes before that one have ended.
     """
-    leases = _find(options)
+    leases = Leases.of_deployed(options.stack_name, options.region, options.profile)
     held = leases.list()
     if not held:
         screen.say(f"No annex holds a lease in {leases.account.region}.")
@@ -169,12 +166,6 @@ def end_all_leases(options: LeasesOptions, screen: Screen, *, yes: bool) -> None
 
 def _machines(count: int) -> str:
     return "1 machine" if count == 1 else f"{count} machines"
-
-
-def _find(options: LeasesOptions) -> Leases:
-    account = connect(options.region, options.profile)
-    outputs = find_deployed(account, options.stack_name).outputs
-    return Leases(account, outputs[Output.LEASE_FUNCTION_ARN], outputs[Output.INSTANCE_CONFIGURATION_PROFILE])
 
 
 def _document(lease: Lease, machines: Machines, known: Mapping[str, Decimal], now: int) -> dict[str, Any]:

@@ -15,9 +15,8 @@ from annex_bootstrap.pool.blocks import Section
 from annex_bootstrap.pool.file_knobs import read_knob
 from annex_bootstrap.pool.htcondor import version
 from annex_bootstrap.screen import Screen
-from annex_bootstrap.stack.read import find_deployed
+from annex_bootstrap.stack.read import Stack, find_deployed
 from annex_contract.knobs import ACCESS_KEY_KNOB
-from annex_contract.stack import Output
 
 PATIENCE = 1.0
 """Seconds that AWS has to answer; what is not known by then is not shown."""
@@ -31,10 +30,12 @@ class Answer:
     """What AWS said about the annexes of a stack.
 
     Attributes:
+        stack: the stack; None where that is not known.
         leases: of its annexes; None where that is not known.
         error: why it is not known.
     """
 
+    stack: Stack | None = None
     leases: list[Lease] | None = None
     error: str = "AWS did not answer within a second"
 
@@ -69,7 +70,7 @@ def tell_standing(screen: Screen) -> None:
         screen.next_steps({our_command("credentials", name, region, None, None): "makes them"})
         return
     answer = ask_leases(section)
-    if answer.leases is None:
+    if answer.stack is None or answer.leases is None:
         screen.say(f"Whether annexes run is not known: {answer.error}.")
         screen.next_steps({our_command("doctor", name, region, None, None): "finds out why"})
     elif answer.leases:
@@ -81,7 +82,7 @@ def tell_standing(screen: Screen) -> None:
         screen.next_steps({our_command("leases", name, region, None, None): "shows machines and cost"})
     else:
         screen.say("Ready. No annex runs.")
-        screen.next_steps({first_annex(version()): "rents one machine"})
+        screen.next_steps(first_annex(answer.stack, region, None, version()))
 
 
 def ask_leases(section: Section) -> Answer:
@@ -91,8 +92,8 @@ def ask_leases(section: Section) -> Answer:
     def ask() -> None:
         try:
             account = connect(section.region, None)
-            function_arn = find_deployed(account, section.stack_name).outputs[Output.LEASE_FUNCTION_ARN]
-            answer.leases = Leases(account, function_arn).list()
+            answer.stack = find_deployed(account, section.stack_name)
+            answer.leases = Leases.of(account, answer.stack.outputs).list()
         except UserError as error:
             answer.error = str(error)
 

@@ -3,42 +3,32 @@
 from __future__ import annotations
 
 import getpass
-import ipaddress
-import json
 import os
 import re
 import time
-import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from annex_bootstrap.annexes import starting
-from annex_bootstrap.annexes.leases import Lease, Leases, clock, parse_duration
+from annex_bootstrap.annexes.joining import Pool, check_reachable, find_pool
+from annex_bootstrap.annexes.leases import clock, parse_duration
+from annex_bootstrap.annexes.planning import Annex, Plan, find_stack, make_plan
 from annex_bootstrap.annexes.requests import Request, find_request
 from annex_bootstrap.annexes.starting import Outcome, UncertainError
-from annex_bootstrap.aws import Account, connect_all, explained
-from annex_bootstrap.doctor.doctor_run import collector_address
+from annex_bootstrap.aws import Account, connect_all
+from annex_bootstrap.doctor.next_steps import our_command
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.fleet import offers, sources
 from annex_bootstrap.fleet.instance_types import MIB_A_GIB, InstanceType
-from annex_bootstrap.fleet.wanted import Estimate, Wanted, estimate, fleet_request
-from annex_bootstrap.pool.htcondor import IN_FORCE, run, version
+from annex_bootstrap.fleet.quotas import increase_command
+from annex_bootstrap.fleet.wanted import Wanted
+from annex_bootstrap.pool.collector import private_schedds
 from annex_bootstrap.pool.machine_config import MachineConfig
-from annex_bootstrap.pool.tokens import MARGIN, make_token
 from annex_bootstrap.screen import Screen
-from annex_bootstrap.stack.read import Stack, find_deployed
-from annex_contract.image import CONDOR_TAG, IMAGE_TAG
-from annex_contract.knobs import Macro
+from annex_bootstrap.stack.read import Stack
 from annex_contract.lease import ANNEX_ID_LENGTH
-from annex_contract.stack import STACK_TAG, Output, sweep_rule_name
-
-FIRST_TOKENS = (9, 0, 0)
-"""The first HTCondor whose pools sign tokens by themselves. Source: its version history."""
-
-CONNECTIVITY_SECONDS = 5
-"""Seconds that the connectivity function waits, as condor_annex has it."""
+from annex_contract.stack import sweep_rule_name
 
 MOST_NAMES = 6
 """Instance types that the preview names."""
@@ -49,7 +39,6 @@ https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html"""
 
 _NAME = re.compile(rf"[A-Za-z0-9._-]{{1,{ANNEX_ID_LENGTH}}}")
 _USER = re.compile(r"[A-Za-z0-9._-]+")
-_ADDRESS = re.compile(r"<([0-9.]+|\[[0-9a-fA-F:]+\]):")
 
 
 @dataclass(frozen=True)
@@ -87,52 +76,6 @@ class StartOptions:
     yes: bool
 
 
-@dataclass(frozen=True)
-class Pool:
-    """What is known of the pool that the machines join.
-
-    Attributes:
-        host: of its collector.
-        port: of its collector.
-        identity: the subject of the machines' token.
-        token: that lets them join.
-    """
-
-    host: str
-    port: int
-    identity: str
-    token: str
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What would be started in one region.
-
-    Attributes:
-        account: where.
-        stack: whose launch template it is.
-        image: ID, and the version of HTCondor in it.
-        machines: the types that AWS may choose from.
-        estimate: what it may come to.
-        quota: what is known of the quota of vCPUs; may be empty.
-        unpriced: why prices are missing; empty where they are not.
-        held: the lease that the annex has already, or None.
-        running: how many machines the annex has already.
-        request: what to carry out.
-    """
-
-    account: Account
-    stack: Stack
-    image: tuple[str, str]
-    machines: Sequence[InstanceType]
-    estimate: Estimate
-    quota: str
-    unpriced: str
-    held: Lease | None
-    running: int
-    request: Request
-
-
 def start(options: StartOptions, screen: Screen) -> None:
     """Start machines for an annex, or add some to one that runs.
 
@@ -143,19 +86,18 @@ def start(options: StartOptions, screen: Screen) -> None:
     _check_name(options)
     owner, own = _owner(options)
     accounts = connect_all(options.regions, options.profile)
-    stacks = [_find_stack(account, options.stack_name) for account in accounts]
+    stacks = [find_stack(account, options.stack_name) for account in accounts]
     left = next(filter(None, (find_request(a.account_id, a.region, options.name) for a in accounts)), None)
     if left is not None and _finishes(left, options, screen):
         place = [account.region for account in accounts].index(left.region)
         _finish(left, accounts[place], stacks[place], options, own, screen)
         return
-    pool = _find_pool(options, owner, own, seconds)
+    pool = find_pool(options.collector, owner, seconds, own=own)
     if options.check_pool:
         for account, stack in zip(accounts, stacks, strict=True):
-            _check_reachable(account, stack, pool)
-    plans = [
-        _plan(account, stack, options, owner, seconds, idle) for account, stack in zip(accounts, stacks, strict=True)
-    ]
+            check_reachable(account, stack, pool)
+    annex = Annex(options.name, "" if options.everybody else owner, seconds, idle)
+    plans = [make_plan(account, stack, annex, options.wanted) for account, stack in zip(accounts, stacks, strict=True)]
     _show(plans, options, pool, screen)
     if options.dry_run:
         screen.say("Nothing was started.")
@@ -165,7 +107,7 @@ def start(options: StartOptions, screen: Screen) -> None:
         screen.say("Nothing was started.")
         screen.document({"annex": options.name, "started": 0, "plans": []})
         return
-    _carry_out(plans, pool, screen)
+    _carry_out(plans, pool, options, screen)
 
 
 def _check_name(options: StartOptions) -> None:
@@ -190,125 +132,6 @@ def _owner(options: StartOptions) -> tuple[str, bool]:
     return owner, owner == user
 
 
-def _find_stack(account: Account, name: str) -> Stack:
-    stack = find_deployed(account, name)
-    if Output.LAUNCH_TEMPLATE_ID not in stack.outputs:
-        raise UserError(
-            f"the stack {name} in {account.region} makes no image of its own, and only such machines join by "
-            f"themselves: run annex-bootstrap deploy --region {account.region} --param Image=yes, or start the annex "
-            "with HTCondor's own command"
-        )
-    return stack
-
-
-def _find_pool(options: StartOptions, owner: str, own: bool, seconds: int) -> Pool:
-    known = version()
-    if known is None:
-        raise UserError(
-            "there is no HTCondor on this machine, which has to make the token by which machines join: run this on "
-            "the pool's access point or its central manager"
-        )
-    if known < FIRST_TOKENS:
-        raise UserError(
-            f"HTCondor {'.'.join(map(str, known))} makes no tokens for machines: update the pool to 9.0 or later, or "
-            "start the annex with condor_annex, which uses the pool password"
-        )
-    host, port, socket = collector_address(options.collector or IN_FORCE.ask(Macro.COLLECTOR_HOST))
-    if not host or socket:
-        raise UserError(
-            "HTCondor on this machine does not say where the pool's collector is: give --collector HOST or HOST:PORT"
-        )
-    domain = IN_FORCE.ask(Macro.UID_DOMAIN)
-    if not domain:
-        raise UserError("HTCondor on this machine has no UID_DOMAIN: set it as the pool's access point has it")
-    identity = f"{owner}@{domain}"
-    return Pool(host, port, identity, make_token(identity, seconds + MARGIN, own=own))
-
-
-def _check_reachable(account: Account, stack: Stack, pool: Pool) -> None:
-    event = {"timeout": CONNECTIVITY_SECONDS, "condor_host": pool.host, "condor_port": pool.port}
-    with explained("asking AWS whether it reaches the pool"):
-        answer = account.lambda_.invoke(
-            FunctionName=stack.outputs[Output.CONNECTIVITY_FUNCTION_ARN], Payload=json.dumps(event).encode()
-        )
-        said = json.loads(answer["Payload"].read())
-    if said.get("success") != "1":
-        raise UserError(
-            f"the pool's collector {pool.host}:{pool.port} cannot be reached from {account.region}: "
-            f"{said.get('description') or said.get('errorMessage', 'the function gives no reason')}; open that port to "
-            "AWS, give --collector its public name, or give --skip-pool-check if only the machines reach it"
-        )
-
-
-def _plan(account: Account, stack: Stack, options: StartOptions, owner: str, seconds: int, idle: int) -> Plan:
-    outputs, now = stack.outputs, int(time.time())
-    image_id, architecture, condor = _check_image(account, stack)
-    wanted = options.wanted
-    if not (wanted.cores or wanted.types):
-        wanted = Wanted(count=wanted.count, types=(outputs[Output.INSTANCE_TYPE],), spot=wanted.spot)
-    machines = offers.find_types(account, wanted, architecture)
-    known: Mapping[str, Decimal] = {}
-    unpriced = ""
-    try:
-        known = offers.find_prices(account, machines, spot=wanted.spot)
-    except UserError as error:
-        unpriced = str(error)
-    come_to = estimate(wanted, machines, known)
-    leases = Leases(account, outputs[Output.LEASE_FUNCTION_ARN], outputs[Output.INSTANCE_CONFIGURATION_PROFILE])
-    held = starting.find_lease(leases, options.name)
-    running = leases.machines().get(options.name)
-    request_id = uuid.uuid4().hex
-    subnets = sources.find_subnets(account.ec2, outputs[Output.SECURITY_GROUP_ID], ())
-    fleet = fleet_request(
-        wanted,
-        request_id,
-        (outputs[Output.LAUNCH_TEMPLATE_ID], outputs[Output.LAUNCH_TEMPLATE_VERSION]),
-        [subnet.subnet_id for subnet in subnets.values()],
-        starting.tags_of(request_id, options.name, account.caller),
-    )
-    return Plan(
-        account=account,
-        stack=stack,
-        image=(image_id, condor),
-        machines=machines,
-        estimate=come_to,
-        quota=offers.check_quota(account, machines, come_to.vcpus, spot=wanted.spot),
-        unpriced=unpriced,
-        held=held,
-        running=running.count if running else 0,
-        request=Request(
-            request_id=request_id,
-            annex_id=options.name,
-            account_id=account.account_id,
-            region=account.region,
-            stack_id=stack.stack_id,
-            began=now,
-            expiration=now + seconds,
-            owner="" if options.everybody else owner,
-            idle=idle,
-            fleet=fleet,
-        ),
-    )
-
-
-def _check_image(account: Account, stack: Stack) -> tuple[str, str, str]:
-    """Return the image's ID, architecture and version of HTCondor; refuse one that is not the stack's."""
-    image_id = stack.outputs[Output.IMAGE_ID]
-    with explained(f"looking at the image {image_id}"):
-        found = account.ec2.describe_images(Filters=[{"Name": "image-id", "Values": [image_id]}])["Images"]
-    tags = {tag["Key"]: tag["Value"] for tag in found[0].get("Tags", [])} if found else {}
-    if not found or found[0]["State"] != "available":
-        raise UserError(
-            f"the stack's image {image_id} is gone from {account.region}: run annex-bootstrap image rebuild"
-        )
-    if tags.get(STACK_TAG) != stack.stack_id or IMAGE_TAG not in tags:
-        raise UserError(
-            f"the image {image_id} was not made by the stack {stack.name}, so its machines would not know how to "
-            "join: run annex-bootstrap deploy --param Image=yes"
-        )
-    return image_id, found[0]["Architecture"], tags.get(CONDOR_TAG, "unknown")
-
-
 def _finishes(left: Request, options: StartOptions, screen: Screen) -> bool:
     """Return whether an interrupted request is to be finished; forget it where it is not."""
     if left.expiration <= time.time():
@@ -328,23 +151,22 @@ def _finishes(left: Request, options: StartOptions, screen: Screen) -> bool:
 
 def _finish(left: Request, account: Account, stack: Stack, options: StartOptions, own: bool, screen: Screen) -> None:
     owner = left.owner or _owner(options)[0]
-    pool = _find_pool(options, owner, own or not left.owner, left.expiration - int(time.time()))
-    _report(_run(account, stack, left, pool), left, [], screen)
+    seconds = left.expiration - int(time.time())
+    pool = find_pool(options.collector, owner, seconds, own=own or not left.owner)
+    _report(_run(account, stack, left, pool), left, [], options, screen)
 
 
-def _carry_out(plans: Sequence[Plan], pool: Pool, screen: Screen) -> None:
+def _carry_out(plans: Sequence[Plan], pool: Pool, options: StartOptions, screen: Screen) -> None:
     for place, plan in enumerate(plans):
         outcome = _run(plan.account, plan.stack, plan.request, pool)
         if outcome.count or place == len(plans) - 1:
-            _report(outcome, plan.request, plan.machines, screen)
+            _report(outcome, plan.request, plan.machines, options, screen)
             return
         screen.say(f"{plan.account.region} has none: {_reasons(outcome)}. Trying {plans[place + 1].account.region}.")
 
 
 def _run(account: Account, stack: Stack, request: Request, pool: Pool) -> Outcome:
-    config = MachineConfig(
-        request.annex_id, f"{pool.host}:{pool.port}", request.owner, request.idle, request.request_id
-    )
+    config = MachineConfig(request.annex_id, pool.address, request.owner, request.idle, request.request_id)
     request.save()
     try:
         outcome = starting.carry_out(account, stack.outputs, request, config.pack(pool.token))
@@ -365,17 +187,16 @@ def _explain(error: UserError, request: Request) -> UserError:
 
 def _more_quota(request: Request) -> str:
     spot = request.fleet["TargetCapacitySpecification"]["DefaultTargetCapacityType"] == "spot"
-    return (
-        "Ask AWS for more with aws service-quotas request-service-quota-increase "
-        f"--region {request.region} --service-code ec2 --quota-code {offers.QUOTAS[spot]} --desired-value NUMBER"
-    )
+    return f"Ask AWS for more with {increase_command(request.region, 'NUMBER', spot=spot)}"
 
 
 def _reasons(outcome: Outcome) -> str:
     return "; ".join(f"{code}: {message.rstrip('.')}" for code, message in outcome.shortfalls.items()) or "no reason"
 
 
-def _report(outcome: Outcome, request: Request, machines: Sequence[InstanceType], screen: Screen) -> None:
+def _report(
+    outcome: Outcome, request: Request, machines: Sequence[InstanceType], options: StartOptions, screen: Screen
+) -> None:
     target = request.fleet["TargetCapacitySpecification"]
     sizes = {machine.name: machine.vcpus for machine in machines}
     by_core = target.get("TargetCapacityUnitType") == "vcpu"
@@ -401,10 +222,12 @@ def _report(outcome: Outcome, request: Request, machines: Sequence[InstanceType]
         screen.say(f"That is {came} of {target['TotalTargetCapacity']} {unit}: {_reasons(outcome)}.{quota}")
     if target["DefaultTargetCapacityType"] == "spot":
         screen.say("When AWS takes a spot machine back, HTCondor runs its jobs again elsewhere.")
+    region = request.region if options.regions else None
+    names = (options.stack_name, region, options.profile, None)
     screen.next_steps(
         {
-            f"annex-bootstrap watch {request.annex_id}": "see the machines join",
-            f"annex-bootstrap leases end {request.annex_id}": "end it early",
+            our_command(f"watch {request.annex_id}", *names): "see the machines join",
+            our_command(f"leases end {request.annex_id}", *names): "end it early",
         }
     )
 
@@ -421,20 +244,23 @@ def _show(plans: Sequence[Plan], options: StartOptions, pool: Pool, screen: Scre
         hours = Decimal(until - request.began) / 3600
         screen.say(f"Annex    {request.annex_id} in {plan.account.region}, {kind}")
         if plan.held is not None:
-            screen.say(f"Adds to  {plan.running} machines that run until {clock(plan.held.expiration or 0)}")
+            running = "1 machine, which runs" if plan.running == 1 else f"{plan.running} machines, which run"
+            screen.say(f"Adds to  {running} until {clock(plan.held.expiration or 0)}")
         screen.say(f"Machines {number}, at most {plan.estimate.vcpus} cores; {plan.quota or 'quota not known'}")
         screen.say(f"Types    {', '.join(_sized(machine) for machine in plan.machines[:MOST_NAMES])}{more}")
         screen.say(f"Price    {_price(plan, hours)}")
         screen.say(f"Lease    until {clock(until)}; a machine without a job for {options.idle} goes earlier")
         screen.say(f"Image    {plan.image[0]}, HTCondor {plan.image[1]}")
-        screen.say(f"Pool     {pool.host}:{pool.port}; the machines join as {pool.identity}")
-        whose = f"of {request.owner}" if request.owner else "of everybody"
-        screen.say(f'Jobs     {whose} that say +TargetAnnexName = "{request.annex_id}"')
+        screen.say(f"Pool     {pool.address}; the machines join as {pool.identity}")
+        # An access point since 24.11 gives a job with the name only machines with the token of the job's owner.
+        named = f'+TargetAnnexName = "{request.annex_id}"'
+        whose = f"of {request.owner} that say {named}" if request.owner else "of everybody that say +MayUseAWS = True"
+        screen.say(f"Jobs     {whose}")
         screen.say(f'         and requirements = TARGET.AnnexName == "{request.annex_id}"')
         if plan.unpriced:
             screen.fail(f"no prices: {plan.unpriced}")
         screen.say()
-    for name, address in _private_schedds(pool):
+    for name, address in private_schedds(pool.address):
         screen.fail(
             f"the access point {name} has the private address {address}: machines on AWS cannot reach it, and no job "
             "will start unless their network reaches yours"
@@ -451,18 +277,6 @@ def _price(plan: Plan, hours: Decimal) -> str:
 
 def _sized(machine: InstanceType) -> str:
     return f"{machine.name} ({machine.vcpus} cores, {machine.memory / MIB_A_GIB:.4g} GiB)"
-
-
-def _private_schedds(pool: Pool) -> list[tuple[str, str]]:
-    """Return the access points whose address nobody outside reaches."""
-    asked = run(["condor_status", "-pool", f"{pool.host}:{pool.port}", "-schedd", "-af", "Name", "MyAddress"])
-    found = []
-    for line in asked.stdout.splitlines() if asked.returncode == 0 else []:
-        name, _, address = line.partition(" ")
-        given = _ADDRESS.match(address)
-        if given and ipaddress.ip_address(given[1].strip("[]")).is_private and "CCBID" not in address:
-            found.append((name, given[1]))
-    return found
 
 
 def _document(plan: Plan) -> dict[str, Any]:

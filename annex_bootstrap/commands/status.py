@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 from annex_bootstrap.annexes import ending
+from annex_bootstrap.annexes.leases import NOTHING, Lease, Leases
 from annex_bootstrap.aws import Account, connect_all, explained
-from annex_bootstrap.errors import UserError
+from annex_bootstrap.errors import DeniedError, UserError
+from annex_bootstrap.fleet import prices
 from annex_bootstrap.pool import blocks, config_file
 from annex_bootstrap.screen import Screen
-from annex_bootstrap.stack import read
+from annex_bootstrap.stack import read, sweep
 from annex_bootstrap.stack.alarms import read_alarms
 from annex_bootstrap.stack.image import read_image
 from annex_bootstrap.stack.read import Stack
@@ -38,6 +40,9 @@ LABELS = {
     Output.KEY_PAIR_NAME: "key pair",
 }
 """What a person calls what the outputs name."""
+
+MAY_NOT_READ = "no right to read it (see annex-bootstrap policy operator)"
+"""The operator's policy allows all that is shown, the deployer's all that a deployment needs."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,19 @@ def _read(account: Account, options: StatusOptions) -> dict[str, Any]:
     path = config_file.find_file(options.config)
     section = blocks.read_block(config_file.preview(path, lambda block: block).old).find(account.region)
     named = section is not None and section.stack_name == stack_name
+    held = ending.find_leases(account, stack)
+    denied: list[str] = []
+
+    def known(name: str, read: Callable[[], Answer]) -> Answer | None:
+        """Return what AWS answers, or None where it refuses: the rest of the status does not need it."""
+        try:
+            return read()
+        except DeniedError:
+            denied.append(name)
+        except UserError:
+            pass
+        return None
+
     return status | {
         "stands": stack.is_deployed,
         "status": stack.status,
@@ -100,19 +118,38 @@ def _read(account: Account, options: StatusOptions) -> dict[str, Any]:
         "changed": stack.changed.isoformat(timespec="seconds"),
         "parameters": dict(stack.parameters),
         "outputs": dict(stack.outputs),
-        "annexes": [lease.annex_id for lease in ending.find_leases(account, stack)],
+        "annexes": [lease.annex_id for lease in held],
+        "dollars_an_hour": known("dollars_an_hour", lambda: _cost(account, stack, held)),
+        "sweep": known("sweep", lambda: _sweep(account, stack)),
         "config": {"path": str(path), "names_stack": named},
-        "image": _known(lambda: _image(account, stack)),
-        "alarms": _known(lambda: dict(read_alarms(account, stack))),
+        "image": known("image", lambda: _image(account, stack)),
+        "alarms": known("alarms", lambda: dict(read_alarms(account, stack))),
+        "denied": denied,
     }
 
 
-def _known(read: Callable[[], Answer]) -> Answer | None:
-    """Return what a call answers, or None where AWS refuses: the rest of the status does not need it."""
-    try:
-        return read()
-    except UserError:
-        return None
+def _cost(account: Account, stack: Stack, held: Sequence[Lease]) -> str | None:
+    """Return what the annexes cost an hour on demand; None if a price is missing."""
+    running = {}
+    if held:
+        # A stack that is being deleted may have no outputs any more.
+        function_arn, profile_arn = (
+            stack.outputs.get(output, "")
+            for output in (Output.LEASE_FUNCTION_ARN, Output.INSTANCE_CONFIGURATION_PROFILE)
+        )
+        running = Leases(account, function_arn, profile_arn).machines()
+    machines = [running.get(lease.annex_id, NOTHING) for lease in held]
+    known = prices.on_demand(account, {name for annex in machines for name in annex.types})
+    costs = [annex.cost(known) for annex in machines]
+    return None if None in costs else f"{sum(cost for cost in costs if cost is not None):.4f}"
+
+
+def _sweep(account: Account, stack: Stack) -> dict[str, Any]:
+    last = sweep.read_last_call(account, stack.outputs.get(Output.LEASE_FUNCTION_ARN, ""))
+    return {
+        "last_call": None if last is None else last.isoformat(timespec="seconds"),
+        "new": datetime.now(UTC) - stack.changed < timedelta(hours=sweep.HOURS),
+    }
 
 
 def _image(account: Account, stack: Stack) -> dict[str, Any]:
@@ -147,7 +184,15 @@ def describe(status: Mapping[str, Any], *, verbose: bool) -> list[str]:
         status: of a stack, as in the JSON document.
         verbose: also the outputs as they are, with whole ARNs.
     """
+
+    def shown(name: str, text: Callable[[Any], str]) -> str:
+        value = status[name]
+        if value is None:
+            return MAY_NOT_READ if name in status["denied"] else "unknown"
+        return text(value)
+
     rows = [("annex", annex) for annex in status["annexes"]] or [("annexes", "none")]
+    rows.append(("cost", shown("dollars_an_hour", "{} $/hour on demand".format)))
     rows += [
         (label, _name(status["outputs"][output])) for output, label in LABELS.items() if output in status["outputs"]
     ]
@@ -156,7 +201,8 @@ def describe(status: Mapping[str, Any], *, verbose: bool) -> list[str]:
         age = "1 day old" if image["days"] == 1 else f"{image['days']} days old"
         content = f", HTCondor {image['htcondor']}" if image["htcondor"] else ""
         rows[place] = ("image", f"{image['image_id']}, {age}{content}")
-    rows.append(("alarms", _alarms(status["alarms"])))
+    rows.append(("alarms", shown("alarms", _alarms)))
+    rows.append(("lease function ran", shown("sweep", _last_call)))
     where = status["config"]
     rows.append(("configuration", f"{where['path']} {'names it' if where['names_stack'] else 'does not name it'}"))
     lines = [f"{label:<18}  {value}" for label, value in rows]
@@ -164,11 +210,15 @@ def describe(status: Mapping[str, Any], *, verbose: bool) -> list[str]:
     return lines + [f"{name:<28}  {value}" for name, value in outputs]
 
 
-def _alarms(states: Mapping[str, str] | None) -> str:
-    if states is None:
-        return "unknown"
-    ringing = sorted(name for name, state in states.items() if state == "ALARM")
-    return f"ALARM: {', '.join(ringing)}; run annex-bootstrap doctor" if ringing else "none rings"
+def _alarms(states: Mapping[str, str]) -> str:
+    raised = sorted(name for name, state in states.items() if state == "ALARM")
+    return f"ALARM: {', '.join(raised)}; run annex-bootstrap doctor" if raised else "none raised"
+
+
+def _last_call(sweep_state: Mapping[str, Any]) -> str:
+    if sweep_state["last_call"]:
+        return str(sweep_state["last_call"])
+    return "not yet: the stack is new" if sweep_state["new"] else f"not in the last {sweep.HOURS} hours"
 
 
 def _name(value: str) -> str:

@@ -9,15 +9,12 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from annex_bootstrap.annexes.leases import NOTHING, Lease, Leases, Machines, left
-from annex_bootstrap.aws import connect
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.fleet import prices
 from annex_bootstrap.pool.htcondor import IN_FORCE, run
 from annex_bootstrap.screen import Column, LiveScreen
-from annex_bootstrap.stack.read import find_deployed
 from annex_contract.knobs import Macro
 from annex_contract.lease import annex_id_of
-from annex_contract.stack import Output
 
 COLUMNS = [
     Column("ANNEX"),
@@ -26,9 +23,9 @@ COLUMNS = [
     Column("JOINED", number=True),
     Column("BUSY", number=True),
     Column("TIME LEFT", number=True),
-    Column("$/HOUR", number=True),
+    Column("$/HOUR", number=True, optional=True),
     Column("$ SO FAR", number=True),
-    Column("STARTED BY"),
+    Column("STARTED BY", optional=True),
 ]
 
 
@@ -70,13 +67,11 @@ def watch(options: WatchOptions, screen: LiveScreen) -> None:
     Raises:
         UserError: there is no stack, or AWS refused at the first look. Later refusals are only reported.
     """
-    account = connect(options.region, options.profile)
-    outputs = find_deployed(account, options.stack_name).outputs
-    leases = Leases(account, outputs[Output.LEASE_FUNCTION_ARN], outputs[Output.INSTANCE_CONFIGURATION_PROFILE])
+    leases = Leases.of_deployed(options.stack_name, options.region, options.profile)
     known: dict[str, Decimal] = {}
     rows = _look(leases, options.name, known)
     try:
-        with screen.live(COLUMNS) as show:
+        with screen.live(COLUMNS, _none(leases, options.name)) as show:
             while True:
                 show(rows)
                 time.sleep(options.interval)
@@ -86,6 +81,10 @@ def watch(options: WatchOptions, screen: LiveScreen) -> None:
                     screen.fail(str(error))
     except KeyboardInterrupt:
         return
+
+
+def _none(leases: Leases, name: str) -> str:
+    return f"{f'No annex {name}' if name else 'No annex'} holds a lease in {leases.account.region}."
 
 
 def _look(leases: Leases, name: str, known: dict[str, Decimal]) -> list[list[str]]:

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from annex_bootstrap.annexes.users import FROM_INSTANCE
-from annex_bootstrap.pool.file_knobs import read_knob
+from annex_bootstrap.errors import DeniedError, UserError
+from annex_bootstrap.fleet.quotas import increase_command
+from annex_bootstrap.pool.file_knobs import beaten_knobs, read_knob
 from annex_bootstrap.pool.private_files import read_private, why_not_private
 from annex_bootstrap.stack.image import StackImage
 from annex_bootstrap.stack.read import Stack
@@ -20,6 +22,12 @@ from annex_contract.stack import SPOT_FLEET_SERVICE
 
 SWEEP_HOURS = 3
 """How many hours back to look for calls of the lease function; the orphan check alone makes one an hour."""
+
+LEAST_VCPUS = 2
+"""Of one machine of the stack's default type."""
+
+AMPLE_VCPUS = 64
+"""A quota below this, as of a new account, keeps annexes small."""
 
 
 class Level(StrEnum):
@@ -39,12 +47,14 @@ class Finding:
         level: the result.
         detail: what was seen.
         advice: what to do; empty if all is well.
+        commands: lines to paste, for the advice.
     """
 
     subject: str
     level: Level
     detail: str
     advice: str = ""
+    commands: tuple[str, ...] = ()
 
 
 def ok(subject: str, detail: str) -> Finding:
@@ -83,6 +93,34 @@ def check_stack(name: str, stack: Stack | None, version: str) -> Finding:
             subject, detail, "run annex-bootstrap deploy to update it, or install the client of that version"
         )
     return ok(subject, f"{name} {stack.status}, version {version}")
+
+
+def check_quota(region: str, on_demand: int, spot: int) -> Finding:
+    """Check that the account may run machines, and say how to ask for more where it may run few.
+
+    Args:
+        region: where.
+        on_demand: vCPUs that may run at once on demand.
+        spot: vCPUs that may run at once on the spot market.
+    """
+    detail = f"{on_demand} on demand, {spot} on the spot market"
+    commands = tuple(
+        increase_command(region, AMPLE_VCPUS, spot=is_spot)
+        for is_spot, limit in ((False, on_demand), (True, spot))
+        if limit < AMPLE_VCPUS
+    )
+    enough = on_demand >= LEAST_VCPUS
+    advice = ""
+    if commands:
+        purpose = "for larger annexes" if enough else "before the first annex"
+        advice = f"{purpose} ask AWS for more, which may take days:"
+    return Finding("quota of vCPUs", Level.OK if enough else Level.PROBLEM, detail, advice, commands)
+
+
+def unread_quota(error: UserError) -> Finding:
+    """Return the finding that the quota cannot be read."""
+    policy = "ask your administrator for what `annex-bootstrap policy operator` prints"
+    return skipped("quota of vCPUs", "it cannot be read", policy if isinstance(error, DeniedError) else str(error))
 
 
 def check_bucket(name: str, blocks: Mapping[str, Any] | None) -> Finding:
@@ -203,6 +241,13 @@ def check_knobs(path: Path, content: bytes, region: str, outputs: Mapping[str, s
     wrong = [name for name, value in wanted.items() if read_knob(content, region, name) != value]
     if wrong:
         detail = f"{path} differs from the stack in {', '.join(wrong)}"
+        try:
+            beaten = beaten_knobs(content, region)
+        except UserError:
+            # pull-config says how to repair the block.
+            beaten = []
+        if {name.rpartition(".")[2] for name in beaten} >= set(wrong):
+            return problem(subject, detail, f"delete {', '.join(beaten)} outside the stack's block")
         return problem(subject, detail, f"run annex-bootstrap pull-config --region {region}")
     return ok(subject, f"{path} names the stack")
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import parse_qs
 
 from botocore.exceptions import ClientError
 
@@ -20,6 +19,8 @@ from annex_bootstrap.doctor.pool_checks import Machine
 from annex_bootstrap.doctor.pool_run import PoolRun
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.fleet.instance_types import offered_zones
+from annex_bootstrap.fleet.quotas import read_quota
+from annex_bootstrap.pool.collector import collector_address
 from annex_bootstrap.pool.htcondor import version
 from annex_bootstrap.pool.private_files import read_private
 from annex_bootstrap.stack import read
@@ -74,6 +75,7 @@ class DoctorRun:
             Their findings, as they come.
         """
         yield checks.ok("AWS credentials", f"account {self.account.account_id}, region {self.account.region}")
+        yield check_quotas(self.account)
         stack: list[read.Stack] = []
         yield _checked("stack", lambda: self._stack(stack))
         content = read_private(self.config) or b""
@@ -235,6 +237,15 @@ class DoctorRun:
         return checks.check_offered("types", wanted, offered_zones(self.account.ec2, zones))
 
 
+def check_quotas(account: Account) -> Finding:
+    """Read the account's quotas of vCPUs and check them."""
+    try:
+        on_demand, spot = (read_quota(account, spot=spot) for spot in (False, True))
+    except UserError as error:
+        return checks.unread_quota(error)
+    return checks.check_quota(account.region, on_demand, spot)
+
+
 def trusted_services(document: Mapping[str, Any]) -> list[str]:
     """Return the services that a role's trust policy names."""
     statements = document["Statement"]
@@ -245,26 +256,6 @@ def trusted_services(document: Mapping[str, Any]) -> list[str]:
         if statement.get("Effect") == "Allow":
             services += [named] if isinstance(named, str) else named
     return services
-
-
-def collector_address(text: str) -> tuple[str, int, str]:
-    """Return where the first collector in a COLLECTOR_HOST or an ANNEX_COLLECTOR is.
-
-    Args:
-        text: such as ``pool.example.org``, ``pool.example.org:9618?sock=collector`` or ``[2001:db8::1]:9618, other``.
-
-    Returns:
-        The host, empty where the text is; the port, 9618 where none is named; and the name behind the shared port,
-        empty where none is named.
-    """
-    first, _, options = text.split(",")[0].strip().strip("<>").partition("?")
-    if first.startswith("["):
-        host, _, rest = first[1:].partition("]")
-        port = rest.removeprefix(":")
-    else:
-        host, _, port = first.partition(":")
-    socket_name = parse_qs(options).get("sock", [""])[0]
-    return host, int(port) if port.isdigit() else DEFAULT_PORT, socket_name
 
 
 def log_message(line: str) -> str:

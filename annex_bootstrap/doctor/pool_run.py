@@ -14,6 +14,7 @@ from annex_bootstrap.doctor import checks, pool_checks
 from annex_bootstrap.doctor.checks import Finding
 from annex_bootstrap.doctor.pool_checks import Machine
 from annex_bootstrap.errors import UserError
+from annex_bootstrap.pool.collector import ask_collector
 from annex_bootstrap.pool.file_knobs import read_knob
 from annex_bootstrap.pool.htcondor import IN_FORCE, Version, run
 from annex_contract.knobs import Macro
@@ -95,21 +96,6 @@ class PoolRun:
         directory = pool_checks.check_directory(version, ANNEX_DIRECTORY.expanduser())
         if directory is not None:
             yield directory
-
-
-def ask_collector(address: str, attribute: str, *options: str) -> list[str] | None:
-    """Ask a collector for an attribute of the ads that it has.
-
-    Args:
-        address: of the collector.
-        attribute: its name.
-        options: of condor_status, such as ``-schedd``; by default it lists slots.
-
-    Returns:
-        The values, without those that are not defined; None where it does not answer.
-    """
-    asked = run(["condor_status", "-pool", address, *options, "-af", attribute])
-    return [value for value in asked.stdout.split() if value != "undefined"] if asked.returncode == 0 else None
 
 
 def _subject_of_token() -> str | None:

@@ -8,10 +8,11 @@ from decimal import Decimal
 
 from botocore.exceptions import ClientError
 
-from annex_bootstrap.aws import DENIED, Account, explained
-from annex_bootstrap.errors import UserError
+from annex_bootstrap.aws import Account, explained
+from annex_bootstrap.errors import DeniedError, UserError
 from annex_bootstrap.fleet import prices
 from annex_bootstrap.fleet.instance_types import InstanceType
+from annex_bootstrap.fleet.quotas import increase_command, read_quota
 from annex_bootstrap.fleet.wanted import Wanted
 
 MOST_NAMES = 100
@@ -23,10 +24,6 @@ FEW = 8
 
 STANDARD = ("a", "c", "d", "h", "i", "im", "is", "m", "r", "t", "z")
 """The families of types that share a quota."""
-
-QUOTAS = {False: "L-1216C47A", True: "L-34B43A08"}
-"""The quotas of vCPUs of running standard machines, on demand and on the spot market:
-https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-quotas.html"""
 
 RUNNING = ("pending", "running")
 
@@ -141,27 +138,22 @@ def check_quota(account: Account, machines: Sequence[InstanceType], vcpus: int, 
     """
     if any(not is_standard(machine.name) for machine in machines):
         return ""
-    code = QUOTAS[spot]
-    with explained("reading the quota of vCPUs"):
-        try:
-            limit = int(account.quotas.get_service_quota(ServiceCode="ec2", QuotaCode=code)["Quota"]["Value"])
-        except ClientError as error:
-            if error.response["Error"]["Code"] in DENIED:
-                return ""
-            raise
+    try:
+        limit = read_quota(account, spot=spot)
+    except DeniedError:
+        return ""
     used = _used(account, spot=spot)
     if used + vcpus > limit:
-        raise UserError(quota_problem(account.region, code, limit, used, vcpus))
+        raise UserError(quota_problem(account.region, limit, used, vcpus, spot=spot))
     return f"{used} of {limit} vCPUs in use"
 
 
-def quota_problem(region: str, code: str, limit: int, used: int, vcpus: int) -> str:
+def quota_problem(region: str, limit: int, used: int, vcpus: int, *, spot: bool) -> str:
     """Return the sentence that says that a quota has no room, and how to ask for more."""
-    kind = "spot" if code == QUOTAS[True] else "on-demand"
+    kind = "spot" if spot else "on-demand"
     return (
         f"the quota of {kind} vCPUs in {region} is {limit}, of which {used} are in use, and this would take {vcpus}: "
-        f"ask for less, or ask AWS for more with aws service-quotas request-service-quota-increase --region {region} "
-        f"--service-code ec2 --quota-code {code} --desired-value {used + vcpus}"
+        f"ask for less, or ask AWS for more with {increase_command(region, used + vcpus, spot=spot)}"
     )
 
 

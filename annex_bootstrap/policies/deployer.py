@@ -93,6 +93,8 @@ def _statements(partition: str, account: str, stack_name: str, boundary: str) ->
             " DescribeStackEvents DescribeStackResource DescribeStacks ExecuteChangeSet ListChangeSets",
             stack,
         ),
+        # Those of condor_annex -setup, to say that they stay as they are.
+        allow("SeeEarlierSetup", "cloudformation: DescribeStacks", arn("cloudformation", "stack/HTCondorAnnex-*/*")),
         allow(
             "StageTemplate",
             "s3: CreateBucket DeleteBucket DeleteObject GetObject ListBucket PutBucketPublicAccessBlock PutObject",

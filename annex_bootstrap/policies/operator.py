@@ -1,4 +1,4 @@
-"""The minimal policy for whoever operates a pool: ``credentials``, ``fleet-config``, ``leases`` and ``doctor``.
+"""The minimal policy to operate a pool: ``credentials``, ``fleet-config``, ``leases``, ``status`` and ``doctor``.
 
 It can read prices, instance types and the stack's resources, change leases, and create users that can run annexes and
 nothing else.
@@ -44,7 +44,11 @@ def operator_policy(partition: str, account: str, stack_name: str, boundary: str
     bounded = {"StringEquals": {"iam:PermissionsBoundary": boundary}} if boundary else {}
     return document(
         [
-            allow("FindStack", "cloudformation: DescribeStacks", arn("cloudformation", f"stack/{stack_name}/*")),
+            allow(
+                "FindStack",
+                "cloudformation: DescribeStackResource DescribeStacks",
+                arn("cloudformation", f"stack/{stack_name}/*"),
+            ),
             allow("FindUsers", "iam: GetUser", [user, missing_user]),
             allow(
                 "ManageUsers",
@@ -63,6 +67,7 @@ def operator_policy(partition: str, account: str, stack_name: str, boundary: str
             ),
             allow("FindNewestBase", "ssm: GetParameter", f"arn:{partition}:ssm:*::parameter{BASE_PARAMETERS}*"),
             allow("ReadPrices", "pricing: GetProducts", "*"),
+            allow("ReadQuotas", "servicequotas: GetServiceQuota", arn("servicequotas", "ec2/*")),
             allow("ListLeases", "events: ListRuleNamesByTarget", "*"),
             allow("ReadLeases", "events: ListTargetsByRule", arn("events", "rule/*")),
             allow("UpdateLeases", "events: PutTargets", arn("events", "rule/*"), only_targets(lease_function)),
@@ -81,6 +86,7 @@ def operator_policy(partition: str, account: str, stack_name: str, boundary: str
             # GetMetricStatistics can be limited to nothing:
             # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatch.html
             allow("CountCalls", "cloudwatch: GetMetricStatistics", "*"),
+            allow("ReadAlarms", "cloudwatch: DescribeAlarms", arn("cloudwatch", f"alarm:{stack_name}-*")),
             allow("CheckRoles", "iam: GetInstanceProfile GetRole", roles),
             allow("CheckBuckets", "s3: GetBucketPublicAccessBlock ListBucket", f"arn:{partition}:s3:::*"),
         ]

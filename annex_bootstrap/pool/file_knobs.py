@@ -10,9 +10,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from annex_bootstrap.pool.blocks import find_block, local_name, replace_block
+from annex_bootstrap.pool.blocks import find_block, local_name, read_block, replace_block
 from annex_bootstrap.pool.config_file import rewrite_file
-from annex_contract.knobs import IMAGE_KNOB, REGION_KNOB, REGIONS_WITH_IMAGE
+from annex_contract.knobs import IMAGE_KNOB, KNOBS, REGION_KNOB, REGIONS_WITH_IMAGE
 
 BLOCK = "annex-files"
 
@@ -110,3 +110,30 @@ def beaten_image(content: bytes, region: str) -> str | None:
     starts = _last_value(content, prefixed)
     beaten = region in REGIONS_WITH_IMAGE if starts is None else starts != image
     return image if image and beaten else None
+
+
+def beaten_knobs(content: bytes, region: str) -> list[str]:
+    """Return what the file defines outside the stack's block and HTCondor takes instead of the block's values.
+
+    `condor_annex -setup` leaves such lines: it writes every knob with the region's prefix.
+
+    Args:
+        content: of the configuration file.
+        region: such as ``us-east-1``.
+
+    Returns:
+        The names as the file has them, with their prefix. Never the image and the machines' type: a user may choose.
+
+    Raises:
+        UserError: the stack's block is damaged.
+    """
+    section = read_block(content).find(region)
+    if section is None:
+        return []
+    beaten = []
+    for knob in KNOBS:
+        value = section.knobs.get(knob.name)
+        if value and not knob.guide and not knob.regional and read_knob(content, region, knob.name) != value:
+            prefixed = f"{local_name(region)}.{knob.name}"
+            beaten.append(knob.name if _last_value(content, prefixed) is None else prefixed)
+    return beaten

@@ -9,7 +9,7 @@ from pathlib import Path
 from annex_bootstrap.aws import Account
 from annex_bootstrap.pool import blocks, config_file
 from annex_bootstrap.pool.blocks import Block
-from annex_bootstrap.pool.file_knobs import beaten_image
+from annex_bootstrap.pool.file_knobs import beaten_image, beaten_knobs
 from annex_bootstrap.stack.read import find_deployed
 from annex_contract.knobs import IMAGE_KNOB
 
@@ -84,7 +84,24 @@ def pull(
     path = config_file.find_file(config)
     changed = config_file.update(path, read_change(accounts, stack_name, default_region))
     regions = [account.region for account in accounts]
-    return Pulled(path, changed, stack_name, regions, image_warnings(path, regions))
+    return Pulled(path, changed, stack_name, regions, [*knob_warnings(path, regions), *image_warnings(path, regions)])
+
+
+def knob_warnings(path: Path, regions: Sequence[str]) -> list[str]:
+    """Return a sentence for every region in which other lines of a configuration file go before the stack's block.
+
+    Args:
+        path: the file.
+        regions: of the stacks.
+    """
+    content = path.read_bytes()
+    beaten = {region: beaten_knobs(content, region) for region in regions}
+    return [
+        f"{path} has lines outside the stack's block that go before it in {region}, as condor_annex -setup writes them:"
+        f" delete {', '.join(names)}"
+        for region, names in beaten.items()
+        if names
+    ]
 
 
 def image_warnings(path: Path, regions: Sequence[str]) -> list[str]:

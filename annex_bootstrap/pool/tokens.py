@@ -16,6 +16,9 @@ from annex_bootstrap.pool.htcondor import run
 
 SCOPES = ("ADVERTISE_MASTER", "ADVERTISE_STARTD", "READ")
 
+FIRST_TOKENS = (9, 0, 0)
+"""The first HTCondor whose pools sign tokens by themselves. Source: its version history."""
+
 MARGIN = 86_400
 """Seconds that a token outlives the lease it was made for: a lease may be extended by some hours without a new one."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,6 +13,7 @@ from annex_bootstrap.stack import plan, staging
 from annex_bootstrap.stack.artefact import Template, parse_template
 from annex_bootstrap.stack.change_set import ChangeSet, discard_change_set, make_change_set
 from annex_bootstrap.stack.deletion import delete_stack
+from annex_bootstrap.stack.earlier_setup import find_earlier_setup
 from annex_bootstrap.stack.follow import Watcher, follow, last_event_id, settle
 from annex_bootstrap.stack.image import check_images, choose_base
 from annex_bootstrap.stack.parameters import choose_parameters, effective_parameters, image_of
@@ -54,12 +55,14 @@ class Proposal:
         stack: as it is, or None.
         change_set: ready to be executed; None where nothing changes, or before a failed creation is cleaned up.
         joined: how an operation ended that was in progress before, or nothing.
+        beside: the stacks of ``condor_annex -setup`` that are there.
     """
 
     step: Step
     stack: Stack | None
     change_set: ChangeSet | None
     joined: str
+    beside: Sequence[str] = ()
 
     @property
     def changes_nothing(self) -> bool:
@@ -85,7 +88,8 @@ def prepare(account: Account, request: DeployRequest, watcher: Watcher) -> Propo
     check_images(account, request.given, planned[ARCHITECTURE_PARAMETER])
     if step is Step.REPLACE_FAILED:
         return Proposal(step, stack, None, joined)
-    return Proposal(step, stack, _make_change_set(account, request, step, stack), joined)
+    beside = find_earlier_setup(account)
+    return Proposal(step, stack, _make_change_set(account, request, step, stack), joined, beside)
 
 
 def execute(account: Account, request: DeployRequest, proposal: Proposal, watcher: Watcher) -> Stack:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 
 from annex_bootstrap.stack.plan import Change
+from annex_contract.image import ARCHITECTURE_PARAMETER, IMAGE_NO, IMAGE_PARAMETER, MACHINE_TYPES
 from annex_contract.resources import BY_TYPE, IMAGE, IMAGE_BUILDER
 
 PLAIN = {
@@ -29,12 +31,24 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/creating-an-ami-ebs.html"""
 EVERYONE = ("0.0.0.0/0", "::/0")
 
 
-def describe(changes: Sequence[Change], parameters: Mapping[str, str]) -> list[str]:
+def machine_type(parameters: Mapping[str, str]) -> str:
+    """Return the type of on-demand machines, or nothing for a stack without an image, where HTCondor chooses it.
+
+    Args:
+        parameters: the values of all parameters.
+    """
+    if parameters[IMAGE_PARAMETER] == IMAGE_NO:
+        return ""
+    return parameters["InstanceType"] or MACHINE_TYPES[parameters[ARCHITECTURE_PARAMETER]]
+
+
+def describe(changes: Sequence[Change], parameters: Mapping[str, str], price: Decimal | None = None) -> list[str]:
     """Describe a first creation in lines that fit into 80 columns.
 
     Args:
         changes: of the change set; all of them add a resource.
         parameters: the values of all parameters.
+        price: of a machine, dollars an hour on demand; None where it is not known.
     """
     made = [BY_TYPE[change.resource_type] for change in changes if change.resource_type in BY_TYPE]
     plain = [PLAIN[change.resource] for change in changes if change.resource in PLAIN]
@@ -47,13 +61,40 @@ def describe(changes: Sequence[Change], parameters: Mapping[str, str]) -> list[s
         "opens, on the machines of annexes",
         f"  - port {parameters['CondorPort']} (HTCondor) to {_who(parameters['CondorCidrs'])}",
         f"  - port 22 (SSH) to {_who(parameters['SshCidrs'])}",
-        "costs also while no annex runs",
+        "who may do what, once it exists",
+        *(f"  - {line}" for line in _rights(parameters)),
+        *(f"costs once: {_lowered(custom.cost)}" for custom in made if custom is IMAGE_BUILDER),
+        "costs while no annex runs",
         "  - cents a year for logs and the template",
-        *(f"  - {custom.name}: {_lowered(custom.cost)}" for custom in made if custom.cost != "Nothing"),
-        "costs while annexes run: their machines, see annex-bootstrap leases",
+        *(
+            f"  - {custom.name}: {_lowered(custom.cost)}"
+            for custom in made
+            if custom is not IMAGE_BUILDER and custom.cost != "Nothing"
+        ),
+        "costs while annexes run",
+        f"  - each machine: {_price(machine_type(parameters), price)}, until its annex ends",
+        "  - annex-bootstrap leases shows what all of them cost",
         f"takes about {MINUTES} minutes{IMAGE_TIME if IMAGE in made else ''} (an estimate)",
     ]
     return [part for line in lines for part in textwrap.wrap(line, WIDTH, subsequent_indent="    ")]
+
+
+def _rights(parameters: Mapping[str, str]) -> list[str]:
+    """Say who may do what. docs/permissions.md has every right of every role."""
+    boundary = parameters["PermissionsBoundaryArn"].rpartition("/")[2]
+    return [
+        "machines of annexes: read their configuration from the bucket",
+        "spot fleets: start machines",
+        "the lease function: end machines of annexes and delete their leases",
+        "people: nothing more, until annex-bootstrap credentials makes a user who may start annexes",
+        *([f"all of its roles: nothing that the boundary {boundary} does not allow"] if boundary else []),
+    ]
+
+
+def _price(machine: str, price: Decimal | None) -> str:
+    if price is None:
+        return f"AWS's price for {machine or 'its type'}"
+    return f"{price.normalize():f} $/hour on demand ({machine})"
 
 
 def _who(blocks: str) -> str:

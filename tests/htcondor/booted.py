@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.htcondor.host import ENTER_ROOT, Host, HostError
+from tests.htcondor.network import Network
 
 # systemd has its own tree of control groups below this process's, and changes no setting of the kernel.
 _BOOT = f"""{ENTER_ROOT}
@@ -49,7 +50,7 @@ done
 group=$groups/annex-bootstrap-$$
 mkdir "$group"
 sh -c 'echo "$$" > "$1/cgroup.procs"; shift; exec "$@"' sh "$group" \
-    unshare --mount --uts --ipc --pid --cgroup --fork --kill-child sh -c "$BOOT" sh "$@" || true
+    unshare --mount --uts --ipc --pid --cgroup $OWN_NETWORK --fork --kill-child sh -c "$BOOT" sh "$@" || true
 find "$group" -depth -type d -exec rmdir {} +
 umount "$groups"
 rmdir "$groups"
@@ -69,6 +70,7 @@ class BootedHost(Host):
         hosts: Mapping[str, str] | None = None,
         ca_pem: str | None = None,
         kept: bool = False,
+        network: Network | None = None,
     ) -> None:
         """Describe the host.
 
@@ -78,8 +80,9 @@ class BootedHost(Host):
             hosts: names that it resolves, and the address of each.
             ca_pem: a certificate authority that its programs trust besides the public ones.
             kept: whether the root directory keeps what is written; else it is only read.
+            network: its own, which needs ``ip`` and ``nft`` in the root directory; None for that of the test.
         """
-        super().__init__(root, name, hosts=hosts, ca_pem=ca_pem)
+        super().__init__(root, name, hosts=hosts, ca_pem=ca_pem, network=network)
         self._kept = kept
         self._console = bytearray()
         self._first: subprocess.Popen[str] | None = None
@@ -121,6 +124,7 @@ class BootedHost(Host):
         reader.start()
         unshare = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount"]
         environment = {**os.environ, "BOOT": _BOOT, "WAIT": _WAIT, "CONSOLE": os.ttyname(slave)}
+        environment["OWN_NETWORK"] = " ".join(self._own_network)
         first = subprocess.Popen(
             [*unshare, "sh", "-c", _CONTAIN, "sh", str(self._root), self._name, "yes" if self._kept else "no"],
             env=environment,

@@ -2,7 +2,7 @@
 
 It lives in namespaces of its own (mounts, processes, host name), over a copy-on-write layer in memory.
 When its first process ends, the kernel ends all others and drops every mount; and that process ends with the
-test, however the test ends, because it reads a pipe from it. The network is that of the test.
+test, however the test ends, because it reads a pipe from it. The network is that of the test, or one of its own.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from tests.htcondor.network import Network
 
 _CA = "/usr/local/share/ca-certificates/test-ca.crt"
 
@@ -80,6 +82,7 @@ class Host:
         hosts: Mapping[str, str] | None = None,
         ca_pem: str | None = None,
         directories: Mapping[str, Path] | None = None,
+        network: Network | None = None,
     ) -> None:
         """Describe the host.
 
@@ -89,12 +92,14 @@ class Host:
             hosts: names that it resolves, and the address of each.
             ca_pem: a certificate authority that its programs trust besides the public ones.
             directories: directories of the test's machine to mount on it read-only, by their path there.
+            network: its own, which needs ``ip`` and ``nft`` in the root directory; None for that of the test.
         """
         self._root = root
         self._name = name
         self.hosts = {"localhost": "127.0.0.1", name: "127.0.0.1", **(hosts or {})}
         self._ca_pem = ca_pem
         self._directories = dict(directories or {})
+        self._network = network
         self._pid = 0
         self._exits = ExitStack()
 
@@ -106,6 +111,8 @@ class Host:
         """
         with ExitStack() as exits:
             self._isolate(exits)
+            if self._network is not None:
+                exits.enter_context(self._network.connected(self._root, self._pid))
             self.resolve({})
             if self._ca_pem is not None:
                 self.write(_CA, self._ca_pem, user="root")
@@ -159,7 +166,7 @@ class Host:
             subprocess.TimeoutExpired: the command took too long.
         """
         home = "/root" if user == "root" else f"/home/{user}"
-        enter = ["nsenter", "--target", str(self._pid), "--mount", "--uts", "--pid", "--root"]
+        enter = ["nsenter", "--target", str(self._pid), "--mount", "--uts", "--pid", "--net", "--root"]
         become = ["setpriv", "--reuid", user, "--regid", user, "--init-groups", "env", "--chdir", home]
         environment = {
             "PATH": "/usr/sbin:/usr/bin",
@@ -215,8 +222,18 @@ class Host:
         """
         return self.must(["cat", path])
 
+    @property
+    def address(self) -> str:
+        """The IPv4 address at which others know it."""
+        return self.hosts[self._name] if self._network is None else self._network.address
+
+    @property
+    def _own_network(self) -> list[str]:
+        """The option of ``unshare`` for it."""
+        return [] if self._network is None else ["--net"]
+
     def _isolate(self, exits: ExitStack) -> None:
-        unshare = ["unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child"]
+        unshare = ["unshare", "--mount", "--uts", "--pid", *self._own_network, "--fork", "--kill-child"]
         seen = [str(path) for pair in self._directories.items() for path in pair]
         first = subprocess.Popen(
             [*unshare, "sh", "-c", _FIRST_PROCESS, "sh", str(self._root), self._name, "no", *seen],

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from machine_image.user_data import ImageInputs, Outcome, read_outcome, render_user_data
 from tests.htcondor.booted import BootedHost
+from tests.htcondor.network import Network
 from tests.htcondor.root import RootUnavailableError, cached, ensure_root
 
 SUITE = "trixie"
@@ -34,12 +35,6 @@ _BASE = ("ca-certificates", "cloud-init", "dbus", "iproute2", "openssh-client", 
 # The network is not the builder's own, so cloud-init must leave it alone, as Debian's image for EC2 lets it.
 _NO_NETWORK = "network: {config: disabled}\n"
 _CONFIG = """\
-# Pool and machine share one network here, and with it the port 9618.
-NETWORK_INTERFACE = {address}
-BIND_ALL_INTERFACES = False
-ENABLE_IPV6 = False
-# Pool and machine have the same addresses here, and must not be mistaken for one family of daemons.
-SEC_USE_FAMILY_SESSION = False
 # Nothing here may change the test machine's kernel.
 ENABLE_KERNEL_TUNING = False
 """
@@ -96,22 +91,19 @@ class Builder(BootedHost):
 class ImageMachine(BootedHost):
     """A machine of an annex that boots from an image, without a hand on it."""
 
-    def __init__(self, image: Path, address: str, *, hosts: Mapping[str, str], ca_pem: str) -> None:
+    def __init__(self, image: Path, network: Network, *, hosts: Mapping[str, str], ca_pem: str) -> None:
         """Describe the machine; entering it as a context manager lets it boot.
 
         Args:
             image: the image's root directory; it is only read.
-            address: its public IPv4 address; the network takes it as one of its own.
+            network: its own.
             hosts: names that it resolves, and the address of each.
             ca_pem: a certificate authority that its programs trust besides the public ones.
         """
-        super().__init__(image, "machine.example.org", hosts=hosts, ca_pem=ca_pem)
-        self._address = address
+        super().__init__(image, "machine.example.org", hosts=hosts, ca_pem=ca_pem, network=network)
 
     def _prepare(self) -> None:
-        # Another machine may have had it: the network outlives them.
-        self.must(["ip", "address", "replace", f"{self._address}/32", "dev", "lo"])
-        self.write("/etc/condor/config.d/99-stand-in.config", _CONFIG.format(address=self._address))
+        self.write("/etc/condor/config.d/99-stand-in.config", _CONFIG)
 
 
 def base_image() -> Path:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.htcondor.host import Host
+from tests.htcondor.network import Network
 
 BOOT_SCRIPT = "/usr/libexec/condor/condor-annex-ec2"
 BOOT_RESULT = "/etc/condor/config.d/49ec2-instance.config"
@@ -16,12 +17,6 @@ _IPTABLES = "/usr/sbin/iptables"
 
 _CONFIG = "/etc/condor/config.d/99-stand-in.config"
 _CONFIG_LINES = """\
-# Pool and machine share one network here, and with it the port 9618.
-NETWORK_INTERFACE = {address}
-BIND_ALL_INTERFACES = False
-ENABLE_IPV6 = False
-# Pool and machine have the same addresses here, and must not be mistaken for one family of daemons.
-SEC_USE_FAMILY_SESSION = False
 # This needs ecryptfs in the kernel, which many no longer have.
 ENCRYPT_EXECUTE_DIRECTORY = False
 # Or the master, being root, changes the test machine's own kernel settings.
@@ -34,21 +29,19 @@ DEFAULT_MASTER_SHUTDOWN_SCRIPT =
 class Machine(Host):
     """A machine as AWS would start it, with what the boot script expects and Debian lacks."""
 
-    def __init__(self, root: Path, address: str, *, hosts: Mapping[str, str], ca_pem: str) -> None:
+    def __init__(self, root: Path, network: Network, *, hosts: Mapping[str, str], ca_pem: str) -> None:
         """Describe the machine; entering it as a context manager starts it, not yet booted.
 
         Args:
             root: a root directory with HTCondor and its boot script.
-            address: its public IPv4 address; the network takes it as one of its own.
+            network: its own.
             hosts: names that the machine resolves, and the address of each.
             ca_pem: a certificate authority that its programs trust besides the public ones.
         """
-        super().__init__(root, "machine.example.org", hosts=hosts, ca_pem=ca_pem)
-        self._address = address
+        super().__init__(root, "machine.example.org", hosts=hosts, ca_pem=ca_pem, network=network)
 
     def _start(self) -> None:
         self.write(_RED_HAT_FUNCTIONS, "")
         # Access to the metadata need not be restricted on a network with one machine.
         self.must(["ln", "-s", "/usr/bin/true", _IPTABLES])
-        self.must(["ip", "address", "add", f"{self._address}/32", "dev", "lo"])
-        self.write(_CONFIG, _CONFIG_LINES.format(address=self._address))
+        self.write(_CONFIG, _CONFIG_LINES)

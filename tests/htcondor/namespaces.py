@@ -10,6 +10,10 @@ from local_aws.launcher import METADATA_ADDRESS, aws_names
 from tests.htcondor.root import RootUnavailableError
 
 POOL = "pool.example.org"
+POOL_ADDRESS = "192.0.2.1"
+AWS_ADDRESS = "198.51.100.1"
+"""Of those that documentation may use (RFC 5737): machines have networks of their own, so no loopback address."""
+
 REGION = "us-east-1"
 OTHER_REGION = "us-west-2"
 REGIONS = (REGION, OTHER_REGION)
@@ -65,9 +69,11 @@ def inside() -> bool:
 
 def hosts() -> str:
     """Return the text of the hosts file."""
-    return "".join(f"127.0.0.1 {name}\n" for name in ("localhost", *names()))
+    addresses = {"localhost": "127.0.0.1", **names()}
+    return "".join(f"{address} {name}\n" for name, address in addresses.items())
 
 
-def names() -> list[str]:
-    """Return the host names of the pool and of AWS, without wildcards, which a hosts file cannot hold."""
-    return [POOL, *(name for name in aws_names(REGIONS) if "*" not in name)]
+def names() -> dict[str, str]:
+    """Return the addresses of pool and AWS, by host name, without wildcards, which a hosts file cannot hold."""
+    aws = (name for name in aws_names(REGIONS) if "*" not in name)
+    return {POOL: POOL_ADDRESS, **dict.fromkeys(aws, AWS_ADDRESS)}

@@ -1,4 +1,4 @@
-"""A throw-away HTCondor pool of one host; it listens on loopback only."""
+"""A throw-away HTCondor pool of one host."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Pool(Host):
     """A master, collector, negotiator and schedd, and an ordinary user, as whom commands run.
 
     Attributes:
-        port: the TCP port on 127.0.0.1 of the collector, or of the shared port before it.
+        port: the TCP port of the collector, or of the shared port before it.
         shared_port: whether there is a shared port.
     """
 
@@ -51,7 +51,7 @@ class Pool(Host):
         Args:
             root: a root directory with HTCondor; it is only read.
             config_lines: HTCondor configuration for the whole pool, such as the guide's security settings.
-            hosts: names that the pool resolves, and the address of each.
+            hosts: names that the pool resolves, and the address of each. It listens on its own, by default on loopback.
             ca_pem: a certificate authority that the pool's programs trust besides the public ones.
             shared_port: HTCondor's USE_SHARED_PORT.
             directories: directories of the test's machine to mount in the pool read-only, by their path there.
@@ -77,18 +77,22 @@ class Pool(Host):
         super().write(path, text, user=user)
 
     def _start(self) -> None:
-        self.port = _free_port()
+        address = self.hosts[HOST]
+        self.port = _free_port(address)
         own = [
-            "CONDOR_HOST = 127.0.0.1",
-            f"COLLECTOR_HOST = 127.0.0.1:{self.port}",
+            f"CONDOR_HOST = {address}",
+            f"COLLECTOR_HOST = {address}:{self.port}",
             f"SHARED_PORT_PORT = {self.port}",
             f"USE_SHARED_PORT = {self.shared_port}",
-            "NETWORK_INTERFACE = 127.0.0.1",
+            f"NETWORK_INTERFACE = {address}",
             "BIND_ALL_INTERFACES = False",
             "ENABLE_IPV6 = False",
             # Or the master, being root, changes the machine's own kernel settings.
             "ENABLE_KERNEL_TUNING = False",
             "DAEMON_LIST = MASTER COLLECTOR NEGOTIATOR SCHEDD",
+            # By default a job waits for up to a minute.
+            "NEGOTIATOR_INTERVAL = 5",
+            "NEGOTIATOR_CYCLE_DELAY = 5",
         ]
         self.must(["rm", _MACHINES_CONFIG])
         self.write(_CONFIG, "\n".join([*own, *self._config_lines, ""]), user="root")
@@ -126,8 +130,8 @@ class Pool(Host):
         )
 
 
-def _free_port() -> int:
+def _free_port(address: str) -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((address, 0))
         port: int = probe.getsockname()[1]
         return port

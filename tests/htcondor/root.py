@@ -22,7 +22,7 @@ SUITES = ("trixie", "forky")
 """The Debian releases whose HTCondor is tested: Debian 13 with 23.9, in which people start annexes with
 ``condor_annex``; and the next Debian, which moves, with 25."""
 
-PACKAGES = ("condor", "condor-annex-ec2", "awscli", "ca-certificates", "curl", "iproute2", "openssl")
+PACKAGES = ("condor", "condor-annex-ec2", "awscli", "ca-certificates", "curl", "iproute2", "nftables", "openssl")
 
 OVERRIDE = "ANNEX_BOOTSTRAP_HTCONDOR_ROOT"
 """The environment variable that names a root directory made by other means; nothing is built then."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from local_aws.launcher import STAND_IN_TAG
 from tests.htcondor.image import ImageMachine
+from tests.htcondor.network import Network
 from tests.htcondor.testbed import Testbed
 
 ADMINISTRATOR = "administrator"
@@ -24,17 +25,30 @@ def said_by(stand_in: ImageMachine) -> list[str]:
     return [text for _, found, text in lines if found]
 
 
+def network_of(testbed: Testbed, instance_id: str) -> Network:
+    """Return the network of an instance: its public address, and the ports that its security groups open."""
+    ec2 = testbed.root.client("ec2")
+    (reservation,) = ec2.describe_instances(InstanceIds=[instance_id])["Reservations"]
+    (instance,) = reservation["Instances"]
+    groups = [group["GroupId"] for group in instance["SecurityGroups"]]
+    allowed = [
+        permission
+        for group in ec2.describe_security_groups(GroupIds=groups)["SecurityGroups"]
+        for permission in group["IpPermissions"]
+    ]
+    return Network(instance["PublicIpAddress"], sorted({permission["FromPort"] for permission in allowed}))
+
+
 @contextmanager
 def booted(testbed: Testbed, image: Path, instance_id: str) -> Iterator[ImageMachine]:
     """Boot a machine in place of an instance; it asks for metadata with tokens only."""
     ec2 = testbed.root.client("ec2")
     ec2.modify_instance_metadata_options(InstanceId=instance_id, HttpTokens="required")
     ec2.create_tags(Resources=[instance_id], Tags=[{"Key": STAND_IN_TAG, "Value": "yes"}])
-    (reservation,) = ec2.describe_instances(InstanceIds=[instance_id])["Reservations"]
-    address = reservation["Instances"][0]["PublicIpAddress"]
     ca_pem = testbed.local.ca_file.read_text()
     try:
-        with ImageMachine(image, address, hosts=testbed.pool.hosts, ca_pem=ca_pem) as stand_in:
+        network = network_of(testbed, instance_id)
+        with ImageMachine(image, network, hosts=testbed.pool.hosts, ca_pem=ca_pem) as stand_in:
             try:
                 yield stand_in
             except BaseException:

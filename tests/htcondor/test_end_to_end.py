@@ -29,6 +29,7 @@ from tests.htcondor.machine import BOOT_RESULT, BOOT_SCRIPT, Machine
 from tests.htcondor.namespaces import OTHER_REGION, POOL, REGION, REGIONS
 from tests.htcondor.pool import USER
 from tests.htcondor.root import SUITES, ensure_root, version
+from tests.htcondor.stand_in import network_of
 from tests.htcondor.testbed import (
     CONDOR,
     DEPLOYER,
@@ -331,7 +332,8 @@ def stand_in_for(testbed: Testbed, machine: InstanceTypeDef, root: Path) -> Iter
     ec2 = testbed.root.client("ec2")
     ec2.create_tags(Resources=[machine["InstanceId"]], Tags=[{"Key": STAND_IN_TAG, "Value": "yes"}])
     ca_pem = testbed.local.ca_file.read_text()
-    with Machine(root, machine["PublicIpAddress"], hosts=testbed.pool.hosts, ca_pem=ca_pem) as stand_in:
+    network = network_of(testbed, machine["InstanceId"])
+    with Machine(root, network, hosts=testbed.pool.hosts, ca_pem=ca_pem) as stand_in:
         yield stand_in
     ec2.delete_tags(Resources=[machine["InstanceId"]], Tags=[{"Key": STAND_IN_TAG}])
 
@@ -401,6 +403,33 @@ def test_our_leases_command_controls_what_condor_annex_started(testbed: Testbed)
         forget = f"condor_rm -constraint 'hpc_annex_name == \"{annex_id}\"'"
         assert (forget in said) == testbed.has_annex_command
         _check_end(testbed, annex_id)
+
+
+def test_start_and_htcondors_own_command_share_one_lease(testbed: Testbed) -> None:
+    """Each adds a machine to what the other one started. `start` never lets an annex end earlier."""
+    iam, policy = testbed.root.client("iam"), testbed.outputs[REGION][Output.START_POLICY_ARN]
+    iam.attach_user_policy(UserName=OPERATOR, PolicyArn=policy)
+    start = ["start", "shared", "--count", "1", "--type", INSTANCE_TYPE, "--yes", "--profile", OPERATOR]
+    with testbed.stopwatch("shared") as ours:
+        testbed.annex_bootstrap(*start, "--duration", "30m")
+    theirs = testbed.start_annex("shared")
+    lease = testbed.lease("shared")
+    said = testbed.annex_bootstrap(*start, "--duration", "10m")
+    assert "Adds to  2 machines" in said
+    assert testbed.lease("shared")["LeaseExpiration"] == lease["LeaseExpiration"]
+    assert len(testbed.machines("shared")) == 3
+    testbed.checked("the annex has three machines, and its lease ends when HTCondor's command said")
+    testbed.annex_bootstrap(*start, "--duration", "3h")
+    assert testbed.lease("shared")["LeaseExpiration"] > lease["LeaseExpiration"]
+    testbed.checked("a longer lease is for all of its machines")
+    testbed.annex_bootstrap("leases", "--profile", OPERATOR, "end", "shared", "--yes")
+    _check_end(testbed, "shared")
+    iam.detach_user_policy(UserName=OPERATOR, PolicyArn=policy)
+    command = "htcondor annex create" if testbed.has_annex_command else "condor_annex"
+    testbed.transcript.note(
+        f"Seconds from Enter until AWS had a machine: {ours[0]:.1f} with annex-bootstrap start, {theirs:.1f} with "
+        f"{command}, so ours takes {ours[0] / theirs:.1f} times as long"
+    )
 
 
 def test_deleting_leaves_nothing_behind(testbed: Testbed) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -53,9 +54,9 @@ _JOB = """\
 executable = /bin/hostname
 transfer_executable = False
 should_transfer_files = YES
-output = {annex}.out
-error = {annex}.err
-log = {annex}.log
+output = {name}.out
+error = {name}.err
+log = {name}.log
 """
 
 _CHOOSE_ANNEX = """\
@@ -117,19 +118,20 @@ class Testbed:
         """Whether this HTCondor starts annexes with ``htcondor annex create``, and no longer with condor_annex."""
         return self.version >= FIRST_HTCONDOR_ANNEX
 
-    def command(self, *arguments: str, env: Mapping[str, str] | None = None) -> tuple[int, str]:
+    def command(self, *arguments: str, env: Mapping[str, str] | None = None, user: str = USER) -> tuple[int, str]:
         """Run one of HTCondor's commands in the pool, as its user.
 
         Args:
             arguments: the command.
             env: variables that the user sets for this command.
+            user: another user of the pool.
 
         Returns:
             Its exit code and what it printed.
         """
         # Where HTCondor keeps condor_annex since it is no command for people.
         path = {"PATH": "/usr/sbin:/usr/bin:/usr/libexec/condor"} if self.has_annex_command else {}
-        ended = self.pool.run(arguments, env={**path, **(env or {})}, seconds=200)
+        ended = self.pool.run(arguments, user=user, env={**path, **(env or {})}, seconds=200)
         output = ended.stdout + ended.stderr
         given = [f"{name}={value}" for name, value in (env or {}).items()]
         self.transcript.command(" ".join([*given, *arguments]), output)
@@ -148,31 +150,73 @@ class Testbed:
         """The variable that lets HTCondor's commands ask the collector that the machines of annexes join."""
         return {"_CONDOR_COLLECTOR_HOST": AP_COLLECTOR} if self.has_annex_command else {}
 
+    def write_job(self, name: str, more: str, *, user: str = USER) -> str:
+        """Write the submit file of a job that prints its host's name; its files are named like it.
+
+        Args:
+            name: of the job.
+            more: lines that say where it may run.
+            user: whose job it is.
+
+        Returns:
+            The file's name.
+        """
+        submit, text = f"{name}.submit", f"{_JOB.format(name=name)}{more}queue\n"
+        self.pool.write(f"/home/{user}/{submit}", text, user=user)
+        self.transcript.file(submit, text)
+        return submit
+
     def submit_job(self, annex: str) -> None:
-        """Submit a job that prints its host's name and runs in one annex only; its files are named like the annex."""
-        submit = f"{annex}.submit"
-        lines = _JOB.format(annex=annex) + ("" if self.has_annex_command else _CHOOSE_ANNEX.format(annex=annex))
-        self.pool.write(f"{HOME}/{submit}", f"{lines}queue\n")
-        self.transcript.file(submit, f"{lines}queue\n")
+        """Submit a job that runs in one annex only, with HTCondor's command for people; it is named like the annex."""
+        submit = self.write_job(annex, "" if self.has_annex_command else _CHOOSE_ANNEX.format(annex=annex))
         new = ["htcondor", "job", "submit", submit, "--annex-name", annex]
         code, output = self.command(*(new if self.has_annex_command else ["condor_submit", submit]))
         assert code == 0, output
 
-    def start_annex(self, annex: str, *, count: int = 1, region: str = namespaces.REGION) -> None:
+    def start_annex(self, annex: str, *, count: int = 1, region: str = namespaces.REGION) -> float:
         """Start an annex on demand, with HTCondor's command for people; it must succeed.
 
         Where that command wants a job that waits for the annex, it is submitted first.
+
+        Returns:
+            Seconds from the command until AWS knew a machine.
         """
         other = region != namespaces.REGION
         if self.has_annex_command:
             self.submit_job(annex)
             create = ["htcondor", "annex", "create", annex, f"{INSTANCE_TYPE}@aws-ec2", "--nodes", str(count)]
-            code, output = self.command(*create, env={"_CONDOR_ANNEX_DEFAULT_AWS_REGION": region} if other else {})
+            with self.stopwatch(annex, region) as seconds:
+                code, output = self.command(*create, env={"_CONDOR_ANNEX_DEFAULT_AWS_REGION": region} if other else {})
             assert code == 0, output
         else:
             options = ["-aws-region", region] if other else []
-            output = self.condor_annex(*options, "-count", str(count), "-annex-name", annex, "-yes")
+            with self.stopwatch(annex, region) as seconds:
+                output = self.condor_annex(*options, "-count", str(count), "-annex-name", annex, "-yes")
             assert "Annex started." in output
+        return seconds[0]
+
+    @contextmanager
+    def stopwatch(self, annex_id: str, region: str = namespaces.REGION) -> Iterator[Sequence[float]]:
+        """Yield, once the context is over, the seconds after which AWS knew the first new machine of an annex."""
+        before, began = len(self.machines(annex_id, region)), time.monotonic()
+        seconds: list[float] = []
+        over = Event()
+
+        def look() -> None:
+            while not seconds:
+                last = over.wait(0.05)
+                if len(self.machines(annex_id, region)) > before:
+                    seconds.append(time.monotonic() - began)
+                elif last:
+                    return
+
+        looking = Thread(target=look)
+        looking.start()
+        try:
+            yield seconds
+        finally:
+            over.set()
+            looking.join()
 
     def checked(self, fact: str) -> None:
         """Print what was checked."""
@@ -249,7 +293,7 @@ class Testbed:
 
 def bucket_names(bucket: str, region: str) -> dict[str, str]:
     """Return the host names of a bucket, each with its address."""
-    return dict.fromkeys((f"{bucket}.s3.amazonaws.com", f"{bucket}.s3.{region}.amazonaws.com"), "127.0.0.1")
+    return dict.fromkeys((f"{bucket}.s3.amazonaws.com", f"{bucket}.s3.{region}.amazonaws.com"), namespaces.AWS_ADDRESS)
 
 
 @contextmanager
@@ -260,7 +304,7 @@ def start_testbed(root: Path) -> Iterator[Testbed]:
         root: a root directory with HTCondor.
     """
     staging = f"{DEFAULT_STACK_NAME}-staging-{ACCOUNT}"
-    hosts = dict.fromkeys(namespaces.names(), "127.0.0.1")
+    hosts = namespaces.names()
     for region in namespaces.REGIONS:
         hosts |= bucket_names(f"{staging}-{region}", region)
     with (

@@ -140,7 +140,7 @@ def test_an_altered_library_is_not_embedded(tmp_path: Path) -> None:
         shutil.copytree(str(metadata.distribution("crhelper").locate_file(part)), tmp_path / part)
     with (tmp_path / "crhelper" / "utils.py").open("a") as file:
         file.write("STOLEN = True\n")
-    before = {path.name: path.read_bytes() for path in (ROOT / "dist").iterdir()}
+    before = {path.name: path.read_bytes() for path in (ROOT / "dist").iterdir() if path.is_file()}
     built = subprocess.run(
         [sys.executable, str(ROOT / "build.py")],
         env=os.environ | {"PYTHONPATH": str(tmp_path)},
@@ -151,7 +151,7 @@ def test_an_altered_library_is_not_embedded(tmp_path: Path) -> None:
     assert built.returncode == 1
     assert built.stderr.startswith("build.py: crhelper/utils.py of crhelper ")
     assert len(built.stderr.splitlines()) == 1
-    assert {path.name: path.read_bytes() for path in (ROOT / "dist").iterdir()} == before
+    assert {path.name: path.read_bytes() for path in (ROOT / "dist").iterdir() if path.is_file()} == before
 
 
 def test_every_requirement_of_the_build_is_locked_with_hashes() -> None:

@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ import boto3
 import pytest
 
 from annex_bootstrap.aws import Account
+from annex_bootstrap.policies.deployer import deployer_policy
 from annex_bootstrap.stack import deployment, read, staging
 from annex_bootstrap.stack.artefact import built_template
 from annex_bootstrap.stack.deployment import DeployRequest
@@ -23,7 +24,7 @@ from annex_bootstrap.stack.read import Event
 from annex_contract import __version__
 from annex_contract.stack import Output
 from local_aws.demo.inventory import take_inventory
-from local_aws.launcher import Credentials
+from local_aws.launcher import ACCOUNT, Credentials
 from tests.local_aws import stack
 from tests.local_aws.cli_user import DEPLOY_WITHOUT_IMAGE, CliUser
 
@@ -214,6 +215,46 @@ def test_a_stack_that_is_not_ours_is_left_alone(deployer: CliUser, root: boto3.S
     assert stack.wait(root, deployer.stack_name) == "CREATE_COMPLETE"
 
 
+@pytest.fixture
+def earlier_setup(root: boto3.Session) -> Iterator[list[str]]:
+    """Two of the stacks that `condor_annex -setup` makes, by their names; they go with the test."""
+    cloudformation = root.client("cloudformation")
+    names = ["HTCondorAnnex-ConfigurationBucket", "HTCondorAnnex-LambdaFunctions"]
+    for name in names:
+        body = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}
+        cloudformation.create_stack(StackName=name, TemplateBody=json.dumps(body))
+        assert stack.wait(root, name) == "CREATE_COMPLETE"
+    yield names
+    for name in names:
+        cloudformation.delete_stack(StackName=name)
+        stack.wait_until_gone(cloudformation, name)
+
+
+def test_the_stacks_of_condor_annex_setup_are_named_and_left_alone(
+    deployer: CliUser, root: boto3.Session, earlier_setup: list[str]
+) -> None:
+    theirs = {resource for resource in take_inventory(root) if "HTCondorAnnex" in resource[1]}
+    assert len(theirs) >= len(earlier_setup)
+    ran = deployer.must("deploy", "--yes")
+    assert (
+        f"  leaves alone what condor_annex -setup made: {', '.join(earlier_setup)}\n"
+        "    their annexes keep their leases; new annexes use this stack once the configuration names it\n"
+    ) in ran.stdout
+    deployer.must("delete", "--yes")
+    assert theirs <= take_inventory(root)
+    assert [stack.wait(root, name) for name in earlier_setup] == ["CREATE_COMPLETE", "CREATE_COMPLETE"]
+
+
+@pytest.mark.usefixtures("earlier_setup")
+def test_who_may_not_see_the_stacks_of_condor_annex_setup_deploys_without_a_word_of_them(
+    deployer: CliUser, new_user: Callable[[str], Credentials]
+) -> None:
+    policy = deployer_policy("aws", ACCOUNT, deployer.stack_name)
+    policy["Statement"] = [statement for statement in policy["Statement"] if statement["Sid"] != "SeeEarlierSetup"]
+    ran = replace(deployer, credentials=new_user(json.dumps(policy))).must("deploy", "--dry-run")
+    assert "condor_annex -setup" not in ran.stdout
+
+
 def test_a_downgrade_is_refused_unless_it_is_allowed(
     deployer: CliUser, root: boto3.Session, template: str, put_template: Callable[[str], str]
 ) -> None:
@@ -267,7 +308,7 @@ def test_a_user_without_permissions_is_told_whom_to_ask(
     ran = replace(deployer, credentials=new_user(json.dumps(denied))).run("deploy", "--yes", "--output", "json")
     assert ran.returncode == 1
     (region,) = ran.document["regions"]
-    assert region["error"].endswith("ask your administrator for what `annex-bootstrap policy deployer` prints")
+    assert region["error"].endswith("(`annex-bootstrap policy --help` says which that is)")
 
 
 def test_a_configuration_that_cannot_be_written_is_reported_in_one_sentence(deployer: CliUser, tmp_path: Path) -> None:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import boto3
 import pytest
 
 from annex_bootstrap.commands.delete import DeleteOptions, delete
 from annex_bootstrap.commands.deploy import DeployOptions, deploy
 from annex_bootstrap.errors import UserError
-from local_aws.launcher import ACCOUNT
+from annex_bootstrap.policies.deployer import deployer_policy
+from annex_contract.iam import allow
+from local_aws.launcher import ACCOUNT, Credentials
 from tests.local_aws.cli_user import CliUser
 from tests.local_aws.commands.recording_screen import RecordingScreen
 
@@ -28,7 +35,7 @@ def test_a_stack_is_deployed_and_deleted_after_confirmation(here: CliUser) -> No
     steps = [line for line in screen.said if "  # " in line]
     assert steps[0].startswith(f"annex-bootstrap credentials --stack-name {here.stack_name}  # ")
     assert steps[1].startswith(f"annex-bootstrap doctor --stack-name {here.stack_name}  # ")
-    assert steps[2].startswith("condor_annex -count 1 ")
+    assert steps[2].startswith("annex-bootstrap start my-first-annex --count 1 ")
     assert [event.status for event in screen.events["us-east-1"] if event.is_stack][-1] == "CREATE_COMPLETE"
     (document,) = screen.documents
     assert document["regions"][0]["status"] == "CREATE_COMPLETE"
@@ -44,6 +51,23 @@ def test_a_stack_is_deployed_and_deleted_after_confirmation(here: CliUser) -> No
     assert screen.questions == []
     assert screen.documents[0]["regions"][0]["deleted"] is True
     assert here.config.read_text() == ""
+
+
+def test_the_question_names_the_alias_and_the_preview_the_price_where_they_may_be_read(
+    here: CliUser, root: boto3.Session, new_user: Callable[[str], Credentials], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = deployer_policy("aws", ACCOUNT, here.stack_name)
+    policy["Statement"].append(allow("Read", "iam:ListAccountAliases", "*"))
+    policy["Statement"].append(allow("ReadPrices", "pricing:GetProducts", "*"))
+    credentials = new_user(json.dumps(policy))
+    for name, value in replace(here, credentials=credentials).environ().items():
+        monkeypatch.setenv(name, value)
+    root.client("iam").create_account_alias(AccountAlias="made-up-lab")
+    screen = RecordingScreen(answer=False)
+    assert deploy(DeployOptions(here.stack_name, {}), screen)
+    root.client("iam").delete_account_alias(AccountAlias="made-up-lab")
+    assert screen.questions == [f"Go ahead in account {ACCOUNT} (made-up-lab), us-east-1?"]
+    assert "    - each machine: 0.1008 $/hour on demand (m7i.large), until its annex ends" in screen.said
 
 
 def test_a_declined_proposal_leaves_nothing(here: CliUser) -> None:

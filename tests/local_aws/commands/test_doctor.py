@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import boto3
 import pytest
 
+from annex_bootstrap.policies.deployer import deployer_policy
 from annex_contract.stack import DEFAULT_STACK_NAME, Output
-from local_aws.launcher import REGION
+from local_aws.launcher import ACCOUNT, REGION, Credentials
 from tests.local_aws import stack
 from tests.local_aws.cli_user import CliUser
 from tests.local_aws.stack import DeployedStack
@@ -52,7 +55,18 @@ def test_there_is_no_problem_when_everything_is_set_up(set_up: CliUser) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "PROBLEM" not in done.stdout
     assert f"answers as {INSTANCE_ID}" in done.stdout
+    assert "\nOK       quota of vCPUs: 256 on demand, 128 on the spot market\n" in done.stdout
     assert done.stdout.endswith("\nNo problems.\n")
+
+
+def test_whoever_may_not_read_the_quota_is_told_whose_policy_allows_it(
+    operator: CliUser, new_user: Callable[[str], Credentials]
+) -> None:
+    may_find_stack = json.dumps(deployer_policy("aws", ACCOUNT, DEFAULT_STACK_NAME))
+    done = replace(operator, credentials=new_user(may_find_stack)).run("doctor", "--output", "json")
+    (finding,) = [row for row in done.document["findings"] if row["subject"] == "quota of vCPUs"]
+    assert (finding["level"], finding["detail"]) == ("SKIPPED", "it cannot be read")
+    assert "annex-bootstrap policy operator" in finding["advice"]
 
 
 def test_every_local_problem_is_named(set_up: CliUser) -> None:

@@ -57,6 +57,8 @@ def test_from_nothing_it_makes_stack_and_keys_says_what_the_pool_needs_and_check
         "Step 5 of 5: Check",
     ]
     assert "Account 123456789012, region us-east-1." in lines
+    stack_begins = lines.index("Step 2 of 5: Stack")
+    assert "OK       quota of vCPUs: 256 on demand, 128 on the spot market" in lines[:stack_begins]
     assert "Skipped: there is no HTCondor on this machine." in lines
     assert "No problems." in lines
     assert [line for line in lines if line.startswith(("Next:", "  condor_annex"))] == [

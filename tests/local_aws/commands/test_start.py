@@ -12,15 +12,20 @@ import tarfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 
+from annex_bootstrap.policies.deployer import deployer_policy
+from annex_bootstrap.policies.operator import operator_policy
 from annex_contract.lease import MACHINE_RUNNING
 from annex_contract.stack import ANNEX_TAG, REQUEST_TAG, STARTED_BY_TAG, Output
-from local_aws.launcher import Credentials, LocalAws
+from lambda_lease.settings import SWEEP_EVENT
+from local_aws.launcher import ACCOUNT, Credentials, LocalAws
 from local_aws.server_settings import MACHINES
 from tests.local_aws import stack
 from tests.local_aws.cli_user import CliUser
@@ -158,6 +163,15 @@ def test_machines_start_with_a_lease_a_tarball_and_our_template(
     assert row["started_by"] == [starter.extra["LOGNAME"]]
     # The request is done, so nothing waits to be finished.
     assert list((starter.home / ".condor/annex-requests").iterdir()) == []
+
+
+def test_the_preview_says_which_jobs_will_run(starter: CliUser) -> None:
+    own = starter.must("start", "mine", *COUNT, "--dry-run").stdout
+    assert 'Jobs     of alice that say +TargetAnnexName = "mine"\n' in own
+    everybody = starter.must("start", "ours", *COUNT, "--open", "--dry-run").stdout
+    assert "Jobs     of everybody that say +MayUseAWS = True\n" in everybody
+    for said, annex in ((own, "mine"), (everybody, "ours")):
+        assert f'         and requirements = TARGET.AnnexName == "{annex}"\n' in said
 
 
 def test_starting_again_adds_machines_and_never_shortens_the_lease(
@@ -351,3 +365,28 @@ def test_watch_prints_a_line_for_each_change_and_ends_on_ctrl_c_without_touching
     assert (shown["$/HOUR"], shown["STARTED BY"]) == ("0.20", starter.extra["LOGNAME"])
     assert leases_of(root, REGION, stacks[REGION]) == before
     assert len(machines_of(root)) == 2
+
+
+def test_status_says_what_annexes_cost_and_when_the_lease_function_ran_to_whom_may_know(
+    starter: CliUser, root: boto3.Session, stacks: Mapping[str, DeployedStack], new_user: Callable[[str], Credentials]
+) -> None:
+    operator, deployer = (
+        replace(starter, credentials=new_user(json.dumps(policy("aws", ACCOUNT, NAME))))
+        for policy in (operator_policy, deployer_policy)
+    )
+    (idle,) = operator.must("status", "--output", "json").document["regions"]
+    assert (idle["annexes"], idle["dollars_an_hour"]) == ([], "0.0000")
+    starter.must("start", "priced", *COUNT)
+    asked = datetime.now(UTC).replace(second=0, microsecond=0)
+    function = stacks[REGION].outputs[Output.LEASE_FUNCTION_ARN]
+    root.client("lambda").invoke(FunctionName=function, Payload=json.dumps(SWEEP_EVENT))
+    (state,) = operator.must("status", "--output", "json").document["regions"]
+    assert (state["annexes"], state["dollars_an_hour"], state["denied"]) == (["priced"], "0.2016", [])
+    assert datetime.fromisoformat(state["sweep"]["last_call"]) >= asked
+    assert set(state["alarms"].values()) <= {"OK", "INSUFFICIENT_DATA"}
+    assert state["image"]["days"] == 0
+
+    (partly,) = deployer.must("status", "--output", "json").document["regions"]
+    assert partly["denied"] == ["dollars_an_hour", "sweep"]
+    answered = ("annexes", "alarms", "image", "outputs", "stands")
+    assert {name: partly[name] for name in answered} == {name: state[name] for name in answered}

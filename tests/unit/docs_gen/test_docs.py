@@ -15,15 +15,15 @@ from annex_contract.stack import TEMPLATE_NAME
 from docs_gen import facts, picture
 from template_gen.template import build
 
-PAGES = ("guide", "security", "operations", "architecture")
+PAGES = ("guide", "from-condor-annex-setup", "from-the-8.7.0-guide", "security", "operations", "architecture")
 ROOT = facts.DOCS.parent
 WRITTEN = sorted([*ROOT.glob("*.md"), *(page for page in facts.DOCS.glob("*.md") if page.name != "e2e-transcript.md")])
 """Every page but the one that a program printed."""
 
-BUILT = {f"dist/{TEMPLATE_NAME}", f"dist/{PAGE_NAME}"}
+BUILT = {f"dist/{TEMPLATE_NAME}", f"dist/{PAGE_NAME}", "dist/site/"}
 """What is named and may not have been built yet."""
 
-COMMAND = re.compile(r"^(?:\$ )?(annex-bootstrap .*?)(?: > \S+)?$|`(annex-bootstrap [^`]*)`", re.MULTILINE)
+COMMAND = re.compile(r"^(?:\$ )?(annex-bootstrap .*?)(?: >>? \S+)?$|`(annex-bootstrap [^`]*)`", re.MULTILINE)
 
 
 def _read(page: str) -> str:

@@ -1,24 +1,18 @@
-"""Hypothesis profiles and the account that these tests share."""
+"""The account that these tests share, and what its functions tell."""
 
 from __future__ import annotations
 
 import io
 import json
-import os
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from lambda_lease import handler
 from tests.unit.lambda_lease.fake_aws import FakeAws
 
 Told = Callable[[], list[dict[str, Any]]]
-
-settings.register_profile("normal", max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("thorough", settings.get_profile("normal"), max_examples=20_000)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "normal"))
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 import annex_bootstrap.cli
-from annex_bootstrap.cli import GROUPS, commands
+from annex_bootstrap.cli import GROUPS, commands, completion
 from annex_bootstrap.pool import blocks
 from annex_bootstrap.pool.file_knobs import set_knobs
 from annex_contract import __version__
@@ -72,6 +72,32 @@ def test_completion_is_printed_for_every_shell(shell: str) -> None:
     printed = run("completion", shell)
     assert printed.returncode == 0
     assert f"_ANNEX_BOOTSTRAP_COMPLETE={shell}_complete" in printed.stdout
+
+
+@pytest.mark.parametrize(
+    ("shell", "written"),
+    [("bash", ".bashrc"), ("zsh", ".zshrc"), ("fish", ".config/fish/completions/annex-bootstrap.fish")],
+)
+def test_the_line_for_a_shell_installs_completion_in_an_empty_home(shell: str, written: str, tmp_path: Path) -> None:
+    (line,) = re.findall(rf"^{shell}:(.*(?:\n +.*)?)$", completion.HELP, re.MULTILINE)
+    done = in_bash(line, tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"_ANNEX_BOOTSTRAP_COMPLETE={shell}_complete" in (tmp_path / written).read_text()
+
+
+def test_a_new_bash_completes_after_the_line_for_it(tmp_path: Path) -> None:
+    in_bash("annex-bootstrap completion bash >> ~/.bashrc", tmp_path)
+    typed = "COMP_WORDS=(annex-bootstrap deploy --region us-e); COMP_CWORD=3"
+    done = in_bash(
+        f'. ~/.bashrc; {typed}; _annex_bootstrap_completion annex-bootstrap; echo "${{COMPREPLY[@]}}"', tmp_path
+    )
+    assert done.stdout == "us-east-1 us-east-2\n"
+    assert done.stderr == ""
+
+
+def in_bash(line: str, home: Path) -> subprocess.CompletedProcess[str]:
+    environ = {"HOME": str(home), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    return subprocess.run(["bash", "--norc", "-c", line], env=environ, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize(

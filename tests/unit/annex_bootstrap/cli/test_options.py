@@ -20,7 +20,7 @@ def test_annexes_of_the_chosen_region_are_completed(
     sections = [Section("annex-bootstrap", "0.1.0", each) for each in running]
 
     def answer(section: Section) -> standing.Answer:
-        return standing.Answer([Lease(name, 2_000_000_000, {}) for name in running[section.region]])
+        return standing.Answer(leases=[Lease(name, 2_000_000_000, {}) for name in running[section.region]])
 
     monkeypatch.setattr(standing, "known_sections", lambda: sections)
     monkeypatch.setattr(standing, "ask_leases", answer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 import click
@@ -24,8 +25,11 @@ def command(screen: Screen) -> None:
     with screen.progress(["us-east-1"]) as board:
         made = Event("1", datetime(2026, 1, 1, 12, tzinfo=UTC), "Role", "AWS::IAM::Role", "CREATE_COMPLETE", "")
         board.watcher("us-east-1")(made)
-    with screen.live([Column("ANNEX"), Column("BUSY", number=True)]) as show:
+    with screen.live([Column("ANNEX"), Column("BUSY", number=True)], "There is none.") as show:
+        show([])
+        show([])
         show([["first", "1"]])
+        show([["first", "1"], ["second", "0"]])
         show([["first", "2"]])
     screen.next_steps({"annex-bootstrap doctor": "checks that all is ready"})
 
@@ -55,9 +59,38 @@ def test_a_terminal_gets_tables_that_are_drawn_over() -> None:
 def test_plain_prints_lines_on_a_terminal_and_draws_over_nothing() -> None:
     assert printed("--plain", "--quiet").splitlines() == [
         "  12:00:00  CREATE_COMPLETE   Role",
+        "There is none.",
         "ANNEX=first  BUSY=1",
+        "ANNEX=second  BUSY=0",
+        "ANNEX=second  gone",
         "ANNEX=first  BUSY=2",
     ]
+
+
+@pytest.mark.usefixtures("terminal")
+@pytest.mark.parametrize(
+    ("width", "lines"),
+    [
+        (35, ["ANNEX      TIME LEFT  $/HOUR  BY", "long-name     7h 59m    0.20  alice"]),
+        (34, ["             TIME", "ANNEX        LEFT  $/HOUR  BY", "long-name  7h 59m    0.20  alice"]),
+        (31, ["             TIME", "ANNEX        LEFT  $/HOUR", "long-name  7h 59m    0.20"]),
+        (24, ["             TIME", "ANNEX        LEFT", "long-name  7h 59m"]),
+        (14, ["          TIME", "ANNEX     LEFT", "long-n  7h 59m", "ame"]),
+    ],
+)
+def test_a_narrow_terminal_loses_columns_before_a_number_is_broken(
+    width: int, lines: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    columns = [
+        Column("ANNEX"),
+        Column("TIME LEFT", number=True),
+        Column("$/HOUR", number=True, optional=True),
+        Column("BY", optional=True),
+    ]
+    Screen().table(columns, [["long-name", "7h 59m", "0.20", "alice"]])
+    printed = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert [line.rstrip() for line in printed.splitlines()] == lines
 
 
 def test_quiet_leaves_out_what_to_do_next_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,9 @@ import pytest
 
 from annex_bootstrap.doctor import checks
 from annex_bootstrap.doctor.checks import Level
-from annex_bootstrap.doctor.doctor_run import collector_address, log_message, trusted_services
+from annex_bootstrap.doctor.doctor_run import log_message, trusted_services
+from annex_bootstrap.errors import DeniedError, UserError
+from annex_bootstrap.pool.blocks import render
 from annex_bootstrap.stack.read import Stack
 from annex_contract.knobs import KNOBS
 from annex_contract.stack import Output
@@ -55,6 +57,38 @@ def test_a_stack_that_is_missing_broken_or_of_another_version_is_not(found: Stac
     finding = checks.check_stack("s", found, "1.2.3")
     assert not is_ok(finding)
     assert says in finding.detail
+
+
+def test_an_ample_quota_of_vcpus_needs_no_advice() -> None:
+    finding = checks.check_quota(REGION, 256, 64)
+    assert is_ok(finding)
+    assert (finding.detail, finding.commands) == ("256 on demand, 64 on the spot market", ())
+
+
+def test_a_new_accounts_quota_of_vcpus_comes_with_the_commands_that_ask_for_more() -> None:
+    finding = checks.check_quota(REGION, 5, 5)
+    assert finding.level is Level.OK
+    assert finding.advice == "for larger annexes ask AWS for more, which may take days:"
+    request = "aws service-quotas request-service-quota-increase --region us-east-1 --service-code ec2"
+    assert finding.commands == (
+        f"{request} --quota-code L-1216C47A --desired-value 64",
+        f"{request} --quota-code L-34B43A08 --desired-value 64",
+    )
+
+
+def test_a_quota_that_not_one_machine_fits_into_is_a_problem() -> None:
+    finding = checks.check_quota(REGION, 1, 256)
+    assert not is_ok(finding)
+    assert finding.advice.startswith("before the first annex ask AWS for more")
+    (command,) = finding.commands
+    assert "--quota-code L-1216C47A" in command
+
+
+def test_a_quota_that_cannot_be_read_is_no_problem_and_says_who_may_read_it() -> None:
+    denied = checks.unread_quota(DeniedError("made up"))
+    assert (denied.level, denied.detail) == (Level.SKIPPED, "it cannot be read")
+    assert denied.advice == "ask your administrator for what `annex-bootstrap policy operator` prints"
+    assert checks.unread_quota(UserError("AWS cannot be reached")).advice == "AWS cannot be reached"
 
 
 def test_a_bucket_closed_to_the_public_is_right() -> None:
@@ -134,8 +168,17 @@ def test_a_configuration_with_any_knob_missing_is_not(knob: str) -> None:
 
 
 def test_a_knob_of_the_region_wins_over_the_common_one() -> None:
-    content = CONFIG + "us_east_1.ANNEX_DEFAULT_S3_BUCKET = other\n"
-    assert not is_ok(checks.check_knobs(Path("c"), content.encode(), REGION, OUTPUTS))
+    content = f"{render('s', REGION, OUTPUTS)}us_east_1.ANNEX_DEFAULT_S3_BUCKET = other\n"
+    finding = checks.check_knobs(Path("c"), content.encode(), REGION, OUTPUTS)
+    assert not is_ok(finding)
+    assert finding.advice == "delete us_east_1.ANNEX_DEFAULT_S3_BUCKET outside the stack's block"
+
+
+def test_a_block_of_an_older_stack_is_written_anew_before_anything_is_deleted() -> None:
+    content = f"{render('s', REGION, OUTPUTS)}us_east_1.ANNEX_DEFAULT_S3_BUCKET = other\n"
+    newer = OUTPUTS | {Output.LEASE_FUNCTION_ARN: "newer"}
+    finding = checks.check_knobs(Path("c"), content.encode(), REGION, newer)
+    assert finding.advice == f"run annex-bootstrap pull-config --region {REGION}"
 
 
 def keys(directory: Path, access: bytes = b"AKIAMADEUP\n", mode: int = 0o600) -> bytes:
@@ -213,22 +256,6 @@ def test_what_a_fleet_names_must_still_be_offered() -> None:
     gone = checks.check_offered("types", {"a", "c"}, ["a", "b"])
     assert not is_ok(gone)
     assert gone.detail.endswith(": c")
-
-
-@pytest.mark.parametrize(
-    ("text", "address"),
-    [
-        ("", ("", 9618, "")),
-        ("pool.example.org", ("pool.example.org", 9618, "")),
-        ("pool.example.org:9700?sock=collector", ("pool.example.org", 9700, "collector")),
-        (":9618?sock=ap_collector", ("", 9618, "ap_collector")),
-        ("<192.0.2.1:9700>", ("192.0.2.1", 9700, "")),
-        ("[2001:db8::1]:9700, other", ("2001:db8::1", 9700, "")),
-        ("[2001:db8::1]", ("2001:db8::1", 9618, "")),
-    ],
-)
-def test_the_first_collector_is_asked_at_its_port(text: str, address: tuple[str, int, str]) -> None:
-    assert collector_address(text) == address
 
 
 def test_only_services_that_are_allowed_are_trusted() -> None:

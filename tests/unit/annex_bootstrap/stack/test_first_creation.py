@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
 from annex_bootstrap.stack import first_creation
@@ -28,6 +30,34 @@ def test_it_says_what_is_made_and_what_costs_without_an_annex() -> None:
     assert "  - role for spot fleets" in lines
     assert any(line.startswith("  - the image: about $0.15 a month, an estimate: ") for line in lines)
     assert set(first_creation.PLAIN) <= TEMPLATE["Resources"].keys()
+
+
+def test_it_says_what_a_machine_costs_where_the_price_is_known() -> None:
+    known = first_creation.describe(ALL, effective_parameters(TEMPLATE, None, {}), Decimal("0.1008000000"))
+    assert "  - each machine: 0.1008 $/hour on demand (m7i.large), until its annex ends" in known
+    assert "  - each machine: AWS's price for m7i.large, until its annex ends" in preview({})
+    assert "  - each machine: AWS's price for its type, until its annex ends" in preview({"Image": "no"})
+
+
+def test_what_the_build_of_the_image_costs_comes_once() -> None:
+    lines = preview({})
+    (once,) = [place for place, line in enumerate(lines) if line.startswith("costs once: about a cent per build")]
+    assert once < lines.index("costs while no annex runs")
+
+
+def test_it_says_who_may_do_what_and_that_a_boundary_limits_the_roles() -> None:
+    lines = preview({"PermissionsBoundaryArn": "arn:aws:iam::123456789012:policy/annex-bootstrap-roles-boundary"})
+    begin = lines.index("who may do what, once it exists")
+    assert lines[begin + 1 : begin + 8] == [
+        "  - machines of annexes: read their configuration from the bucket",
+        "  - spot fleets: start machines",
+        "  - the lease function: end machines of annexes and delete their leases",
+        "  - people: nothing more, until annex-bootstrap credentials makes a user who",
+        "    may start annexes",
+        "  - all of its roles: nothing that the boundary annex-bootstrap-roles-boundary",
+        "    does not allow",
+    ]
+    assert not [line for line in preview({}) if "boundary" in line]
 
 
 def test_it_says_how_long_it_takes_with_and_without_the_image() -> None:

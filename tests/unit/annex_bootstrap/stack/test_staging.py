@@ -81,7 +81,5 @@ def test_a_name_that_is_never_given_again_ends_in_a_sentence_that_says_so(
 
 def test_a_bucket_that_is_forbidden_is_final_and_nobody_is_accused(account: Account, s3: Stubber) -> None:
     s3.add_client_error("head_bucket", "403", "Forbidden", 403, expected_params=NAMED)
-    with pytest.raises(
-        UserError, match=r"minutes to have effect, so try again; .*policy deployer.* whose bucket it is"
-    ):
+    with pytest.raises(UserError, match=r"minutes to have effect, so try again; .*policy --help.* whose bucket it is"):
         stage(account)
