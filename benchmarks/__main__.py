@@ -1,6 +1,6 @@
 """``python -m benchmarks [NAME...]``: run benchmarks and write their tables into docs/performance.md.
 
-Without a name all of them, which takes ten minutes.
+Without a name all of them, which takes a few minutes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import client, creation, custom_resources, goals, lease, machine, size, suite
+from benchmarks import client, creation, custom_resources, lease, machine, size
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 
@@ -18,11 +18,9 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "client": client.table,
     "creation": creation.table,
     "custom_resources": custom_resources.table,
-    "goals": goals.table,
     "lease": lease.table,
     "machine": machine.table,
     "size": size.table,
-    "suite": suite.table,
 }
 """What writes each table of the page."""
 

@@ -30,11 +30,6 @@ def processes() -> Mapping[str, Taken]:
     }
 
 
-def help_ratio() -> float:
-    """Return how many bare interpreters the help takes, by what keeps a processor busy."""
-    return processes()[HELP].busy / processes()[BARE].busy
-
-
 def table() -> str:
     """Return the measurements as Markdown."""
     bare = processes()[BARE]
