@@ -29,7 +29,8 @@ BESIDE: Mapping[str, str] = {
 FENCE = re.compile(r"^```(\w+) .*$", re.MULTILINE)
 """The start of a block of code, with a word for the tests after its language. Python-Markdown knows no such word."""
 
-LINK = re.compile(r"(?<=\]\()(?!https?:|#)([^)#]+)")
+LINK = re.compile(r"""(?<=\]\()(?!https?:|#)[^)#]+|(?:(?<= src=")|(?<= srcset="))[^"#]+""")
+"""Where a link or a picture leads, in Markdown or in HTML."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -55,7 +56,7 @@ def adapt(markdown: str, name: str) -> str:
     folder = posixpath.dirname(beside.get(name, f"docs/{name}"))
 
     def target(found: re.Match[str]) -> str:
-        path = posixpath.normpath(posixpath.join(folder, found[1]))
+        path = posixpath.normpath(posixpath.join(folder, found[0]))
         return BESIDE.get(path) or path.removeprefix("docs/")
 
     return LINK.sub(target, FENCE.sub(r"```\1", markdown))
