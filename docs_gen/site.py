@@ -9,7 +9,10 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
+from mkdocs.commands.build import build
+from mkdocs.config import load_config
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -60,3 +63,16 @@ def adapt(markdown: str, name: str) -> str:
         return BESIDE.get(path) or path.removeprefix("docs/")
 
     return LINK.sub(target, FENCE.sub(r"```\1", markdown))
+
+
+def build_site(directory: Path, docs: Path = ROOT / "docs") -> None:
+    """Build the site.
+
+    Args:
+        directory: where to.
+        docs: the directory of the pages.
+
+    Raises:
+        mkdocs.exceptions.Abort: a link leads nowhere.
+    """
+    build(load_config(config_file=str(ROOT / "mkdocs.yml"), docs_dir=str(docs), site_dir=str(directory)))

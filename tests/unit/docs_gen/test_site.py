@@ -11,14 +11,10 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from mkdocs.commands.build import build
-from mkdocs.config import load_config
 from mkdocs.exceptions import Abort
 
 from docs_gen import site
 from template_gen.archive import ROOT
-
-CONFIG = ROOT / "mkdocs.yml"
 
 LOADED = {("img", "src"), ("link", "href"), ("script", "src"), ("source", "srcset"), ("iframe", "src")}
 """What a browser loads with a page, as tag and attribute."""
@@ -56,7 +52,7 @@ class Seen(HTMLParser):
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of the built site."""
     directory = tmp_path_factory.mktemp("site")
-    build(load_config(config_file=str(CONFIG), site_dir=str(directory)))
+    site.build_site(directory)
     return directory
 
 
@@ -113,7 +109,7 @@ def test_a_link_that_leads_nowhere_fails_the_build(target: str, tmp_path: Path) 
     with (docs / "guide.md").open("a") as guide:
         guide.write(f"\n[nowhere]({target})\n")
     with pytest.raises(Abort):
-        build(load_config(config_file=str(CONFIG), docs_dir=str(docs), site_dir=str(tmp_path / "site")))
+        site.build_site(tmp_path / "site", docs)
 
 
 @pytest.mark.parametrize(
