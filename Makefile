@@ -33,7 +33,7 @@ thorough: build
 	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest tests/unit/lambda_lease/test_model.py
 	WORST_CASE_LIVES=100 $(BIN)/pytest -m slow tests/local_aws/worst_case
 
-# The launch page in a real Chromium, with axe-core from npm; installs Chromium where it may.
+# The launch page and the documentation's site in a real Chromium, with axe-core from npm; installs Chromium where it may.
 browser: build
 	$(BIN)/pytest tests/browser
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
+from mkdocs.commands.build import build
+from mkdocs.config import load_config
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -29,7 +32,8 @@ BESIDE: Mapping[str, str] = {
 FENCE = re.compile(r"^```(\w+) .*$", re.MULTILINE)
 """The start of a block of code, with a word for the tests after its language. Python-Markdown knows no such word."""
 
-LINK = re.compile(r"(?<=\]\()(?!https?:|#)([^)#]+)")
+LINK = re.compile(r"""(?<=\]\()(?!https?:|#)[^)#]+|(?:(?<= src=")|(?<= srcset="))[^"#]+""")
+"""Where a link or a picture leads, in Markdown or in HTML."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -55,7 +59,20 @@ def adapt(markdown: str, name: str) -> str:
     folder = posixpath.dirname(beside.get(name, f"docs/{name}"))
 
     def target(found: re.Match[str]) -> str:
-        path = posixpath.normpath(posixpath.join(folder, found[1]))
+        path = posixpath.normpath(posixpath.join(folder, found[0]))
         return BESIDE.get(path) or path.removeprefix("docs/")
 
     return LINK.sub(target, FENCE.sub(r"```\1", markdown))
+
+
+def build_site(directory: Path, docs: Path = ROOT / "docs") -> None:
+    """Build the site.
+
+    Args:
+        directory: where to.
+        docs: the directory of the pages.
+
+    Raises:
+        mkdocs.exceptions.Abort: a link leads nowhere.
+    """
+    build(load_config(config_file=str(ROOT / "mkdocs.yml"), docs_dir=str(docs), site_dir=str(directory)))

@@ -19,6 +19,9 @@ from annex_bootstrap.cli.output import Screen, output_option
 @config_option
 @click.option("--roles-boundary", default="", metavar="ARN", help="The permissions boundary of the stack's roles.")
 @click.option("--users-boundary", default="", metavar="ARN", help="The permissions boundary of the annex user.")
+@click.option(
+    "--collector", metavar="HOST", default="", help="The public name of the pool's collector, if it has none yet."
+)
 @directory_option
 @yes_option
 @output_option
@@ -32,6 +35,7 @@ def command(
     config: Path | None,
     roles_boundary: str,
     users_boundary: str,
+    collector: str,
     directory: Path,
     yes: bool,
     screen: Screen,
@@ -40,7 +44,8 @@ def command(
 
     The same as deploy, credentials, pool-config and doctor, one after another. Each step shows what it does and asks
     before it changes anything; one that is done is left as it is. If a step fails or is interrupted, run the same
-    command again. Exits with 1 if something is left to do.
+    command again. After a change of the pool's configuration it stops, because HTCondor has to be restarted before the
+    check. Exits with 1 if something is left to do.
     """
     from annex_bootstrap.cli.setup_steps import SetupOptions, setup
     from annex_bootstrap.stack.budget import read_budget
@@ -53,6 +58,7 @@ def command(
         config,
         roles_boundary,
         users_boundary,
+        collector,
         directory,
         yes,
         read_budget(monthly_budget, mail),

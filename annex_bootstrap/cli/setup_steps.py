@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import os
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +13,7 @@ from annex_bootstrap.aws import connect
 from annex_bootstrap.commands.credentials import Action, CredentialsOptions, credentials
 from annex_bootstrap.commands.deploy import DeployOptions, deploy
 from annex_bootstrap.commands.doctor import DoctorOptions, doctor, show
-from annex_bootstrap.commands.pool_config import NOT_SET, PoolOptions, look, pool_config
+from annex_bootstrap.commands.pool_config import NOT_SET, PoolOptions, lets_start, look, pool_config
 from annex_bootstrap.doctor.doctor_run import check_quotas
 from annex_bootstrap.doctor.next_steps import first_annex, our_command
 from annex_bootstrap.errors import UserError
@@ -40,6 +42,7 @@ class SetupOptions:
         config: the user's configuration file, or None for the one that HTCondor names.
         roles_boundary: the ARN of the boundary of the stack's roles; empty for none, or to leave the one that it has.
         users_boundary: the ARN of the boundary of the user that runs annexes; empty as above.
+        collector: the public name of the pool's collector; empty leaves that as it is.
         directory: where the key files go.
         yes: whether to go ahead without asking.
         monthly_budget: mails when the account's cost grows towards this; None for none.
@@ -52,6 +55,7 @@ class SetupOptions:
     config: Path | None
     roles_boundary: str
     users_boundary: str
+    collector: str
     directory: Path
     yes: bool
     monthly_budget: Budget | None
@@ -107,23 +111,33 @@ class _Setup:
 
     def pool(self) -> bool:
         reason = _pool_is_elsewhere()
+        collector = ["--collector", self.options.collector] if self.options.collector else []
+        if reason and version() is not None and lets_start(getpass.getuser()):
+            self.screen.say("The pool's configuration on this machine already lets you start annexes.")
+            return True
         if reason:
             self.screen.say(f"Skipped: {reason}.")
+            # Elsewhere, the same person may have another name.
+            user = ["--user", getpass.getuser()] if version() is not None else []
+            line = shlex.join(["annex-bootstrap", "pool-config", *collector, *user])
             self.screen.say("On the central manager and on every access point, once, as root:")
-            self.screen.say("  annex-bootstrap pool-config --print  # shows what it changes", wrap=False)
-            self.screen.say("  annex-bootstrap pool-config")
+            self.screen.say(f"  {line} --print  # shows what it changes", wrap=False)
+            self.screen.say(f"  {line}", wrap=False)
             return True
-        options = PoolOptions(None, None, None, DEFAULT_PORT, "", LONGEST_LEASE, print_only=False)
+        options = PoolOptions(None, None, None, DEFAULT_PORT, self.options.collector, LONGEST_LEASE, print_only=False)
         ahead = look(options)
-        if not (self.options.yes or ahead.is_done):
+        if ahead.is_done:
+            self.screen.say(f"{ahead.path} already lets annexes join.")
+            return True
+        if not self.options.yes:
             self.screen.say(f"In {ahead.path}:")
             for change in ahead.effect.changes:
                 self.screen.say(f"  {change.knob}: {change.old or NOT_SET} -> {change.new or NOT_SET}")
             if not self.screen.confirm("Change the pool's configuration?", default=True):
                 self.screen.say("Nothing was changed.")
                 return False
-        pool_config(options, self.part("pool"))
-        return True
+        # The check would find the pool as it was before.
+        return not pool_config(options, self.part("pool"))
 
 
 def setup(options: SetupOptions, screen: Screen) -> bool:
@@ -149,6 +163,8 @@ def setup(options: SetupOptions, screen: Screen) -> bool:
     ]
     count = len(steps) + 1
     line = our_command("setup", options.stack_name, options.region, options.profile, options.config)
+    if options.collector:
+        line += f" {shlex.join(['--collector', options.collector])}"
     for number, (title, step) in enumerate(steps, 1):
         screen.say(f"Step {number} of {count}: {title}", bold=True)
         try:

@@ -90,8 +90,21 @@ def _users_so_far(path: Path) -> list[str]:
     return so_far or [user for user in [who] if user not in ("", "root")]
 
 
-def pool_config(options: PoolOptions, screen: Screen) -> None:
+def lets_start(user: str) -> bool:
+    """Tell whether the pool's configuration on this machine has our block, and lets a user start annexes.
+
+    Raises:
+        UserError: the configuration cannot be read.
+    """
+    path = block.find_pool_file(None, read_only=True)
+    return user in block.users_of(preview_file(path, lambda content: content).old)
+
+
+def pool_config(options: PoolOptions, screen: Screen) -> bool:
     """Store the pool password where there is none, and write the block; or print the block.
+
+    Returns:
+        Whether the pool's configuration changed.
 
     Raises:
         UserError: a file cannot be read or written, or HTCondor did not store the password.
@@ -103,7 +116,7 @@ def pool_config(options: PoolOptions, screen: Screen) -> None:
         lines = [f"# {change.knob}: {change.old or NOT_SET} -> {change.new or NOT_SET}\n" for change in effect.changes]
         screen.result("".join([text, *lines]))
         screen.document({"block": text, "changes": changes, "warnings": effect.warnings})
-        return
+        return False
     plain = _keep_password(screen, options.password_file, stored)
     changed = block.write_block(path, text)
     screen.say(f"{path} {'now lets' if changed else 'already lets'} annexes join through port {options.port}.")
@@ -119,6 +132,7 @@ def pool_config(options: PoolOptions, screen: Screen) -> None:
             "password_waits_in": None if plain is None else str(plain),
         }
     )
+    return changed
 
 
 def _advise(screen: Screen, pool: block.Pool, effect: Effect, stored: Path) -> None:
@@ -130,7 +144,9 @@ def _advise(screen: Screen, pool: block.Pool, effect: Effect, stored: Path) -> N
     else:
         screen.say("Next: condor_reconfig, so that the pool uses it. Nothing has to be restarted.")
     if not pool.users:
-        screen.say("Nobody may start annexes with annex-bootstrap start yet: add --user NAME for each who shall.")
+        screen.say(
+            "Nobody may start annexes with annex-bootstrap start yet: name who may with pool-config --user NAME."
+        )
     copy = f"copy {stored} there, still closed to others, and run annex-bootstrap pool-config"
     if not pool.access_point:
         screen.say(f"This machine has no schedd. On every access point that starts annexes: {copy}.")

@@ -11,14 +11,10 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from mkdocs.commands.build import build
-from mkdocs.config import load_config
 from mkdocs.exceptions import Abort
 
 from docs_gen import site
 from template_gen.archive import ROOT
-
-CONFIG = ROOT / "mkdocs.yml"
 
 LOADED = {("img", "src"), ("link", "href"), ("script", "src"), ("source", "srcset"), ("iframe", "src")}
 """What a browser loads with a page, as tag and attribute."""
@@ -56,7 +52,7 @@ class Seen(HTMLParser):
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of the built site."""
     directory = tmp_path_factory.mktemp("site")
-    build(load_config(config_file=str(CONFIG), site_dir=str(directory)))
+    site.build_site(directory)
     return directory
 
 
@@ -113,7 +109,7 @@ def test_a_link_that_leads_nowhere_fails_the_build(target: str, tmp_path: Path) 
     with (docs / "guide.md").open("a") as guide:
         guide.write(f"\n[nowhere]({target})\n")
     with pytest.raises(Abort):
-        build(load_config(config_file=str(CONFIG), docs_dir=str(docs), site_dir=str(tmp_path / "site")))
+        site.build_site(tmp_path / "site", docs)
 
 
 @pytest.mark.parametrize(
@@ -124,9 +120,15 @@ def test_a_link_that_leads_nowhere_fails_the_build(target: str, tmp_path: Path) 
         ("index.md", "docs/guide.md#4-an-open-port", "guide.md#4-an-open-port"),
         ("index.md", "LICENSE", "license.txt"),
         ("reporting.md", "docs/security.md", "security.md"),
+        ("index.md", "docs/architecture.svg", "architecture.svg"),
         ("guide.md", "#4-an-open-port", "#4-an-open-port"),
         ("guide.md", "https://example.org/a.md", "https://example.org/a.md"),
     ],
 )
 def test_a_link_of_the_repository_leads_to_the_same_page_of_the_site(name: str, link: str, leads_to: str) -> None:
     assert site.adapt(f"see [it]({link}).", name) == f"see [it]({leads_to})."
+
+
+def test_a_picture_in_html_is_that_of_the_site() -> None:
+    html = '<source srcset="{0}demo-dark.svg"><img src="{0}demo-light.svg">'
+    assert site.adapt(html.format("docs/"), "index.md") == html.format("")
