@@ -47,34 +47,26 @@ class Screen:
 
     def say(self, text: str = "", *, wrap: bool = True, **style: Any) -> None:
         """Print a line for people, broken between words where a terminal is narrower; not one to paste."""
-        click.secho(printable(self._wrapped(text) if wrap else text), err=self.json, **style)
+        text = printable(_wrapped(text, self._is_terminal) if wrap else text)
+        click.secho(text, err=self.json, color=self._wants_style, **style)
 
-    def _wrapped(self, text: str) -> str:
-        if not (sys.stderr if self.json else sys.stdout).isatty():
-            return text
-        width = max(shutil.get_terminal_size().columns, LEAST_WIDTH)
-        return "\n".join(
-            textwrap.fill(
-                line,
-                width,
-                subsequent_indent=" " * (len(line) - len(line.lstrip()) + 2),
-                break_long_words=False,
-                break_on_hyphens=False,
-            )
-            if len(line) > width
-            else line
-            for line in text.split("\n")
-        )
+    @property
+    def _wants_style(self) -> bool | None:
+        """False where nothing but text may be printed, else None: styles on a terminal only."""
+        return False if self.plain else wants_colour()
+
+    @property
+    def _is_terminal(self) -> bool:
+        return (sys.stderr if self.json else sys.stdout).isatty()
 
     def item(self, head: str, lines: Sequence[str], **style: Any) -> None:
         """Print a styled word and lines beside it, which a terminal breaks; elsewhere they stay whole, for grep."""
         indent = " " * ITEM_HEAD
         for number, line in enumerate(lines):
             self.say(f"{head:<{ITEM_HEAD}}" if number == 0 else indent, nl=False, **(style if number == 0 else {}))
-            width = max(shutil.get_terminal_size().columns, LEAST_WIDTH) - ITEM_HEAD
-            wraps = (sys.stderr if self.json else sys.stdout).isatty()
+            width = _width() - ITEM_HEAD
             parts = textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False)
-            self.say(f"\n{indent}".join(parts) if wraps else line, wrap=False)
+            self.say(f"\n{indent}".join(parts) if self._is_terminal else line, wrap=False)
 
     def next_steps(self, steps: Mapping[str, str]) -> None:
         """Print what to do next, only for people: lines to paste, and what each of them does."""
@@ -82,13 +74,19 @@ class Screen:
             return
         self.say("Next:")
         for line, purpose in steps.items():
-            self.say(f"  {line}  # {purpose}", wrap=False)
+            whole = f"  {line}  # {purpose}"
+            if self._is_terminal and len(whole) > _width():
+                self.say(f"  # {purpose}")
+                self.say(f"  {line}", wrap=False)
+            else:
+                self.say(whole, wrap=False)
 
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
         """Print a table for people: on a terminal as wide as that, elsewhere one whole line a row, for grep."""
         from rich.console import Console
 
-        console = Console(highlight=False, stderr=self.json)
+        # Without a system of colours, rich prints no control codes at all.
+        console = Console(highlight=False, stderr=self.json, color_system="auto" if self._wants_style is None else None)
         if not console.is_terminal:
             console.width = WIDE
         console.print(_table(columns, rows, console.width if console.is_terminal else None))
@@ -137,7 +135,8 @@ class Screen:
 
     def fail(self, message: str) -> None:
         """Print what went wrong."""
-        click.secho(f"annex-bootstrap: {printable(message)}", fg="red", err=True, color=wants_colour())
+        text = _wrapped(f"annex-bootstrap: {message}", sys.stderr.isatty())
+        click.secho(printable(text), fg="red", err=True, color=self._wants_style)
 
     def progress(
         self, regions: Sequence[str], totals: Mapping[str, int] | None = None
@@ -161,6 +160,29 @@ class Screen:
                 raise
             click.echo(err=True)
             raise click.UsageError("there is nobody to ask: give --yes to go ahead") from None
+
+
+def _wrapped(text: str, is_terminal: bool) -> str:
+    """Return a text whose lines a terminal does not break within words."""
+    if not is_terminal:
+        return text
+    width = _width()
+    return "\n".join(
+        textwrap.fill(
+            line,
+            width,
+            subsequent_indent=" " * (len(line) - len(line.lstrip()) + 2),
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        if len(line) > width
+        else line
+        for line in text.split("\n")
+    )
+
+
+def _width() -> int:
+    return max(shutil.get_terminal_size().columns, LEAST_WIDTH)
 
 
 def _table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int | None) -> Table:
@@ -198,8 +220,11 @@ def _table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int 
 
 
 def wants_colour() -> bool | None:
-    """Return False if ``NO_COLOR`` is set (https://no-color.org), else None: colours on a terminal only."""
-    return False if os.environ.get("NO_COLOR") else None
+    """Return False if ``NO_COLOR`` is set (https://no-color.org) or no terminal can show any, else None.
+
+    None means colours on a terminal only.
+    """
+    return False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None
 
 
 def _choose(context: click.Context, _option: click.Parameter, value: str) -> Screen:

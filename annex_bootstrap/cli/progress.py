@@ -85,16 +85,18 @@ class Board:
         with self.lock:
             rows = sorted(self.rows.values(), key=lambda row: row.ended is None)
             room = max(options.size.height - SPARE_LINES - len(self.stacks), 3)
-            table = Table.grid(padding=(0, 2))
+            # Apart, so that neither needs room for the other's columns.
+            stacks, table = Table.grid(padding=(0, 2)), Table.grid(padding=(0, 2))
             for region, stack in self.stacks.items():
                 done = sum(row.ended is not None for row in rows if row.region == region)
                 total = self.totals.get(region, 0)
                 count = f"{done} of {total}" if total >= done else f"{done} done"
                 name, seconds = Text(stack.name, "bold"), _seconds(stack.began, stack.ended)
-                table.add_row(*self._where(region), name, _status(stack.status), seconds, Text(count))
+                stacks.add_row(*self._where(region), name, _status(stack.status), seconds, Text(count))
             for row in rows[-room:]:
                 seconds = _seconds(row.began, row.ended)
                 table.add_row(*self._where(row.region), Text(printable(row.resource)), _status(row.status), seconds)
+        yield stacks
         yield table
 
     def _where(self, region: str) -> list[Text]:

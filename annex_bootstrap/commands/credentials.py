@@ -117,7 +117,7 @@ def _make(place: _Place, screen: Screen, options: CredentialsOptions) -> None:
         deleted = user.rotate(stack.stack_id, policy_arn)
         screen.say(f"The IAM user {user.name} has a new key; deleted: {', '.join(deleted) or 'none'}.")
     elif user.set_up(stack.stack_id, policy_arn):
-        screen.say(f"The IAM user {user.name} has a new key and one policy: {policy_arn}.")
+        screen.say(f"The IAM user {user.name} has a new key and one policy: {policy_arn.rpartition('/')[2]}.")
         screen.say("It may take a few seconds until the key works everywhere in AWS.")
     else:
         screen.say(f"The IAM user {user.name} already has its key here.")

@@ -21,8 +21,8 @@ from annex_contract.knobs import ACCESS_KEY_KNOB
 PATIENCE = 1.0
 """Seconds that AWS has to answer; what is not known by then is not shown."""
 
-MOST_LINES = 6
-"""Annexes that are named; with the rest the whole takes at most ten lines."""
+MOST_LINES = 4
+"""Annexes that are named; with the rest the whole takes at most ten lines, also where a narrow terminal breaks two."""
 
 
 @dataclass

@@ -242,16 +242,16 @@ def _show(plans: Sequence[Plan], options: StartOptions, pool: Pool, screen: Scre
         more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
         until = max(request.expiration, (plan.held.expiration or 0) if plan.held else 0)
         hours = Decimal(until - request.began) / 3600
-        screen.say(f"Annex    {request.annex_id} in {plan.account.region}, {kind}")
+        screen.item("Annex", [f"{request.annex_id} in {plan.account.region}, {kind}"])
         if plan.held is not None:
             running = "1 machine, which runs" if plan.running == 1 else f"{plan.running} machines, which run"
-            screen.say(f"Adds to  {running} until {clock(plan.held.expiration or 0)}")
-        screen.say(f"Machines {number}, at most {plan.estimate.vcpus} cores; {plan.quota or 'quota not known'}")
-        screen.say(f"Types    {', '.join(_sized(machine) for machine in plan.machines[:MOST_NAMES])}{more}")
-        screen.say(f"Price    {_price(plan, hours)}")
-        screen.say(f"Lease    until {clock(until)}; a machine without a job for {options.idle} goes earlier")
-        screen.say(f"Image    {plan.image[0]}, HTCondor {plan.image[1]}")
-        screen.say(f"Pool     {pool.address}; the machines join as {pool.identity}")
+            screen.item("Adds to", [f"{running} until {clock(plan.held.expiration or 0)}"])
+        screen.item("Machines", [f"{number}, at most {plan.estimate.vcpus} cores; {plan.quota or 'quota not known'}"])
+        screen.item("Types", [f"{', '.join(_sized(machine) for machine in plan.machines[:MOST_NAMES])}{more}"])
+        screen.item("Price", [f"{_price(plan, hours)}"])
+        screen.item("Lease", [f"until {clock(until)}; a machine without a job for {options.idle} goes earlier"])
+        screen.item("Image", [f"{plan.image[0]}, HTCondor {plan.image[1]}"])
+        screen.item("Pool", [f"{pool.address}; the machines join as {pool.identity}"])
         # An access point since 24.11 gives a job with the name only machines with the token of the job's owner.
         named = f'+TargetAnnexName = "{request.annex_id}"'
         whose = f"of {request.owner} that say {named}" if request.owner else "of everybody that say +MayUseAWS = True"

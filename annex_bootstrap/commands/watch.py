@@ -29,6 +29,10 @@ COLUMNS = [
 ]
 
 
+ALL = "all together"
+"""The name of the last row where there are several annexes; none can have it, because of the blank."""
+
+
 @dataclass(frozen=True)
 class WatchOptions:
     """The options of ``watch``.
@@ -93,7 +97,9 @@ def _look(leases: Leases, name: str, known: dict[str, Decimal]) -> list[list[str
     _learn_prices(leases, {kind for machines in running.values() for kind in machines.types}, known)
     slots = _ask_pool() if held else None
     now = datetime.now(UTC)
-    return [_row(lease, running.get(lease.annex_id, NOTHING), slots, known, now) for lease in held]
+    annexes = [(lease, running.get(lease.annex_id, NOTHING)) for lease in held]
+    rows = [_row(lease, machines, slots, known, now) for lease, machines in annexes]
+    return [*rows, sum_row([machines for _, machines in annexes], known, now)] if len(rows) > 1 else rows
 
 
 def _learn_prices(leases: Leases, types: set[str], known: dict[str, Decimal]) -> None:
@@ -139,6 +145,33 @@ def _row(
         "unknown" if lease.expiration is None else left(lease.expiration - int(now.timestamp())),
         *_dollars([cost, spent]),
         ", ".join(sorted(machines.starters)) or "-",
+    ]
+
+
+def sum_row(annexes: Sequence[Machines], known: Mapping[str, Decimal], now: datetime) -> list[str]:
+    """Return the last row: machines and cost of all annexes.
+
+    Args:
+        annexes: what runs for each.
+        known: dollars an hour, by instance type.
+        now: the time.
+    """
+    pending = sum(machines.pending for machines in annexes)
+    return [
+        ALL,
+        str(pending),
+        str(sum(machines.count for machines in annexes) - pending),
+        *["-"] * 3,
+        *_dollars(
+            [
+                None if None in amounts else sum((amount for amount in amounts if amount is not None), Decimal(0))
+                for amounts in (
+                    [machines.cost(known) for machines in annexes],
+                    [machines.spent(known, now) for machines in annexes],
+                )
+            ]
+        ),
+        "-",
     ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
@@ -17,9 +16,6 @@ PLAIN = {
     "AnnexKeyPair": "SSH key pair",
 }
 """What a person calls those resources that are not custom ones, by their name in the template."""
-
-WIDTH = 78
-"""Columns of a line; the screen indents it by two more."""
 
 MINUTES = 2
 """What creating everything but the image takes: roles and functions take seconds each, one after another."""
@@ -43,7 +39,7 @@ def machine_type(parameters: Mapping[str, str]) -> str:
 
 
 def describe(changes: Sequence[Change], parameters: Mapping[str, str], price: Decimal | None = None) -> list[str]:
-    """Describe a first creation in lines that fit into 80 columns.
+    """Describe a first creation in lines, which a narrower terminal breaks.
 
     Args:
         changes: of the change set; all of them add a resource.
@@ -52,7 +48,7 @@ def describe(changes: Sequence[Change], parameters: Mapping[str, str], price: De
     """
     made = [BY_TYPE[change.resource_type] for change in changes if change.resource_type in BY_TYPE]
     plain = [PLAIN[change.resource] for change in changes if change.resource in PLAIN]
-    lines = [
+    return [
         f"creates {len(changes)} resources, among them",
         *(
             f"  - {summary}"
@@ -76,7 +72,6 @@ def describe(changes: Sequence[Change], parameters: Mapping[str, str], price: De
         "  - annex-bootstrap leases shows what all of them cost",
         f"takes about {MINUTES} minutes{IMAGE_TIME if IMAGE in made else ''} (an estimate)",
     ]
-    return [part for line in lines for part in textwrap.wrap(line, WIDTH, subsequent_indent="    ")]
 
 
 def _rights(parameters: Mapping[str, str]) -> list[str]:

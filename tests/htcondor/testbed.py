@@ -68,6 +68,12 @@ requirements = TARGET.AnnexName == MY.TargetAnnexName
 
 _COMMAND = "/usr/bin/annex-bootstrap"
 _SOURCES, _PACKAGES = "/opt/annex-bootstrap/sources", "/opt/annex-bootstrap/packages"
+# What an installation compiles once is compiled by the first run here: the sources are read-only.
+_PROGRAM = f"""\
+#!/bin/sh
+export PYTHONPATH={_SOURCES}:{_PACKAGES} PYTHONPYCACHEPREFIX="$HOME/.cache/python"
+exec python3 -m annex_bootstrap "$@"
+"""
 CLIENT_DIRECTORIES = {_SOURCES: CHECKOUT, _PACKAGES: Path(boto3.__file__).parent.parent}
 """Where a pool sees annex-bootstrap and what it imports."""
 
@@ -337,7 +343,7 @@ def install_client(pool: Pool) -> None:
     # The packages are those of the environment that runs the tests; all that the client needs is pure Python.
     pool.write(
         _COMMAND,
-        f'#!/bin/sh\nPYTHONPATH={_SOURCES}:{_PACKAGES} exec python3 -B -m annex_bootstrap "$@"\n',
+        _PROGRAM,
         user="root",
     )
     pool.must(["chmod", "755", _COMMAND])

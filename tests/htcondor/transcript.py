@@ -12,12 +12,15 @@ PROGRESS = re.compile(r" +([a-z0-9-]+ +)?\d\d:\d\d:\d\d +")
 class Transcript:
     """Prints each step as it happens: its purpose, the commands, their output, and what was checked."""
 
+    def __init__(self) -> None:
+        self._heading: tuple[str, ...] = ()
+
     def begin(self, text: str) -> None:
         """Print the heading and an introduction."""
         self._print("# annex-bootstrap and a real HTCondor\n", text)
 
     def step(self, test_name: str, text: str) -> None:
-        """Begin a step.
+        """Begin a step. A step in which nothing follows, as one that is skipped, is not printed.
 
         Args:
             test_name: the test's, a sentence with underscores.
@@ -25,7 +28,7 @@ class Transcript:
         """
         title = test_name.removeprefix("test_").replace("_", " ").replace("condor annex", "condor_annex")
         paragraph = " ".join(text.split("\n\n")[0].split())
-        self._print(f"\n## {title[0].upper()}{title[1:]}\n", paragraph)
+        self._heading = (f"\n## {title[0].upper()}{title[1:]}\n", paragraph)
 
     def command(self, line: str, output: str, *, user: str = "") -> None:
         """Print a command as a user would type it and its output, without the progress of single resources.
@@ -51,5 +54,6 @@ class Transcript:
         self._print("", f"- Checked: {fact}.")
 
     def _print(self, *lines: str) -> None:
-        sys.stdout.write("\n".join((*lines, "")))
+        sys.stdout.write("\n".join((*self._heading, *lines, "")))
+        self._heading = ()
         sys.stdout.flush()

@@ -343,28 +343,42 @@ def test_its_policy_starts_nothing_but_by_the_template(
     root.client("ec2").delete_launch_template(LaunchTemplateId=other)
 
 
-def test_watch_prints_a_line_for_each_change_and_ends_on_ctrl_c_without_touching_anything(
-    starter: CliUser, root: boto3.Session, stacks: Mapping[str, DeployedStack]
-) -> None:
-    starter.must("start", "seen", *COUNT)
-    before = leases_of(root, REGION, stacks[REGION])
+def watched(starter: CliUser, *arguments: str, lines: int) -> list[dict[str, str]]:
+    """Watch until so many lines are there, then type Ctrl-C; return the cells of each by its column."""
     watching = subprocess.Popen(
-        starter.command("watch", "seen", "--interval", "1"),
+        starter.command("watch", *arguments, "--interval", "1"),
         env=starter.environ(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     assert watching.stdout is not None
-    line = watching.stdout.readline()
+    printed = [watching.stdout.readline() for _ in range(lines)]
     watching.send_signal(signal.SIGINT)
     _, errors = watching.communicate(timeout=PATIENCE)
     assert watching.returncode == 0, errors
-    shown = dict(cell.split("=", 1) for cell in re.split(r"  +", line.strip()))
+    return [dict(cell.split("=", 1) for cell in re.split(r"  +", line.strip())) for line in printed]
+
+
+def test_watch_prints_a_line_for_each_change_and_ends_on_ctrl_c_without_touching_anything(
+    starter: CliUser, root: boto3.Session, stacks: Mapping[str, DeployedStack]
+) -> None:
+    starter.must("start", "seen", *COUNT)
+    before = leases_of(root, REGION, stacks[REGION])
+    (shown,) = watched(starter, "seen", lines=1)
     assert (shown["ANNEX"], shown["PENDING"], shown["RUNNING"], shown["JOINED"]) == ("seen", "0", "2", "0")
     assert (shown["$/HOUR"], shown["STARTED BY"]) == ("0.20", starter.extra["LOGNAME"])
     assert leases_of(root, REGION, stacks[REGION]) == before
     assert len(machines_of(root)) == 2
+
+
+def test_watch_and_leases_say_what_several_annexes_come_to(starter: CliUser) -> None:
+    for annex in ("one", "other"):
+        starter.must("start", annex, *COUNT)
+    assert "All together: 0.4032 $/hour" in starter.must("leases").stdout
+    shown = {row["ANNEX"]: row for row in watched(starter, lines=3)}
+    assert shown.keys() == {"all together", "one", "other"}
+    assert (shown["all together"]["RUNNING"], shown["all together"]["$/HOUR"]) == ("4", "0.40")
 
 
 def test_status_says_what_annexes_cost_and_when_the_lease_function_ran_to_whom_may_know(

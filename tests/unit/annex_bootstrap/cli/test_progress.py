@@ -44,6 +44,17 @@ def test_the_table_never_outgrows_the_terminal(width: int, height: int) -> None:
     assert "40 of 40" in lines[0]
 
 
+def test_at_sixty_columns_the_names_of_resources_are_whole() -> None:
+    board = progress.Board(["us-east-1"], {"us-east-1": 53})
+    watch = board.watcher("us-east-1")
+    now = (datetime.now(UTC) - BEGAN).total_seconds()
+    watch(event("annex-bootstrap", "CREATE_IN_PROGRESS", now))
+    watch(event("SecurityGroupFunctionPolicy", "CREATE_IN_PROGRESS", now))
+    lines = draw(board, 60, 24)
+    assert lines[0].split()[-3:] == ["0", "of", "53"]
+    assert lines[1].split()[:2] == ["SecurityGroupFunctionPolicy", "CREATE_IN_PROGRESS"]
+
+
 def test_what_is_going_on_stands_last_and_is_never_cut() -> None:
     board = progress.Board(["us-east-1"], {})
     watch = board.watcher("us-east-1")
