@@ -105,9 +105,10 @@ def leases_of(root: boto3.Session, region: str, made: DeployedStack) -> dict[str
     function = made.outputs[Output.LEASE_FUNCTION_ARN]
     found = {}
     for rule in events.list_rule_names_by_target(TargetArn=function)["RuleNames"]:
-        (target,) = events.list_targets_by_rule(Rule=rule)["Targets"]
-        if target["Id"] == rule:
-            found[rule] = json.loads(target["Input"])["LeaseExpiration"]
+        # None where the lease function has just ended it.
+        for target in events.list_targets_by_rule(Rule=rule)["Targets"]:
+            if target["Id"] == rule:
+                found[rule] = json.loads(target["Input"])["LeaseExpiration"]
     return found
 
 
