@@ -1,4 +1,4 @@
-"""A function that names its log group writes there while the group exists; MiniStack makes the group where it is gone.
+"""A function with a log group of another name than its own writes there while that exists; MiniStack makes it anew.
 
 So what still runs when its stack is deleted leaves nothing behind. On AWS a function makes the group with its own role,
 and needs ``logs:CreateLogGroup`` for that, which none of ours has:
@@ -17,8 +17,10 @@ def install() -> None:
     emit = lambda_svc._emit_lambda_logs
 
     def emit_to_existing(function: dict[str, Any], *arguments: Any, **options: Any) -> None:
-        group = (function["config"].get("LoggingConfig") or {}).get("LogGroup")
-        if not group or group in cloudwatch_logs._log_groups:
+        config = function["config"]
+        usual = f"/aws/lambda/{config['FunctionName']}"
+        group = (config.get("LoggingConfig") or {}).get("LogGroup") or usual
+        if group == usual or group in cloudwatch_logs._log_groups:
             emit(function, *arguments, **options)
 
     lambda_svc._emit_lambda_logs = emit_to_existing
