@@ -137,20 +137,22 @@ class DoctorRun:
     def _sweep(self, stack: read.Stack) -> Finding:
         with explained("counting the calls of the lease function"):
             function = stack.outputs[Output.LEASE_FUNCTION_ARN].rpartition(":")[2]
-            calls = self._count("AWS/Lambda", "Invocations", FunctionName=function)
-            refused = self._count("AWS/Events", "FailedInvocations", RuleName=sweep_rule_name(stack.name))
-        return checks.check_sweep((datetime.now(UTC) - stack.changed).total_seconds(), calls, refused)
+            now = datetime.now(UTC)
+            judged = now - timedelta(hours=checks.SWEEP_HOURS)
+            calls = self._count(judged, now, "AWS/Lambda", "Invocations", FunctionName=function)
+            # What was refused before is over: a deployment mends it, and an older stack's rule had the same name.
+            since, rule = max(judged, stack.changed), sweep_rule_name(stack.name)
+            refused = self._count(since, now, "AWS/Events", "FailedInvocations", RuleName=rule)
+        return checks.check_sweep((now - stack.changed).total_seconds(), calls, refused)
 
-    def _count(self, namespace: str, metric: str, **dimension: str) -> float:
-        """Return the sum of a metric over the hours that the orphan check is judged by."""
-        now, hours = datetime.now(UTC), timedelta(hours=checks.SWEEP_HOURS)
+    def _count(self, since: datetime, until: datetime, namespace: str, metric: str, **dimension: str) -> float:
         points = self.account.cloudwatch.get_metric_statistics(
             Namespace=namespace,
             MetricName=metric,
             Dimensions=[{"Name": name, "Value": value} for name, value in dimension.items()],
-            StartTime=now - hours,
-            EndTime=now,
-            Period=int(hours.total_seconds()),
+            StartTime=since,
+            EndTime=until,
+            Period=60,
             Statistics=["Sum"],
         )["Datapoints"]
         return sum(point["Sum"] for point in points)

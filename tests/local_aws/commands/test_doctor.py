@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import boto3
 import pytest
 
 from annex_bootstrap.policies.deployer import deployer_policy
-from annex_contract.stack import DEFAULT_STACK_NAME, Output
+from annex_contract.stack import DEFAULT_STACK_NAME, Output, sweep_rule_name
 from local_aws.launcher import ACCOUNT, REGION, Credentials
 from tests.local_aws import stack
 from tests.local_aws.cli_user import CliUser
@@ -57,6 +58,19 @@ def test_there_is_no_problem_when_everything_is_set_up(set_up: CliUser) -> None:
     assert f"answers as {INSTANCE_ID}" in done.stdout
     assert "\nOK       quota of vCPUs: 256 on demand, 128 on the spot market\n" in done.stdout
     assert done.stdout.endswith("\nNo problems.\n")
+
+
+def test_what_eventbridge_could_not_call_before_the_stack_was_changed_is_no_problem(
+    set_up: CliUser, root: boto3.Session
+) -> None:
+    refused = {
+        "MetricName": "FailedInvocations",
+        "Dimensions": [{"Name": "RuleName", "Value": sweep_rule_name(DEFAULT_STACK_NAME)}],
+        "Timestamp": datetime.now(UTC) - timedelta(hours=2),
+        "Value": 1.0,
+    }
+    root.client("cloudwatch").put_metric_data(Namespace="AWS/Events", MetricData=[refused])
+    assert findings(set_up)["orphan check"][0] != "PROBLEM"
 
 
 def test_whoever_may_not_read_the_quota_is_told_whose_policy_allows_it(
