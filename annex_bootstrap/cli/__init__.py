@@ -122,3 +122,6 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("annex-bootstrap: stopped.", err=True)
         sys.exit(INTERRUPTED)
+    finally:
+        # All is done but Python's own end, which a second Ctrl-C would fill with tracebacks.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)

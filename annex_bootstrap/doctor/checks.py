@@ -169,14 +169,18 @@ def check_sweep(age: float, calls: float, refused: float) -> Finding:
     """
     subject = "orphan check"
     if refused:
-        detail = f"EventBridge could not call the lease function {refused:.0f} times in the last {SWEEP_HOURS} hours"
+        detail = f"EventBridge could not call the lease function {_times(refused)} in the last {SWEEP_HOURS} hours"
         return problem(subject, detail, "run annex-bootstrap deploy; until it can, leases do not end annexes")
     if calls:
-        return ok(subject, f"the lease function was called {calls:.0f} times in the last {SWEEP_HOURS} hours")
+        return ok(subject, f"the lease function was called {_times(calls)} in the last {SWEEP_HOURS} hours")
     if age < SWEEP_HOURS * 3600:
         return skipped(subject, "the stack is new, and nothing has called the lease function yet", "try again later")
     detail = f"nothing has called the lease function in the last {SWEEP_HOURS} hours"
     return problem(subject, detail, "enable the rule SweepRule in the EventBridge console, or deploy the stack again")
+
+
+def _times(count: float) -> str:
+    return "once" if count == 1 else f"{count:.0f} times"
 
 
 def check_profile(arn: str, roles: Sequence[str] | None, expected_role: str) -> Finding:

@@ -9,7 +9,7 @@ from decimal import Decimal
 from botocore.exceptions import ClientError
 
 from annex_bootstrap.aws import Account, explained
-from annex_bootstrap.errors import DeniedError, UserError
+from annex_bootstrap.errors import UserError
 from annex_bootstrap.fleet import prices
 from annex_bootstrap.fleet.instance_types import InstanceType
 from annex_bootstrap.fleet.quotas import increase_command, read_quota
@@ -140,7 +140,8 @@ def check_quota(account: Account, machines: Sequence[InstanceType], vcpus: int, 
         return ""
     try:
         limit = read_quota(account, spot=spot)
-    except DeniedError:
+    except UserError:
+        # Then EC2 has the last word.
         return ""
     used = _used(account, spot=spot)
     if used + vcpus > limit:

@@ -249,6 +249,11 @@ def test_a_quota_that_is_used_up_is_explained_with_the_command_that_asks_for_mor
     assert "aws service-quotas request-service-quota-increase --region us-east-1" in refused.stderr
 
 
+def test_a_quota_that_nobody_can_tell_stops_nothing(starter: CliUser) -> None:
+    cut_off = replace(starter, extra=starter.extra | {"AWS_ENDPOINT_URL_SERVICE_QUOTAS": "https://127.0.0.1:1"})
+    assert "at most 4 cores; quota not known" in cut_off.must("start", "dry", *COUNT, "--dry-run").stdout
+
+
 def test_the_next_region_is_tried_where_one_has_no_machine(
     starter: CliUser, root: boto3.Session, set_machines: Callable[..., None]
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -50,6 +51,17 @@ def test_help_loads_neither_the_sdk_nor_what_draws_tables(arguments: list[str]) 
 
 def test_the_version_is_told() -> None:
     assert run("--version").stdout == f"annex-bootstrap, version {__version__}\n"
+
+
+def test_ctrl_c_at_the_very_end_prints_nothing() -> None:
+    code = (
+        "import atexit, os, signal, sys; sys.argv = ['annex-bootstrap', '--version']\n"
+        "atexit.register(os.kill, os.getpid(), signal.SIGINT)\n"
+        "from annex_bootstrap.cli import main\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stderr, done.returncode) == ("", -signal.SIGINT)
 
 
 NAMES = commands.list_commands(click.Context(commands))

@@ -111,7 +111,11 @@ def test_a_lease_function_that_is_called_is_right() -> None:
 
 @pytest.mark.parametrize(
     ("calls", "refused", "says"),
-    [(0, 0, "nothing has called"), (0, 3, "could not call the lease function 3 times"), (36, 1, "could not call")],
+    [
+        (0, 0, "nothing has called"),
+        (0, 3, "could not call the lease function 3 times"),
+        (36, 1, "could not call the lease function once"),
+    ],
 )
 def test_a_lease_function_that_is_not_called_or_not_always_is_not(calls: int, refused: int, says: str) -> None:
     finding = checks.check_sweep(age=3600 * 24, calls=calls, refused=refused)
