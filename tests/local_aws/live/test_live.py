@@ -24,7 +24,7 @@ from tests.live.run import DEMAND, SPOT
 
 pytestmark = pytest.mark.slow
 
-AGREED = ("--yes-this-costs-money", "--lease-seconds", "8", "--poll-seconds", "0.3")
+AGREED = ("--yes-this-costs-money", "--lease-seconds", "20", "--poll-seconds", "0.3")
 
 TIMEOUT = 500
 """Seconds that a run may take here, where five minutes of EventBridge's are one."""
@@ -144,10 +144,12 @@ MOMENTS = ("deploy", "update", "credentials", "start a spot machine", "the lease
 def reach(process: subprocess.Popen[str], step: str) -> None:
     """Read until a step has begun."""
     assert process.stdout is not None
+    said = []
     for line in process.stdout:
         if line == f"- {step}\n":
             return
-    raise AssertionError(f"the run never came to {step}")
+        said.append(line)
+    raise AssertionError(f"the run never came to {step}, and said:\n{''.join(said)}")
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
