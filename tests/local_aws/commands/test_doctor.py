@@ -63,13 +63,17 @@ def test_there_is_no_problem_when_everything_is_set_up(set_up: CliUser) -> None:
 def test_what_eventbridge_could_not_call_before_the_stack_was_changed_is_no_problem(
     set_up: CliUser, root: boto3.Session
 ) -> None:
-    refused = {
-        "MetricName": "FailedInvocations",
-        "Dimensions": [{"Name": "RuleName", "Value": sweep_rule_name(DEFAULT_STACK_NAME)}],
-        "Timestamp": datetime.now(UTC) - timedelta(hours=2),
-        "Value": 1.0,
-    }
-    root.client("cloudwatch").put_metric_data(Namespace="AWS/Events", MetricData=[refused])
+    root.client("cloudwatch").put_metric_data(
+        Namespace="AWS/Events",
+        MetricData=[
+            {
+                "MetricName": "FailedInvocations",
+                "Dimensions": [{"Name": "RuleName", "Value": sweep_rule_name(DEFAULT_STACK_NAME)}],
+                "Timestamp": datetime.now(UTC) - timedelta(hours=2),
+                "Value": 1.0,
+            }
+        ],
+    )
     assert findings(set_up)["orphan check"][0] != "PROBLEM"
 
 
