@@ -233,6 +233,11 @@ def connect_all(regions: Sequence[str], profile: str | None) -> list[Account]:
     return [connect(region, profile) for region in dict.fromkeys(regions)] or [connect(None, profile)]
 
 
+def place(accounts: Sequence[Account]) -> str:
+    """Return where something happens, for a question: the account, with its alias, and the regions."""
+    return f"account {accounts[0].label}, {' and '.join(account.region for account in accounts)}"
+
+
 def _partition(session: boto3.Session, region: str) -> str:
     try:
         return session.get_partition_for_region(region)

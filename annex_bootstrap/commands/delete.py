@@ -9,7 +9,7 @@ from typing import Any
 
 from annex_bootstrap.annexes import ending
 from annex_bootstrap.annexes.leases import Lease
-from annex_bootstrap.aws import Account, connect_all
+from annex_bootstrap.aws import Account, connect_all, place
 from annex_bootstrap.pool import config_file
 from annex_bootstrap.pool.blocks import Block
 from annex_bootstrap.screen import Screen
@@ -79,7 +79,8 @@ def delete(options: DeleteOptions, screen: Screen) -> bool:
         results[outcome.account.region] = _preview(options, screen, outcome, several=several)
     agreed = [outcome for outcome in checked if results[outcome.account.region]["error"] is None]
     found = {outcome.account.region: outcome.result for outcome in agreed if outcome.result is not None}
-    if found and not (options.yes or screen.confirm("Go ahead?", default=False)):
+    where = [account for account in accounts if account.region in found]
+    if where and not (options.yes or screen.confirm(f"Go ahead in {place(where)}?", default=False)):
         screen.say("Nothing was changed.")
         screen.document({"regions": list(results.values()), "config": None})
         return True

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from annex_bootstrap.aws import SHORT_PATIENCE, Account, connect_all, within
+from annex_bootstrap.aws import SHORT_PATIENCE, Account, connect_all, place, within
 from annex_bootstrap.doctor.next_steps import first_annex, our_command
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.fleet import prices
@@ -162,16 +162,11 @@ def _agreed(
     """Ask whether to go ahead; discard the proposals unless the answer is yes, also on Ctrl-C."""
     go_ahead = False
     try:
-        go_ahead = options.yes or screen.confirm(_question(changing), default=True)
+        go_ahead = options.yes or screen.confirm(f"Go ahead in {place(changing)}?", default=True)
     finally:
         if not go_ahead:
             _discard(changing, proposals)
     return go_ahead
-
-
-def _question(changing: Sequence[Account]) -> str:
-    regions = " and ".join(account.region for account in changing)
-    return f"Go ahead in account {changing[0].label}, {regions}?"
 
 
 def _totals(proposals: Mapping[str, Proposal]) -> dict[str, int]:

@@ -43,7 +43,10 @@ def test_a_stack_is_deployed_and_deleted_after_confirmation(here: CliUser) -> No
 
     screen = RecordingScreen(answer=False)
     assert delete(DeleteOptions(here.stack_name), screen)
-    assert (screen.questions, screen.said[-1]) == (["Go ahead?"], "Nothing was changed.")
+    assert (screen.questions, screen.said[-1]) == (
+        [f"Go ahead in account {ACCOUNT}, us-east-1?"],
+        "Nothing was changed.",
+    )
     assert screen.documents[0]["regions"][0]["deleted"] is False
 
     screen = RecordingScreen(answer=False)
