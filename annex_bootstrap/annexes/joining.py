@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from annex_bootstrap.aws import Account, explained
+from annex_bootstrap.aws import explained
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.pool.collector import collector_address
 from annex_bootstrap.pool.htcondor import IN_FORCE, version
@@ -13,6 +14,9 @@ from annex_bootstrap.pool.tokens import FIRST_TOKENS, MARGIN, make_token
 from annex_bootstrap.stack.read import Stack
 from annex_contract.knobs import Macro
 from annex_contract.stack import Output
+
+if TYPE_CHECKING:
+    from mypy_boto3_lambda import LambdaClient
 
 CONNECTIVITY_SECONDS = 5
 """Seconds that the connectivity function waits, as condor_annex has it."""
@@ -75,21 +79,27 @@ def find_pool(collector: str, owner: str, seconds: int, *, own: bool) -> Pool:
     return Pool(host, port, identity, make_token(identity, seconds + MARGIN, own=own))
 
 
-def check_reachable(account: Account, stack: Stack, pool: Pool) -> None:
+def check_reachable(functions: LambdaClient, region: str, stack: Stack, pool: Pool) -> None:
     """Let the connectivity function ask the pool's collector for an answer.
+
+    Args:
+        functions: the Lambda client, so that this may run beside the making of other clients.
+        region: where it asks.
+        stack: whose function it is.
+        pool: whom to ask.
 
     Raises:
         UserError: it gets none, or AWS refused.
     """
     event = {"timeout": CONNECTIVITY_SECONDS, "condor_host": pool.host, "condor_port": pool.port}
     with explained("asking AWS whether it reaches the pool"):
-        answer = account.lambda_.invoke(
+        answer = functions.invoke(
             FunctionName=stack.outputs[Output.CONNECTIVITY_FUNCTION_ARN], Payload=json.dumps(event).encode()
         )
         said = json.loads(answer["Payload"].read())
     if said.get("success") != "1":
         raise UserError(
-            f"the pool's collector {pool.address} cannot be reached from {account.region}: "
+            f"the pool's collector {pool.address} cannot be reached from {region}: "
             f"{said.get('description') or said.get('errorMessage', 'the function gives no reason')}; open that port to "
             "AWS, give --collector its public name, or give --skip-pool-check if only the machines reach it"
         )

@@ -210,6 +210,24 @@ class Leases:
             found = [self._read(name) for name in names]
         return sorted(filter(None, found), key=lambda lease: (lease.expiration or 0, lease.annex_id))
 
+    def get(self, annex_id: str) -> Lease | None:
+        """Return the lease of an annex, or None; one call, however many leases there are.
+
+        Args:
+            annex_id: its ID.
+
+        Raises:
+            UserError: AWS refused.
+        """
+        with explained(f"looking for the lease of {annex_id}"):
+            try:
+                lease = self._read(annex_id)
+            except ClientError as error:
+                if error.response["Error"]["Code"] == "ResourceNotFoundException":
+                    return None
+                raise
+        return lease if lease is not None and lease.target["Arn"] == self.function_arn else None
+
     def find(self, name: str) -> Lease:
         """Return the lease of an annex.
 

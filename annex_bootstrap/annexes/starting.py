@@ -106,15 +106,13 @@ def find_lease(leases: Leases, annex_id: str) -> Lease | None:
     Raises:
         UserError: AWS refused, or the lease cannot be read, so that nobody knows when it ends.
     """
-    for lease in leases.list():
-        if lease.annex_id == annex_id:
-            if lease.expiration is None:
-                raise UserError(
-                    f"the lease of {annex_id} cannot be read, so nothing was started: end it with "
-                    f"annex-bootstrap leases end {annex_id}, or give another name"
-                )
-            return lease
-    return None
+    lease = leases.get(annex_id)
+    if lease is not None and lease.expiration is None:
+        raise UserError(
+            f"the lease of {annex_id} cannot be read, so nothing was started: end it with "
+            f"annex-bootstrap leases end {annex_id}, or give another name"
+        )
+    return lease
 
 
 def _put_lease(leases: Leases, request: Request, bucket: str, held: Lease | None) -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -93,11 +94,18 @@ def start(options: StartOptions, screen: Screen) -> None:
         _finish(left, accounts[place], stacks[place], options, own, screen)
         return
     pool = find_pool(options.collector, owner, seconds, own=own)
-    if options.check_pool:
-        for account, stack in zip(accounts, stacks, strict=True):
-            check_reachable(account, stack, pool)
     annex = Annex(options.name, "" if options.everybody else owner, seconds, idle)
-    plans = [make_plan(account, stack, annex, options.wanted) for account, stack in zip(accounts, stacks, strict=True)]
+    places = list(zip(accounts, stacks, strict=True))
+    with ThreadPoolExecutor() as aside:
+        # The function that asks the pool starts cold, so the plans are made meanwhile.
+        asked = [
+            aside.submit(check_reachable, account.lambda_, account.region, stack, pool)
+            for account, stack in places
+            if options.check_pool
+        ]
+        plans = [make_plan(account, stack, annex, options.wanted) for account, stack in places]
+        for answer in asked:
+            answer.result()
     _show(plans, options, pool, screen)
     if options.dry_run:
         screen.say("Nothing was started.")

@@ -2,12 +2,17 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from types import SimpleNamespace
+from typing import cast
 
+import boto3
 import pytest
+from botocore.stub import Stubber
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annex_bootstrap.annexes.leases import Machines, parse_duration, parse_target
+from annex_bootstrap.annexes.leases import Leases, Machines, parse_duration, parse_target
+from annex_bootstrap.aws import Account
 from annex_bootstrap.errors import UserError
 
 
@@ -37,6 +42,29 @@ def test_a_lease_that_cannot_be_read_has_no_end(text: str) -> None:
     found = parse_target("blast", [{"Id": "blast", "Arn": "f", "Input": text}])
     assert found is not None
     assert found.expiration is None
+
+
+FUNCTION = "arn:aws:lambda:us-east-1:123456789012:function:made-up-lease"
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "expiration"), [("blast", FUNCTION, 5), ("other", FUNCTION, None), ("blast", "else", None)]
+)
+def test_one_lease_is_found_by_one_call(name: str, function: str, expiration: int | None) -> None:
+    events = boto3.client("events", "us-east-1", aws_access_key_id="made-up", aws_secret_access_key="made-up")
+    with Stubber(events) as stub:
+        if name == "blast":
+            text = json.dumps({"AnnexID": "blast", "S3BucketName": "b", "LeaseExpiration": 5})
+            stub.add_response(
+                "list_targets_by_rule",
+                {"Targets": [{"Id": "blast", "Arn": function, "Input": text}]},
+                {"Rule": "blast"},
+            )
+        else:
+            stub.add_client_error("list_targets_by_rule", "ResourceNotFoundException", http_status_code=400)
+        found = Leases(cast("Account", SimpleNamespace(events=events)), FUNCTION).get(name)
+        stub.assert_no_pending_responses()
+    assert (found and found.expiration) == expiration
 
 
 @given(st.integers(0, 2**40), st.dictionaries(st.sampled_from(["AnnexID", "S3BucketName", "More"]), st.text()))
