@@ -68,6 +68,7 @@ def test_a_stack_makes_its_image_and_deletes_it_with_its_snapshot(
 BASE, NEWER = "ami-0deb13000000a0001", "ami-0deb13000000b0001"
 
 
+@pytest.mark.slow
 def test_a_newer_base_shows_in_the_preview_and_an_update_makes_the_new_image_before_the_old_one_goes(
     deployer: CliUser, ec2: EC2Client, set_machines: Callable[..., None]
 ) -> None:
@@ -98,6 +99,7 @@ def test_a_newer_base_shows_in_the_preview_and_an_update_makes_the_new_image_bef
     assert (refused.returncode, "does not make its image" in refused.stderr) == (1, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [

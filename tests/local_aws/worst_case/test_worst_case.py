@@ -150,11 +150,6 @@ def _live_once(worst: WorstCase, number: int) -> None:
     assert left == set()
 
 
-def test_a_stack_lives_while_aws_is_at_its_worst(worst: WorstCase, seed: int) -> None:
-    print(f"WORST_CASE_SEED={seed}")  # noqa: T201 (pytest shows it with a failure)
-    _live_once(worst, 0)
-
-
 @pytest.mark.slow
 def test_a_role_that_somebody_deleted_by_hand_does_not_block_the_deletion(worst: WorstCase, seed: int) -> None:
     print(f"WORST_CASE_SEED={seed}")  # noqa: T201 (pytest shows it with a failure)
