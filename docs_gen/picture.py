@@ -20,6 +20,17 @@ from template_gen.template import build
 
 TARGET = ROOT / "docs" / "architecture.svg"
 
+OWN: Mapping[str, str] = {
+    "AnnexUserPolicy": "policy for users of condor_annex",
+    "StartPolicy": "policy for users of start",
+    "LeaseAlarm": "the lease function failed",
+    "SilenceAlarm": "nothing called the lease function",
+    "SweepAlarm": "EventBridge could not call it",
+    "ThrottleAlarm": "AWS had no room to run it",
+    "LeasePermission": "lets leases call the lease function",
+}
+"""What is said of a resource that the name of its type does not tell from the others, or is too long for."""
+
 WIDTH = 1000
 TOP = 96
 STEP = 62
@@ -134,7 +145,7 @@ def _outputs(template: Mapping[str, Any], origins: Mapping[str, Box]) -> Iterato
 
 def _resource(name: str, resources: Mapping[str, Any], row: float) -> Box:
     what, _ = KINDS[resources[name]["Type"]]
-    return Box(name, 1, row, what, "box maybe" if "Condition" in resources[name] else "box")
+    return Box(name, 1, row, OWN.get(name, what), "box maybe" if "Condition" in resources[name] else "box")
 
 
 def _allowed(statements: Iterable[Mapping[str, Any]]) -> str:

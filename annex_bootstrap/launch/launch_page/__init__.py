@@ -35,10 +35,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "AWS::IAM::ManagedPolicy": ("policy for whoever starts annexes", "Nothing"),
     "AWS::Lambda::Permission": ("permission for leases to invoke the lease function", "Nothing"),
     "AWS::Events::Rule": ("hourly check for machines without a lease", "Nothing"),
-    "AWS::CloudWatch::Alarm": (
-        "alarm for errors of the lease function",
-        "Nothing: ten alarms are free in every account",
-    ),
+    "AWS::CloudWatch::Alarm": ("alarms on the lease function", "Nothing: ten alarms are free in every account"),
     "AWS::SNS::Topic": ("topic for the alarm's e-mail", "Nothing"),
     "AWS::EC2::KeyPair": ("key pair for SSH", "Nothing"),
     "AWS::EC2::LaunchTemplate": ("launch template for the machines", "Nothing"),

@@ -40,6 +40,14 @@ def test_every_table_is_on_some_page() -> None:
     assert sorted(used) == sorted(facts.TABLES)
 
 
+def test_no_text_in_the_picture_is_wider_than_its_box() -> None:
+    texts = re.findall(r'<text class="small"[^>]*>([^<]*)<', picture.TARGET.read_text())
+    assert len(texts) > 30
+    # That many letters were seen to fit.
+    assert max(map(len, texts)) <= len("role and instance profile for the machines")
+    assert build().to_dict()["Resources"].keys() >= picture.OWN.keys()
+
+
 def test_the_picture_is_drawn_from_the_template() -> None:
     assert picture.draw(build().to_dict()) == picture.TARGET.read_text(), "run python -m docs_gen.picture"
 
