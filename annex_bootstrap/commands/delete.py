@@ -18,6 +18,7 @@ from annex_bootstrap.stack.deletion import delete_stack
 from annex_bootstrap.stack.follow import Watcher, settle
 from annex_bootstrap.stack.read import Stack
 from annex_bootstrap.stack.regions import Outcome, run_all
+from annex_contract.image import IMAGE_PARAMETER, IMAGE_YES
 from annex_contract.stack import Output
 
 
@@ -146,7 +147,10 @@ def _show(screen: Screen, account: Account, found: Found) -> None:
     screen.say(f"The stack {stack.name} in {account.region}, account {account.account_id}:")
     if found.leases:
         screen.say(f"  ends these annexes and all their machines: {_names(found.leases)}", bold=True)
-    screen.say("  deletes its functions with their logs, roles, security group, policy, rule and alarm")
+    screen.say("  deletes its functions with their logs, roles, security group, policies, rule and alarms")
+    image = stack.outputs.get(Output.IMAGE_ID)
+    if image and stack.parameters.get(IMAGE_PARAMETER) == IMAGE_YES:
+        screen.say(f"  deletes the machine image {image} with its snapshots")
     if bucket and stack.parameters.get("BucketName"):
         screen.say(f"  keeps the bucket {bucket}, unless the stack made it")
     elif bucket:

@@ -174,7 +174,7 @@ def test_an_image_of_the_user_s_is_used_and_never_touched(deployer: CliUser, ec2
     before = ec2.describe_images(ImageIds=[OWN])["Images"]
     assert deployed_image(deployer.must("deploy", "--yes", "--output", "json", "--param", f"Image={OWN}")) == OWN
     assert "by you; the stack never touches it" in deployer.must("image", "status").stdout
-    deployer.must("delete", "--yes")
+    assert "machine image" not in deployer.must("delete", "--yes").stdout
     assert ec2.describe_images(ImageIds=[OWN])["Images"] == before
 
 

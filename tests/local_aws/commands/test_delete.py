@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import boto3
 import pytest
 
@@ -34,6 +36,7 @@ def test_nothing_of_ours_is_left_and_the_rest_of_the_configuration_is_kept(
     deployer.must("deploy", "--yes")
     refused = deployer.run("delete", text="n\n")
     assert refused.returncode == 0
+    assert re.search(r"^  deletes the machine image ami-\w+ with its snapshots$", refused.stdout, re.MULTILINE)
     assert "keeps the account's two service-linked roles for spot" in refused.stdout
     assert refused.stdout.endswith("Nothing was changed.\n")
     assert deployer.must("status").returncode == 0
