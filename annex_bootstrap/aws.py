@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
@@ -287,6 +288,24 @@ def within(seconds: float, read: Callable[[], Answer]) -> Answer | None:
     asking.start()
     asking.join(seconds)
     return answers[0] if answers else None
+
+
+def aside(call: Callable[[], Answer]) -> Callable[[], Answer]:
+    """Make a call beside this thread, and return what waits for its answer and raises what it raised.
+
+    Args:
+        call: is left alone where nobody waits: Ctrl-C or an error ends the client at once.
+    """
+    answer: Future[Answer] = Future()
+
+    def run() -> None:
+        try:
+            answer.set_result(call())
+        except BaseException as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return answer.result
 
 
 @contextlib.contextmanager

@@ -7,9 +7,9 @@ import os
 import re
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from annex_bootstrap.annexes import starting
@@ -18,7 +18,7 @@ from annex_bootstrap.annexes.leases import clock, parse_duration
 from annex_bootstrap.annexes.planning import Annex, Plan, find_stack, make_plan
 from annex_bootstrap.annexes.requests import Request, find_request
 from annex_bootstrap.annexes.starting import Outcome, UncertainError
-from annex_bootstrap.aws import Account, connect_all
+from annex_bootstrap.aws import Account, aside, connect_all
 from annex_bootstrap.doctor.next_steps import our_command
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.fleet.instance_types import MIB_A_GIB, InstanceType
@@ -96,16 +96,15 @@ def start(options: StartOptions, screen: Screen) -> None:
     pool = find_pool(options.collector, owner, seconds, own=own)
     annex = Annex(options.name, "" if options.everybody else owner, seconds, idle)
     places = list(zip(accounts, stacks, strict=True))
-    with ThreadPoolExecutor() as aside:
-        # The function that asks the pool starts cold, so the plans are made meanwhile.
-        asked = [
-            aside.submit(check_reachable, account.lambda_, account.region, stack, pool)
-            for account, stack in places
-            if options.check_pool
-        ]
-        plans = [make_plan(account, stack, annex, options.wanted) for account, stack in places]
-        for answer in asked:
-            answer.result()
+    # The function that asks the pool starts cold, so the plans are made meanwhile.
+    asked = [
+        aside(partial(check_reachable, account.lambda_, account.region, stack, pool))
+        for account, stack in places
+        if options.check_pool
+    ]
+    plans = [make_plan(account, stack, annex, options.wanted) for account, stack in places]
+    for answered in asked:
+        answered()
     _show(plans, options, pool, screen)
     if options.dry_run:
         screen.say("Nothing was started.")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from annex_bootstrap.aws import connect, open_session
+from annex_bootstrap.aws import aside, connect, open_session
 from annex_bootstrap.errors import UserError
 
 START_URL = "https://made-up.awsapps.example/start"
@@ -93,3 +96,18 @@ def test_without_a_valid_sign_in_the_error_ends_in_the_command_that_signs_in(
         monkeypatch.setenv("AWS_PROFILE", "ours")
     with pytest.raises(UserError, match=r"run aws sso login --profile ours$"):
         connect(None, "ours" if named_by == "option" else None)
+
+
+def test_a_call_beside_gives_its_answer_or_its_error() -> None:
+    def refuse() -> str:
+        raise UserError("no")
+
+    assert aside(lambda: "yes")() == "yes"
+    with pytest.raises(UserError, match="no"):
+        aside(refuse)()
+
+
+def test_a_call_beside_that_hangs_holds_nobody_up() -> None:
+    code = "import time\nfrom annex_bootstrap.aws import aside\naside(lambda: time.sleep(600))\nraise KeyboardInterrupt"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
+    assert done.returncode == -signal.SIGINT
