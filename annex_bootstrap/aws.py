@@ -278,19 +278,12 @@ def within(seconds: float, read: Callable[[], Answer]) -> Answer | None:
         seconds: to wait.
         read: makes the call.
     """
-    answers: list[Answer] = []
-
-    def ask() -> None:
-        with contextlib.suppress(UserError):
-            answers.append(read())
-
-    asking = threading.Thread(target=ask, daemon=True)
-    asking.start()
-    asking.join(seconds)
-    return answers[0] if answers else None
+    with contextlib.suppress(UserError, TimeoutError):
+        return aside(read).result(seconds)
+    return None
 
 
-def aside(call: Callable[[], Answer]) -> Callable[[], Answer]:
+def aside(call: Callable[[], Answer]) -> Future[Answer]:
     """Make a call beside this thread, and return what waits for its answer and raises what it raised.
 
     Args:
@@ -305,7 +298,7 @@ def aside(call: Callable[[], Answer]) -> Callable[[], Answer]:
             answer.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()
-    return answer.result
+    return answer
 
 
 @contextlib.contextmanager

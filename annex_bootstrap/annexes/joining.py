@@ -79,12 +79,11 @@ def find_pool(collector: str, owner: str, seconds: int, *, own: bool) -> Pool:
     return Pool(host, port, identity, make_token(identity, seconds + MARGIN, own=own))
 
 
-def check_reachable(functions: LambdaClient, region: str, stack: Stack, pool: Pool) -> None:
+def check_reachable(functions: LambdaClient, stack: Stack, pool: Pool) -> None:
     """Let the connectivity function ask the pool's collector for an answer.
 
     Args:
         functions: the Lambda client, so that this may run beside the making of other clients.
-        region: where it asks.
         stack: whose function it is.
         pool: whom to ask.
 
@@ -99,7 +98,7 @@ def check_reachable(functions: LambdaClient, region: str, stack: Stack, pool: Po
         said = json.loads(answer["Payload"].read())
     if said.get("success") != "1":
         raise UserError(
-            f"the pool's collector {pool.address} cannot be reached from {region}: "
+            f"the pool's collector {pool.address} cannot be reached from {functions.meta.region_name}: "
             f"{said.get('description') or said.get('errorMessage', 'the function gives no reason')}; open that port to "
             "AWS, give --collector its public name, or give --skip-pool-check if only the machines reach it"
         )

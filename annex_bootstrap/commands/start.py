@@ -98,13 +98,11 @@ def start(options: StartOptions, screen: Screen) -> None:
     places = list(zip(accounts, stacks, strict=True))
     # The function that asks the pool starts cold, so the plans are made meanwhile.
     asked = [
-        aside(partial(check_reachable, account.lambda_, account.region, stack, pool))
-        for account, stack in places
-        if options.check_pool
+        aside(partial(check_reachable, account.lambda_, stack, pool)) for account, stack in places if options.check_pool
     ]
     plans = [make_plan(account, stack, annex, options.wanted) for account, stack in places]
-    for answered in asked:
-        answered()
+    for reached in asked:
+        reached.result()
     _show(plans, options, pool, screen)
     if options.dry_run:
         screen.say("Nothing was started.")

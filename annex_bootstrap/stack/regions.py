@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import wait
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
-from annex_bootstrap.aws import Account
+from annex_bootstrap.aws import Account, aside
 from annex_bootstrap.errors import UserError
 
 Result = TypeVar("Result")
@@ -33,28 +34,19 @@ def run_all(accounts: Sequence[Account], work: Callable[[Account], Result]) -> l
 
     Args:
         accounts: one a region.
-        work: what to do; what it raises besides `UserError` is raised here, after all regions are done.
+        work: what to do; what it raises besides `UserError` is raised here, after all regions are done. Ctrl-C ends the
+            client at once: what CloudFormation does needs no client.
 
     Returns:
         The outcomes, in the order of the accounts.
     """
-    outcomes: dict[str, Outcome[Result]] = {}
-    defects: list[BaseException] = []
 
-    def run(account: Account) -> None:
+    def run(account: Account) -> Outcome[Result]:
         try:
-            outcomes[account.region] = Outcome(account, work(account), None)
+            return Outcome(account, work(account), None)
         except UserError as error:
-            outcomes[account.region] = Outcome(account, None, error)
-        except BaseException as error:
-            defects.append(error)
+            return Outcome(account, None, error)
 
-    # Daemons, so that Ctrl-C ends the client at once: what CloudFormation does needs no client.
-    threads = [threading.Thread(target=run, args=[account], daemon=True) for account in accounts]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if defects:
-        raise defects[0]
-    return [outcomes[account.region] for account in accounts]
+    running = [aside(partial(run, account)) for account in accounts]
+    wait(running)
+    return [done.result() for done in running]

@@ -102,9 +102,9 @@ def test_a_call_beside_gives_its_answer_or_its_error() -> None:
     def refuse() -> str:
         raise UserError("no")
 
-    assert aside(lambda: "yes")() == "yes"
+    assert aside(lambda: "yes").result() == "yes"
     with pytest.raises(UserError, match="no"):
-        aside(refuse)()
+        aside(refuse).result()
 
 
 def test_a_call_beside_that_hangs_holds_nobody_up() -> None:
