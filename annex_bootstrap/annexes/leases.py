@@ -207,7 +207,7 @@ class Leases:
         with explained("listing the leases"):
             pages = self.account.events.get_paginator("list_rule_names_by_target").paginate(TargetArn=self.function_arn)
             names = [name for page in pages for name in page["RuleNames"]]
-            found = [self._read(name) for name in names]
+            found = [parse_target(name, self._targets(name)) for name in names]
         return sorted(filter(None, found), key=lambda lease: (lease.expiration or 0, lease.annex_id))
 
     def get(self, annex_id: str) -> Lease | None:
@@ -220,12 +220,7 @@ class Leases:
             UserError: AWS refused.
         """
         with explained(f"looking for the lease of {annex_id}"):
-            try:
-                lease = self._read(annex_id)
-            except ClientError as error:
-                if error.response["Error"]["Code"] == "ResourceNotFoundException":
-                    return None
-                raise
+            lease = parse_target(annex_id, self._targets_if_any(annex_id))
         return lease if lease is not None and lease.target["Arn"] == self.function_arn else None
 
     def find(self, name: str) -> Lease:
@@ -350,12 +345,7 @@ class Leases:
     def _check_rule(self, name: str) -> None:
         """Refuse to make a lease of a rule that is somebody else's."""
         with explained(f"looking for a rule {name}"):
-            try:
-                targets = self.account.events.list_targets_by_rule(Rule=name)["Targets"]
-            except ClientError as error:
-                if error.response["Error"]["Code"] == "ResourceNotFoundException":
-                    return
-                raise
+            targets = self._targets_if_any(name)
         if any(target["Arn"] != self.function_arn for target in targets):
             raise UserError(
                 f"the EventBridge rule {name} in {self.account.region} is not the lease of an annex: "
@@ -368,6 +358,15 @@ class Leases:
         for failed in answer["FailedEntries"]:
             raise UserError(f"EventBridge did not take the lease of {annex_id}: {failed.get('ErrorMessage')}")
 
-    def _read(self, name: str) -> Lease | None:
-        pages = self.account.events.get_paginator("list_targets_by_rule").paginate(Rule=name)
-        return parse_target(name, [target for page in pages for target in page["Targets"]])
+    def _targets(self, rule: str) -> Sequence[Mapping[str, Any]]:
+        pages = self.account.events.get_paginator("list_targets_by_rule").paginate(Rule=rule)
+        return [target for page in pages for target in page["Targets"]]
+
+    def _targets_if_any(self, rule: str) -> Sequence[Mapping[str, Any]]:
+        """Return the targets of a rule, none where there is no such rule."""
+        try:
+            return self._targets(rule)
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ResourceNotFoundException":
+                return []
+            raise
