@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,7 +23,7 @@ from annex_bootstrap.fleet.quotas import read_quota
 from annex_bootstrap.pool.collector import collector_address
 from annex_bootstrap.pool.htcondor import version
 from annex_bootstrap.pool.private_files import read_private
-from annex_bootstrap.stack import read
+from annex_bootstrap.stack import read, sweep
 from annex_bootstrap.stack.image import read_image
 from annex_contract import __version__
 from annex_contract.knobs import DEFAULT_PORT
@@ -137,25 +137,13 @@ class DoctorRun:
     def _sweep(self, stack: read.Stack) -> Finding:
         with explained("counting the calls of the lease function"):
             function = stack.outputs[Output.LEASE_FUNCTION_ARN].rpartition(":")[2]
-            now = datetime.now(UTC)
-            judged = now - timedelta(hours=checks.SWEEP_HOURS)
-            calls = self._count(judged, now, "AWS/Lambda", "Invocations", FunctionName=function)
-            # What was refused before is over: a deployment mends it, and an older stack's rule had the same name.
-            since, rule = max(judged, stack.changed), sweep_rule_name(stack.name)
-            refused = self._count(since, now, "AWS/Events", "FailedInvocations", RuleName=rule)
-        return checks.check_sweep((now - stack.changed).total_seconds(), calls, refused)
-
-    def _count(self, since: datetime, until: datetime, namespace: str, metric: str, **dimension: str) -> float:
-        points = self.account.cloudwatch.get_metric_statistics(
-            Namespace=namespace,
-            MetricName=metric,
-            Dimensions=[{"Name": name, "Value": value} for name, value in dimension.items()],
-            StartTime=since,
-            EndTime=until,
-            Period=60,
-            Statistics=["Sum"],
-        )["Datapoints"]
-        return sum(point["Sum"] for point in points)
+            calls = sweep.sums(self.account, "AWS/Lambda", "Invocations", FunctionName=function)
+            rule = sweep_rule_name(stack.name)
+            refused = sweep.sums(self.account, "AWS/Events", "FailedInvocations", RuleName=rule)
+        age = (datetime.now(UTC) - stack.changed).total_seconds()
+        # What was refused before is over: a deployment mends it, and an older stack's rule had the same name.
+        since = [point for point in refused if point["Timestamp"] >= stack.changed]
+        return checks.check_sweep(age, sum(each["Sum"] for each in calls), sum(each["Sum"] for each in since))
 
     def _profile(self, outputs: Mapping[str, str]) -> Finding:
         arn = outputs[Output.INSTANCE_CONFIGURATION_PROFILE]

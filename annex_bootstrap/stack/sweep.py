@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from annex_bootstrap.aws import Account, explained
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch.type_defs import DatapointTypeDef
 
 HOURS = 3
 """How far back to look: the check runs every hour."""
@@ -20,15 +24,20 @@ def read_last_call(account: Account, function_arn: str) -> datetime | None:
     Raises:
         UserError: AWS refused.
     """
-    now = datetime.now(UTC)
     with explained("reading when the lease function was last called"):
-        points = account.cloudwatch.get_metric_statistics(
-            Namespace="AWS/Lambda",
-            MetricName="Invocations",
-            Dimensions=[{"Name": "FunctionName", "Value": function_arn.rpartition(":")[2]}],
-            StartTime=now - timedelta(hours=HOURS),
-            EndTime=now,
-            Period=MINUTE,
-            Statistics=["Sum"],
-        )["Datapoints"]
+        points = sums(account, "AWS/Lambda", "Invocations", FunctionName=function_arn.rpartition(":")[2])
     return max((point["Timestamp"] for point in points if point["Sum"]), default=None)
+
+
+def sums(account: Account, namespace: str, metric: str, **dimension: str) -> list[DatapointTypeDef]:
+    """Return the sums of a metric in each minute of the last `HOURS` hours that has any."""
+    now = datetime.now(UTC)
+    return account.cloudwatch.get_metric_statistics(
+        Namespace=namespace,
+        MetricName=metric,
+        Dimensions=[{"Name": name, "Value": value} for name, value in dimension.items()],
+        StartTime=now - timedelta(hours=HOURS),
+        EndTime=now,
+        Period=MINUTE,
+        Statistics=["Sum"],
+    )["Datapoints"]
