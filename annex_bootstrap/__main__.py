@@ -1,5 +1,5 @@
 """``python -m annex_bootstrap``: the same as the command ``annex-bootstrap``."""
 
-from annex_bootstrap.cli import main
+from annex_bootstrap.main import main
 
 main()

@@ -1,41 +1,32 @@
-"""AWS as the client sees it: one account in one region, its clients, and botocore's errors in plain words."""
+"""AWS as the client sees it: one account in one region, its clients, and botocore's errors in plain words.
+
+The only module that knows boto3, which it loads when it is first used: ``--help`` needs none.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    EndpointConnectionError,
-    LoginError,
-    NoCredentialsError,
-    NoRegionError,
-    PartialCredentialsError,
-    ProfileNotFound,
-    SSLError,
-    SSOError,
-    TokenRetrievalError,
-)
-
-from annex_bootstrap.errors import DeniedError, UserError
+from annex_bootstrap.errors import AwsError, DeniedError, UserError
 from annex_contract.ownership import reach_own_buckets_only
+from annex_contract.statuses import DELETE_COMPLETE
 
 if TYPE_CHECKING:
+    import boto3
     from mypy_boto3_budgets import BudgetsClient
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_ec2.type_defs import ImageTypeDef
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_iam import IAMClient
     from mypy_boto3_lambda import LambdaClient
@@ -54,7 +45,17 @@ FORBIDDEN = "403"
 """What HeadBucket answers where access is denied: a HEAD has no body, and so no code but its status. Source:
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadBucket.html"""
 
-CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=10, read_timeout=60)
+ATTEMPTS = 5
+"""How often a call is tried, in botocore's standard mode."""
+
+CONNECT_TIMEOUT = 10
+"""Seconds."""
+
+READ_TIMEOUT = 60
+"""Seconds that a call may take, but for those that take longer by nature."""
+
+SERVER_ERROR = 500
+"""The HTTP status from which an error is the server's own, so that the call may have had its effect."""
 
 RETRY_PAUSE = 5.0
 """Seconds between two tries of ``retry``."""
@@ -81,50 +82,57 @@ class Account:
     session: boto3.Session
     region: str
 
+    def _client(self, service: str, *, region: str = "", read_timeout: int = READ_TIMEOUT) -> Any:
+        from botocore.config import Config
+
+        retries: Mapping[str, Any] = {"mode": "standard", "total_max_attempts": ATTEMPTS}
+        config = Config(retries=retries, connect_timeout=CONNECT_TIMEOUT, read_timeout=read_timeout)
+        return self.session.client(service, region_name=region or self.region, config=config)
+
     @cached_property
     def budgets(self) -> BudgetsClient:
         """The Budgets client; the service has one endpoint for all regions."""
-        return self.session.client("budgets", region_name=self.region, config=CONFIG)
+        return self._client("budgets")
 
     @cached_property
     def cloudformation(self) -> CloudFormationClient:
         """The CloudFormation client."""
-        return self.session.client("cloudformation", region_name=self.region, config=CONFIG)
+        return self._client("cloudformation")
 
     @cached_property
     def cloudwatch(self) -> CloudWatchClient:
         """The CloudWatch client."""
-        return self.session.client("cloudwatch", region_name=self.region, config=CONFIG)
+        return self._client("cloudwatch")
 
     @cached_property
     def ec2(self) -> EC2Client:
         """The EC2 client."""
-        return self.session.client("ec2", region_name=self.region, config=CONFIG)
+        return self._client("ec2")
 
     @cached_property
     def fleets(self) -> EC2Client:
         """The EC2 client for CreateFleet, which answers when all machines have started."""
-        return self.session.client("ec2", region_name=self.region, config=CONFIG.merge(Config(read_timeout=180)))
+        return self._client("ec2", read_timeout=180)
 
     @cached_property
     def events(self) -> EventBridgeClient:
         """The EventBridge client."""
-        return self.session.client("events", region_name=self.region, config=CONFIG)
+        return self._client("events")
 
     @cached_property
     def iam(self) -> IAMClient:
         """The IAM client."""
-        return self.session.client("iam", region_name=self.region, config=CONFIG)
+        return self._client("iam")
 
     @cached_property
     def lambda_(self) -> LambdaClient:
         """The Lambda client. It waits 300 seconds for an answer: a run of the lease function may take minutes."""
-        return self.session.client("lambda", region_name=self.region, config=CONFIG.merge(Config(read_timeout=300)))
+        return self._client("lambda", read_timeout=300)
 
     @cached_property
     def logs(self) -> CloudWatchLogsClient:
         """The CloudWatch Logs client."""
-        return self.session.client("logs", region_name=self.region, config=CONFIG)
+        return self._client("logs")
 
     @cached_property
     def pricing(self) -> PricingClient:
@@ -136,28 +144,28 @@ class Account:
         endpoint = PRICE_LIST_ENDPOINTS.get(self.partition)
         if endpoint is None:
             raise UserError(f"AWS has no price list in the partition {self.partition}")
-        return self.session.client("pricing", region_name=endpoint, config=CONFIG)
+        return self._client("pricing", region=endpoint)
 
     @cached_property
     def s3(self) -> S3Client:
         """The S3 client, which reaches no bucket of other accounts."""
-        client = self.session.client("s3", region_name=self.region, config=CONFIG)
+        client = self._client("s3")
         reach_own_buckets_only(client, lambda: self.account_id)
         return client
 
     @cached_property
     def ssm(self) -> SSMClient:
         """The Systems Manager client, for public parameters."""
-        return self.session.client("ssm", region_name=self.region, config=CONFIG)
+        return self._client("ssm")
 
     @cached_property
     def quotas(self) -> ServiceQuotasClient:
         """The Service Quotas client."""
-        return self.session.client("service-quotas", region_name=self.region, config=CONFIG)
+        return self._client("service-quotas")
 
     @cached_property
     def _caller(self) -> GetCallerIdentityResponseTypeDef:
-        return self.session.client("sts", region_name=self.region, config=CONFIG).get_caller_identity()
+        return self._client("sts").get_caller_identity()
 
     @cached_property
     def account_id(self) -> str:
@@ -170,7 +178,7 @@ class Account:
 
         def read() -> list[str]:
             with explained("reading the account's alias"):
-                return self.session.client("iam", config=CONFIG).list_account_aliases()["AccountAliases"]
+                return self.iam.list_account_aliases()["AccountAliases"]
 
         aliases = within(SHORT_PATIENCE, read)
         return f"{self.account_id} ({aliases[0]})" if aliases else self.account_id
@@ -195,6 +203,8 @@ def open_session(region: str | None, profile: str | None) -> boto3.Session:
     Raises:
         UserError: there is no such profile.
     """
+    import boto3
+
     with explained("finding your AWS credentials"):
         return boto3.Session(profile_name=profile, region_name=region or os.environ.get("AWS_REGION") or None)
 
@@ -213,7 +223,7 @@ def connect(region: str | None, profile: str | None) -> Account:
     with explained("finding your AWS credentials", session.profile_name):
         chosen = session.region_name
         if not chosen:
-            raise NoRegionError
+            raise UserError("no AWS region is chosen: add --region, or set AWS_REGION")
         if chosen not in session.get_available_regions("cloudformation", _partition(session, chosen)):
             raise UserError(
                 f"AWS has no region {chosen!r} that this version of boto3 knows: "
@@ -225,21 +235,14 @@ def connect(region: str | None, profile: str | None) -> Account:
         return account
 
 
-def connect_all(regions: Sequence[str], profile: str | None) -> list[Account]:
-    """Connect to several regions, or to the one that the environment or the profile names.
-
-    Raises:
-        UserError: as for ``connect``, for any region, before anything is changed in another.
-    """
-    return [connect(region, profile) for region in dict.fromkeys(regions)] or [connect(None, profile)]
-
-
 def place(accounts: Sequence[Account]) -> str:
     """Return where something happens, for a question: the account, with its alias, and the regions."""
     return f"account {accounts[0].label}, {' and '.join(account.region for account in accounts)}"
 
 
 def _partition(session: boto3.Session, region: str) -> str:
+    from botocore.exceptions import BotoCoreError
+
     try:
         return session.get_partition_for_region(region)
     except BotoCoreError:
@@ -252,23 +255,103 @@ def retry(
     """Make a call again and again while AWS answers what time can change.
 
     Args:
-        call: makes the call; may be repeated.
+        call: makes the call, explained; may be repeated.
         codes: the error codes that mean "not yet".
         patience: seconds to go on for.
         sleep: waits some seconds.
 
     Raises:
-        ClientError: another code, or the last answer.
+        AwsError: another code, or the last answer.
     """
     waited = 0.0
     while True:
         try:
             return call()
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in codes or waited >= patience:
+        except AwsError as error:
+            if error.code not in codes or waited >= patience:
                 raise
         sleep(RETRY_PAUSE)
         waited += RETRY_PAUSE
+
+
+def physical_id(account: Account, stack_id: str, logical_id: str) -> str:
+    """Return the physical ID of a resource of a stack; nothing where the stack has none, or it is deleted.
+
+    Raises:
+        AwsError: AWS refused.
+    """
+    try:
+        with explained(f"looking for the resource {logical_id}"):
+            detail = account.cloudformation.describe_stack_resource(StackName=stack_id, LogicalResourceId=logical_id)
+    except AwsError as error:
+        if error.code == "ValidationError":
+            return ""
+        raise
+    found = detail["StackResourceDetail"]
+    return "" if found["ResourceStatus"] == DELETE_COMPLETE else found.get("PhysicalResourceId", "")
+
+
+def find_image(account: Account, image_id: str) -> ImageTypeDef | None:
+    """Return an image as EC2 describes it; None where there is none, or it is not shared with the account.
+
+    Raises:
+        AwsError: AWS refused.
+    """
+    with explained(f"looking up the image {image_id}"):
+        # By a filter, since an unknown ID is an error.
+        found = account.ec2.describe_images(Filters=[{"Name": "image-id", "Values": [image_id]}])["Images"]
+    return found[0] if found else None
+
+
+def find_bucket(account: Account, bucket: str) -> str | None:
+    """Return the region of a bucket, or None where there is no such bucket.
+
+    Raises:
+        AwsError: AWS refused; with the code ``FORBIDDEN`` where the bucket may be somebody else's.
+    """
+    try:
+        with explained(f"looking for the bucket {bucket}"):
+            return account.s3.head_bucket(Bucket=bucket)["BucketRegion"]
+    except AwsError as error:
+        if error.code == "404":
+            return None
+        raise
+
+
+def create_bucket(account: Account, bucket: str) -> None:
+    """Create a bucket in the account's region.
+
+    Raises:
+        AwsError: AWS refused.
+    """
+    with explained(f"creating the bucket {bucket}"):
+        if account.region == "us-east-1":
+            account.s3.create_bucket(Bucket=bucket)
+        else:
+            account.s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": account.region})  # type: ignore[typeddict-item]  # any region
+
+
+def block_public_access(account: Account, bucket: str, *, policies: bool) -> None:
+    """Block public access to a bucket.
+
+    Args:
+        account: whose bucket.
+        bucket: its name.
+        policies: whether to block public policies too, not only public access control lists.
+
+    Raises:
+        AwsError: AWS refused.
+    """
+    with explained(f"blocking public access to the bucket {bucket}"):
+        account.s3.put_public_access_block(
+            Bucket=bucket,
+            PublicAccessBlockConfiguration={
+                "BlockPublicAcls": True,
+                "IgnorePublicAcls": True,
+                "BlockPublicPolicy": policies,
+                "RestrictPublicBuckets": policies,
+            },
+        )
 
 
 def within(seconds: float, read: Callable[[], Answer]) -> Answer | None:
@@ -279,11 +362,11 @@ def within(seconds: float, read: Callable[[], Answer]) -> Answer | None:
         read: makes the call.
     """
     with contextlib.suppress(UserError, TimeoutError):
-        return aside(read).result(seconds)
+        return in_background(read).result(seconds)
     return None
 
 
-def aside(call: Callable[[], Answer]) -> Future[Answer]:
+def in_background(call: Callable[[], Answer]) -> Future[Answer]:
     """Make a call beside this thread, and return what waits for its answer and raises what it raised.
 
     Args:
@@ -311,33 +394,51 @@ def explained(doing: str, profile: str = "NAME") -> Iterator[None]:
 
     Raises:
         DeniedError: in place of AWS's refusal of a call that the credentials may not make.
+        AwsError: in place of every other error of AWS, with its code, and of an answer that did not come.
         UserError: in place of every other error of botocore.
     """
     try:
         yield
-    except NoCredentialsError as error:
-        raise UserError(
-            "no AWS credentials were found: run aws configure, or set AWS_PROFILE or AWS_ACCESS_KEY_ID"
-        ) from error
-    except PartialCredentialsError as error:
-        raise UserError(f"your AWS credentials are incomplete ({error}): run aws configure") from error
-    except ProfileNotFound as error:
-        raise UserError(f"{error}: give --profile one of those that aws configure list-profiles prints") from error
-    except NoRegionError as error:
-        raise UserError("no AWS region is chosen: give --region, or set AWS_REGION") from error
-    except (SSOError, TokenRetrievalError) as error:
-        raise UserError(f"you are not signed in, or no longer: run aws sso login --profile {profile}") from error
-    except LoginError as error:
-        raise UserError(f"you are not signed in, or no longer: run aws login --profile {profile}") from error
-    except (EndpointConnectionError, SSLError) as error:
-        raise UserError(f"AWS cannot be reached while {doing}: {error}; check the network and the region") from error
-    except ClientError as error:
-        detail = error.response.get("Error", {})
-        code, message = detail.get("Code", "Unknown"), detail.get("Message", "no message")
-        refused = DeniedError if code in DENIED else UserError
-        raise refused(f"{doing} failed: AWS said {code}: {message.rstrip('.')}; {_advice(code)}") from error
-    except BotoCoreError as error:
-        raise UserError(f"{doing} failed: {error}") from error
+    except (UserError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        # Where botocore was never loaded, none of its errors can be.
+        explanation = _explain(error, doing, profile) if "botocore" in sys.modules else None
+        if explanation is None:
+            raise
+        raise explanation from error
+
+
+def _explain(error: Exception, doing: str, profile: str) -> UserError | None:
+    """Return what an error of botocore means; None for every other error."""
+    from botocore import exceptions
+
+    match error:
+        case exceptions.NoCredentialsError():
+            return UserError(
+                "no AWS credentials were found: run aws configure, or set AWS_PROFILE or AWS_ACCESS_KEY_ID"
+            )
+        case exceptions.PartialCredentialsError():
+            return UserError(f"your AWS credentials are incomplete ({error}): run aws configure")
+        case exceptions.ProfileNotFound():
+            return UserError(f"{error}: give --profile one of those that aws configure list-profiles prints")
+        case exceptions.SSOError() | exceptions.TokenRetrievalError():
+            return UserError(f"you are not signed in, or no longer: run aws sso login --profile {profile}")
+        case exceptions.LoginError():
+            return UserError(f"you are not signed in, or no longer: run aws login --profile {profile}")
+        case exceptions.EndpointConnectionError() | exceptions.SSLError():
+            reason = f"AWS cannot be reached while {doing}: {error}; check the network and the region"
+            return AwsError(reason, "", str(error), answered=False)
+        case exceptions.ClientError():
+            detail = error.response.get("Error", {})
+            code, reason = detail.get("Code", "Unknown"), detail.get("Message", "no message")
+            kind = DeniedError if code in DENIED else AwsError
+            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
+            message = f"{doing} failed: AWS said {code}: {reason.rstrip('.')}; {_advice(code)}"
+            return kind(message, code, reason, answered=status < SERVER_ERROR)
+        case exceptions.BotoCoreError():
+            return AwsError(f"{doing} failed: {error}", "", str(error), answered=False)
+    return None
 
 
 _POLICY = "the policy of this command (`annex-bootstrap policy --help` says which that is)"

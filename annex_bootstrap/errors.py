@@ -9,5 +9,21 @@ class UserError(Exception):
     exit_code = 1
 
 
-class DeniedError(UserError):
+class AwsError(UserError):
+    """AWS refused a call, failed, or did not answer.
+
+    Attributes:
+        code: AWS's error code, such as ``ValidationError``; empty where there was no answer.
+        reason: what AWS said.
+        answered: whether the call certainly had no effect; False where the answer was lost or is a server's error.
+    """
+
+    def __init__(self, message: str, code: str, reason: str, *, answered: bool = True) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+        self.answered = answered
+
+
+class DeniedError(AwsError):
     """The credentials in use may not make a call."""

@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 import time
 
-from botocore.exceptions import ClientError
-
 from annex_bootstrap.annexes.leases import Lease, Leases
-from annex_bootstrap.aws import Account, explained
+from annex_bootstrap.aws import Account, explained, physical_id
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.stack.read import Stack
 from annex_contract.stack import LogicalId
-from annex_contract.statuses import DELETE_COMPLETE
 
 TIMEOUT = 900.0
 """Seconds in which all machines of an annex must be gone."""
@@ -28,20 +25,9 @@ def find_leases(account: Account, stack: Stack) -> list[Lease]:
 
 
 def _function_arn(account: Account, stack: Stack) -> str:
-    with explained("finding the lease function"):
-        try:
-            found = account.cloudformation.describe_stack_resource(
-                StackName=stack.stack_id, LogicalResourceId=LogicalId.LEASE_FUNCTION
-            )["StackResourceDetail"]
-        except ClientError as error:
-            # A creation that failed early has no such resource.
-            if error.response["Error"]["Code"] == "ValidationError":
-                return ""
-            raise
-        name = found.get("PhysicalResourceId", "")
-        if not name or found["ResourceStatus"] == DELETE_COMPLETE:
-            return ""
-        return f"arn:{account.partition}:lambda:{account.region}:{account.account_id}:function:{name}"
+    # A creation that failed early has no such resource.
+    name = physical_id(account, stack.stack_id, LogicalId.LEASE_FUNCTION)
+    return f"arn:{account.partition}:lambda:{account.region}:{account.account_id}:function:{name}" if name else ""
 
 
 def end_annex(account: Account, stack: Stack, lease: Lease) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,11 +11,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Self
 
-from botocore.exceptions import ClientError
-
-from annex_bootstrap.aws import Account, connect, explained
-from annex_bootstrap.errors import UserError
+from annex_bootstrap.aws import Account, explained
+from annex_bootstrap.errors import AwsError, UserError
 from annex_bootstrap.stack.read import find_deployed
+from annex_bootstrap.target import Target
 from annex_contract import lease as contract
 from annex_contract.lease import (
     FLEET_RUNNING,
@@ -31,8 +29,6 @@ from annex_contract.lease import (
 from annex_contract.stack import STARTED_BY_TAG, Output
 
 PAGE_SIZE = 500
-
-_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?")
 
 
 @dataclass(frozen=True)
@@ -107,44 +103,6 @@ class Machines:
 NOTHING = Machines({}, 0, 0)
 
 
-def clock(seconds: int) -> str:
-    """Return a time as a person reads it, in the machine's own zone.
-
-    Args:
-        seconds: since the epoch.
-    """
-    return f"{datetime.fromtimestamp(seconds).astimezone():%Y-%m-%d %H:%M %Z}"
-
-
-def left(seconds: int) -> str:
-    """Return a time that is left as a person reads it.
-
-    Args:
-        seconds: how long it is.
-    """
-    if seconds < 0:
-        return "ending"
-    hours, minutes = divmod(seconds // 60, 60)
-    return f"{hours // 24}d {hours % 24}h" if hours >= 48 else f"{hours}h {minutes:02}m"
-
-
-def parse_duration(text: str) -> int:
-    """Read a duration such as ``2h``, ``1d12h`` or ``90m``.
-
-    Returns:
-        Seconds.
-
-    Raises:
-        UserError: it is something else, or nothing.
-    """
-    found = _DURATION.fullmatch(text)
-    days, hours, minutes = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
-    seconds = days * 86400 + hours * 3600 + minutes * 60
-    if not seconds:
-        raise UserError(f"{text!r} is not a duration: give one such as 2h, 90m or 1d12h")
-    return seconds
-
-
 def parse_target(rule: str, targets: Iterable[Mapping[str, Any]]) -> Lease | None:
     """Read the lease from a rule's targets.
 
@@ -184,19 +142,14 @@ class Leases:
         return cls(account, outputs[Output.LEASE_FUNCTION_ARN], outputs[Output.INSTANCE_CONFIGURATION_PROFILE])
 
     @classmethod
-    def of_deployed(cls, stack_name: str, region: str | None, profile: str | None) -> Self:
+    def of_target(cls, target: Target) -> Self:
         """Return the leases of a stack.
-
-        Args:
-            stack_name: the stack's name.
-            region: where; None for the one that the environment or the profile names.
-            profile: the AWS profile, or None for the environment's.
 
         Raises:
             UserError: there are no credentials, AWS refused, or there is no such stack.
         """
-        account = connect(region, profile)
-        return cls.of(account, find_deployed(account, stack_name).outputs)
+        account = target.connect()
+        return cls.of(account, find_deployed(account, target.stack_name).outputs)
 
     def list(self) -> list[Lease]:
         """Return all leases, the one that ends first at the top.
@@ -219,8 +172,7 @@ class Leases:
         Raises:
             UserError: AWS refused.
         """
-        with explained(f"looking for the lease of {annex_id}"):
-            lease = parse_target(annex_id, self._targets_if_any(annex_id))
+        lease = parse_target(annex_id, self._targets_if_any(annex_id))
         return lease if lease is not None and lease.target["Arn"] == self.function_arn else None
 
     def find(self, name: str) -> Lease:
@@ -344,9 +296,7 @@ class Leases:
 
     def _check_rule(self, name: str) -> None:
         """Refuse to make a lease of a rule that is somebody else's."""
-        with explained(f"looking for a rule {name}"):
-            targets = self._targets_if_any(name)
-        if any(target["Arn"] != self.function_arn for target in targets):
+        if any(target["Arn"] != self.function_arn for target in self._targets_if_any(name)):
             raise UserError(
                 f"the EventBridge rule {name} in {self.account.region} is not the lease of an annex: "
                 "give the annex another name"
@@ -365,8 +315,9 @@ class Leases:
     def _targets_if_any(self, rule: str) -> Sequence[Mapping[str, Any]]:
         """Return the targets of a rule, none where there is no such rule."""
         try:
-            return self._targets(rule)
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "ResourceNotFoundException":
+            with explained(f"looking for a rule {rule}"):
+                return self._targets(rule)
+        except AwsError as error:
+            if error.code == "ResourceNotFoundException":
                 return []
             raise

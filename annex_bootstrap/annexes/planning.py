@@ -11,11 +11,11 @@ from decimal import Decimal
 from annex_bootstrap.annexes import starting
 from annex_bootstrap.annexes.leases import Lease, Leases
 from annex_bootstrap.annexes.requests import Request
-from annex_bootstrap.aws import Account, explained
+from annex_bootstrap.aws import Account, find_image
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.fleet import offers, sources
-from annex_bootstrap.fleet.instance_types import InstanceType
-from annex_bootstrap.fleet.wanted import Estimate, Wanted, estimate, fleet_request
+from annex_bootstrap.machines import offers, sources
+from annex_bootstrap.machines.capacity import Estimate, Wanted, estimate, fleet_request
+from annex_bootstrap.machines.instance_types import InstanceType
 from annex_bootstrap.stack.read import Stack, find_deployed
 from annex_contract.image import CONDOR_TAG, IMAGE_TAG
 from annex_contract.stack import STACK_TAG, Output
@@ -147,10 +147,9 @@ def make_plan(account: Account, stack: Stack, annex: Annex, wanted: Wanted) -> P
 def _check_image(account: Account, stack: Stack) -> tuple[str, str, str]:
     """Return the image's ID, architecture and version of HTCondor; refuse one that is not the stack's."""
     image_id = stack.outputs[Output.IMAGE_ID]
-    with explained(f"looking at the image {image_id}"):
-        found = account.ec2.describe_images(Filters=[{"Name": "image-id", "Values": [image_id]}])["Images"]
-    tags = {tag["Key"]: tag["Value"] for tag in found[0].get("Tags", [])} if found else {}
-    if not found or found[0]["State"] != "available":
+    image = find_image(account, image_id)
+    tags = {tag["Key"]: tag["Value"] for tag in image.get("Tags", [])} if image is not None else {}
+    if image is None or image["State"] != "available":
         raise UserError(
             f"the stack's image {image_id} is gone from {account.region}: run annex-bootstrap image rebuild"
         )
@@ -159,4 +158,4 @@ def _check_image(account: Account, stack: Stack) -> tuple[str, str, str]:
             f"the image {image_id} was not made by the stack {stack.name}, so its machines would not know how to "
             "join: run annex-bootstrap deploy --param Image=yes"
         )
-    return image_id, found[0]["Architecture"], tags.get(CONDOR_TAG, "unknown")
+    return image_id, image["Architecture"], tags.get(CONDOR_TAG, "unknown")

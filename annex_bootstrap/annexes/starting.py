@@ -13,12 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from annex_bootstrap.annexes.leases import Lease, Leases
 from annex_bootstrap.annexes.requests import Request
 from annex_bootstrap.aws import Account, explained
-from annex_bootstrap.errors import UserError
+from annex_bootstrap.errors import AwsError, UserError
 from annex_contract import lease as contract
 from annex_contract.stack import ANNEX_TAG, REQUEST_TAG, STARTED_BY_TAG, Output
 
@@ -149,14 +147,12 @@ def _launch(account: Account, request: Request) -> Outcome:
         # An earlier try got so far.
         return Outcome(_count(started), {})
     try:
-        answer = account.fleets.create_fleet(**request.fleet)
-    except ClientError as error:
-        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400) >= 500:
-            raise _uncertain(request, str(error)) from error
         with explained("starting machines"):
+            answer = account.fleets.create_fleet(**request.fleet)
+    except AwsError as error:
+        if error.answered:
             raise
-    except BotoCoreError as error:
-        raise _uncertain(request, str(error)) from error
+        raise _uncertain(request, error.reason) from error
     machines: Counter[str] = Counter()
     for launched in answer.get("Instances", []):
         machines[launched["InstanceType"]] += len(launched["InstanceIds"])

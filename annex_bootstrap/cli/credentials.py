@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from annex_bootstrap.console.options import aws_options, config_option, yes_option
 
-from annex_bootstrap.cli.options import aws_options, config_option, yes_option
-from annex_bootstrap.cli.output import Screen, output_option
+from annex_bootstrap.console.screen import Screen, output_option
 
 DIRECTORY = Path("~/.condor")
 

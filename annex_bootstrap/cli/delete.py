@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import click
+from annex_bootstrap.console.options import config_option, regions_options, yes_option
 
-from annex_bootstrap.cli.options import config_option, regions_options, yes_option
-from annex_bootstrap.cli.output import Screen, output_option
+from annex_bootstrap.console.screen import Screen, output_option
 
 
 @click.command(name="delete")

@@ -6,9 +6,15 @@ import sys
 from pathlib import Path
 
 import click
+from annex_bootstrap.console.options import (
+    budget_options,
+    config_option,
+    parameters_option,
+    regions_options,
+    yes_option,
+)
 
-from annex_bootstrap.cli.options import budget_options, config_option, parameters_option, regions_options, yes_option
-from annex_bootstrap.cli.output import Screen, output_option
+from annex_bootstrap.console.screen import Screen, output_option
 
 
 @click.command(name="deploy")

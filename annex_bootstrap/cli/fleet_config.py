@@ -7,9 +7,9 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 import click
+from annex_bootstrap.console.options import aws_options, config_option
 
-from annex_bootstrap.cli.options import aws_options, config_option
-from annex_bootstrap.cli.output import Screen, output_option
+from annex_bootstrap.console.screen import Screen, output_option
 
 _MEMORY = re.compile(r"(\d+(?:\.\d+)?) ?(MiB|GiB|TiB)", re.IGNORECASE)
 _MIB = {"mib": 1, "gib": 1024, "tib": 1024 * 1024}
@@ -104,7 +104,7 @@ def command(
     type and subnet. Burstable and bare metal types only where --types names them.
     """
     from annex_bootstrap.commands.fleet_config import FleetOptions, fleet_config
-    from annex_bootstrap.fleet.instance_types import Slot
+    from annex_bootstrap.machines.instance_types import Slot
 
     if image and image_name:
         raise click.UsageError("give either --image or --image-name, or neither for the stack's image")

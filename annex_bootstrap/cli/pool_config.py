@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from annex_bootstrap.cli.output import Screen, output_option
+from annex_bootstrap.console.screen import Screen, output_option
 from annex_contract.knobs import DEFAULT_PORT
 
 
@@ -77,8 +77,8 @@ def command(
     Needs no AWS. Run it as the owner of the pool: root, or you for a personal pool; on the central manager, and on
     every access point that starts annexes.
     """
-    from annex_bootstrap.annexes.leases import parse_duration
     from annex_bootstrap.commands.pool_config import PoolOptions, pool_config
+    from annex_bootstrap.times import parse_duration
 
     lease = parse_duration(longest_lease)
     options = PoolOptions(config, password_file, stored_password, port, collector or "", lease, print_only, users)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 
 import click
+from annex_bootstrap.console.options import aws_options
 
-from annex_bootstrap.cli.options import aws_options
-from annex_bootstrap.cli.output import Screen, output_option
+from annex_bootstrap.console.screen import Screen, output_option
 
 
 @click.command(name="publish")

@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 import click
+from annex_bootstrap.console.options import aws_options, budget_options, config_option, parameters_option, yes_option
 
 from annex_bootstrap.cli.credentials import directory_option
-from annex_bootstrap.cli.options import aws_options, budget_options, config_option, parameters_option, yes_option
-from annex_bootstrap.cli.output import Screen, output_option
+from annex_bootstrap.console.screen import Screen, output_option
 
 
 @click.command(name="setup")

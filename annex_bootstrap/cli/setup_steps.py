@@ -14,14 +14,14 @@ from annex_bootstrap.commands.credentials import Action, CredentialsOptions, cre
 from annex_bootstrap.commands.deploy import DeployOptions, deploy
 from annex_bootstrap.commands.doctor import DoctorOptions, doctor, show
 from annex_bootstrap.commands.pool_config import NOT_SET, PoolOptions, lets_start, look, pool_config
+from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.doctor.doctor_run import check_quotas
-from annex_bootstrap.doctor.next_steps import first_annex, our_command
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.pool.htcondor import version
 from annex_bootstrap.pool.pool_config import find_pool_file
-from annex_bootstrap.screen import Part, Screen
 from annex_bootstrap.stack.budget import Budget
 from annex_bootstrap.stack.read import find_deployed
+from annex_bootstrap.target import first_annex, our_command
 from annex_contract.knobs import DEFAULT_PORT
 
 BOUNDARY_PARAMETER = "PermissionsBoundaryArn"

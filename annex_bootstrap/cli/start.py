@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import click
+from annex_bootstrap.console.options import complete_annex, regions_options, yes_option
 
-from annex_bootstrap.cli.options import complete_annex, regions_options, yes_option
-from annex_bootstrap.cli.output import Screen, output_option
+from annex_bootstrap.console.screen import Screen, output_option
 
 _MEMORY = re.compile(r"(\d+(?:\.\d+)?)([GM])i?B?")
 
@@ -75,7 +75,7 @@ def command(
     With several regions, the next one is tried where one has no machine.
     """
     from annex_bootstrap.commands.start import StartOptions, start
-    from annex_bootstrap.fleet.wanted import Wanted
+    from annex_bootstrap.machines.capacity import Wanted
 
     if (count is None) == (cores is None):
         raise click.UsageError("give either --count or --cores")

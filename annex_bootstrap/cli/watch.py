@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import click
+from annex_bootstrap.console.options import aws_options, complete_annex
 
-from annex_bootstrap.cli.options import aws_options, complete_annex
-from annex_bootstrap.cli.output import Screen, plain_option
+from annex_bootstrap.console.screen import Screen, plain_option
 
 
 @click.command(name="watch")

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from annex_bootstrap.annexes import users
-from annex_bootstrap.annexes.users import AnnexUser, KeyFiles
 from annex_bootstrap.aws import Account, connect
-from annex_bootstrap.doctor.next_steps import our_command
+from annex_bootstrap.console.screen import Screen
+from annex_bootstrap.policies import users
+from annex_bootstrap.policies.users import AnnexUser, KeyFiles
 from annex_bootstrap.pool import config_file
 from annex_bootstrap.pool.file_knobs import write_knobs
-from annex_bootstrap.screen import Screen
 from annex_bootstrap.stack.read import find_deployed
+from annex_bootstrap.target import our_command
 from annex_contract.knobs import ACCESS_KEY_KNOB, SECRET_KEY_KNOB
 from annex_contract.stack import Output
 

@@ -10,9 +10,9 @@ from typing import Any
 from annex_bootstrap.annexes import ending
 from annex_bootstrap.annexes.leases import Lease
 from annex_bootstrap.aws import Account, connect_all, place
+from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.pool import config_file
 from annex_bootstrap.pool.blocks import Block
-from annex_bootstrap.screen import Screen
 from annex_bootstrap.stack import budget, staging
 from annex_bootstrap.stack.deletion import delete_stack
 from annex_bootstrap.stack.follow import Watcher, settle

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from annex_bootstrap.aws import SHORT_PATIENCE, Account, connect_all, place, within
-from annex_bootstrap.doctor.next_steps import first_annex, our_command
+from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.fleet import prices
+from annex_bootstrap.machines import prices
 from annex_bootstrap.pool import config_file
 from annex_bootstrap.pool.htcondor import version
 from annex_bootstrap.pool.pull import pull
-from annex_bootstrap.screen import Screen
 from annex_bootstrap.stack import budget, deployment, earlier_setup, first_creation, plan
 from annex_bootstrap.stack.artefact import built_template
 from annex_bootstrap.stack.deployment import DeployRequest, Proposal
@@ -22,6 +21,7 @@ from annex_bootstrap.stack.parameters import check_parameters, describe_paramete
 from annex_bootstrap.stack.plan import Step
 from annex_bootstrap.stack.read import Stack, find_deployed
 from annex_bootstrap.stack.regions import Outcome, run_all
+from annex_bootstrap.target import first_annex, our_command
 from annex_contract.stack import partition_problem, stack_name_problem
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from annex_bootstrap.aws import connect
+from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.doctor.checks import Finding, Level
 from annex_bootstrap.doctor.doctor_run import DoctorRun
 from annex_bootstrap.pool.config_file import find_file
-from annex_bootstrap.screen import Screen
 
 COLOURS = {Level.OK: "green", Level.PROBLEM: "red", Level.SKIPPED: "magenta"}
 """No yellow, which cannot be read on a light terminal."""

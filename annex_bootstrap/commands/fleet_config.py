@@ -9,13 +9,14 @@ from decimal import Decimal
 from pathlib import Path
 
 from annex_bootstrap.aws import Account, connect
+from annex_bootstrap.console.screen import Screen
+from annex_bootstrap.console.tables import Column
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.fleet import fleet_file, sources
-from annex_bootstrap.fleet.fleet_file import Image, Offer
-from annex_bootstrap.fleet.instance_types import MIB_A_GIB, Slot
+from annex_bootstrap.machines import fleet_file, sources
+from annex_bootstrap.machines.fleet_file import Image, Offer
+from annex_bootstrap.machines.instance_types import MIB_A_GIB, Slot
 from annex_bootstrap.pool import config_file
 from annex_bootstrap.pool.file_knobs import write_knobs
-from annex_bootstrap.screen import Column, Screen
 from annex_bootstrap.stack.read import find_deployed
 from annex_contract.knobs import FLEET_KNOBS
 from annex_contract.stack import Output

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from annex_bootstrap.aws import connect, connect_all
+from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.screen import Screen
 from annex_bootstrap.stack.image import read_image
 from annex_bootstrap.stack.read import find_deployed
 from annex_contract.image import IMAGE_PARAMETER, IMAGE_YES, REVISION_PARAMETER

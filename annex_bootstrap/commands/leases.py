@@ -1,19 +1,26 @@
-"""``leases``: list the annexes that hold a lease, extend one, end one."""
+"""``leases``: list, extend and end the annexes that hold a lease."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
 
-from annex_bootstrap.annexes.leases import NOTHING, Lease, Leases, Machines, clock, left, parse_duration
+import click
+
+from annex_bootstrap.annexes.leases import NOTHING, Lease, Leases, Machines
+from annex_bootstrap.console.command import OUTPUT, Command, Group
+from annex_bootstrap.console.result import Result
+from annex_bootstrap.console.screen import Screen
+from annex_bootstrap.console.tables import Column
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.fleet import prices
-from annex_bootstrap.pool.htcondor import version
-from annex_bootstrap.pool.pool_config import FIRST_HTCONDOR_ANNEX
-from annex_bootstrap.screen import Column, Screen
+from annex_bootstrap.machines import prices
+from annex_bootstrap.options import ONE_REGION, YES, complete_annex
+from annex_bootstrap.pool.htcondor import starts_with_htcondor, version
+from annex_bootstrap.target import Target
+from annex_bootstrap.times import clock, left, parse_duration
 
 COLUMNS = [
     Column("ANNEX"),
@@ -26,70 +33,95 @@ COLUMNS = [
 
 
 @dataclass(frozen=True)
-class LeasesOptions:
-    """The options that all commands of ``leases`` have.
+class AnnexLease:
+    """An annex that holds a lease.
 
     Attributes:
-        stack_name: the stack's name.
-        region: where; None for the one that the environment or the profile names.
-        profile: the AWS profile, or None for the environment's.
+        annex: its ID.
+        kind: ``spot``, ``on demand`` or ``mixed``; ``-`` where nothing runs.
+        machines: how many run or start.
+        lease_expiration: None where the lease cannot be read.
+        seconds_left: of the lease; negative once it has ended.
+        dollars_per_hour: on demand; None where a price is unknown.
+        started_by: the users or sessions that started machines, as far as their tags say.
     """
 
-    stack_name: str
-    region: str | None = None
-    profile: str | None = None
+    annex: str
+    kind: str
+    machines: int
+    lease_expiration: datetime | None
+    seconds_left: int | None
+    dollars_per_hour: Decimal | None
+    started_by: tuple[str, ...]
 
 
-def list_leases(options: LeasesOptions, screen: Screen) -> None:
+@dataclass(frozen=True)
+class LeaseList(Result):
+    """The annexes of a stack that hold a lease."""
+
+    region: str
+    leases: tuple[AnnexLease, ...]
+
+
+@dataclass(frozen=True)
+class Extension(Result):
+    """The new end of an annex's lease."""
+
+    annex: str
+    lease_expiration: datetime
+
+
+@dataclass(frozen=True)
+class Ending(Result):
+    """The annexes whose leases were ended; none where the answer was no."""
+
+    ended: tuple[str, ...]
+
+
+def list_leases(screen: Screen, target: Target) -> LeaseList:
     """List the annexes that hold a lease: kind, machines, time left, cost.
 
     Raises:
         UserError: there is no stack, or AWS refused. Missing prices are only reported.
     """
-    leases = Leases.of_deployed(options.stack_name, options.region, options.profile)
+    leases = Leases.of_target(target)
     held = leases.list()
     running = leases.machines() if held else {}
-    annexes = [(lease, running.get(lease.annex_id, NOTHING)) for lease in held]
-    types = {name for _, machines in annexes for name in machines.types}
     known: dict[str, Decimal] = {}
     unpriced = ""
     try:
-        known = prices.on_demand(leases.account, types)
+        known = prices.on_demand(leases.account, {name for machines in running.values() for name in machines.types})
     except UserError as error:
         unpriced = str(error)
     now = int(time.time())
-    screen.document(
-        {
-            "region": leases.account.region,
-            "leases": [_document(lease, machines, known, now) for lease, machines in annexes],
-        }
-    )
+    annexes = tuple(_annex(lease, running.get(lease.annex_id, NOTHING), known, now) for lease in held)
     if not annexes:
         screen.say(f"No annex holds a lease in {leases.account.region}.")
-        return
-    screen.table(COLUMNS, [_row(lease, machines, known, now) for lease, machines in annexes])
-    costs = [machines.cost(known) for _, machines in annexes]
-    if len(annexes) > 1:
-        total = sum(cost for cost in costs if cost is not None)
-        screen.say(f"All together: {total:.4f} $/hour{'' if None not in costs else ', and what is unknown'}")
+    else:
+        screen.table(COLUMNS, [_row(annex) for annex in annexes])
+        costs = [annex.dollars_per_hour for annex in annexes]
+        if len(annexes) > 1:
+            total = sum(cost for cost in costs if cost is not None)
+            screen.say(f"Total: ${total:.4f}/hour{'' if None not in costs else ' (excluding unknown prices)'}")
     if unpriced:
         screen.fail(f"no prices: {unpriced}")
+    return LeaseList(leases.account.region, annexes)
 
 
-def extend_lease(name: str, duration: str, options: LeasesOptions, screen: Screen) -> None:
+def extend_lease(screen: Screen, target: Target, name: str, duration: str) -> Extension:
     """Let an annex run for some time from now.
 
     Args:
+        screen: where to print.
+        target: the stack.
         name: of the annex.
         duration: such as ``2h``.
-        options: where.
-        screen: where to print.
 
     Raises:
         UserError: the duration cannot be read, the annex holds no lease or a longer one, or AWS refused.
     """
     until = int(time.time()) + parse_duration(duration)
-    leases = Leases.of_deployed(options.stack_name, options.region, options.profile)
+    leases = Leases.of_target(target)
     lease = leases.find(name)
     if lease.expiration is not None and lease.expiration > until:
         raise UserError(
@@ -98,96 +130,108 @@ def extend_lease(name: str, duration: str, options: LeasesOptions, screen: Scree
         )
     leases.extend(lease, until)
     screen.say(f"{lease.annex_id} now runs until {clock(until)}.")
-    screen.document({"annex": lease.annex_id, "lease_expiration": until})
+    return Extension(lease.annex_id, datetime.fromtimestamp(until, UTC))
 
 
-def end_lease(name: str, options: LeasesOptions, screen: Screen, *, yes: bool) -> None:
-    """End an annex now.
+def end_leases(screen: Screen, target: Target, name: str | None, *, everything: bool, yes: bool) -> Ending:
+    """End an annex now, or every annex of the stack, after one question.
 
     Args:
-        name: of the annex.
-        options: where.
-        screen: where to print, and whom to ask.
+        screen: where to print and ask.
+        target: the stack.
+        name: of the annex; None with ``everything``.
+        everything: whether to end all.
         yes: whether to go ahead without asking.
 
     Raises:
-        UserError: the annex holds no lease, or AWS refused.
+        click.UsageError: neither an annex nor all of them are named, or both.
+        UserError: the annex holds no lease, or AWS refused; the annexes before that one have ended.
     """
-    leases = Leases.of_deployed(options.stack_name, options.region, options.profile)
-    lease = leases.find(name)
-    count = leases.machines().get(lease.annex_id, NOTHING).count
-    screen.say(f"Ends the annex {lease.annex_id} with its {_machines(count)}, and the jobs that run there.")
-    if not (yes or screen.confirm("Go ahead?", default=False)):
+    if (name is None) != everything:
+        raise click.UsageError("give either the name of an annex or --all")
+    leases = Leases.of_target(target)
+    ending = leases.list() if name is None else [leases.find(name)]
+    if not ending:
+        screen.say(f"No annex holds a lease in {leases.account.region}.")
+        return Ending(())
+    _preview(screen, ending, leases)
+    if not (yes or screen.confirm("Go ahead?" if name else f"End all {len(ending)}?", default=False)):
         screen.say("Nothing was changed.")
-        screen.document({"annex": lease.annex_id, "ended": False})
-        return
-    leases.end(lease, int(time.time()))
-    screen.say("Its lease has ended. The lease function ends the machines now, and checks again every five minutes.")
-    if (version() or (0, 0, 0)) >= FIRST_HTCONDOR_ANNEX:
+        return Ending(())
+    for lease in ending:
+        leases.end(lease, int(time.time()))
+    whose = "Its lease has" if len(ending) == 1 else "Their leases have"
+    screen.say(f"{whose} ended. The lease function ends the machines now, and checks again every five minutes.")
+    if name is not None and starts_with_htcondor(version() or (0, 0, 0)):
         screen.say(
             "HTCondor's own record of it stays in the queue until you remove it: "
             f"condor_rm -constraint 'hpc_annex_name == \"{name}\"'"
         )
-    screen.document({"annex": lease.annex_id, "ended": True})
+    return Ending(tuple(lease.annex_id for lease in ending))
 
 
-def end_all_leases(options: LeasesOptions, screen: Screen, *, yes: bool) -> None:
-    """End every annex of the stack now, after one question.
-
-    Args:
-        options: where.
-        screen: where to print, and whom to ask.
-        yes: whether to go ahead without asking.
-
-    Raises:
-        UserError: AWS refused; the annexes before that one have ended.
-    """
-    leases = Leases.of_deployed(options.stack_name, options.region, options.profile)
-    held = leases.list()
-    if not held:
-        screen.say(f"No annex holds a lease in {leases.account.region}.")
-        screen.document({"ended": []})
-        return
+def _preview(screen: Screen, ending: Sequence[Lease], leases: Leases) -> None:
     running = leases.machines()
     screen.say("Ends these annexes with their machines, and the jobs that run there:")
-    for lease in held:
-        screen.say(f"  {lease.annex_id}: {_machines(running.get(lease.annex_id, NOTHING).count)}")
-    if not (yes or screen.confirm(f"End all {len(held)}?", default=False)):
-        screen.say("Nothing was changed.")
-        screen.document({"ended": []})
-        return
-    for lease in held:
-        leases.end(lease, int(time.time()))
-    screen.say(
-        "Their leases have ended. The lease function ends the machines now, and checks again every five minutes."
+    for lease in ending:
+        count = running.get(lease.annex_id, NOTHING).count
+        screen.say(f"  {lease.annex_id}: {'1 machine' if count == 1 else f'{count} machines'}")
+
+
+def _annex(lease: Lease, machines: Machines, known: dict[str, Decimal], now: int) -> AnnexLease:
+    expiration = lease.expiration
+    return AnnexLease(
+        annex=lease.annex_id,
+        kind=machines.kind,
+        machines=machines.count,
+        lease_expiration=None if expiration is None else datetime.fromtimestamp(expiration, UTC),
+        seconds_left=None if expiration is None else expiration - now,
+        dollars_per_hour=machines.cost(known),
+        started_by=tuple(sorted(machines.starters)),
     )
-    screen.document({"ended": [lease.annex_id for lease in held]})
 
 
-def _machines(count: int) -> str:
-    return "1 machine" if count == 1 else f"{count} machines"
-
-
-def _document(lease: Lease, machines: Machines, known: Mapping[str, Decimal], now: int) -> dict[str, Any]:
-    cost = machines.cost(known)
-    return {
-        "annex": lease.annex_id,
-        "kind": machines.kind,
-        "machines": machines.count,
-        "lease_expiration": lease.expiration,
-        "seconds_left": None if lease.expiration is None else lease.expiration - now,
-        "dollars_an_hour": None if cost is None else f"{cost:.4f}",
-        "started_by": sorted(machines.starters),
-    }
-
-
-def _row(lease: Lease, machines: Machines, known: Mapping[str, Decimal], now: int) -> list[str]:
-    cost = machines.cost(known)
+def _row(annex: AnnexLease) -> list[str]:
     return [
-        lease.annex_id,
-        machines.kind,
-        str(machines.count),
-        "unknown" if lease.expiration is None else left(lease.expiration - now),
-        "unknown" if cost is None else f"{cost:.4f}",
-        ", ".join(sorted(machines.starters)) or "-",
+        annex.annex,
+        annex.kind,
+        str(annex.machines),
+        "unknown" if annex.seconds_left is None else left(annex.seconds_left),
+        "unknown" if annex.dollars_per_hour is None else f"{annex.dollars_per_hour:.4f}",
+        ", ".join(annex.started_by) or "-",
     ]
+
+
+command = Group(
+    "leases",
+    list_leases,
+    *ONE_REGION,
+    *OUTPUT,
+    help="""List the annexes that hold a lease: kind, machines, time left, cost.
+
+    The cost is the on-demand price; spot instances cost at most that, unless a fleet bids more.
+    """,
+)
+command.add_command(
+    Command(
+        "extend",
+        extend_lease,
+        click.Argument(["name"], shell_complete=complete_annex),
+        click.Argument(["duration"]),
+        *ONE_REGION,
+        *OUTPUT,
+        help="Let the annex NAME run for DURATION from now, such as 2h, 90m or 1d12h. Never shortens a lease.",
+    )
+)
+command.add_command(
+    Command(
+        "end",
+        end_leases,
+        click.Argument(["name"], required=False, shell_complete=complete_annex),
+        click.Option(["--all", "everything"], is_flag=True, help="End every annex of the stack."),
+        *ONE_REGION,
+        YES,
+        *OUTPUT,
+        help="End the annex NAME now, or with --all every one: its machines, its tarball, then its lease.",
+    )
+)

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.pool import pool_config as block
 from annex_bootstrap.pool import pool_password
 from annex_bootstrap.pool.blocks import replace_block
 from annex_bootstrap.pool.config_file import preview_file
-from annex_bootstrap.pool.htcondor import version
+from annex_bootstrap.pool.htcondor import FIRST_HTCONDOR_ANNEX, version
 from annex_bootstrap.pool.pool_survey import Effect, look_ahead, survey
-from annex_bootstrap.screen import Screen
 
 NOT_SET = "(not set)"
 
@@ -153,7 +153,7 @@ def _advise(screen: Screen, pool: block.Pool, effect: Effect, stored: Path) -> N
     if not pool.central_manager:
         screen.say(f"This machine has no collector. On the central manager: {copy}.")
         screen.say("If this machine has another name on the Internet, set TCP_FORWARDING_HOST to it.")
-    if os.geteuid() == 0 and (version() or (0, 0, 0)) < block.FIRST_HTCONDOR_ANNEX:
+    if os.geteuid() == 0 and (version() or (0, 0, 0)) < FIRST_HTCONDOR_ANNEX:
         screen.say("Every user who runs condor_annex needs a private copy of the pool password:")
         screen.say(f"  install -D -m 600 -o USER {stored} ~USER/.condor/annex_pool_password", wrap=False)
         screen.say("  and in ~USER/.condor/user_config: SEC_PASSWORD_FILE = the path of that copy")

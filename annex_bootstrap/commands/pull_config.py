@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from annex_bootstrap.aws import connect_all
+from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.pool import blocks, config_file
 from annex_bootstrap.pool.pull import pull, read_change
-from annex_bootstrap.screen import Screen
 
 
 @dataclass(frozen=True)

@@ -14,20 +14,20 @@ from typing import Any
 
 from annex_bootstrap.annexes import starting
 from annex_bootstrap.annexes.joining import Pool, check_reachable, find_pool
-from annex_bootstrap.annexes.leases import clock, parse_duration
 from annex_bootstrap.annexes.planning import Annex, Plan, find_stack, make_plan
 from annex_bootstrap.annexes.requests import Request, find_request
 from annex_bootstrap.annexes.starting import Outcome, UncertainError
-from annex_bootstrap.aws import Account, aside, connect_all
-from annex_bootstrap.doctor.next_steps import our_command
+from annex_bootstrap.aws import Account, connect_all, in_background
+from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.fleet.instance_types import MIB_A_GIB, InstanceType
-from annex_bootstrap.fleet.quotas import increase_command
-from annex_bootstrap.fleet.wanted import Wanted
+from annex_bootstrap.machines.capacity import Wanted
+from annex_bootstrap.machines.instance_types import MIB_A_GIB, InstanceType
+from annex_bootstrap.machines.quotas import increase_command
 from annex_bootstrap.pool.collector import private_schedds
 from annex_bootstrap.pool.machine_config import MachineConfig
-from annex_bootstrap.screen import Screen
 from annex_bootstrap.stack.read import Stack
+from annex_bootstrap.target import our_command
+from annex_bootstrap.times import clock, parse_duration
 from annex_contract.lease import ANNEX_ID_LENGTH
 from annex_contract.stack import sweep_rule_name
 
@@ -98,7 +98,9 @@ def start(options: StartOptions, screen: Screen) -> None:
     places = list(zip(accounts, stacks, strict=True))
     # The function that asks the pool starts cold, so the plans are made meanwhile.
     asked = [
-        aside(partial(check_reachable, account.lambda_, stack, pool)) for account, stack in places if options.check_pool
+        in_background(partial(check_reachable, account.lambda_, stack, pool))
+        for account, stack in places
+        if options.check_pool
     ]
     plans = [make_plan(account, stack, annex, options.wanted) for account, stack in places]
     for reached in asked:

@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 from annex_bootstrap.annexes import ending
 from annex_bootstrap.annexes.leases import NOTHING, Lease, Leases
 from annex_bootstrap.aws import Account, connect_all, explained
+from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.errors import DeniedError, UserError
-from annex_bootstrap.fleet import prices
+from annex_bootstrap.machines import prices
 from annex_bootstrap.pool import blocks, config_file
-from annex_bootstrap.screen import Screen
-from annex_bootstrap.stack import read, sweep
+from annex_bootstrap.stack import metrics, read
 from annex_bootstrap.stack.alarms import read_alarms
 from annex_bootstrap.stack.image import read_image
 from annex_bootstrap.stack.read import Stack
@@ -145,10 +145,10 @@ def _cost(account: Account, stack: Stack, held: Sequence[Lease]) -> str | None:
 
 
 def _sweep(account: Account, stack: Stack) -> dict[str, Any]:
-    last = sweep.read_last_call(account, stack.outputs.get(Output.LEASE_FUNCTION_ARN, ""))
+    last = metrics.read_last_call(account, stack.outputs.get(Output.LEASE_FUNCTION_ARN, ""))
     return {
         "last_call": None if last is None else last.isoformat(timespec="seconds"),
-        "new": datetime.now(UTC) - stack.changed < timedelta(hours=sweep.HOURS),
+        "new": datetime.now(UTC) - stack.changed < timedelta(hours=metrics.HOURS),
     }
 
 
@@ -218,7 +218,7 @@ def _alarms(states: Mapping[str, str]) -> str:
 def _last_call(sweep_state: Mapping[str, Any]) -> str:
     if sweep_state["last_call"]:
         return str(sweep_state["last_call"])
-    return "not yet: the stack is new" if sweep_state["new"] else f"not in the last {sweep.HOURS} hours"
+    return "not yet: the stack is new" if sweep_state["new"] else f"not in the last {metrics.HOURS} hours"
 
 
 def _name(value: str) -> str:

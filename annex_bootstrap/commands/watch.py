@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from annex_bootstrap.annexes.leases import NOTHING, Lease, Leases, Machines, left
+from annex_bootstrap.annexes.leases import NOTHING, Lease, Leases, Machines
+from annex_bootstrap.console.tables import Column
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.fleet import prices
+from annex_bootstrap.machines import prices
 from annex_bootstrap.pool.htcondor import IN_FORCE, run
-from annex_bootstrap.screen import Column, LiveScreen
+from annex_bootstrap.times import left
 from annex_contract.knobs import Macro
 from annex_contract.lease import annex_id_of
 

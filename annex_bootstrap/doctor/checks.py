@@ -10,12 +10,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from annex_bootstrap.annexes.users import FROM_INSTANCE
 from annex_bootstrap.errors import DeniedError, UserError
-from annex_bootstrap.fleet.quotas import increase_command
+from annex_bootstrap.machines.quotas import increase_command
+from annex_bootstrap.policies.users import FROM_INSTANCE
 from annex_bootstrap.pool.file_knobs import beaten_knobs, read_knob
 from annex_bootstrap.pool.private_files import read_private, why_not_private
-from annex_bootstrap.stack import sweep
+from annex_bootstrap.stack import metrics
 from annex_bootstrap.stack.image import StackImage
 from annex_bootstrap.stack.read import Stack
 from annex_contract.knobs import ACCESS_KEY_KNOB, FLEET_KNOBS, KNOBS, MOST_ATTRIBUTES, SECRET_KEY_KNOB
@@ -162,18 +162,18 @@ def check_sweep(age: float, calls: float, refused: float) -> Finding:
 
     Args:
         age: seconds since the stack was created or last updated.
-        calls: of the lease function in the last `sweep.HOURS` hours.
+        calls: of the lease function in the last `metrics.HOURS` hours.
         refused: orphan checks that EventBridge could not deliver in that time.
     """
     subject = "orphan check"
     if refused:
-        detail = f"EventBridge could not call the lease function {_times(refused)} in the last {sweep.HOURS} hours"
+        detail = f"EventBridge could not call the lease function {_times(refused)} in the last {metrics.HOURS} hours"
         return problem(subject, detail, "run annex-bootstrap deploy; until it can, leases do not end annexes")
     if calls:
-        return ok(subject, f"the lease function was called {_times(calls)} in the last {sweep.HOURS} hours")
-    if age < sweep.HOURS * 3600:
+        return ok(subject, f"the lease function was called {_times(calls)} in the last {metrics.HOURS} hours")
+    if age < metrics.HOURS * 3600:
         return skipped(subject, "the stack is new, and nothing has called the lease function yet", "try again later")
-    detail = f"nothing has called the lease function in the last {sweep.HOURS} hours"
+    detail = f"nothing has called the lease function in the last {metrics.HOURS} hours"
     return problem(subject, detail, "enable the rule SweepRule in the EventBridge console, or deploy the stack again")
 
 

@@ -10,20 +10,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from botocore.exceptions import ClientError
-
 from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.doctor import checks
 from annex_bootstrap.doctor.checks import Finding
 from annex_bootstrap.doctor.pool_checks import Machine
 from annex_bootstrap.doctor.pool_run import PoolRun
-from annex_bootstrap.errors import UserError
-from annex_bootstrap.fleet.instance_types import offered_zones
-from annex_bootstrap.fleet.quotas import read_quota
+from annex_bootstrap.errors import AwsError, UserError
+from annex_bootstrap.machines.instance_types import offered_zones
+from annex_bootstrap.machines.quotas import read_quota
 from annex_bootstrap.pool.collector import collector_address
 from annex_bootstrap.pool.htcondor import version
 from annex_bootstrap.pool.private_files import read_private
-from annex_bootstrap.stack import read, sweep
+from annex_bootstrap.stack import metrics, read
 from annex_bootstrap.stack.image import read_image
 from annex_contract import __version__
 from annex_contract.knobs import DEFAULT_PORT
@@ -137,9 +135,9 @@ class DoctorRun:
     def _sweep(self, stack: read.Stack) -> Finding:
         with explained("counting the calls of the lease function"):
             function = stack.outputs[Output.LEASE_FUNCTION_ARN].rpartition(":")[2]
-            calls = sweep.sums(self.account, "AWS/Lambda", "Invocations", FunctionName=function)
+            calls = metrics.sums(self.account, "AWS/Lambda", "Invocations", FunctionName=function)
             rule = sweep_rule_name(stack.name)
-            refused = sweep.sums(self.account, "AWS/Events", "FailedInvocations", RuleName=rule)
+            refused = metrics.sums(self.account, "AWS/Events", "FailedInvocations", RuleName=rule)
         age = (datetime.now(UTC) - stack.changed).total_seconds()
         # What was refused before is over: a deployment mends it, and an older stack's rule had the same name.
         since = [point for point in refused if point["Timestamp"] >= stack.changed]
@@ -267,9 +265,10 @@ def _checked(subject: str, check: Callable[[], Finding]) -> Finding:
 
 def _unless_gone(call: Callable[[], Answer]) -> Answer | None:
     try:
-        return call()
-    except ClientError as error:
-        if error.response["Error"]["Code"] in GONE:
+        with explained("looking for a resource"):
+            return call()
+    except AwsError as error:
+        if error.code in GONE:
             return None
         raise
 

@@ -12,8 +12,7 @@ from pathlib import Path
 from annex_bootstrap.doctor.checks import Finding, ok, problem, skipped
 from annex_bootstrap.pool.blocks import local_name
 from annex_bootstrap.pool.file_knobs import beaten_image
-from annex_bootstrap.pool.htcondor import Version
-from annex_bootstrap.pool.pool_config import FIRST_HTCONDOR_ANNEX
+from annex_bootstrap.pool.htcondor import Version, starts_with_htcondor
 from annex_bootstrap.pool.private_files import why_not_private
 from annex_contract.knobs import IMAGE_KNOB, Macro
 
@@ -39,11 +38,6 @@ class Machine:
     instance_id: str
     annex_id: str
     seconds: float
-
-
-def starts_with_htcondor(version: Version) -> bool:
-    """Return whether people start annexes with ``htcondor annex create``, and no longer with ``condor_annex``."""
-    return version >= FIRST_HTCONDOR_ANNEX
 
 
 def check_version(version: Version | None) -> Finding:

@@ -16,7 +16,7 @@ from annex_bootstrap.doctor.pool_checks import Machine
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.pool.collector import ask_collector
 from annex_bootstrap.pool.file_knobs import read_knob
-from annex_bootstrap.pool.htcondor import IN_FORCE, Version, run
+from annex_bootstrap.pool.htcondor import IN_FORCE, Version, run, starts_with_htcondor
 from annex_contract.knobs import Macro
 
 ANNEX_PASSWORD = Path("~/.condor/annex_password_file")
@@ -50,7 +50,7 @@ class PoolRun:
             Their findings, as they come.
         """
         yield pool_checks.check_version(self.version)
-        if self.version is not None and pool_checks.starts_with_htcondor(self.version):
+        if self.version is not None and starts_with_htcondor(self.version):
             yield from self._htcondor_annex(self.version)
         else:
             knob = Macro.SEC_PASSWORD_FILE
@@ -74,7 +74,7 @@ class PoolRun:
     @property
     def collector(self) -> str:
         """The collector that machines of annexes join; empty where it is not known."""
-        modern = self.version is not None and pool_checks.starts_with_htcondor(self.version)
+        modern = self.version is not None and starts_with_htcondor(self.version)
         return (IN_FORCE.ask(Macro.ANNEX_COLLECTOR) if modern else "") or IN_FORCE.ask(Macro.COLLECTOR_HOST)
 
     def _htcondor_annex(self, version: Version) -> Iterator[Finding]:

@@ -15,10 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from botocore.exceptions import ClientError
-
-from annex_bootstrap.aws import DENIED, Account, explained, retry
-from annex_bootstrap.errors import UserError
+from annex_bootstrap.aws import FORBIDDEN, Account, block_public_access, create_bucket, explained, find_bucket, retry
+from annex_bootstrap.errors import AwsError, DeniedError, UserError
 from annex_bootstrap.launch import launch_links, launch_page
 from annex_bootstrap.stack.artefact import parse_template
 from annex_contract import __version__
@@ -138,17 +136,14 @@ def object_url(s3: S3Client, bucket: str, key: str) -> str:
 @contextmanager
 def _explained(doing: str) -> Iterator[None]:
     """Turn errors into sentences as ``explained`` does, but name the publisher's policy where access is denied."""
-    with explained(doing):
-        try:
+    try:
+        with explained(doing):
             yield
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in DENIED:
-                raise
-            raise UserError(
-                f"{doing} failed: AWS said {error.response['Error'].get('Message', 'AccessDenied').rstrip('.')}; "
-                "ask your administrator for the publisher's policy in docs/operations.md, and whether the account "
-                "blocks public buckets"
-            ) from error
+    except DeniedError as error:
+        raise UserError(
+            f"{doing} failed: AWS said {error.reason.rstrip('.')}; ask your administrator for the publisher's policy "
+            "in docs/operations.md, and whether the account blocks public buckets"
+        ) from error
 
 
 def _links(s3: S3Client, region: launch_links.Region, place: Place) -> Links:
@@ -174,49 +169,32 @@ def _uploads(prefix: str, template: bytes, page: bytes) -> Iterator[Upload]:
 
 
 def _find_bucket(account: Account, bucket: str, *, create: bool) -> None:
-    s3 = account.s3
     try:
-        found = s3.head_bucket(Bucket=bucket)
-    except ClientError as error:
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-        if status == 403:
-            raise UserError(
-                f"you may not use the bucket {bucket}: a permission that you were just granted may take minutes to "
-                "have effect, so try again; if that does not help, ask whose bucket it is or give --bucket another name"
-            ) from error
-        if status != 404:
+        region = find_bucket(account, bucket)
+    except AwsError as error:
+        if error.code != FORBIDDEN:
             raise
+        raise UserError(
+            f"you may not use the bucket {bucket}: a permission that you were just granted may take minutes to "
+            "have effect, so try again; if that does not help, ask whose bucket it is or give --bucket another name"
+        ) from error
+    if region is None:
         if not create:
-            raise UserError(f"there is no bucket {bucket}: add --create-bucket to make it") from error
-        if account.region == "us-east-1":
-            s3.create_bucket(Bucket=bucket)
-        else:
-            s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": account.region})  # type: ignore[typeddict-item]  # any region
-        _block(account, bucket, policies=True)
-    else:
-        # botocore would follow it there, but the links name the host of one region.
-        if found["BucketRegion"] != account.region:
-            raise UserError(f"the bucket {bucket} is in {found['BucketRegion']}: give --region {found['BucketRegion']}")
-
-
-def _block(account: Account, bucket: str, *, policies: bool) -> None:
-    account.s3.put_public_access_block(
-        Bucket=bucket,
-        PublicAccessBlockConfiguration={
-            "BlockPublicAcls": True,
-            "IgnorePublicAcls": True,
-            "BlockPublicPolicy": policies,
-            "RestrictPublicBuckets": policies,
-        },
-    )
+            raise UserError(f"there is no bucket {bucket}: add --create-bucket to make it")
+        create_bucket(account, bucket)
+        block_public_access(account, bucket, policies=True)
+    # botocore would follow it there, but the links name the host of one region.
+    elif region != account.region:
+        raise UserError(f"the bucket {bucket} is in {region}: give --region {region}")
 
 
 def _open(account: Account, bucket: str, prefix: str) -> None:
     s3 = account.s3
     try:
-        policy: dict[str, Any] = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "NoSuchBucketPolicy":
+        with explained("reading the bucket's policy"):
+            policy: dict[str, Any] = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])
+    except AwsError as error:
+        if error.code != "NoSuchBucketPolicy":
             raise
         policy = document([])
     objects = f"arn:{account.partition}:s3:::{bucket}/{prefix}/*"
@@ -229,15 +207,16 @@ def _open(account: Account, bucket: str, prefix: str) -> None:
                 f"({statement.get('Sid', 'without a Sid')}), which --public would make take effect: "
                 "delete that statement, or give --bucket another name"
             )
-    _block(account, bucket, policies=False)
+    block_public_access(account, bucket, policies=False)
     public = json.dumps(policy | {"Statement": [*others, ours]})
+
     # S3 may refuse a public policy for a while after it was told not to:
     # https://github.com/env0/templates/pull/258 and https://github.com/pulumi/pulumi-aws/issues/1570
-    retry(
-        lambda: s3.put_bucket_policy(Bucket=bucket, Policy=public),
-        ("AccessDenied", "OperationAborted"),
-        BLOCK_PATIENCE,
-    )
+    def put() -> None:
+        with explained("opening the bucket's prefix to everyone"):
+            s3.put_bucket_policy(Bucket=bucket, Policy=public)
+
+    retry(put, ("AccessDenied", "OperationAborted"), BLOCK_PATIENCE)
 
 
 def _is_for_everyone(statement: Mapping[str, Any]) -> bool:
@@ -252,17 +231,18 @@ def _put(account: Account, bucket: str, upload: Upload) -> None:
     # With If-None-Match two publishers cannot overtake each other between reading and writing.
     condition: Any = {"IfNoneMatch": "*"} if upload.released else {}
     try:
-        s3.put_object(
-            Bucket=bucket,
-            Key=upload.key,
-            Body=upload.body,
-            ContentType=upload.content_type,
-            CacheControl=IMMUTABLE if upload.released else REVALIDATE,
-            ChecksumSHA256=base64.b64encode(hashlib.sha256(upload.body).digest()).decode(),
-            **condition,
-        )
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in {"PreconditionFailed", "412"}:
+        with explained(f"putting {upload.key} into the bucket"):
+            s3.put_object(
+                Bucket=bucket,
+                Key=upload.key,
+                Body=upload.body,
+                ContentType=upload.content_type,
+                CacheControl=IMMUTABLE if upload.released else REVALIDATE,
+                ChecksumSHA256=base64.b64encode(hashlib.sha256(upload.body).digest()).decode(),
+                **condition,
+            )
+    except AwsError as error:
+        if error.code not in {"PreconditionFailed", "412"}:
             raise
         there = s3.get_object(Bucket=bucket, Key=upload.key)["Body"].read()
         if there != upload.body:

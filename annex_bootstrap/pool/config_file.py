@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.pool.atomic import locked, replace_file
-from annex_bootstrap.pool.blocks import Block, read_block, render_block, replace_block
+from annex_bootstrap.pool.blocks import Block, Section, read_block, render_block, replace_block
 from annex_bootstrap.pool.htcondor import IN_FORCE
 from annex_contract.knobs import Macro
 
@@ -145,3 +145,12 @@ def rewrite_file(path: Path, change: Callable[[bytes], bytes]) -> bool:
 
 def _on_block(change: Callable[[Block], Block]) -> Callable[[bytes], bytes]:
     return lambda content: replace_block(content, render_block(change(read_block(content))))
+
+
+def known_sections() -> Sequence[Section]:
+    """Return what the user's configuration says of stacks, the default region's first.
+
+    Raises:
+        UserError: the configuration cannot be read.
+    """
+    return read_block(preview(find_file(None), lambda block: block).old).sections

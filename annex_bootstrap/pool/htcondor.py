@@ -17,6 +17,9 @@ SECONDS = 30
 
 Version = tuple[int, int, int]
 
+FIRST_HTCONDOR_ANNEX = (24, 11, 2)
+"""The first HTCondor in which ``htcondor annex`` starts annexes. Source: its version history."""
+
 _VERSION = re.compile(r"\$CondorVersion: (\d+)\.(\d+)\.(\d+)")
 _PLACE = re.compile(r"^ # at: (.*)$", re.MULTILINE)
 _DEFAULT = "<Default>"
@@ -55,6 +58,11 @@ def version() -> Version | None:
     """Return the version of HTCondor, such as (25, 14, 1); None where there is no HTCondor."""
     found = _VERSION.search(run(["condor_version"]).stdout)
     return (int(found[1]), int(found[2]), int(found[3])) if found else None
+
+
+def starts_with_htcondor(version: Version) -> bool:
+    """Return whether people start annexes with ``htcondor annex create``, and no longer with ``condor_annex``."""
+    return version >= FIRST_HTCONDOR_ANNEX
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.pool.blocks import find_block, replace_block
 from annex_bootstrap.pool.config_file import rewrite_file
-from annex_bootstrap.pool.htcondor import IN_FORCE
+from annex_bootstrap.pool.htcondor import FIRST_HTCONDOR_ANNEX, IN_FORCE
 from annex_contract.knobs import DEFAULT_PORT, Macro, methods_of
 
 BLOCK = "annex-pool"
@@ -39,9 +39,6 @@ CONTEXTS = ("DAEMON", "NEGOTIATOR", "READ", "CLIENT")
 
 TOKEN_MARGIN = 3600
 """Seconds that a machine's token outlives the longest lease: a machine may boot late, and its lease be ended late."""
-
-FIRST_HTCONDOR_ANNEX = (24, 11, 2)
-"""The first HTCondor in which ``htcondor annex`` starts annexes. Source: its version history."""
 
 AP_SOCKET = "ap_collector"
 """The name of the access point's own collector behind the shared port. Source: HTCondor's ``use feature:HPC_ANNEX``."""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from botocore.exceptions import ClientError
-
-from annex_bootstrap.aws import Account, explained
+from annex_bootstrap.aws import Account, explained, physical_id
 from annex_bootstrap.stack.read import Stack
 from annex_contract.stack import LogicalId
 
@@ -19,20 +17,10 @@ def read_alarms(account: Account, stack: Stack) -> Mapping[str, str]:
     Raises:
         UserError: AWS refused.
     """
+    # An older version's stack lacks some of them.
+    names = {name: logical_id for logical_id in ALARMS if (name := physical_id(account, stack.stack_id, logical_id))}
+    if not names:
+        return {}
     with explained(f"reading the alarms of {stack.name}"):
-        names = {name: logical_id for logical_id in ALARMS if (name := _physical_name(account, stack, logical_id))}
-        if not names:
-            return {}
         found = account.cloudwatch.describe_alarms(AlarmNames=sorted(names))["MetricAlarms"]
     return {str(names[alarm["AlarmName"]]): alarm["StateValue"] for alarm in found}
-
-
-def _physical_name(account: Account, stack: Stack, logical_id: LogicalId) -> str:
-    try:
-        detail = account.cloudformation.describe_stack_resource(StackName=stack.stack_id, LogicalResourceId=logical_id)
-    except ClientError as error:
-        # An older version's stack has no such alarm.
-        if error.response["Error"]["Code"] == "ValidationError":
-            return ""
-        raise
-    return detail["StackResourceDetail"].get("PhysicalResourceId", "")

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
-
 from annex_bootstrap.aws import Account, explained
-from annex_bootstrap.errors import UserError
+from annex_bootstrap.errors import AwsError, UserError
 from annex_contract.stack import STACK_TAG
 
 if TYPE_CHECKING:
@@ -140,9 +138,10 @@ def delete_budget(account: Account, stack_name: str, stack_id: str) -> bool:
 def _find(account: Account, name: str) -> tuple[Decimal, set[str]] | None:
     """Return limit and addresses of a budget, or None where there is none."""
     try:
-        found = account.budgets.describe_budget(AccountId=account.account_id, BudgetName=name)["Budget"]
-    except ClientError as error:
-        if error.response["Error"]["Code"] == GONE:
+        with explained(f"reading the budget {name}"):
+            found = account.budgets.describe_budget(AccountId=account.account_id, BudgetName=name)["Budget"]
+    except AwsError as error:
+        if error.code == GONE:
             return None
         raise
     mails: set[str] = set()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from botocore.exceptions import ClientError, WaiterError
 
 from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import UserError
@@ -91,24 +90,19 @@ def make_change_set(
 
 def _wait(client: CloudFormationClient, stack_id: str, change_set_id: str) -> str | None:
     """Wait until a change set is made; return CloudFormation's reason where it failed."""
-    try:
-        client.get_waiter("change_set_create_complete").wait(
-            StackName=stack_id,
-            ChangeSetName=change_set_id,
-            WaiterConfig={"Delay": POLL, "MaxAttempts": ATTEMPTS},
-        )
-    except WaiterError as error:
-        last = error.last_response
-        if "Error" in last:
-            raise ClientError(last, "DescribeChangeSet") from error
-        if last["Status"] != "FAILED":
-            raise UserError(
-                f"CloudFormation has not made the change set after {POLL * ATTEMPTS // 60} minutes "
-                f"(it is in {last['Status']}): run the same command again"
-            ) from error
-        reason: str = last.get("StatusReason", "CloudFormation gave no reason")
-        return reason
-    return None
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(POLL)
+        described = client.describe_change_set(StackName=stack_id, ChangeSetName=change_set_id)
+        match described["Status"]:
+            case "CREATE_COMPLETE":
+                return None
+            case "FAILED":
+                return described.get("StatusReason", "CloudFormation gave no reason")
+    raise UserError(
+        f"CloudFormation has not made the change set after {POLL * ATTEMPTS // 60} minutes "
+        f"(it is in {described['Status']}): run the same command again"
+    )
 
 
 def _changes(client: CloudFormationClient, stack_id: str, change_set_id: str) -> Iterator[Change]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 import time
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from annex_bootstrap.aws import Account
+from annex_bootstrap.aws import Account, explained, physical_id
+from annex_bootstrap.errors import AwsError
 from annex_bootstrap.stack.read import Event
 from annex_contract.stack import Part, function_of
 
@@ -47,26 +46,26 @@ def function_log(account: Account, stack_id: str, failed: Event, attempts: int =
         The lines; none where there is no log any more, since nothing depends on it.
     """
     try:
-        group = account.cloudformation.describe_stack_resource(
-            StackName=stack_id, LogicalResourceId=Part.LOGS.of(function_of(failed.resource))
-        )["StackResourceDetail"].get("PhysicalResourceId", "")
+        group = physical_id(account, stack_id, Part.LOGS.of(function_of(failed.resource)))
         for attempt in range(attempts):
             if attempt:
                 time.sleep(1)
             lines = _read(account, group, since=int(failed.at.timestamp() - 900) * 1000)
             if lines:
                 return lines
-    except (ClientError, BotoCoreError):
+    except AwsError:
         pass
     return ()
 
 
 def _read(account: Account, group: str, since: int) -> tuple[str, ...]:
+    with explained("reading a function's log"):
+        pages = account.logs.get_paginator("filter_log_events").paginate(logGroupName=group, startTime=since)
+        messages = [event["message"] for page in pages for event in page["events"]]
     lines = [
         line[:LINE_LENGTH]
-        for page in account.logs.get_paginator("filter_log_events").paginate(logGroupName=group, startTime=since)
-        for event in page["events"]
-        for line in event["message"].splitlines()
+        for message in messages
+        for line in message.splitlines()
         if line and not line.startswith(NOISE) and not RAISED.match(line)
     ]
     return tuple(dict.fromkeys(lines))[-LOG_LINES:]

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
-
-from annex_bootstrap.aws import Account, explained
-from annex_bootstrap.errors import UserError
+from annex_bootstrap.aws import Account, explained, find_image
+from annex_bootstrap.errors import AwsError, UserError
 from annex_contract.image import (
     ARCHITECTURE_PARAMETER,
     ARCHITECTURES,
@@ -73,13 +71,13 @@ def newest_base(account: Account, architecture: str) -> str:
     Raises:
         UserError: AWS refused.
     """
-    with explained("looking up Debian's newest image"):
-        try:
+    try:
+        with explained("looking up Debian's newest image"):
             found = account.ssm.get_parameter(Name=f"{BASE_PARAMETERS}{architecture}")
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "ParameterNotFound":
-                return ""
-            raise
+    except AwsError as error:
+        if error.code == "ParameterNotFound":
+            return ""
+        raise
     return str(found["Parameter"]["Value"])
 
 
@@ -106,9 +104,8 @@ def choose_base(account: Account, template: Template, stack: Stack | None, given
         return {}
     chosen = earlier.get(BASE_PARAMETER, "")
     if chosen:
-        with explained(f"looking up the image {chosen}"):
-            by_id = account.ec2.describe_images(Filters=[{"Name": "image-id", "Values": [chosen]}])["Images"]
-        if any(image["OwnerId"] != DEBIAN for image in by_id):
+        base = find_image(account, chosen)
+        if base is not None and base["OwnerId"] != DEBIAN:
             return {}
     newest = newest_base(account, value(ARCHITECTURE_PARAMETER))
     return {BASE_PARAMETER: newest} if newest else {}
@@ -129,11 +126,9 @@ def check_images(account: Account, given: Mapping[str, str], architecture: str) 
         image_id = given.get(name, "")
         if image_id in ("", IMAGE_YES, IMAGE_NO):
             continue
-        with explained(f"looking up the image {image_id}"):
-            found = account.ec2.describe_images(Filters=[{"Name": "image-id", "Values": [image_id]}])["Images"]
-        if not found:
+        image = find_image(account, image_id)
+        if image is None:
             raise UserError(f"{name}: there is no image {image_id} in {account.region}, or it is not shared with you")
-        (image,) = found
         if image["State"] != "available":
             raise UserError(f"{name}: the image {image_id} is {image['State']}: wait until it is available")
         if image["Architecture"] != ARCHITECTURES[architecture]:
@@ -159,12 +154,10 @@ def read_image(account: Account, stack: Stack) -> StackImage | None:
         return None
     made = stack.parameters.get(IMAGE_PARAMETER) == IMAGE_YES
     newest = newest_base(account, stack.parameters[ARCHITECTURE_PARAMETER]) if made else ""
-    with explained(f"looking up the image {image_id}"):
-        # By a filter, since an unknown ID is an error.
-        found = account.ec2.describe_images(Filters=[{"Name": "image-id", "Values": [image_id]}])["Images"]
-    if not found:
+    image = find_image(account, image_id)
+    if image is None:
         return StackImage(image_id, made, "", None, "", "", newest)
-    tags = {tag["Key"]: tag["Value"] for tag in found[0].get("Tags", [])}
-    created = datetime.fromisoformat(found[0]["CreationDate"]).astimezone(UTC)
+    tags = {tag["Key"]: tag["Value"] for tag in image.get("Tags", [])}
+    created = datetime.fromisoformat(image["CreationDate"]).astimezone(UTC)
     base, condor = tags.get(BASE_TAG, ""), tags.get(CONDOR_TAG, "")
-    return StackImage(image_id, made, found[0]["State"], created, base, condor, newest)
+    return StackImage(image_id, made, image["State"], created, base, condor, newest)

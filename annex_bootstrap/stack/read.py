@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
-
 from annex_bootstrap.aws import Account, explained
-from annex_bootstrap.errors import UserError
+from annex_bootstrap.errors import AwsError, UserError
 from annex_contract.outputs import find_wrong_output
 from annex_contract.stack import MARKING_PARAMETERS, Output
 from annex_contract.statuses import State, read_status
@@ -108,9 +106,10 @@ class Event:
 def find(client: CloudFormationClient, name: str) -> Stack | None:
     """Return the stack of that name or ID, or None. A deleted one is found by its ID only."""
     try:
-        described = client.describe_stacks(StackName=name)["Stacks"]
-    except ClientError as error:
-        if "does not exist" in error.response["Error"].get("Message", ""):
+        with explained(f"reading the stack {name}"):
+            described = client.describe_stacks(StackName=name)["Stacks"]
+    except AwsError as error:
+        if "does not exist" in error.reason:
             return None
         raise
     return _stack(described[0])
@@ -156,8 +155,7 @@ def find_deployed(account: Account, stack_name: str) -> Stack:
     Raises:
         UserError: there is no such stack, it has never been complete, or it is not ours.
     """
-    with explained(f"reading the stack {stack_name}"):
-        stack = find(account.cloudformation, stack_name)
+    stack = find(account.cloudformation, stack_name)
     check_ours(stack, stack_name)
     if stack is None:
         raise UserError(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
-from annex_bootstrap.aws import Account, aside
+from annex_bootstrap.aws import Account, in_background
 from annex_bootstrap.errors import UserError
 
 Result = TypeVar("Result")
@@ -47,6 +47,6 @@ def run_all(accounts: Sequence[Account], work: Callable[[Account], Result]) -> l
         except UserError as error:
             return Outcome(account, None, error)
 
-    running = [aside(partial(run, account)) for account in accounts]
+    running = [in_background(partial(run, account)) for account in accounts]
     wait(running)
     return [done.result() for done in running]

@@ -7,10 +7,8 @@ import time
 from collections.abc import Callable
 from urllib.parse import urlsplit, urlunsplit
 
-from botocore.exceptions import ClientError
-
-from annex_bootstrap.aws import Account, explained, retry
-from annex_bootstrap.errors import UserError
+from annex_bootstrap.aws import Account, block_public_access, create_bucket, explained, find_bucket, retry
+from annex_bootstrap.errors import AwsError, UserError
 from annex_contract import __version__
 from annex_contract.stack import TEMPLATE_NAME
 
@@ -44,42 +42,27 @@ def stage(account: Account, text: str, sleep: Callable[[float], None] = time.sle
     """
     bucket, body = bucket_name(account), text.encode()
     key = f"{__version__}/{hashlib.sha256(body).hexdigest()}/{TEMPLATE_NAME}"
+    try:
+        retry(lambda: _put(account, bucket, key, body), NOT_YET, PATIENCE, sleep)
+    except AwsError as error:
+        if error.code not in NOT_YET:
+            raise
+        raise UserError(
+            f"S3 has not released the name {bucket} after {PATIENCE / 60:.0f} minutes, "
+            "although its bucket is deleted: try again later"
+        ) from error
     with explained("putting the template into the staging bucket"):
-        try:
-            retry(lambda: _put(account, bucket, key, body), NOT_YET, PATIENCE, sleep)
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in NOT_YET:
-                raise
-            raise UserError(
-                f"S3 has not released the name {bucket} after {PATIENCE / 60:.0f} minutes, "
-                "although its bucket is deleted: try again later"
-            ) from error
         # The client knows the host name for any partition and endpoint; CloudFormation signs for itself.
         signed = account.s3.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": key})
     return urlunsplit((*urlsplit(signed)[:3], "", ""))
 
 
 def _put(account: Account, bucket: str, key: str, body: bytes) -> None:
-    s3 = account.s3
-    try:
-        s3.head_bucket(Bucket=bucket)
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "404":
-            raise
-        if account.region == "us-east-1":
-            s3.create_bucket(Bucket=bucket)
-        else:
-            s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": account.region})  # type: ignore[typeddict-item]  # any region
-    s3.put_public_access_block(
-        Bucket=bucket,
-        PublicAccessBlockConfiguration={
-            "BlockPublicAcls": True,
-            "IgnorePublicAcls": True,
-            "BlockPublicPolicy": True,
-            "RestrictPublicBuckets": True,
-        },
-    )
-    s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json")
+    if find_bucket(account, bucket) is None:
+        create_bucket(account, bucket)
+    with explained("putting the template into the staging bucket"):
+        block_public_access(account, bucket, policies=True)
+        account.s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json")
 
 
 def delete(account: Account) -> None:
@@ -89,12 +72,12 @@ def delete(account: Account) -> None:
         UserError: AWS refused.
     """
     bucket = bucket_name(account)
-    with explained("deleting the staging bucket"):
-        try:
+    try:
+        with explained("deleting the staging bucket"):
             for page in account.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
                 for listed in page.get("Contents", []):
                     account.s3.delete_object(Bucket=bucket, Key=listed["Key"])
             account.s3.delete_bucket(Bucket=bucket)
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "NoSuchBucket":
-                raise
+    except AwsError as error:
+        if error.code != "NoSuchBucket":
+            raise

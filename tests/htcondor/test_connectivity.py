@@ -17,7 +17,7 @@ from threading import Thread
 import pytest
 import trustme
 
-from annex_bootstrap.pool.pool_config import FIRST_HTCONDOR_ANNEX
+from annex_bootstrap.pool.htcondor import FIRST_HTCONDOR_ANNEX
 from lambda_connectivity.handler import handler
 from tests.htcondor.pool import USER, USER_PASSWORD_FILE, Pool
 from tests.htcondor.root import version

@@ -20,7 +20,7 @@ import pytest
 from annex_bootstrap.policies.deployer import deployer_policy
 from annex_bootstrap.policies.operator import operator_policy
 from annex_bootstrap.pool.blocks import local_name
-from annex_bootstrap.pool.pool_config import FIRST_HTCONDOR_ANNEX
+from annex_bootstrap.pool.htcondor import FIRST_HTCONDOR_ANNEX
 from annex_contract.knobs import IMAGE_KNOB, REGIONS_WITH_IMAGE
 from annex_contract.stack import DEFAULT_STACK_NAME, Output
 from local_aws.demo.inventory import is_service_linked, take_inventory

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from annex_bootstrap.pool import pool_config
+from annex_bootstrap.pool.htcondor import FIRST_HTCONDOR_ANNEX
 from tests.htcondor.laboratory import BIOLOGIST, CHEMIST, WITH_A_CERTIFICATE, WITH_A_SCITOKEN, laboratory
 from tests.htcondor.pool import USER, USER_PASSWORD_FILE, Pool
 from tests.htcondor.root import version
@@ -109,7 +110,7 @@ def test_a_laboratorys_pool_keeps_its_methods_and_needs_no_restart(htcondor_root
 
 def test_lines_of_other_files_that_are_in_the_way_are_reported(htcondor_root: Path) -> None:
     daemon_list = "MASTER COLLECTOR NEGOTIATOR SCHEDD"
-    if version(htcondor_root) < pool_config.FIRST_HTCONDOR_ANNEX:
+    if version(htcondor_root) < FIRST_HTCONDOR_ANNEX:
         pytest.skip("This HTCondor needs no second collector.")
     with Pool(htcondor_root, directories=CLIENT_DIRECTORIES) as pool:
         install_client(pool)

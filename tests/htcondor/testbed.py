@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from annex_bootstrap.pool.pool_config import FIRST_HTCONDOR_ANNEX
+from annex_bootstrap.pool.htcondor import FIRST_HTCONDOR_ANNEX
 from annex_contract.stack import ANNEX_TAG, DEFAULT_STACK_NAME, Output
 from local_aws.demo.inventory import Inventory, take_inventory
 from local_aws.launcher import ACCOUNT, LocalAws, local_aws

@@ -19,11 +19,11 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from annex_bootstrap.annexes.users import AnnexUser as OurUser
-from annex_bootstrap.annexes.users import KeyFiles, default_user_name
 from annex_bootstrap.aws import Account, retry
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.policies.boundary import Holder, boundary_arn
+from annex_bootstrap.policies.users import AnnexUser as OurUser
+from annex_bootstrap.policies.users import KeyFiles, default_user_name
 from annex_bootstrap.stack.read import events, find
 from annex_contract import __version__
 from annex_contract.stack import Output

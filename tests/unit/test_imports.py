@@ -41,7 +41,7 @@ MAY_IMPORT = {
 }
 """What each package may import of ours besides itself."""
 
-KNOW_LOCAL_AWS = {"annex_bootstrap.cli.demo", "annex_bootstrap.cli.local"}
+KNOW_LOCAL_AWS = {"annex_bootstrap.commands.demo", "annex_bootstrap.commands.local"}
 """The modules of the client that may import the local AWS, which a plain install does not have."""
 
 

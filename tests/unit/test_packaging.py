@@ -83,7 +83,7 @@ def test_without_the_extra_a_command_says_in_one_line_what_to_install(
     third_party = str(Path(pytest.__file__).parent.parent)
     code = (
         f"import sys; sys.path[1:1] = [{str(tmp_path)!r}]; sys.path.append({third_party!r});"
-        f"from annex_bootstrap.cli import main; sys.argv[1:] = [{command!r}]; sys.exit(main())"
+        f"from annex_bootstrap.main import main; sys.argv[1:] = [{command!r}]; sys.exit(main())"
     )
     ended = subprocess.run(
         [sys.executable, "-I", "-S", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from annex_bootstrap.cli import policy
+from annex_bootstrap.commands import policy
 from annex_bootstrap.policies.boundary import Holder, boundary, boundary_arn
 from annex_bootstrap.policies.deployer import deployer_policy
 from annex_bootstrap.policies.operator import operator_policy

@@ -16,10 +16,10 @@ from typing import Any
 
 from botocore.httpsession import URLLib3Session
 
-from annex_bootstrap.annexes.users import AnnexUser
-from annex_bootstrap.cli import main
 from annex_bootstrap.commands import credentials as commands_credentials
 from annex_bootstrap.doctor.doctor_run import DoctorRun
+from annex_bootstrap.main import main
+from annex_bootstrap.policies.users import AnnexUser
 from annex_bootstrap.stack import follow
 
 STEPS: dict[str, tuple[Any, str]] = {

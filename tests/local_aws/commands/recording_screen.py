@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from annex_bootstrap.screen import Column
+from annex_bootstrap.console.tables import Column
 from annex_bootstrap.stack.follow import Watcher
 from annex_bootstrap.stack.read import Event
 

@@ -20,7 +20,7 @@ from botocore.httpsession import URLLib3Session
 
 from annex_bootstrap.commands.start import StartOptions, start
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.fleet.wanted import Wanted
+from annex_bootstrap.machines.capacity import Wanted
 from local_aws.launcher import LocalAws
 from tests.local_aws import stack
 from tests.local_aws.commands import fake_htcondor

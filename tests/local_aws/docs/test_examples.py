@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from annex_bootstrap.cli import GROUPS
+from annex_bootstrap.main import GROUPS
 from tests.local_aws import examples
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from annex_bootstrap.aws import aside, connect, open_session
+from annex_bootstrap.aws import connect, in_background, open_session
 from annex_bootstrap.errors import UserError
 
 START_URL = "https://made-up.awsapps.example/start"
@@ -102,12 +102,15 @@ def test_a_call_beside_gives_its_answer_or_its_error() -> None:
     def refuse() -> str:
         raise UserError("no")
 
-    assert aside(lambda: "yes").result() == "yes"
+    assert in_background(lambda: "yes").result() == "yes"
     with pytest.raises(UserError, match="no"):
-        aside(refuse).result()
+        in_background(refuse).result()
 
 
 def test_a_call_beside_that_hangs_holds_nobody_up() -> None:
-    code = "import time\nfrom annex_bootstrap.aws import aside\naside(lambda: time.sleep(600))\nraise KeyboardInterrupt"
+    code = (
+        "import time\nfrom annex_bootstrap.aws import in_background\n"
+        "in_background(lambda: time.sleep(600))\nraise KeyboardInterrupt"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
     assert done.returncode == -signal.SIGINT

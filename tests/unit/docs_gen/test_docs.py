@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 import pytest
 
-from annex_bootstrap.cli import commands
 from annex_bootstrap.launch.launch_page import PAGE_NAME
+from annex_bootstrap.main import commands
 from annex_contract.stack import TEMPLATE_NAME
 from docs_gen import facts, picture
 from template_gen.template import build

@@ -11,9 +11,10 @@ from botocore.stub import Stubber
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annex_bootstrap.annexes.leases import Leases, Machines, parse_duration, parse_target
+from annex_bootstrap.annexes.leases import Leases, Machines, parse_target
 from annex_bootstrap.aws import Account
 from annex_bootstrap.errors import UserError
+from annex_bootstrap.times import parse_duration
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("2h", 7200), ("90m", 5400), ("1d12h", 129_600), ("1d1h1m", 90_060)])

@@ -9,8 +9,8 @@ from html.parser import HTMLParser
 import pytest
 from click.testing import CliRunner
 
-from annex_bootstrap.cli import commands
 from annex_bootstrap.launch import launch_links, launch_page
+from annex_bootstrap.main import commands
 from template_gen.template import build
 
 TEMPLATE = build().to_dict()

@@ -5,7 +5,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from annex_bootstrap.cli.generate_role import command
+from annex_bootstrap.commands.generate_role import command
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.policies.generate_role import role_template
 

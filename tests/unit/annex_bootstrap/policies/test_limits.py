@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from annex_bootstrap.cli import policy as cli_policy
+from annex_bootstrap.commands import policy as cli_policy
 from annex_bootstrap.policies.boundary import Holder, boundary, boundary_arn
 from annex_bootstrap.policies.deployer import deployer_policy
 from annex_bootstrap.policies.limits import MANAGED_POLICY_LIMIT, size, split

@@ -1,0 +1,198 @@
+"""What every command prints with: text for people, or one JSON document for programs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from annex_bootstrap.console.result import Result, as_json
+from annex_bootstrap.console.tables import WIDE, Column, build_table
+from annex_bootstrap.console.text import one_line, printable
+
+if TYPE_CHECKING:
+    from annex_bootstrap.console.progress import Board
+
+ITEM_HEAD = 9
+"""Columns of the word before the lines of an item, and the space behind it."""
+
+LEAST_WIDTH = 30
+"""Columns for which text is broken on a terminal that is narrower still."""
+
+
+class Screen:
+    """Where a command prints.
+
+    Text goes to stdout. With ``--output json`` stdout is one JSON document, and nothing but errors, warnings and
+    questions goes to stderr.
+
+    Attributes:
+        json: whether stdout gets one JSON document.
+        quiet: whether to keep the next steps to itself.
+        plain: whether a terminal gets neither live tables nor colours.
+        command: the words of the command that runs, such as ``leases list``.
+    """
+
+    def __init__(self) -> None:
+        self.json = False
+        self.quiet = False
+        self.plain = False
+        self.command = ""
+
+    def say(self, text: str = "", *, wrap: bool = True, **style: Any) -> None:
+        """Print a line for people, broken between words where a terminal is narrower; not one to paste."""
+        text = printable(_wrapped(text, self._is_terminal) if wrap else text)
+        click.secho(text, err=self.json, color=self._wants_style, **style)
+
+    @property
+    def _wants_style(self) -> bool | None:
+        """False where nothing but text may be printed, else None: styles on a terminal only."""
+        return False if self.plain else wants_colour()
+
+    @property
+    def _is_terminal(self) -> bool:
+        return (sys.stderr if self.json else sys.stdout).isatty()
+
+    def item(self, head: str, lines: Sequence[str], **style: Any) -> None:
+        """Print a styled word and lines beside it, which a terminal breaks; elsewhere they stay whole, for grep."""
+        indent = " " * ITEM_HEAD
+        for number, line in enumerate(lines):
+            self.say(f"{head:<{ITEM_HEAD}}" if number == 0 else indent, nl=False, **(style if number == 0 else {}))
+            width = _width() - ITEM_HEAD
+            parts = textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False)
+            self.say(f"\n{indent}".join(parts) if self._is_terminal else line, wrap=False)
+
+    def next_steps(self, steps: Mapping[str, str]) -> None:
+        """Print what to do next, only for people: lines to paste, and what each of them does."""
+        if self.json or self.quiet:
+            return
+        self.say("Next:")
+        for line, purpose in steps.items():
+            whole = f"  {line}  # {purpose}"
+            if self._is_terminal and len(whole) > _width():
+                self.say(f"  # {purpose}")
+                self.say(f"  {line}", wrap=False)
+            else:
+                self.say(whole, wrap=False)
+
+    def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+        """Print a table for people: on a terminal as wide as that, elsewhere one whole line a row, for grep."""
+        from rich.console import Console
+
+        # Without a system of colours, rich prints no control codes at all.
+        console = Console(highlight=False, stderr=self.json, color_system="auto" if self._wants_style is None else None)
+        if not console.is_terminal:
+            console.width = WIDE
+        console.print(build_table(columns, rows, console.width if console.is_terminal else None))
+
+    @contextmanager
+    def live(self, columns: Sequence[Column], none: str) -> Iterator[Callable[[Sequence[Sequence[str]]], None]]:
+        """Show a table's rows anew, until the context ends: in place on a terminal, else each changed row."""
+        from rich.console import Console
+        from rich.live import Live
+
+        console = Console(highlight=False, stderr=self.json)
+        if console.is_terminal and not (console.is_dumb_terminal or self.plain):
+            with Live(console=console, auto_refresh=False) as shown:
+                yield lambda rows: shown.update(
+                    build_table(columns, rows, console.width) if rows else printable(none), refresh=True
+                )
+            return
+        printed: dict[str, Sequence[str]] | None = None
+
+        def print_changes(rows: Sequence[Sequence[str]]) -> None:
+            nonlocal printed
+            before, printed = printed, {row[0]: row for row in rows}
+            for first in sorted((before or {}).keys() - printed.keys()):
+                self.say(f"{columns[0].name}={one_line(first)}  gone")
+            for first, row in sorted(printed.items()):
+                if before is None or before.get(first) != row:
+                    cells = zip(columns, row, strict=True)
+                    self.say("  ".join(f"{column.name}={one_line(cell)}" for column, cell in cells))
+            if not printed and before != {}:
+                self.say(none)
+            sys.stdout.flush()
+
+        yield print_changes
+
+    def result(self, text: str) -> None:
+        """Print what was asked for as it is, where no JSON document is."""
+        if not self.json:
+            click.echo(printable(text), nl=False)
+
+    def document(self, result: Result | None, error: str | None = None) -> None:
+        """Print the JSON document, where one was asked for. Called once for every command.
+
+        Args:
+            result: what the command did; None where it failed before it knew.
+            error: why it failed.
+        """
+        if self.json:
+            import json
+
+            click.echo(json.dumps(as_json(self.command, result, error), indent=2))
+
+    def fail(self, message: str) -> None:
+        """Print what went wrong."""
+        text = _wrapped(f"annex-bootstrap: {message}", sys.stderr.isatty())
+        click.secho(printable(text), fg="red", err=True, color=self._wants_style)
+
+    def progress(
+        self, regions: Sequence[str], totals: Mapping[str, int] | None = None
+    ) -> AbstractContextManager[Board]:
+        """Show the progress of stacks until the context ends."""
+        from annex_bootstrap.console.progress import progress
+
+        return progress(self, regions, totals, stderr=self.json, plain=self.plain)
+
+    def confirm(self, question: str, default: bool) -> bool:
+        """Ask a yes-or-no question.
+
+        Raises:
+            click.UsageError: there is nobody to ask.
+            click.Abort: Ctrl-C.
+        """
+        try:
+            return click.confirm(printable(question), default=default, err=self.json)
+        except click.Abort:
+            if sys.stdin.isatty():
+                raise
+            click.echo(err=True)
+            raise click.UsageError("no terminal to confirm on: add --yes") from None
+
+
+def _wrapped(text: str, is_terminal: bool) -> str:
+    """Return a text whose lines a terminal does not break within words."""
+    if not is_terminal:
+        return text
+    width = _width()
+    return "\n".join(
+        textwrap.fill(
+            line,
+            width,
+            subsequent_indent=" " * (len(line) - len(line.lstrip()) + 2),
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        if len(line) > width
+        else line
+        for line in text.split("\n")
+    )
+
+
+def _width() -> int:
+    return max(shutil.get_terminal_size().columns, LEAST_WIDTH)
+
+
+def wants_colour() -> bool | None:
+    """Return False if ``NO_COLOR`` is set (https://no-color.org) or no terminal can show any, else None.
+
+    None means colours on a terminal only.
+    """
+    return False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None

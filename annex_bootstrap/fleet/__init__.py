@@ -1,1 +1,0 @@
-"""Spot fleet files: what AWS offers, what it costs, and the file that condor_annex reads."""

@@ -1,0 +1,1 @@
+"""Which machines to start: instance types, prices, quotas, and the requests for them."""

@@ -1,0 +1,129 @@
+"""The command line: the groups of commands, and what becomes of their errors."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+
+import click
+
+from annex_bootstrap.console.screen import Screen, wants_colour
+from annex_bootstrap.errors import UserError
+from annex_contract import __version__
+
+PROGRAM = "annex-bootstrap"
+
+INTERRUPTED = 130
+"""The exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
+
+
+GROUPS: Mapping[str, Mapping[str, str]] = {
+    "Set up": {
+        "setup": "Do everything that comes before the first annex.",
+        "deploy": "Create or update the stack, then write the configuration.",
+        "pull-config": "Write the stack's outputs into the pool's configuration.",
+        "credentials": "Give condor_annex keys that can only run annexes.",
+        "pool-config": "Let rented machines join the pool.",
+        "fleet-config": "Write the spot fleet file that condor_annex reads.",
+        "image": "Show the machines' image, or rebuild it.",
+        "delete": "Delete the stack and its part of the configuration.",
+    },
+    "Run": {
+        "start": "Start machines for an annex.",
+        "leases": "List the running annexes; extend or end one.",
+        "watch": "Watch the annexes until Ctrl-C.",
+    },
+    "Look": {
+        "status": "Show the stack, its annexes and its configuration.",
+        "doctor": "Find what is wrong with a setup, and say what to do.",
+    },
+    "Share": {
+        "launch-url": "Print the link that opens the console with the stack.",
+        "publish": "Put the template and its launch page into a bucket.",
+        "template": "Inspect templates.",
+        "policy": "Print the minimal policies for an administrator to grant.",
+        "generate-role": "Print the role template of HTCondor's 8.7.0 guide.",
+    },
+    "Try": {
+        "demo": "Demonstrate everything on a local AWS.",
+        "local": "Run a local AWS until Ctrl-C.",
+        "completion": "Print shell completion for bash, zsh or fish.",
+    },
+}
+"""The commands by what people want to do, as the help lists them, each with its line. A command is ``command`` in a
+module of its name."""
+
+
+class Grouped(click.Group):
+    """The commands of ``GROUPS``. A module is loaded when its command is asked for, not for a list of commands."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        del context
+        return sorted(name for commands in GROUPS.values() for name in commands)
+
+    def get_command(self, context: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command by its name."""
+        del context
+        for commands in GROUPS.values():
+            if cmd_name in commands:
+                command: click.Command = import_module(f"annex_bootstrap.commands.{cmd_name.replace('-', '_')}").command
+                command.short_help = commands[cmd_name]
+                return command
+        return None
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands under the headings of ``GROUPS``."""
+        del context
+        for heading, commands in GROUPS.items():
+            with formatter.section(heading):
+                formatter.write_dl(list(commands.items()))
+
+
+@click.group(
+    cls=Grouped,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with `annex-bootstrap demo`: every step on a local AWS, without an account. "
+    "Then `annex-bootstrap setup` does everything in yours.",
+)
+@click.version_option(__version__, prog_name=PROGRAM)
+@click.pass_context
+def commands(context: click.Context) -> None:
+    """Prepare an AWS account and an HTCondor pool for annexes, start annexes, and undo all of it.
+
+    Without a command: say where you stand, and what to do next.
+    """
+    if context.invoked_subcommand is None:
+        from annex_bootstrap.commands.overview import show_overview
+
+        show_overview(context.ensure_object(Screen))
+
+
+def main() -> None:
+    """Run a command; report an error in one sentence and with the exit code.
+
+    Exit codes: 0 done; 1 it failed, or a check found a difference; 2 wrong usage; 130 Ctrl-C.
+    """
+    # On SIGTERM a command cleans up as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    screen = Screen()
+    try:
+        commands.main(prog_name=PROGRAM, standalone_mode=False, obj=screen, color=wants_colour())
+    except UserError as error:
+        screen.document(None, str(error))
+        screen.fail(str(error))
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        screen.document(None, error.format_message())
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        screen.document(None, "stopped")
+        click.echo("annex-bootstrap: stopped.", err=True)
+        sys.exit(INTERRUPTED)
+    finally:
+        # All is done but Python's own end, which a second Ctrl-C would fill with tracebacks.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)

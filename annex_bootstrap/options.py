@@ -1,0 +1,146 @@
+"""Options that several commands take, and what completes them on a command line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from annex_bootstrap.annexes.overview import ask_leases
+from annex_bootstrap.errors import UserError
+from annex_bootstrap.pool.blocks import Section
+from annex_bootstrap.pool.config_file import known_sections
+from annex_bootstrap.stack.artefact import built_template, parse_template
+from annex_contract.stack import DEFAULT_STACK_NAME
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+
+def _complete_region(_context: click.Context, _option: click.Parameter, begun: str) -> list[str | CompletionItem]:
+    import boto3
+
+    return [region for region in boto3.Session().get_available_regions("cloudformation") if region.startswith(begun)]
+
+
+def _sections() -> list[Section]:
+    try:
+        return list(known_sections())
+    except UserError:
+        return []
+
+
+def _complete_stack(_context: click.Context, _option: click.Parameter, begun: str) -> list[str | CompletionItem]:
+    return [name for name in sorted({section.stack_name for section in _sections()}) if name.startswith(begun)]
+
+
+def complete_annex(context: click.Context, _option: click.Parameter, begun: str) -> list[str | CompletionItem]:
+    """Return the annexes that hold a lease, as far as AWS names them within a second."""
+    region = context.params.get("region")
+    sections = [section for section in _sections() if region in (None, section.region)]
+    leases = ask_leases(sections[0]).leases if sections else None
+    return [lease.annex_id for lease in leases or [] if lease.annex_id.startswith(begun)]
+
+
+STACK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}")
+"""What CloudFormation takes as a stack's name. Source:
+https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_CreateChangeSet.html"""
+
+
+def check_stack_name(_context: click.Context, _option: click.Parameter, name: str) -> str:
+    """Return a stack's name that CloudFormation takes.
+
+    Raises:
+        click.BadParameter: it takes no such name.
+    """
+    if not STACK_NAME.fullmatch(name):
+        raise click.BadParameter(
+            f"{name!r} cannot name a stack: type a letter, then letters, digits and hyphens, 128 in all at most"
+        )
+    return name
+
+
+REGION = click.Option(
+    ["--region"],
+    metavar="REGION",
+    shell_complete=_complete_region,
+    help="AWS region. Default: AWS_REGION or the profile's.",
+)
+
+REGIONS = click.Option(
+    ["--region", "regions"],
+    metavar="REGION",
+    multiple=True,
+    shell_complete=_complete_region,
+    help="AWS region; repeatable. Default: AWS_REGION or the profile's.",
+)
+
+PROFILE = click.Option(["--profile"], metavar="NAME", help="AWS profile. Default: AWS_PROFILE.")
+
+STACK = click.Option(
+    ["--stack-name"],
+    default=DEFAULT_STACK_NAME,
+    show_default=True,
+    metavar="NAME",
+    callback=check_stack_name,
+    shell_complete=_complete_stack,
+    help="Name of the stack.",
+)
+
+ONE_REGION = (REGION, PROFILE, STACK)
+"""The options that name a stack in one region; with ``CONFIG`` where the command reads or writes the configuration."""
+
+MANY_REGIONS = (REGIONS, PROFILE, STACK)
+"""The options that name a stack in several regions."""
+
+CONFIG = click.Option(
+    ["--config"],
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Configuration file. Default: what condor_config_val USER_CONFIG_FILE says, or ~/.condor/user_config.",
+)
+
+YES = click.Option(["--yes", "-y"], is_flag=True, help="Do not ask.")
+
+
+def parse_parameters(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """Read ``NAME=VALUE`` options.
+
+    Raises:
+        click.BadParameter: one has no ``=``.
+    """
+    parsed = {}
+    for value in values:
+        name, equals, text = value.partition("=")
+        if not equals:
+            raise click.BadParameter(f"{value!r} is not of the form NAME=VALUE")
+        parsed[name] = text
+    return parsed
+
+
+def _complete_parameter(_context: click.Context, _option: click.Parameter, begun: str) -> list[str | CompletionItem]:
+    from click.shell_completion import CompletionItem
+
+    known = parse_template(built_template())["Parameters"]
+    return [
+        CompletionItem(f"{name}=", help=parameter["Description"])
+        for name, parameter in known.items()
+        if name.startswith(begun)
+    ]
+
+
+BUDGET = (
+    click.Option(["--monthly-budget"], metavar="DOLLARS", help="Send mail as the monthly cost approaches this amount."),
+    click.Option(["--mail"], metavar="ADDRESS", help="Where to send the budget's mail."),
+)
+
+PARAMETERS = click.Option(
+    ["--param", "parameters"],
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=parse_parameters,
+    shell_complete=_complete_parameter,
+    help="A parameter of the stack, such as CondorCidrs=192.0.2.0/24. Others keep their earlier values.",
+)

@@ -1,0 +1,65 @@
+"""Which stack a command is about, and the command line that names it."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from annex_bootstrap.aws import Account, connect
+from annex_contract.stack import DEFAULT_STACK_NAME
+
+
+@dataclass(frozen=True)
+class Target:
+    """The stack that a command is about, where it is, and the configuration file that names it.
+
+    Attributes:
+        stack_name: the stack's name.
+        regions: the AWS regions that were given; empty for the one that the environment or the profile names.
+        profile: the AWS profile; None for the environment's.
+        config: the pool's configuration file; None for the one that HTCondor names.
+    """
+
+    stack_name: str = DEFAULT_STACK_NAME
+    regions: tuple[str, ...] = ()
+    profile: str | None = None
+    config: Path | None = None
+
+    @property
+    def region(self) -> str | None:
+        """The first region that was given, or None."""
+        return self.regions[0] if self.regions else None
+
+    def connect(self) -> Account:
+        """Connect to the region.
+
+        Raises:
+            UserError: the profile, the region or the credentials do not exist or do not work.
+        """
+        return connect(self.region, self.profile)
+
+    def connect_all(self) -> list[Account]:
+        """Connect to every region.
+
+        Raises:
+            UserError: as for ``connect``, for any region, before anything is changed in another.
+        """
+        return [connect(region, self.profile) for region in dict.fromkeys(self.regions)] or [self.connect()]
+
+    def at(self, region: str) -> Target:
+        """Return the same stack in one region."""
+        return replace(self, regions=(region,))
+
+    def command(self, words: str, *, config: bool = False) -> str:
+        """Return the line that runs one of our commands on this stack.
+
+        Args:
+            words: the command with its arguments, such as ``leases end first``.
+            config: whether the command takes ``--config``.
+        """
+        stack = ["--stack-name", self.stack_name] if self.stack_name != DEFAULT_STACK_NAME else []
+        regions = [word for region in self.regions for word in ("--region", region)]
+        profile = ["--profile", self.profile] if self.profile else []
+        file = ["--config", str(self.config)] if config and self.config is not None else []
+        return shlex.join(["annex-bootstrap", *shlex.split(words), *stack, *regions, *profile, *file])

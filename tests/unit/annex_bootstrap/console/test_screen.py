@@ -1,0 +1,191 @@
+"""The options of every command's output, on what looks like a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import struct
+import subprocess
+import sys
+import termios
+from datetime import UTC, datetime
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from annex_bootstrap.console.screen import Screen, output_option
+from annex_bootstrap.console.tables import Column
+from annex_bootstrap.main import commands
+from annex_bootstrap.stack.read import Event
+
+ESCAPE = "\x1b"
+"""What every control sequence of a terminal begins with."""
+
+
+@click.command()
+@output_option
+def command(screen: Screen) -> None:
+    """Do what commands do: follow a stack, show what changes, and point on."""
+    with screen.progress(["us-east-1"]) as board:
+        made = Event("1", datetime(2026, 1, 1, 12, tzinfo=UTC), "Role", "AWS::IAM::Role", "CREATE_COMPLETE", "")
+        board.watcher("us-east-1")(made)
+    with screen.live([Column("ANNEX"), Column("BUSY", number=True)], "There is none.") as show:
+        show([])
+        show([])
+        show([["first", "1"]])
+        show([["first", "1"], ["second", "0"]])
+        show([["first", "2"]])
+    screen.next_steps({"annex-bootstrap doctor": "checks that all is ready"})
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes rich take standard output for a terminal.
+
+    Source: https://rich.readthedocs.io/en/stable/console.html
+    """
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+
+def printed(*arguments: str) -> str:
+    done = CliRunner().invoke(command, arguments, obj=Screen(), catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_terminal_gets_tables_that_are_drawn_over() -> None:
+    assert ESCAPE in printed("--quiet")
+
+
+@pytest.mark.usefixtures("terminal")
+def test_plain_prints_lines_on_a_terminal_and_draws_over_nothing() -> None:
+    assert printed("--plain", "--quiet").splitlines() == [
+        "  12:00:00  CREATE_COMPLETE   Role",
+        "There is none.",
+        "ANNEX=first  BUSY=1",
+        "ANNEX=second  BUSY=0",
+        "ANNEX=second  gone",
+        "ANNEX=first  BUSY=2",
+    ]
+
+
+@pytest.mark.usefixtures("terminal")
+@pytest.mark.parametrize(
+    ("width", "lines"),
+    [
+        (35, ["ANNEX      TIME LEFT  $/HOUR  BY", "long-name     7h 59m    0.20  alice"]),
+        (34, ["             TIME", "ANNEX        LEFT  $/HOUR  BY", "long-name  7h 59m    0.20  alice"]),
+        (31, ["             TIME", "ANNEX        LEFT  $/HOUR", "long-name  7h 59m    0.20"]),
+        (24, ["             TIME", "ANNEX        LEFT", "long-name  7h 59m"]),
+        (14, ["          TIME", "ANNEX     LEFT", "long-n  7h 59m", "ame"]),
+    ],
+)
+def test_a_narrow_terminal_loses_columns_before_a_number_is_broken(
+    width: int, lines: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    columns = [
+        Column("ANNEX"),
+        Column("TIME LEFT", number=True),
+        Column("$/HOUR", number=True, optional=True),
+        Column("BY", optional=True),
+    ]
+    Screen().table(columns, [["long-name", "7h 59m", "0.20", "alice"]])
+    printed = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert [line.rstrip() for line in printed.splitlines()] == lines
+
+
+SHOW = """
+from annex_bootstrap.console.screen import Screen
+from annex_bootstrap.console.tables import Column
+from annex_bootstrap.stack import first_creation
+from annex_bootstrap.stack.artefact import built_template, parse_template
+from annex_bootstrap.stack.parameters import effective_parameters
+from annex_bootstrap.stack.plan import Change
+
+template = parse_template(built_template())
+changes = [Change("Add", name, resource["Type"]) for name, resource in template["Resources"].items()]
+screen = Screen()
+screen.plain = {plain}
+screen.say("The stack:", bold=True)
+for line in first_creation.describe(changes, effective_parameters(template, None, {{}})):
+    screen.say(f"  {{line}}")
+screen.item("OK", ["bucket: annex-bootstrap-123456789012-0a1b2c3d-0a1b2c3d4e5f is closed to the public"], fg="green")
+screen.table([Column("ANNEX"), Column("BUSY", number=True)], [["first", "1"]])
+screen.fail("there is no HTCondor on this machine, which has to make the token by which machines join")
+screen.next_steps({{"annex-bootstrap watch my-first-annex": "see the machines join the pool"}})
+"""
+"""Prints with everything that commands print with."""
+
+
+def shown(columns: int, *, plain: bool = False, **environ: str) -> str:
+    """Run ``SHOW`` on a real terminal of so many columns and return all that it got."""
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    dropped = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")
+    clean = {name: value for name, value in os.environ.items() if name not in dropped}
+    with subprocess.Popen(
+        [sys.executable, "-c", SHOW.format(plain=plain)],
+        env={**clean, "TERM": "xterm-256color", **environ},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    ) as running:
+        os.close(theirs)
+        got = b""
+        # The last reader of a terminal whose other side is closed gets an error.
+        with contextlib.suppress(OSError):
+            while part := os.read(ours, 65536):
+                got += part
+        os.close(ours)
+        assert running.wait() == 0, got.decode()
+    return got.decode().replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_no_line_on_a_terminal_breaks_a_word(columns: int) -> None:
+    printed = shown(columns, plain=True)
+    assert max(len(line) for line in printed.splitlines()) <= columns
+    assert sorted(printed.split()) == sorted(shown(1000, plain=True).split())
+
+
+def test_a_step_whose_line_is_too_wide_has_its_purpose_above_it() -> None:
+    assert shown(60, plain=True).endswith(
+        "Next:\n  # see the machines join the pool\n  annex-bootstrap watch my-first-annex\n"
+    )
+    assert shown(80, plain=True).endswith(
+        "Next:\n  annex-bootstrap watch my-first-annex  # see the machines join the pool\n"
+    )
+
+
+def test_colours_on_a_terminal_are_none_that_a_light_background_hides() -> None:
+    codes = set(re.findall(r"\x1b\[([0-9;]*)m", shown(80)))
+    assert codes == {"0", "1", "31", "32"}
+
+
+@pytest.mark.parametrize(("plain", "environ"), [(True, {}), (False, {"NO_COLOR": "1"}), (False, {"TERM": "dumb"})])
+def test_plain_and_no_color_print_no_control_codes(plain: bool, environ: dict[str, str]) -> None:
+    printed = shown(80, plain=plain, **environ)
+    control = sorted({character for character in printed if not character.isprintable()} - {"\n"})
+    assert control == []
+
+
+def test_quiet_leaves_out_what_to_do_next_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    loud, quiet = printed(), printed("--quiet")
+    assert loud.removeprefix(quiet).splitlines() == [
+        "Next:",
+        "  annex-bootstrap doctor  # checks that all is ready",
+    ]
+
+
+def test_what_shows_live_tables_can_be_plain() -> None:
+    for name in ("deploy", "delete", "setup", "watch"):
+        found = commands.get_command(click.Context(commands), name)
+        assert found is not None
+        assert "--plain" in [option for parameter in found.params for option in parameter.opts], name

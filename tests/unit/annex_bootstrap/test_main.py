@@ -1,0 +1,233 @@
+"""The command line before it does anything: help, versions, completion, exit codes, errors."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+import annex_bootstrap.cli
+from annex_bootstrap.cli import GROUPS, commands, completion
+from annex_bootstrap.pool import blocks
+from annex_bootstrap.pool.file_knobs import set_knobs
+from annex_contract import __version__
+from annex_contract.knobs import ACCESS_KEY_KNOB
+from annex_contract.stack import Output
+
+HEAVY = ("boto3", "botocore", "rich", "ministack")
+
+
+def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "annex_bootstrap", *arguments],
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["deploy", "--help"], ["completion", "bash"]])
+def test_help_loads_neither_the_sdk_nor_what_draws_tables(arguments: list[str]) -> None:
+    code = (
+        f"import sys; sys.argv = {['annex-bootstrap', *arguments]!r}\n"
+        "from annex_bootstrap.main import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        f"sys.stderr.write(' '.join(name for name in {HEAVY!r} if name in sys.modules))"
+    )
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    sys.stdout.write(f"{arguments}: {(time.monotonic() - began) * 1000:.0f} ms\n")
+    assert done.stderr == ""
+    assert done.stdout
+
+
+def test_the_version_is_told() -> None:
+    assert run("--version").stdout == f"annex-bootstrap, version {__version__}\n"
+
+
+def test_ctrl_c_at_the_very_end_prints_nothing() -> None:
+    code = (
+        "import atexit, os, signal, sys; sys.argv = ['annex-bootstrap', '--version']\n"
+        "atexit.register(os.kill, os.getpid(), signal.SIGINT)\n"
+        "from annex_bootstrap.main import main\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stderr, done.returncode) == ("", -signal.SIGINT)
+
+
+NAMES = commands.list_commands(click.Context(commands))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_command_has_a_line_that_fits_and_a_help(name: str) -> None:
+    command = commands.get_command(click.Context(commands), name)
+    assert command is not None
+    assert command.name == name
+    assert not command.get_short_help_str(limit=62).endswith("...")
+    shown = CliRunner().invoke(commands, [name, "--help"], terminal_width=80)
+    assert shown.exit_code == 0
+    assert "\b" not in shown.output
+    assert "\\b" not in shown.output
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_printed_for_every_shell(shell: str) -> None:
+    printed = run("completion", shell)
+    assert printed.returncode == 0
+    assert f"_ANNEX_BOOTSTRAP_COMPLETE={shell}_complete" in printed.stdout
+
+
+@pytest.mark.parametrize(
+    ("shell", "written"),
+    [("bash", ".bashrc"), ("zsh", ".zshrc"), ("fish", ".config/fish/completions/annex-bootstrap.fish")],
+)
+def test_the_line_for_a_shell_installs_completion_in_an_empty_home(shell: str, written: str, tmp_path: Path) -> None:
+    (line,) = re.findall(rf"^{shell}:(.*(?:\n +.*)?)$", completion.HELP, re.MULTILINE)
+    done = in_bash(line, tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"_ANNEX_BOOTSTRAP_COMPLETE={shell}_complete" in (tmp_path / written).read_text()
+
+
+def test_a_new_bash_completes_after_the_line_for_it(tmp_path: Path) -> None:
+    in_bash("annex-bootstrap completion bash >> ~/.bashrc", tmp_path)
+    typed = "COMP_WORDS=(annex-bootstrap deploy --region us-e); COMP_CWORD=3"
+    done = in_bash(
+        f'. ~/.bashrc; {typed}; _annex_bootstrap_completion annex-bootstrap; echo "${{COMPREPLY[@]}}"', tmp_path
+    )
+    assert done.stdout == "us-east-1 us-east-2\n"
+    assert done.stderr == ""
+
+
+def in_bash(line: str, home: Path) -> subprocess.CompletedProcess[str]:
+    environ = {"HOME": str(home), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    return subprocess.run(["bash", "--norc", "-c", line], env=environ, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [("annex-bootstrap pu", "pull-config"), ("annex-bootstrap deploy --region us-e", "us-east-1")],
+)
+def test_commands_and_regions_are_completed(words: str, expected: str) -> None:
+    environ = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" ")), "_ANNEX_BOOTSTRAP_COMPLETE": "bash_complete"}
+    assert f"plain,{expected}" in run(**environ).stdout.splitlines()
+
+
+def test_stacks_are_completed_from_the_configuration(tmp_path: Path) -> None:
+    words = "annex-bootstrap status --stack-name our"
+    environ = {"COMP_WORDS": words, "COMP_CWORD": "3", "_ANNEX_BOOTSTRAP_COMPLETE": "bash_complete"}
+    home = {"HOME": str(tmp_path), "PATH": str(tmp_path)}
+    assert run(**environ, **home).stdout.strip() == ""
+    config = tmp_path / ".condor" / "user_config"
+    config.parent.mkdir()
+    config.write_text(blocks.render("our-stack", "us-east-1", dict.fromkeys(Output, "made-up")))
+    assert run(**environ, **home).stdout == "plain,our-stack\n"
+
+
+@pytest.mark.parametrize("verb", ["end", "extend"])
+def test_without_aws_no_annex_is_completed_and_nothing_is_said(verb: str, tmp_path: Path) -> None:
+    words = f"annex-bootstrap leases {verb} fir"
+    environ = {"COMP_WORDS": words, "COMP_CWORD": "3", "_ANNEX_BOOTSTRAP_COMPLETE": "bash_complete"}
+    home = {"HOME": str(tmp_path), "PATH": str(tmp_path), "AWS_CONFIG_FILE": os.devnull, "AWS_PROFILE": "nobody"}
+    config = tmp_path / ".condor" / "user_config"
+    config.parent.mkdir()
+    config.write_text(blocks.render("our-stack", "us-east-1", dict.fromkeys(Output, "made-up")))
+    done = run(**environ, **home)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
+
+
+def test_every_command_is_in_one_group_of_the_help() -> None:
+    shown = CliRunner().invoke(commands, ["--help"], terminal_width=80).output
+    assert [f"{heading}:" in shown for heading in GROUPS] == [True] * len(GROUPS)
+    assert [name for name in NAMES if len(re.findall(f"^  {name} ", shown, re.MULTILINE)) != 1] == []
+    assert max(len(line) for line in shown.splitlines()) <= 80
+    directory = Path(annex_bootstrap.cli.__file__).parent
+    modules = {path.stem for path in directory.glob("*.py") if "\ndef command(" in path.read_text()}
+    assert {name.replace("-", "_") for name in NAMES} == modules
+
+
+def test_alone_it_says_to_deploy_first_then_to_make_keys_then_why_annexes_are_not_known(tmp_path: Path) -> None:
+    clean = {"HOME": str(tmp_path), "AWS_CONFIG_FILE": os.devnull, "AWS_PROFILE": "nobody", "PATH": str(tmp_path)}
+    first = run(**clean)
+    assert first.returncode == 0
+    assert "No stack is named" in first.stdout
+    assert "\n  annex-bootstrap setup  # " in first.stdout
+
+    config = tmp_path / ".condor" / "user_config"
+    config.parent.mkdir()
+    block = blocks.render("annex-bootstrap", "us-east-1", dict.fromkeys(Output, "made-up"))
+    config.write_text(block)
+    second = run(**clean)
+    assert "\n  annex-bootstrap credentials --region us-east-1  # " in second.stdout
+
+    config.write_bytes(set_knobs(block.encode(), "us-east-1", {ACCESS_KEY_KNOB: "/made/up"}))
+    third = run(**clean)
+    assert "is not known: The config profile (nobody) could not be found" in third.stdout
+    assert "\n  annex-bootstrap doctor --region us-east-1  # " in third.stdout
+    assert max(len(shown.stdout.splitlines()) for shown in (first, second, third)) <= 10
+
+
+def test_wrong_usage_exits_with_two_and_says_how() -> None:
+    done = run("deploy", "--nonsense")
+    assert done.returncode == 2
+    assert "No such option" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["", "1st", "two words", "under_score", "a" * 129, "arn:aws:cloudformation:us-east-1"])
+@pytest.mark.parametrize("command", ["deploy", "status", "delete"])
+def test_a_name_that_no_stack_can_have_is_refused_before_any_call_to_aws(command: str, name: str) -> None:
+    done = run(command, "--stack-name", name, AWS_PROFILE="nobody")
+    assert done.returncode == 2
+    assert "cannot name a stack: type a letter, then letters, digits and hyphens" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["deploy", "pull-config", "credentials", "fleet-config --image ami-0a1b2c3d", "delete"],
+)
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [("/dev/null/user_config", "/dev/null"), (str(Path.cwd()), "cannot be read: Is a directory")],
+)
+def test_a_configuration_that_cannot_be_written_is_refused_before_any_call_to_aws(
+    command: str, config: str, why: str
+) -> None:
+    done = run(*command.split(), "--config", config, AWS_PROFILE="nobody")
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert why in done.stderr
+    assert "nobody" not in done.stderr
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_an_error_is_one_sentence_and_in_json_a_document_too(output: str) -> None:
+    clean = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull, "AWS_PROFILE": "nobody"}
+    done = run("status", "--output", output, **clean)
+    assert done.returncode == 1
+    assert done.stderr.startswith("annex-bootstrap: The config profile (nobody) could not be found")
+    assert len(done.stderr.splitlines()) == 1
+    assert ('"error": "The config profile (nobody)' in done.stdout) == (output == "json")
+
+
+@pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
+def test_a_terminal_gets_colours_unless_no_color_is_set(no_color: str, coloured: bool) -> None:
+    ours, theirs = os.openpty()
+    environ = {**os.environ, "NO_COLOR": no_color, "TERM": "xterm"}
+    command = [sys.executable, "-m", "annex_bootstrap", "deploy", "--param", "Colour=red"]
+    assert subprocess.run(command, env=environ, stdout=theirs, stderr=theirs).returncode == 1
+    os.close(theirs)
+    said = os.read(ours, 65536)
+    os.close(ours)
+    assert b"there is no parameter Colour" in said
+    assert (b"\x1b[" in said) is coloured
+
+
+def test_a_pipe_gets_no_colours() -> None:
+    assert "\x1b" not in run("deploy", "--param", "Colour=red", TERM="xterm").stderr
