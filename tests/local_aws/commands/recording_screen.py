@@ -6,25 +6,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from annex_bootstrap.console.progress import Board
+from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.console.tables import Column
-from annex_bootstrap.stack.follow import Watcher
 from annex_bootstrap.stack.read import Event
 
 
-class RecordingScreen:
+class RecordingScreen(Screen):
     """Keeps what is printed, and gives the same answer to every question.
 
     Attributes:
         said: lines for people, errors among them.
-        documents: JSON documents.
         questions: those that were asked.
         events: of the stacks, by region.
     """
 
     def __init__(self, answer: bool) -> None:
+        super().__init__()
         self.answer = answer
         self.said: list[str] = []
-        self.documents: list[Any] = []
         self.questions: list[str] = []
         self.events: dict[str, list[Event]] = {}
 
@@ -47,17 +47,22 @@ class RecordingScreen:
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
         self.said += [" ".join(column.name for column in columns), *(" ".join(row) for row in rows)]
 
-    def document(self, data: object) -> None:
-        self.documents.append(data)
-
     def confirm(self, question: str, default: bool) -> bool:
         del default
         self.questions.append(question)
         return self.answer
 
     @contextmanager
-    def progress(self, _regions: Sequence[str], _totals: Mapping[str, int] | None = None) -> Iterator[RecordingScreen]:
-        yield self
+    def progress(self, regions: Sequence[str], totals: Mapping[str, int] | None = None) -> Iterator[Board]:
+        yield _Events(regions, totals or {}, self.events)
 
-    def watcher(self, region: str) -> Watcher:
-        return self.events.setdefault(region, []).append
+
+class _Events(Board):
+    """Keeps the events of the stacks."""
+
+    def __init__(self, regions: Sequence[str], totals: Mapping[str, int], events: dict[str, list[Event]]) -> None:
+        super().__init__(regions, totals)
+        self.events = events
+
+    def take(self, region: str, event: Event) -> None:
+        self.events.setdefault(region, []).append(event)
