@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from annex_bootstrap.aws import Account
 from annex_bootstrap.pool import blocks, config_file
 from annex_bootstrap.pool.blocks import Block
 from annex_bootstrap.pool.file_knobs import beaten_image, beaten_knobs
-from annex_bootstrap.stack.read import find_deployed
+from annex_bootstrap.stack.read import Stack
 from annex_contract.knobs import IMAGE_KNOB
 
 
@@ -21,43 +20,25 @@ class Pulled:
     Attributes:
         path: the file.
         changed: whether it had to be written.
-        stack_name: the stacks' name.
-        regions: where they are.
         warnings: what the file says without effect; a sentence each.
     """
 
     path: Path
     changed: bool
-    stack_name: str
-    regions: Sequence[str]
-    warnings: Sequence[str] = ()
-
-    def __str__(self) -> str:
-        """Say it in one sentence."""
-        named = "now names" if self.changed else "already names"
-        return f"{self.path} {named} the stack {self.stack_name} in {' and '.join(self.regions)}."
-
-    def document(self) -> Mapping[str, object]:
-        """Return it as a part of a JSON document."""
-        return {"path": str(self.path), "changed": self.changed}
+    warnings: tuple[str, ...] = ()
 
 
-def read_change(
-    accounts: Sequence[Account], stack_name: str, default_region: str | None = None
-) -> Callable[[Block], Block]:
-    """Read the stacks, and return what they make of the block.
+def put_stacks(stacks: Mapping[str, Stack], default_region: str | None = None) -> Callable[[Block], Block]:
+    """Return what the stacks make of the block.
 
     Args:
-        accounts: where the stacks are.
-        stack_name: their name.
+        stacks: by their regions.
         default_region: the region of annexes for which condor_annex gets none; None keeps what the block has.
 
     Raises:
-        UserError: a stack cannot be read.
+        UserError: a stack lacks an output that a knob needs.
     """
-    sections = [
-        blocks.section(stack_name, account.region, find_deployed(account, stack_name).outputs) for account in accounts
-    ]
+    sections = [blocks.section(stack.name, region, stack.outputs) for region, stack in stacks.items()]
 
     def change(block: Block) -> Block:
         for section in sections:
@@ -67,24 +48,14 @@ def read_change(
     return change
 
 
-def pull(
-    accounts: Sequence[Account], stack_name: str, config: Path | None, default_region: str | None = None
-) -> Pulled:
-    """Write the block into the configuration.
-
-    Args:
-        accounts: where the stacks are.
-        stack_name: their name.
-        config: the pool's configuration file, or None for the one that HTCondor names.
-        default_region: as for ``read_change``.
+def pull(stacks: Mapping[str, Stack], path: Path, default_region: str | None = None) -> Pulled:
+    """Write the block into a configuration file; the arguments are those of ``put_stacks``.
 
     Raises:
-        UserError: a stack cannot be read, or the configuration cannot be written.
+        UserError: a stack lacks an output that a knob needs, or the file cannot be written.
     """
-    path = config_file.find_file(config)
-    changed = config_file.update(path, read_change(accounts, stack_name, default_region))
-    regions = [account.region for account in accounts]
-    return Pulled(path, changed, stack_name, regions, [*knob_warnings(path, regions), *image_warnings(path, regions)])
+    changed = config_file.update(path, put_stacks(stacks, default_region))
+    return Pulled(path, changed, (*knob_warnings(path, [*stacks]), *image_warnings(path, [*stacks])))
 
 
 def knob_warnings(path: Path, regions: Sequence[str]) -> list[str]:
