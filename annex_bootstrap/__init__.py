@@ -1,1 +1,4 @@
-"""The local client of annex-bootstrap: deploys the stack and writes its outputs into the pool's configuration."""
+"""The client: prepares an AWS account and an HTCondor pool for annexes, and starts annexes."""
+
+PROGRAM = "annex-bootstrap"
+"""The name of the command."""

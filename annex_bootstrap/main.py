@@ -9,11 +9,10 @@ from importlib import import_module
 
 import click
 
+from annex_bootstrap import PROGRAM
 from annex_bootstrap.console.screen import Screen, wants_colour
 from annex_bootstrap.errors import UserError
 from annex_contract import __version__
-
-PROGRAM = "annex-bootstrap"
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
@@ -86,8 +85,8 @@ class Grouped(click.Group):
     cls=Grouped,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Start with `annex-bootstrap demo`: every step on a local AWS, without an account. "
-    "Then `annex-bootstrap setup` does everything in yours.",
+    epilog=f"Start with `{PROGRAM} demo`: every step on a local AWS, without an account. "
+    f"Then `{PROGRAM} setup` does everything in yours.",
 )
 @click.version_option(__version__, prog_name=PROGRAM)
 @click.pass_context
@@ -122,7 +121,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         screen.document(None, "stopped")
-        click.echo("annex-bootstrap: stopped.", err=True)
+        click.echo(f"{PROGRAM}: stopped.", err=True)
         sys.exit(INTERRUPTED)
     finally:
         # All is done but Python's own end, which a second Ctrl-C would fill with tracebacks.

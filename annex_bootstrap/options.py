@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from annex_bootstrap.annexes.overview import ask_leases
+from annex_bootstrap.annexes.overview import ask_overview
 from annex_bootstrap.errors import UserError
+from annex_bootstrap.launch.launch_links import REGIONS as REGIONS_WITH_CONSOLE
 from annex_bootstrap.pool.blocks import Section
 from annex_bootstrap.pool.config_file import known_sections
 from annex_bootstrap.stack.artefact import built_template, parse_template
+from annex_bootstrap.target import STACK_NAME
 from annex_contract.stack import DEFAULT_STACK_NAME
 
 if TYPE_CHECKING:
@@ -20,9 +22,7 @@ if TYPE_CHECKING:
 
 
 def _complete_region(_context: click.Context, _option: click.Parameter, begun: str) -> list[str | CompletionItem]:
-    import boto3
-
-    return [region for region in boto3.Session().get_available_regions("cloudformation") if region.startswith(begun)]
+    return [region.name for region in REGIONS_WITH_CONSOLE if region.name.startswith(begun)]
 
 
 def _sections() -> list[Section]:
@@ -40,13 +40,8 @@ def complete_annex(context: click.Context, _option: click.Parameter, begun: str)
     """Return the annexes that hold a lease, as far as AWS names them within a second."""
     region = context.params.get("region")
     sections = [section for section in _sections() if region in (None, section.region)]
-    leases = ask_leases(sections[0]).leases if sections else None
-    return [lease.annex_id for lease in leases or [] if lease.annex_id.startswith(begun)]
-
-
-STACK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}")
-"""What CloudFormation takes as a stack's name. Source:
-https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_CreateChangeSet.html"""
+    leases = ask_overview(sections[0]).leases if sections else ()
+    return [lease.annex_id for lease in leases if lease.annex_id.startswith(begun)]
 
 
 def check_stack_name(_context: click.Context, _option: click.Parameter, name: str) -> str:
@@ -55,7 +50,7 @@ def check_stack_name(_context: click.Context, _option: click.Parameter, name: st
     Raises:
         click.BadParameter: it takes no such name.
     """
-    if not STACK_NAME.fullmatch(name):
+    if not re.fullmatch(STACK_NAME, name):
         raise click.BadParameter(
             f"{name!r} cannot name a stack: type a letter, then letters, digits and hyphens, 128 in all at most"
         )

@@ -6,8 +6,13 @@ import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from annex_bootstrap import PROGRAM
 from annex_bootstrap.aws import Account, connect
 from annex_contract.stack import DEFAULT_STACK_NAME
+
+STACK_NAME = r"[A-Za-z][A-Za-z0-9-]{0,127}"
+"""What CloudFormation takes as a stack's name; a stack that somebody created elsewhere may have any of these. Source:
+https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_CreateStack.html"""
 
 
 @dataclass(frozen=True)
@@ -62,4 +67,4 @@ class Target:
         regions = [word for region in self.regions for word in ("--region", region)]
         profile = ["--profile", self.profile] if self.profile else []
         file = ["--config", str(self.config)] if config and self.config is not None else []
-        return shlex.join(["annex-bootstrap", *shlex.split(words), *stack, *regions, *profile, *file])
+        return shlex.join([PROGRAM, *shlex.split(words), *stack, *regions, *profile, *file])

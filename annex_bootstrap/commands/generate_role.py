@@ -1,4 +1,4 @@
-"""``annex-bootstrap generate-role``."""
+"""``generate-role``: the role template of HTCondor's 8.7.0 guide."""
 
 from __future__ import annotations
 
@@ -6,16 +6,33 @@ import json
 
 import click
 
+from annex_bootstrap.console.command import Command
+from annex_bootstrap.console.screen import Screen
+from annex_bootstrap.policies.generate_role import role_template
 
-@click.command(name="generate-role")
-@click.argument("bucket")
-@click.argument("key")
-def command(bucket: str, key: str) -> None:
-    """Print a template whose role lets machines read the object KEY in BUCKET and nothing else.
+
+def generate_role(screen: Screen, bucket: str, key: str) -> None:
+    """Print the template.
+
+    Args:
+        screen: where to print.
+        bucket: the private bucket's name.
+        key: of the object with the pool's configuration.
+
+    Raises:
+        UserError: the bucket's name or the key is invalid.
+    """
+    screen.result(json.dumps(role_template(bucket, key), indent=2) + "\n")
+
+
+command = Command(
+    "generate-role",
+    generate_role,
+    click.Argument(["bucket"]),
+    click.Argument(["key"]),
+    help="""Print a template whose role lets machines read the object KEY in BUCKET and nothing else.
 
     It is a step of HTCondor's 8.7.0 guide, for pools that still follow it. The stack of annex-bootstrap deploy
     already has such a role. Needs no AWS.
-    """
-    from annex_bootstrap.policies.generate_role import role_template
-
-    click.echo(json.dumps(role_template(bucket, key), indent=2))
+    """,
+)

@@ -1,33 +1,73 @@
-"""``annex-bootstrap local``."""
+"""``local``: a local AWS until Ctrl-C."""
 
 from __future__ import annotations
 
 import shlex
+import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
-from annex_bootstrap.commands.local_extra import local_extra
+from annex_bootstrap.console.command import Command
+from annex_bootstrap.console.screen import Screen
+from annex_bootstrap.errors import UserError
+
+MODULES = {"local_aws", "ministack", "trustme"}
+"""What the extra ``local`` installs."""
 
 
-@click.command(name="local")
-@click.option(
-    "--schedule-speed",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="How many times faster than real time EventBridge's rate schedules run.",
-)
-def command(schedule_speed: int) -> None:
-    """Run a local AWS until Ctrl-C, and print the exports that point any AWS tool at it."""
+@contextmanager
+def local_extra() -> Iterator[None]:
+    """Guard the import of the local AWS, which only ``demo`` and ``local`` need.
+
+    Raises:
+        UserError: the extra is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name not in MODULES:
+            raise
+        raise UserError(
+            "the local AWS is not installed: run pip install 'annex-bootstrap[local]', then try again"
+        ) from error
+
+
+def local(screen: Screen, schedule_speed: int) -> None:
+    """Run a local AWS until Ctrl-C, and print the exports that point any AWS tool at it.
+
+    Args:
+        screen: where to print.
+        schedule_speed: how many times faster than real time EventBridge's rate schedules run.
+
+    Raises:
+        UserError: the extra is not installed.
+    """
     with local_extra():
         from local_aws.launcher import local_aws
-    with local_aws(schedule_speed) as local:
-        click.echo("# Paste these lines into another terminal. The keys are made up and end with this server.")
-        for name, value in local.environ(local.root).items():
-            click.echo(f"export {name}={shlex.quote(value)}")
-        click.echo("# Running. Ctrl-C ends it and everything in it.")
+    with local_aws(schedule_speed) as server:
+        screen.say("# Paste these lines into another terminal. The keys are made up and end with this server.")
+        for name, value in server.environ(server.root).items():
+            screen.say(f"export {name}={shlex.quote(value)}", wrap=False)
+        screen.say("# Running. Ctrl-C ends it and everything in it.")
+        sys.stdout.flush()
         try:
             threading.Event().wait()
         except KeyboardInterrupt:
-            click.echo("\n# Ended.")
+            screen.say("\n# Ended.")
+
+
+command = Command(
+    "local",
+    local,
+    click.Option(
+        ["--schedule-speed"],
+        type=click.IntRange(min=1),
+        default=1,
+        show_default=True,
+        help="How many times faster than real time EventBridge's rate schedules run.",
+    ),
+    help="Run a local AWS until Ctrl-C, and print the exports that point any AWS tool at it.",
+)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from annex_bootstrap.annexes.first_annex import first_annex
-from annex_bootstrap.annexes.overview import ask_leases
+from annex_bootstrap.annexes.overview import ask_overview
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.pool import blocks, config_file
 from annex_bootstrap.pool.file_knobs import read_knob
@@ -37,17 +37,17 @@ def show_overview(screen: Screen) -> None:
         screen.say("There are no keys for running annexes yet.")
         screen.next_steps({target.command("credentials"): "makes them"})
         return
-    answer = ask_leases(section)
-    if answer.stack is None or answer.leases is None:
-        screen.say(f"Whether annexes run is not known: {answer.error}.")
+    known = ask_overview(section)
+    if known.stack is None:
+        screen.say(f"Whether annexes run is not known: {known.error}.")
         screen.next_steps({target.command("doctor"): "finds out why"})
-    elif answer.leases:
-        for lease in answer.leases[:MOST_LINES]:
+    elif known.leases:
+        for lease in known.leases[:MOST_LINES]:
             until = "an unknown time" if lease.expiration is None else clock(lease.expiration)
             screen.say(f"  {lease.annex_id} runs until {until}")
-        if len(answer.leases) > MOST_LINES:
-            screen.say(f"  and {len(answer.leases) - MOST_LINES} more")
+        if len(known.leases) > MOST_LINES:
+            screen.say(f"  and {len(known.leases) - MOST_LINES} more")
         screen.next_steps({target.command("leases"): "shows machines and cost"})
     else:
         screen.say("Ready. No annex runs.")
-        screen.next_steps(first_annex(answer.stack, target, version()))
+        screen.next_steps(first_annex(known.stack, target, version()))

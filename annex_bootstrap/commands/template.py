@@ -1,54 +1,88 @@
-"""``annex-bootstrap template``."""
+"""``template verify``: what is inside a template, and whether this version builds the same bytes."""
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass
+
 import click
 
-from annex_bootstrap.console.screen import Screen, output_option
+from annex_bootstrap import PROGRAM
+from annex_bootstrap.console.command import OUTPUT, Command
+from annex_bootstrap.console.result import Result
+from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.console.text import one_line
+from annex_bootstrap.launch.verify import Function, differences, is_same_file, list_functions, read_source
+from annex_bootstrap.stack.artefact import built_template, template_path
+from annex_contract import __version__
 
 
-@click.group(name="template")
-def command() -> None:
-    """Inspect templates."""
+@dataclass(frozen=True)
+class Verification(Result):
+    """What is inside a template, and how it differs from ours.
 
-
-@command.command(name="verify")
-@click.argument("source", metavar="FILE_OR_URL")
-@output_option
-def verify(source: str, screen: Screen) -> None:
-    """List the code inside a template with its hashes, and say whether this version builds the same bytes.
-
-    Exits with 1 if it does not.
+    Attributes:
+        sha256: of the whole template, in hexadecimal.
+        functions: the code inside it.
+        differences: a line for each; none where it is byte for byte what this version builds.
     """
-    import hashlib
-    import sys
-    from dataclasses import asdict
 
-    from annex_bootstrap.launch import verify as verification
-    from annex_bootstrap.stack.artefact import built_template, template_path
-    from annex_contract import __version__
+    sha256: str
+    functions: tuple[Function, ...]
+    differences: tuple[str, ...]
 
-    text = verification.read_source(source)
-    functions = verification.list_functions(text)
-    found = verification.differences(text, built_template())
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    for function in functions:
+    @property
+    def ok(self) -> bool:
+        """Whether this version builds the same bytes."""
+        return not self.differences
+
+
+def verify(screen: Screen, source: str) -> Verification:
+    """List the code inside a template, and compare the template with ours.
+
+    Args:
+        screen: where to print.
+        source: a file or an https URL.
+
+    Raises:
+        UserError: it cannot be read, or is not a template.
+    """
+    text = read_source(source)
+    found = Verification(
+        hashlib.sha256(text.encode()).hexdigest(),
+        tuple(list_functions(text)),
+        tuple(differences(text, built_template())),
+    )
+    for function in found.functions:
         screen.say(one_line(function.name), bold=True)
         screen.say(f"  {function.loader_sha256}  (the code around the archive)")
         for module in function.modules:
             screen.say(f"  {module.sha256}  {one_line(module.path)}")
-    screen.say(f"The whole template: {digest}")
-    for line in found:
+    screen.say(f"The whole template: {found.sha256}")
+    for line in found.differences:
         screen.say(f"  {one_line(line)}")
-    screen.document({"sha256": digest, "functions": [asdict(function) for function in functions], "differences": found})
-    if found:
-        screen.fail(f"{source} is not what annex-bootstrap {__version__} builds: the differences are above")
-        sys.exit(1)
-    if verification.is_same_file(source, template_path()):
+    if not found.ok:
+        screen.fail(f"{source} is not what {PROGRAM} {__version__} builds: the differences are above")
+    elif is_same_file(source, template_path()):
         screen.say(
             f"{source} is the file that this version compares with, so it was compared with itself.", fg="yellow"
         )
         screen.say("Compare its SHA-256 with the one that python build.py prints for the sources that you trust.")
-        return
-    screen.say(f"Byte for byte what annex-bootstrap {__version__} builds.", fg="green")
+    else:
+        screen.say(f"Byte for byte what {PROGRAM} {__version__} builds.", fg="green")
+    return found
+
+
+command = click.Group("template", help="Inspect templates.")
+command.add_command(
+    Command(
+        "verify",
+        verify,
+        click.Argument(["source"], metavar="FILE_OR_URL"),
+        *OUTPUT,
+        help="""List the code inside a template with its hashes, and say whether this version builds the same bytes.
+
+        Exits with 1 if it does not.
+        """,
+    )
+)

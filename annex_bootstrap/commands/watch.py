@@ -1,4 +1,4 @@
-"""``watch``: what the annexes are doing, again and again, until Ctrl-C."""
+"""``watch``: what the annexes are doing, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -8,11 +8,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
+import click
+
 from annex_bootstrap.annexes.leases import NOTHING, Lease, Leases, Machines
+from annex_bootstrap.console.command import PLAIN, Command
+from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.console.tables import Column
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.machines import prices
+from annex_bootstrap.options import ONE_REGION, complete_annex
 from annex_bootstrap.pool.htcondor import IN_FORCE, run
+from annex_bootstrap.target import Target
 from annex_bootstrap.times import left
 from annex_contract.knobs import Macro
 from annex_contract.lease import annex_id_of
@@ -30,27 +36,8 @@ COLUMNS = [
 ]
 
 
-ALL = "all together"
+ALL = "all annexes"
 """The name of the last row where there are several annexes; none can have it, because of the blank."""
-
-
-@dataclass(frozen=True)
-class WatchOptions:
-    """The options of ``watch``.
-
-    Attributes:
-        name: of the annex; empty for all.
-        stack_name: the stack's name.
-        region: where; None for the one that the environment or the profile names.
-        profile: the AWS profile, or None for the environment's.
-        interval: seconds between two looks.
-    """
-
-    name: str
-    stack_name: str
-    region: str | None
-    profile: str | None
-    interval: float
 
 
 @dataclass(frozen=True)
@@ -66,22 +53,28 @@ class Slots:
     busy: int
 
 
-def watch(options: WatchOptions, screen: LiveScreen) -> None:
+def watch(screen: Screen, target: Target, name: str, interval: float) -> None:
     """Show the annexes until Ctrl-C, which changes nothing.
 
+    Args:
+        screen: where to print.
+        target: the stack.
+        name: of the annex; empty for all.
+        interval: seconds between two polls.
+
     Raises:
-        UserError: there is no stack, or AWS refused at the first look. Later refusals are only reported.
+        UserError: there is no stack, or AWS refused the first poll. Later refusals are only reported.
     """
-    leases = Leases.of_deployed(options.stack_name, options.region, options.profile)
+    leases = Leases.of_target(target)
     known: dict[str, Decimal] = {}
-    rows = _look(leases, options.name, known)
+    rows = _poll(leases, name, known)
     try:
-        with screen.live(COLUMNS, _none(leases, options.name)) as show:
+        with screen.live(COLUMNS, _none(leases, name)) as show:
             while True:
                 show(rows)
-                time.sleep(options.interval)
+                time.sleep(interval)
                 try:
-                    rows = _look(leases, options.name, known)
+                    rows = _poll(leases, name, known)
                 except UserError as error:
                     screen.fail(str(error))
     except KeyboardInterrupt:
@@ -92,13 +85,13 @@ def _none(leases: Leases, name: str) -> str:
     return f"{f'No annex {name}' if name else 'No annex'} holds a lease in {leases.account.region}."
 
 
-def _look(leases: Leases, name: str, known: dict[str, Decimal]) -> list[list[str]]:
-    held = [lease for lease in leases.list() if not name or lease.annex_id == annex_id_of(name)]
-    running = leases.machines() if held else {}
+def _poll(leases: Leases, name: str, known: dict[str, Decimal]) -> list[list[str]]:
+    shown = [lease for lease in leases.list() if not name or lease.annex_id == annex_id_of(name)]
+    running = leases.machines() if shown else {}
     _learn_prices(leases, {kind for machines in running.values() for kind in machines.types}, known)
-    slots = _ask_pool() if held else None
+    slots = _ask_pool() if shown else None
     now = datetime.now(UTC)
-    annexes = [(lease, running.get(lease.annex_id, NOTHING)) for lease in held]
+    annexes = [(lease, running.get(lease.annex_id, NOTHING)) for lease in shown]
     rows = [_row(lease, machines, slots, known, now) for lease, machines in annexes]
     return [*rows, sum_row([machines for _, machines in annexes], known, now)] if len(rows) > 1 else rows
 
@@ -120,9 +113,9 @@ def _ask_pool() -> Mapping[str, Slots] | None:
     answered = False
     for collector in dict.fromkeys(("", IN_FORCE.ask(Macro.ANNEX_COLLECTOR))):
         where = ["-pool", collector] if collector else []
-        asked = run(["condor_status", *where, "-af", "AnnexName", "Machine", "State"])
-        answered = answered or asked.returncode == 0
-        for line in asked.stdout.splitlines() if asked.returncode == 0 else []:
+        answer = run(["condor_status", *where, "-af", "AnnexName", "Machine", "State"])
+        answered = answered or answer.returncode == 0
+        for line in answer.stdout.splitlines() if answer.returncode == 0 else []:
             annex, machine, state = [*line.split(), "", "", ""][:3]
             machines.setdefault(annex, set()).add(machine)
             busy[annex] = busy.get(annex, 0) + (state == "Claimed")
@@ -154,7 +147,7 @@ def sum_row(annexes: Sequence[Machines], known: Mapping[str, Decimal], now: date
 
     Args:
         annexes: what runs for each.
-        known: dollars an hour, by instance type.
+        known: dollars per hour, by instance type.
         now: the time.
     """
     pending = sum(machines.pending for machines in annexes)
@@ -178,3 +171,19 @@ def sum_row(annexes: Sequence[Machines], known: Mapping[str, Decimal], now: date
 
 def _dollars(amounts: Sequence[Decimal | None]) -> list[str]:
     return ["unknown" if amount is None else f"{amount:.2f}" for amount in amounts]
+
+
+command = Command(
+    "watch",
+    watch,
+    click.Argument(["name"], default="", shell_complete=complete_annex),
+    click.Option(
+        ["--interval"], type=click.FloatRange(1), default=10, show_default=True, help="Seconds between two updates."
+    ),
+    *ONE_REGION,
+    PLAIN,
+    help="""Watch the annexes, or the annex NAME: machines starting, running and in the pool, busy slots, time, cost.
+
+    A table on a terminal; in a pipe, or with --plain, a line for each change. Ctrl-C ends it and changes nothing.
+    """,
+)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from annex_bootstrap.console.result import Result
 from annex_bootstrap.console.screen import Screen
@@ -37,11 +39,15 @@ class Command(click.Command):
         super().__init__(name, callback=self.run, params=[*options], help=help)
         self.action = action
 
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        """Note which command it is and whether JSON is wanted, before anything can be wrong with the arguments."""
+        _note_command(context, args)
+        return super().parse_args(context, args)
+
     def run(self, **values: Any) -> None:
         """Call the action with the values of the options, print its JSON document and set the exit code."""
         context = click.get_current_context()
         screen = context.ensure_object(Screen)
-        screen.command = context.command_path.partition(" ")[2]
         if "stack_name" in values:
             region = values.pop("region", None)
             values["target"] = Target(
@@ -68,6 +74,11 @@ class Group(click.Group):
         super().__init__(name, callback=self._run, params=[*options], help=help, invoke_without_command=True)
         self.alone = Command(name, action, *options, help=help)
 
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        """Note which command it is and whether JSON is wanted, before anything can be wrong with the arguments."""
+        _note_command(context, args)
+        return super().parse_args(context, args)
+
     def _run(self, **values: Any) -> None:
         context = click.get_current_context()
         if context.invoked_subcommand is None:
@@ -76,8 +87,16 @@ class Group(click.Group):
             context.default_map = {context.invoked_subcommand: values}
 
 
-def _choose(context: click.Context, _option: click.Parameter, value: str) -> None:
-    context.ensure_object(Screen).json = value == "json"
+def _note_command(context: click.Context, args: list[str]) -> None:
+    screen = context.ensure_object(Screen)
+    screen.command = context.command_path.partition(" ")[2]
+    screen.json |= "--output=json" in args or ("--output", "json") in pairwise(args)
+
+
+def _choose(context: click.Context, option: click.Parameter, value: str) -> None:
+    # A default must not undo what was given before a subcommand's name.
+    if context.get_parameter_source(str(option.name)) is not ParameterSource.DEFAULT:
+        context.ensure_object(Screen).json = value == "json"
 
 
 def _be_quiet(context: click.Context, _option: click.Parameter, value: bool) -> None:

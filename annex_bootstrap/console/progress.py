@@ -131,29 +131,20 @@ def _seconds(began: float, ended: float | None) -> Text:
 
 
 @contextmanager
-def progress(
-    screen: Screen,
-    regions: Sequence[str],
-    totals: Mapping[str, int] | None = None,
-    *,
-    stderr: bool = False,
-    plain: bool = False,
-) -> Iterator[Board]:
+def progress(screen: Screen, regions: Sequence[str], totals: Mapping[str, int] | None = None) -> Iterator[Board]:
     """Show the events that the board gets until the context ends.
 
     Args:
         screen: where.
         regions: of the stacks.
         totals: how many resources will change, by region, if that is known.
-        stderr: whether it goes to stderr.
-        plain: whether to print lines also on a terminal.
 
     Raises:
         KeyboardInterrupt: Ctrl-C; what continues in AWS has been printed.
     """
-    console = Console(highlight=False, stderr=stderr)
+    console = Console(highlight=False)
     try:
-        if console.is_terminal and not (console.is_dumb_terminal or plain):
+        if console.is_terminal and not (console.is_dumb_terminal or screen.plain or screen.json):
             board = Board(regions, totals or {})
             with Live(board, console=console, refresh_per_second=8, transient=True):
                 yield board

@@ -28,7 +28,7 @@ def as_json(command: str, result: Result | None, error: str | None) -> dict[str,
     """Return the JSON document of a command.
 
     Args:
-        command: its words, such as ``leases list``.
+        command: its words, such as ``leases end``.
         result: what it did; None where it failed before it knew.
         error: why it failed, in one sentence; None where it did not.
     """

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from annex_bootstrap import PROGRAM
 from annex_bootstrap.console.result import Result, as_json
 from annex_bootstrap.console.tables import WIDE, Column, build_table
 from annex_bootstrap.console.text import one_line, printable
@@ -29,14 +30,14 @@ LEAST_WIDTH = 30
 class Screen:
     """Where a command prints.
 
-    Text goes to stdout. With ``--output json`` stdout is one JSON document, and nothing but errors, warnings and
-    questions goes to stderr.
+    Text goes to stdout. With ``--output json`` stdout is one JSON document, nothing is asked, and nothing but errors
+    and warnings goes to stderr.
 
     Attributes:
         json: whether stdout gets one JSON document.
         quiet: whether to keep the next steps to itself.
         plain: whether a terminal gets neither live tables nor colours.
-        command: the words of the command that runs, such as ``leases list``.
+        command: the words of the command that runs, such as ``leases end``.
     """
 
     def __init__(self) -> None:
@@ -47,17 +48,15 @@ class Screen:
 
     def say(self, text: str = "", *, wrap: bool = True, **style: Any) -> None:
         """Print a line for people, broken between words where a terminal is narrower; not one to paste."""
-        text = printable(_wrapped(text, self._is_terminal) if wrap else text)
-        click.secho(text, err=self.json, color=self._wants_style, **style)
+        if self.json:
+            return
+        text = printable(_wrapped(text, sys.stdout.isatty()) if wrap else text)
+        click.secho(text, color=self._wants_style, **style)
 
     @property
     def _wants_style(self) -> bool | None:
         """False where nothing but text may be printed, else None: styles on a terminal only."""
         return False if self.plain else wants_colour()
-
-    @property
-    def _is_terminal(self) -> bool:
-        return (sys.stderr if self.json else sys.stdout).isatty()
 
     def item(self, head: str, lines: Sequence[str], **style: Any) -> None:
         """Print a styled word and lines beside it, which a terminal breaks; elsewhere they stay whole, for grep."""
@@ -66,7 +65,7 @@ class Screen:
             self.say(f"{head:<{ITEM_HEAD}}" if number == 0 else indent, nl=False, **(style if number == 0 else {}))
             width = _width() - ITEM_HEAD
             parts = textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False)
-            self.say(f"\n{indent}".join(parts) if self._is_terminal else line, wrap=False)
+            self.say(f"\n{indent}".join(parts) if sys.stdout.isatty() else line, wrap=False)
 
     def next_steps(self, steps: Mapping[str, str]) -> None:
         """Print what to do next, only for people: lines to paste, and what each of them does."""
@@ -75,7 +74,7 @@ class Screen:
         self.say("Next:")
         for line, purpose in steps.items():
             whole = f"  {line}  # {purpose}"
-            if self._is_terminal and len(whole) > _width():
+            if sys.stdout.isatty() and len(whole) > _width():
                 self.say(f"  # {purpose}")
                 self.say(f"  {line}", wrap=False)
             else:
@@ -83,21 +82,23 @@ class Screen:
 
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
         """Print a table for people: on a terminal as wide as that, elsewhere one whole line a row, for grep."""
+        if self.json:
+            return
         from rich.console import Console
 
         # Without a system of colours, rich prints no control codes at all.
-        console = Console(highlight=False, stderr=self.json, color_system="auto" if self._wants_style is None else None)
+        console = Console(highlight=False, color_system="auto" if self._wants_style is None else None)
         if not console.is_terminal:
             console.width = WIDE
         console.print(build_table(columns, rows, console.width if console.is_terminal else None))
 
     @contextmanager
     def live(self, columns: Sequence[Column], none: str) -> Iterator[Callable[[Sequence[Sequence[str]]], None]]:
-        """Show a table's rows anew, until the context ends: in place on a terminal, else each changed row."""
+        """Show a table's rows again and again until the context ends: in place on a terminal, else each changed row."""
         from rich.console import Console
         from rich.live import Live
 
-        console = Console(highlight=False, stderr=self.json)
+        console = Console(highlight=False)
         if console.is_terminal and not (console.is_dumb_terminal or self.plain):
             with Live(console=console, auto_refresh=False) as shown:
                 yield lambda rows: shown.update(
@@ -140,8 +141,12 @@ class Screen:
 
     def fail(self, message: str) -> None:
         """Print what went wrong."""
-        text = _wrapped(f"annex-bootstrap: {message}", sys.stderr.isatty())
+        text = _wrapped(f"{PROGRAM}: {message}", sys.stderr.isatty())
         click.secho(printable(text), fg="red", err=True, color=self._wants_style)
+
+    def warn(self, message: str) -> None:
+        """Print on stderr what to know about what is printed on stdout."""
+        click.echo(printable(_wrapped(f"{PROGRAM}: {message}", sys.stderr.isatty())), err=True)
 
     def progress(
         self, regions: Sequence[str], totals: Mapping[str, int] | None = None
@@ -149,7 +154,7 @@ class Screen:
         """Show the progress of stacks until the context ends."""
         from annex_bootstrap.console.progress import progress
 
-        return progress(self, regions, totals, stderr=self.json, plain=self.plain)
+        return progress(self, regions, totals)
 
     def confirm(self, question: str, default: bool) -> bool:
         """Ask a yes-or-no question.
@@ -158,8 +163,10 @@ class Screen:
             click.UsageError: there is nobody to ask.
             click.Abort: Ctrl-C.
         """
+        if self.json:
+            raise click.UsageError("add --yes: --output json asks nothing")
         try:
-            return click.confirm(printable(question), default=default, err=self.json)
+            return click.confirm(printable(question), default=default)
         except click.Abort:
             if sys.stdin.isatty():
                 raise

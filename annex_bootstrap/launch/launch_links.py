@@ -24,10 +24,6 @@ CONSOLES: Mapping[str, str] = {
 UNUSABLE = {"cn": "aws-cn", "eusc": "aws-eusc"}
 """Partitions with a console but without annexes, by the beginning of their regions' names."""
 
-ANY_STACK_NAME = r"[A-Za-z][A-Za-z0-9-]{0,127}"
-"""What CloudFormation allows, and so a stack may have that somebody created elsewhere:
-https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_CreateStack.html"""
-
 
 @dataclass(frozen=True)
 class Region:

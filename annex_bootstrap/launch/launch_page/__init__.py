@@ -18,6 +18,7 @@ from typing import Any
 
 from annex_bootstrap.launch import launch_links
 from annex_bootstrap.pool import blocks
+from annex_bootstrap.target import STACK_NAME
 from annex_contract import __version__
 from annex_contract.outputs import PATTERNS
 from annex_contract.resources import CUSTOM_RESOURCES
@@ -105,7 +106,7 @@ def _data(template: Mapping[str, Any], regions: list[launch_links.Region]) -> st
         "defaultStackName": DEFAULT_STACK_NAME,
         "stackNamePattern": f"^{STACK_NAME_PATTERN}$",
         "stackNameRule": f"{STACK_NAME_RULE[0].upper()}{STACK_NAME_RULE[1:]}.",
-        "anyStackNamePattern": launch_links.ANY_STACK_NAME,
+        "anyStackNamePattern": STACK_NAME,
         "parameters": {
             name: {key: parameter[key] for key in known if key in parameter}
             for name, parameter in template["Parameters"].items()

@@ -14,8 +14,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-import annex_bootstrap.cli
-from annex_bootstrap.cli import GROUPS, commands, completion
+from annex_bootstrap.commands import completion
+from annex_bootstrap.main import GROUPS, commands
 from annex_bootstrap.pool import blocks
 from annex_bootstrap.pool.file_knobs import set_knobs
 from annex_contract import __version__
@@ -49,7 +49,7 @@ def test_help_loads_neither_the_sdk_nor_what_draws_tables(arguments: list[str]) 
     assert done.stdout
 
 
-def test_the_version_is_told() -> None:
+def test_the_version_is_printed() -> None:
     assert run("--version").stdout == f"annex-bootstrap, version {__version__}\n"
 
 
@@ -149,12 +149,14 @@ def test_every_command_is_in_one_group_of_the_help() -> None:
     assert [f"{heading}:" in shown for heading in GROUPS] == [True] * len(GROUPS)
     assert [name for name in NAMES if len(re.findall(f"^  {name} ", shown, re.MULTILINE)) != 1] == []
     assert max(len(line) for line in shown.splitlines()) <= 80
-    directory = Path(annex_bootstrap.cli.__file__).parent
-    modules = {path.stem for path in directory.glob("*.py") if "\ndef command(" in path.read_text()}
+    directory = Path(completion.__file__).parent
+    modules = {path.stem for path in directory.glob("*.py") if "\ncommand = " in path.read_text()}
     assert {name.replace("-", "_") for name in NAMES} == modules
 
 
-def test_alone_it_says_to_deploy_first_then_to_make_keys_then_why_annexes_are_not_known(tmp_path: Path) -> None:
+def test_without_a_command_it_says_to_deploy_first_then_to_make_keys_then_why_annexes_are_not_known(
+    tmp_path: Path,
+) -> None:
     clean = {"HOME": str(tmp_path), "AWS_CONFIG_FILE": os.devnull, "AWS_PROFILE": "nobody", "PATH": str(tmp_path)}
     first = run(**clean)
     assert first.returncode == 0

@@ -20,7 +20,7 @@ def test_machines_and_dollars_of_all_annexes_are_added() -> None:
     known = {"m7i.large": Decimal("0.10"), "c7i.large": Decimal("0.05")}
     row = sum_row([annex("m7i.large", 3, pending=1), annex("c7i.large", 2), NOTHING], known, NOW)
     shown = dict(zip([column.name for column in COLUMNS], row, strict=True))
-    assert (shown["ANNEX"], shown["PENDING"], shown["RUNNING"]) == ("all together", "1", "4")
+    assert (shown["ANNEX"], shown["PENDING"], shown["RUNNING"]) == ("all annexes", "1", "4")
     assert (shown["$/HOUR"], shown["$ SO FAR"]) == ("0.40", "0.80")
 
 

@@ -4,41 +4,74 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import re
 import struct
 import subprocess
 import sys
 import termios
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from annex_bootstrap.console.screen import Screen, output_option
+from annex_bootstrap.console.command import OUTPUT, Command
+from annex_bootstrap.console.result import Result
+from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.console.tables import Column
-from annex_bootstrap.main import commands
+from annex_bootstrap.errors import UserError
+from annex_bootstrap.main import commands, main
 from annex_bootstrap.stack.read import Event
 
 ESCAPE = "\x1b"
 """What every control sequence of a terminal begins with."""
 
 
-@click.command()
-@output_option
-def command(screen: Screen) -> None:
+@dataclass(frozen=True)
+class Made(Result):
+    """What the command here does."""
+
+    made: tuple[str, ...]
+    at: datetime
+    dollars_per_hour: Decimal
+
+
+AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def act(screen: Screen, wish: str) -> Made:
     """Do what commands do: follow a stack, show what changes, and point on."""
+    if wish == "an error":
+        raise UserError("there is no stack")
+    if wish == "a question":
+        screen.confirm("Go ahead?", default=False)
     with screen.progress(["us-east-1"]) as board:
-        made = Event("1", datetime(2026, 1, 1, 12, tzinfo=UTC), "Role", "AWS::IAM::Role", "CREATE_COMPLETE", "")
+        made = Event("1", AT, "Role", "AWS::IAM::Role", "CREATE_COMPLETE", "")
         board.watcher("us-east-1")(made)
-    with screen.live([Column("ANNEX"), Column("BUSY", number=True)], "There is none.") as show:
-        show([])
-        show([])
-        show([["first", "1"]])
-        show([["first", "1"], ["second", "0"]])
-        show([["first", "2"]])
+    if wish == "a live table":
+        with screen.live([Column("ANNEX"), Column("BUSY", number=True)], "There is none.") as show:
+            show([])
+            show([])
+            show([["first", "1"]])
+            show([["first", "1"], ["second", "0"]])
+            show([["first", "2"]])
+    if wish == "everything":
+        screen.say("The stack:", bold=True)
+        screen.item("OK", ["the bucket is closed to the public"], fg="green")
+        screen.table([Column("ANNEX"), Column("BUSY", number=True)], [["first", "1"]])
+        screen.result("text that was asked for")
     screen.next_steps({"annex-bootstrap doctor": "checks that all is ready"})
+    if wish == "everything":
+        screen.fail("no prices are known")
+    return Made(("Role",), AT, Decimal("0.1"))
+
+
+COMMAND = Command("make", act, click.Argument(["wish"], default="a live table"), *OUTPUT, help="Make a role.")
 
 
 @pytest.fixture
@@ -52,7 +85,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def printed(*arguments: str) -> str:
-    done = CliRunner().invoke(command, arguments, obj=Screen(), catch_exceptions=False)
+    done = CliRunner().invoke(COMMAND, arguments, obj=Screen(), catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done.output
 
@@ -189,3 +222,54 @@ def test_what_shows_live_tables_can_be_plain() -> None:
         found = commands.get_command(click.Context(commands), name)
         assert found is not None
         assert "--plain" in [option for parameter in found.params for option in parameter.opts], name
+
+
+DOCUMENT = {"made": ["Role"], "at": "2026-01-01T12:00:00Z", "dollars_per_hour": 0.1}
+
+
+def as_json(
+    *arguments: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> tuple[Any, str, object]:
+    """Run the command as the program does; return its document, what it prints on stderr, and its exit code."""
+    monkeypatch.setattr(commands, "get_command", lambda _context, _name: COMMAND)
+    monkeypatch.setattr(sys, "argv", ["annex-bootstrap", "make", *arguments])
+    code: object = 0
+    try:
+        main()
+    except SystemExit as ended:
+        code = ended.code
+    printed = capsys.readouterr()
+    return json.loads(printed.out), printed.err, code
+
+
+@pytest.mark.usefixtures("terminal")
+def test_json_prints_the_document_and_nothing_else_but_warnings(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document, err, code = as_json("everything", "--output", "json", capsys=capsys, monkeypatch=monkeypatch)
+    assert document == {"command": "make", "ok": True, "error": None, "result": DOCUMENT}
+    assert "no prices are known" in err
+    assert (len(err.splitlines()), code) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "code"),
+    [
+        (["an error", "--output", "json"], "there is no stack", 1),
+        (["a question", "--output=json"], "add --yes: --output json asks nothing", 2),
+        (["everything", "--nonsense", "--output", "json"], "No such option", 2),
+        (["everything", "--output", "json", "too", "much"], "unexpected extra arguments", 2),
+    ],
+)
+def test_json_is_one_document_whatever_goes_wrong(
+    arguments: list[str],
+    error: str,
+    code: int,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    document, err, ended = as_json(*arguments, capsys=capsys, monkeypatch=monkeypatch)
+    assert document | {"error": ""} == {"command": "make", "ok": False, "error": "", "result": None}
+    assert error in document["error"]
+    assert error in err
+    assert ended == code

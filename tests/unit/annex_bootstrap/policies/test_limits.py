@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from annex_bootstrap.commands import policy as cli_policy
+from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.policies.boundary import Holder, boundary, boundary_arn
 from annex_bootstrap.policies.deployer import deployer_policy
 from annex_bootstrap.policies.limits import MANAGED_POLICY_LIMIT, size, split
@@ -100,5 +101,5 @@ def test_only_what_does_not_fit_a_users_inline_policy_is_called_too_long(
     statement = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": ""}
     policy = {"Version": "2012-10-17", "Statement": [statement]}
     statement["Resource"] = "x" * (characters - size(policy))
-    cli_policy._print(policy, "arn:made-up", None)
+    cli_policy._print(Screen(), policy, "arn:made-up", None)
     assert ("too long for a user's inline policy" not in capsys.readouterr().err) == fits

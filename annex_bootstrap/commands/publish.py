@@ -1,0 +1,82 @@
+"""``publish``: the built template and its launch page in a bucket."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import click
+
+from annex_bootstrap import PROGRAM
+from annex_bootstrap.console.command import OUTPUT, Command
+from annex_bootstrap.console.result import Result
+from annex_bootstrap.console.screen import Screen
+from annex_bootstrap.launch import publish as publishing
+from annex_bootstrap.options import ONE_REGION
+from annex_bootstrap.stack.artefact import built_template
+from annex_bootstrap.target import Target
+from annex_contract import __version__
+
+
+@dataclass(frozen=True)
+class Publication(Result):
+    """Where this version is published.
+
+    Attributes:
+        region: the bucket's.
+        bucket: its name.
+        version: what was published.
+        public: whether everyone was given the right to read it.
+        links: the URLs that can be shared.
+    """
+
+    region: str
+    bucket: str
+    version: str
+    public: bool
+    links: publishing.Links
+
+
+def publish(
+    screen: Screen, target: Target, bucket: str, prefix: str, *, create_bucket: bool, public: bool
+) -> Publication:
+    """Put the built template and its launch page into a bucket, and print the links.
+
+    Args:
+        screen: where to print.
+        target: the bucket's region, and the stack's name that the links suggest.
+        bucket: its name.
+        prefix: what the objects' keys begin with.
+        create_bucket: whether to create the bucket if it does not exist.
+        public: whether to let everyone read what is below the prefix.
+
+    Raises:
+        UserError: as `publishing.publish`.
+    """
+    account = target.connect()
+    place = publishing.Place(bucket, prefix, target.stack_name)
+    links = publishing.publish(account, place, built_template(), create=create_bucket, public=public)
+    screen.say(f"Published {PROGRAM} {__version__} in {account.region}.", fg="green")
+    for what, link in (
+        ("Template, an immutable URL", links.template),
+        ("Template, always the latest", links.latest_template),
+        ("Launch page of this version", links.page),
+        ("Launch page, always the latest", links.latest_page),
+        (f"Launch Stack in {account.region}", links.quick_create),
+    ):
+        screen.say(f"{what}:\n  {link}")
+    if not public:
+        screen.say("Only those who may read the bucket can use these links; --public opens them to everyone.")
+    return Publication(account.region, bucket, __version__, public, links)
+
+
+command = Command(
+    "publish",
+    publish,
+    *ONE_REGION,
+    click.Option(["--bucket"], required=True, metavar="NAME", help="The bucket for the template and the page."),
+    click.Option(["--prefix"], default="annex-bootstrap", show_default=True, help="Prefix of the objects' keys."),
+    click.Option(["--create-bucket"], is_flag=True, help="Create the bucket, private, if it does not exist."),
+    click.Option(["--public"], is_flag=True, help="Let everyone read the objects under the prefix."),
+    *OUTPUT,
+    help="Put the built template and its launch page into a bucket, and print the links.",
+)
