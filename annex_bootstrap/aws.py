@@ -303,6 +303,27 @@ def find_image(account: Account, image_id: str) -> ImageTypeDef | None:
     return found[0] if found else None
 
 
+def newest_image(account: Account, name: str, owners: Sequence[str], architecture: str) -> ImageTypeDef | None:
+    """Return the newest available image whose name matches, or None.
+
+    Args:
+        account: where.
+        name: a pattern such as ``my-annex-*``.
+        owners: accounts, ``self`` or ``amazon``: a name says nothing about who published the image.
+        architecture: ``x86_64`` or ``arm64``.
+
+    Raises:
+        AwsError: AWS refused.
+    """
+    filters = {"name": name, "architecture": architecture, "state": "available"}
+    with explained(f"looking for an image named {name}"):
+        images = account.ec2.describe_images(
+            Owners=[*owners], Filters=[{"Name": key, "Values": [value]} for key, value in filters.items()]
+        )["Images"]
+    # A time in ISO 8601 sorts as text.
+    return max(images, key=lambda image: (image.get("CreationDate", ""), image["ImageId"]), default=None)
+
+
 def find_bucket(account: Account, bucket: str) -> str | None:
     """Return the region of a bucket, or None where there is no such bucket.
 

@@ -126,6 +126,23 @@ def _complete_parameter(_context: click.Context, _option: click.Parameter, begun
     ]
 
 
+_MEMORY = re.compile(r"(\d+(?:\.\d+)?) ?([MGT])(?:i?B)?", re.IGNORECASE)
+_MIB = {"M": 1, "G": 1024, "T": 1024 * 1024}
+
+
+def parse_memory(_context: click.Context, _option: click.Parameter, text: str) -> int:
+    """Return MiB of a text such as ``2G`` or ``1500M``.
+
+    Raises:
+        click.BadParameter: it is something else, or nothing.
+    """
+    size = _MEMORY.fullmatch(text.strip())
+    mebibytes = round(float(size[1]) * _MIB[size[2].upper()]) if size else 0
+    if not mebibytes:
+        raise click.BadParameter(f"{text!r} is not a memory size: type one such as 2G or 1500M")
+    return mebibytes
+
+
 BUDGET = (
     click.Option(["--monthly-budget"], metavar="DOLLARS", help="Send mail as the monthly cost approaches this amount."),
     click.Option(["--mail"], metavar="ADDRESS", help="Where to send the budget's mail."),

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import getpass
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from annex_bootstrap.aws import explained
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.pool.collector import collector_address
 from annex_bootstrap.pool.htcondor import IN_FORCE, version
 from annex_bootstrap.pool.tokens import FIRST_TOKENS, MARGIN, make_token
+from annex_bootstrap.stack.connectivity import reach
 from annex_bootstrap.stack.read import Stack
 from annex_contract.knobs import Macro
-from annex_contract.stack import Output
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
-
-CONNECTIVITY_SECONDS = 5
-"""Seconds that the connectivity function waits, as condor_annex has it."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +40,13 @@ class Pool:
         return f"{self.host}:{self.port}"
 
 
-def find_pool(collector: str, owner: str, seconds: int, *, own: bool) -> Pool:
+def find_pool(collector: str, owner: str, seconds: int) -> Pool:
     """Return the pool of this machine, with a new token for machines.
 
     Args:
         collector: ``host`` or ``host:port``; empty to ask HTCondor.
         owner: whose machines they are.
         seconds: how long the lease lasts; the token lasts longer by ``MARGIN``.
-        own: whether the owner is the user of this process.
 
     Raises:
         UserError: there is no HTCondor here that makes tokens, or it does not know its pool.
@@ -76,11 +71,11 @@ def find_pool(collector: str, owner: str, seconds: int, *, own: bool) -> Pool:
     if not domain:
         raise UserError("HTCondor on this machine has no UID_DOMAIN: set it as the pool's access point has it")
     identity = f"{owner}@{domain}"
-    return Pool(host, port, identity, make_token(identity, seconds + MARGIN, own=own))
+    return Pool(host, port, identity, make_token(identity, seconds + MARGIN, own=owner == getpass.getuser()))
 
 
 def check_reachable(functions: LambdaClient, stack: Stack, pool: Pool) -> None:
-    """Let the connectivity function ask the pool's collector for an answer.
+    """Let the stack's connectivity function ask the pool's collector for an answer.
 
     Args:
         functions: the Lambda client, so that this may run beside the making of other clients.
@@ -90,15 +85,10 @@ def check_reachable(functions: LambdaClient, stack: Stack, pool: Pool) -> None:
     Raises:
         UserError: it gets none, or AWS refused.
     """
-    event = {"timeout": CONNECTIVITY_SECONDS, "condor_host": pool.host, "condor_port": pool.port}
-    with explained("asking AWS whether it reaches the pool"):
-        answer = functions.invoke(
-            FunctionName=stack.outputs[Output.CONNECTIVITY_FUNCTION_ARN], Payload=json.dumps(event).encode()
-        )
-        said = json.loads(answer["Payload"].read())
-    if said.get("success") != "1":
+    problem = reach(functions, stack.outputs, pool.host, pool.port).problem
+    if problem:
         raise UserError(
             f"the pool's collector {pool.address} cannot be reached from {functions.meta.region_name}: "
-            f"{said.get('description') or said.get('errorMessage', 'the function gives no reason')}; open that port to "
-            "AWS, give --collector its public name, or give --skip-pool-check if only the machines reach it"
+            f"{problem}; open that port to AWS, give --collector its public name, or give --skip-pool-check if only "
+            "the machines reach it"
         )

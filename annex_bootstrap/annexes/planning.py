@@ -5,37 +5,22 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from annex_bootstrap.annexes import starting
 from annex_bootstrap.annexes.leases import Lease, Leases
-from annex_bootstrap.annexes.requests import Request
+from annex_bootstrap.annexes.requests import Annex, Request
+from annex_bootstrap.annexes.starting import find_lease, tags_of
 from annex_bootstrap.aws import Account, find_image
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.machines import offers, sources
-from annex_bootstrap.machines.capacity import Estimate, Wanted, estimate, fleet_request
-from annex_bootstrap.machines.instance_types import InstanceType
+from annex_bootstrap.machines.capacity import Capacity, Estimate, estimate, fleet_arguments
+from annex_bootstrap.machines.instance_types import InstanceType, describe_types, find_types
+from annex_bootstrap.machines.prices import find_prices
+from annex_bootstrap.machines.quotas import check_quota
+from annex_bootstrap.machines.subnets import find_subnets
 from annex_bootstrap.stack.read import Stack, find_deployed
 from annex_contract.image import CONDOR_TAG, IMAGE_TAG
 from annex_contract.stack import STACK_TAG, Output
-
-
-@dataclass(frozen=True)
-class Annex:
-    """The annex that machines are for.
-
-    Attributes:
-        name: its name.
-        owner: whose jobs its machines run; empty for everybody's.
-        seconds: how long its lease is to last from now.
-        idle: seconds without a job after which a machine goes.
-    """
-
-    name: str
-    owner: str
-    seconds: int
-    idle: int
 
 
 @dataclass(frozen=True)
@@ -43,28 +28,50 @@ class Plan:
     """What would be started in one region.
 
     Attributes:
+        began: when it was made, in seconds since the epoch.
         account: where.
         stack: whose launch template it is.
-        image: ID, and the version of HTCondor in it.
+        image: that the machines start from.
         machines: the types that AWS may choose from.
         estimate: what it may come to.
         quota: what is known of the quota of vCPUs; may be empty.
         unpriced: why prices are missing; empty where they are not.
-        held: the lease that the annex has already, or None.
+        lease: that the annex has already, or None.
         running: how many machines the annex has already.
         request: what to carry out.
     """
 
+    began: int
     account: Account
     stack: Stack
-    image: tuple[str, str]
+    image: MachineImage
     machines: Sequence[InstanceType]
     estimate: Estimate
     quota: str
     unpriced: str
-    held: Lease | None
+    lease: Lease | None
     running: int
     request: Request
+
+    @property
+    def expiration(self) -> int:
+        """When the lease will end, in seconds since the epoch: a lease is never shortened."""
+        return max(self.request.annex.expiration, (self.lease.expiration or 0) if self.lease else 0)
+
+
+@dataclass(frozen=True)
+class MachineImage:
+    """The image that a stack's machines start from.
+
+    Attributes:
+        image_id: its ID.
+        architecture: ``x86_64`` or ``arm64``.
+        condor: the version of HTCondor in it.
+    """
+
+    image_id: str
+    architecture: str
+    condor: str
 
 
 def find_stack(account: Account, name: str) -> Stack:
@@ -83,69 +90,75 @@ def find_stack(account: Account, name: str) -> Stack:
     return stack
 
 
-def make_plan(account: Account, stack: Stack, annex: Annex, wanted: Wanted) -> Plan:
+def make_plan(account: Account, stack: Stack, annex: Annex, capacity: Capacity) -> Plan:
     """Find out what would be started, and make the request; nothing starts yet.
 
     Args:
         account: where.
         stack: whose launch template it is.
         annex: which annex the machines are for.
-        wanted: what to start; without a type, the stack's own is taken.
+        capacity: what to start.
 
     Raises:
         UserError: there is no image, type, subnet or quota for it, or AWS refused.
     """
-    outputs, now = stack.outputs, int(time.time())
-    image_id, architecture, condor = _check_image(account, stack)
-    if not (wanted.cores or wanted.types):
-        wanted = Wanted(count=wanted.count, types=(outputs[Output.INSTANCE_TYPE],), spot=wanted.spot)
-    machines = offers.find_types(account, wanted, architecture)
-    known: Mapping[str, Decimal] = {}
+    outputs = stack.outputs
+    image = machine_image(account, stack)
+    if not (capacity.cores or capacity.types):
+        capacity = replace(capacity, types=(outputs[Output.INSTANCE_TYPE],))
+    machines = _find_machines(account, capacity, image.architecture)
+    prices: Mapping[str, Decimal] = {}
     unpriced = ""
     try:
-        known = offers.find_prices(account, machines, spot=wanted.spot)
+        prices = find_prices(account, [machine.name for machine in machines], spot=capacity.spot)
     except UserError as error:
         unpriced = str(error)
-    come_to = estimate(wanted, machines, known)
+    expected = estimate(capacity, machines, prices)
     leases = Leases.of(account, outputs)
-    held = starting.find_lease(leases, annex.name)
     running = leases.machines().get(annex.name)
     request_id = uuid.uuid4().hex
-    subnets = sources.find_subnets(account.ec2, outputs[Output.SECURITY_GROUP_ID], ())
-    fleet = fleet_request(
-        wanted,
+    subnets = find_subnets(account, outputs[Output.SECURITY_GROUP_ID], ())
+    fleet = fleet_arguments(
+        capacity,
         request_id,
         (outputs[Output.LAUNCH_TEMPLATE_ID], outputs[Output.LAUNCH_TEMPLATE_VERSION]),
         [subnet.subnet_id for subnet in subnets.values()],
-        starting.tags_of(request_id, annex.name, account.caller),
+        tags_of(request_id, annex.name, account.caller),
     )
     return Plan(
+        began=int(time.time()),
         account=account,
         stack=stack,
-        image=(image_id, condor),
+        image=image,
         machines=machines,
-        estimate=come_to,
-        quota=offers.check_quota(account, machines, come_to.vcpus, spot=wanted.spot),
+        estimate=expected,
+        quota=check_quota(account, machines, expected.vcpus, spot=capacity.spot),
         unpriced=unpriced,
-        held=held,
+        lease=find_lease(leases, annex.name),
         running=running.count if running else 0,
-        request=Request(
-            request_id=request_id,
-            annex_id=annex.name,
-            account_id=account.account_id,
-            region=account.region,
-            stack_id=stack.stack_id,
-            began=now,
-            expiration=now + annex.seconds,
-            owner=annex.owner,
-            idle=annex.idle,
-            fleet=fleet,
-        ),
+        request=Request(request_id, annex, capacity, account.account_id, account.region, stack.stack_id, fleet),
     )
 
 
-def _check_image(account: Account, stack: Stack) -> tuple[str, str, str]:
-    """Return the image's ID, architecture and version of HTCondor; refuse one that is not the stack's."""
+def _find_machines(account: Account, capacity: Capacity, architecture: str) -> list[InstanceType]:
+    """Return the types that AWS may choose from, by name; at least one."""
+    if not capacity.cores:
+        return describe_types(account, capacity.types, architecture)
+    machines = find_types(account, capacity.requirements(), architecture)
+    if not machines:
+        raise UserError(
+            f"no {architecture} instance type in {account.region} has {capacity.memory_per_core} MiB for each core: "
+            "give --memory-per-core less"
+        )
+    return machines
+
+
+def machine_image(account: Account, stack: Stack) -> MachineImage:
+    """Return the image that a stack's machines start from.
+
+    Raises:
+        UserError: it is gone, or the stack did not make it, or AWS refused.
+    """
     image_id = stack.outputs[Output.IMAGE_ID]
     image = find_image(account, image_id)
     tags = {tag["Key"]: tag["Value"] for tag in image.get("Tags", [])} if image is not None else {}
@@ -158,4 +171,4 @@ def _check_image(account: Account, stack: Stack) -> tuple[str, str, str]:
             f"the image {image_id} was not made by the stack {stack.name}, so its machines would not know how to "
             "join: run annex-bootstrap deploy --param Image=yes"
         )
-    return image_id, image["Architecture"], tags.get(CONDOR_TAG, "unknown")
+    return MachineImage(image_id, image["Architecture"], tags.get(CONDOR_TAG, "unknown"))

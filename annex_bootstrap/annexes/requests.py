@@ -12,9 +12,27 @@ from pathlib import Path
 from typing import Any
 
 from annex_bootstrap.errors import UserError
+from annex_bootstrap.machines.capacity import Capacity
 from annex_bootstrap.pool.private_files import read_private, write_private
 
 DIRECTORY = Path("~/.condor/annex-requests")
+
+
+@dataclass(frozen=True)
+class Annex:
+    """The annex that machines are for.
+
+    Attributes:
+        name: its name, and the ID of its lease.
+        owner: whose jobs its machines run; empty for everybody's.
+        idle: seconds without a job after which a machine shuts down.
+        expiration: when its lease is to end, in seconds since the epoch.
+    """
+
+    name: str
+    owner: str
+    idle: int
+    expiration: int
 
 
 @dataclass(frozen=True)
@@ -23,39 +41,26 @@ class Request:
 
     Attributes:
         request_id: the client token of its fleet, and a tag of its machines.
-        annex_id: of the annex.
+        annex: which annex the machines are for.
+        capacity: what to start.
         account_id: where.
         region: where.
         stack_id: of the stack whose launch template it names.
-        began: when, in seconds since the epoch.
-        expiration: when the lease that it asks for ends, in seconds since the epoch.
-        owner: whose jobs the machines run; empty for everybody's.
-        idle: seconds without a job after which a machine goes.
-        fleet: the arguments of CreateFleet.
+        fleet: the arguments of CreateFleet, which must be the same whenever its client token is.
     """
 
     request_id: str
-    annex_id: str
+    annex: Annex
+    capacity: Capacity
     account_id: str
     region: str
     stack_id: str
-    began: int
-    expiration: int
-    owner: str
-    idle: int
     fleet: Mapping[str, Any]
-
-    @property
-    def summary(self) -> str:
-        """What it asks for, in a few words."""
-        target = self.fleet["TargetCapacitySpecification"]
-        unit = "cores" if target.get("TargetCapacityUnitType") == "vcpu" else "machines"
-        return f"{target['TotalTargetCapacity']} {unit} {target['DefaultTargetCapacityType'].replace('-', ' ')}"
 
     @property
     def path(self) -> Path:
         """Its file."""
-        return _path(self.account_id, self.region, self.annex_id)
+        return _path(self.account_id, self.region, self.annex.name)
 
     def save(self) -> None:
         """Write the file.
@@ -70,21 +75,27 @@ class Request:
         self.path.unlink(missing_ok=True)
 
 
-def find_request(account_id: str, region: str, annex_id: str) -> Request | None:
+def find_request(account_id: str, region: str, annex: str) -> Request | None:
     """Return the request of an annex that is under way, or None.
 
     Raises:
         UserError: its file cannot be read.
     """
-    path = _path(account_id, region, annex_id)
+    path = _path(account_id, region, annex)
     content = read_private(path)
     if not content:
         return None
     try:
-        return Request(**json.loads(content))
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{path} is damaged: see annex-bootstrap leases for what runs, then delete it") from error
+        saved = json.loads(content)
+        types = tuple(saved["capacity"].pop("types"))
+        return Request(
+            **saved | {"annex": Annex(**saved["annex"]), "capacity": Capacity(types=types, **saved["capacity"])}
+        )
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(
+            f"{path} is damaged or of another version: see annex-bootstrap leases for what runs, then delete it"
+        ) from error
 
 
-def _path(account_id: str, region: str, annex_id: str) -> Path:
-    return DIRECTORY.expanduser() / f"{account_id}-{region}-{annex_id}.json"
+def _path(account_id: str, region: str, annex: str) -> Path:
+    return DIRECTORY.expanduser() / f"{account_id}-{region}-{annex}.json"

@@ -9,19 +9,17 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from annex_bootstrap.annexes.joining import Pool
 from annex_bootstrap.annexes.leases import Lease, Leases
-from annex_bootstrap.annexes.requests import Request
+from annex_bootstrap.annexes.requests import Annex, Request
 from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import AwsError, UserError
+from annex_bootstrap.pool.machine_config import MachineConfig
 from annex_contract import lease as contract
 from annex_contract.stack import ANNEX_TAG, REQUEST_TAG, STARTED_BY_TAG, Output
-
-if TYPE_CHECKING:
-    from mypy_boto3_ec2.type_defs import InstanceTypeDef
 
 
 class UncertainError(UserError):
@@ -63,38 +61,53 @@ def tags_of(request_id: str, annex_id: str, caller: str) -> dict[str, str]:
     }
 
 
-def carry_out(account: Account, outputs: Mapping[str, str], request: Request, tarball: bytes) -> Outcome:
-    """Carry out a request, or what is left of it.
+def carry_out(account: Account, outputs: Mapping[str, str], request: Request, pool: Pool) -> Outcome:
+    """Carry out a request, or what is left of it; its file is there from before the first change until all is known.
 
     Args:
         account: where.
         outputs: of the stack.
-        request: saved before.
-        tarball: what the machines are told.
+        request: what to start.
+        pool: that the machines join.
 
     Raises:
         UncertainError: there was no answer to whether machines start; the request may be carried out again.
         UserError: AWS refused; nothing of this request runs.
     """
-    bucket = outputs[Output.S3_BUCKET_NAME]
-    key = contract.TARBALL_PATTERN.replace("*", request.annex_id)
+    request.save()
+    try:
+        outcome = _carry_out(account, outputs, request, pool)
+    except UncertainError:
+        raise
+    except UserError:
+        request.forget()
+        raise
+    request.forget()
+    return outcome
+
+
+def _carry_out(account: Account, outputs: Mapping[str, str], request: Request, pool: Pool) -> Outcome:
+    annex, bucket = request.annex, outputs[Output.S3_BUCKET_NAME]
+    config = MachineConfig(annex.name, pool.address, annex.owner, annex.idle, request.request_id)
     leases = Leases.of(account, outputs)
-    held = find_lease(leases, request.annex_id)
+    before = find_lease(leases, annex.name)
     with explained(f"uploading the pool's configuration to {bucket}"):
-        account.s3.put_object(Bucket=bucket, Key=key, Body=tarball)
-    _put_lease(leases, request, bucket, held)
+        account.s3.put_object(
+            Bucket=bucket, Key=contract.TARBALL_PATTERN.replace("*", annex.name), Body=config.pack(pool.token)
+        )
+    _put_lease(leases, annex, bucket, before)
     try:
         outcome = _launch(account, request)
     except UncertainError:
         raise
     except UserError:
-        if held is None:
-            _end(leases, request.annex_id)
+        if before is None:
+            _end(leases, annex.name)
         raise
     if outcome.count:
-        _keep_lease(leases, request, bucket)
-    elif held is None:
-        _end(leases, request.annex_id)
+        _keep_lease(leases, annex, bucket)
+    elif before is None:
+        _end(leases, annex.name)
     return outcome
 
 
@@ -113,22 +126,20 @@ def find_lease(leases: Leases, annex_id: str) -> Lease | None:
     return lease
 
 
-def _put_lease(leases: Leases, request: Request, bucket: str, held: Lease | None) -> None:
-    """Let the lease end when the request says, or later where it already does."""
-    expiration = max(request.expiration, (held.expiration or 0) if held else 0)
-    if held is not None and held.expiration == expiration:
-        return
-    wire = contract.Lease(request.annex_id, bucket, expiration)
-    leases.put(wire)
+def _put_lease(leases: Leases, annex: Annex, bucket: str, before: Lease | None) -> None:
+    """Let the lease end when the annex is to, or later where it already does."""
+    expiration = max(annex.expiration, (before.expiration or 0) if before else 0)
+    if before is None or before.expiration != expiration:
+        leases.put(contract.Lease(annex.name, bucket, expiration))
 
 
-def _keep_lease(leases: Leases, request: Request, bucket: str) -> None:
+def _keep_lease(leases: Leases, annex: Annex, bucket: str) -> None:
     """Put the lease again if it is gone: it had run out just before, and the lease function was ending it meanwhile."""
     try:
-        _put_lease(leases, request, bucket, find_lease(leases, request.annex_id))
+        _put_lease(leases, annex, bucket, find_lease(leases, annex.name))
     except UserError as error:
         raise UncertainError(
-            f"the machines of {request.annex_id} started, but their lease could not be checked ({error}): run the same "
+            f"the machines of {annex.name} started, but their lease could not be checked ({error}): run the same "
             "command again"
         ) from error
 
@@ -145,36 +156,34 @@ def _launch(account: Account, request: Request) -> Outcome:
     started = _started(account, request.request_id)
     if started:
         # An earlier try got so far.
-        return Outcome(_count(started), {})
+        return Outcome(started, {})
     try:
         with explained("starting machines"):
             answer = account.fleets.create_fleet(**request.fleet)
     except AwsError as error:
         if error.answered:
             raise
-        raise _uncertain(request, error.reason) from error
+        raise UncertainError(
+            f"AWS gave no answer to the request for machines ({error.reason}), so they may have started: "
+            f"their lease is there; run the same command again to finish this request, "
+            f"or annex-bootstrap leases end {request.annex.name} to end it"
+        ) from error
     machines: Counter[str] = Counter()
     for launched in answer.get("Instances", []):
         machines[launched["InstanceType"]] += len(launched["InstanceIds"])
     shortfalls = {error["ErrorCode"]: error["ErrorMessage"] for error in answer.get("Errors", [])}
-    return Outcome(dict(machines), shortfalls)
+    return Outcome(machines, shortfalls)
 
 
-def _uncertain(request: Request, why: str) -> UncertainError:
-    return UncertainError(
-        f"AWS gave no answer to the request for machines ({why}), so they may have started: "
-        f"their lease is there; run the same command again to finish this request, "
-        f"or annex-bootstrap leases end {request.annex_id} to end it"
-    )
-
-
-def _started(account: Account, request_id: str) -> Sequence[InstanceTypeDef]:
+def _started(account: Account, request_id: str) -> Counter[str]:
+    """Return how many machines of a request there are, by type."""
     with explained("looking for machines of this request"):
         pages = account.ec2.get_paginator("describe_instances").paginate(
             Filters=[{"Name": f"tag:{REQUEST_TAG}", "Values": [request_id]}]
         )
-        return [machine for page in pages for held in page["Reservations"] for machine in held["Instances"]]
-
-
-def _count(machines: Sequence[InstanceTypeDef]) -> Mapping[str, int]:
-    return Counter(machine["InstanceType"] for machine in machines)
+        return Counter(
+            machine["InstanceType"]
+            for page in pages
+            for reservation in page["Reservations"]
+            for machine in reservation["Instances"]
+        )

@@ -1,34 +1,66 @@
-"""``image``: what the image of the stack's machines is, and making it anew."""
+"""``image``: show the image of the stack's machines, and rebuild it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from annex_bootstrap.aws import connect, connect_all
+import click
+
+from annex_bootstrap.commands.deploy import DeployResult, deploy
+from annex_bootstrap.console.command import OUTPUT, Command
+from annex_bootstrap.console.result import Result
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.errors import UserError
+from annex_bootstrap.options import CONFIG, MANY_REGIONS, ONE_REGION, YES
 from annex_bootstrap.stack.image import read_image
 from annex_bootstrap.stack.read import find_deployed
+from annex_bootstrap.target import Target
 from annex_contract.image import IMAGE_PARAMETER, IMAGE_YES, REVISION_PARAMETER
 
 
-def show_image(stack_name: str, region: str | None, profile: str | None, screen: Screen) -> bool:
-    """Show the image of the stack's machines.
+@dataclass(frozen=True)
+class ImageStatus(Result):
+    """The image of the stack's machines; all but the region is None where the stack has none, or AWS does not say.
 
-    Returns:
-        Whether there is one that machines can start from.
+    Attributes:
+        region: where.
+        image: its ID.
+        made_by_stack: whether the stack made it; else it is the user's.
+        state: such as ``available``; None where it is gone.
+        days: how old it is.
+        htcondor: the version in it.
+        base: the image that it was made from.
+        newer_base: Debian's newer image; None where there is none.
+    """
+
+    region: str
+    image: str | None = None
+    made_by_stack: bool | None = None
+    state: str | None = None
+    days: int | None = None
+    htcondor: str | None = None
+    base: str | None = None
+    newer_base: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether machines can start from it."""
+        return self.state == "available"
+
+
+def show_image(screen: Screen, target: Target) -> ImageStatus:
+    """Show the image of the stack's machines.
 
     Raises:
         UserError: there is no stack, or AWS refused.
     """
-    account = connect(region, profile)
-    image = read_image(account, find_deployed(account, stack_name))
+    account = target.connect()
+    image = read_image(account, find_deployed(account, target.stack_name))
     if image is None:
-        screen.say(f"The stack {stack_name} has no image: machines start from HTCondor's own, which is years old.")
-        screen.say("Next: annex-bootstrap deploy --param Image=yes")
-        screen.document({"image": None})
-        return False
+        screen.say(f"The stack {target.stack_name} has no image: machines start from HTCondor's own, which is old.")
+        screen.next_steps({target.command("deploy --param Image=yes"): "let the stack make one"})
+        return ImageStatus(account.region)
     days = image.days(datetime.now(UTC))
     screen.say(f"Image     {image.image_id}, {image.state or 'which is gone'}")
     screen.say(f"Made      {f'by the stack, {days} days ago' if image.made else 'by you; the stack never touches it'}")
@@ -37,39 +69,66 @@ def show_image(stack_name: str, region: str | None, profile: str | None, screen:
         screen.say(f"Base      {image.base or 'unknown'}")
     if image.newer_base:
         screen.say(f"Debian has a newer image, {image.newer_base}.")
-        screen.say("Next: annex-bootstrap image rebuild")
-    screen.document(
-        {
-            "image": {
-                "image_id": image.image_id,
-                "made_by_stack": image.made,
-                "state": image.state or None,
-                "days": days,
-                "htcondor": image.condor or None,
-                "base": image.base or None,
-                "newer_base": image.newer_base or None,
-            }
-        }
+        screen.next_steps({target.command("image rebuild"): "rebuild it; takes about ten minutes"})
+    return ImageStatus(
+        account.region,
+        image.image_id,
+        image.made,
+        image.state or None,
+        days if image.created is not None else None,
+        image.condor or None,
+        image.base or None,
+        image.newer_base or None,
     )
-    return image.state == "available"
 
 
-def rebuild_parameters(stack_name: str, regions: Sequence[str], profile: str | None) -> dict[str, str]:
-    """Return the parameters with which a deployment makes the image anew.
+def rebuild_image(screen: Screen, target: Target, *, yes: bool = False) -> DeployResult:
+    """Rebuild the image in every region by an update of the stack.
 
     Args:
-        stack_name: the stack's name.
-        regions: where; empty for the one that the environment or the profile names.
-        profile: the AWS profile, or None for the environment's.
+        screen: where to print and ask.
+        target: the stack.
+        yes: whether to go ahead without asking.
 
     Raises:
         UserError: a stack does not make its image, or AWS refused.
     """
-    for account in connect_all(regions, profile):
-        stack = find_deployed(account, stack_name)
+    for account in target.connect_all():
+        stack = find_deployed(account, target.stack_name)
         if stack.parameters.get(IMAGE_PARAMETER) != IMAGE_YES:
             raise UserError(
-                f"the stack {stack_name} in {account.region} does not make its image: "
+                f"the stack {target.stack_name} in {account.region} does not make its image: "
                 "run annex-bootstrap deploy --param Image=yes"
             )
-    return {REVISION_PARAMETER: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
+    revision = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return deploy(screen, target, parameters={REVISION_PARAMETER: revision}, yes=yes)
+
+
+command = click.Group("image", help="Show the image that the machines start from, or rebuild it.")
+command.add_command(
+    Command(
+        "status",
+        show_image,
+        *ONE_REGION,
+        *OUTPUT,
+        help="""Show the image, the version of HTCondor in it, its age, and whether Debian has a newer base.
+
+        Exits with 0 if machines can start from it, else with 1.
+        """,
+    )
+)
+command.add_command(
+    Command(
+        "rebuild",
+        rebuild_image,
+        *MANY_REGIONS,
+        CONFIG,
+        YES,
+        *OUTPUT,
+        help="""Rebuild the image from Debian's newest one, then write its ID into the pool's configuration.
+
+        The stack is updated: the new image is made first, and the old one deleted when everything has succeeded. It
+        takes about ten minutes. Machines that are running go on.
+        """,
+    )
+)

@@ -1,4 +1,4 @@
-"""Which instance types a fleet can use: those that hold whole slots and are offered where its subnets are."""
+"""Instance types: their sizes, which of them fit, and which zones offer them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,20 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from annex_bootstrap.aws import explained
+from annex_bootstrap.aws import Account, explained
+from annex_bootstrap.errors import AwsError, UserError
 
 if TYPE_CHECKING:
-    from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_ec2.type_defs import InstanceRequirementsRequestTypeDef, InstanceTypeInfoTypeDef
 
-MIB_A_GIB = 1024
+MIB_PER_GIB = 1024
+
+NAMES_PER_CALL = 100
+"""Types that one call of DescribeInstanceTypes takes:
+https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeInstanceTypes.html"""
+
+STANDARD = ("a", "c", "d", "h", "i", "im", "is", "m", "r", "t", "z")
+"""The families of types that share a quota."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +38,13 @@ class InstanceType:
     vcpus: int
     memory: int
     special: bool = False
+
+    @property
+    def is_standard(self) -> bool:
+        """Whether it counts for the quota of standard machines: by the letters before its generation."""
+        family = self.name.partition(".")[0]
+        digit = next((place for place, letter in enumerate(family) if letter.isdigit()), len(family))
+        return family[:digit] in STANDARD
 
 
 @dataclass(frozen=True)
@@ -50,12 +65,12 @@ class Slot:
 
 
 def choose(
-    found: Iterable[InstanceType], slot: Slot, wanted: Sequence[str] = (), excluded: Sequence[str] = ()
+    machines: Iterable[InstanceType], slot: Slot, wanted: Sequence[str] = (), excluded: Sequence[str] = ()
 ) -> list[InstanceType]:
     """Choose the types that hold at least one slot.
 
     Args:
-        found: all there are.
+        machines: all there are.
         slot: what one slot gets.
         wanted: patterns of names, such as ``c7i.*``; none takes all but the special ones.
         excluded: patterns of names.
@@ -66,7 +81,7 @@ def choose(
     return sorted(
         (
             machine
-            for machine in found
+            for machine in machines
             if slot.fit(machine) > 0
             and (_matches(machine, wanted) if wanted else not machine.special)
             and not _matches(machine, excluded)
@@ -79,37 +94,92 @@ def _matches(machine: InstanceType, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(machine.name, pattern) for pattern in patterns)
 
 
-def current_spot_types(ec2: EC2Client, architecture: str) -> list[InstanceType]:
+def spot_types(account: Account, architecture: str) -> list[InstanceType]:
     """Return the types of the current generation that are available as spot instances.
 
     Args:
-        ec2: the client.
+        account: where.
         architecture: ``x86_64`` or ``arm64``.
 
     Raises:
         UserError: AWS refused.
     """
     with explained("listing instance types"):
-        pages = ec2.get_paginator("describe_instance_types").paginate(
+        pages = account.ec2.get_paginator("describe_instance_types").paginate(
             Filters=[
                 {"Name": "current-generation", "Values": ["true"]},
                 {"Name": "supported-usage-class", "Values": ["spot"]},
                 {"Name": "processor-info.supported-architecture", "Values": [architecture]},
             ]
         )
-        return [
-            InstanceType(
-                name=described["InstanceType"],
-                vcpus=described["VCpuInfo"]["DefaultVCpus"],
-                memory=described["MemoryInfo"]["SizeInMiB"],
-                special=described["BareMetal"] or described["BurstablePerformanceSupported"],
-            )
-            for page in pages
-            for described in page["InstanceTypes"]
-        ]
+        return [_instance_type(described) for page in pages for described in page["InstanceTypes"]]
 
 
-def offered_zones(ec2: EC2Client, zones: Iterable[str]) -> dict[str, set[str]]:
+def find_types(
+    account: Account, requirements: InstanceRequirementsRequestTypeDef, architecture: str
+) -> list[InstanceType]:
+    """Return the types that have some attributes, by name; none where there are none.
+
+    Args:
+        account: where.
+        requirements: the attributes.
+        architecture: ``x86_64`` or ``arm64``.
+
+    Raises:
+        UserError: AWS refused.
+    """
+    with explained("asking which instance types fit"):
+        pages = account.ec2.get_paginator("get_instance_types_from_instance_requirements").paginate(
+            ArchitectureTypes=["arm64" if architecture == "arm64" else "x86_64"],
+            VirtualizationTypes=["hvm"],
+            InstanceRequirements=requirements,
+        )
+        names = [found["InstanceType"] for page in pages for found in page["InstanceTypes"]]
+    return describe_types(account, names)
+
+
+def describe_types(account: Account, names: Sequence[str], architecture: str = "") -> list[InstanceType]:
+    """Return the sizes of types, by name.
+
+    Args:
+        account: where.
+        names: of the types.
+        architecture: that they must have; empty for any.
+
+    Raises:
+        UserError: there is no such type, it has another architecture, or AWS refused.
+    """
+    machines = []
+    for first in range(0, len(names), NAMES_PER_CALL):
+        batch = [*names[first : first + NAMES_PER_CALL]]
+        try:
+            with explained("describing instance types"):
+                described = account.ec2.describe_instance_types(InstanceTypes=batch)["InstanceTypes"]  # type: ignore[arg-type]  # names are text to us
+        except AwsError as error:
+            if error.code != "InvalidInstanceType":
+                raise
+            raise UserError(f"{account.region} has no instance type {', '.join(batch)}: give another --type") from error
+        for one in described:
+            architectures = one["ProcessorInfo"]["SupportedArchitectures"]
+            if architecture and architecture not in architectures:
+                raise UserError(
+                    f"{one['InstanceType']} is for {', '.join(architectures)}, and the stack's image for "
+                    f"{architecture}: give another --type"
+                )
+            machines.append(_instance_type(one))
+    return sorted(machines, key=lambda machine: machine.name)
+
+
+def _instance_type(described: InstanceTypeInfoTypeDef) -> InstanceType:
+    return InstanceType(
+        name=described["InstanceType"],
+        vcpus=described["VCpuInfo"]["DefaultVCpus"],
+        memory=described["MemoryInfo"]["SizeInMiB"],
+        special=described["BareMetal"] or described["BurstablePerformanceSupported"],
+    )
+
+
+def offered_zones(account: Account, zones: Iterable[str]) -> dict[str, set[str]]:
     """Return the availability zones, of those given, that offer each instance type.
 
     Raises:
@@ -117,7 +187,7 @@ def offered_zones(ec2: EC2Client, zones: Iterable[str]) -> dict[str, set[str]]:
     """
     offered: dict[str, set[str]] = {}
     with explained("asking which zones offer which instance types"):
-        pages = ec2.get_paginator("describe_instance_type_offerings").paginate(
+        pages = account.ec2.get_paginator("describe_instance_type_offerings").paginate(
             LocationType="availability-zone", Filters=[{"Name": "location", "Values": sorted(zones)}]
         )
         for page in pages:

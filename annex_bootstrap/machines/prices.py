@@ -1,9 +1,10 @@
-"""What machines cost on demand, from the AWS Price List: in dollars, or yuan in China, an hour."""
+"""What machines cost: on demand from the AWS Price List, on the spot market now; dollars, or yuan in China, an hour."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -18,13 +19,44 @@ LINUX_ON_DEMAND = {
 }
 """What tells the plain price of a type from its hundred variants."""
 
+FEW = 8
+"""Types whose prices are asked for one by one; more come with those of the whole region."""
+
+
+def find_prices(account: Account, names: Sequence[str], *, spot: bool) -> dict[str, Decimal]:
+    """Return what types cost: dollars an hour, on the spot market the highest price of the region's zones now.
+
+    Args:
+        account: where.
+        names: of the types.
+        spot: whether spot prices are wanted.
+
+    Raises:
+        UserError: AWS refused, or has no price list in this partition.
+    """
+    if not spot:
+        return on_demand(account, names if len(names) <= FEW else None)
+    prices: dict[str, Decimal] = {}
+    now = datetime.now(UTC)
+    with explained("reading the spot prices"):
+        for page in account.ec2.get_paginator("describe_spot_price_history").paginate(
+            InstanceTypes=names,  # type: ignore[arg-type]  # names are text to us
+            ProductDescriptions=["Linux/UNIX"],
+            StartTime=now,
+            EndTime=now,
+        ):
+            for entry in page["SpotPriceHistory"]:
+                name, price = entry["InstanceType"], Decimal(entry["SpotPrice"])
+                prices[name] = max(price, prices.get(name, price))
+    return prices
+
 
 def on_demand(account: Account, instance_types: Iterable[str] | None = None) -> dict[str, Decimal]:
     """Return the prices of instance types in the account's region.
 
     Args:
         account: where.
-        instance_types: those wanted, one call each; None for all of the region, about ten calls.
+        instance_types: one call for each; None for all of the region, about ten calls.
 
     Returns:
         Prices an hour by type. Types without a price are missing.
@@ -32,13 +64,13 @@ def on_demand(account: Account, instance_types: Iterable[str] | None = None) -> 
     Raises:
         UserError: AWS refused, or has no price list in this partition.
     """
-    wanted: list[dict[str, str]] = (
+    kinds: list[dict[str, str]] = (
         [{}] if instance_types is None else [{"instanceType": name} for name in sorted(set(instance_types))]
     )
     prices: dict[str, Decimal] = {}
     with explained("reading the AWS price list"):
-        for one in wanted:
-            fields = LINUX_ON_DEMAND | {"regionCode": account.region} | one
+        for kind in kinds:
+            fields = LINUX_ON_DEMAND | {"regionCode": account.region} | kind
             pages = account.pricing.get_paginator("get_products").paginate(
                 ServiceCode="AmazonEC2",
                 Filters=[{"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in fields.items()],

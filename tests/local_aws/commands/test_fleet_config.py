@@ -136,8 +136,12 @@ def test_an_image_is_found_by_its_name_among_trusted_owners_only(operator: CliUs
 
 
 def test_the_table_is_available_as_json(operator: CliUser) -> None:
-    rows = operator.must("fleet-config", "--image", IMAGE, "--types", "c7i.large", "--output", "json").document["types"]
-    assert [(row["instance_type"], row["slots"], row["slot_hour"]) for row in rows] == [("c7i.large", 2, "0.0447")]
+    rows = operator.must("fleet-config", "--image", IMAGE, "--types", "c7i.large", "--output", "json").document[
+        "result"
+    ]["types"]
+    assert [(row["instance_type"], row["slots"], row["dollars_per_slot_hour"]) for row in rows] == [
+        ("c7i.large", 2, 0.0447)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -146,7 +150,7 @@ def test_the_table_is_available_as_json(operator: CliUser) -> None:
         (("--image", IMAGE, "--cpus", "500"), "no current x86_64 spot instance type"),
         (("--image", IMAGE, "--arch", "arm64"), "give --arch x86_64"),
         (("--image", IMAGE, "--subnet", "subnet-00000000000000000"), "give --subnet one of the VPC"),
-        (("--image", IMAGE, "--memory", "2 apples"), "is not an amount such as 2GiB"),
+        (("--image", IMAGE, "--memory", "2 apples"), "is not a memory size: type one such as 2G"),
         ((), "has no image: give --image or --image-name, or run annex-bootstrap deploy --param Image=yes"),
         (("--image", IMAGE, "--image-name", "x-*"), "give either --image or --image-name, or neither"),
     ],

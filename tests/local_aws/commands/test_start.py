@@ -140,7 +140,7 @@ def test_machines_start_with_a_lease_a_tarball_and_our_template(
     said = starter.must("start", "first", *COUNT, "--duration", "2h", "--idle", "10m").stdout
     made = stacks[REGION]
     assert "Started 2 m7i.large in us-east-1 for the annex first." in said
-    assert "Price    0.20 $ an hour, at most 0.40 $ until the lease ends" in said
+    assert "Price    $0.20/hour, at most $0.40 until the lease ends" in said
     assert "0 of 256 vCPUs in use" in said
     two = machines_of(root)
     assert len(two) == 2
@@ -159,7 +159,7 @@ def test_machines_start_with_a_lease_a_tarball_and_our_template(
     assert "STARTD_NOCLAIM_SHUTDOWN = 600\n" in config
     assert config.endswith('&& TARGET.Owner =?= "alice"\n')
     assert set(files) == {"config.d/50-annex-bootstrap.config", "tokens.d/annex-bootstrap"}
-    row = starter.must("leases", "--output", "json").document["leases"][0]
+    row = starter.must("leases", "--output", "json").document["result"]["leases"][0]
     assert (row["annex"], row["machines"], row["kind"]) == ("first", 2, "on demand")
     assert row["started_by"] == [starter.extra["LOGNAME"]]
     # The request is done, so nothing waits to be finished.
@@ -274,7 +274,7 @@ def test_the_next_region_is_tried_where_one_has_no_machine(
         (("timed", *COUNT, "--duration", "soon"), "'soon' is not a duration"),
         (("both", *COUNT, "--cores", "4"), "give either --count or --cores"),
         (("cut", "--count", "1", "--owner", "alice", "--yes"), "cannot be reached from us-east-1"),
-        (("root", "--count", "1", "--skip-pool-check", "--owner", "a b"), "'a b' is no user's name"),
+        (("root", "--count", "1", "--skip-pool-check", "--owner", "a b"), "'a b' is not a user name"),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_changed(
@@ -381,7 +381,7 @@ def test_watch_prints_a_line_for_each_change_and_ends_on_ctrl_c_without_touching
 def test_watch_and_leases_say_what_several_annexes_come_to(starter: CliUser) -> None:
     for annex in ("one", "other"):
         starter.must("start", annex, *COUNT)
-    assert "All together: 0.4032 $/hour" in starter.must("leases").stdout
+    assert "Total: $0.4032/hour" in starter.must("leases").stdout
     shown = {row["ANNEX"]: row for row in watched(starter, lines=3)}
     assert shown.keys() == {"all together", "one", "other"}
     assert (shown["all together"]["RUNNING"], shown["all together"]["$/HOUR"]) == ("4", "0.40")

@@ -18,9 +18,9 @@ from botocore.compat import HTTPHeaders
 from botocore.exceptions import ConnectionClosedError
 from botocore.httpsession import URLLib3Session
 
-from annex_bootstrap.commands.start import StartOptions, start
+from annex_bootstrap.commands.start import start
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.machines.capacity import Wanted
+from annex_bootstrap.target import Target
 from local_aws.launcher import LocalAws
 from tests.local_aws import stack
 from tests.local_aws.commands import fake_htcondor
@@ -122,24 +122,19 @@ def run(
     monkeypatch.setattr(time, "sleep", lambda _: None)
 
     def run_once(annex: str, fault: str = "", at: int = -1) -> Network:
-        options = StartOptions(
-            name=annex,
-            stack_name=NAME,
-            regions=(),
-            profile=None,
-            wanted=Wanted(count=COUNT),
-            duration="2h",
-            idle="10m",
-            owner="alice",
-            everybody=False,
-            collector="",
-            check_pool=False,
-            dry_run=False,
-            yes=True,
-        )
         with pytest.MonkeyPatch.context() as patch:
             network = Network(patch, fault, at)
-            start(options, RecordingScreen(answer=True))
+            start(
+                RecordingScreen(answer=True),
+                Target(NAME),
+                annex,
+                count=COUNT,
+                duration="2h",
+                idle="10m",
+                owner="alice",
+                skip_pool_check=True,
+                yes=True,
+            )
             return network
 
     yield run_once

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from annex_bootstrap.doctor.checks import fleet_problems
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.machines import fleet_file, prices
-from annex_bootstrap.machines.fleet_file import Image, Offer, Parts, Subnet
+from annex_bootstrap.machines import fleet_file, offers, prices
+from annex_bootstrap.machines.fleet_file import Parts
 from annex_bootstrap.machines.instance_types import InstanceType, Slot, choose
+from annex_bootstrap.machines.offers import Offer
+from annex_bootstrap.machines.subnets import Subnet, one_per_zone
 
 PARTS = Parts("ami-1", "role", "profile", "sg-1")
 TYPES = st.builds(
@@ -60,30 +62,22 @@ def test_each_zone_gets_one_subnet_a_public_one_before_an_emptier_one() -> None:
         Subnet("s3", "a", True, 20),
         Subnet("s4", "b", False, 1),
     ]
-    assert {zone: subnet.subnet_id for zone, subnet in fleet_file.one_subnet_a_zone(subnets).items()} == {
+    assert {zone: subnet.subnet_id for zone, subnet in one_per_zone(subnets).items()} == {
         "a": "s3",
         "b": "s4",
     }
 
 
-def test_the_newest_image_is_taken() -> None:
-    images = [Image(f"ami-{n}", "n", created, "x86_64") for n, created in enumerate(("2025-01-01", "2026-01-01", ""))]
-    newest = fleet_file.newest(images)
-    assert newest is not None
-    assert newest.image_id == "ami-1"
-    assert fleet_file.newest([]) is None
-
-
 def test_the_cheapest_slot_comes_first_and_the_unknown_last() -> None:
     machines = [InstanceType(name, 4, 16_384) for name in ("a.1", "b.1", "c.1", "d.1")]
-    offers = fleet_file.make_offers(
+    found = offers.make_offers(
         machines,
         Slot(1, 2048),
         {"a.1": Decimal("0.4"), "b.1": Decimal("0.2")},
         {"a.1": {"z1"}, "b.1": {"z1", "z9"}, "c.1": {"z1"}, "d.1": {"z9"}},
         {"z1": Subnet("s1", "z1", True, 1)},
     )
-    assert [(offer.machine.name, offer.slot_price) for offer in offers] == [
+    assert [(offer.machine.name, offer.slot_price) for offer in found] == [
         ("b.1", Decimal("0.0500")),
         ("a.1", Decimal("0.1000")),
         ("c.1", None),
@@ -91,26 +85,26 @@ def test_the_cheapest_slot_comes_first_and_the_unknown_last() -> None:
 
 
 @given(OFFERS)
-def test_a_fleet_never_has_more_specifications_than_aws_takes_and_loses_only_the_last(offers: list[Offer]) -> None:
-    kept = fleet_file.within_limits(offers)
-    assert kept == offers[: len(kept)]
-    assert sum(len(offer.subnets) for offer in kept) <= fleet_file.MOST_SPECIFICATIONS
-    if len(kept) < len(offers):
-        assert sum(len(offer.subnets) for offer in offers[: len(kept) + 1]) > fleet_file.MOST_SPECIFICATIONS
+def test_a_fleet_never_has_more_specifications_than_aws_takes_and_loses_only_the_last(found: list[Offer]) -> None:
+    kept = offers.within_limits(found)
+    assert kept == found[: len(kept)]
+    assert sum(len(offer.subnets) for offer in kept) <= offers.MOST_SPECIFICATIONS
+    if len(kept) < len(found):
+        assert sum(len(offer.subnets) for offer in found[: len(kept) + 1]) > offers.MOST_SPECIFICATIONS
 
 
 @given(OFFERS, st.one_of(st.none(), st.decimals("0.0001", "99", places=4)), st.sampled_from(["", "key"]))
-def test_condor_annex_reads_every_fleet_that_is_written(offers: list[Offer], most: Decimal | None, key: str) -> None:
-    if most is None and all(offer.price is None for offer in offers):
+def test_condor_annex_reads_every_fleet_that_is_written(found: list[Offer], most: Decimal | None, key: str) -> None:
+    if most is None and all(offer.price is None for offer in found):
         with pytest.raises(UserError, match="--max-price"):
-            fleet_file.render(offers, PARTS, most)
+            fleet_file.render(found, PARTS, most)
         return
-    text = fleet_file.render(offers, Parts("ami-1", "role", "profile", "sg-1", key), most)
+    text = fleet_file.render(found, Parts("ami-1", "role", "profile", "sg-1", key), most)
     assert fleet_problems(text) == []
     config = json.loads(text)
     bids = [Decimal(specification["SpotPrice"]) for specification in config["LaunchSpecifications"]]
     assert max(bids) <= Decimal(config["SpotPrice"])
-    each_subnet = [offer for offer in offers for _ in offer.subnets]
+    each_subnet = [offer for offer in found for _ in offer.subnets]
     for used, specification in zip(each_subnet, config["LaunchSpecifications"], strict=True):
         if most is None and used.price is not None:
             assert Decimal(specification["SpotPrice"]) * used.slots >= used.price
