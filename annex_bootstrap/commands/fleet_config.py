@@ -18,7 +18,7 @@ from annex_bootstrap.pool.file_knobs import write_knobs
 from annex_bootstrap.screen import Column, Screen
 from annex_bootstrap.stack.read import find_deployed
 from annex_contract.knobs import FLEET_KNOBS
-from annex_contract.stack import Output
+from annex_contract.stack import Output, Parameter
 
 COLUMNS = [
     Column("TYPE"),
@@ -139,7 +139,9 @@ def _choose(account: Account, options: FleetOptions) -> Fleet:
             "or run annex-bootstrap deploy --param Image=yes"
         )
     image = sources.find_image(account.ec2, image_id, options.image_name, options.owners, options.architecture)
-    own_subnets = [subnet.strip() for subnet in stack.parameters.get("SubnetIds", "").split(",") if subnet.strip()]
+    own_subnets = [
+        subnet.strip() for subnet in stack.parameters.get(Parameter.SUBNET_IDS, "").split(",") if subnet.strip()
+    ]
     subnets = sources.find_subnets(account.ec2, group_id, options.subnet_ids or own_subnets)
     found = sources.find_offers(
         account,

@@ -10,7 +10,8 @@ from annex_bootstrap.errors import UserError
 from annex_bootstrap.screen import Screen
 from annex_bootstrap.stack.image import read_image
 from annex_bootstrap.stack.read import find_deployed
-from annex_contract.image import IMAGE_PARAMETER, IMAGE_YES, REVISION_PARAMETER
+from annex_contract.image import IMAGE_YES
+from annex_contract.stack import Parameter
 
 
 def show_image(stack_name: str, region: str | None, profile: str | None, screen: Screen) -> bool:
@@ -67,9 +68,9 @@ def rebuild_parameters(stack_name: str, regions: Sequence[str], profile: str | N
     """
     for account in connect_all(regions, profile):
         stack = find_deployed(account, stack_name)
-        if stack.parameters.get(IMAGE_PARAMETER) != IMAGE_YES:
+        if stack.parameters.get(Parameter.IMAGE) != IMAGE_YES:
             raise UserError(
                 f"the stack {stack_name} in {account.region} does not make its image: "
                 "run annex-bootstrap deploy --param Image=yes"
             )
-    return {REVISION_PARAMETER: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
+    return {Parameter.IMAGE_REVISION: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_ec2.type_defs import ImageTypeDef
 
-TRUSTED_OWNERS = ("self", "amazon")
-"""Whose images a name may match: a name says nothing about who published the image."""
-
 
 def find_image(ec2: EC2Client, image_id: str, name: str, owners: Sequence[str], architecture: str) -> Image:
     """Return the image with that ID, or the newest whose name matches.

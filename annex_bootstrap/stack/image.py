@@ -12,19 +12,16 @@ from botocore.exceptions import ClientError
 from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import UserError
 from annex_contract.image import (
-    ARCHITECTURE_PARAMETER,
     ARCHITECTURES,
-    BASE_PARAMETER,
     BASE_PARAMETERS,
     BASE_TAG,
     CONDOR_TAG,
     DEBIAN,
     IMAGE_NO,
-    IMAGE_PARAMETER,
     IMAGE_TAG,
     IMAGE_YES,
 )
-from annex_contract.stack import Output
+from annex_contract.stack import Output, Parameter
 
 if TYPE_CHECKING:
     from annex_bootstrap.stack.artefact import Template
@@ -102,16 +99,16 @@ def choose_base(account: Account, template: Template, stack: Stack | None, given
     def value(name: str) -> str:
         return given.get(name, earlier.get(name, str(known[name]["Default"])))
 
-    if IMAGE_PARAMETER not in known or value(IMAGE_PARAMETER) != IMAGE_YES or BASE_PARAMETER in given:
+    if Parameter.IMAGE not in known or value(Parameter.IMAGE) != IMAGE_YES or Parameter.BASE_IMAGE in given:
         return {}
-    chosen = earlier.get(BASE_PARAMETER, "")
+    chosen = earlier.get(Parameter.BASE_IMAGE, "")
     if chosen:
         with explained(f"looking up the image {chosen}"):
             by_id = account.ec2.describe_images(Filters=[{"Name": "image-id", "Values": [chosen]}])["Images"]
         if any(image["OwnerId"] != DEBIAN for image in by_id):
             return {}
-    newest = newest_base(account, value(ARCHITECTURE_PARAMETER))
-    return {BASE_PARAMETER: newest} if newest else {}
+    newest = newest_base(account, value(Parameter.IMAGE_ARCHITECTURE))
+    return {Parameter.BASE_IMAGE: newest} if newest else {}
 
 
 def check_images(account: Account, given: Mapping[str, str], architecture: str) -> None:
@@ -125,7 +122,7 @@ def check_images(account: Account, given: Mapping[str, str], architecture: str) 
     Raises:
         UserError: one does not exist in the region, cannot be used, or AWS refused.
     """
-    for name in (IMAGE_PARAMETER, BASE_PARAMETER):
+    for name in (Parameter.IMAGE, Parameter.BASE_IMAGE):
         image_id = given.get(name, "")
         if image_id in ("", IMAGE_YES, IMAGE_NO):
             continue
@@ -141,10 +138,10 @@ def check_images(account: Account, given: Mapping[str, str], architecture: str) 
                 f"{name}: the image {image_id} is for {image['Architecture']}, "
                 f"and ImageArchitecture is {architecture}: give another image, or another --param ImageArchitecture"
             )
-        if name == BASE_PARAMETER and any(tag["Key"] == IMAGE_TAG for tag in image.get("Tags", [])):
+        if name == Parameter.BASE_IMAGE and any(tag["Key"] == IMAGE_TAG for tag in image.get("Tags", [])):
             raise UserError(
                 f"{name}: a stack made the image {image_id}, so it holds all that would be installed: "
-                f"give --param {IMAGE_PARAMETER}={image_id} to use it, or an image of Debian 13"
+                f"give --param {Parameter.IMAGE}={image_id} to use it, or an image of Debian 13"
             )
 
 
@@ -157,8 +154,8 @@ def read_image(account: Account, stack: Stack) -> StackImage | None:
     image_id = stack.outputs.get(Output.IMAGE_ID, "")
     if not image_id:
         return None
-    made = stack.parameters.get(IMAGE_PARAMETER) == IMAGE_YES
-    newest = newest_base(account, stack.parameters[ARCHITECTURE_PARAMETER]) if made else ""
+    made = stack.parameters.get(Parameter.IMAGE) == IMAGE_YES
+    newest = newest_base(account, stack.parameters[Parameter.IMAGE_ARCHITECTURE]) if made else ""
     with explained(f"looking up the image {image_id}"):
         # By a filter, since an unknown ID is an error.
         found = account.ec2.describe_images(Filters=[{"Name": "image-id", "Values": [image_id]}])["Images"]
