@@ -11,24 +11,12 @@ BASE_TAG = "annex-bootstrap:base"
 CONDOR_TAG = "annex-bootstrap:htcondor"
 """The tag of an image with the version of HTCondor in it."""
 
-IMAGE_PARAMETER = "Image"
-"""The parameter that says which image the machines start from."""
-
-BASE_PARAMETER = "BaseImage"
-"""The parameter with the image to start from."""
-
-ARCHITECTURE_PARAMETER = "ImageArchitecture"
-"""The parameter with the image's architecture, by Debian's name."""
-
-REVISION_PARAMETER = "ImageRevision"
-"""The parameter that makes the image anew when it changes."""
-
 DEBIAN = "136693071363"
 """Debian's account, which owns its images: https://wiki.debian.org/Cloud/AmazonEC2Image"""
 
 IMAGE_YES = "yes"
 IMAGE_NO = "no"
-"""Values of that parameter; any other is the ID of an image of the user's."""
+"""Values of the parameter Image; any other is the ID of an image of the user's."""
 
 BASE_PARAMETERS = "/aws/service/debian/release/13/latest/"
 """With an architecture: the public parameter with the ID of Debian 13's newest image. Debian publishes them in no

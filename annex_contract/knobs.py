@@ -1,53 +1,39 @@
-"""HTCondor's configuration macros ("knobs") that we write or read, and the limits of the files that they name.
-
-Those with an output are knobs that ``condor_annex`` reads today (8.7.1 and later) and those of the 8.7.0 guide. Both
-the stack's outputs and the configuration come from this module, so neither can drift from the other.
-"""
+"""HTCondor's configuration macros ("knobs") that we write or read, and the limits of the files that they name."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
 
+from annex_contract.outputs import OUTPUTS
 from annex_contract.stack import Output
 
 
 @dataclass(frozen=True)
 class Knob:
-    """One HTCondor configuration macro, its value taken from one output.
+    """One HTCondor configuration macro that takes the value of an output.
 
     Attributes:
         name: the macro's name, without a region's prefix.
         output: the output whose value it gets.
         guide: whether it is the name that HTCondor's 8.7.0 guide used.
-        regional: whether it is written with the region's prefix in the default region too: HTCondor has defaults of
-            its own with the prefix of a region, and they beat a knob without one.
+        regional: whether it is written with the region's prefix in the default region too.
     """
 
     name: str
     output: Output
-    guide: bool = False
-    regional: bool = False
+    guide: bool
+    regional: bool
 
 
-IMAGE_KNOB = "ANNEX_DEFAULT_ODI_IMAGE_ID"
-"""The image of machines on demand."""
-
-KNOBS: tuple[Knob, ...] = (
-    Knob("ANNEX_DEFAULT_S3_BUCKET", Output.S3_BUCKET_NAME),
-    Knob("ANNEX_DEFAULT_ODI_LEASE_FUNCTION_ARN", Output.LEASE_FUNCTION_ARN),
-    Knob("ANNEX_DEFAULT_SFR_LEASE_FUNCTION_ARN", Output.LEASE_FUNCTION_ARN),
-    Knob("ANNEX_DEFAULT_CONNECTIVITY_FUNCTION_ARN", Output.CONNECTIVITY_FUNCTION_ARN),
-    Knob("ANNEX_DEFAULT_ODI_INSTANCE_PROFILE_ARN", Output.INSTANCE_CONFIGURATION_PROFILE),
-    Knob("ANNEX_DEFAULT_ODI_SECURITY_GROUP_IDS", Output.SECURITY_GROUP_ID),
-    Knob("ANNEX_DEFAULT_ODI_KEY_NAME", Output.KEY_PAIR_NAME),
-    Knob(IMAGE_KNOB, Output.IMAGE_ID, regional=True),
-    Knob("ANNEX_DEFAULT_ODI_INSTANCE_TYPE", Output.INSTANCE_TYPE, regional=True),
-    Knob("ANNEX_DEFAULT_LEASE_ARN", Output.LEASE_FUNCTION_ARN, guide=True),
-    Knob("ANNEX_DEFAULT_INSTANCE_ROLE_ARN", Output.INSTANCE_CONFIGURATION_PROFILE, guide=True),
-    Knob("ANNEX_DEFAULT_SECURITY_GROUP_ID", Output.SECURITY_GROUP_ID, guide=True),
-    Knob("ANNEX_DEFAULT_IAM_FLEET_ROLE_ARN", Output.IAM_FLEET_ROLE_ARN, guide=True),
+KNOBS = (
+    *(Knob(name, output, False, rule.regional) for output, rule in OUTPUTS.items() for name in rule.knobs),
+    *(Knob(name, output, True, rule.regional) for output, rule in OUTPUTS.items() for name in rule.guide_knobs),
 )
+"""The knobs of all outputs, in the order in which a configuration has them."""
+
+(IMAGE_KNOB,) = OUTPUTS[Output.IMAGE_ID].knobs
+"""The image of machines on demand."""
 
 REGION_KNOB = "ANNEX_DEFAULT_AWS_REGION"
 """The region of annexes for which the user names none."""

@@ -1,47 +1,86 @@
-"""What a value of each output looks like: whatever else a stack puts out must never reach a configuration.
+"""What each output is: its form, whether a stack may lack it, and the HTCondor knobs that take its value.
 
-The patterns are the same in Python and in JavaScript, and match a whole value. None of them lets through a character
-that means something to HTCondor's configuration language: a newline, ``$(`` or a backslash.
+The patterns are the same in Python and in JavaScript, and match a whole value: whatever else a stack puts out must
+never reach a configuration. None of them lets through a character that means something to HTCondor's configuration
+language: a newline, ``$(`` or a backslash.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from annex_contract.stack import Output
 
 _ARN = "arn:aws[a-z-]*"
 _FUNCTION = f"{_ARN}:lambda:[a-z0-9-]+:[0-9]{{12}}:function:[A-Za-z0-9_-]+"
 _ROLE = f"{_ARN}:iam::[0-9]{{12}}:role/[A-Za-z0-9_+=,.@/-]+"
+_PROFILE = f"{_ARN}:iam::[0-9]{{12}}:instance-profile/[A-Za-z0-9_+=,.@/-]+"
 _POLICY = f"{_ARN}:iam::[0-9]{{12}}:policy/[A-Za-z0-9_+=,.@/-]+"
 
-PATTERNS: Mapping[Output, str] = {
-    Output.S3_BUCKET_NAME: "[a-z0-9][a-z0-9-]{1,61}[a-z0-9]",
-    Output.LEASE_FUNCTION_ARN: _FUNCTION,
-    Output.CONNECTIVITY_FUNCTION_ARN: _FUNCTION,
-    Output.INSTANCE_CONFIGURATION_PROFILE: f"{_ARN}:iam::[0-9]{{12}}:instance-profile/[A-Za-z0-9_+=,.@/-]+",
-    Output.INSTANCE_ROLE_ARN: _ROLE,
-    Output.IAM_FLEET_ROLE_ARN: _ROLE,
-    Output.SECURITY_GROUP_ID: "sg-[0-9a-f]+",
-    Output.ANNEX_USER_POLICY_ARN: _POLICY,
-    Output.VERSION: "[0-9]+[.][0-9]+[.][0-9]+[0-9A-Za-z.+-]*",
-    Output.KEY_PAIR_NAME: "[A-Za-z0-9._-]+",
-    Output.IMAGE_ID: "ami-[0-9a-f]+",
-    Output.INSTANCE_TYPE: "[a-z0-9-]+[.][a-z0-9-]+",
-    Output.LAUNCH_TEMPLATE_ID: "lt-[0-9a-f]+",
-    Output.LAUNCH_TEMPLATE_VERSION: "[0-9]+",
-    Output.START_POLICY_ARN: _POLICY,
+
+@dataclass(frozen=True)
+class Rule:
+    """What holds for the value of one output.
+
+    Attributes:
+        pattern: a regular expression that matches every whole value.
+        optional: whether a stack may lack the output, by its parameters.
+        knobs: HTCondor's macros that get the value: those that ``condor_annex`` reads today (8.7.1 and later).
+        guide_knobs: the names of HTCondor's 8.7.0 guide for the same.
+        regional: whether its knobs are written with the region's prefix in the default region too: HTCondor has
+            defaults of its own with the prefix of a region, and they beat a knob without one.
+    """
+
+    pattern: str
+    optional: bool = False
+    knobs: tuple[str, ...] = ()
+    guide_knobs: tuple[str, ...] = ()
+    regional: bool = False
+
+
+OUTPUTS: Mapping[Output, Rule] = {
+    Output.S3_BUCKET_NAME: Rule("[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", knobs=("ANNEX_DEFAULT_S3_BUCKET",)),
+    Output.LEASE_FUNCTION_ARN: Rule(
+        _FUNCTION,
+        knobs=("ANNEX_DEFAULT_ODI_LEASE_FUNCTION_ARN", "ANNEX_DEFAULT_SFR_LEASE_FUNCTION_ARN"),
+        guide_knobs=("ANNEX_DEFAULT_LEASE_ARN",),
+    ),
+    Output.CONNECTIVITY_FUNCTION_ARN: Rule(_FUNCTION, knobs=("ANNEX_DEFAULT_CONNECTIVITY_FUNCTION_ARN",)),
+    Output.INSTANCE_CONFIGURATION_PROFILE: Rule(
+        _PROFILE,
+        knobs=("ANNEX_DEFAULT_ODI_INSTANCE_PROFILE_ARN",),
+        guide_knobs=("ANNEX_DEFAULT_INSTANCE_ROLE_ARN",),
+    ),
+    Output.INSTANCE_ROLE_ARN: Rule(_ROLE),
+    Output.SECURITY_GROUP_ID: Rule(
+        "sg-[0-9a-f]+",
+        knobs=("ANNEX_DEFAULT_ODI_SECURITY_GROUP_IDS",),
+        guide_knobs=("ANNEX_DEFAULT_SECURITY_GROUP_ID",),
+    ),
+    Output.IAM_FLEET_ROLE_ARN: Rule(_ROLE, guide_knobs=("ANNEX_DEFAULT_IAM_FLEET_ROLE_ARN",)),
+    Output.ANNEX_USER_POLICY_ARN: Rule(_POLICY),
+    Output.VERSION: Rule("[0-9]+[.][0-9]+[.][0-9]+[0-9A-Za-z.+-]*"),
+    Output.KEY_PAIR_NAME: Rule("[A-Za-z0-9._-]+", optional=True, knobs=("ANNEX_DEFAULT_ODI_KEY_NAME",)),
+    Output.IMAGE_ID: Rule("ami-[0-9a-f]+", optional=True, knobs=("ANNEX_DEFAULT_ODI_IMAGE_ID",), regional=True),
+    Output.INSTANCE_TYPE: Rule(
+        "[a-z0-9-]+[.][a-z0-9-]+", optional=True, knobs=("ANNEX_DEFAULT_ODI_INSTANCE_TYPE",), regional=True
+    ),
+    Output.LAUNCH_TEMPLATE_ID: Rule("lt-[0-9a-f]+", optional=True),
+    Output.LAUNCH_TEMPLATE_VERSION: Rule("[0-9]+", optional=True),
+    Output.START_POLICY_ARN: Rule(_POLICY, optional=True),
 }
+"""The rule for every output. Of several knobs, a configuration has those of today first, in this order."""
 
 
 def find_wrong_output(outputs: Mapping[str, str]) -> str:
-    """Return the name of an output whose value is not of its kind, or an empty text.
+    """Return the name of an output whose value is not of its form, or an empty text.
 
     Args:
         outputs: values by name; names that are not ours are not looked at.
     """
-    for output, pattern in PATTERNS.items():
-        if output in outputs and not re.fullmatch(pattern, outputs[output]):
+    for output, rule in OUTPUTS.items():
+        if output in outputs and not re.fullmatch(rule.pattern, outputs[output]):
             return output
     return ""

@@ -1,4 +1,4 @@
-"""The custom resources of the stack: one record for each, for those who make, change, explain and draw them."""
+"""The custom resources of the stack: one record for each, for those who make, change and draw them."""
 
 from __future__ import annotations
 
@@ -62,10 +62,6 @@ class CustomResource:
         logical_id: its name in the template.
         resource_type: such as ``Custom::AnnexBucket``.
         module: the module of ``custom_resources`` that serves it.
-        name: what a person calls it.
-        summary: what it is, beside its number in a list of all resources.
-        cost: what it costs to keep.
-        purpose: what its function does.
         name_property: the property that names it: its physical ID, so another name makes another resource.
         properties: the types of all its properties; a list is one of strings.
         attributes: what the rest of the template can read from it.
@@ -75,10 +71,6 @@ class CustomResource:
     logical_id: str
     resource_type: str
     module: str
-    name: str
-    summary: str
-    cost: str
-    purpose: str
     name_property: Property
     properties: Mapping[Property, type]
     attributes: tuple[Attribute, ...]
@@ -94,10 +86,6 @@ BUCKET = CustomResource(
     logical_id="Bucket",
     resource_type="Custom::AnnexBucket",
     module="bucket",
-    name="the bucket",
-    summary="private bucket for pool configurations",
-    cost="The stored bytes: a few KB per annex",
-    purpose="creates or adopts the private bucket",
     name_property=Property.BUCKET_NAME,
     properties={Property.BUCKET_NAME: str, Property.EXPIRATION_DAYS: int},
     attributes=(Attribute.BUCKET_NAME,),
@@ -107,10 +95,6 @@ INSTANCE_ROLE = CustomResource(
     logical_id="InstanceRole",
     resource_type="Custom::AnnexInstanceRole",
     module="instance_role",
-    name="the machines' role",
-    summary="role and instance profile for the machines",
-    cost="Nothing",
-    purpose="creates the machines' role and instance profile",
     name_property=Property.ROLE_NAME,
     properties={
         Property.ROLE_NAME: str,
@@ -126,10 +110,6 @@ FLEET_ROLE = CustomResource(
     logical_id="FleetRole",
     resource_type="Custom::AnnexFleetRole",
     module="fleet_role",
-    name="the fleet role",
-    summary="role for spot fleets",
-    cost="Nothing",
-    purpose="creates or adopts the spot fleets' role",
     name_property=Property.ROLE_NAME,
     properties={
         Property.ROLE_NAME: str,
@@ -143,10 +123,6 @@ SECURITY_GROUP = CustomResource(
     logical_id="SecurityGroup",
     resource_type="Custom::AnnexSecurityGroup",
     module="security_group",
-    name="the security group",
-    summary="security group for the machines",
-    cost="Nothing",
-    purpose="creates the machines' security group",
     name_property=Property.GROUP_NAME,
     properties={
         Property.GROUP_NAME: str,
@@ -163,10 +139,6 @@ IMAGE_BUILDER = CustomResource(
     logical_id="ImageBuilder",
     resource_type="Custom::AnnexImageBuilder",
     module="image_builder",
-    name="the image's builder",
-    summary="installs what is in the image",
-    cost="About a cent per build, an estimate: a few minutes of a small instance",
-    purpose="builds the machines' image",
     name_property=Property.IMAGE_NAME,
     properties={
         Property.IMAGE_NAME: str,
@@ -201,10 +173,6 @@ IMAGE = CustomResource(
     logical_id="MachineImage",
     resource_type="Custom::AnnexImage",
     module="image",
-    name="the image",
-    summary="machine image with HTCondor",
-    cost="About $0.15 a month, an estimate: a snapshot of some 3 GB at $0.05 per GB-month",
-    purpose="makes the machines' image",
     name_property=Property.IMAGE_NAME,
     properties={Property.IMAGE_NAME: str, Property.BASE_IMAGE: str, Property.CONDOR_VERSION: str},
     attributes=(Attribute.IMAGE_ID, Attribute.ROOT_DEVICE),

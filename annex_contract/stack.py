@@ -120,16 +120,37 @@ class Output(StrEnum):
     START_POLICY_ARN = "StartPolicyARN"
 
 
-OPTIONAL_OUTPUTS = frozenset(
-    {
-        *(Output.KEY_PAIR_NAME, Output.IMAGE_ID, Output.INSTANCE_TYPE),
-        *(Output.LAUNCH_TEMPLATE_ID, Output.LAUNCH_TEMPLATE_VERSION, Output.START_POLICY_ARN),
-    }
-)
-"""The outputs that a stack may lack, by its parameters."""
+class Parameter(StrEnum):
+    """The parameters of the stack's template."""
+
+    VPC_ID = "VpcId"
+    SUBNET_IDS = "SubnetIds"
+    CONDOR_CIDRS = "CondorCidrs"
+    SSH_CIDRS = "SshCidrs"
+    CONDOR_PORT = "CondorPort"
+    IMAGE = "Image"
+    INSTANCE_TYPE = "InstanceType"
+    IMAGE_ARCHITECTURE = "ImageArchitecture"
+    BASE_IMAGE = "BaseImage"
+    IMAGE_REVISION = "ImageRevision"
+    IMAGE_APT_SOURCE = "ImageAptSource"
+    IMAGE_PACKAGES = "ImagePackages"
+    IMAGE_COMMANDS = "ImageCommands"
+    BOOT_COMMANDS = "BootCommands"
+    IMAGE_IDS = "ImageIds"
+    IMAGE_GPU = "ImageGpu"
+    BUCKET_NAME = "BucketName"
+    CONFIG_KEY_PATTERN = "ConfigKeyPattern"
+    FLEET_ROLE_NAME = "FleetRoleName"
+    PERMISSIONS_BOUNDARY_ARN = "PermissionsBoundaryArn"
+    NOTIFICATION_EMAIL = "NotificationEmail"
+    END_ORPHANS = "EndOrphans"
+    RESERVED_CONCURRENCY = "ReservedConcurrency"
+    LOG_RETENTION_DAYS = "LogRetentionDays"
+    KEY_PAIR = "KeyPair"
 
 
-MARKING_PARAMETERS = frozenset({"CondorCidrs", "ConfigKeyPattern"})
+MARKING_PARAMETERS = frozenset({Parameter.CONDOR_CIDRS, Parameter.CONFIG_KEY_PATTERN})
 """Parameters that every version of our template has, and no other template has all of."""
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from annex_bootstrap.launch.launch_links import CONSOLES, REGIONS
 from annex_contract.knobs import KNOBS
 from annex_contract.lease import ANNEX_ID_LENGTH, TICK_MINUTES
-from annex_contract.stack import LogicalId, Output, Part
+from annex_contract.stack import LogicalId, Output, Parameter, Part
 from docs_gen.permissions import statements_of
 from lambda_lease.sweeper import GRACE_SECONDS
 from template_gen import custom, template
@@ -66,8 +66,8 @@ def open_ports() -> str:
     rows = [
         (f"{port}", what, f"`{given[name].default}`", f"`--param {name}=192.0.2.0/24`", f"`--param {name}=`")
         for port, what, name in (
-            (given["CondorPort"].default, "HTCondor on the machines", "CondorCidrs"),
-            (22, "SSH on the machines", "SshCidrs"),
+            (given[Parameter.CONDOR_PORT].default, "HTCondor on the machines", Parameter.CONDOR_CIDRS),
+            (22, "SSH on the machines", Parameter.SSH_CIDRS),
         )
     ]
     return _table(("Port", "What listens", "Open to by default", "Only your network", "Closed"), rows)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from annex_bootstrap.launch.launch_page import KINDS
+from annex_bootstrap.words import TYPES
 from annex_contract.knobs import KNOBS
 from annex_contract.resources import BY_TYPE
 from annex_contract.stack import Part
@@ -144,7 +144,7 @@ def _outputs(template: Mapping[str, Any], origins: Mapping[str, Box]) -> Iterato
 
 
 def _resource(name: str, resources: Mapping[str, Any], row: float) -> Box:
-    what, _ = KINDS[resources[name]["Type"]]
+    what = TYPES[resources[name]["Type"]].summary
     return Box(name, 1, row, OWN.get(name, what), "box maybe" if "Condition" in resources[name] else "box")
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from annex_contract.image import IMAGE_TAG
+from annex_contract.lease import MACHINE_RUNNING
 from annex_contract.resources import IMAGE
 from annex_contract.stack import STACK_TAG
 from annex_contract.statuses import State, read_status
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 BUILDER_SECONDS = 3600
 """How old a builder may be: building and making an image are two functions of 15 minutes."""
-
-MACHINE_STATES = ("pending", "running", "stopping", "stopped")
 
 
 @dataclass
@@ -96,7 +95,7 @@ def _delete_leftovers(clients: Clients, stack_id: str, now: float, found: Leftov
 
 
 def _old_builders(ec2: EC2Client, ours: list[FilterTypeDef], stack_id: str, before: float) -> list[str]:
-    states: list[FilterTypeDef] = [{"Name": "instance-state-name", "Values": list(MACHINE_STATES)}]
+    states: list[FilterTypeDef] = [{"Name": "instance-state-name", "Values": list(MACHINE_RUNNING)}]
     pages = ec2.get_paginator("describe_instances").paginate(Filters=[*ours, *states])
     return [
         machine["InstanceId"]
@@ -106,7 +105,7 @@ def _old_builders(ec2: EC2Client, ours: list[FilterTypeDef], stack_id: str, befo
         # The filters are a pre-selection only.
         if _is_ours(machine.get("Tags", []), stack_id)
         and machine["LaunchTime"].timestamp() < before
-        and machine["State"]["Name"] in MACHINE_STATES
+        and machine["State"]["Name"] in MACHINE_RUNNING
     ]
 
 

@@ -25,12 +25,6 @@ STACK_ID = "STACK_ID"
 END_ORPHANS = "END_ORPHANS"
 """``yes``: the sweeper ends orphans. Anything else: it only reports them."""
 
-POWERTOOLS_SERVICE_NAME = "POWERTOOLS_SERVICE_NAME"
-"""Read by Powertools itself: the service in each log line and the dimension of each metric."""
-
-POWERTOOLS_METRICS_NAMESPACE = "POWERTOOLS_METRICS_NAMESPACE"
-"""Read by Powertools itself: the namespace of the metrics. It must be set."""
-
 SWEEP_EVENT: Mapping[str, object] = {"Sweep": True}
 """The constant input of the stack's own hourly rule, by which the function knows it."""
 

@@ -25,7 +25,7 @@ from annex_contract.resources import (
     CustomResource,
     Property,
 )
-from annex_contract.stack import EC2_SERVICE, SPOT_FLEET_SERVICE, Part, function_of
+from annex_contract.stack import EC2_SERVICE, SPOT_FLEET_SERVICE, Parameter, Part, function_of
 from template_gen import names, policies
 from template_gen.archive import ROOT
 from template_gen.functions import CUSTOM_RESOURCES, IMAGE_FILES, add_function
@@ -62,6 +62,7 @@ class Provision:
 
     Attributes:
         resource: the record.
+        purpose: what its function does.
         name: the value of the property that names it.
         values: the values of its other properties.
         statements: what its function may do.
@@ -74,6 +75,7 @@ class Provision:
     """
 
     resource: CustomResource
+    purpose: str
     name: AWSHelperFn
     values: Mapping[Property, Any]
     statements: list[Statement]
@@ -85,27 +87,30 @@ class Provision:
 
 def provisions() -> list[Provision]:
     """Return what the template adds to each custom resource, in the order in which they are created."""
-    boundary = Ref("PermissionsBoundaryArn")
+    boundary = Ref(Parameter.PERMISSIONS_BOUNDARY_ARN)
     return [
         Provision(
             BUCKET,
+            "creates or adopts the private bucket",
             names.BUCKET,
             {Property.EXPIRATION_DAYS: EXPIRATION_DAYS},
             policies.bucket(),
         ),
         Provision(
             INSTANCE_ROLE,
+            "creates the machines' role and instance profile",
             names.INSTANCE_ROLE,
             {
                 Property.TRUSTED_SERVICE: EC2_SERVICE,
                 Property.BUCKET_NAME: names.BUCKET,
-                Property.KEY_PATTERN: Ref("ConfigKeyPattern"),
+                Property.KEY_PATTERN: Ref(Parameter.CONFIG_KEY_PATTERN),
                 Property.PERMISSIONS_BOUNDARY_ARN: boundary,
             },
             policies.instance_role(),
         ),
         Provision(
             FLEET_ROLE,
+            "creates or adopts the spot fleets' role",
             names.FLEET_ROLE,
             {
                 Property.TRUSTED_SERVICE: SPOT_FLEET_SERVICE,
@@ -115,32 +120,34 @@ def provisions() -> list[Provision]:
         ),
         Provision(
             SECURITY_GROUP,
+            "creates the machines' security group",
             names.SECURITY_GROUP,
             {
-                Property.VPC_ID: Ref("VpcId"),
-                Property.CONDOR_PORT: Ref("CondorPort"),
-                Property.CONDOR_CIDRS: Ref("CondorCidrs"),
-                Property.SSH_CIDRS: Ref("SshCidrs"),
+                Property.VPC_ID: Ref(Parameter.VPC_ID),
+                Property.CONDOR_PORT: Ref(Parameter.CONDOR_PORT),
+                Property.CONDOR_CIDRS: Ref(Parameter.CONDOR_CIDRS),
+                Property.SSH_CIDRS: Ref(Parameter.SSH_CIDRS),
             },
             policies.security_group(),
             timeout=GROUP_TIMEOUT,
         ),
         Provision(
             IMAGE_BUILDER,
+            "builds the machines' image",
             names.IMAGE,
             {
-                Property.ARCHITECTURE: Ref("ImageArchitecture"),
-                Property.BASE_IMAGE: Ref("BaseImage"),
-                Property.REVISION: Ref("ImageRevision"),
-                Property.APT_SOURCE: Ref("ImageAptSource"),
-                Property.PACKAGES: Ref("ImagePackages"),
-                Property.COMMANDS: Ref("ImageCommands"),
-                Property.BOOT_COMMANDS: Ref("BootCommands"),
-                Property.GPU: Ref("ImageGpu"),
+                Property.ARCHITECTURE: Ref(Parameter.IMAGE_ARCHITECTURE),
+                Property.BASE_IMAGE: Ref(Parameter.BASE_IMAGE),
+                Property.REVISION: Ref(Parameter.IMAGE_REVISION),
+                Property.APT_SOURCE: Ref(Parameter.IMAGE_APT_SOURCE),
+                Property.PACKAGES: Ref(Parameter.IMAGE_PACKAGES),
+                Property.COMMANDS: Ref(Parameter.IMAGE_COMMANDS),
+                Property.BOOT_COMMANDS: Ref(Parameter.BOOT_COMMANDS),
+                Property.GPU: Ref(Parameter.IMAGE_GPU),
                 Property.RECIPE: recipe(),
                 Property.BUILDER_TYPE: If("MakesImageForArm", BUILDER_TYPES["arm64"], BUILDER_TYPES["amd64"]),
-                Property.VPC_ID: Ref("VpcId"),
-                Property.SUBNET_IDS: Ref("SubnetIds"),
+                Property.VPC_ID: Ref(Parameter.VPC_ID),
+                Property.SUBNET_IDS: Ref(Parameter.SUBNET_IDS),
             },
             policies.image_builder(list(BUILDER_TYPES.values())),
             timeout=IMAGE_TIMEOUT,
@@ -150,6 +157,7 @@ def provisions() -> list[Provision]:
         ),
         Provision(
             IMAGE,
+            "makes the machines' image",
             Ref(IMAGE_BUILDER.logical_id),
             {
                 Property.BASE_IMAGE: get(IMAGE_BUILDER, Attribute.BASE_IMAGE),
@@ -195,7 +203,7 @@ def _add_custom_resource(template: Template, provision: Provision) -> None:
     function = add_function(
         template,
         function_of(resource.logical_id),
-        f"annex-bootstrap: {resource.purpose}",
+        f"annex-bootstrap: {provision.purpose}",
         CUSTOM_RESOURCES,
         f"custom_resources.{resource.module}",
         provision.statements,

@@ -12,7 +12,7 @@ from troposphere.logs import LogGroup
 
 from annex_contract import __version__
 from annex_contract.iam import Statement, document, trust
-from annex_contract.stack import ROLE_PATH, Part
+from annex_contract.stack import ROLE_PATH, Parameter, Part
 from template_gen import policies, stand_ins
 from template_gen.archive import CRHELPER, POWERTOOLS, Archive, inline_code
 from template_gen.findings import Finding, leave
@@ -105,7 +105,7 @@ def add_function(
             Part.LOGS.of(title),
             **conditional,
             Metadata=leave(Finding.LOGS_WITHOUT_KEY),
-            RetentionInDays=Ref("LogRetentionDays"),
+            RetentionInDays=Ref(Parameter.LOG_RETENTION_DAYS),
         )
     )
     with_role = {"Policies": [Policy(PolicyName=title, PolicyDocument=document(statements))]}
@@ -163,4 +163,4 @@ def add_function(
 
 def boundary() -> If:
     """Return the permissions boundary of every role, if one is asked for."""
-    return If("HasBoundary", Ref("PermissionsBoundaryArn"), Ref("AWS::NoValue"))
+    return If("HasBoundary", Ref(Parameter.PERMISSIONS_BOUNDARY_ARN), Ref("AWS::NoValue"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from troposphere import AWSHelperFn, If, Join, Ref, Select, Split, Sub
 
-from annex_contract.stack import ROLE_PATH
+from annex_contract.stack import ROLE_PATH, Parameter
 
 # Of the stack ID's UUID: the part that changes with time and the part that differs between hosts.
 _UUID = Split("-", Select(2, Split("/", Ref("AWS::StackId"))))
@@ -16,11 +16,11 @@ def _own(kind: str) -> AWSHelperFn:
 
 
 # 50 characters: 15 + 1 + 12 (account) + 1 + 8 + 1 + 12. S3 allows 63.
-BUCKET = If("HasBucketName", Ref("BucketName"), Join("-", ["annex-bootstrap", Ref("AWS::AccountId"), UNIQUE]))
+BUCKET = If("HasBucketName", Ref(Parameter.BUCKET_NAME), Join("-", ["annex-bootstrap", Ref("AWS::AccountId"), UNIQUE]))
 INSTANCE_ROLE = _own("instance")
-FLEET_ROLE = If("HasFleetRoleName", Ref("FleetRoleName"), _own("fleet"))
+FLEET_ROLE = If("HasFleetRoleName", Ref(Parameter.FLEET_ROLE_NAME), _own("fleet"))
 # Another VPC takes another group, and so another name.
-SECURITY_GROUP = If("HasVpcId", Join("-", [_own("machines"), Ref("VpcId")]), _own("machines"))
+SECURITY_GROUP = If("HasVpcId", Join("-", [_own("machines"), Ref(Parameter.VPC_ID)]), _own("machines"))
 
 # With the digest of what is in it, its name: 56 characters. EC2 allows 128, the ID of a build 64.
 IMAGE = _own("image")

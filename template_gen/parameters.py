@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from troposphere import Equals, Not, Parameter, Ref, Template
+import troposphere
+from troposphere import Equals, Not, Ref, Template
 
 from annex_contract.image import ARCHITECTURES, IMAGE_NO, IMAGE_YES
 from annex_contract.knobs import DEFAULT_PORT
 from annex_contract.lease import TARBALL_PATTERN
+from annex_contract.stack import Parameter
 from machine_image.user_data import COMMANDS_LIMIT
 
 V4_RANGE = r"(\d{1,3}\.){3}\d{1,3}/(\d|[12]\d|3[0-2])"
@@ -36,23 +38,23 @@ class Input:
         rest: further properties of the Parameter.
     """
 
-    name: str
+    name: Parameter
     label: str
     description: str
     default: str | int
     rest: Mapping[str, Any]
 
 
-def _choice(name: str, label: str, description: str) -> Input:
+def _choice(name: Parameter, label: str, description: str) -> Input:
     return Input(name, label, description, "no", {"Type": "String", "AllowedValues": ["no", "yes"]})
 
 
-def _text(name: str, label: str, description: str, pattern: str, constraint: str, default: str = "") -> Input:
+def _text(name: Parameter, label: str, description: str, pattern: str, constraint: str, default: str = "") -> Input:
     rest = {"Type": "String", "AllowedPattern": pattern, "ConstraintDescription": constraint}
     return Input(name, label, description, default, rest)
 
 
-def _shell(name: str, label: str, description: str) -> Input:
+def _shell(name: Parameter, label: str, description: str) -> Input:
     rest = {
         "Type": "String",
         "MaxLength": COMMANDS_LIMIT,
@@ -61,7 +63,7 @@ def _shell(name: str, label: str, description: str) -> Input:
     return Input(name, label, f"{description} Empty: none.", "", rest)
 
 
-def _ids(name: str, label: str, description: str, kind: str) -> Input:
+def _ids(name: Parameter, label: str, description: str, kind: str) -> Input:
     rest = {
         "Type": "CommaDelimitedList",
         "AllowedPattern": f"^({kind}-[0-9a-f]{{8,17}})?$",
@@ -70,7 +72,7 @@ def _ids(name: str, label: str, description: str, kind: str) -> Input:
     return Input(name, label, description, "", rest)
 
 
-def _ranges(name: str, label: str, description: str) -> Input:
+def _ranges(name: Parameter, label: str, description: str) -> Input:
     rest = {
         "Type": "CommaDelimitedList",
         "AllowedPattern": CIDRS,
@@ -84,31 +86,31 @@ GROUPS: Sequence[tuple[str, Sequence[Input]]] = (
         "Network",
         (
             _text(
-                "VpcId",
+                Parameter.VPC_ID,
                 "VPC",
                 "The VPC that the machines run in. Empty: the region's default VPC, which on-demand annexes need.",
                 r"^(vpc-[0-9a-f]{8,17})?$",
                 "Type the ID of a VPC, such as vpc-0123456789abcdef0, or leave it empty.",
             ),
             _ids(
-                "SubnetIds",
+                Parameter.SUBNET_IDS,
                 "Subnets",
                 "The subnets for spot fleets and for building the image, all in the VPC above. They need a way out to "
                 "Debian's packages, by NAT or public addresses. Empty: all for fleets, the default ones for building.",
                 "subnet",
             ),
             _ranges(
-                "CondorCidrs",
+                Parameter.CONDOR_CIDRS,
                 "Allowed sources for HTCondor",
                 "The CIDR ranges that may connect to the machines on HTCondor's port.",
             ),
             _ranges(
-                "SshCidrs",
+                Parameter.SSH_CIDRS,
                 "Allowed sources for SSH",
                 "The CIDR ranges that may connect to the machines over SSH (port 22).",
             ),
             Input(
-                "CondorPort",
+                Parameter.CONDOR_PORT,
                 "HTCondor port",
                 "The port that HTCondor's daemons use on the machines.",
                 DEFAULT_PORT,
@@ -125,7 +127,7 @@ GROUPS: Sequence[tuple[str, Sequence[Input]]] = (
         "Machine image",
         (
             _text(
-                "Image",
+                Parameter.IMAGE,
                 "Image",
                 "The image that the machines start from. yes: one is made, with a maintained HTCondor; it takes about "
                 "ten minutes. no: HTCondor's own choice. The ID of an image of yours: it is used as it is.",
@@ -134,42 +136,42 @@ GROUPS: Sequence[tuple[str, Sequence[Input]]] = (
                 default="yes",
             ),
             _text(
-                "InstanceType",
+                Parameter.INSTANCE_TYPE,
                 "Instance type",
                 "The type of on-demand machines that start from the image. Empty: m7i.large, or m7g.large for arm64.",
                 r"^([a-z0-9-]+\.[a-z0-9-]+)?$",
                 "Type an instance type, such as m7i.large, or leave it empty.",
             ),
             Input(
-                "ImageArchitecture",
+                Parameter.IMAGE_ARCHITECTURE,
                 "Architecture",
                 "The architecture of the image: amd64, or arm64 for Graviton.",
                 "amd64",
                 {"Type": "String", "AllowedValues": list(ARCHITECTURES)},
             ),
             _text(
-                "BaseImage",
+                Parameter.BASE_IMAGE,
                 "Base image",
                 "The image of Debian 13 to start from. Empty: the newest one, when the image is made.",
                 r"^(ami-[0-9a-f]{8,17})?$",
                 "Type the ID of an image, such as ami-0123456789abcdef0, or leave it empty.",
             ),
             _text(
-                "ImageRevision",
+                Parameter.IMAGE_REVISION,
                 "Revision",
                 "Any other text makes the image anew from the same inputs.",
                 r"^[A-Za-z0-9._:-]{0,64}$",
                 "Type at most 64 letters, digits and ._:- or leave it empty.",
             ),
             _text(
-                "ImageAptSource",
+                Parameter.IMAGE_APT_SOURCE,
                 "Apt source",
                 "One more apt source, as a deb line, for packages of the image. Empty: Debian's packages only.",
                 r"^(deb [ -~]+)?$",
                 "Type a line that starts with deb, as in sources.list, or leave it empty.",
             ),
             Input(
-                "ImagePackages",
+                Parameter.IMAGE_PACKAGES,
                 "Packages",
                 "Debian packages to install in the image, such as docker.io. Empty: HTCondor and what it needs.",
                 "",
@@ -180,28 +182,30 @@ GROUPS: Sequence[tuple[str, Sequence[Input]]] = (
                 },
             ),
             _shell(
-                "ImageCommands", "Commands", "Lines of shell that root runs once, after the packages are installed."
+                Parameter.IMAGE_COMMANDS,
+                "Commands",
+                "Lines of shell that root runs once, after the packages are installed.",
             ),
             _shell(
-                "BootCommands",
+                Parameter.BOOT_COMMANDS,
                 "Boot commands",
                 "Lines of shell that root runs on every machine before HTCondor starts, such as a mount.",
             ),
             _ids(
-                "ImageIds",
+                Parameter.IMAGE_IDS,
                 "More images",
                 "Private images of your account, or shared with it, that annex users may start machines from, beside "
                 "the stack's own and every public one. Empty: none.",
                 "ami",
             ),
-            _choice("ImageGpu", "GPU driver", "Whether the image gets Debian's driver for NVIDIA GPUs."),
+            _choice(Parameter.IMAGE_GPU, "GPU driver", "Whether the image gets Debian's driver for NVIDIA GPUs."),
         ),
     ),
     (
         "Storage",
         (
             _text(
-                "BucketName",
+                Parameter.BUCKET_NAME,
                 "Bucket",
                 "The private bucket for pool configurations. Empty: a new bucket with a generated name. The name of an "
                 "existing private bucket of yours: it is used as it is. An unused name: a new bucket with that name.",
@@ -209,7 +213,7 @@ GROUPS: Sequence[tuple[str, Sequence[Input]]] = (
                 "Type 3 to 63 lower-case letters, digits and hyphens (no dots), or leave it empty.",
             ),
             _text(
-                "ConfigKeyPattern",
+                Parameter.CONFIG_KEY_PATTERN,
                 "Object key pattern",
                 "The objects in the bucket that the machines may read.",
                 r"^config-[A-Za-z0-9._/-]*\*[A-Za-z0-9._/-]*$",
@@ -222,14 +226,14 @@ GROUPS: Sequence[tuple[str, Sequence[Input]]] = (
         "Roles",
         (
             _text(
-                "FleetRoleName",
+                Parameter.FLEET_ROLE_NAME,
                 "Spot fleet role",
                 "The role that spot fleets use. Empty: a new role. The name of an existing role: it is used as it is.",
                 r"^[\w+=,.@-]{0,64}$",
                 "Type the name of a role (not its ARN) of at most 64 characters, or leave it empty.",
             ),
             _text(
-                "PermissionsBoundaryArn",
+                Parameter.PERMISSIONS_BOUNDARY_ARN,
                 "Permissions boundary",
                 "The managed policy that limits every role of this stack. Empty: no boundary.",
                 r"^(arn:aws[a-z-]*:iam::(\d{12}|aws):policy/.+)?$",
@@ -241,33 +245,33 @@ GROUPS: Sequence[tuple[str, Sequence[Input]]] = (
         "Operations",
         (
             _text(
-                "NotificationEmail",
+                Parameter.NOTIFICATION_EMAIL,
                 "Notification e-mail",
                 "The address to notify when an annex cannot be ended and keeps costing money. Empty: no one.",
                 r"^([^@\s]+@[^@\s]+\.[^@\s]+)?$",
                 "Type an e-mail address, or leave it empty.",
             ),
             _choice(
-                "EndOrphans",
+                Parameter.END_ORPHANS,
                 "Terminate orphans",
                 "Whether to terminate annex machines that no longer have a lease (yes) or only report them (no).",
             ),
             _text(
-                "ReservedConcurrency",
+                Parameter.RESERVED_CONCURRENCY,
                 "Reserved concurrency",
                 "How many concurrent executions of the account are the lease function's alone. Empty: none.",
                 r"^([1-9]\d{0,2})?$",
                 "Type a number from 1 to 999, or leave it empty: new accounts have none to reserve.",
             ),
             Input(
-                "LogRetentionDays",
+                Parameter.LOG_RETENTION_DAYS,
                 "Log retention",
                 "How many days to keep the functions' logs.",
                 30,
                 {"Type": "Number", "AllowedValues": list(RETENTION_DAYS)},
             ),
             _choice(
-                "KeyPair",
+                Parameter.KEY_PAIR,
                 "SSH key pair",
                 "Whether to create a key pair for SSH; its private key is stored in Parameter Store.",
             ),
@@ -288,7 +292,7 @@ class Condition:
         equal: whether the condition is true when they are equal, or when they differ.
     """
 
-    parameter: str
+    parameter: Parameter
     value: str = ""
     equal: bool = False
 
@@ -298,17 +302,17 @@ class Condition:
 
 
 CONDITIONS: Mapping[str, Condition] = {
-    "HasBucketName": Condition("BucketName"),
-    "HasVpcId": Condition("VpcId"),
-    "HasFleetRoleName": Condition("FleetRoleName"),
-    "HasBoundary": Condition("PermissionsBoundaryArn"),
-    "HasEmail": Condition("NotificationEmail"),
-    "HasImage": Condition("Image", IMAGE_NO),
-    "HasInstanceType": Condition("InstanceType"),
-    "HasReservedConcurrency": Condition("ReservedConcurrency"),
-    "MakesImage": Condition("Image", IMAGE_YES, equal=True),
-    "MakesImageForArm": Condition("ImageArchitecture", "arm64", equal=True),
-    "WantsKeyPair": Condition("KeyPair", "yes", equal=True),
+    "HasBucketName": Condition(Parameter.BUCKET_NAME),
+    "HasVpcId": Condition(Parameter.VPC_ID),
+    "HasFleetRoleName": Condition(Parameter.FLEET_ROLE_NAME),
+    "HasBoundary": Condition(Parameter.PERMISSIONS_BOUNDARY_ARN),
+    "HasEmail": Condition(Parameter.NOTIFICATION_EMAIL),
+    "HasImage": Condition(Parameter.IMAGE, IMAGE_NO),
+    "HasInstanceType": Condition(Parameter.INSTANCE_TYPE),
+    "HasReservedConcurrency": Condition(Parameter.RESERVED_CONCURRENCY),
+    "MakesImage": Condition(Parameter.IMAGE, IMAGE_YES, equal=True),
+    "MakesImageForArm": Condition(Parameter.IMAGE_ARCHITECTURE, "arm64", equal=True),
+    "WantsKeyPair": Condition(Parameter.KEY_PAIR, "yes", equal=True),
 }
 """The conditions of the template, by name."""
 
@@ -317,7 +321,7 @@ def add_parameters(template: Template) -> None:
     """Add every parameter, the console's groups, and the conditions on parameters."""
     for given in INPUTS.values():
         template.add_parameter(
-            Parameter(given.name, Description=given.description, Default=given.default, **given.rest)
+            troposphere.Parameter(given.name, Description=given.description, Default=given.default, **given.rest)
         )
     template.set_metadata(
         {

@@ -18,6 +18,7 @@ from annex_contract.stack import (
     SPOT_FLEET_SERVICE,
     SPOT_SERVICE_LINKED_ROLES,
     STACK_TAG,
+    Parameter,
 )
 from template_gen import names
 
@@ -95,7 +96,7 @@ def _own_role(name: AWSHelperFn) -> list[Statement]:
 
 def _bounded(condition: dict[str, Any]) -> AWSHelperFn:
     """Return the condition and, if a boundary is set, the condition that the role has or gets it."""
-    boundary = {"iam:PermissionsBoundary": Ref("PermissionsBoundaryArn")}
+    boundary = {"iam:PermissionsBoundary": Ref(Parameter.PERMISSIONS_BOUNDARY_ARN)}
     return If("HasBoundary", condition | {"ArnEquals": condition.get("ArnEquals", {}) | boundary}, condition)
 
 
@@ -383,7 +384,7 @@ def _start_machines(group_id: AWSHelperFn, vpc_id: AWSHelperFn, image_id: AWSHel
     start = "ec2: RequestSpotFleet RunInstances"
     image = names.public_arn("image/*")
     # Of an empty parameter, too, this makes a list that is not empty.
-    named = Split(",", Join(",", Ref("ImageIds")))
+    named = Split(",", Join(",", Ref(Parameter.IMAGE_IDS)))
     return [
         allow(
             "StartMachines",

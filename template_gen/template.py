@@ -17,7 +17,7 @@ from annex_contract import __version__
 from annex_contract.iam import document
 from annex_contract.image import MACHINE_TYPES
 from annex_contract.resources import BUCKET, FLEET_ROLE, IMAGE, INSTANCE_ROLE, SECURITY_GROUP, Attribute
-from annex_contract.stack import ROLE_PATH, LogicalId, Output, sweep_rule_name
+from annex_contract.stack import ROLE_PATH, LogicalId, Output, Parameter, sweep_rule_name
 from lambda_lease import settings
 from template_gen import names, policies, starting
 from template_gen.archive import add_archives
@@ -61,7 +61,7 @@ def build() -> Template:
         [],
         timeout=CONNECTIVITY_TIMEOUT,
     )
-    image = If("MakesImage", get(IMAGE, Attribute.IMAGE_ID), Ref("Image"))
+    image = If("MakesImage", get(IMAGE, Attribute.IMAGE_ID), Ref(Parameter.IMAGE))
     user_policy = template.add_resource(
         ManagedPolicy(
             LogicalId.ANNEX_USER_POLICY,
@@ -103,7 +103,7 @@ def build() -> Template:
             Output.IMAGE_ID: image,
             Output.INSTANCE_TYPE: If(
                 "HasInstanceType",
-                Ref("InstanceType"),
+                Ref(Parameter.INSTANCE_TYPE),
                 If("MakesImageForArm", MACHINE_TYPES["arm64"], MACHINE_TYPES["amd64"]),
             ),
             Output.LAUNCH_TEMPLATE_ID: Ref(LogicalId.LAUNCH_TEMPLATE),
@@ -134,16 +134,16 @@ def _add_lease_function(template: Template) -> Function:
         timeout=LEASE_TIMEOUT,
         environment={
             settings.BUCKET_NAME: names.BUCKET,
-            settings.CONFIG_KEY_PATTERN: Ref("ConfigKeyPattern"),
+            settings.CONFIG_KEY_PATTERN: Ref(Parameter.CONFIG_KEY_PATTERN),
             settings.INSTANCE_PROFILE_ARN: instance_profile,
             settings.STACK_ID: Ref("AWS::StackId"),
-            settings.END_ORPHANS: Ref("EndOrphans"),
+            settings.END_ORPHANS: Ref(Parameter.END_ORPHANS),
             "POWERTOOLS_LOG_LEVEL": "INFO",
             "POWERTOOLS_SERVICE_NAME": "annex-bootstrap",
             "POWERTOOLS_METRICS_NAMESPACE": "AnnexBootstrap",
         },
         statements_in_role=True,
-        reserved=If("HasReservedConcurrency", Ref("ReservedConcurrency"), Ref("AWS::NoValue")),
+        reserved=If("HasReservedConcurrency", Ref(Parameter.RESERVED_CONCURRENCY), Ref("AWS::NoValue")),
     )
     # condor_annex names the rules, so any rule of this account and region may call. The ARN names the account already,
     # and a SourceAccount beside it would keep EventBridge from calling at all, without a word:
@@ -176,7 +176,7 @@ def _add_alarms(template: Template, lease: Function) -> None:
             Condition="HasEmail",
             Metadata=leave(Finding.TOPIC_WITHOUT_KEY),
             DisplayName="annex-bootstrap",
-            Subscription=[Subscription(Protocol="email", Endpoint=Ref("NotificationEmail"))],
+            Subscription=[Subscription(Protocol="email", Endpoint=Ref(Parameter.NOTIFICATION_EMAIL))],
         )
     )
     mail = If("HasEmail", [Ref(topic)], Ref("AWS::NoValue"))

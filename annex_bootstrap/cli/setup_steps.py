@@ -23,8 +23,7 @@ from annex_bootstrap.stack.budget import Budget
 from annex_bootstrap.stack.read import find_deployed
 from annex_bootstrap.target import first_annex, our_command
 from annex_contract.knobs import DEFAULT_PORT
-
-BOUNDARY_PARAMETER = "PermissionsBoundaryArn"
+from annex_contract.stack import Parameter
 
 LONGEST_LEASE = 86400
 """Seconds: what ``pool-config`` takes by default."""
@@ -81,10 +80,12 @@ class _Setup:
 
     def stack(self) -> bool:
         asked = self.options
-        boundary = {BOUNDARY_PARAMETER: asked.roles_boundary} if asked.roles_boundary else {}
+        parameters = dict(asked.parameters)
+        if asked.roles_boundary:
+            parameters[Parameter.PERMISSIONS_BOUNDARY_ARN] = asked.roles_boundary
         options = DeployOptions(
             asked.stack_name,
-            {**asked.parameters, **boundary},
+            parameters,
             [asked.region] if asked.region else [],
             asked.profile,
             asked.config,

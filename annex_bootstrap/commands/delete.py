@@ -18,8 +18,8 @@ from annex_bootstrap.stack.deletion import delete_stack
 from annex_bootstrap.stack.follow import Watcher, settle
 from annex_bootstrap.stack.read import Stack
 from annex_bootstrap.stack.regions import Outcome, run_all
-from annex_contract.image import IMAGE_PARAMETER, IMAGE_YES
-from annex_contract.stack import Output
+from annex_contract.image import IMAGE_YES
+from annex_contract.stack import Output, Parameter
 
 
 @dataclass(frozen=True)
@@ -149,13 +149,13 @@ def _show(screen: Screen, account: Account, found: Found) -> None:
         screen.say(f"  ends these annexes and all their machines: {_names(found.leases)}", bold=True)
     screen.say("  deletes its functions with their logs, roles, security group, policies, rule and alarms")
     image = stack.outputs.get(Output.IMAGE_ID)
-    if image and stack.parameters.get(IMAGE_PARAMETER) == IMAGE_YES:
+    if image and stack.parameters.get(Parameter.IMAGE) == IMAGE_YES:
         screen.say(f"  deletes the machine image {image} with its snapshots")
-    if bucket and stack.parameters.get("BucketName"):
+    if bucket and stack.parameters.get(Parameter.BUCKET_NAME):
         screen.say(f"  keeps the bucket {bucket}, unless the stack made it")
     elif bucket:
         screen.say(f"  deletes the bucket {bucket}, unless it holds other things")
-    if stack.parameters.get("FleetRoleName"):
+    if stack.parameters.get(Parameter.FLEET_ROLE_NAME):
         screen.say(f"  keeps the role {fleet_role.rpartition('/')[2]}, unless the stack made it")
     screen.say("  deletes the staging bucket, and the stack's part of the pool's configuration")
     screen.say("  keeps the account's two service-linked roles for spot")

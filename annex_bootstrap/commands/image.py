@@ -16,7 +16,8 @@ from annex_bootstrap.options import CONFIG, MANY_REGIONS, ONE_REGION, YES
 from annex_bootstrap.stack.image import read_image
 from annex_bootstrap.stack.read import find_deployed
 from annex_bootstrap.target import Target
-from annex_contract.image import IMAGE_PARAMETER, IMAGE_YES, REVISION_PARAMETER
+from annex_contract.image import IMAGE_YES
+from annex_contract.stack import Parameter
 
 
 @dataclass(frozen=True)
@@ -95,13 +96,13 @@ def rebuild_image(screen: Screen, target: Target, *, yes: bool = False) -> Deplo
     """
     for account in target.connect_all():
         stack = find_deployed(account, target.stack_name)
-        if stack.parameters.get(IMAGE_PARAMETER) != IMAGE_YES:
+        if stack.parameters.get(Parameter.IMAGE) != IMAGE_YES:
             raise UserError(
                 f"the stack {target.stack_name} in {account.region} does not make its image: "
                 "run annex-bootstrap deploy --param Image=yes"
             )
     revision = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return deploy(screen, target, parameters={REVISION_PARAMETER: revision}, yes=yes)
+    return deploy(screen, target, parameters={Parameter.IMAGE_REVISION: revision}, yes=yes)
 
 
 command = click.Group("image", help="Show the image that the machines start from, or rebuild it.")

@@ -26,7 +26,7 @@ from annex_bootstrap.stack.image import read_image
 from annex_contract import __version__
 from annex_contract.knobs import DEFAULT_PORT
 from annex_contract.lease import annex_of_machine
-from annex_contract.stack import Output, sweep_rule_name
+from annex_contract.stack import Output, Parameter, sweep_rule_name
 
 GONE = {
     "404",
@@ -160,7 +160,7 @@ class DoctorRun:
 
     def _group(self, stack: read.Stack) -> Finding:
         group_id = stack.outputs[Output.SECURITY_GROUP_ID]
-        port = int(stack.parameters.get("CondorPort", DEFAULT_PORT))
+        port = int(stack.parameters.get(Parameter.CONDOR_PORT, DEFAULT_PORT))
         with explained("checking the security group"):
             found = _unless_gone(lambda: self.account.ec2.describe_security_groups(GroupIds=[group_id]))
         if found is None:

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field, replace
 
 from annex_bootstrap.errors import UserError
 from annex_contract.knobs import KNOBS, REGION_KNOB
-from annex_contract.stack import OPTIONAL_OUTPUTS, Output
+from annex_contract.outputs import OUTPUTS
+from annex_contract.stack import Output
 
 BEGIN = "# BEGIN annex-bootstrap: written by `annex-bootstrap pull-config`; do not edit between BEGIN and END."
 END = "# END annex-bootstrap"
@@ -113,7 +114,7 @@ def section(stack_name: str, region: str, outputs: Mapping[str, str]) -> Section
     for knob in KNOBS:
         if knob.output in outputs:
             knobs[knob.name] = outputs[knob.output]
-        elif knob.output not in OPTIONAL_OUTPUTS:
+        elif not OUTPUTS[knob.output].optional:
             raise UserError(f"the stack {stack_name} has no output {knob.output}: run annex-bootstrap deploy")
     return Section(stack_name, outputs.get(Output.VERSION, "unknown"), region, knobs)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.stack.parameters import Parameter
+from annex_bootstrap.stack.parameters import ParameterValue
 from annex_bootstrap.stack.plan import Change
 from annex_bootstrap.stack.read import Stack, find
 from annex_contract.statuses import REVIEW_IN_PROGRESS
@@ -46,7 +46,7 @@ class ChangeSet:
 
 
 def make_change_set(
-    account: Account, stack_name: str, kind: str, template_url: str, parameters: Sequence[Parameter]
+    account: Account, stack_name: str, kind: str, template_url: str, parameters: Sequence[ParameterValue]
 ) -> ChangeSet | None:
     """Make a change set and wait until it can be executed.
 

@@ -20,7 +20,7 @@ from annex_bootstrap.stack.parameters import choose_parameters, effective_parame
 from annex_bootstrap.stack.plan import Step
 from annex_bootstrap.stack.read import Stack
 from annex_contract import __version__
-from annex_contract.image import ARCHITECTURE_PARAMETER
+from annex_contract.stack import Parameter
 from annex_contract.statuses import State, read_status
 
 
@@ -85,7 +85,7 @@ def prepare(account: Account, request: DeployRequest, watcher: Watcher) -> Propo
     step = plan.choose_step(stack, request.stack_name)
     plan.check_version(stack, __version__, request.stack_name, request.allow_downgrade)
     planned = effective_parameters(request.template, stack, request.given)
-    check_images(account, request.given, planned[ARCHITECTURE_PARAMETER])
+    check_images(account, request.given, planned[Parameter.IMAGE_ARCHITECTURE])
     if step is Step.REPLACE_FAILED:
         return Proposal(step, stack, None, joined)
     beside = find_earlier_setup(account)

@@ -6,16 +6,10 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from annex_bootstrap.stack.plan import Change
-from annex_contract.image import ARCHITECTURE_PARAMETER, IMAGE_NO, IMAGE_PARAMETER, MACHINE_TYPES
+from annex_bootstrap.words import NOTHING, SUMMARIES, TYPES
+from annex_contract.image import IMAGE_NO, MACHINE_TYPES
 from annex_contract.resources import BY_TYPE, IMAGE, IMAGE_BUILDER
-
-PLAIN = {
-    "LeaseFunction": "lease function, which ends annexes whose time is up",
-    "ConnectivityFunction": "function that checks whether machines can reach the pool",
-    "AnnexUserPolicy": "policy for whoever runs annexes; nobody has it yet",
-    "AnnexKeyPair": "SSH key pair",
-}
-"""What a person calls those resources that are not custom ones, by their name in the template."""
+from annex_contract.stack import Parameter
 
 MINUTES = 2
 """What creating everything but the image takes: roles and functions take seconds each, one after another."""
@@ -33,9 +27,9 @@ def machine_type(parameters: Mapping[str, str]) -> str:
     Args:
         parameters: the values of all parameters.
     """
-    if parameters[IMAGE_PARAMETER] == IMAGE_NO:
+    if parameters[Parameter.IMAGE] == IMAGE_NO:
         return ""
-    return parameters["InstanceType"] or MACHINE_TYPES[parameters[ARCHITECTURE_PARAMETER]]
+    return parameters[Parameter.INSTANCE_TYPE] or MACHINE_TYPES[parameters[Parameter.IMAGE_ARCHITECTURE]]
 
 
 def describe(changes: Sequence[Change], parameters: Mapping[str, str], price: Decimal | None = None) -> list[str]:
@@ -46,37 +40,31 @@ def describe(changes: Sequence[Change], parameters: Mapping[str, str], price: De
         parameters: the values of all parameters.
         price: of a machine, dollars an hour on demand; None where it is not known.
     """
-    made = [BY_TYPE[change.resource_type] for change in changes if change.resource_type in BY_TYPE]
-    plain = [PLAIN[change.resource] for change in changes if change.resource in PLAIN]
+    types = [change.resource_type for change in changes if change.resource_type in BY_TYPE]
+    kept = [TYPES[name] for name in types if name != IMAGE_BUILDER.resource_type]
+    others = [SUMMARIES[change.resource] for change in changes if change.resource in SUMMARIES]
     return [
         f"creates {len(changes)} resources, among them",
-        *(
-            f"  - {summary}"
-            for summary in [*(custom.summary for custom in made if custom is not IMAGE_BUILDER), *plain]
-        ),
+        *(f"  - {summary}" for summary in [*(words.summary for words in kept), *others]),
         "opens, on the machines of annexes",
-        f"  - port {parameters['CondorPort']} (HTCondor) to {_who(parameters['CondorCidrs'])}",
-        f"  - port 22 (SSH) to {_who(parameters['SshCidrs'])}",
+        f"  - port {parameters[Parameter.CONDOR_PORT]} (HTCondor) to {_who(parameters[Parameter.CONDOR_CIDRS])}",
+        f"  - port 22 (SSH) to {_who(parameters[Parameter.SSH_CIDRS])}",
         "who may do what, once it exists",
         *(f"  - {line}" for line in _rights(parameters)),
-        *(f"costs once: {_lowered(custom.cost)}" for custom in made if custom is IMAGE_BUILDER),
+        *(f"costs once: {_lowered(TYPES[name].cost)}" for name in types if name == IMAGE_BUILDER.resource_type),
         "costs while no annex runs",
         "  - cents a year for logs and the template",
-        *(
-            f"  - {custom.name}: {_lowered(custom.cost)}"
-            for custom in made
-            if custom is not IMAGE_BUILDER and custom.cost != "Nothing"
-        ),
+        *(f"  - {words.name}: {_lowered(words.cost)}" for words in kept if words.cost != NOTHING),
         "costs while annexes run",
         f"  - each machine: {_price(machine_type(parameters), price)}, until its annex ends",
         "  - annex-bootstrap leases shows what all of them cost",
-        f"takes about {MINUTES} minutes{IMAGE_TIME if IMAGE in made else ''} (an estimate)",
+        f"takes about {MINUTES} minutes{IMAGE_TIME if IMAGE.resource_type in types else ''} (an estimate)",
     ]
 
 
 def _rights(parameters: Mapping[str, str]) -> list[str]:
     """Say who may do what. docs/permissions.md has every right of every role."""
-    boundary = parameters["PermissionsBoundaryArn"].rpartition("/")[2]
+    boundary = parameters[Parameter.PERMISSIONS_BOUNDARY_ARN].rpartition("/")[2]
     return [
         "machines of annexes: read their configuration from the bucket",
         "spot fleets: start machines",

@@ -10,19 +10,16 @@ from typing import TYPE_CHECKING
 from annex_bootstrap.aws import Account, explained, find_image
 from annex_bootstrap.errors import AwsError, UserError
 from annex_contract.image import (
-    ARCHITECTURE_PARAMETER,
     ARCHITECTURES,
-    BASE_PARAMETER,
     BASE_PARAMETERS,
     BASE_TAG,
     CONDOR_TAG,
     DEBIAN,
     IMAGE_NO,
-    IMAGE_PARAMETER,
     IMAGE_TAG,
     IMAGE_YES,
 )
-from annex_contract.stack import Output
+from annex_contract.stack import Output, Parameter
 
 if TYPE_CHECKING:
     from annex_bootstrap.stack.artefact import Template
@@ -100,15 +97,15 @@ def choose_base(account: Account, template: Template, stack: Stack | None, given
     def value(name: str) -> str:
         return given.get(name, earlier.get(name, str(known[name]["Default"])))
 
-    if IMAGE_PARAMETER not in known or value(IMAGE_PARAMETER) != IMAGE_YES or BASE_PARAMETER in given:
+    if Parameter.IMAGE not in known or value(Parameter.IMAGE) != IMAGE_YES or Parameter.BASE_IMAGE in given:
         return {}
-    chosen = earlier.get(BASE_PARAMETER, "")
+    chosen = earlier.get(Parameter.BASE_IMAGE, "")
     if chosen:
         base = find_image(account, chosen)
         if base is not None and base["OwnerId"] != DEBIAN:
             return {}
-    newest = newest_base(account, value(ARCHITECTURE_PARAMETER))
-    return {BASE_PARAMETER: newest} if newest else {}
+    newest = newest_base(account, value(Parameter.IMAGE_ARCHITECTURE))
+    return {Parameter.BASE_IMAGE: newest} if newest else {}
 
 
 def check_images(account: Account, given: Mapping[str, str], architecture: str) -> None:
@@ -122,7 +119,7 @@ def check_images(account: Account, given: Mapping[str, str], architecture: str) 
     Raises:
         UserError: one does not exist in the region, cannot be used, or AWS refused.
     """
-    for name in (IMAGE_PARAMETER, BASE_PARAMETER):
+    for name in (Parameter.IMAGE, Parameter.BASE_IMAGE):
         image_id = given.get(name, "")
         if image_id in ("", IMAGE_YES, IMAGE_NO):
             continue
@@ -136,10 +133,10 @@ def check_images(account: Account, given: Mapping[str, str], architecture: str) 
                 f"{name}: the image {image_id} is for {image['Architecture']}, "
                 f"and ImageArchitecture is {architecture}: give another image, or another --param ImageArchitecture"
             )
-        if name == BASE_PARAMETER and any(tag["Key"] == IMAGE_TAG for tag in image.get("Tags", [])):
+        if name == Parameter.BASE_IMAGE and any(tag["Key"] == IMAGE_TAG for tag in image.get("Tags", [])):
             raise UserError(
                 f"{name}: a stack made the image {image_id}, so it holds all that would be installed: "
-                f"give --param {IMAGE_PARAMETER}={image_id} to use it, or an image of Debian 13"
+                f"give --param {Parameter.IMAGE}={image_id} to use it, or an image of Debian 13"
             )
 
 
@@ -152,8 +149,8 @@ def read_image(account: Account, stack: Stack) -> StackImage | None:
     image_id = stack.outputs.get(Output.IMAGE_ID, "")
     if not image_id:
         return None
-    made = stack.parameters.get(IMAGE_PARAMETER) == IMAGE_YES
-    newest = newest_base(account, stack.parameters[ARCHITECTURE_PARAMETER]) if made else ""
+    made = stack.parameters.get(Parameter.IMAGE) == IMAGE_YES
+    newest = newest_base(account, stack.parameters[Parameter.IMAGE_ARCHITECTURE]) if made else ""
     image = find_image(account, image_id)
     if image is None:
         return StackImage(image_id, made, "", None, "", "", newest)

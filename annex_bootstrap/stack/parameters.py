@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.stack.artefact import Template
-from annex_contract.image import IMAGE_NO, IMAGE_PARAMETER
+from annex_contract.image import IMAGE_NO
+from annex_contract.stack import Parameter
 from annex_contract.statuses import State
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Parameter:
+class ParameterValue:
     """A parameter's part in a change set: a value, or None for the stack's earlier one."""
 
     name: str
@@ -62,7 +63,7 @@ def _what_to_type(parameter: Mapping[str, Any]) -> str:
     return f"type one of {', '.join(str(each) for each in parameter.get('AllowedValues', []))}"
 
 
-def choose_parameters(template: Template, stack: Stack | None, given: Mapping[str, str]) -> list[Parameter]:
+def choose_parameters(template: Template, stack: Stack | None, given: Mapping[str, str]) -> list[ParameterValue]:
     """Return the parameters of a change set: what is given, else what the stack had, else the template's default.
 
     A failed first creation counts too: a port that was closed at the first attempt stays closed at the second.
@@ -72,16 +73,16 @@ def choose_parameters(template: Template, stack: Stack | None, given: Mapping[st
     earlier = {name: value for name, value in _earlier(stack).items() if name in known and name not in given}
     updates = stack is not None and stack.state is State.DEPLOYED
     return [
-        *(Parameter(name, given[name]) for name in sorted(given)),
-        *(Parameter(name, None if updates else earlier[name]) for name in sorted(earlier)),
+        *(ParameterValue(name, given[name]) for name in sorted(given)),
+        *(ParameterValue(name, None if updates else earlier[name]) for name in sorted(earlier)),
     ]
 
 
 def image_of(template: Template, stack: Stack | None, given: Mapping[str, str]) -> dict[str, str]:
     """Return the parameter Image for a stack that was made before there was one: it gets none until somebody asks."""
-    asks_nothing = IMAGE_PARAMETER in template["Parameters"] and IMAGE_PARAMETER not in given
-    if asks_nothing and stack is not None and stack.state is State.DEPLOYED and IMAGE_PARAMETER not in stack.parameters:
-        return {IMAGE_PARAMETER: IMAGE_NO}
+    asks_nothing = Parameter.IMAGE in template["Parameters"] and Parameter.IMAGE not in given
+    if asks_nothing and stack is not None and stack.state is State.DEPLOYED and Parameter.IMAGE not in stack.parameters:
+        return {Parameter.IMAGE: IMAGE_NO}
     return {}
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.stack.read import check_ours
+from annex_bootstrap.words import TYPES
 from annex_contract.resources import BY_TYPE, IMAGE, IMAGE_BUILDER, CustomResource
 from annex_contract.statuses import DELETE_COMPLETE, State, read_status
 
@@ -153,8 +154,8 @@ def _without_idle_image(changes: list[Change]) -> list[Change]:
 
 
 def _name(change: Change) -> str:
-    custom = BY_TYPE.get(change.resource_type)
-    return custom.name if custom is not None else change.resource
+    words = TYPES.get(change.resource_type)
+    return (words.name if words is not None else "") or change.resource
 
 
 def _why(change: Change) -> str:

@@ -23,7 +23,7 @@ ROOMS = (
     {"annexes", "launch"},
     {"pool", "screen"},
     {"fleet", "policies", "stack"},
-    {"aws"},
+    {"aws", "words"},
     {"errors"},
 )
 """The parts of the client: each may import those below it, and none beside it."""

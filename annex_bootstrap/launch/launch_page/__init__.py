@@ -19,29 +19,12 @@ from typing import Any
 from annex_bootstrap.launch import launch_links
 from annex_bootstrap.pool import blocks
 from annex_bootstrap.target import STACK_NAME
+from annex_bootstrap.words import TYPES
 from annex_contract import __version__
-from annex_contract.outputs import PATTERNS
-from annex_contract.resources import CUSTOM_RESOURCES
-from annex_contract.stack import DEFAULT_STACK_NAME, OPTIONAL_OUTPUTS, STACK_NAME_PATTERN, STACK_NAME_RULE, Output
+from annex_contract.outputs import OUTPUTS
+from annex_contract.stack import DEFAULT_STACK_NAME, STACK_NAME_PATTERN, STACK_NAME_RULE, Output
 
 PAGE_NAME = "launch.html"
-
-KINDS: Mapping[str, tuple[str, str]] = {
-    "AWS::Lambda::Function": ("functions", "Nothing while idle"),
-    "AWS::IAM::Role": ("roles, one for each function", "Nothing"),
-    "AWS::IAM::RolePolicy": ("policies, one for each of those roles", "Nothing"),
-    "AWS::Lambda::EventInvokeConfig": ("retry settings, one for each custom resource", "Nothing"),
-    "AWS::Logs::LogGroup": ("log groups, one for each function", "The stored bytes"),
-    **{resource.resource_type: (resource.summary, resource.cost) for resource in CUSTOM_RESOURCES},
-    "AWS::IAM::ManagedPolicy": ("policy for whoever starts annexes", "Nothing"),
-    "AWS::Lambda::Permission": ("permission for leases to invoke the lease function", "Nothing"),
-    "AWS::Events::Rule": ("hourly check for machines without a lease", "Nothing"),
-    "AWS::CloudWatch::Alarm": ("alarms on the lease function", "Nothing: ten alarms are free in every account"),
-    "AWS::SNS::Topic": ("topic for the alarm's e-mail", "Nothing"),
-    "AWS::EC2::KeyPair": ("key pair for SSH", "Nothing"),
-    "AWS::EC2::LaunchTemplate": ("launch template for the machines", "Nothing"),
-}
-"""A plain name for each resource type of the template, and what it costs to keep."""
 
 CONDITIONS: Mapping[str, str] = {
     "HasEmail": "if you give an e-mail address",
@@ -112,8 +95,8 @@ def _data(template: Mapping[str, Any], regions: list[launch_links.Region]) -> st
             for name, parameter in template["Parameters"].items()
         },
         "block": configuration_form(),
-        "outputPatterns": dict(PATTERNS),
-        "optionalOutputs": sorted(OPTIONAL_OUTPUTS),
+        "outputPatterns": {output: rule.pattern for output, rule in OUTPUTS.items()},
+        "optionalOutputs": sorted(output for output, rule in OUTPUTS.items() if rule.optional),
         "regionOutput": Output.LEASE_FUNCTION_ARN,
     }
     # Inside a script element only this could end it.
@@ -165,14 +148,16 @@ def _field(name: str, label: str, parameter: Mapping[str, Any]) -> str:
 def _resource_rows(template: Mapping[str, Any]) -> list[str]:
     counts = Counter((resource["Type"], resource.get("Condition", "")) for resource in template["Resources"].values())
     rows = []
-    for kind, (what, cost) in KINDS.items():
+    for kind, words in TYPES.items():
         for (counted, condition), number in counts.items():
             if counted == kind:
                 when = f", {CONDITIONS[condition]}" if condition else ""
-                rows.append(f"<tr><td>{number}</td><td>{escape(what + when)}</td><td>{escape(cost)}</td></tr>")
-    missing = {kind for kind, _ in counts} - KINDS.keys()
+                rows.append(
+                    f"<tr><td>{number}</td><td>{escape(words.summary + when)}</td><td>{escape(words.cost)}</td></tr>"
+                )
+    missing = {kind for kind, _ in counts} - TYPES.keys()
     if missing:
-        raise KeyError(f"the launch page has no description of {', '.join(sorted(missing))}")
+        raise KeyError(f"annex_bootstrap/words.py has no words for {', '.join(sorted(missing))}")
     return rows
 
 

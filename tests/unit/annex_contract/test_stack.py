@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from annex_contract.stack import (
     DEFAULT_STACK_NAME,
     LONGEST_STACK_NAME,
+    Parameter,
     partition_problem,
     stack_name_problem,
 )
@@ -68,3 +69,7 @@ def test_only_partitions_whose_host_names_condor_annex_builds_are_taken() -> Non
     assert partition_problem("aws") == partition_problem("aws-us-gov") == ""
     for partition in ("aws-cn", "aws-eusc", "aws-iso"):
         assert f"cannot use the partition {partition}" in partition_problem(partition)
+
+
+def test_every_parameter_of_the_template_has_its_name_here_and_no_other() -> None:
+    assert {str(parameter) for parameter in Parameter} == build().parameters.keys()

@@ -25,7 +25,6 @@ def test_it_says_what_is_made_and_what_costs_without_an_annex() -> None:
     assert "  - private bucket for pool configurations" in lines
     assert "  - role for spot fleets" in lines
     assert any(line.startswith("  - the image: about $0.15 a month, an estimate: ") for line in lines)
-    assert set(first_creation.PLAIN) <= TEMPLATE["Resources"].keys()
 
 
 def test_it_says_what_a_machine_costs_where_the_price_is_known() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mypy_boto3_cloudformation.literals import StackStatusType
 
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.stack.parameters import Parameter, check_parameters, choose_parameters, describe_parameters
+from annex_bootstrap.stack.parameters import ParameterValue, check_parameters, choose_parameters, describe_parameters
 from annex_contract.statuses import State, read_status
 from tests.unit.annex_bootstrap.stack.sample_stack import OURS, TEMPLATE, a_stack
 
@@ -39,13 +39,13 @@ def test_what_is_given_counts_else_what_the_stack_had(
 
 def test_a_stack_from_before_there_were_images_gets_none_until_somebody_asks() -> None:
     old = a_stack("UPDATE_COMPLETE", {"CondorPort": "9618"})
-    assert choose_parameters(TEMPLATE, old, {}) == [Parameter("Image", "no"), Parameter("CondorPort", None)]
-    assert choose_parameters(TEMPLATE, old, {"Image": "yes"})[0] == Parameter("Image", "yes")
+    assert choose_parameters(TEMPLATE, old, {}) == [ParameterValue("Image", "no"), ParameterValue("CondorPort", None)]
+    assert choose_parameters(TEMPLATE, old, {"Image": "yes"})[0] == ParameterValue("Image", "yes")
     assert describe_parameters(TEMPLATE, old, {}) == ["keeps Image at no"]
 
 
 def test_a_stack_that_is_gone_has_no_earlier_parameters() -> None:
-    assert choose_parameters(TEMPLATE, None, {"CondorPort": "9619"}) == [Parameter("CondorPort", "9619")]
+    assert choose_parameters(TEMPLATE, None, {"CondorPort": "9619"}) == [ParameterValue("CondorPort", "9619")]
 
 
 @pytest.mark.parametrize(

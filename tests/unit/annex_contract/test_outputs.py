@@ -1,0 +1,68 @@
+"""Every output has its rule, and no value passes that means something to HTCondor's configuration language."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from annex_contract.knobs import KNOBS
+from annex_contract.outputs import OUTPUTS, find_wrong_output
+from annex_contract.stack import Output
+from template_gen.outputs import CONDITIONS
+from template_gen.template import build
+
+SAMPLES = {
+    Output.S3_BUCKET_NAME: "annex-bootstrap-123456789012-0a1b2c3d-0123456789ab",
+    Output.LEASE_FUNCTION_ARN: "arn:aws:lambda:us-east-1:123456789012:function:annex-bootstrap-LeaseFunction-AbC",
+    Output.CONNECTIVITY_FUNCTION_ARN: "arn:aws-us-gov:lambda:us-gov-west-1:123456789012:function:a-Connectivity-AbC",
+    Output.INSTANCE_CONFIGURATION_PROFILE: "arn:aws:iam::123456789012:instance-profile/annex-bootstrap/instance",
+    Output.INSTANCE_ROLE_ARN: "arn:aws:iam::123456789012:role/annex-bootstrap/instance",
+    Output.SECURITY_GROUP_ID: "sg-0123456789abcdef0",
+    Output.IAM_FLEET_ROLE_ARN: "arn:aws:iam::123456789012:role/fleet",
+    Output.ANNEX_USER_POLICY_ARN: "arn:aws:iam::123456789012:policy/annex-bootstrap/annex-bootstrap-AnnexUserPolicy",
+    Output.VERSION: "0.1.0",
+    Output.KEY_PAIR_NAME: "annex-bootstrap-0a1b2c3d-0123456789ab",
+    Output.IMAGE_ID: "ami-0123456789abcdef0",
+    Output.INSTANCE_TYPE: "m7i.large",
+    Output.LAUNCH_TEMPLATE_ID: "lt-0123456789abcdef0",
+    Output.LAUNCH_TEMPLATE_VERSION: "1",
+    Output.START_POLICY_ARN: "arn:aws:iam::123456789012:policy/annex-bootstrap/annex-bootstrap-StartPolicy",
+}
+
+each_output = pytest.mark.parametrize("output", Output)
+
+
+def test_every_output_of_the_template_has_a_rule_and_no_other() -> None:
+    assert {str(output) for output in OUTPUTS} == build().outputs.keys()
+
+
+@each_output
+def test_a_value_as_aws_gives_it_passes(output: Output) -> None:
+    assert find_wrong_output({output: SAMPLES[output]}) == ""
+
+
+@each_output
+@pytest.mark.parametrize("alien", ["", "\n", "$(HOSTNAME)", "\\", '"', "x y", "\u00e9"])
+def test_a_value_of_another_form_is_wrong_wherever_it_differs(output: Output, alien: str) -> None:
+    sample = SAMPLES[output]
+    others = [alien] if not alien else [alien + sample, sample + alien, sample[:1] + alien + sample[1:]]
+    assert [find_wrong_output({output: other}) for other in others] == [output] * len(others)
+
+
+@given(st.sampled_from(Output), st.text())
+def test_what_passes_has_no_character_of_the_configuration_language(output: Output, text: str) -> None:
+    if not find_wrong_output({output: text}):
+        assert re.fullmatch(r"[A-Za-z0-9:/_+=,.@-]+", text)
+
+
+@each_output
+def test_an_output_is_optional_exactly_where_the_template_has_it_on_a_condition(output: Output) -> None:
+    assert OUTPUTS[output].optional == (output in CONDITIONS)
+
+
+def test_no_two_outputs_give_the_same_knob() -> None:
+    names = [knob.name for knob in KNOBS]
+    assert len(names) == len(set(names))
