@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from annex_bootstrap.aws import newest_image
-from tests.unit.annex_bootstrap.machines.ec2_answers import answering
+from tests.unit.annex_bootstrap.answers import answering
 
 ARGUMENTS = {
     "Owners": ["self", "amazon"],

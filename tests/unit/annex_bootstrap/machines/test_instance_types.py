@@ -7,7 +7,7 @@ import pytest
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.machines.capacity import Capacity
 from annex_bootstrap.machines.instance_types import InstanceType, describe_types, find_types
-from tests.unit.annex_bootstrap.machines.ec2_answers import answering, described_type
+from tests.unit.annex_bootstrap.answers import answering, described_type
 
 
 @pytest.mark.parametrize("architecture", ["x86_64", "arm64"])

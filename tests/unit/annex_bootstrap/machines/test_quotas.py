@@ -9,7 +9,7 @@ import pytest
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.machines.instance_types import InstanceType
 from annex_bootstrap.machines.quotas import check_quota, increase_command
-from tests.unit.annex_bootstrap.machines.ec2_answers import answering, described_type
+from tests.unit.annex_bootstrap.answers import answering, described_type
 
 LARGE = InstanceType("m7i.large", 2, 8192)
 

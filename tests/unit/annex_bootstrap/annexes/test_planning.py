@@ -1,0 +1,54 @@
+"""The image that machines may start from: the stack's own, and no other."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from annex_bootstrap.annexes.planning import MachineImage, machine_image
+from annex_bootstrap.errors import UserError
+from annex_bootstrap.stack.read import Stack
+from annex_contract.image import CONDOR_TAG, IMAGE_TAG
+from annex_contract.stack import STACK_TAG, Output
+from tests.unit.annex_bootstrap.answers import answering
+
+STACK_ID = "arn:aws:cloudformation:us-east-1:123456789012:stack/pool/1"
+IMAGE_ID = "ami-0123456789abcdef0"
+STACK = Stack(
+    STACK_ID, "pool", "CREATE_COMPLETE", "", {}, {Output.IMAGE_ID: IMAGE_ID}, datetime(2026, 1, 1, tzinfo=UTC)
+)
+OWN = {STACK_TAG: STACK_ID, IMAGE_TAG: "1", CONDOR_TAG: "23.9.6"}
+
+
+def call(*images: dict[str, Any]) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+    arguments = {"Filters": [{"Name": "image-id", "Values": [IMAGE_ID]}]}
+    return [("describe_images", arguments, {"Images": list(images)})]
+
+
+def image(tags: dict[str, str], state: str = "available") -> dict[str, Any]:
+    tag_list = [{"Key": key, "Value": value} for key, value in tags.items()]
+    return {"ImageId": IMAGE_ID, "State": state, "Architecture": "arm64", "Tags": tag_list}
+
+
+def test_machines_start_from_the_image_that_the_stack_made() -> None:
+    with answering(ec2=call(image(OWN))) as account:
+        assert machine_image(account, STACK) == MachineImage(IMAGE_ID, "arm64", "23.9.6")
+
+
+@pytest.mark.parametrize(
+    "tags", [{}, OWN | {STACK_TAG: f"{STACK_ID}-other"}, {STACK_TAG: STACK_ID, CONDOR_TAG: "23.9.6"}]
+)
+def test_an_image_that_the_stack_did_not_make_is_refused(tags: dict[str, str]) -> None:
+    with (
+        answering(ec2=call(image(tags))) as account,
+        pytest.raises(UserError, match=f"the image {IMAGE_ID} was not made by the stack pool"),
+    ):
+        machine_image(account, STACK)
+
+
+@pytest.mark.parametrize("images", [[], [image(OWN, "pending")], [image(OWN, "deregistered")]])
+def test_an_image_that_is_gone_is_named_with_the_way_to_another(images: list[dict[str, Any]]) -> None:
+    with answering(ec2=call(*images)) as account, pytest.raises(UserError, match="run annex-bootstrap image rebuild"):
+        machine_image(account, STACK)
