@@ -13,7 +13,7 @@ from typing import Any
 
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.machines.capacity import Capacity
-from annex_bootstrap.pool.private_files import read_private, write_private
+from annex_bootstrap.pool.files import read_private, write_private
 
 DIRECTORY = Path("~/.condor/annex-requests")
 

@@ -6,133 +6,170 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from annex_bootstrap.aws import Account, connect
+import click
+
+from annex_bootstrap.console.command import OUTPUT, Command
+from annex_bootstrap.console.result import Result
 from annex_bootstrap.console.screen import Screen
+from annex_bootstrap.options import CONFIG, ONE_REGION, YES
 from annex_bootstrap.policies import users
 from annex_bootstrap.policies.users import AnnexUser, KeyFiles
 from annex_bootstrap.pool import config_file
 from annex_bootstrap.pool.file_knobs import write_knobs
 from annex_bootstrap.stack.read import find_deployed
-from annex_bootstrap.target import our_command
+from annex_bootstrap.target import Target
 from annex_contract.knobs import ACCESS_KEY_KNOB, SECRET_KEY_KNOB
 from annex_contract.stack import Output
 
+DIRECTORY = Path("~/.condor")
+"""Where the key files go by default."""
+
 
 class Action(StrEnum):
-    """What to do about the credentials."""
+    """What to do about the credentials, other than to make what is missing."""
 
-    SET_UP = "set-up"
     ROTATE = "rotate"
     REMOVE = "remove"
     FROM_INSTANCE = "from-instance"
 
 
 @dataclass(frozen=True)
-class CredentialsOptions:
-    """The options of ``credentials``.
+class Credentials(Result):
+    """The credentials of condor_annex.
 
     Attributes:
-        stack_name: the stack's name.
-        region: where; None for the one that the environment or the profile names.
-        profile: the AWS profile, or None for the environment's.
-        config: the user's configuration file, or None for the one that HTCondor names.
-        action: what to do.
+        config: the file that names them.
+        user: the IAM user; None where condor_annex uses its machine's role.
+        changed: whether a key was made or the user was deleted.
+        access_key_id: of the user's key; None where there is none.
+        access_key_file: holds the key's ID; None where there is no key.
+        secret_key_file: holds its secret; None where there is no key.
+        deleted_keys: the IDs of the keys that were deleted.
+    """
+
+    config: Path
+    user: str | None
+    changed: bool
+    access_key_id: str | None = None
+    access_key_file: Path | None = None
+    secret_key_file: Path | None = None
+    deleted_keys: tuple[str, ...] = ()
+
+
+def credentials(
+    screen: Screen,
+    target: Target,
+    action: Action | None = None,
+    user_name: str | None = None,
+    directory: Path = DIRECTORY,
+    boundary: str = "",
+    *,
+    yes: bool = False,
+) -> Credentials:
+    """Set up, replace or remove the credentials of condor_annex.
+
+    Args:
+        screen: where to print, and whom to ask.
+        target: the stack, and the user's configuration.
+        action: None to set them up.
         user_name: the IAM user; None for the name made of the stack's and the region's.
         directory: where the key files go.
         boundary: the ARN of the user's permissions boundary; empty for none, or to leave the one that it has.
         yes: whether to go ahead without asking.
-    """
-
-    stack_name: str
-    region: str | None
-    profile: str | None
-    config: Path | None
-    action: Action
-    user_name: str | None
-    directory: Path
-    boundary: str = ""
-    yes: bool = False
-
-
-@dataclass(frozen=True)
-class _Place:
-    account: Account
-    user: AnnexUser
-    config: Path
-
-    def write(self, access: str | None, secret: str | None) -> None:
-        """Name both files in the configuration, or neither."""
-        write_knobs(self.config, self.account.region, {ACCESS_KEY_KNOB: access, SECRET_KEY_KNOB: secret})
-
-
-def credentials(options: CredentialsOptions, screen: Screen) -> None:
-    """Set up, replace or remove the credentials of condor_annex.
-
-    Args:
-        options: what was asked for.
-        screen: where to print, and whom to ask.
 
     Raises:
         UserError: there is no stack, AWS refused, or a file cannot be written.
     """
-    config = config_file.find_file(options.config)
+    config = config_file.find_file(target.config)
     config_file.check(config)
-    account = connect(options.region, options.profile)
-    name = options.user_name or users.default_user_name(options.stack_name, account.region)
-    user = AnnexUser(account, name, KeyFiles.below(options.directory, account.region), options.boundary)
-    place = _Place(account, user, config)
-    if options.action is Action.FROM_INSTANCE:
-        _use_instance(place, screen)
-    elif options.action is Action.REMOVE:
-        _remove(place, screen, yes=options.yes)
-    else:
-        _make(place, screen, options)
+    account = target.connect()
+    name = user_name or users.default_user_name(target.stack_name, account.region)
+    files = KeyFiles.below(directory, account.region)
+    user = AnnexUser(account, name, files, boundary)
 
+    def write(access: str | None, secret: str | None) -> None:
+        write_knobs(config, account.region, {ACCESS_KEY_KNOB: access, SECRET_KEY_KNOB: secret})
 
-def _use_instance(place: _Place, screen: Screen) -> None:
-    place.write(users.FROM_INSTANCE, users.FROM_INSTANCE)
-    screen.say(f"{place.config}: condor_annex takes the role of the EC2 machine that it runs on.")
-    screen.document({"user": None, "config": str(place.config)})
-
-
-def _remove(place: _Place, screen: Screen, *, yes: bool) -> None:
-    name = place.user.name
-    screen.say(f"Deletes the IAM user {name} with its keys, and the files that hold them.")
-    if not (yes or screen.confirm("Go ahead?", default=False)):
-        screen.say("Nothing was changed.")
-        screen.document({"user": name, "removed": False})
-        return
-    existed = place.user.remove()
-    place.write(None, None)
-    screen.say(f"The IAM user {name} {'is deleted' if existed else 'did not exist'}.")
-    screen.document({"user": name, "removed": existed})
-
-
-def _make(place: _Place, screen: Screen, options: CredentialsOptions) -> None:
-    user, files = place.user, place.user.files
-    stack = find_deployed(place.account, options.stack_name)
-    policy_arn = stack.outputs[Output.ANNEX_USER_POLICY_ARN]
-    users.check_policy(place.account, policy_arn)
-    if options.action is Action.ROTATE:
-        deleted = user.rotate(stack.stack_id, policy_arn)
-        screen.say(f"The IAM user {user.name} has a new key; deleted: {', '.join(deleted) or 'none'}.")
-    elif user.set_up(stack.stack_id, policy_arn):
-        screen.say(f"The IAM user {user.name} has a new key and one policy: {policy_arn.rpartition('/')[2]}.")
-        screen.say("It may take a few seconds until the key works everywhere in AWS.")
-    else:
-        screen.say(f"The IAM user {user.name} already has its key here.")
-    place.write(str(files.access), str(files.secret))
+    if action is Action.FROM_INSTANCE:
+        write(users.FROM_INSTANCE, users.FROM_INSTANCE)
+        screen.say(f"{config}: condor_annex uses the role of the EC2 machine that it runs on.")
+        return Credentials(config, None, changed=False)
+    if action is Action.REMOVE:
+        screen.say(f"Deletes the IAM user {name} with its keys, and the files that hold them.")
+        if not (yes or screen.confirm("Go ahead?", default=False)):
+            screen.say("Nothing was changed.")
+            return Credentials(config, name, changed=False)
+        deleted = user.remove()
+        write(None, None)
+        screen.say(f"The IAM user {name} {'did not exist' if deleted is None else 'is deleted'}.")
+        return Credentials(config, name, changed=deleted is not None, deleted_keys=deleted or ())
+    made = _make(screen, target, user, rotate=action is Action.ROTATE)
+    write(str(files.access), str(files.secret))
     screen.say(f"  key ID  {files.access}")
     screen.say(f"  secret  {files.secret}")
-    screen.say(f"  knobs   {place.config}")
-    line = our_command("doctor", options.stack_name, options.region, options.profile, options.config)
-    screen.next_steps({line: "checks that all is ready"})
-    screen.document(
-        {
-            "user": user.name,
-            "access_key_id": files.key_id(),
-            "access_key_file": str(files.access),
-            "secret_key_file": str(files.secret),
-            "config": str(place.config),
-        }
-    )
+    screen.say(f"  knobs   {config}")
+    screen.next_steps({target.command("doctor", config=True): "checks that all is ready"})
+    changed = made is not None
+    return Credentials(config, name, changed, files.key_id(), files.access, files.secret, deleted_keys=made or ())
+
+
+def _make(screen: Screen, target: Target, user: AnnexUser, *, rotate: bool) -> tuple[str, ...] | None:
+    """Make the user and its key; return the keys that were deleted for it, None where there was a key already."""
+    stack = find_deployed(user.account, target.stack_name)
+    policy_arn = stack.outputs[Output.ANNEX_USER_POLICY_ARN]
+    users.check_policy(user.account, policy_arn)
+    if rotate:
+        deleted = user.rotate(stack.stack_id, policy_arn)
+        screen.say(f"The IAM user {user.name} has a new key; deleted: {', '.join(deleted) or 'none'}.")
+        return deleted
+    if user.set_up(stack.stack_id, policy_arn):
+        screen.say(f"The IAM user {user.name} has a new key and one policy: {policy_arn.rpartition('/')[2]}.")
+        screen.say("It may take a few seconds until the key works everywhere in AWS.")
+        return ()
+    screen.say(f"The IAM user {user.name} already has its key here.")
+    return None
+
+
+KEY_DIRECTORY = click.Option(
+    ["--directory"],
+    type=click.Path(file_okay=False, path_type=Path),
+    default=DIRECTORY,
+    show_default=True,
+    help="Where to put the two key files.",
+)
+
+command = Command(
+    "credentials",
+    credentials,
+    *ONE_REGION,
+    CONFIG,
+    click.Option(
+        ["--rotate", "action"], type=Action, flag_value=Action.ROTATE, help="Replace the user's keys with a new one."
+    ),
+    click.Option(
+        ["--remove", "action"],
+        type=Action,
+        flag_value=Action.REMOVE,
+        help="Delete the user, its keys, the files and the knobs.",
+    ),
+    click.Option(
+        ["--from-instance", "action"],
+        type=Action,
+        flag_value=Action.FROM_INSTANCE,
+        help="Create no user: condor_annex runs on an EC2 instance and uses that instance's role.",
+    ),
+    click.Option(
+        ["--user-name"],
+        metavar="NAME",
+        help="The IAM user; must begin with the stack's name. Default: STACK-REGION.",
+    ),
+    KEY_DIRECTORY,
+    click.Option(["--boundary"], default="", metavar="ARN", help="The user's permissions boundary."),
+    YES,
+    *OUTPUT,
+    help="""Give condor_annex credentials that can run annexes and nothing else.
+
+    Creates an IAM user with the stack's policy for users, writes its access key into two files that only you can
+    read, and names them in the configuration. Running it again changes only what is wrong.
+    """,
+)

@@ -1,63 +1,84 @@
-"""``doctor``: check a setup, say what to do about each problem."""
+"""``doctor``: check a setup, and say what to do about each problem."""
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
 
-from annex_bootstrap.aws import connect
+import click
+
+from annex_bootstrap.console.command import OUTPUT, Command
+from annex_bootstrap.console.result import Result
 from annex_bootstrap.console.screen import Screen
-from annex_bootstrap.doctor.checks import Finding, Level
-from annex_bootstrap.doctor.doctor_run import DoctorRun
+from annex_bootstrap.doctor import registry
+from annex_bootstrap.doctor.check import Finding, Level, Setup
+from annex_bootstrap.options import CONFIG, ONE_REGION
 from annex_bootstrap.pool.config_file import find_file
+from annex_bootstrap.target import Target
 
 COLOURS = {Level.OK: "green", Level.PROBLEM: "red", Level.SKIPPED: "magenta"}
 """No yellow, which cannot be read on a light terminal."""
 
 
 @dataclass(frozen=True)
-class DoctorOptions:
-    """The options of ``doctor``.
+class Diagnosis(Result):
+    """What the checks found.
 
     Attributes:
-        stack_name: the stack's name.
-        region: where; None for the one that the environment or the profile names.
-        profile: the AWS profile, or None for the environment's.
-        config: the user's configuration file, or None for the one that HTCondor names.
-        collector: ``host`` or ``host:port`` of the pool's collector; empty to ask HTCondor.
+        problems: how many of the findings are problems.
+        findings: in the order of the checks.
     """
 
-    stack_name: str
-    region: str | None = None
-    profile: str | None = None
-    config: Path | None = None
-    collector: str = ""
+    problems: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is no problem."""
+        return not self.problems
 
 
-def doctor(options: DoctorOptions, screen: Screen) -> bool:
+def doctor(screen: Screen, target: Target, collector: str = "") -> Diagnosis:
     """Run every check and print its finding.
 
-    Returns:
-        Whether there is no problem.
+    Args:
+        screen: where to print.
+        target: the stack, and the user's configuration.
+        collector: ``host`` or ``host:port`` of the pool's collector; empty to ask HTCondor.
 
     Raises:
         UserError: the AWS account cannot be used.
     """
-    account = connect(options.region, options.profile)
     findings = []
-    for finding in DoctorRun(account, options.stack_name, find_file(options.config), options.collector).run():
+    for finding in registry.examine(Setup(target.connect(), target.stack_name, find_file(target.config), collector)):
         findings.append(finding)
-        show(finding, screen)
+        show(screen, finding)
     problems = sum(finding.level is Level.PROBLEM for finding in findings)
     screen.say(f"\n{problems} {'problem' if problems == 1 else 'problems'}." if problems else "\nNo problems.")
-    screen.document({"problems": problems, "findings": [dataclasses.asdict(finding) for finding in findings]})
-    return not problems
+    return Diagnosis(problems, tuple(findings))
 
 
-def show(finding: Finding, screen: Screen) -> None:
+def show(screen: Screen, finding: Finding) -> None:
     """Print a finding, what to do about it, and the lines to paste as they are."""
     advice = [f"-> {finding.advice}"] if finding.advice else []
     screen.item(finding.level, [f"{finding.subject}: {finding.detail}", *advice], fg=COLOURS[finding.level])
-    for command in finding.commands:
-        screen.say(f"  {command}", wrap=False)
+    for line in finding.commands:
+        screen.say(f"  {line}", wrap=False)
+
+
+command = Command(
+    "doctor",
+    doctor,
+    *ONE_REGION,
+    CONFIG,
+    click.Option(
+        ["--collector"],
+        metavar="HOST[:PORT]",
+        default="",
+        help="The pool's collector. Default: COLLECTOR_HOST.",
+    ),
+    *OUTPUT,
+    help="""Check everything that can be wrong, and say what to do about it.
+
+    Changes nothing. Exits with 1 if there is a problem.
+    """,
+)

@@ -3,72 +3,109 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from annex_bootstrap.aws import connect_all
+import click
+
+from annex_bootstrap.console.command import OUTPUT, Command
+from annex_bootstrap.console.result import Result
 from annex_bootstrap.console.screen import Screen
+from annex_bootstrap.options import CONFIG, MANY_REGIONS
 from annex_bootstrap.pool import blocks, config_file
-from annex_bootstrap.pool.pull import pull, read_change
+from annex_bootstrap.pool.pull import pull, put_stacks
+from annex_bootstrap.stack.read import find_deployed
+from annex_bootstrap.target import Target
 
 
 @dataclass(frozen=True)
-class PullOptions:
-    """The options of ``pull-config``.
+class Comparison(Result):
+    """The configuration beside the stacks' outputs.
 
     Attributes:
-        stack_name: the stack's name.
-        regions: where; empty for the one that the environment or the profile names.
-        profile: the AWS profile, or None for the environment's.
+        config: the file.
+        matches: whether it names the stacks now.
+        changed: whether it was written.
+        block: the stacks' block as it is now, or would be written.
+        warnings: what the file says without effect; a sentence each.
+    """
+
+    config: Path
+    matches: bool
+    changed: bool
+    block: str
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether a comparison found no difference, or none was asked for."""
+        return self.matches
+
+
+def pull_config(
+    screen: Screen,
+    target: Target,
+    default_region: str | None = None,
+    *,
+    check: bool = False,
+    print_only: bool = False,
+) -> Comparison:
+    """Write the stacks' outputs into the pool's configuration; or compare, or print.
+
+    Args:
+        screen: where to print.
+        target: the stacks and the configuration.
         default_region: the region of annexes for which condor_annex gets none; None keeps what the file has.
-        config: the pool's configuration file, or None for the one that HTCondor names.
         check: only compare the file with the stacks.
         print_only: only print the block.
-    """
-
-    stack_name: str
-    regions: Sequence[str] = ()
-    profile: str | None = None
-    default_region: str | None = None
-    config: Path | None = None
-    check: bool = False
-    print_only: bool = False
-
-
-def pull_config(options: PullOptions, screen: Screen) -> bool:
-    """Write the stacks' outputs into the pool's configuration; or compare, or print, as the options say.
-
-    Returns:
-        False where a comparison found a difference, else True.
 
     Raises:
+        click.UsageError: both are asked for.
         UserError: a stack or the configuration cannot be read, or the configuration cannot be written.
     """
-    writes = not (options.check or options.print_only)
-    path = config_file.find_file(options.config)
-    if writes:
+    if check and print_only:
+        raise click.UsageError("give either --check or --print")
+    path = config_file.find_file(target.config)
+    if not (check or print_only):
         config_file.check(path)
-    accounts = connect_all(options.regions, options.profile)
-    if writes:
-        pulled = pull(accounts, options.stack_name, options.config, options.default_region)
-        screen.say(str(pulled))
-        for warning in pulled.warnings:
-            screen.fail(f"warning: {warning}")
-        screen.document(pulled.document())
-        return True
-    edit = config_file.preview(path, read_change(accounts, options.stack_name, options.default_region))
-    if options.print_only:
-        text = blocks.render_block(blocks.read_block(edit.new))
-        screen.result(text)
-        screen.document({"path": str(path), "block": text})
-        return True
-    for line in difflib.unified_diff(_shown(edit.old), _shown(edit.new), "file", "stack", n=0, lineterm=""):
-        screen.say(line)
-    screen.say(f"{path} {'differs from' if edit.changes else 'matches'} the stack {options.stack_name}.")
-    screen.document({"path": str(path), "differs": edit.changes})
-    return not edit.changes
+    stacks = {account.region: find_deployed(account, target.stack_name) for account in target.connect_all()}
+    edit = config_file.preview(path, put_stacks(stacks, default_region))
+    block = blocks.render_block(blocks.read_block(edit.new))
+    if print_only:
+        screen.result(block)
+        return Comparison(path, matches=True, changed=False, block=block)
+    if check:
+        for line in difflib.unified_diff(_shown(edit.old), _shown(edit.new), "file", "stack", n=0, lineterm=""):
+            screen.say(line)
+        screen.say(f"{path} {'differs from' if edit.changes else 'matches'} the stack {target.stack_name}.")
+        return Comparison(path, matches=not edit.changes, changed=False, block=block)
+    pulled = pull(stacks, path, default_region)
+    named = "now names" if pulled.changed else "already names"
+    screen.say(f"{path} {named} the stack {target.stack_name} in {' and '.join(stacks)}.")
+    for warning in pulled.warnings:
+        screen.fail(f"warning: {warning}")
+    return Comparison(path, matches=True, changed=pulled.changed, block=block, warnings=pulled.warnings)
 
 
 def _shown(content: bytes) -> list[str]:
     return blocks.render_block(blocks.read_block(content)).splitlines()
+
+
+command = Command(
+    "pull-config",
+    pull_config,
+    *MANY_REGIONS,
+    click.Option(
+        ["--default-region"],
+        metavar="REGION",
+        help="The region that condor_annex uses when it is given none. Default: unchanged, else the first one.",
+    ),
+    CONFIG,
+    click.Option(["--check"], is_flag=True, help="Write nothing; exit with 1 if the file differs from the stacks."),
+    click.Option(["--print", "print_only"], is_flag=True, help="Write nothing; print the block."),
+    *OUTPUT,
+    help="""Write the stacks' outputs as HTCondor knobs into one marked block of the configuration.
+
+    Other regions keep their part of the block. Everything else in the file is kept byte for byte.
+    """,
+)

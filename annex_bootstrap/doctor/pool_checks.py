@@ -1,20 +1,31 @@
-"""What can be wrong on the pool's side, by its version of HTCondor: one function a check. Pure but for file modes.
+"""What can be wrong on the pool's side, by its version of HTCondor.
 
 Source of what each version wants: docs/htcondor.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import base64
+import getpass
+import json
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
-from annex_bootstrap.doctor.checks import Finding, ok, problem, skipped
+from annex_bootstrap.aws import explained
+from annex_bootstrap.doctor.check import Check, Finding, Setup
 from annex_bootstrap.pool.blocks import local_name
-from annex_bootstrap.pool.file_knobs import beaten_image
-from annex_bootstrap.pool.htcondor import Version, starts_with_htcondor
-from annex_bootstrap.pool.private_files import why_not_private
+from annex_bootstrap.pool.collector import ask_collector, collector_address
+from annex_bootstrap.pool.file_knobs import overridden_image, read_knob
+from annex_bootstrap.pool.files import why_not_private
+from annex_bootstrap.pool.htcondor import IN_FORCE, Version, run, starts_with_htcondor
+from annex_bootstrap.stack.connectivity import Reach, reach
 from annex_contract.knobs import IMAGE_KNOB, Macro
+from annex_contract.lease import annex_of_machine
+from annex_contract.stack import Output
 
 FIRST_SELF_SERVICE = (25, 14, 0)
 """The first HTCondor in which ``htcondor annex create`` means other systems than AWS unless it is told."""
@@ -22,7 +33,310 @@ FIRST_SELF_SERVICE = (25, 14, 0)
 BOOT_SECONDS = 600
 """A machine that has not joined the pool after this time never will: booting takes a minute or two."""
 
+ANNEX_PASSWORD = Path("~/.condor/annex_password_file")
+"""Where condor_annex reads the user's password from since 24.11, whatever ANNEX_PASSWORD_FILE says: it misspells that
+knob. Source: docs/htcondor.md."""
+
+ANNEX_DIRECTORY = Path("~/.hpc-annex")
+
+TOKEN_SECONDS = 60
+"""How long the token lives that is fetched to look at."""
+
 _CONFIGURE = "run annex-bootstrap pool-config on this machine as the owner of the pool, then condor_reconfig"
+
+
+@dataclass(frozen=True)
+class HTCondor(Check):
+    """Which HTCondor there is, and how annexes start with it.
+
+    Attributes:
+        version: None where this machine has none.
+    """
+
+    id = "htcondor"
+    subject = "HTCondor"
+
+    version: Version | None
+
+    @classmethod
+    def read(cls, setup: Setup) -> Self:
+        return cls(setup.condor)
+
+    def judge(self) -> Finding:
+        if self.version is None:
+            return self.skipped("there is none on this machine", "run doctor on the machine with the schedd")
+        command = "htcondor annex create" if starts_with_htcondor(self.version) else "condor_annex"
+        return self.ok(f"version {written(self.version)}, where {command} starts annexes")
+
+
+@dataclass(frozen=True)
+class AnnexFeature(Check):
+    """``htcondor annex`` is switched on, and for AWS.
+
+    Attributes:
+        version: of HTCondor, one that has ``htcondor annex``.
+        enabled: the value of HPC_ANNEX_ENABLED.
+        for_aws: the value of ANNEX_USE_OLD_CREATE.
+    """
+
+    id = "htcondor-annex"
+    subject = "htcondor annex"
+
+    version: Version
+    enabled: str
+    for_aws: str
+
+    @classmethod
+    def read(cls, setup: Setup) -> Self | None:
+        if setup.condor is None or not setup.has_htcondor_annex:
+            return None
+        return cls(setup.condor, IN_FORCE.ask(Macro.HPC_ANNEX_ENABLED), IN_FORCE.ask(Macro.ANNEX_USE_OLD_CREATE))
+
+    @property
+    def works(self) -> bool:
+        """Whether annexes can start."""
+        return _true(self.enabled) and (self.version < FIRST_SELF_SERVICE or _true(self.for_aws))
+
+    @classmethod
+    def works_in(cls, setup: Setup) -> bool:
+        """Tell whether annexes can start with ``htcondor annex``."""
+        feature = cls.read(setup)
+        return feature is not None and feature.works
+
+    def judge(self) -> Finding:
+        if self.works:
+            return self.ok("it is switched on, for AWS too")
+        if not _true(self.enabled):
+            return self.problem("it is not switched on: HPC_ANNEX_ENABLED is not true", _CONFIGURE)
+        detail = f"in {written(self.version)} it starts nothing on AWS unless ANNEX_USE_OLD_CREATE is true"
+        return self.problem(detail, _CONFIGURE)
+
+
+@dataclass(frozen=True)
+class AccessPointCollector(Check):
+    """The collector that machines join knows exactly one schedd.
+
+    Attributes:
+        address: the value of ``ANNEX_COLLECTOR``.
+        schedds: the names of the schedds that it knows; None where it does not answer.
+    """
+
+    id = "access-point-collector"
+    subject = "access point's collector"
+
+    address: str
+    schedds: Sequence[str] | None
+
+    @classmethod
+    def read(cls, setup: Setup) -> Self | None:
+        if not AnnexFeature.works_in(setup):
+            return None
+        address = IN_FORCE.ask(Macro.ANNEX_COLLECTOR)
+        return cls(address, ask_collector(address, "Name", "-schedd"))
+
+    def judge(self) -> Finding:
+        address, schedds = self.address, self.schedds
+        if not address or address.startswith((":", "?")):
+            advice = (
+                "run annex-bootstrap pool-config --collector with the public name of this machine, then condor_reconfig"
+            )
+            return self.problem(f"ANNEX_COLLECTOR names no host ({address or 'it is empty'})", advice)
+        if schedds is None:
+            advice = "see AP_Collector.log beside HTCondor's other logs, and that DAEMON_LIST has AP_COLLECTOR"
+            return self.problem(f"{address} does not answer", advice)
+        if not schedds:
+            advice = "wait half a minute if HTCondor has just started; else see SchedLog"
+            return self.problem(f"{address} knows no schedd", advice)
+        if len(schedds) > 1:
+            advice = "let every access point have its own: ANNEX_COLLECTOR must name the machine that it is set on"
+            return self.problem(f"{address} knows {len(schedds)} schedds ({', '.join(sorted(schedds))})", advice)
+        return self.ok(f"{address} knows the schedd {schedds[0]}")
+
+
+@dataclass(frozen=True)
+class Token(Check):
+    """A token speaks for the user that fetches it.
+
+    Attributes:
+        user: ``name@domain``; empty for root, who starts no annexes.
+        token_subject: whom the token speaks for; None where none could be fetched.
+    """
+
+    id = "token"
+    subject = "token"
+
+    user: str
+    token_subject: str | None
+
+    @classmethod
+    def read(cls, setup: Setup) -> Self | None:
+        if not AnnexFeature.works_in(setup):
+            return None
+        if os.geteuid() == 0:
+            return cls("", None)
+        return cls(f"{getpass.getuser()}@{IN_FORCE.ask(Macro.UID_DOMAIN)}", _subject_of_token())
+
+    def judge(self) -> Finding:
+        if not self.user:
+            return self.skipped("root starts no annexes", "run doctor as the user who does")
+        if self.token_subject is None:
+            advice = "see what condor_token_fetch -key AP -authz WRITE prints"
+            return self.problem(f"the schedd gives {self.user} none", advice)
+        if self.token_subject != self.user:
+            detail = (
+                f"the schedd takes {self.user} for {self.token_subject}, so machines would join and never get a job"
+            )
+            return self.problem(detail, f"{_CONFIGURE}: it puts the authentication methods in the right order")
+        return self.ok(f"the schedd knows {self.user} by name")
+
+
+@dataclass(frozen=True)
+class AnnexPassword(Check):
+    """The user's password for annexes, which ``htcondor annex create`` makes, is private.
+
+    Attributes:
+        path: where it must be.
+    """
+
+    id = "annex-password"
+    subject = "annex password"
+
+    path: Path
+
+    @classmethod
+    def read(cls, setup: Setup) -> Self | None:
+        return cls(ANNEX_PASSWORD.expanduser()) if AnnexFeature.works_in(setup) else None
+
+    def judge(self) -> Finding:
+        if not self.path.exists():
+            make = f"head -c 16 /dev/urandom > {self.path}; chmod 400 {self.path}"
+            advice = f"htcondor annex create makes it; before that, spot annexes need: {make}"
+            return self.skipped(f"{self.path} is not there yet", advice)
+        reason = why_not_private(self.path)
+        if reason:
+            return self.problem(reason, f"run chmod 400 {self.path} if it is yours; else delete it")
+        return self.ok(f"{self.path} can be read by you only")
+
+
+@dataclass(frozen=True)
+class AnnexDirectory(Check):
+    """The directory is there that ``htcondor annex`` wants and, before 25.14, does not make.
+
+    Attributes:
+        version: of HTCondor.
+        path: of the directory.
+    """
+
+    id = "annex-directory"
+    subject = "annex directory"
+
+    version: Version
+    path: Path
+
+    @classmethod
+    def read(cls, setup: Setup) -> Self | None:
+        if setup.condor is None or setup.condor >= FIRST_SELF_SERVICE or not AnnexFeature.works_in(setup):
+            return None
+        return cls(setup.condor, ANNEX_DIRECTORY.expanduser())
+
+    def judge(self) -> Finding:
+        if not self.path.is_dir():
+            detail = f"{self.path} is not a directory, and {written(self.version)} does not make it"
+            return self.problem(detail, f"run mkdir {self.path}")
+        return self.ok(f"{self.path} is there")
+
+
+@dataclass(frozen=True)
+class PoolPassword(Check):
+    """condor_annex can read the pool password, and no other user can.
+
+    Attributes:
+        named: the value of SEC_PASSWORD_FILE; empty where it is not known.
+    """
+
+    id = "pool-password"
+    subject = "pool password"
+
+    named: str
+
+    @classmethod
+    def read(cls, setup: Setup) -> Self | None:
+        if setup.has_htcondor_annex:
+            return None
+        knob = Macro.SEC_PASSWORD_FILE
+        return cls(read_knob(setup.content, setup.account.region, knob) or IN_FORCE.ask(knob))
+
+    def judge(self) -> Finding:
+        if not self.named:
+            advice = "run doctor where condor_config_val is in the PATH"
+            return self.skipped("no HTCondor on this machine says where it is", advice)
+        reason = why_not_private(Path(self.named))
+        if reason:
+            advice = "give yourself a copy with mode 0600 and name it as SEC_PASSWORD_FILE in your user_config"
+            return self.problem(reason, f"run annex-bootstrap pool-config; or {advice}")
+        return self.ok(f"{self.named} can be read by you only")
+
+
+@dataclass(frozen=True)
+class UsersImage(Check):
+    """The image that the user chose is the one that starts.
+
+    Attributes:
+        image: that does not start.
+        region: of the annexes.
+    """
+
+    id = "own-image"
+    subject = "image"
+
+    image: str
+    region: str
+
+    @classmethod
+    def read(cls, setup: Setup) -> Self | None:
+        region = setup.account.region
+        image = overridden_image(setup.content, region)
+        return cls(image, region) if image is not None else None
+
+    def judge(self) -> Finding:
+        advice = f"at the end of the file, write {local_name(self.region)}.{IMAGE_KNOB} = {self.image}"
+        detail = f"{self.image} is not what starts in {self.region}: the stack's or HTCondor's own image overrides it"
+        return self.problem(detail, advice)
+
+
+@dataclass(frozen=True)
+class Collector(Check):
+    """AWS reaches the pool's collector.
+
+    Attributes:
+        address: ``host:port``; empty where it is not known.
+        reach: what the connectivity function says; None where it was not asked.
+    """
+
+    id = "collector"
+    subject = "collector from AWS"
+
+    address: str
+    reach: Reach | None
+
+    @classmethod
+    def read(cls, setup: Setup) -> Self | None:
+        if setup.deployed is None:
+            return None
+        host, port, socket_name = collector_address(setup.given_collector or setup.collector)
+        if not host:
+            return cls("", None)
+        functions, outputs = setup.account.lambda_, setup.deployed.outputs
+        return cls(f"{host}:{port}", reach(functions, outputs, host, port, socket_name))
+
+    def judge(self) -> Finding:
+        if self.reach is None:
+            advice = "give --collector HOST:PORT, or run doctor where condor_config_val is in the PATH"
+            return self.skipped("no HTCondor on this machine says where it is", advice)
+        if self.reach.problem:
+            advice = "annexes can only join a pool that AWS reaches; run pool-config"
+            return self.problem(f"{self.address}: {self.reach.problem}", advice)
+        return self.ok(f"{self.address} answers as {self.reach.instance_id}")
 
 
 @dataclass(frozen=True)
@@ -40,160 +354,62 @@ class Machine:
     seconds: float
 
 
-def check_version(version: Version | None) -> Finding:
-    """Tell which HTCondor there is, and how annexes start with it.
+@dataclass(frozen=True)
+class Machines(Check):
+    """The machines of annexes have joined the pool.
 
-    Args:
-        version: None where this machine has none.
-    """
-    subject = "HTCondor"
-    if version is None:
-        return skipped(subject, "there is none on this machine", "run doctor on the machine with the schedd")
-    command = "htcondor annex create" if starts_with_htcondor(version) else "condor_annex"
-    return ok(subject, f"version {written(version)}, where {command} starts annexes")
-
-
-def check_feature(version: Version, knobs: Mapping[str, str]) -> Finding:
-    """Check that ``htcondor annex`` is switched on, and for AWS.
-
-    Args:
-        version: of HTCondor, one that has ``htcondor annex``.
-        knobs: the values of ``HPC_ANNEX_ENABLED`` and ``ANNEX_USE_OLD_CREATE``.
-    """
-    subject = "htcondor annex"
-    if not _true(knobs[Macro.HPC_ANNEX_ENABLED]):
-        return problem(subject, "it is not switched on: HPC_ANNEX_ENABLED is not true", _CONFIGURE)
-    if version >= FIRST_SELF_SERVICE and not _true(knobs[Macro.ANNEX_USE_OLD_CREATE]):
-        detail = f"in {written(version)} it starts nothing on AWS unless ANNEX_USE_OLD_CREATE is true"
-        return problem(subject, detail, _CONFIGURE)
-    return ok(subject, "it is switched on, for AWS too")
-
-
-def check_schedds(address: str, schedds: Sequence[str] | None) -> Finding:
-    """Check that the collector that machines join knows exactly one schedd.
-
-    Args:
-        address: the value of ``ANNEX_COLLECTOR``.
-        schedds: the names of the schedds that it knows; None where it does not answer.
-    """
-    subject = "access point's collector"
-    if not address or address.startswith((":", "?")):
-        advice = (
-            "run annex-bootstrap pool-config --collector with the public name of this machine, then condor_reconfig"
-        )
-        return problem(subject, f"ANNEX_COLLECTOR names no host ({address or 'it is empty'})", advice)
-    if schedds is None:
-        advice = "see AP_Collector.log beside HTCondor's other logs, and that DAEMON_LIST has AP_COLLECTOR"
-        return problem(subject, f"{address} does not answer", advice)
-    if not schedds:
-        advice = "wait half a minute if HTCondor has just started; else see SchedLog"
-        return problem(subject, f"{address} knows no schedd", advice)
-    if len(schedds) > 1:
-        advice = "let every access point have its own: ANNEX_COLLECTOR must name the machine that it is set on"
-        return problem(subject, f"{address} knows {len(schedds)} schedds ({', '.join(sorted(schedds))})", advice)
-    return ok(subject, f"{address} knows the schedd {schedds[0]}")
-
-
-def check_token(user: str, subject_of_token: str | None) -> Finding:
-    """Check that a token speaks for the user that fetches it.
-
-    Args:
-        user: ``name@domain``.
-        subject_of_token: whom the token speaks for; None where none could be fetched.
-    """
-    subject = "token"
-    if subject_of_token is None:
-        return problem(
-            subject, f"the schedd gives {user} none", "see what condor_token_fetch -key AP -authz WRITE prints"
-        )
-    if subject_of_token != user:
-        detail = f"the schedd takes {user} for {subject_of_token}, so machines would join and never get a job"
-        return problem(subject, detail, f"{_CONFIGURE}: it puts the authentication methods in the right order")
-    return ok(subject, f"the schedd knows {user} by name")
-
-
-def check_annex_password(path: Path) -> Finding:
-    """Check the user's password for annexes, which ``htcondor annex create`` makes.
-
-    Args:
-        path: where it must be.
-    """
-    subject = "annex password"
-    if not path.exists():
-        advice = f"htcondor annex create makes it; before that, spot annexes need: head -c 16 /dev/urandom > {path}"
-        return skipped(subject, f"{path} is not there yet", f"{advice}; chmod 400 {path}")
-    reason = why_not_private(path)
-    if reason:
-        return problem(subject, reason, f"run chmod 400 {path} if it is yours; else delete it")
-    return ok(subject, f"{path} can be read by you only")
-
-
-def check_directory(version: Version, path: Path) -> Finding | None:
-    """Check the directory that ``htcondor annex`` wants and, before 25.14, does not make.
-
-    Args:
-        version: of HTCondor.
-        path: of the directory.
-
-    Returns:
-        None where this HTCondor makes it.
-    """
-    if version >= FIRST_SELF_SERVICE:
-        return None
-    if not path.is_dir():
-        detail = f"{path} is not a directory, and {written(version)} does not make it"
-        return problem("annex directory", detail, f"run mkdir {path}")
-    return ok("annex directory", f"{path} is there")
-
-
-def check_image(content: bytes, region: str) -> Finding | None:
-    """Check that the user's image is the one that starts.
-
-    Args:
-        content: of the configuration file.
-        region: of the annexes.
-
-    Returns:
-        None where the file names no image for them.
-
-    Raises:
-        UserError: the markers of the stack's block do not pair.
-    """
-    image = beaten_image(content, region)
-    if image is None:
-        return None
-    advice = f"at the end of the file, write {local_name(region)}.{IMAGE_KNOB} = {image}"
-    detail = f"{image} is not what starts in {region}: the stack's or HTCondor's own image goes before it"
-    return problem("image", detail, advice)
-
-
-def check_joined(version: Version | None, machines: Sequence[Machine], joined: Sequence[str] | None) -> Finding:
-    """Check that the machines of annexes have joined the pool.
-
-    Args:
+    Attributes:
         version: of HTCondor on this machine; None where there is none.
         machines: of all annexes in the region.
         joined: the instance IDs that the collector knows; None where it does not answer.
     """
+
+    id = "machines"
     subject = "machines"
-    if not machines:
-        return ok(subject, "no annex has a machine running")
-    if version is None or joined is None:
-        running = f"{len(machines)} running; no collector says here whether they have joined the pool"
-        return skipped(subject, running, "run doctor on the machine with the schedd")
-    missing = [machine for machine in machines if machine.instance_id not in joined]
-    if not missing:
-        return ok(subject, f"all {len(machines)} have joined the pool")
-    side = "24.11 or later" if starts_with_htcondor(version) else "older than 24.11"
-    names = ", ".join(f"{machine.instance_id} of {machine.annex_id}" for machine in missing)
-    minutes = BOOT_SECONDS // 60
-    advice = (
-        f"the HTCondor in their image must be {side}, as {written(version)} is, because it looks for an annex's"
-        " configuration elsewhere; on a machine, /etc/condor/config.d/49ec2-instance.config says what it did"
-    )
-    if all(machine.seconds < BOOT_SECONDS for machine in missing):
-        return skipped(subject, f"not in the pool yet: {names}", f"give them {minutes} minutes; after that: {advice}")
-    return problem(subject, f"not in the pool after {minutes} minutes: {names}", advice)
+
+    version: Version | None
+    machines: Sequence[Machine]
+    joined: Sequence[str] | None
+
+    @classmethod
+    def read(cls, setup: Setup) -> Self | None:
+        if setup.deployed is None:
+            return None
+        profile_arn = setup.deployed.outputs[Output.INSTANCE_CONFIGURATION_PROFILE]
+        now = datetime.now(UTC)
+        with explained("listing the machines of annexes"):
+            machines = [
+                Machine(machine["InstanceId"], annex_id, (now - machine["LaunchTime"]).total_seconds())
+                for page in setup.account.ec2.get_paginator("describe_instances").paginate(
+                    Filters=[{"Name": "instance-state-name", "Values": ["running"]}]
+                )
+                for reservation in page["Reservations"]
+                for machine in reservation["Instances"]
+                if (annex_id := annex_of_machine(machine, profile_arn)) is not None
+            ]
+        joined = ask_collector(setup.collector, "EC2InstanceID") if machines else []
+        return cls(setup.condor, machines, joined)
+
+    def judge(self) -> Finding:
+        machines, version = self.machines, self.version
+        if not machines:
+            return self.ok("no annex has a machine running")
+        if version is None or self.joined is None:
+            running = f"{len(machines)} running; no collector says here whether they have joined the pool"
+            return self.skipped(running, "run doctor on the machine with the schedd")
+        missing = [machine for machine in machines if machine.instance_id not in self.joined]
+        if not missing:
+            return self.ok(f"all {len(machines)} have joined the pool")
+        side = "24.11 or later" if starts_with_htcondor(version) else "older than 24.11"
+        names = ", ".join(f"{machine.instance_id} of {machine.annex_id}" for machine in missing)
+        minutes = BOOT_SECONDS // 60
+        advice = (
+            f"the HTCondor in their image must be {side}, as {written(version)} is, because it looks for an annex's"
+            " configuration elsewhere; on a machine, /etc/condor/config.d/49ec2-instance.config says what it did"
+        )
+        if all(machine.seconds < BOOT_SECONDS for machine in missing):
+            return self.skipped(f"not in the pool yet: {names}", f"give them {minutes} minutes; after that: {advice}")
+        return self.problem(f"not in the pool after {minutes} minutes: {names}", advice)
 
 
 def written(version: Version) -> str:
@@ -203,3 +419,14 @@ def written(version: Version) -> str:
 
 def _true(value: str) -> bool:
     return value.strip().lower() in ("true", "yes", "t", "1")
+
+
+def _subject_of_token() -> str | None:
+    key = IN_FORCE.ask(Macro.ANNEX_TOKEN_KEY_NAME) or "AP"
+    fetched = run(["condor_token_fetch", "-lifetime", str(TOKEN_SECONDS), "-key", key, "-authz", "WRITE"])
+    try:
+        _, claims, _ = fetched.stdout.strip().split(".")
+        subject = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["sub"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return str(subject)

@@ -12,14 +12,14 @@ from typing import Any
 
 from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.pool.private_files import close_to_others, read_private, write_private
+from annex_bootstrap.pool.files import close_to_others, read_private, write_private
 from annex_contract.stack import ROLE_PATH, STACK_TAG
 
 MOST_KEYS = 2
 """Access keys that IAM lets a user have."""
 
 FROM_INSTANCE = "FROM INSTANCE"
-"""What condor_annex reads as: use the role of the machine that you run on."""
+"""How condor_annex is told to use the role of the machine that it runs on."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,8 @@ class Rotation:
     """What a rotation deletes.
 
     Attributes:
-        before: keys that must go before a new one can be made.
-        after: keys that go when the new one is in its files.
+        before: keys to delete before a new one can be made.
+        after: keys to delete when the new one is in its files.
     """
 
     before: tuple[str, ...]
@@ -91,7 +91,7 @@ class Rotation:
 
 
 def plan_rotation(keys: list[Key], in_files: str) -> Rotation:
-    """Decide which keys go when.
+    """Decide when to delete which key.
 
     Args:
         keys: that the user has.
@@ -138,7 +138,7 @@ class AnnexUser:
     boundary: str = ""
 
     def set_up(self, stack_id: str, policy_arn: str) -> bool:
-        """Make the user with that policy alone, and a key in the files where they hold none that works.
+        """Make the user with only that policy, and a key in the files where they hold none that works.
 
         Args:
             stack_id: goes into the user's tag, by which it is ours.
@@ -168,7 +168,7 @@ class AnnexUser:
         return True
 
     def rotate(self, stack_id: str, policy_arn: str) -> tuple[str, ...]:
-        """Replace every key of the user by one new one: first the new key, then the files, then the old keys go.
+        """Replace every key of the user by a new one. The old keys are deleted last, when the files hold the new one.
 
         Args:
             stack_id: goes into the user's tag, by which it is ours.
@@ -189,18 +189,18 @@ class AnnexUser:
             self._delete_keys(rotation.after)
         return rotation.before + rotation.after
 
-    def remove(self) -> bool:
+    def remove(self) -> tuple[str, ...] | None:
         """Delete the user with its keys, then the files if they hold one of its keys.
 
         Returns:
-            Whether there was such a user.
+            The IDs of its keys; None where there was no such user.
 
         Raises:
             UserError: AWS refused, or the user is not ours.
         """
         with explained(f"deleting the IAM user {self.name}"):
             if self._owner() is None:
-                return False
+                return None
             keys = [key.key_id for key in self._keys()]
             in_files = self.files.key_id()
             self._delete_keys(keys)
@@ -209,7 +209,7 @@ class AnnexUser:
             self.account.iam.delete_user(UserName=self.name)
         if in_files in keys:
             self.files.delete()
-        return True
+        return tuple(keys)
 
     def _make(self, stack_id: str, policy_arn: str) -> None:
         owner = self._owner()

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.pool.atomic import locked, replace_file
 from annex_bootstrap.pool.blocks import Block, Section, read_block, render_block, replace_block
+from annex_bootstrap.pool.files import locked, replace_file
 from annex_bootstrap.pool.htcondor import IN_FORCE
 from annex_contract.knobs import Macro
 

@@ -91,7 +91,7 @@ def _last_value(content: bytes, key: str) -> str | None:
     return found[-1].decode() if found else None
 
 
-def beaten_image(content: bytes, region: str) -> str | None:
+def overridden_image(content: bytes, region: str) -> str | None:
     """Return the user's image that does not start in a region, because the stack's or HTCondor's own goes before it.
 
     Args:
@@ -112,7 +112,7 @@ def beaten_image(content: bytes, region: str) -> str | None:
     return image if image and beaten else None
 
 
-def beaten_knobs(content: bytes, region: str) -> list[str]:
+def overridden_knobs(content: bytes, region: str) -> list[str]:
     """Return what the file defines outside the stack's block and HTCondor takes instead of the block's values.
 
     `condor_annex -setup` leaves such lines: it writes every knob with the region's prefix.

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.pool.private_files import make_private_directory, read_private, why_not_private, write_private
+from annex_bootstrap.pool.files import make_private_directory, read_private, why_not_private, write_private
 
 PASSWORD_BYTES = 32
 LONGEST_PASSWORD = 255

@@ -91,12 +91,12 @@ class Effect:
         needs_restart: whether the daemons have to be restarted for it; else condor_reconfig is enough.
     """
 
-    changes: Sequence[Change]
-    warnings: Sequence[str]
+    changes: tuple[Change, ...]
+    warnings: tuple[str, ...]
     needs_restart: bool
 
 
-def look_ahead(path: Path, block: str) -> Effect:
+def effect_of(path: Path, block: str) -> Effect:
     """Find out what HTCondor would make of the block, without writing it.
 
     Raises:
@@ -105,9 +105,9 @@ def look_ahead(path: Path, block: str) -> Effect:
     edit = preview_file(path, lambda content: replace_block(content, block, BLOCK))
     with with_content(path, edit.new) as future:
         values = ((knob, IN_FORCE.ask(knob), future.ask(knob)) for knob in WATCHED)
-        changes = [Change(*value) for value in values if value[1] != value[2]]
+        changes = tuple(Change(*value) for value in values if value[1] != value[2])
         needs_restart = not IN_FORCE.files or any(change.knob in AT_START for change in changes)
-        return Effect(changes, list(_warnings(future)), needs_restart)
+        return Effect(changes, tuple(_warnings(future)), needs_restart)
 
 
 def _warnings(future: Configuration) -> Iterator[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from annex_bootstrap.pool import blocks, config_file
 from annex_bootstrap.pool.blocks import Block
-from annex_bootstrap.pool.file_knobs import beaten_image, beaten_knobs
+from annex_bootstrap.pool.file_knobs import overridden_image, overridden_knobs
 from annex_bootstrap.stack.read import Stack
 from annex_contract.knobs import IMAGE_KNOB
 
@@ -66,11 +66,11 @@ def knob_warnings(path: Path, regions: Sequence[str]) -> list[str]:
         regions: of the stacks.
     """
     content = path.read_bytes()
-    beaten = {region: beaten_knobs(content, region) for region in regions}
+    overriding = {region: overridden_knobs(content, region) for region in regions}
     return [
-        f"{path} has lines outside the stack's block that go before it in {region}, as condor_annex -setup writes them:"
+        f"{path} has lines outside the stack's block that override it in {region}, as condor_annex -setup writes them:"
         f" delete {', '.join(names)}"
-        for region, names in beaten.items()
+        for region, names in overriding.items()
         if names
     ]
 
@@ -83,10 +83,10 @@ def image_warnings(path: Path, regions: Sequence[str]) -> list[str]:
         regions: of the stacks.
     """
     content = path.read_bytes()
-    images = {region: beaten_image(content, region) for region in regions}
+    images = {region: overridden_image(content, region) for region in regions}
     return [
         f"{path} names the image {image}, which does not start in {region}, because the stack's or HTCondor's own image"
-        f" goes before it: at the end of the file, write {blocks.local_name(region)}.{IMAGE_KNOB} = {image}"
+        f" overrides it: at the end of the file, write {blocks.local_name(region)}.{IMAGE_KNOB} = {image}"
         for region, image in images.items()
         if image is not None
     ]

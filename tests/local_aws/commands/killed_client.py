@@ -17,7 +17,7 @@ from typing import Any
 from botocore.httpsession import URLLib3Session
 
 from annex_bootstrap.commands import credentials as commands_credentials
-from annex_bootstrap.doctor.doctor_run import DoctorRun
+from annex_bootstrap.doctor import registry
 from annex_bootstrap.main import main
 from annex_bootstrap.policies.users import AnnexUser
 from annex_bootstrap.stack import follow
@@ -28,7 +28,7 @@ STEPS: dict[str, tuple[Any, str]] = {
     "rename": (Path, "replace"),
     "keys": (AnnexUser, "set_up"),
     "knobs": (commands_credentials, "write_knobs"),
-    "check": (DoctorRun, "run"),
+    "check": (registry, "examine"),
 }
 
 

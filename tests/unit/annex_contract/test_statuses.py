@@ -7,7 +7,8 @@ from typing import get_args
 import pytest
 from mypy_boto3_cloudformation.literals import StackStatusType
 
-from annex_bootstrap.doctor import checks
+from annex_bootstrap.doctor.aws_checks import StackCheck
+from annex_bootstrap.doctor.check import Level
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.stack import plan
 from annex_bootstrap.stack.plan import Step
@@ -27,8 +28,8 @@ def test_doctor_and_status_say_that_a_stack_is_deployed_exactly_where_a_deployme
         updates = plan.choose_step(stack, stack.name) is Step.UPDATE
     except UserError:
         updates = False
-    finding = checks.check_stack(stack.name, stack, __version__)
-    assert (finding.level is checks.Level.OK) == stack.is_deployed == updates
+    finding = StackCheck(stack.name, stack, __version__).judge()
+    assert (finding.level is Level.OK) == stack.is_deployed == updates
 
 
 @pytest.mark.parametrize("status", get_args(StackStatusType))

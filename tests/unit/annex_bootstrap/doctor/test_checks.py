@@ -8,11 +8,24 @@ from typing import Any
 
 import pytest
 
-from annex_bootstrap.doctor import checks
-from annex_bootstrap.doctor.checks import Level
-from annex_bootstrap.doctor.doctor_run import log_message, trusted_services
+from annex_bootstrap.doctor.aws_checks import (
+    Bucket,
+    FleetRole,
+    InstanceProfile,
+    LeaseFunction,
+    OrphanCheck,
+    Quota,
+    SecurityGroup,
+    StackCheck,
+    log_message,
+    trusted_services,
+)
+from annex_bootstrap.doctor.check import Finding, Level
+from annex_bootstrap.doctor.file_checks import ConfigurationCheck, FleetFile, FleetTypes, Keys, named_in_fleet
+from annex_bootstrap.doctor.pool_checks import Collector, PoolPassword
 from annex_bootstrap.errors import DeniedError, UserError
 from annex_bootstrap.pool.blocks import render
+from annex_bootstrap.stack.connectivity import Reach
 from annex_bootstrap.stack.read import Stack
 from annex_contract.knobs import KNOBS
 from annex_contract.stack import Output
@@ -33,14 +46,14 @@ def stack(status: str = "CREATE_COMPLETE", **outputs: str) -> Stack:
     return Stack(**{**fields, "name": "s", "status": status, "outputs": OUTPUTS | outputs})  # type: ignore[arg-type]  # the rest is not looked at
 
 
-def is_ok(finding: checks.Finding) -> bool:
+def is_ok(finding: Finding) -> bool:
     assert finding.level in (Level.OK, Level.PROBLEM)
     assert bool(finding.advice) == (finding.level is Level.PROBLEM)
     return finding.level is Level.OK
 
 
-def test_a_stack_of_this_version_that_stands_is_right() -> None:
-    assert is_ok(checks.check_stack("s", stack(), "1.2.3"))
+def test_a_deployed_stack_of_this_version_is_ok() -> None:
+    assert is_ok(StackCheck("s", stack(), "1.2.3").judge())
 
 
 @pytest.mark.parametrize(
@@ -53,20 +66,20 @@ def test_a_stack_of_this_version_that_stands_is_right() -> None:
         (stack(Version="1.2.4"), "version 1.2.4"),
     ],
 )
-def test_a_stack_that_is_missing_broken_or_of_another_version_is_not(found: Stack | None, says: str) -> None:
-    finding = checks.check_stack("s", found, "1.2.3")
+def test_a_stack_that_is_missing_broken_or_of_another_version_is_a_problem(found: Stack | None, says: str) -> None:
+    finding = StackCheck("s", found, "1.2.3").judge()
     assert not is_ok(finding)
     assert says in finding.detail
 
 
 def test_an_ample_quota_of_vcpus_needs_no_advice() -> None:
-    finding = checks.check_quota(REGION, 256, 64)
+    finding = Quota(REGION, 256, 64).judge()
     assert is_ok(finding)
     assert (finding.detail, finding.commands) == ("256 on demand, 64 on the spot market", ())
 
 
 def test_a_new_accounts_quota_of_vcpus_comes_with_the_commands_that_ask_for_more() -> None:
-    finding = checks.check_quota(REGION, 5, 5)
+    finding = Quota(REGION, 5, 5).judge()
     assert finding.level is Level.OK
     assert finding.advice == "for larger annexes ask AWS for more, which may take days:"
     request = "aws service-quotas request-service-quota-increase --region us-east-1 --service-code ec2"
@@ -76,37 +89,37 @@ def test_a_new_accounts_quota_of_vcpus_comes_with_the_commands_that_ask_for_more
     )
 
 
-def test_a_quota_that_not_one_machine_fits_into_is_a_problem() -> None:
-    finding = checks.check_quota(REGION, 1, 256)
+def test_a_quota_too_small_for_one_machine_is_a_problem() -> None:
+    finding = Quota(REGION, 1, 256).judge()
     assert not is_ok(finding)
     assert finding.advice.startswith("before the first annex ask AWS for more")
     (command,) = finding.commands
     assert "--quota-code L-1216C47A" in command
 
 
-def test_a_quota_that_cannot_be_read_is_no_problem_and_says_who_may_read_it() -> None:
-    denied = checks.unread_quota(DeniedError("made up"))
+def test_a_quota_that_cannot_be_read_is_skipped_and_says_who_may_read_it() -> None:
+    denied = Quota(REGION, 0, 0, DeniedError("made up", "AccessDenied", "made up")).judge()
     assert (denied.level, denied.detail) == (Level.SKIPPED, "it cannot be read")
     assert denied.advice == "ask your administrator for what `annex-bootstrap policy operator` prints"
-    assert checks.unread_quota(UserError("AWS cannot be reached")).advice == "AWS cannot be reached"
+    assert Quota(REGION, 0, 0, UserError("AWS cannot be reached")).judge().advice == "AWS cannot be reached"
 
 
-def test_a_bucket_closed_to_the_public_is_right() -> None:
-    assert is_ok(checks.check_bucket("b", BLOCKS))
+def test_a_bucket_closed_to_the_public_is_ok() -> None:
+    assert is_ok(Bucket("b", BLOCKS).judge())
 
 
 @pytest.mark.parametrize(
     ("blocks", "says"),
     [(None, "gone"), ({}, "no block"), (BLOCKS | {"IgnorePublicAcls": False}, "IgnorePublicAcls")],
 )
-def test_a_bucket_that_is_gone_or_open_is_not(blocks: dict[str, bool] | None, says: str) -> None:
-    finding = checks.check_bucket("b", blocks)
+def test_a_bucket_that_is_gone_or_open_is_a_problem(blocks: dict[str, bool] | None, says: str) -> None:
+    finding = Bucket("b", blocks).judge()
     assert not is_ok(finding)
     assert says in finding.detail
 
 
-def test_a_lease_function_that_is_called_is_right() -> None:
-    assert is_ok(checks.check_sweep(age=3600 * 24, calls=3, refused=0))
+def test_a_lease_function_that_is_called_is_ok() -> None:
+    assert is_ok(OrphanCheck(age=3600 * 24, calls=3, refused=0).judge())
 
 
 @pytest.mark.parametrize(
@@ -117,71 +130,71 @@ def test_a_lease_function_that_is_called_is_right() -> None:
         (36, 1, "could not call the lease function once"),
     ],
 )
-def test_a_lease_function_that_is_not_called_or_not_always_is_not(calls: int, refused: int, says: str) -> None:
-    finding = checks.check_sweep(age=3600 * 24, calls=calls, refused=refused)
+def test_a_lease_function_that_is_not_always_called_is_a_problem(calls: int, refused: int, says: str) -> None:
+    finding = OrphanCheck(age=3600 * 24, calls=calls, refused=refused).judge()
     assert not is_ok(finding)
     assert says in finding.detail
 
 
-def test_nobody_worries_about_the_orphan_check_of_a_new_stack_unless_it_was_refused() -> None:
-    assert checks.check_sweep(age=600, calls=0, refused=0).level is Level.SKIPPED
-    assert checks.check_sweep(age=600, calls=0, refused=1).level is Level.PROBLEM
+def test_the_orphan_check_of_a_new_stack_is_skipped_unless_it_was_refused() -> None:
+    assert OrphanCheck(age=600, calls=0, refused=0).judge().level is Level.SKIPPED
+    assert OrphanCheck(age=600, calls=0, refused=1).judge().level is Level.PROBLEM
 
 
-def test_a_function_that_is_active_and_did_not_fail_is_right() -> None:
-    assert is_ok(checks.check_function("f", "Active", "", []))
-    assert is_ok(checks.check_function("f", "Inactive", "it was not called for long", []))
+def test_an_active_function_without_errors_is_ok() -> None:
+    assert is_ok(LeaseFunction("Active", "", []).judge())
+    assert is_ok(LeaseFunction("Inactive", "it was not called for long", []).judge())
 
 
 @pytest.mark.parametrize(
     ("state", "errors", "says"), [("", [], "gone"), ("Failed", [], "why"), ("Active", ["old", "newest"], "newest")]
 )
-def test_a_function_that_is_gone_broken_or_failing_is_not(state: str, errors: list[str], says: str) -> None:
-    finding = checks.check_function("f", state, "why", errors)
+def test_a_function_that_is_gone_broken_or_failing_is_a_problem(state: str, errors: list[str], says: str) -> None:
+    finding = LeaseFunction(state, "why", errors).judge()
     assert not is_ok(finding)
     assert says in finding.detail
 
 
 def test_a_profile_needs_the_machines_role() -> None:
-    assert is_ok(checks.check_profile("p", ["r"], "r"))
-    assert not is_ok(checks.check_profile("p", ["other"], "r"))
-    assert not is_ok(checks.check_profile("p", None, "r"))
+    assert is_ok(InstanceProfile("p", ["r"], "r").judge())
+    assert not is_ok(InstanceProfile("p", ["other"], "r").judge())
+    assert not is_ok(InstanceProfile("p", None, "r").judge())
 
 
 def test_a_fleet_role_needs_the_trust_of_spot_fleets() -> None:
-    assert is_ok(checks.check_fleet_role("r", ["spotfleet.amazonaws.com"]))
-    assert not is_ok(checks.check_fleet_role("r", ["ec2.amazonaws.com"]))
-    assert not is_ok(checks.check_fleet_role("r", None))
+    assert is_ok(FleetRole("r", ["spotfleet.amazonaws.com"]).judge())
+    assert not is_ok(FleetRole("r", ["ec2.amazonaws.com"]).judge())
+    assert not is_ok(FleetRole("r", None).judge())
 
 
 def test_a_security_group_needs_htcondors_port() -> None:
-    assert is_ok(checks.check_group("g", [(22, 22), (9000, 9700)], 9618))
-    assert not is_ok(checks.check_group("g", [(22, 22)], 9618))
-    assert not is_ok(checks.check_group("g", None, 9618))
+    assert is_ok(SecurityGroup("g", [(22, 22), (9000, 9700)], 9618).judge())
+    assert not is_ok(SecurityGroup("g", [(22, 22)], 9618).judge())
+    assert not is_ok(SecurityGroup("g", None, 9618).judge())
 
 
-def test_a_configuration_that_names_the_stack_is_right() -> None:
-    assert is_ok(checks.check_knobs(Path("c"), CONFIG.encode(), REGION, OUTPUTS))
+def test_a_configuration_that_names_the_stack_is_ok() -> None:
+    assert is_ok(ConfigurationCheck(Path("c"), CONFIG.encode(), REGION, OUTPUTS).judge())
 
 
 @pytest.mark.parametrize("knob", [knob.name for knob in KNOBS if not knob.guide])
-def test_a_configuration_with_any_knob_missing_is_not(knob: str) -> None:
-    finding = checks.check_knobs(Path("c"), CONFIG.replace(f"{knob} =", "X =").encode(), REGION, OUTPUTS)
+def test_a_configuration_with_any_knob_missing_is_a_problem(knob: str) -> None:
+    finding = ConfigurationCheck(Path("c"), CONFIG.replace(f"{knob} =", "X =").encode(), REGION, OUTPUTS).judge()
     assert not is_ok(finding)
     assert finding.detail.endswith(f" {knob}")
 
 
 def test_a_knob_of_the_region_wins_over_the_common_one() -> None:
     content = f"{render('s', REGION, OUTPUTS)}us_east_1.ANNEX_DEFAULT_S3_BUCKET = other\n"
-    finding = checks.check_knobs(Path("c"), content.encode(), REGION, OUTPUTS)
+    finding = ConfigurationCheck(Path("c"), content.encode(), REGION, OUTPUTS).judge()
     assert not is_ok(finding)
     assert finding.advice == "delete us_east_1.ANNEX_DEFAULT_S3_BUCKET outside the stack's block"
 
 
-def test_a_block_of_an_older_stack_is_written_anew_before_anything_is_deleted() -> None:
+def test_a_block_of_an_older_stack_is_rewritten_before_anything_is_deleted() -> None:
     content = f"{render('s', REGION, OUTPUTS)}us_east_1.ANNEX_DEFAULT_S3_BUCKET = other\n"
     newer = OUTPUTS | {Output.LEASE_FUNCTION_ARN: "newer"}
-    finding = checks.check_knobs(Path("c"), content.encode(), REGION, newer)
+    finding = ConfigurationCheck(Path("c"), content.encode(), REGION, newer).judge()
     assert finding.advice == f"run annex-bootstrap pull-config --region {REGION}"
 
 
@@ -194,44 +207,43 @@ def keys(directory: Path, access: bytes = b"AKIAMADEUP\n", mode: int = 0o600) ->
     ).encode()
 
 
-def test_private_keys_and_a_machines_role_are_right(tmp_path: Path) -> None:
+def test_private_keys_and_a_machines_role_are_ok(tmp_path: Path) -> None:
     role = b"ANNEX_DEFAULT_ACCESS_KEY_FILE = FROM INSTANCE\nANNEX_DEFAULT_SECRET_KEY_FILE = FROM INSTANCE\n"
-    assert is_ok(checks.check_keys(keys(tmp_path), REGION))
-    assert is_ok(checks.check_keys(role, REGION))
+    assert is_ok(Keys(keys(tmp_path), REGION).judge())
+    assert is_ok(Keys(role, REGION).judge())
 
 
-def test_keys_that_are_open_empty_missing_or_not_named_are_not(tmp_path: Path) -> None:
-    assert "mode 0644" in checks.check_keys(keys(tmp_path, mode=0o644), REGION).detail
-    assert "is empty" in checks.check_keys(keys(tmp_path, access=b"\n"), REGION).detail
+def test_keys_that_are_open_empty_missing_or_not_named_are_a_problem(tmp_path: Path) -> None:
+    assert "mode 0644" in Keys(keys(tmp_path, mode=0o644), REGION).judge().detail
+    assert "is empty" in Keys(keys(tmp_path, access=b"\n"), REGION).judge().detail
     content = keys(tmp_path)
     (tmp_path / "secret").unlink()
-    assert "cannot be read" in checks.check_keys(content, REGION).detail
-    assert "names no key files" in checks.check_keys(b"", REGION).detail
+    assert "cannot be read" in Keys(content, REGION).judge().detail
+    assert "names no key files" in Keys(b"", REGION).judge().detail
 
 
 def test_a_pool_password_must_be_private_and_readable(tmp_path: Path) -> None:
     path = tmp_path / "password"
     path.write_bytes(b"made up")
     path.chmod(0o600)
-    assert is_ok(checks.check_password(str(path)))
+    assert is_ok(PoolPassword(str(path)).judge())
     path.chmod(0o604)
-    assert not is_ok(checks.check_password(str(path)))
-    assert not is_ok(checks.check_password(str(tmp_path / "none")))
-    assert checks.check_password("").level is Level.SKIPPED
+    assert not is_ok(PoolPassword(str(path)).judge())
+    assert not is_ok(PoolPassword(str(tmp_path / "none")).judge())
+    assert PoolPassword("").judge().level is Level.SKIPPED
 
 
 def test_a_collector_must_answer_aws() -> None:
-    assert is_ok(checks.check_collector("h:1", {"success": "1", "result": "abc", "description": ""}))
-    silent = checks.check_collector("h:1", {"success": "0", "result": "", "description": "Open this port."})
+    assert is_ok(Collector("h:1", Reach("abc", "")).judge())
+    silent = Collector("h:1", Reach("", "Open this port.")).judge()
     assert not is_ok(silent)
     assert "Open this port." in silent.detail
-    assert "boom" in checks.check_collector("h:1", {"errorMessage": "boom"}).detail
-    assert checks.check_collector("", None).level is Level.SKIPPED
+    assert Collector("", None).judge().level is Level.SKIPPED
 
 
-def test_a_fleet_file_in_condor_annexs_form_is_right() -> None:
-    assert is_ok(checks.check_fleet_form("f", json.dumps(FLEET)))
-    assert checks.check_fleet_form("", None).level is Level.SKIPPED
+def test_a_fleet_file_in_condor_annexs_form_is_ok() -> None:
+    assert is_ok(FleetFile("f", json.dumps(FLEET)).judge())
+    assert FleetFile("", None).judge().level is Level.SKIPPED
 
 
 @pytest.mark.parametrize(
@@ -248,16 +260,16 @@ def test_a_fleet_file_in_condor_annexs_form_is_right() -> None:
         (json.dumps(FLEET | {"LaunchSpecifications": [{"WeightedCapacity": 2}]}), "WeightedCapacity must be a string"),
     ],
 )
-def test_a_fleet_file_that_condor_annex_would_not_take_is_not(text: str | None, says: str) -> None:
-    finding = checks.check_fleet_form("f", text)
+def test_a_fleet_file_that_condor_annex_would_refuse_is_a_problem(text: str | None, says: str) -> None:
+    finding = FleetFile("f", text).judge()
     assert not is_ok(finding)
     assert says in finding.detail
 
 
 def test_what_a_fleet_names_must_still_be_offered() -> None:
-    assert checks.fleet_parts(json.dumps(FLEET)) == ({"ami-1"}, {"c7i.large"})
-    assert is_ok(checks.check_offered("types", {"a"}, ["a", "b"]))
-    gone = checks.check_offered("types", {"a", "c"}, ["a", "b"])
+    assert [named_in_fleet(json.dumps(FLEET), key) for key in ("ImageId", "InstanceType")] == [{"ami-1"}, {"c7i.large"}]
+    assert is_ok(FleetTypes({"a"}, {"a", "b"}).judge())
+    gone = FleetTypes({"a", "c"}, {"a", "b"}).judge()
     assert not is_ok(gone)
     assert gone.detail.endswith(": c")
 
@@ -284,5 +296,5 @@ def test_only_services_that_are_allowed_are_trusted() -> None:
         ("x" * 500, "x" * 200),
     ],
 )
-def test_of_a_log_line_the_error_is_told(line: str, text: str) -> None:
+def test_the_error_is_taken_from_a_log_line(line: str, text: str) -> None:
     assert log_message(line) == text

@@ -4,15 +4,33 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import boto3
 import pytest
 
-from annex_bootstrap.doctor import pool_checks
-from annex_bootstrap.doctor.checks import Finding, Level
-from annex_bootstrap.doctor.pool_checks import BOOT_SECONDS, Machine
+from annex_bootstrap.aws import Account
+from annex_bootstrap.doctor.check import Finding, Level, Setup
+from annex_bootstrap.doctor.pool_checks import (
+    BOOT_SECONDS,
+    AccessPointCollector,
+    AnnexDirectory,
+    AnnexFeature,
+    AnnexPassword,
+    HTCondor,
+    Machine,
+    Machines,
+    Token,
+    UsersImage,
+)
 
 OLD, LTS, NEW = (23, 9, 6), (25, 0, 13), (25, 14, 1)
-ON = {"HPC_ANNEX_ENABLED": "True", "ANNEX_USE_OLD_CREATE": "True"}
 USER = "scientist@pool.example.org"
+
+
+def setup(region: str = "us-east-1", **facts: object) -> Setup:
+    """Return a setup of which some facts were read already."""
+    made = Setup(Account(boto3.Session(), region), "s", Path("c"))
+    vars(made).update(facts)
+    return made
 
 
 def problem(finding: Finding | None) -> str:
@@ -28,30 +46,30 @@ def problem(finding: Finding | None) -> str:
     [((24, 10, 9), "condor_annex"), ((24, 11, 2), "htcondor annex create"), (NEW, "htcondor annex create")],
 )
 def test_the_command_that_starts_annexes_is_named_by_version(version: tuple[int, int, int], command: str) -> None:
-    assert f"where {command} starts annexes" in pool_checks.check_version(version).detail
+    assert f"where {command} starts annexes" in HTCondor(version).judge().detail
 
 
-def test_a_machine_without_htcondor_cannot_tell_about_the_pool() -> None:
-    assert pool_checks.check_version(None).level is Level.SKIPPED
+def test_without_htcondor_the_pool_is_skipped() -> None:
+    assert HTCondor(None).judge().level is Level.SKIPPED
 
 
 @pytest.mark.parametrize(
-    ("version", "changes", "says"),
+    ("version", "enabled", "for_aws", "says"),
     [
-        (LTS, {"HPC_ANNEX_ENABLED": "false"}, "not switched on"),
-        (NEW, {"HPC_ANNEX_ENABLED": ""}, "not switched on"),
-        (NEW, {"ANNEX_USE_OLD_CREATE": "False"}, "nothing on AWS unless ANNEX_USE_OLD_CREATE"),
+        (LTS, "false", "True", "not switched on"),
+        (NEW, "", "True", "not switched on"),
+        (NEW, "True", "False", "nothing on AWS unless ANNEX_USE_OLD_CREATE"),
     ],
 )
-def test_an_access_point_that_cannot_start_annexes_on_aws_is_reported(
-    version: tuple[int, int, int], changes: dict[str, str], says: str
+def test_an_access_point_that_cannot_start_annexes_on_aws_is_a_problem(
+    version: tuple[int, int, int], enabled: str, for_aws: str, says: str
 ) -> None:
-    assert says in problem(pool_checks.check_feature(version, ON | changes))
+    assert says in problem(AnnexFeature(version, enabled, for_aws).judge())
 
 
 def test_before_25_14_aws_needs_no_switch_of_its_own() -> None:
-    assert pool_checks.check_feature(LTS, ON | {"ANNEX_USE_OLD_CREATE": ""}).level is Level.OK
-    assert pool_checks.check_feature(NEW, ON).level is Level.OK
+    assert AnnexFeature(LTS, "True", "").judge().level is Level.OK
+    assert AnnexFeature(NEW, "True", "True").judge().level is Level.OK
 
 
 @pytest.mark.parametrize(
@@ -64,21 +82,21 @@ def test_before_25_14_aws_needs_no_switch_of_its_own() -> None:
         ("pool:9618?sock=ap_collector", ["one", "two"], "knows 2 schedds (one, two)"),
     ],
 )
-def test_a_collector_without_exactly_one_schedd_is_reported(address: str, schedds: list[str] | None, says: str) -> None:
-    assert says in problem(pool_checks.check_schedds(address, schedds))
+def test_a_collector_needs_exactly_one_schedd(address: str, schedds: list[str] | None, says: str) -> None:
+    assert says in problem(AccessPointCollector(address, schedds).judge())
 
 
-def test_a_collector_with_one_schedd_is_right() -> None:
-    assert pool_checks.check_schedds("pool:9618?sock=ap_collector", ["one"]).level is Level.OK
+def test_a_collector_with_one_schedd_is_ok() -> None:
+    assert AccessPointCollector("pool:9618?sock=ap_collector", ["one"]).judge().level is Level.OK
 
 
 @pytest.mark.parametrize(("subject", "says"), [(None, "gives"), ("condor@password", "never get a job")])
-def test_a_token_that_does_not_speak_for_its_user_is_reported(subject: str | None, says: str) -> None:
-    assert says in problem(pool_checks.check_token(USER, subject))
+def test_a_token_that_does_not_speak_for_its_user_is_a_problem(subject: str | None, says: str) -> None:
+    assert says in problem(Token(USER, subject).judge())
 
 
-def test_a_token_that_speaks_for_its_user_is_right() -> None:
-    assert pool_checks.check_token(USER, USER).level is Level.OK
+def test_a_token_that_speaks_for_its_user_is_ok() -> None:
+    assert Token(USER, USER).judge().level is Level.OK
 
 
 @pytest.mark.parametrize(("mode", "level"), [(0o400, Level.OK), (0o600, Level.OK), (0o640, Level.PROBLEM)])
@@ -86,30 +104,34 @@ def test_an_annex_password_must_be_private(tmp_path: Path, mode: int, level: Lev
     path = tmp_path / "annex_password_file"
     path.write_bytes(b"made up")
     path.chmod(mode)
-    assert pool_checks.check_annex_password(path).level is level
+    assert AnnexPassword(path).judge().level is level
 
 
 def test_an_annex_password_may_be_missing_before_the_first_annex(tmp_path: Path) -> None:
-    finding = pool_checks.check_annex_password(tmp_path / "annex_password_file")
+    finding = AnnexPassword(tmp_path / "annex_password_file").judge()
     assert finding.level is Level.SKIPPED
     assert "head -c 16 /dev/urandom" in finding.advice
 
 
-def test_the_annex_directory_must_be_there_where_htcondor_does_not_make_it(tmp_path: Path) -> None:
+def test_the_annex_directory_must_be_there_where_htcondor_does_not_make_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(AnnexFeature, "works_in", lambda _setup: True)
     path = tmp_path / ".hpc-annex"
-    assert pool_checks.check_directory(NEW, path) is None
-    assert "25.0.13 does not make it" in problem(pool_checks.check_directory(LTS, path))
+    assert AnnexDirectory.read(setup(condor=NEW)) is None
+    assert AnnexDirectory.read(setup(condor=LTS)) == AnnexDirectory(LTS, path)
+    assert "25.0.13 does not make it" in problem(AnnexDirectory(LTS, path).judge())
     path.mkdir()
-    finding = pool_checks.check_directory(LTS, path)
-    assert finding is not None
-    assert finding.level is Level.OK
+    assert AnnexDirectory(LTS, path).judge().level is Level.OK
 
 
-def test_an_image_that_htcondors_own_beats_is_reported() -> None:
+def test_an_image_that_htcondors_own_overrides_is_a_problem() -> None:
     plain = b"ANNEX_DEFAULT_ODI_IMAGE_ID = ami-mine\n"
-    finding = pool_checks.check_image(plain, "us-east-1")
+    image = UsersImage.read(setup(content=plain))
+    assert image is not None
+    finding = image.judge()
     assert "ami-mine is not what starts" in problem(finding)
-    assert finding is not None
     assert "us_east_1.ANNEX_DEFAULT_ODI_IMAGE_ID = ami-mine" in finding.advice
 
 
@@ -121,30 +143,30 @@ def test_an_image_that_htcondors_own_beats_is_reported() -> None:
         (b"ANNEX_DEFAULT_ODI_IMAGE_ID = ami-mine\nus_east_1.ANNEX_DEFAULT_ODI_IMAGE_ID = ami-mine\n", "us-east-1"),
     ],
 )
-def test_an_image_that_starts_is_not(content: bytes, region: str) -> None:
-    assert pool_checks.check_image(content, region) is None
+def test_an_image_that_starts_is_not_reported(content: bytes, region: str) -> None:
+    assert UsersImage.read(setup(region, content=content)) is None
 
 
-def test_machines_that_have_joined_are_right() -> None:
+def test_machines_that_have_joined_are_ok() -> None:
     machines = [Machine("i-1", "first", 5), Machine("i-2", "first", 5000)]
-    assert pool_checks.check_joined(NEW, machines, ["i-2", "i-1"]).level is Level.OK
-    assert pool_checks.check_joined(NEW, [], []).level is Level.OK
+    assert Machines(NEW, machines, ["i-2", "i-1"]).judge().level is Level.OK
+    assert Machines(NEW, [], []).judge().level is Level.OK
 
 
 @pytest.mark.parametrize(("version", "side"), [(OLD, "older than 24.11"), (NEW, "24.11 or later")])
 def test_a_machine_that_never_joins_may_be_of_the_wrong_side_of_24_11(version: tuple[int, int, int], side: str) -> None:
     machines = [Machine("i-1", "first", BOOT_SECONDS), Machine("i-2", "first", 5)]
-    finding = pool_checks.check_joined(version, machines, [])
+    finding = Machines(version, machines, []).judge()
     assert "i-1 of first, i-2 of first" in problem(finding)
     assert f"must be {side}" in finding.advice
 
 
 def test_a_machine_may_take_its_time_to_boot() -> None:
-    finding = pool_checks.check_joined(NEW, [Machine("i-1", "first", BOOT_SECONDS - 1)], [])
+    finding = Machines(NEW, [Machine("i-1", "first", BOOT_SECONDS - 1)], []).judge()
     assert finding.level is Level.SKIPPED
     assert "24.11 or later" in finding.advice
 
 
-def test_nothing_is_said_about_machines_where_no_collector_answers() -> None:
-    assert pool_checks.check_joined(NEW, [Machine("i-1", "first", 5000)], None).level is Level.SKIPPED
-    assert pool_checks.check_joined(None, [Machine("i-1", "first", 5000)], []).level is Level.SKIPPED
+def test_machines_are_skipped_where_no_collector_answers() -> None:
+    assert Machines(NEW, [Machine("i-1", "first", 5000)], None).judge().level is Level.SKIPPED
+    assert Machines(None, [Machine("i-1", "first", 5000)], []).judge().level is Level.SKIPPED

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annex_bootstrap.doctor.checks import fleet_problems
+from annex_bootstrap.doctor.file_checks import fleet_problems
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.machines import fleet_file, offers, prices
 from annex_bootstrap.machines.fleet_file import Parts

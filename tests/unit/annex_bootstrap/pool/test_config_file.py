@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.pool import atomic, config_file
+from annex_bootstrap.pool import config_file, files
 from annex_bootstrap.pool.blocks import Block, read_block, render_block
 from tests.unit.annex_bootstrap.pool.test_blocks import a_section
 
@@ -167,7 +167,7 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
 
 def test_a_link_that_somebody_laid_in_the_way_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "victim").write_text("precious")
-    (tmp_path / f".user_config{atomic.NEW_SUFFIX}").symlink_to("victim")
+    (tmp_path / f".user_config{files.NEW_SUFFIX}").symlink_to("victim")
     config_file.update(tmp_path / "user_config", put_new)
     assert (tmp_path / "victim").read_text() == "precious"
 
@@ -189,8 +189,8 @@ def test_writers_at_once_lose_nothing(tmp_path: Path) -> None:
 
 
 def test_a_writer_that_holds_the_lock_too_long_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(atomic, "LOCK_TIMEOUT", 0.0)
-    holder = os.open(tmp_path / f".user_config{atomic.LOCK_SUFFIX}", os.O_RDWR | os.O_CREAT)
+    monkeypatch.setattr(files, "LOCK_TIMEOUT", 0.0)
+    holder = os.open(tmp_path / f".user_config{files.LOCK_SUFFIX}", os.O_RDWR | os.O_CREAT)
     fcntl.flock(holder, fcntl.LOCK_EX)
     try:
         with pytest.raises(UserError, match=r"another annex-bootstrap is writing .*user_config"):

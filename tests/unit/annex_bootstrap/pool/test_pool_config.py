@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annex_bootstrap.cli.pool_config import command
+from annex_bootstrap.commands.pool_config import command
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.pool import pool_config, pool_password
 
@@ -138,7 +138,7 @@ def test_without_htcondor_the_file_must_be_given() -> None:
         (b"\xff\xfe", 0o600, "other bytes than ASCII"),
     ],
 )
-def test_a_password_file_that_would_not_do_is_refused(home: Path, content: bytes, mode: int, says: str) -> None:
+def test_an_unusable_password_file_is_refused(home: Path, content: bytes, mode: int, says: str) -> None:
     path = home / "password"
     path.write_bytes(content)
     path.chmod(mode)
@@ -146,7 +146,7 @@ def test_a_password_file_that_would_not_do_is_refused(home: Path, content: bytes
         pool_password.read_password(path)
 
 
-def test_the_password_is_handed_over_through_a_pipe_and_never_printed(home: Path) -> None:
+def test_the_password_goes_through_a_pipe_and_is_never_printed(home: Path) -> None:
     put_program(
         home,
         "condor_store_cred",
@@ -188,7 +188,7 @@ def test_without_condor_store_cred_the_password_waits_as_private_text(home: Path
     assert "condor_store_cred add -c -i stored.txt" in printed
 
 
-def test_a_refusal_of_condor_store_cred_is_told_and_nothing_is_configured(home: Path) -> None:
+def test_a_refusal_of_condor_store_cred_is_reported_and_nothing_is_configured(home: Path) -> None:
     put_program(home, "condor_store_cred", "echo no such luck >&2; exit 1")
     with pytest.raises(UserError, match="no such luck"):
         run("--config", str(home / "config"), "--stored-password", str(home / "stored"))
@@ -200,7 +200,7 @@ def test_the_block_can_be_read_before_it_is_written(home: Path) -> None:
     assert list(home.iterdir()) == []
 
 
-def test_whoever_may_advertise_machines_still_may_and_so_may_who_starts_annexes() -> None:
+def test_those_who_may_advertise_machines_still_may_and_so_may_those_who_start_annexes() -> None:
     assert "ADVERTISE" not in pool_config.render(pool_config.Pool(Path("/p")))
     block = pool_config.render(pool_config.Pool(Path("/p"), users=["ann", "bob"]))
     for knob in ("ALLOW_ADVERTISE_STARTD", "ALLOW_ADVERTISE_MASTER"):
@@ -213,7 +213,7 @@ def test_whoever_may_advertise_machines_still_may_and_so_may_who_starts_annexes(
     )
 
 
-def test_who_starts_annexes_is_kept_until_others_are_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_users_are_kept_until_others_are_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUDO_USER", "ann")
     monkeypatch.setattr("os.geteuid", lambda: 0)
     arguments = ("--config", str(home / "config"), "--stored-password", str(home / "stored"))
@@ -229,7 +229,7 @@ def test_who_starts_annexes_is_kept_until_others_are_named(home: Path, monkeypat
     assert allowed() == ["bob", "cleo"]
 
 
-def test_root_is_told_that_nobody_may_start_annexes_yet(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_root_learns_that_nobody_may_start_annexes_yet(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SUDO_USER", raising=False)
     monkeypatch.setattr("os.geteuid", lambda: 0)
     arguments = ("--config", str(home / "config"), "--stored-password", str(home / "stored"))
@@ -241,5 +241,5 @@ def test_a_user_with_a_domain_or_a_space_is_refused(home: Path) -> None:
     for user in ("ann@example.org", "ann bob", "*"):
         done = CliRunner().invoke(command, ["--config", str(home / "config"), "--user", user])
         assert done.exit_code == 2
-        assert "is no user's name" in done.output
+        assert "is not a user name" in done.output
     assert not (home / "config").exists()

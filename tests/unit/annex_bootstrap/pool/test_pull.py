@@ -15,7 +15,7 @@ def test_an_image_is_reported_for_the_regions_in_which_it_does_not_start(tmp_pat
     assert "us_east_1.ANNEX_DEFAULT_ODI_IMAGE_ID = ami-1" in warning
 
 
-def test_an_image_that_the_stacks_own_goes_before_is_reported_too(tmp_path: Path) -> None:
+def test_an_image_that_the_stacks_own_overrides_is_reported_too(tmp_path: Path) -> None:
     block = f"{BEGIN}\nus_east_1.ANNEX_DEFAULT_ODI_IMAGE_ID = ami-stack\n{END}\n"
     config = tmp_path / "user_config"
     config.write_text(f"us_east_1.ANNEX_DEFAULT_ODI_IMAGE_ID = ami-1\n{block}")
@@ -25,7 +25,7 @@ def test_an_image_that_the_stacks_own_goes_before_is_reported_too(tmp_path: Path
     assert image_warnings(config, ["us-east-1"]) == []
 
 
-def test_lines_of_condor_annex_setup_that_go_before_the_stacks_block_are_named(tmp_path: Path) -> None:
+def test_lines_of_condor_annex_setup_that_override_the_stacks_block_are_named(tmp_path: Path) -> None:
     block = render("annex-bootstrap", "us-east-1", {str(output): f"made-up-{output}" for output in Output})
     theirs = "us_east_1.ANNEX_DEFAULT_S3_BUCKET = htcondorannex-old\nus_east_1.ANNEX_DEFAULT_ODI_KEY_NAME = mine\n"
     config = tmp_path / "user_config"

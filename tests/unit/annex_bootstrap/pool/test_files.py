@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.pool import atomic
-from annex_bootstrap.pool.private_files import read_private, why_not_private, write_private
+from annex_bootstrap.pool import files
+from annex_bootstrap.pool.files import read_private, why_not_private, write_private
 
 
 def test_a_written_file_is_private_and_so_is_its_new_directory(tmp_path: Path) -> None:
@@ -47,6 +47,6 @@ def test_a_file_in_the_place_of_the_directory_is_an_error_a_person_can_read(tmp_
 
 
 def test_what_a_killed_writer_left_of_a_secret_is_gone_after_the_next_write(tmp_path: Path) -> None:
-    (tmp_path / f".secret{atomic.NEW_SUFFIX}").write_bytes(b"half a sec")
+    (tmp_path / f".secret{files.NEW_SUFFIX}").write_bytes(b"half a sec")
     write_private(tmp_path / "secret", b"made up")
     assert [path.name for path in tmp_path.iterdir()] == ["secret"]

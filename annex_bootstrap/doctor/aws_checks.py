@@ -1,0 +1,482 @@
+"""What can be wrong in AWS."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Self, TypeVar
+
+from annex_bootstrap.aws import Account, explained
+from annex_bootstrap.doctor.check import Check, Finding, Level, Setup
+from annex_bootstrap.errors import AwsError, DeniedError, UserError
+from annex_bootstrap.machines.quotas import increase_command, read_quota
+from annex_bootstrap.stack import metrics
+from annex_bootstrap.stack.image import StackImage, read_image
+from annex_bootstrap.stack.read import Stack
+from annex_contract import __version__
+from annex_contract.knobs import DEFAULT_PORT
+from annex_contract.stack import SPOT_FLEET_SERVICE, Output, Parameter, sweep_rule_name
+
+LEAST_VCPUS = 2
+"""Of one machine of the stack's default type."""
+
+AMPLE_VCPUS = 64
+"""A quota below this, as of a new account, keeps annexes small."""
+
+GONE = {
+    "404",
+    "InvalidGroup.NotFound",
+    "NoSuchBucket",
+    "NoSuchEntity",
+    "NoSuchPublicAccessBlockConfiguration",
+    "ResourceNotFoundException",
+}
+"""Error codes that mean that something does not exist."""
+
+DAY = 86400
+
+FAILURES = "?ERROR ?timed"
+"""The filter for log lines that report a failure: ERROR, as our functions and Python write it, or a timeout."""
+
+LINE_LENGTH = 200
+
+_DEPLOY_AGAIN = "delete the stack and deploy it again"
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class AwsCredentials(Check):
+    """Which account and region it is about; that AWS takes the credentials is known before."""
+
+    id = "aws-credentials"
+    subject = "AWS credentials"
+
+    account: str
+    region: str
+
+    @classmethod
+    def read(cls, setup: Setup) -> Self:
+        return cls(setup.account.account_id, setup.account.region)
+
+    def judge(self) -> Finding:
+        return self.ok(f"account {self.account}, region {self.region}")
+
+
+@dataclass(frozen=True)
+class Quota(Check):
+    """The account may run machines; where it may run few, how to ask for more.
+
+    Attributes:
+        region: where.
+        on_demand: vCPUs that may run at once on demand.
+        spot: vCPUs that may run at once on the spot market.
+        error: why the quotas cannot be read; None where they are.
+    """
+
+    id = "vcpu-quota"
+    subject = "quota of vCPUs"
+
+    region: str
+    on_demand: int
+    spot: int
+    error: UserError | None = None
+
+    @classmethod
+    def read(cls, setup: Setup) -> Self:
+        return cls.of(setup.account)
+
+    @classmethod
+    def of(cls, account: Account) -> Self:
+        """Read both quotas of an account."""
+        try:
+            return cls(account.region, read_quota(account, spot=False), read_quota(account, spot=True))
+        except UserError as error:
+            return cls(account.region, 0, 0, error)
+
+    def judge(self) -> Finding:
+        if self.error is not None:
+            policy = "ask your administrator for what `annex-bootstrap policy operator` prints"
+            return self.skipped("it cannot be read", policy if isinstance(self.error, DeniedError) else str(self.error))
+        commands = tuple(
+            increase_command(self.region, AMPLE_VCPUS, spot=is_spot)
+            for is_spot, limit in ((False, self.on_demand), (True, self.spot))
+            if limit < AMPLE_VCPUS
+        )
+        enough = self.on_demand >= LEAST_VCPUS
+        purpose = "for larger annexes" if enough else "before the first annex"
+        advice = f"{purpose} ask AWS for more, which may take days:" if commands else ""
+        detail = f"{self.on_demand} on demand, {self.spot} on the spot market"
+        return Finding(self.id, self.subject, Level.OK if enough else Level.PROBLEM, detail, advice, commands)
+
+
+@dataclass(frozen=True)
+class StackCheck(Check):
+    """The stack is deployed, by this version of the client.
+
+    Attributes:
+        name: of the stack.
+        stack: None where there is none.
+        version: of this client.
+    """
+
+    id = "stack"
+    subject = "stack"
+
+    name: str
+    stack: Stack | None
+    version: str
+
+    @classmethod
+    def read(cls, setup: Setup) -> Self:
+        return cls(setup.stack_name, setup.stack, __version__)
+
+    def judge(self) -> Finding:
+        if self.stack is None:
+            return self.problem(f"there is no stack {self.name}", "run annex-bootstrap deploy")
+        if not self.stack.is_deployed:
+            advice = "run annex-bootstrap deploy, which fixes or explains it"
+            return self.problem(f"{self.name} is in {self.stack.status}", advice)
+        if self.stack.version != self.version:
+            detail = f"{self.name} has version {self.stack.version}, this client {self.version}"
+            return self.problem(
+                detail, "run annex-bootstrap deploy to update it, or install the client of that version"
+            )
+        return self.ok(f"{self.name} {self.stack.status}, version {self.version}")
+
+
+@dataclass(frozen=True)
+class Bucket(Check):
+    """The bucket exists and is closed to the public.
+
+    Attributes:
+        name: of the bucket.
+        blocks: its public access blocks by name; None where there is no such bucket.
+    """
+
+    id = "bucket"
+    subject = "bucket"
+
+    name: str
+    blocks: Mapping[str, Any] | None
+
+    @classmethod
+    def read(cls, setup: Setup) -> Self | None:
+        if setup.deployed is None:
+            return None
+        s3, name = setup.account.s3, setup.deployed.outputs[Output.S3_BUCKET_NAME]
+        with explained(f"checking the bucket {name}"):
+            if _unless_gone(lambda: s3.head_bucket(Bucket=name)) is None:
+                return cls(name, None)
+            blocks = _unless_gone(lambda: s3.get_public_access_block(Bucket=name))
+        return cls(name, dict(blocks["PublicAccessBlockConfiguration"]) if blocks else {})
+
+    def judge(self) -> Finding:
+        if self.blocks is None:
+            return self.problem(f"{self.name} is gone", f"{_DEPLOY_AGAIN}: annexes need a bucket")
+        open_blocks = sorted(key for key, value in self.blocks.items() if value is not True)
+        if len(self.blocks) < 4 or open_blocks:
+            detail = f"{self.name} is not closed to the public ({', '.join(open_blocks) or 'no block is set'})"
+            return self.problem(detail, "switch on Block all public access: it holds the pool password for a while")
+        return self.ok(f"{self.name} is closed to the public")
+
+
+@dataclass(frozen=True)
+class _Function(Check):
+    """A function can run, and has not failed lately.
+
+    Attributes:
+        state: as Lambda says; empty where there is none.
+        reason: why it has that state.
+        errors: its last error lines, the newest last.
+    """
+
+    output: ClassVar[Output]
+
+    state: str
+    reason: str
+    errors: Sequence[str]
+
+    @classmethod
+    def read(cls, setup: Setup) -> Self | None:
+        if setup.deployed is None:
+            return None
+        functions, arn = setup.account.lambda_, setup.deployed.outputs[cls.output]
+        with explained(f"checking the {cls.subject}"):
+            found = _unless_gone(lambda: functions.get_function_configuration(FunctionName=arn))
+            if found is None:
+                return cls("", "", [])
+            group = found.get("LoggingConfig", {}).get("LogGroup", f"/aws/lambda/{found['FunctionName']}")
+            pages = setup.account.logs.get_paginator("filter_log_events").paginate(
+                logGroupName=group, startTime=int(time.time() - DAY) * 1000, filterPattern=FAILURES
+            )
+            errors = [log_message(event["message"]) for page in pages for event in page["events"]]
+        return cls(found.get("State", "Active"), found.get("StateReason", ""), errors)
+
+    def judge(self) -> Finding:
+        if not self.state:
+            return self.problem("it is gone", _DEPLOY_AGAIN)
+        if self.state not in ("Active", "Inactive"):
+            advice = "run annex-bootstrap deploy, or check it in the console"
+            return self.problem(f"it is {self.state}: {self.reason}", advice)
+        if self.errors:
+            detail = f"{len(self.errors)} error lines in the last day, the last: {self.errors[-1]}"
+            return self.problem(detail, "read its log: annexes may keep running after their lease")
+        return self.ok(f"{self.state}, no error in the last day")
+
+
+@dataclass(frozen=True)
+class LeaseFunction(_Function):
+    """The function that ends leases can run, and has not failed lately."""
+
+    id = "lease-function"
+    subject = "lease function"
+    output = Output.LEASE_FUNCTION_ARN
+
+
+@dataclass(frozen=True)
+class OrphanCheck(Check):
+    """EventBridge calls the lease function, as the orphan check makes it do every hour.
+
+    Attributes:
+        age: seconds since the stack was created or last updated.
+        calls: of the lease function in the last `metrics.HOURS` hours.
+        refused: orphan checks that EventBridge could not deliver in that time.
+    """
+
+    id = "orphan-check"
+    subject = "orphan check"
+
+    age: float
+    calls: float
+    refused: float
+
+    @classmethod
+    def read(cls, setup: Setup) -> Self | None:
+        stack = setup.deployed
+        if stack is None:
+            return None
+        with explained("counting the calls of the lease function"):
+            function = stack.outputs[Output.LEASE_FUNCTION_ARN].rpartition(":")[2]
+            calls = metrics.sums(setup.account, "AWS/Lambda", "Invocations", FunctionName=function)
+            rule = sweep_rule_name(stack.name)
+            refused = metrics.sums(setup.account, "AWS/Events", "FailedInvocations", RuleName=rule)
+        age = (datetime.now(UTC) - stack.changed).total_seconds()
+        # What was refused before is over: a deployment mends it, and an older stack's rule had the same name.
+        since = [point for point in refused if point["Timestamp"] >= stack.changed]
+        return cls(age, sum(point["Sum"] for point in calls), sum(point["Sum"] for point in since))
+
+    def judge(self) -> Finding:
+        if self.refused:
+            count = _times(self.refused)
+            detail = f"EventBridge could not call the lease function {count} in the last {metrics.HOURS} hours"
+            return self.problem(detail, "run annex-bootstrap deploy; until it can, leases do not end annexes")
+        if self.calls:
+            return self.ok(f"the lease function was called {_times(self.calls)} in the last {metrics.HOURS} hours")
+        if self.age < metrics.HOURS * 3600:
+            return self.skipped("the stack is new, and nothing has called the lease function yet", "try again later")
+        detail = f"nothing has called the lease function in the last {metrics.HOURS} hours"
+        return self.problem(detail, "enable the rule SweepRule in the EventBridge console, or deploy the stack again")
+
+
+@dataclass(frozen=True)
+class ConnectivityFunction(_Function):
+    """The function that asks for the collector can run, and has not failed lately."""
+
+    id = "connectivity-function"
+    subject = "connectivity function"
+    output = Output.CONNECTIVITY_FUNCTION_ARN
+
+
+@dataclass(frozen=True)
+class InstanceProfile(Check):
+    """The instance profile contains the machines' role.
+
+    Attributes:
+        arn: of the profile.
+        roles: ARNs of the roles in it; None where there is no such profile.
+        expected_role: ARN of the role that must be in it.
+    """
+
+    id = "instance-profile"
+    subject = "instance profile"
+
+    arn: str
+    roles: Sequence[str] | None
+    expected_role: str
+
+    @classmethod
+    def read(cls, setup: Setup) -> Self | None:
+        if setup.deployed is None:
+            return None
+        outputs, iam = setup.deployed.outputs, setup.account.iam
+        arn = outputs[Output.INSTANCE_CONFIGURATION_PROFILE]
+        with explained("checking the instance profile"):
+            found = _unless_gone(lambda: iam.get_instance_profile(InstanceProfileName=_name(arn)))
+        roles = [role["Arn"] for role in found["InstanceProfile"]["Roles"]] if found else None
+        return cls(arn, roles, outputs[Output.INSTANCE_ROLE_ARN])
+
+    def judge(self) -> Finding:
+        if self.roles is None:
+            return self.problem(f"{self.arn} is gone", _DEPLOY_AGAIN)
+        if self.expected_role not in self.roles:
+            advice = "put the role back, or deploy the stack again"
+            return self.problem(f"{self.arn} does not hold {self.expected_role}", advice)
+        return self.ok("holds the machines' role")
+
+
+@dataclass(frozen=True)
+class FleetRole(Check):
+    """The fleet role exists and spot fleets may assume it.
+
+    Attributes:
+        arn: of the role.
+        trusted: the services that may assume it; None where there is no such role.
+    """
+
+    id = "fleet-role"
+    subject = "fleet role"
+
+    arn: str
+    trusted: Sequence[str] | None
+
+    @classmethod
+    def read(cls, setup: Setup) -> Self | None:
+        if setup.deployed is None:
+            return None
+        iam, arn = setup.account.iam, setup.deployed.outputs[Output.IAM_FLEET_ROLE_ARN]
+        with explained("checking the fleet role"):
+            found = _unless_gone(lambda: iam.get_role(RoleName=_name(arn)))
+        if found is None:
+            return cls(arn, None)
+        document: Any = found["Role"]["AssumeRolePolicyDocument"]
+        return cls(arn, trusted_services(document))
+
+    def judge(self) -> Finding:
+        if self.trusted is None:
+            return self.problem(f"{self.arn} is gone", "deploy the stack again: spot annexes need it")
+        if SPOT_FLEET_SERVICE not in self.trusted:
+            advice = "add that service to its trust policy"
+            return self.problem(f"{self.arn} does not trust {SPOT_FLEET_SERVICE}", advice)
+        return self.ok("trusts spot fleets")
+
+
+@dataclass(frozen=True)
+class SecurityGroup(Check):
+    """The machines' security group lets HTCondor in.
+
+    Attributes:
+        group_id: of the group.
+        ports: the ranges that are open to somebody; None where there is no such group.
+        port: HTCondor's, as the stack has it.
+    """
+
+    id = "security-group"
+    subject = "security group"
+
+    group_id: str
+    ports: Sequence[tuple[int, int]] | None
+    port: int
+
+    @classmethod
+    def read(cls, setup: Setup) -> Self | None:
+        if setup.deployed is None:
+            return None
+        ec2, group_id = setup.account.ec2, setup.deployed.outputs[Output.SECURITY_GROUP_ID]
+        port = int(setup.deployed.parameters.get(Parameter.CONDOR_PORT, DEFAULT_PORT))
+        with explained("checking the security group"):
+            found = _unless_gone(lambda: ec2.describe_security_groups(GroupIds=[group_id]))
+        if found is None:
+            return cls(group_id, None, port)
+        ports = [
+            (rule.get("FromPort", 0), rule.get("ToPort", 65535))
+            for rule in found["SecurityGroups"][0]["IpPermissions"]
+            if rule["IpProtocol"] in ("tcp", "-1")
+        ]
+        return cls(group_id, ports, port)
+
+    def judge(self) -> Finding:
+        if self.ports is None:
+            return self.problem(f"{self.group_id} is gone", _DEPLOY_AGAIN)
+        if not any(first <= self.port <= last for first, last in self.ports):
+            advice = "deploy with --param CondorCidrs=0.0.0.0/0, or with the networks of your pool"
+            return self.problem(f"{self.group_id} does not open port {self.port}", advice)
+        return self.ok(f"{self.group_id} opens port {self.port}")
+
+
+@dataclass(frozen=True)
+class Image(Check):
+    """Machines can start from the stack's image.
+
+    Attributes:
+        image: None for a stack without one.
+        now: the time.
+    """
+
+    id = "image"
+    subject = "image"
+
+    image: StackImage | None
+    now: datetime
+
+    @classmethod
+    def read(cls, setup: Setup) -> Self | None:
+        if setup.deployed is None:
+            return None
+        return cls(read_image(setup.account, setup.deployed), datetime.now(UTC))
+
+    def judge(self) -> Finding:
+        image = self.image
+        if image is None:
+            advice = "run annex-bootstrap deploy --param Image=yes"
+            return self.skipped("the stack has none; machines start from HTCondor's own, which is years old", advice)
+        advice = "run annex-bootstrap image rebuild" if image.made else "give another one: deploy --param Image=ami-..."
+        if image.state != "available":
+            return self.problem(f"{image.image_id} is {image.state or 'gone'}", advice)
+        if not image.made:
+            return self.ok(f"{image.image_id} is available; it is yours")
+        detail = f"{image.image_id} has HTCondor {image.condor or 'unknown'} and is {image.days(self.now)} days old"
+        newer = f"; Debian has a newer image: {advice}" if image.newer_base else ""
+        return self.ok(detail + newer)
+
+
+def trusted_services(document: Mapping[str, Any]) -> list[str]:
+    """Return the services that a role's trust policy names."""
+    statements = document["Statement"]
+    services: list[str] = []
+    for statement in statements if isinstance(statements, list) else [statements]:
+        principal = statement.get("Principal", {})
+        named = principal.get("Service", []) if isinstance(principal, dict) else []
+        if statement.get("Effect") == "Allow":
+            services += [named] if isinstance(named, str) else named
+    return services
+
+
+def log_message(line: str) -> str:
+    """Return what a line of a function's log says: the error in our functions' JSON, else the line, truncated."""
+    try:
+        text = str(json.loads(line)["error"])
+    except (ValueError, TypeError, KeyError):
+        text = line.strip()
+    return text[:LINE_LENGTH]
+
+
+def _unless_gone(call: Callable[[], Answer]) -> Answer | None:
+    try:
+        with explained("looking for a resource"):
+            return call()
+    except AwsError as error:
+        if error.code in GONE:
+            return None
+        raise
+
+
+def _name(arn: str) -> str:
+    return arn.rpartition("/")[2]
+
+
+def _times(count: float) -> str:
+    return "once" if count == 1 else f"{count:.0f} times"

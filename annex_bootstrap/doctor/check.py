@@ -1,0 +1,167 @@
+"""What a check of the doctor is, and what all of them read from.
+
+A check is a dataclass: its fields are the facts that it judges. ``read`` gets them; ``judge`` is a pure function of
+them, except where it looks at the mode of a file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, Self
+
+from annex_bootstrap.aws import Account, explained
+from annex_bootstrap.errors import UserError
+from annex_bootstrap.pool.file_knobs import read_knob
+from annex_bootstrap.pool.files import read_private
+from annex_bootstrap.pool.htcondor import IN_FORCE, Version, starts_with_htcondor, version
+from annex_bootstrap.stack import read
+from annex_contract.knobs import FLEET_KNOBS, Macro
+
+
+class Level(StrEnum):
+    """The result of a check."""
+
+    OK = "OK"
+    PROBLEM = "PROBLEM"
+    SKIPPED = "SKIPPED"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of one check.
+
+    Attributes:
+        id: of the check; the same in every version.
+        subject: what was checked.
+        level: the result.
+        detail: what was seen.
+        advice: what to do; empty if all is well.
+        commands: lines to paste, for the advice.
+    """
+
+    id: str
+    subject: str
+    level: Level
+    detail: str
+    advice: str = ""
+    commands: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is checked. Each fact is read once, when a check first asks for it.
+
+    Attributes:
+        account: where the stack is.
+        stack_name: of the stack.
+        config: the user's configuration file.
+        given_collector: ``host`` or ``host:port``; empty to ask HTCondor.
+    """
+
+    account: Account
+    stack_name: str
+    config: Path
+    given_collector: str = ""
+
+    @cached_property
+    def stack(self) -> read.Stack | None:
+        """The stack; None where there is none.
+
+        Raises:
+            UserError: AWS refused.
+        """
+        with explained(f"reading the stack {self.stack_name}"):
+            return read.find(self.account.cloudformation, self.stack_name)
+
+    @cached_property
+    def deployed(self) -> read.Stack | None:
+        """The stack, if it can be read and has its outputs."""
+        with contextlib.suppress(UserError):
+            return self.stack if self.stack is not None and self.stack.version else None
+        return None
+
+    @cached_property
+    def content(self) -> bytes:
+        """The content of the user's configuration file; empty where there is none.
+
+        Raises:
+            UserError: it cannot be read.
+        """
+        return read_private(self.config) or b""
+
+    @cached_property
+    def condor(self) -> Version | None:
+        """The version of HTCondor on this machine; None where there is none."""
+        return version()
+
+    @property
+    def has_htcondor_annex(self) -> bool:
+        """Whether people start annexes here with ``htcondor annex``."""
+        return self.condor is not None and starts_with_htcondor(self.condor)
+
+    @cached_property
+    def collector(self) -> str:
+        """The collector that machines of annexes join; empty where it is not known."""
+        own = IN_FORCE.ask(Macro.ANNEX_COLLECTOR) if self.has_htcondor_annex else ""
+        return own or IN_FORCE.ask(Macro.COLLECTOR_HOST)
+
+    @cached_property
+    def fleet_file(self) -> str:
+        """The path of the spot fleet file; empty where the configuration names none."""
+        return read_knob(self.content, self.account.region, FLEET_KNOBS[0])
+
+    @cached_property
+    def fleet_text(self) -> str | None:
+        """The content of the spot fleet file; None where it cannot be read."""
+        try:
+            return Path(self.fleet_file).read_text() if self.fleet_file else None
+        except (OSError, UnicodeDecodeError):
+            return None
+
+
+class Check(ABC):
+    """One thing that can be wrong.
+
+    Attributes:
+        id: its name in JSON documents and in docs/doctor.md; never changes.
+        subject: what it checks, in words.
+    """
+
+    id: ClassVar[str]
+    subject: ClassVar[str]
+
+    @classmethod
+    @abstractmethod
+    def read(cls, setup: Setup) -> Self | None:
+        """Get the facts to judge.
+
+        Returns:
+            None where this check has nothing to say about such a setup.
+
+        Raises:
+            UserError: they cannot be read, which is a problem.
+        """
+
+    @abstractmethod
+    def judge(self) -> Finding:
+        """Tell whether all is well, and what to do where it is not."""
+
+    @classmethod
+    def ok(cls, detail: str) -> Finding:
+        """Return the finding that all is well."""
+        return Finding(cls.id, cls.subject, Level.OK, detail)
+
+    @classmethod
+    def problem(cls, detail: str, advice: str) -> Finding:
+        """Return the finding that something is wrong."""
+        return Finding(cls.id, cls.subject, Level.PROBLEM, detail, advice)
+
+    @classmethod
+    def skipped(cls, detail: str, advice: str) -> Finding:
+        """Return the finding that something was not asked for, or cannot be checked from here."""
+        return Finding(cls.id, cls.subject, Level.SKIPPED, detail, advice)
