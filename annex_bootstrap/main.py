@@ -1,4 +1,4 @@
-"""The command line: the groups of commands, and what becomes of their errors."""
+"""The command line: the groups of commands, and how their errors end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from annex_bootstrap.errors import UserError
 from annex_contract import __version__
 
 INTERRUPTED = 130
-"""The exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
+"""The exit code after Ctrl-C: 128 + SIGINT, as in shells."""
 
 
 GROUPS: Mapping[str, Mapping[str, str]] = {
@@ -93,7 +93,7 @@ class Grouped(click.Group):
 def commands(context: click.Context) -> None:
     """Prepare an AWS account and an HTCondor pool for annexes, start annexes, and undo all of it.
 
-    Without a command: say where you stand, and what to do next.
+    Without a command: show where you stand, and what to do next.
     """
     if context.invoked_subcommand is None:
         from annex_bootstrap.commands.overview import show_overview
@@ -124,5 +124,5 @@ def main() -> None:
         click.echo(f"{PROGRAM}: stopped.", err=True)
         sys.exit(INTERRUPTED)
     finally:
-        # All is done but Python's own end, which a second Ctrl-C would fill with tracebacks.
+        # Only Python's own shutdown is left, which a second Ctrl-C would fill with tracebacks.
         signal.signal(signal.SIGINT, signal.SIG_DFL)

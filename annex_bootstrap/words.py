@@ -56,7 +56,7 @@ TYPES: Mapping[str, Words] = {
         "About $0.15 a month, an estimate: a snapshot of some 3 GB at $0.05 per GB-month",
         name="the image",
     ),
-    "AWS::IAM::ManagedPolicy": Words("policy for whoever starts annexes"),
+    "AWS::IAM::ManagedPolicy": Words("policy for those who start annexes"),
     "AWS::Lambda::Permission": Words("permission for leases to invoke the lease function"),
     "AWS::Events::Rule": Words("hourly check for machines without a lease"),
     "AWS::CloudWatch::Alarm": Words("alarms on the lease function", "Nothing: ten alarms are free in every account"),
@@ -69,7 +69,7 @@ TYPES: Mapping[str, Words] = {
 SUMMARIES: Mapping[str, str] = {
     LogicalId.LEASE_FUNCTION: "lease function, which ends annexes whose time is up",
     LogicalId.CONNECTIVITY_FUNCTION: "function that checks whether machines can reach the pool",
-    LogicalId.ANNEX_USER_POLICY: "policy for whoever runs annexes; nobody has it yet",
+    LogicalId.ANNEX_USER_POLICY: "policy for those who run annexes; nobody has it yet",
     "AnnexKeyPair": "SSH key pair",
 }
 """What a single resource is whose type says too little, by its logical ID."""

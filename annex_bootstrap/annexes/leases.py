@@ -245,7 +245,7 @@ class Leases:
             lease: what the rule's target says.
 
         Raises:
-            UserError: AWS refused, or a rule of that name is no lease.
+            UserError: AWS refused, or the rule of that name is not a lease.
         """
         self._check_rule(lease.annex_id)
         with explained(f"making the lease of {lease.annex_id}"):

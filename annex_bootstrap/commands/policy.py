@@ -50,7 +50,7 @@ def print_deployer(screen: Screen, target: Target, boundary: str, part: int | No
         part: which part to print, from 1; None for the whole.
 
     Raises:
-        UserError: there are no credentials, no stack of ours can have that name, or there is no such part.
+        UserError: there are no credentials, our stacks cannot have that name, or there is no such part.
     """
     account = target.connect()
     _print(screen, deployer_policy(account.partition, account.account_id, target.stack_name, boundary), boundary, part)
@@ -60,7 +60,7 @@ def print_operator(screen: Screen, target: Target, boundary: str) -> None:
     """Print the policy for ``credentials`` and what goes with it; the arguments are those of `print_deployer`.
 
     Raises:
-        UserError: there are no credentials, or no stack of ours can have that name.
+        UserError: there are no credentials, or our stacks cannot have that name.
     """
     account = target.connect()
     _print(screen, operator_policy(account.partition, account.account_id, target.stack_name, boundary), boundary, None)
@@ -84,7 +84,7 @@ BOUNDARY = click.Option(
     ["--boundary"],
     default="",
     metavar="ARN",
-    help="The boundary that all who are made by this policy's holder must have.",
+    help="The boundary of every role or user that this policy's holder makes.",
 )
 
 command = click.Group(

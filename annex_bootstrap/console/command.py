@@ -72,7 +72,7 @@ class Group(click.Group):
     def __init__(self, name: str, action: Action, *options: click.Parameter, help: str) -> None:  # noqa: A002 (as click names it)
         """Make the group; the arguments are those of `Command`."""
         super().__init__(name, callback=self._run, params=[*options], help=help, invoke_without_command=True)
-        self.alone = Command(name, action, *options, help=help)
+        self.own = Command(name, action, *options, help=help)
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
         """Note which command it is and whether JSON is wanted, before anything can be wrong with the arguments."""
@@ -82,7 +82,7 @@ class Group(click.Group):
     def _run(self, **values: Any) -> None:
         context = click.get_current_context()
         if context.invoked_subcommand is None:
-            self.alone.run(**values)
+            self.own.run(**values)
         else:
             context.default_map = {context.invoked_subcommand: values}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -14,8 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from annex_bootstrap.console.screen import Screen
-from annex_bootstrap.console.text import printable
+from annex_bootstrap.console.tables import printable
 from annex_bootstrap.stack.follow import Watcher
 from annex_bootstrap.stack.read import Event
 
@@ -106,9 +105,9 @@ class Board:
 class _Lines(Board):
     """Prints what is done, line by line."""
 
-    def __init__(self, regions: Sequence[str], screen: Screen) -> None:
+    def __init__(self, regions: Sequence[str], say: Callable[[str], None]) -> None:
         super().__init__(regions, {})
-        self.screen = screen
+        self.say = say
 
     def take(self, region: str, event: Event) -> None:
         super().take(region, event)
@@ -117,7 +116,7 @@ class _Lines(Board):
             return
         where = f"{region:<14}  " if len(self.regions) > 1 else ""
         reason = f"  {event.reason}" if event.reason and event.status.endswith("_FAILED") else ""
-        self.screen.say(f"  {event.at:%H:%M:%S}  {where}{event.status:<16}  {event.resource}{reason}")
+        self.say(f"  {event.at:%H:%M:%S}  {where}{event.status:<16}  {event.resource}{reason}")
 
 
 def _status(status: str) -> Text:
@@ -131,25 +130,28 @@ def _seconds(began: float, ended: float | None) -> Text:
 
 
 @contextmanager
-def progress(screen: Screen, regions: Sequence[str], totals: Mapping[str, int] | None = None) -> Iterator[Board]:
+def progress(
+    say: Callable[[str], None], regions: Sequence[str], totals: Mapping[str, int], *, live: bool
+) -> Iterator[Board]:
     """Show the events that the board gets until the context ends.
 
     Args:
-        screen: where.
+        say: prints a line.
         regions: of the stacks.
-        totals: how many resources will change, by region, if that is known.
+        totals: how many resources will change, by region, as far as that is known.
+        live: whether a terminal gets a live table, not lines.
 
     Raises:
         KeyboardInterrupt: Ctrl-C; what continues in AWS has been printed.
     """
     console = Console(highlight=False)
     try:
-        if console.is_terminal and not (console.is_dumb_terminal or screen.plain or screen.json):
-            board = Board(regions, totals or {})
+        if live and console.is_terminal and not console.is_dumb_terminal:
+            board = Board(regions, totals)
             with Live(board, console=console, refresh_per_second=8, transient=True):
                 yield board
         else:
-            board = _Lines(regions, screen)
+            board = _Lines(regions, say)
             yield board
     except KeyboardInterrupt:
         click.echo(err=True)

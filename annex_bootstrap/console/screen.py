@@ -14,8 +14,7 @@ import click
 
 from annex_bootstrap import PROGRAM
 from annex_bootstrap.console.result import Result, as_json
-from annex_bootstrap.console.tables import WIDE, Column, build_table
-from annex_bootstrap.console.text import one_line, printable
+from annex_bootstrap.console.tables import WIDE, Column, build_table, one_line, printable
 
 if TYPE_CHECKING:
     from annex_bootstrap.console.progress import Board
@@ -30,12 +29,12 @@ LEAST_WIDTH = 30
 class Screen:
     """Where a command prints.
 
-    Text goes to stdout. With ``--output json`` stdout is one JSON document, nothing is asked, and nothing but errors
-    and warnings goes to stderr.
+    Text goes to stdout. With ``--output json`` stdout is one JSON document, nothing is asked, and stderr gets errors
+    and warnings only.
 
     Attributes:
         json: whether stdout gets one JSON document.
-        quiet: whether to keep the next steps to itself.
+        quiet: whether to leave out the next steps.
         plain: whether a terminal gets neither live tables nor colours.
         command: the words of the command that runs, such as ``leases end``.
     """
@@ -154,13 +153,13 @@ class Screen:
         """Show the progress of stacks until the context ends."""
         from annex_bootstrap.console.progress import progress
 
-        return progress(self, regions, totals)
+        return progress(self.say, regions, totals or {}, live=not (self.plain or self.json))
 
     def confirm(self, question: str, default: bool) -> bool:
         """Ask a yes-or-no question.
 
         Raises:
-            click.UsageError: there is nobody to ask.
+            click.UsageError: there is no terminal, or JSON is printed.
             click.Abort: Ctrl-C.
         """
         if self.json:

@@ -1,12 +1,13 @@
-"""Tables for people: as wide as a terminal, elsewhere a whole line for each row, for grep."""
+"""Tables for people, as wide as a terminal, elsewhere a whole line for each row, for grep; and safe texts.
+
+Texts of others may have control characters, which could change what a terminal shows.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from annex_bootstrap.console.text import one_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -16,6 +17,18 @@ GAP = 2
 
 WIDE = 1000
 """Columns of what is not a terminal: more than any table has, so that no row is cut."""
+
+
+def printable(text: str) -> str:
+    """Return a text with escapes in place of control characters."""
+    return "".join(
+        character if character.isprintable() or character in "\n\t" else ascii(character)[1:-1] for character in text
+    )
+
+
+def one_line(text: str) -> str:
+    """Return a text with escapes in place of control characters and of the ends of lines, which could pass for ours."""
+    return printable(text).replace("\n", "\\n")
 
 
 @dataclass(frozen=True)

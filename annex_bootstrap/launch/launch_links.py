@@ -85,7 +85,7 @@ def find_region(name: str) -> Region:
     """Return the region of that name.
 
     Raises:
-        UserError: it is in a partition without annexes, or nobody knows it.
+        UserError: it is unknown, or in a partition without annexes.
     """
     for region in REGIONS:
         if region.name == name:
@@ -123,7 +123,7 @@ def check_link(template: Mapping[str, Any], template_url: str, stack_name: str, 
     """
     if urlsplit(template_url).scheme != "https" or not urlsplit(template_url).hostname:
         raise UserError(
-            f"{template_url!r} is no https URL: give the template's URL that annex-bootstrap publish printed"
+            f"{template_url!r} is not an https URL: give the template's URL that annex-bootstrap publish printed"
         )
     if problem := stack_name_problem(stack_name):
         raise UserError(problem)

@@ -33,10 +33,10 @@ REVALIDATE = "no-cache"
 LATEST = "latest"
 
 BLOCK_PATIENCE = 60.0
-"""Seconds until S3 takes a public policy that it was just told to allow."""
+"""Seconds until S3 accepts a public policy after such policies were allowed."""
 
 PREFIX = "[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*"
-"""The prefixes that are taken: none has a character that means more than itself in a policy or a URL."""
+"""The prefixes that are accepted: none has a character with a special meaning in a policy or a URL."""
 READ_SID = "AnnexBootstrapPublicRead"
 
 
@@ -110,7 +110,7 @@ def publish(account: Account, place: Place, template: str, *, create: bool, publ
     """
     if not re.fullmatch(PREFIX, place.prefix):
         raise UserError(
-            f"{place.prefix!r} is no prefix: give letters, digits and . _ - with single slashes between them"
+            f"invalid prefix {place.prefix!r}: give letters, digits and . _ - with single slashes between them"
         )
     region = launch_links.find_region(account.region)
     bucket, prefix = place.bucket, place.prefix
@@ -210,7 +210,7 @@ def _open(account: Account, bucket: str, prefix: str) -> None:
     block_public_access(account, bucket, policies=False)
     public = json.dumps(policy | {"Statement": [*others, ours]})
 
-    # S3 may refuse a public policy for a while after it was told not to:
+    # S3 may refuse a public policy for a while after such policies were allowed:
     # https://github.com/env0/templates/pull/258 and https://github.com/pulumi/pulumi-aws/issues/1570
     def put() -> None:
         with explained("opening the bucket's prefix to everyone"):

@@ -30,12 +30,12 @@ MAX_CODE = 4_000_000
 https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-properties-lambda-function-code.html"""
 
 MAX_ARCHIVE = 20_000_000
-"""Bytes of one unpacked archive; the largest of ours has a quarter of a million."""
+"""Bytes of one unpacked archive; our largest has a quarter of a million."""
 
 _DAMAGED = (
     *(KeyError, TypeError, ValueError, EOFError, OSError),
     AttributeError,
-    # What ast.parse raises of code that is none, or is nested without end.
+    # What ast.parse raises for what is not code, or is nested without end.
     *(SyntaxError, RecursionError, MemoryError),
 )
 
@@ -114,14 +114,14 @@ def _bounded(body: bytes, source: str) -> str:
     try:
         return body.decode()
     except UnicodeDecodeError as error:
-        raise UserError(f"{source} is no template: it is not UTF-8 text") from error
+        raise UserError(f"{source} is not a template: it is not UTF-8 text") from error
 
 
 def list_functions(text: str) -> list[Function]:
     """Return the functions of a template with what is embedded in them, by name.
 
     Raises:
-        UserError: the text is no template in JSON, or an archive in it is damaged.
+        UserError: the text is not a template in JSON, or an archive in it is damaged.
     """
     functions = []
     for name, code in read_code(text).items():
@@ -138,7 +138,7 @@ def read_code(text: str) -> dict[str, str]:
     """Return the inline code of every function of a template, sorted by the functions' names.
 
     Raises:
-        UserError: the text is no template in JSON, or the code of a function is put together in a way that ours is not.
+        UserError: the text is not a template in JSON, or the code of a function is put together in a way that ours is not.
     """
     template = _template(text)
     found = {}
@@ -242,9 +242,9 @@ def _template(text: str) -> Mapping[str, Any]:
         template: dict[str, Any] = json.loads(text)
         resources = template["Resources"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError("this is no template of annex-bootstrap: it is not JSON with Resources") from error
+        raise UserError("this is not a template of annex-bootstrap: it is not JSON with Resources") from error
     if not isinstance(resources, dict):
-        raise UserError("this is no template of annex-bootstrap: its Resources are no object")
+        raise UserError("this is not a template of annex-bootstrap: its Resources are not an object")
     return template
 
 

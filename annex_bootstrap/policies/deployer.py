@@ -29,11 +29,11 @@ def deployer_policy(partition: str, account: str, stack_name: str, boundary: str
         partition: such as ``aws``.
         account: the account ID, 12 digits.
         stack_name: the stack's name, with which the names of its functions and log groups begin.
-        boundary: the ARN of the permissions boundary that every role must have. Without one, whoever holds the policy
-            can give a role any permission, and so can do anything.
+        boundary: the ARN of the permissions boundary that every role must have. Without one, the policy's holder can
+            give a role any permission, and so can do anything.
 
     Raises:
-        UserError: no stack of ours can have that name.
+        UserError: our stacks cannot have that name.
     """
     if problem := stack_name_problem(stack_name):
         raise UserError(problem)
@@ -93,7 +93,7 @@ def _statements(partition: str, account: str, stack_name: str, boundary: str) ->
             " DescribeStackEvents DescribeStackResource DescribeStacks ExecuteChangeSet ListChangeSets",
             stack,
         ),
-        # Those of condor_annex -setup, to say that they stay as they are.
+        # Those of condor_annex -setup, to report that they stay as they are.
         allow("SeeEarlierSetup", "cloudformation: DescribeStacks", arn("cloudformation", "stack/HTCondorAnnex-*/*")),
         allow(
             "StageTemplate",
@@ -119,7 +119,7 @@ def _statements(partition: str, account: str, stack_name: str, boundary: str) ->
             " GetPolicyVersion ListEntitiesForPolicy ListPolicyVersions",
             user_policy,
         ),
-        # CloudFormation detaches the policy from whoever still has it before deleting it.
+        # CloudFormation detaches the policy from everyone who still has it before deleting it.
         allow(
             "DetachUserPolicy",
             "iam: DetachGroupPolicy DetachRolePolicy DetachUserPolicy",

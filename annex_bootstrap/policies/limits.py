@@ -1,4 +1,4 @@
-"""What every printed policy keeps to: the size of a managed policy, and boundaries that nobody edits."""
+"""The limits of every printed policy: the size of a managed policy, and boundaries that its holder cannot change."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MANAGED_POLICY_LIMIT = 6144
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html"""
 
 INLINE_POLICY_LIMIT = 2048
-"""Characters of all inline policies of a user without white space; of the same page."""
+"""Characters of all inline policies of a user without white space; from the same page."""
 
 
 def size(policy: dict[str, Any]) -> int:
@@ -31,7 +31,7 @@ def split(policy: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def keep_boundaries(boundary: str) -> list[Statement]:
-    """Return the statement by which no holder of a policy changes the boundary that limits what he makes."""
+    """Return the statement that keeps a policy's holder from changing the boundary of what they make."""
     return [
         deny(
             "KeepBoundaryAsItIs",

@@ -22,11 +22,11 @@ def operator_policy(partition: str, account: str, stack_name: str, boundary: str
         partition: such as ``aws``.
         account: the account ID, 12 digits.
         stack_name: the stack's name, with which the names of its functions, policies and users begin.
-        boundary: the ARN of the permissions boundary that every user must have. Without one, a user may do whatever
-            the stack's policy for users comes to say.
+        boundary: the ARN of the permissions boundary that every user must have. Without one, a user may do anything
+            that the stack's policy for users comes to allow.
 
     Raises:
-        UserError: no stack of ours can have that name.
+        UserError: our stacks cannot have that name.
     """
     if problem := stack_name_problem(stack_name):
         raise UserError(problem)
@@ -56,7 +56,7 @@ def operator_policy(partition: str, account: str, stack_name: str, boundary: str
                 user,
             ),
             allow("CreateUsers", "iam: CreateUser DetachUserPolicy PutUserPermissionsBoundary", user, bounded),
-            # Only the stack's own policy can be attached, so nobody gains more than the right to run annexes.
+            # Only the stack's own policy can be attached, so a user gains nothing but the right to run annexes.
             allow("AttachPolicy", "iam: AttachUserPolicy", user, bounded | {"ArnLike": {"iam:PolicyARN": policy}}),
             *_keep_boundary(arn("iam", "user/*", region=""), boundary),
             allow(
@@ -76,7 +76,7 @@ def operator_policy(partition: str, account: str, stack_name: str, boundary: str
                 "events: PutTargets",
                 [arn("events", "rule/*/*"), arn("events", f"rule/{stack_name}-*")],
             ),
-            # Not the functions of custom resources: nobody but CloudFormation sends them events.
+            # Not the functions of custom resources: only CloudFormation sends them events.
             allow(
                 "CheckAndInvokeFunctions",
                 "lambda: GetFunctionConfiguration InvokeFunction",

@@ -7,10 +7,12 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from local_aws.launcher import Credentials, LocalAws
+from tests import json_documents
 
 DEPLOY_WITHOUT_IMAGE = ("deploy", "--yes", "--param", "Image=no")
 """Deploys a stack that makes no image: few tests need one, and it takes longer than all the rest."""
@@ -29,7 +31,7 @@ class Result:
 
     @property
     def document(self) -> Any:
-        """Its standard output, which must be one JSON document."""
+        """Its standard output, which is one JSON document."""
         return json.loads(self.stdout)
 
 
@@ -89,6 +91,8 @@ class CliUser:
             check=False,
         )
         assert "Traceback" not in done.stderr, done.stderr
+        if ("--output", "json") in pairwise(arguments):
+            json_documents.parse(done.stdout, done.returncode)
         return Result(done.returncode, done.stdout, done.stderr)
 
     def must(self, *arguments: str) -> Result:

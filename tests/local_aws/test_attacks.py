@@ -279,7 +279,7 @@ def test_no_prefix_widens_what_is_published(local: LocalAws, root: boto3.Session
     s3.create_bucket(Bucket=bucket)
     ran = CliUser(local, local.root, tmp_path).run("publish", "--bucket", bucket, "--public", "--prefix", prefix)
     assert ran.returncode == 1
-    assert "is no prefix" in ran.stderr
+    assert "invalid prefix" in ran.stderr
     with pytest.raises(ClientError, match="NoSuchBucketPolicy"):
         s3.get_bucket_policy(Bucket=bucket)
     s3.delete_bucket(Bucket=bucket)
@@ -317,7 +317,7 @@ def test_a_template_that_is_nested_without_end_is_refused(local: LocalAws, tmp_p
     file.write_text(text)
     ran = CliUser(local, local.root, tmp_path).run("template", "verify", str(file))
     assert ran.returncode == 1
-    assert "is no template of annex-bootstrap" in ran.stderr
+    assert "is not a template of annex-bootstrap" in ran.stderr
     assert "Traceback" not in ran.stderr
 
 

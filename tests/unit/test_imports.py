@@ -11,38 +11,47 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 PACKAGES = (
-    *("annex_bootstrap", "annex_contract", "custom_resources", "docs_gen", "lambda_connectivity", "lambda_lease"),
-    *("local_aws", "template_gen"),
+    *("annex_bootstrap", "annex_contract", "benchmarks", "custom_resources", "docs_gen"),
+    *("lambda_connectivity", "lambda_lease"),
+    *("local_aws", "machine_image", "template_gen"),
 )
 
 ROOMS = (
     {"__main__"},
-    {"cli"},
+    {"main"},
     {"commands"},
+    {"console", "options"},
     {"doctor"},
     {"annexes", "launch"},
-    {"pool", "screen"},
-    {"fleet", "policies", "stack"},
-    {"aws", "words"},
-    {"errors"},
+    {"pool"},
+    {"machines", "policies", "stack"},
+    {"target", "words"},
+    {"aws"},
+    {"errors", "times"},
 )
 """The parts of the client: each may import those below it, and none beside it."""
 
 MAY_IMPORT = {
     "annex_contract": set(),
-    "custom_resources": {"annex_contract"},
+    "machine_image": set(),
+    "custom_resources": {"annex_contract", "machine_image"},
     "lambda_connectivity": {"annex_contract"},
     "lambda_lease": {"annex_contract"},
     # The template sets the environment that the lease function reads.
-    "template_gen": {"annex_contract", "lambda_lease"},
+    "template_gen": {"annex_contract", "lambda_lease", "machine_image"},
     "docs_gen": {"annex_bootstrap", "annex_contract", "lambda_lease", "template_gen"},
     "local_aws": {"annex_bootstrap", "annex_contract"},
     "annex_bootstrap": {"annex_contract", "local_aws"},
+    "benchmarks": {"annex_bootstrap", "annex_contract", "custom_resources", "docs_gen", "local_aws", "template_gen"},
 }
 """What each package may import of ours besides itself."""
 
 KNOW_LOCAL_AWS = {"annex_bootstrap.commands.demo", "annex_bootstrap.commands.local"}
 """The modules of the client that may import the local AWS, which a plain install does not have."""
+
+
+BUILT_OF_OTHERS = {"demo", "setup"}
+"""The commands that use other commands' actions: ``demo`` what it shares with ``local``, ``setup`` its steps."""
 
 
 def modules() -> dict[str, Path]:
@@ -56,7 +65,7 @@ MODULES = modules()
 
 
 def imports_of(module: str) -> set[str]:
-    """Return the modules of ours that a module imports anywhere in its code, also for its types alone."""
+    """Return the modules of ours that a module imports anywhere in its code, also only for its types."""
     named: set[str] = set()
     for node in ast.walk(ast.parse(MODULES[module].read_text())):
         if isinstance(node, ast.Import):
@@ -92,7 +101,7 @@ def test_imports_make_no_circle() -> None:
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_a_package_imports_only_what_stands_below_it(package: str) -> None:
+def test_a_package_imports_only_those_below_it(package: str) -> None:
     inside = [module for module in GRAPH if module.split(".")[0] == package]
     imported = {name.split(".")[0] for module in inside for name in GRAPH[module]}
     assert imported - {package} <= MAY_IMPORT[package]
@@ -109,11 +118,40 @@ def test_a_room_of_the_client_imports_only_rooms_below_it() -> None:
     assert upwards == []
 
 
-def test_no_command_imports_another() -> None:
+def test_a_command_imports_another_only_where_it_is_built_of_it() -> None:
     commands = [module for module in GRAPH if module.startswith("annex_bootstrap.commands.")]
-    assert [(module, name) for module in commands for name in GRAPH[module] if name in commands] == []
+    builders = {module.rpartition(".")[2] for module in commands if GRAPH[module] & set(commands)}
+    assert builders <= BUILT_OF_OTHERS
+
+
+def test_only_aws_knows_the_sdk_and_only_the_console_knows_what_draws_tables() -> None:
+    knowing: dict[str, set[str]] = {}
+    for module, path in MODULES.items():
+        if module.startswith("annex_bootstrap."):
+            for name in _packages(path):
+                knowing.setdefault(name, set()).add(module)
+    assert knowing["boto3"] == knowing["botocore"] == {"annex_bootstrap.aws"}
+    assert {module.rpartition(".")[0] for module in knowing["rich"]} == {"annex_bootstrap.console"}
+
+
+def _packages(path: Path) -> set[str]:
+    """Return the packages that a module imports when it runs."""
+    tree = ast.parse(path.read_text())
+    for_types = {
+        node
+        for guard in ast.walk(tree)
+        if isinstance(guard, ast.If) and isinstance(guard.test, ast.Name) and guard.test.id == "TYPE_CHECKING"
+        for node in ast.walk(guard)
+    }
+    named = set()
+    for node in set(ast.walk(tree)) - for_types:
+        if isinstance(node, ast.Import):
+            named |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            named.add(str(node.module))
+    return {name.split(".")[0] for name in named}
 
 
 def test_only_the_commands_local_and_demo_know_the_local_aws() -> None:
     knowing = {module for module, names in GRAPH.items() if any(name.split(".")[0] == "local_aws" for name in names)}
-    assert {module for module in knowing if module.split(".")[0] != "local_aws"} == KNOW_LOCAL_AWS
+    assert {module for module in knowing if module.split(".")[0] not in ("benchmarks", "local_aws")} == KNOW_LOCAL_AWS

@@ -52,7 +52,7 @@ def scientist(root: boto3.Session, shared_stack: DeployedStack) -> Iterator[Anne
 
 
 def listed(operator: CliUser) -> dict[str, dict[str, object]]:
-    rows = operator.must("leases", "--output", "json").document["leases"]
+    rows = operator.must("leases", "--output", "json").document["result"]["leases"]
     return {row["annex"]: row for row in rows}
 
 
@@ -92,7 +92,7 @@ def test_a_spot_annex_is_distinguished_from_an_on_demand_one(
     row = listed(operator)["cheap"]
     ec2.cancel_spot_fleet_requests(SpotFleetRequestIds=[fleet_id], TerminateInstances=True)
     assert (row["kind"], row["machines"]) == ("spot", 3)
-    assert row["dollars_an_hour"] == "0.2678"
+    assert row["dollars_per_hour"] == 0.2678
 
 
 def test_extending_changes_the_time_and_nothing_else(
@@ -149,7 +149,7 @@ def test_ending_says_how_to_remove_what_htcondor_itself_remembers(
 def test_all_annexes_end_after_one_question_and_their_cost_is_summed(operator: CliUser, scientist: AnnexUser) -> None:
     for name in ("blast", "blast2"):
         scientist.start(name, count=1, seconds=5000, image_id=IMAGE)
-    assert "All together: " in operator.must("leases").stdout
+    assert "Total: $" in operator.must("leases").stdout
     assert "Nothing was changed." in operator.run("leases", "end", "--all", text="n\n").stdout
     assert listed(operator).keys() == {"blast", "blast2"}
     asked = operator.run("leases", "end", "--all", text="y\n")
@@ -159,11 +159,11 @@ def test_all_annexes_end_after_one_question_and_their_cost_is_summed(operator: C
     while listed(operator) and time.monotonic() < give_up:
         time.sleep(0.2)
     assert listed(operator) == {}
-    assert operator.must("leases", "end", "--all", "--output", "json").document == {"ended": []}
+    assert operator.must("leases", "end", "--all", "--yes", "--output", "json").document["result"] == {"ended": []}
 
 
 @pytest.mark.parametrize("arguments", [["end"], ["end", "blast", "--all"]])
-def test_end_wants_a_name_or_all(operator: CliUser, arguments: list[str]) -> None:
+def test_end_needs_a_name_or_all(operator: CliUser, arguments: list[str]) -> None:
     refused = operator.run("leases", *arguments)
     assert (refused.returncode, "give either the name of an annex or --all" in refused.stderr) == (2, True)
 

@@ -261,6 +261,7 @@ def test_the_commands_print_links_and_verdicts(local: LocalAws, bucket: str, tem
     assert differing.returncode == 1
     assert "Parameters: CondorPort differs" in differing.stdout
     as_json = run("template", "verify", str(other), "--output", "json").document
-    assert as_json["differences"] == ["Parameters: CondorPort differs"]
-    links = run("publish", "--bucket", bucket, "--output", "json").document
+    assert as_json["ok"] is False
+    assert as_json["result"]["differences"] == ["Parameters: CondorPort differs"]
+    links = run("publish", "--bucket", bucket, "--output", "json").document["result"]["links"]
     assert links["template"] == template_url

@@ -29,7 +29,7 @@ def draw(board: progress.Board, width: int, height: int) -> list[str]:
 
 @pytest.mark.parametrize("width", [80, 120])
 @pytest.mark.parametrize("height", [10, 24, 50])
-def test_the_table_never_outgrows_the_terminal(width: int, height: int) -> None:
+def test_the_table_always_fits_the_terminal(width: int, height: int) -> None:
     regions = ["us-east-1", "ap-southeast-2"]
     board = progress.Board(regions, dict.fromkeys(regions, 40))
     for region in regions:
@@ -55,7 +55,7 @@ def test_at_sixty_columns_the_names_of_resources_are_whole() -> None:
     assert lines[1].split()[:2] == ["SecurityGroupFunctionPolicy", "CREATE_IN_PROGRESS"]
 
 
-def test_what_is_going_on_stands_last_and_is_never_cut() -> None:
+def test_what_is_in_progress_comes_last_and_is_never_cut() -> None:
     board = progress.Board(["us-east-1"], {})
     watch = board.watcher("us-east-1")
     watch(event("annex-bootstrap", "CREATE_IN_PROGRESS"))
@@ -68,7 +68,7 @@ def test_what_is_going_on_stands_last_and_is_never_cut() -> None:
     assert "us-east-1" not in "".join(lines)
 
 
-def test_a_stack_that_is_done_is_not_told_of_after_ctrl_c() -> None:
+def test_after_ctrl_c_only_unfinished_stacks_are_named() -> None:
     board = progress.Board(["us-east-1", "eu-west-1"], {})
     for region, status in (("us-east-1", "CREATE_COMPLETE"), ("eu-west-1", "ROLLBACK_IN_PROGRESS")):
         board.watcher(region)(event("annex-bootstrap", "CREATE_IN_PROGRESS"))
@@ -76,11 +76,11 @@ def test_a_stack_that_is_done_is_not_told_of_after_ctrl_c() -> None:
     assert board.unfinished() == [("eu-west-1", "annex-bootstrap", "ROLLBACK_IN_PROGRESS")]
 
 
-def test_in_a_pipe_only_what_is_done_is_told_without_any_colour(
+def test_a_pipe_gets_only_what_is_done_and_no_colour(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("FORCE_COLOR", raising=False)
-    with progress.progress(Screen(), ["us-east-1"]) as board:
+    with Screen().progress(["us-east-1"]) as board:
         for happened in (
             event("annex-bootstrap", "CREATE_IN_PROGRESS"),
             event("Role", "CREATE_IN_PROGRESS"),
