@@ -1,14 +1,21 @@
-"""Which stack a command is about, and the command line that names it."""
+"""Which stack a command is about, the command line that names it, and the same work in each of its regions."""
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable, Sequence
+from concurrent.futures import wait
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from annex_bootstrap import PROGRAM
-from annex_bootstrap.aws import Account, connect
+from annex_bootstrap.aws import Account, connect, in_background
+from annex_bootstrap.errors import UserError
 from annex_contract.stack import DEFAULT_STACK_NAME
+
+Answer = TypeVar("Answer")
 
 STACK_NAME = r"[A-Za-z][A-Za-z0-9-]{0,127}"
 """What CloudFormation takes as a stack's name; a stack that somebody created elsewhere may have any of these. Source:
@@ -68,3 +75,41 @@ class Target:
         profile = ["--profile", self.profile] if self.profile else []
         file = ["--config", str(self.config)] if config and self.config is not None else []
         return shlex.join([PROGRAM, *shlex.split(words), *stack, *regions, *profile, *file])
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[Answer]):
+    """The outcome of the work in one region.
+
+    Attributes:
+        account: where.
+        result: what the work returned, or None where it failed.
+        error: why it failed, or None.
+    """
+
+    account: Account
+    result: Answer | None
+    error: UserError | None
+
+
+def in_each_region(accounts: Sequence[Account], work: Callable[[Account], Answer]) -> list[Outcome[Answer]]:
+    """Do the work in every region, side by side; one region's failure does not stop the others.
+
+    Args:
+        accounts: one a region.
+        work: what to do; what it raises besides `UserError` is raised here, after all regions are done. Ctrl-C ends the
+            client at once: what CloudFormation does needs no client.
+
+    Returns:
+        The outcomes, in the order of the accounts.
+    """
+
+    def run(account: Account) -> Outcome[Answer]:
+        try:
+            return Outcome(account, work(account), None)
+        except UserError as error:
+            return Outcome(account, None, error)
+
+    running = [in_background(partial(run, account)) for account in accounts]
+    wait(running)
+    return [done.result() for done in running]

@@ -2,50 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import click
 
 from annex_bootstrap.annexes import ending
 from annex_bootstrap.annexes.leases import Lease
-from annex_bootstrap.aws import Account, connect_all, place
+from annex_bootstrap.aws import Account, place
+from annex_bootstrap.console.command import OUTPUT, Command
+from annex_bootstrap.console.result import Result
 from annex_bootstrap.console.screen import Screen
+from annex_bootstrap.errors import UserError
+from annex_bootstrap.options import CONFIG, MANY_REGIONS, YES
 from annex_bootstrap.pool import config_file
 from annex_bootstrap.pool.blocks import Block
+from annex_bootstrap.pool.pull import Pulled
 from annex_bootstrap.stack import budget, staging
-from annex_bootstrap.stack.deletion import delete_stack
-from annex_bootstrap.stack.follow import Watcher, settle
+from annex_bootstrap.stack.follow import Watcher, delete_stack, settle
 from annex_bootstrap.stack.read import Stack
-from annex_bootstrap.stack.regions import Outcome, run_all
+from annex_bootstrap.target import Target, in_each_region
 from annex_contract.image import IMAGE_YES
 from annex_contract.stack import Output, Parameter
 
 
 @dataclass(frozen=True)
-class DeleteOptions:
-    """The options of ``delete``.
-
-    Attributes:
-        stack_name: the stack's name.
-        regions: where; empty for the one that the environment or the profile names.
-        profile: the AWS profile, or None for the environment's.
-        end_annexes: whether to end annexes that still run.
-        config: the pool's configuration file, or None for the one that HTCondor names.
-        yes: whether to go ahead without asking.
-    """
-
-    stack_name: str
-    regions: Sequence[str] = ()
-    profile: str | None = None
-    end_annexes: bool = False
-    config: Path | None = None
-    yes: bool = False
-
-
-@dataclass(frozen=True)
-class Found:
-    """A stack that is to be deleted.
+class Preview:
+    """A stack that would be deleted.
 
     Attributes:
         stack: the stack.
@@ -55,98 +38,138 @@ class Found:
     stack: Stack
     leases: Sequence[Lease]
 
+    @property
+    def annexes(self) -> str:
+        """The IDs of the annexes, for a sentence."""
+        return ", ".join(lease.annex_id for lease in self.leases)
 
-def delete(options: DeleteOptions, screen: Screen) -> bool:
+
+@dataclass(frozen=True)
+class RegionDeletion:
+    """What became of the stack in one region.
+
+    Attributes:
+        region: where.
+        stack: the stack's name.
+        deleted: whether there was one that is gone now.
+        annexes: the IDs of those that had a lease.
+        error: why it failed; None where it did not.
+    """
+
+    region: str
+    stack: str
+    deleted: bool = False
+    annexes: tuple[str, ...] = ()
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Deletion(Result):
+    """What became of the stack in every region.
+
+    Attributes:
+        regions: in the order in which they were given.
+        config: what became of the pool's configuration; None where it was left alone.
+        declined: whether the answer was no, so that nothing was changed.
+    """
+
+    regions: tuple[RegionDeletion, ...]
+    config: Pulled | None = None
+    declined: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether it succeeded in every region, also where the answer was no."""
+        return self.declined or all(region.error is None for region in self.regions)
+
+
+def delete(screen: Screen, target: Target, *, end_annexes: bool = False, yes: bool = False) -> Deletion:
     """Delete the stack in every region, the staging buckets, and the stack's part of the pool's configuration.
 
     Args:
-        options: what was asked for.
         screen: where to print, and whom to ask.
-
-    Returns:
-        Whether it succeeded in every region; also where the answer was no.
+        target: the stack.
+        end_annexes: whether to end annexes that still run.
+        yes: whether to go ahead without asking.
 
     Raises:
         UserError: the configuration file or the AWS account cannot be used; nothing was changed.
     """
-    path = config_file.find_file(options.config)
+    path = config_file.find_file(target.config)
     config_file.check(path)
-    accounts = connect_all(options.regions, options.profile)
-    several, regions = len(accounts) > 1, [account.region for account in accounts]
+    accounts = target.connect_all()
+    regions = [account.region for account in accounts]
     with screen.progress(regions) as board:
-        checked = run_all(accounts, lambda account: _find(account, options.stack_name, board.watcher(account.region)))
-    results: dict[str, dict[str, Any]] = {}
-    for outcome in checked:
-        results[outcome.account.region] = _preview(options, screen, outcome, several=several)
-    agreed = [outcome for outcome in checked if results[outcome.account.region]["error"] is None]
-    found = {outcome.account.region: outcome.result for outcome in agreed if outcome.result is not None}
-    where = [account for account in accounts if account.region in found]
-    if where and not (options.yes or screen.confirm(f"Go ahead in {place(where)}?", default=False)):
+        outcomes = in_each_region(
+            accounts, lambda account: _preview(account, target.stack_name, board.watcher(account.region))
+        )
+    done: dict[str, RegionDeletion] = {}
+    previews: dict[str, Preview | None] = {}
+    for outcome in outcomes:
+        region, preview, error = outcome.account.region, outcome.result, outcome.error
+        annexes = tuple(lease.annex_id for lease in preview.leases) if preview is not None else ()
+        done[region] = RegionDeletion(region, target.stack_name, annexes=annexes)
+        if preview is not None and annexes and not end_annexes:
+            error = UserError(
+                f"these annexes still have a lease: {preview.annexes}; without the stack nothing would end them: "
+                "wait for their leases to end, or add --end-annexes"
+            )
+        if error is not None:
+            done[region] = _failed(screen, done[region], error, regions)
+            continue
+        previews[region] = preview
+        if preview is None:
+            screen.say(f"There is no stack {target.stack_name} in {region}.")
+        else:
+            _show(screen, outcome.account, preview)
+    where = [account for account in accounts if previews.get(account.region)]
+    if where and not (yes or screen.confirm(f"Go ahead in {place(where)}?", default=False)):
         screen.say("Nothing was changed.")
-        screen.document({"regions": list(results.values()), "config": None})
-        return True
+        return Deletion(tuple(done.values()), declined=True)
 
     with screen.progress(regions) as board:
-        ended = run_all(
-            [outcome.account for outcome in agreed],
-            lambda account: _delete(screen, account, found.get(account.region), board.watcher(account.region)),
+        ended = in_each_region(
+            [account for account in accounts if account.region in previews],
+            lambda account: _delete(screen, account, previews[account.region], board.watcher(account.region)),
         )
-    for done in ended:
-        _report(options, screen, done, found, results[done.account.region], several=several)
-    gone = [outcome.account.region for outcome in ended if outcome.error is None]
+    gone = []
+    for end in ended:
+        region = end.account.region
+        if end.error is not None:
+            done[region] = _failed(screen, done[region], end.error, regions)
+            continue
+        gone.append(region)
+        if previews[region] is not None:
+            done[region] = replace(done[region], deleted=True)
+            screen.say(f"DELETE_COMPLETE: {target.stack_name} in {region}", fg="green")
 
     def forget(block: Block) -> Block:
         for region in gone:
-            block = block.drop(region, options.stack_name)
+            block = block.drop(region, target.stack_name)
         return block
 
     changed = config_file.update(path, forget)
     if changed:
         screen.say(f"{path} no longer names the stack.")
-    screen.document({"regions": list(results.values()), "config": {"path": str(path), "changed": changed}})
-    return len(gone) == len(accounts)
+    return Deletion(tuple(done.values()), Pulled(path, changed))
 
 
-def _find(account: Account, stack_name: str, watcher: Watcher) -> Found | None:
+def _preview(account: Account, stack_name: str, watcher: Watcher) -> Preview | None:
     stack, _ = settle(account, stack_name, watcher)
-    return None if stack is None else Found(stack, ending.find_leases(account, stack))
+    return None if stack is None else Preview(stack, ending.find_leases(account, stack))
 
 
-def _preview(options: DeleteOptions, screen: Screen, outcome: Outcome[Found | None], several: bool) -> dict[str, Any]:
-    """Say what would be deleted in a region, or why nothing can be; return the region's part of the document."""
-    region, found = outcome.account.region, outcome.result
-    leases = found.leases if found is not None else ()
-    error = str(outcome.error) if outcome.error else None
-    if leases and not options.end_annexes:
-        error = (
-            f"these annexes still have a lease: {_names(leases)}; without the stack nothing would end them: "
-            "wait for their leases to end, or give --end-annexes"
-        )
-    if error is not None:
-        screen.fail(f"{region}: {error}" if several else error)
-    elif found is None:
-        screen.say(f"There is no stack {options.stack_name} in {region}.")
-    else:
-        _show(screen, outcome.account, found)
-    return {
-        "region": region,
-        "stack": options.stack_name,
-        "deleted": False,
-        "annexes": [lease.annex_id for lease in leases],
-        "error": error,
-    }
+def _failed(screen: Screen, region: RegionDeletion, error: UserError, regions: Sequence[str]) -> RegionDeletion:
+    screen.fail(f"{region.region}: {error}" if len(regions) > 1 else str(error))
+    return replace(region, error=str(error))
 
 
-def _names(leases: Sequence[Lease]) -> str:
-    return ", ".join(lease.annex_id for lease in leases)
-
-
-def _show(screen: Screen, account: Account, found: Found) -> None:
-    stack = found.stack
+def _show(screen: Screen, account: Account, preview: Preview) -> None:
+    stack = preview.stack
     bucket, fleet_role = stack.outputs.get(Output.S3_BUCKET_NAME), stack.outputs.get(Output.IAM_FLEET_ROLE_ARN, "")
     screen.say(f"The stack {stack.name} in {account.region}, account {account.account_id}:")
-    if found.leases:
-        screen.say(f"  ends these annexes and all their machines: {_names(found.leases)}", bold=True)
+    if preview.leases:
+        screen.say(f"  ends these annexes and all their machines: {preview.annexes}", bold=True)
     screen.say("  deletes its functions with their logs, roles, security group, policies, rule and alarms")
     image = stack.outputs.get(Output.IMAGE_ID)
     if image and stack.parameters.get(Parameter.IMAGE) == IMAGE_YES:
@@ -161,29 +184,27 @@ def _show(screen: Screen, account: Account, found: Found) -> None:
     screen.say("  keeps the account's two service-linked roles for spot")
 
 
-def _delete(screen: Screen, account: Account, found: Found | None, watcher: Watcher) -> None:
-    if found is not None:
-        for lease in found.leases:
-            machines = ending.end_annex(account, found.stack, lease)
+def _delete(screen: Screen, account: Account, preview: Preview | None, watcher: Watcher) -> None:
+    if preview is not None:
+        for lease in preview.leases:
+            machines = ending.end_annex(account, preview.stack, lease)
             screen.say(f"  ended the annex {lease.annex_id} in {account.region}: {machines} machines")
-        delete_stack(account, found.stack, watcher)
+        delete_stack(account, preview.stack, watcher)
     staging.delete(account)
-    if found is not None and budget.delete_budget(account, found.stack.name, found.stack.stack_id):
-        screen.say(f"  deleted the budget {budget.budget_name(account, found.stack.name)}")
+    if preview is not None and budget.delete_budget(account, preview.stack):
+        screen.say(f"  deleted the budget {budget.budget_name(account, preview.stack)}")
 
 
-def _report(
-    options: DeleteOptions,
-    screen: Screen,
-    outcome: Outcome[None],
-    found: Mapping[str, Found],
-    result: dict[str, Any],
-    several: bool,
-) -> None:
-    region = outcome.account.region
-    result["deleted"] = outcome.error is None and region in found
-    result["error"] = str(outcome.error) if outcome.error else None
-    if outcome.error is not None:
-        screen.fail(f"{region}: {outcome.error}" if several else str(outcome.error))
-    elif region in found:
-        screen.say(f"DELETE_COMPLETE: {options.stack_name} in {region}", fg="green")
+command = Command(
+    "delete",
+    delete,
+    *MANY_REGIONS,
+    click.Option(["--end-annexes"], is_flag=True, help="End the annexes that still run, and all their machines."),
+    CONFIG,
+    YES,
+    *OUTPUT,
+    help="""Delete the stack, the staging bucket, and the block in the pool's configuration.
+
+    Refuses while annexes have a lease, because without the stack nothing would end them.
+    """,
+)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import AwsError, UserError
+from annex_bootstrap.stack.read import Stack
 from annex_contract.stack import STACK_TAG
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ GONE = "NotFoundException"
 
 @dataclass(frozen=True)
 class Budget:
-    """What somebody asked for.
+    """A budget that was asked for.
 
     Attributes:
         monthly: US dollars a calendar month, for the whole account.
@@ -60,9 +61,9 @@ def read_budget(monthly: str | None, mail: str | None) -> Budget | None:
     except InvalidOperation:
         dollars = Decimal(0)
     if not dollars.is_finite() or dollars <= 0 or dollars.normalize().as_tuple().exponent < -2:  # type: ignore[operator]
-        raise UserError(f"--monthly-budget {monthly!r} is no amount: type US dollars, such as 50 or 49.90")
+        raise UserError(f"invalid amount {monthly!r} of --monthly-budget: type US dollars, such as 50 or 49.90")
     if not (0 < mail.find("@") < len(mail) - 1) or len(mail) > 50:
-        raise UserError(f"--mail {mail!r} is no mail address of at most 50 characters, which AWS Budgets takes")
+        raise UserError(f"invalid mail address {mail!r}: AWS Budgets takes addresses of at most 50 characters")
     return Budget(dollars, mail)
 
 
@@ -76,13 +77,13 @@ def check_partition(account: Account) -> None:
         raise UserError(f"there is no AWS Budgets in the partition {account.partition}: leave out --monthly-budget")
 
 
-def budget_name(account: Account, stack_name: str) -> str:
+def budget_name(account: Account, stack: Stack) -> str:
     """Return the name of a stack's budget."""
-    return f"{stack_name}-{account.region}"
+    return f"{stack.name}-{account.region}"
 
 
-def set_budget(account: Account, stack_name: str, stack_id: str, budget: Budget) -> bool:
-    """Make the stack's budget what was asked for.
+def set_budget(account: Account, stack: Stack, budget: Budget) -> bool:
+    """Set the stack's budget.
 
     Returns:
         Whether anything changed.
@@ -90,11 +91,11 @@ def set_budget(account: Account, stack_name: str, stack_id: str, budget: Budget)
     Raises:
         UserError: there is a budget of that name that is not the stack's, or AWS refused.
     """
-    name = budget_name(account, stack_name)
+    name = budget_name(account, stack)
     with explained(f"setting the budget {name}"):
         found = _find(account, name)
         if found is not None:
-            _check_ours(account, name, stack_id)
+            _check_ours(account, name, stack.stack_id)
             if found == (budget.monthly, {budget.mail}):
                 return False
             # A budget has no call that replaces all its mails at once.
@@ -111,12 +112,12 @@ def set_budget(account: Account, stack_name: str, stack_id: str, budget: Budget)
                 {"Notification": mail, "Subscribers": [{"SubscriptionType": "EMAIL", "Address": budget.mail}]}
                 for mail in MAILS
             ],
-            ResourceTags=[{"Key": STACK_TAG, "Value": stack_id}],
+            ResourceTags=[{"Key": STACK_TAG, "Value": stack.stack_id}],
         )
     return True
 
 
-def delete_budget(account: Account, stack_name: str, stack_id: str) -> bool:
+def delete_budget(account: Account, stack: Stack) -> bool:
     """Delete the stack's budget.
 
     Returns:
@@ -125,11 +126,11 @@ def delete_budget(account: Account, stack_name: str, stack_id: str) -> bool:
     Raises:
         UserError: AWS refused.
     """
-    name = budget_name(account, stack_name)
+    name = budget_name(account, stack)
     if account.partition not in PARTITIONS:
         return False
     with explained(f"deleting the budget {name}"):
-        if _find(account, name) is None or _owner(account, name) != stack_id:
+        if _find(account, name) is None or _owner(account, name) != stack.stack_id:
             return False
         account.budgets.delete_budget(AccountId=account.account_id, BudgetName=name)
     return True

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.stack.parameters import ParameterValue
-from annex_bootstrap.stack.plan import Change
+from annex_bootstrap.stack.parameters import ParameterValue, Source
+from annex_bootstrap.stack.plan import Change, judge
 from annex_bootstrap.stack.read import Stack, find
 from annex_contract.statuses import REVIEW_IN_PROGRESS
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_cloudformation.literals import ChangeSetTypeType
 
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"]
 
@@ -28,6 +29,10 @@ POLL = 2
 
 ATTEMPTS = 150
 """How often a change set is read until it must be made: five minutes. It takes seconds."""
+
+
+REPLACES = {"True": True, "False": False, "Conditional": None}
+"""How CloudFormation says whether it replaces a resource."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class ChangeSet:
 
 
 def make_change_set(
-    account: Account, stack_name: str, kind: str, template_url: str, parameters: Sequence[ParameterValue]
+    account: Account, stack_name: str, kind: ChangeSetTypeType, template_url: str, parameters: Sequence[ParameterValue]
 ) -> ChangeSet | None:
     """Make a change set and wait until it can be executed.
 
@@ -68,20 +73,21 @@ def make_change_set(
         made = client.create_change_set(
             StackName=stack_name,
             ChangeSetName=f"{NAME_PREFIX}{uuid.uuid4().hex}",
-            ChangeSetType=kind,  # type: ignore[arg-type]  # one of two literals
+            ChangeSetType=kind,
             TemplateURL=template_url,
             Capabilities=CAPABILITIES,  # type: ignore[arg-type]  # literals
             Parameters=[
                 {"ParameterKey": parameter.name, "UsePreviousValue": True}
-                if parameter.value is None
+                if parameter.source is Source.KEPT
                 else {"ParameterKey": parameter.name, "ParameterValue": parameter.value}
                 for parameter in parameters
+                if parameter.source is not Source.DEFAULT
             ],
         )
         change_set_id, stack_id = made["Id"], made["StackId"]
         failure = _wait(client, stack_id, change_set_id)
         if failure is None:
-            return ChangeSet(change_set_id, stack_id, tuple(_changes(client, stack_id, change_set_id)))
+            return ChangeSet(change_set_id, stack_id, judge(_changes(client, stack_id, change_set_id)))
         _delete(client, stack_id, change_set_id)
         if "didn't contain changes" in failure or "No updates are to be performed" in failure:
             return None
@@ -114,18 +120,20 @@ def _changes(client: CloudFormationClient, stack_id: str, change_set_id: str) ->
             yield Change(
                 action=change.get("Action", ""),
                 resource=change.get("LogicalResourceId", ""),
-                resource_type=change.get("ResourceType", ""),
-                replacement=change.get("Replacement", "False"),
+                type=change.get("ResourceType", ""),
+                replaces=REPLACES[change.get("Replacement", "False")],
                 properties=tuple(dict.fromkeys(name for name in names if name)),
             )
 
 
-def discard_change_set(account: Account, change_set: ChangeSet) -> None:
-    """Delete a change set, with the empty stack that was created for it.
+def discard_change_set(account: Account, change_set: ChangeSet | None) -> None:
+    """Delete a change set, if there is one, with the empty stack that was created for it.
 
     Raises:
         UserError: AWS refused.
     """
+    if change_set is None:
+        return
     with explained("discarding the change set"):
         _delete(account.cloudformation, change_set.stack_id, change_set.change_set_id)
 

@@ -1,27 +1,24 @@
-"""Deploying to one region: propose what would change, then execute or discard the proposal."""
+"""Deploying to one region: preview what would change, then execute or discard it."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 
 from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.stack import plan, staging
-from annex_bootstrap.stack.artefact import Template, parse_template
-from annex_bootstrap.stack.change_set import ChangeSet, discard_change_set, make_change_set
-from annex_bootstrap.stack.deletion import delete_stack
-from annex_bootstrap.stack.earlier_setup import find_earlier_setup
-from annex_bootstrap.stack.follow import Watcher, follow, last_event_id, settle
+from annex_bootstrap.stack.artefact import Template
+from annex_bootstrap.stack.change_set import ChangeSet, make_change_set
+from annex_bootstrap.stack.follow import Watcher, delete_stack, follow, last_event_id, settle
 from annex_bootstrap.stack.image import check_images, choose_base
-from annex_bootstrap.stack.parameters import choose_parameters, effective_parameters, image_of
+from annex_bootstrap.stack.parameters import ParameterValue, Source, plan_parameters
 from annex_bootstrap.stack.plan import Step
-from annex_bootstrap.stack.read import Stack
+from annex_bootstrap.stack.read import Stack, check_deployed, find_earlier_setup
 from annex_contract import __version__
 from annex_contract.stack import Parameter
-from annex_contract.statuses import State, read_status
+from annex_contract.statuses import read_status
 
 
 @dataclass(frozen=True)
@@ -31,52 +28,56 @@ class DeployRequest:
     Attributes:
         stack_name: the stack's name.
         template_text: the template.
+        template: the same as data.
         given: parameters, by name.
         allow_downgrade: whether an older version may replace a newer one.
     """
 
     stack_name: str
     template_text: str
+    template: Template
     given: Mapping[str, str]
     allow_downgrade: bool = False
 
-    @cached_property
-    def template(self) -> Template:
-        """The template as data."""
-        return parse_template(self.template_text)
-
 
 @dataclass(frozen=True)
-class Proposal:
+class Preview:
     """What a deployment would do in one region.
 
     Attributes:
         step: of the plan.
         stack: as it is, or None.
+        parameters: what they will be.
         change_set: ready to be executed; None where nothing changes, or before a failed creation is cleaned up.
         joined: how an operation ended that was in progress before, or nothing.
-        beside: the stacks of ``condor_annex -setup`` that are there.
+        earlier_setup: the stacks of ``condor_annex -setup`` that are there.
     """
 
     step: Step
     stack: Stack | None
+    parameters: Sequence[ParameterValue]
     change_set: ChangeSet | None
     joined: str
-    beside: Sequence[str] = ()
+    earlier_setup: Sequence[str] = ()
+
+    @property
+    def values(self) -> dict[str, str]:
+        """What the parameters will be, by name."""
+        return {parameter.name: parameter.value for parameter in self.parameters}
 
     @property
     def changes_nothing(self) -> bool:
-        """Whether the stack is as it should be."""
+        """Whether the stack is up to date."""
         return self.change_set is None and self.step is not Step.REPLACE_FAILED
 
 
-def prepare(account: Account, request: DeployRequest, watcher: Watcher) -> Proposal:
+def preview(account: Account, request: DeployRequest, watcher: Watcher) -> Preview:
     """Find out what has to be done, and make a change set for it. Follows an operation in progress to its end first.
 
     Args:
         account: where.
         request: what was asked for.
-        watcher: told of the events of an operation that was in progress.
+        watcher: takes the events of an operation that was in progress.
 
     Raises:
         UserError: the stack's status forbids a deployment, or AWS refused; nothing was changed.
@@ -84,33 +85,33 @@ def prepare(account: Account, request: DeployRequest, watcher: Watcher) -> Propo
     stack, joined = settle(account, request.stack_name, watcher)
     step = plan.choose_step(stack, request.stack_name)
     plan.check_version(stack, __version__, request.stack_name, request.allow_downgrade)
-    planned = effective_parameters(request.template, stack, request.given)
-    check_images(account, request.given, planned[Parameter.IMAGE_ARCHITECTURE])
+    ahead = Preview(step, stack, plan_parameters(request.template, stack, request.given), None, joined)
+    check_images(account, request.given, ahead.values[Parameter.IMAGE_ARCHITECTURE])
     if step is Step.REPLACE_FAILED:
-        return Proposal(step, stack, None, joined)
-    beside = find_earlier_setup(account)
-    return Proposal(step, stack, _make_change_set(account, request, step, stack), joined, beside)
+        return ahead
+    earlier_setup = find_earlier_setup(account)
+    return replace(ahead, earlier_setup=earlier_setup, change_set=_make_change_set(account, request, ahead))
 
 
-def execute(account: Account, request: DeployRequest, proposal: Proposal, watcher: Watcher) -> Stack:
-    """Execute a proposal, and follow the stack to its end.
+def execute(account: Account, request: DeployRequest, ahead: Preview, watcher: Watcher) -> Stack:
+    """Do what was previewed, and follow the stack to its end.
 
     Args:
         account: where.
         request: what was asked for.
-        proposal: from ``prepare``; one that changes something.
-        watcher: told of every event.
+        ahead: from ``preview``; it changes something.
+        watcher: takes every event.
 
     Returns:
-        The stack afterwards.
+        The stack afterwards, with its outputs.
 
     Raises:
         UserError: it failed, with its first cause.
     """
-    change_set = proposal.change_set
-    if change_set is None and proposal.stack is not None:
-        delete_stack(account, proposal.stack, watcher)
-        change_set = _make_change_set(account, request, Step.CREATE, proposal.stack)
+    change_set = ahead.change_set
+    if change_set is None and ahead.stack is not None:
+        delete_stack(account, ahead.stack, watcher)
+        change_set = _make_change_set(account, request, ahead)
     if change_set is None:
         raise UserError(f"the stack {request.stack_name} needs no change")
     with explained("executing the change set"):
@@ -121,31 +122,22 @@ def execute(account: Account, request: DeployRequest, proposal: Proposal, watche
             ClientRequestToken=uuid.uuid4().hex,
         )
     end = follow(account, change_set.stack_id, after, watcher)
-    if end.stack is None or not read_status(end.status).succeeded:
+    if not read_status(end.status).succeeded:
         raise UserError(f"{end.explain()}\n  next: fix that, then run annex-bootstrap deploy again")
-    return end.stack
+    return check_deployed(end.stack, request.stack_name, account.region)
 
 
-def discard(account: Account, proposal: Proposal) -> None:
-    """Discard a proposal, with the empty stack that was created for it.
-
-    The staging bucket stays for the next deployment: S3 does not give a name that was just deleted again for a while.
-
-    Raises:
-        UserError: AWS refused.
-    """
-    if proposal.change_set is not None:
-        discard_change_set(account, proposal.change_set)
-
-
-def _make_change_set(account: Account, request: DeployRequest, step: Step, stack: Stack | None) -> ChangeSet | None:
-    before = stack if stack is not None and stack.state in (State.DEPLOYED, State.CREATION_FAILED) else None
-    asked = {**image_of(request.template, stack, request.given), **request.given}
-    given = {**choose_base(account, request.template, before, asked), **request.given}
+def _make_change_set(account: Account, request: DeployRequest, ahead: Preview) -> ChangeSet | None:
+    base = "" if Parameter.BASE_IMAGE in request.given else choose_base(account, ahead.values)
+    parameters = [
+        replace(parameter, value=base, source=Source.GIVEN)
+        if base and parameter.name == Parameter.BASE_IMAGE
+        else parameter
+        for parameter in ahead.parameters
+    ]
+    # The staging bucket stays for the next deployment, also after a dry run: S3 does not give a name that was just
+    # deleted again for a while.
+    url = staging.stage(account, request.template_text)
     return make_change_set(
-        account,
-        request.stack_name,
-        "UPDATE" if step is Step.UPDATE else "CREATE",
-        staging.stage(account, request.template_text),
-        choose_parameters(request.template, stack, given),
+        account, request.stack_name, "UPDATE" if ahead.step is Step.UPDATE else "CREATE", url, parameters
     )

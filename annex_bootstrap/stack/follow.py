@@ -1,4 +1,4 @@
-"""Following a stack to its end, and finding why it failed: the first failure, with the function's own log."""
+"""Following a stack's operations to their end: those of others, and our own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.stack.change_set import check_review
-from annex_bootstrap.stack.function_log import function_log
+from annex_bootstrap.stack.failure import Cause, function_log
 from annex_bootstrap.stack.read import Event, Stack, check_ours, events, find
 from annex_contract.statuses import DELETE_COMPLETE, REVIEW_IN_PROGRESS, State, read_status
 
@@ -27,28 +27,7 @@ JOINS = 5
 """How many operations of others are followed, one after another, before the deployment gives up."""
 
 Watcher = Callable[[Event], None]
-"""Told of every event of a stack as it comes."""
-
-
-@dataclass(frozen=True)
-class Cause:
-    """What made an operation fail.
-
-    Attributes:
-        resource: the resource that failed first, by its name in the template.
-        reason: what CloudFormation says of it.
-        log: the last lines that its function wrote, where it has one.
-    """
-
-    resource: str
-    reason: str
-    log: tuple[str, ...]
-
-    def __str__(self) -> str:
-        """Return one sentence, with the log below."""
-        log = "".join(f"\n    {line}" for line in self.log)
-        reason = self.reason.removeprefix(f"{self.resource}: ")
-        return f"{self.resource} failed first: {reason}" + (f"\n  its function's log:{log}" if log else "")
+"""Takes every event of a stack as it comes."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +62,7 @@ def follow(account: Account, stack_id: str, after: str, watcher: Watcher) -> End
         account: where the stack is.
         stack_id: its ARN.
         after: the ID of the last event that is known already.
-        watcher: told of every event.
+        watcher: takes every event.
     """
     first: Cause | None = None
     status = ""
@@ -120,6 +99,20 @@ def settle(account: Account, stack_name: str, watcher: Watcher) -> tuple[Stack |
             after = event_before_operation(account.cloudformation, stack.stack_id)
         joined = follow(account, stack.stack_id, after, watcher).explain()
     raise UserError(f"others keep changing the stack {stack_name}: agree with them, then try again")
+
+
+def delete_stack(account: Account, stack: Stack, watcher: Watcher) -> None:
+    """Delete a stack and follow it to its end.
+
+    Raises:
+        UserError: it failed, with its first cause.
+    """
+    with explained(f"deleting the stack {stack.name}"):
+        after = last_event_id(account.cloudformation, stack.stack_id)
+        account.cloudformation.delete_stack(StackName=stack.stack_id)
+    end = follow(account, stack.stack_id, after, watcher)
+    if end.status != DELETE_COMPLETE:
+        raise UserError(end.explain())
 
 
 def last_event_id(client: CloudFormationClient, stack_id: str) -> str:

@@ -22,7 +22,6 @@ from annex_contract.image import (
 from annex_contract.stack import Output, Parameter
 
 if TYPE_CHECKING:
-    from annex_bootstrap.stack.artefact import Template
     from annex_bootstrap.stack.read import Stack
 
 
@@ -78,34 +77,25 @@ def newest_base(account: Account, architecture: str) -> str:
     return str(found["Parameter"]["Value"])
 
 
-def choose_base(account: Account, template: Template, stack: Stack | None, given: Mapping[str, str]) -> dict[str, str]:
-    """Return the parameter BaseImage for a stack that makes its image, so that a change set shows a newer base.
+def choose_base(account: Account, parameters: Mapping[str, str]) -> str:
+    """Return the newest base for a stack that makes its image, so that a change set shows a newer one; or nothing.
 
     A base that is not one of Debian's was somebody's choice, and stays.
 
     Args:
         account: where.
-        template: that will be deployed.
-        stack: as it is, or None.
-        given: the parameters that the change set gets, by name.
+        parameters: the values of all parameters, the base as it is.
 
     Raises:
         UserError: AWS refused.
     """
-    known, earlier = template["Parameters"], stack.parameters if stack is not None else {}
-
-    def value(name: str) -> str:
-        return given.get(name, earlier.get(name, str(known[name]["Default"])))
-
-    if Parameter.IMAGE not in known or value(Parameter.IMAGE) != IMAGE_YES or Parameter.BASE_IMAGE in given:
-        return {}
-    chosen = earlier.get(Parameter.BASE_IMAGE, "")
-    if chosen:
-        base = find_image(account, chosen)
-        if base is not None and base["OwnerId"] != DEBIAN:
-            return {}
-    newest = newest_base(account, value(Parameter.IMAGE_ARCHITECTURE))
-    return {Parameter.BASE_IMAGE: newest} if newest else {}
+    if parameters.get(Parameter.IMAGE) != IMAGE_YES:
+        return ""
+    chosen = parameters[Parameter.BASE_IMAGE]
+    base = find_image(account, chosen) if chosen else None
+    if base is not None and base["OwnerId"] != DEBIAN:
+        return ""
+    return newest_base(account, parameters[Parameter.IMAGE_ARCHITECTURE])
 
 
 def check_images(account: Account, given: Mapping[str, str], architecture: str) -> None:

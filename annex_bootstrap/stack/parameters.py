@@ -1,10 +1,11 @@
-"""The parameters of a deployment: check what was given, choose what a change set gets, describe it. Pure."""
+"""The parameters of a deployment: check what was given, and plan what each will be. Pure."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from annex_bootstrap.errors import UserError
@@ -17,12 +18,34 @@ if TYPE_CHECKING:
     from annex_bootstrap.stack.read import Stack
 
 
+class Source(Enum):
+    """Where a parameter's value comes from."""
+
+    GIVEN = "GIVEN"
+    """The change set names it."""
+    KEPT = "KEPT"
+    """The stack has it, and the change set keeps it."""
+    DEFAULT = "DEFAULT"
+    """The template has it, and the change set says nothing."""
+
+
 @dataclass(frozen=True)
 class ParameterValue:
-    """A parameter's part in a change set: a value, or None for the stack's earlier one."""
+    """A parameter of a stack that will be deployed.
+
+    Attributes:
+        name: its name.
+        value: what it will be.
+        was: what it is; its default where there is no stack.
+        default: the template's.
+        source: of the value.
+    """
 
     name: str
-    value: str | None
+    value: str
+    was: str
+    default: str
+    source: Source
 
 
 def check_parameters(template: Template, given: Mapping[str, str]) -> None:
@@ -60,58 +83,31 @@ def _what_to_type(parameter: Mapping[str, Any]) -> str:
     if "ConstraintDescription" in parameter:
         text: str = parameter["ConstraintDescription"]
         return text[0].lower() + text[1:].rstrip(".")
-    return f"type one of {', '.join(str(each) for each in parameter.get('AllowedValues', []))}"
+    return f"type one of {', '.join(str(value) for value in parameter.get('AllowedValues', []))}"
 
 
-def choose_parameters(template: Template, stack: Stack | None, given: Mapping[str, str]) -> list[ParameterValue]:
-    """Return the parameters of a change set: what is given, else what the stack had, else the template's default.
+def plan_parameters(template: Template, stack: Stack | None, given: Mapping[str, str]) -> list[ParameterValue]:
+    """Return what all parameters will be, by name: what is given, else what the stack had, else the template's default.
 
-    A failed first creation counts too: a port that was closed at the first attempt stays closed at the second.
+    A failed first creation counts too: a port that was closed at the first attempt stays closed at the second. A stack
+    that was made before there was a parameter Image gets no image until somebody asks for one.
+
+    Args:
+        template: that will be deployed.
+        stack: as it is, or None.
+        given: the parameters that were given, by name.
     """
-    known = template["Parameters"]
-    given = {**image_of(template, stack, given), **given}
-    earlier = {name: value for name, value in _earlier(stack).items() if name in known and name not in given}
-    updates = stack is not None and stack.state is State.DEPLOYED
-    return [
-        *(ParameterValue(name, given[name]) for name in sorted(given)),
-        *(ParameterValue(name, None if updates else earlier[name]) for name in sorted(earlier)),
-    ]
-
-
-def image_of(template: Template, stack: Stack | None, given: Mapping[str, str]) -> dict[str, str]:
-    """Return the parameter Image for a stack that was made before there was one: it gets none until somebody asks."""
-    asks_nothing = Parameter.IMAGE in template["Parameters"] and Parameter.IMAGE not in given
-    if asks_nothing and stack is not None and stack.state is State.DEPLOYED and Parameter.IMAGE not in stack.parameters:
-        return {Parameter.IMAGE: IMAGE_NO}
-    return {}
-
-
-def _earlier(stack: Stack | None) -> Mapping[str, str]:
-    return stack.parameters if stack is not None and stack.state in (State.DEPLOYED, State.CREATION_FAILED) else {}
-
-
-def effective_parameters(template: Template, stack: Stack | None, given: Mapping[str, str]) -> dict[str, str]:
-    """Return the values that all parameters will have, by name."""
-    earlier = _earlier(stack)
-    return {
-        name: given.get(name, earlier.get(name, str(parameter.get("Default", ""))))
-        for name, parameter in template["Parameters"].items()
-    }
-
-
-def describe_parameters(template: Template, stack: Stack | None, given: Mapping[str, str]) -> list[str]:
-    """Describe the parameters that change or differ from their default, a line each."""
-    known, earlier = template["Parameters"], {**_earlier(stack), **image_of(template, stack, given)}
-    lines = []
-    for name in sorted(known):
-        default = str(known[name].get("Default", ""))
-        value, was = given.get(name, earlier.get(name, default)), earlier.get(name, default)
-        if value != was:
-            lines.append(f"sets {name} to {_shown(value)} (it is {_shown(was)})")
-        elif value != default:
-            lines.append(f"keeps {name} {f'at {value}' if value else 'empty'}")
-    return lines
-
-
-def _shown(value: str) -> str:
-    return value or "empty"
+    earlier: dict[str, str] = {}
+    kept: set[str] = set()
+    if stack is not None and stack.state is State.CREATION_FAILED:
+        earlier = dict(stack.parameters)
+    elif stack is not None and stack.state is State.DEPLOYED:
+        earlier = {Parameter.IMAGE: IMAGE_NO, **stack.parameters}
+        kept = stack.parameters.keys() - given.keys()
+    planned = []
+    for name, described in sorted(template["Parameters"].items()):
+        default = str(described.get("Default", ""))
+        was = earlier.get(name, default)
+        source = Source.KEPT if name in kept else Source.GIVEN if name in {**earlier, **given} else Source.DEFAULT
+        planned.append(ParameterValue(name, given.get(name, was), was, default, source))
+    return planned

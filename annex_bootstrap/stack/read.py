@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from annex_bootstrap.aws import Account, explained
-from annex_bootstrap.errors import AwsError, UserError
+from annex_bootstrap.errors import AwsError, DeniedError, UserError
 from annex_contract.outputs import find_wrong_output
 from annex_contract.stack import MARKING_PARAMETERS, Output
 from annex_contract.statuses import State, read_status
@@ -153,13 +153,21 @@ def find_deployed(account: Account, stack_name: str) -> Stack:
     """Return a stack that has outputs.
 
     Raises:
+        UserError: as for ``check_deployed``, or AWS refused.
+    """
+    return check_deployed(find(account.cloudformation, stack_name), stack_name, account.region)
+
+
+def check_deployed(stack: Stack | None, stack_name: str, region: str) -> Stack:
+    """Return a stack whose outputs can be used.
+
+    Raises:
         UserError: there is no such stack, it has never been complete, or it is not ours.
     """
-    stack = find(account.cloudformation, stack_name)
     check_ours(stack, stack_name)
     if stack is None:
         raise UserError(
-            f"there is no stack {stack_name} in {account.region}: run annex-bootstrap deploy first, "
+            f"there is no stack {stack_name} in {region}: run annex-bootstrap deploy first, "
             "or give --stack-name or --region"
         )
     if not stack.outputs.get(Output.LEASE_FUNCTION_ARN):
@@ -181,3 +189,26 @@ def check_ours(stack: Stack | None, name: str) -> None:
     """
     if stack is not None and stack.state is not State.ABSENT and not stack.is_ours:
         raise UserError(f"the stack {name} was not made by annex-bootstrap: choose another name with --stack-name")
+
+
+EARLIER_SETUP = tuple(
+    f"HTCondorAnnex-{part}" for part in ("ConfigurationBucket", "LambdaFunctions", "InstanceProfile", "SecurityGroup")
+)
+"""The names that ``condor_annex -setup`` gives its stacks. Source:
+https://github.com/htcondor/htcondor/blob/main/src/annex/annex-setup.cpp"""
+
+
+def find_earlier_setup(account: Account) -> list[str]:
+    """Return the names of the stacks of ``condor_annex -setup``, which may stand beside ours and are never touched.
+
+    Returns:
+        The names; none where the caller may not look.
+
+    Raises:
+        UserError: AWS refused for another reason.
+    """
+    try:
+        stacks = [find(account.cloudformation, name) for name in EARLIER_SETUP]
+    except DeniedError:
+        return []
+    return [stack.name for stack in stacks if stack is not None and stack.state is not State.ABSENT]

@@ -136,17 +136,17 @@ def test_a_narrow_terminal_loses_columns_before_a_number_is_broken(
 SHOW = """
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.console.tables import Column
-from annex_bootstrap.stack import first_creation
 from annex_bootstrap.stack.artefact import built_template, parse_template
-from annex_bootstrap.stack.parameters import effective_parameters
+from annex_bootstrap.stack.parameters import plan_parameters
 from annex_bootstrap.stack.plan import Change
+from annex_bootstrap.stack.preview import describe_creation
 
 template = parse_template(built_template())
 changes = [Change("Add", name, resource["Type"]) for name, resource in template["Resources"].items()]
 screen = Screen()
 screen.plain = {plain}
 screen.say("The stack:", bold=True)
-for line in first_creation.describe(changes, effective_parameters(template, None, {{}})):
+for line in describe_creation(changes, {{one.name: one.value for one in plan_parameters(template, None, {{}})}}):
     screen.say(f"  {{line}}")
 screen.item("OK", ["bucket: annex-bootstrap-123456789012-0a1b2c3d-0a1b2c3d4e5f is closed to the public"], fg="green")
 screen.table([Column("ANNEX"), Column("BUSY", number=True)], [["first", "1"]])

@@ -1,4 +1,4 @@
-"""Parameters of a deployment: what is allowed, what counts, and what is told."""
+"""Parameters of a deployment: what is allowed, what counts, and what is described."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from mypy_boto3_cloudformation.literals import StackStatusType
 
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.stack.parameters import ParameterValue, check_parameters, choose_parameters, describe_parameters
+from annex_bootstrap.stack.parameters import Source, check_parameters, plan_parameters
+from annex_bootstrap.stack.preview import describe_parameters
+from annex_bootstrap.stack.read import Stack
 from annex_contract.statuses import State, read_status
 from tests.unit.annex_bootstrap.stack.sample_stack import OURS, TEMPLATE, a_stack
 
@@ -20,32 +22,49 @@ STATUSES = get_args(StackStatusType)
 some_parameters = st.dictionaries(st.sampled_from(sorted(TEMPLATE["Parameters"])), st.text(max_size=5))
 
 
+def sent(stack: Stack | None, given_: dict[str, str]) -> dict[str, str | None]:
+    """Return what the change set gets: values by name, None for one that the stack keeps."""
+    return {
+        parameter.name: None if parameter.source is Source.KEPT else parameter.value
+        for parameter in plan_parameters(TEMPLATE, stack, given_)
+        if parameter.source is not Source.DEFAULT
+    }
+
+
+def described(stack: Stack, given_: dict[str, str]) -> list[str]:
+    return describe_parameters(plan_parameters(TEMPLATE, stack, given_))
+
+
 @given(st.sampled_from(STATUSES), some_parameters, some_parameters)
 def test_what_is_given_counts_else_what_the_stack_had(
     status: str, earlier: dict[str, str], given_: dict[str, str]
 ) -> None:
-    chosen = choose_parameters(TEMPLATE, a_stack(status, {**earlier, "GoneSince": "1"}), given_)
-    assert {parameter.name: parameter.value for parameter in chosen if parameter.name in given_} == given_
-    kept = {parameter.name: parameter.value for parameter in chosen if parameter.name not in given_}
+    stack = a_stack(status, {**earlier, "GoneSince": "1"})
+    chosen = sent(stack, given_)
+    assert {name: value for name, value in chosen.items() if name in given_} == given_
+    kept = {name: value for name, value in chosen.items() if name not in given_}
     rest = {name: value for name, value in earlier.items() if name not in given_}
+    values = {parameter.name: parameter.value for parameter in plan_parameters(TEMPLATE, stack, given_)}
     if read_status(status).state is State.DEPLOYED:
         image = {} if "Image" in earlier or "Image" in given_ else {"Image": "no"}
         assert kept == dict.fromkeys(rest) | image
+        assert values.items() >= (rest | image | given_).items()
     elif read_status(status).state is State.CREATION_FAILED:
         assert kept == rest
+        assert values.items() >= (rest | given_).items()
     else:
         assert kept == {}
 
 
 def test_a_stack_from_before_there_were_images_gets_none_until_somebody_asks() -> None:
     old = a_stack("UPDATE_COMPLETE", {"CondorPort": "9618"})
-    assert choose_parameters(TEMPLATE, old, {}) == [ParameterValue("Image", "no"), ParameterValue("CondorPort", None)]
-    assert choose_parameters(TEMPLATE, old, {"Image": "yes"})[0] == ParameterValue("Image", "yes")
-    assert describe_parameters(TEMPLATE, old, {}) == ["keeps Image at no"]
+    assert sent(old, {}) == {"Image": "no", "CondorPort": None}
+    assert sent(old, {"Image": "yes"})["Image"] == "yes"
+    assert described(old, {}) == ["keeps Image at no"]
 
 
 def test_a_stack_that_is_gone_has_no_earlier_parameters() -> None:
-    assert choose_parameters(TEMPLATE, None, {"CondorPort": "9619"}) == [ParameterValue("CondorPort", "9619")]
+    assert sent(None, {"CondorPort": "9619"}) == {"CondorPort": "9619"}
 
 
 @pytest.mark.parametrize(
@@ -92,14 +111,14 @@ def test_an_unknown_parameter_is_refused_with_those_there_are() -> None:
         check_parameters(TEMPLATE, {"Colour": "red"})
 
 
-def test_parameters_are_told_where_they_change_or_are_not_the_default() -> None:
+def test_parameters_are_described_where_they_change_or_are_not_the_default() -> None:
     stack = a_stack("CREATE_COMPLETE", {**OURS, "CondorCidrs": "192.0.2.0/24", "SshCidrs": "", "Image": "yes"})
-    assert describe_parameters(TEMPLATE, stack, {"CondorPort": "9619"}) == [
+    assert described(stack, {"CondorPort": "9619"}) == [
         "keeps CondorCidrs at 192.0.2.0/24",
         "sets CondorPort to 9619 (it is 9618)",
         "keeps SshCidrs empty",
     ]
-    assert describe_parameters(TEMPLATE, stack, {"CondorCidrs": "", "CondorPort": "9618"}) == [
+    assert described(stack, {"CondorCidrs": "", "CondorPort": "9618"}) == [
         "sets CondorCidrs to empty (it is 192.0.2.0/24)",
         "keeps SshCidrs empty",
     ]

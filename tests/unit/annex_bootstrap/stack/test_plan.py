@@ -12,7 +12,7 @@ from mypy_boto3_cloudformation.literals import StackStatusType
 
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.stack import plan
-from annex_bootstrap.stack.plan import Change, Step
+from annex_bootstrap.stack.plan import Step
 from annex_contract.statuses import State, read_status
 from tests.unit.annex_bootstrap.stack.sample_stack import TEMPLATE, a_stack
 
@@ -90,41 +90,3 @@ def test_only_a_newer_stack_is_refused_and_only_unless_allowed(theirs: tuple[int
             plan.check_version(stack, version, "annex-bootstrap")
     else:
         plan.check_version(stack, version, "annex-bootstrap")
-
-
-@pytest.mark.parametrize(
-    ("changes", "lines"),
-    [
-        ([], []),
-        ([Change("Add", "A", "AWS::IAM::Role")], ["creates 1 resource"]),
-        ([Change("Add", name, "AWS::IAM::Role") for name in "AB"], ["creates 2 resources"]),
-        (
-            [Change("Modify", "SecurityGroup", "Custom::AnnexSecurityGroup", "False", ("VpcId", "ServiceToken"))],
-            ["replaces the security group: VpcId changes"],
-        ),
-        (
-            [Change("Modify", "SecurityGroup", "Custom::AnnexSecurityGroup", "Conditional", ("CondorCidrs",))],
-            ["changes 1 resource: SecurityGroup"],
-        ),
-        ([Change("Modify", "Logs", "AWS::Logs::LogGroup", "True", ("A", "B"))], ["replaces Logs: A and B change"]),
-        (
-            [Change("Modify", "Rule", "AWS::Events::Rule", "Conditional", ("Targets",))],
-            ["changes, possibly by replacing, 1 resource: Rule"],
-        ),
-        ([Change("Remove", "Old", "AWS::IAM::Role")], ["removes 1 resource: Old"]),
-    ],
-)
-def test_a_change_set_is_told_in_words(changes: list[Change], lines: list[str]) -> None:
-    assert plan.describe(changes) == lines
-
-
-def test_the_image_is_replaced_only_with_its_builder() -> None:
-    named = Change("Modify", "MachineImage", "Custom::AnnexImage", "Conditional", ("ImageName", "Version"))
-    builder = Change("Modify", "ImageBuilder", "Custom::AnnexImageBuilder", "False", ("Version",))
-    assert plan.describe([builder, named]) == ["changes 2 resources: ImageBuilder, MachineImage"]
-    newer = Change("Modify", "ImageBuilder", "Custom::AnnexImageBuilder", "False", ("BaseImage",))
-    assert plan.describe([newer, named]) == [
-        "replaces the image's builder: BaseImage changes",
-        "replaces the image: ImageName changes",
-        "makes the image anew: 5 to 15 minutes, about a cent (estimates)",
-    ]

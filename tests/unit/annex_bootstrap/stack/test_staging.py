@@ -60,7 +60,7 @@ def test_a_name_whose_bucket_was_just_deleted_is_waited_for(account: Account, s3
 
 
 def test_a_bucket_that_is_found_although_it_is_deleted_is_created_again(account: Account, s3: Stubber) -> None:
-    s3.add_response("head_bucket", {}, NAMED)
+    s3.add_response("head_bucket", {"BucketRegion": "us-east-1"}, NAMED)
     s3.add_client_error("put_public_access_block", "NoSuchBucket", "The specified bucket does not exist")
     missing(s3)
     s3.add_response("create_bucket", {}, {"Bucket": BUCKET})

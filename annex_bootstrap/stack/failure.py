@@ -1,9 +1,10 @@
-"""The log of a custom resource's function: the lines that say why it failed."""
+"""Why an operation on a stack failed: what failed first, with the lines of its function's log."""
 
 from __future__ import annotations
 
 import re
 import time
+from dataclasses import dataclass
 
 from annex_bootstrap.aws import Account, explained, physical_id
 from annex_bootstrap.errors import AwsError
@@ -31,6 +32,27 @@ NOISE = (
 
 RAISED = re.compile(r"\w+(\.\w+)+: ")
 """How a stack trace ends: what was raised has been logged as a line of its own."""
+
+
+@dataclass(frozen=True)
+class Cause:
+    """What made an operation fail.
+
+    Attributes:
+        resource: the resource that failed first, by its name in the template.
+        reason: what CloudFormation says of it.
+        log: the last lines that its function wrote, where it has one.
+    """
+
+    resource: str
+    reason: str
+    log: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Return one sentence, with the log below."""
+        log = "".join(f"\n    {line}" for line in self.log)
+        reason = self.reason.removeprefix(f"{self.resource}: ")
+        return f"{self.resource} failed first: {reason}" + (f"\n  its function's log:{log}" if log else "")
 
 
 def function_log(account: Account, stack_id: str, failed: Event, attempts: int = 3) -> tuple[str, ...]:

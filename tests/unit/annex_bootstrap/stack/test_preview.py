@@ -1,4 +1,4 @@
-"""What a first creation's preview says."""
+"""What a preview says of a first creation, of an update and of parameters."""
 
 from __future__ import annotations
 
@@ -6,17 +6,21 @@ from decimal import Decimal
 
 import pytest
 
-from annex_bootstrap.stack import first_creation
 from annex_bootstrap.stack.artefact import built_template, parse_template
-from annex_bootstrap.stack.parameters import effective_parameters
-from annex_bootstrap.stack.plan import Change
+from annex_bootstrap.stack.parameters import plan_parameters
+from annex_bootstrap.stack.plan import Change, judge
+from annex_bootstrap.stack.preview import describe_creation, describe_update
 
 TEMPLATE = parse_template(built_template())
 ALL = [Change("Add", name, resource["Type"]) for name, resource in TEMPLATE["Resources"].items()]
 
 
+def values(given: dict[str, str]) -> dict[str, str]:
+    return {parameter.name: parameter.value for parameter in plan_parameters(TEMPLATE, None, given)}
+
+
 def preview(given: dict[str, str]) -> list[str]:
-    return first_creation.describe(ALL, effective_parameters(TEMPLATE, None, given))
+    return describe_creation(ALL, values(given))
 
 
 def test_it_says_what_is_made_and_what_costs_without_an_annex() -> None:
@@ -28,8 +32,8 @@ def test_it_says_what_is_made_and_what_costs_without_an_annex() -> None:
 
 
 def test_it_says_what_a_machine_costs_where_the_price_is_known() -> None:
-    known = first_creation.describe(ALL, effective_parameters(TEMPLATE, None, {}), Decimal("0.1008000000"))
-    assert "  - each machine: 0.1008 $/hour on demand (m7i.large), until its annex ends" in known
+    known = describe_creation(ALL, values({}), Decimal("0.1008000000"))
+    assert "  - each machine: $0.1008/hour on demand (m7i.large), until its annex ends" in known
     assert "  - each machine: AWS's price for m7i.large, until its annex ends" in preview({})
     assert "  - each machine: AWS's price for its type, until its annex ends" in preview({"Image": "no"})
 
@@ -56,7 +60,7 @@ def test_it_says_who_may_do_what_and_that_a_boundary_limits_the_roles() -> None:
 def test_it_says_how_long_it_takes_with_and_without_the_image() -> None:
     assert preview({})[-1] == "takes about 2 minutes, and 5 to 15 for the image (an estimate)"
     without = [change for change in ALL if change.resource != "MachineImage"]
-    lines = first_creation.describe(without, effective_parameters(TEMPLATE, None, {}))
+    lines = describe_creation(without, values({}))
     assert lines[-1] == "takes about 2 minutes (an estimate)"
 
 
@@ -74,3 +78,41 @@ def test_it_says_how_long_it_takes_with_and_without_the_image() -> None:
 )
 def test_it_says_which_ports_open_to_whom(given: dict[str, str], expected: str) -> None:
     assert expected in preview(given)
+
+
+@pytest.mark.parametrize(
+    ("changes", "lines"),
+    [
+        ([], []),
+        ([Change("Add", "A", "AWS::IAM::Role")], ["creates 1 resource"]),
+        ([Change("Add", name, "AWS::IAM::Role") for name in "AB"], ["creates 2 resources"]),
+        (
+            [Change("Modify", "SecurityGroup", "Custom::AnnexSecurityGroup", False, ("VpcId", "ServiceToken"))],
+            ["replaces the security group: VpcId changes"],
+        ),
+        (
+            [Change("Modify", "SecurityGroup", "Custom::AnnexSecurityGroup", None, ("CondorCidrs",))],
+            ["changes 1 resource: SecurityGroup"],
+        ),
+        ([Change("Modify", "Logs", "AWS::Logs::LogGroup", True, ("A", "B"))], ["replaces Logs: A and B change"]),
+        (
+            [Change("Modify", "Rule", "AWS::Events::Rule", None, ("Targets",))],
+            ["changes, possibly by replacing, 1 resource: Rule"],
+        ),
+        ([Change("Remove", "Old", "AWS::IAM::Role")], ["removes 1 resource: Old"]),
+    ],
+)
+def test_a_change_set_is_described_in_words(changes: list[Change], lines: list[str]) -> None:
+    assert describe_update(judge(changes)) == lines
+
+
+def test_the_image_is_replaced_only_with_its_builder() -> None:
+    named = Change("Modify", "MachineImage", "Custom::AnnexImage", None, ("ImageName", "Version"))
+    builder = Change("Modify", "ImageBuilder", "Custom::AnnexImageBuilder", False, ("Version",))
+    assert describe_update(judge([builder, named])) == ["changes 2 resources: ImageBuilder, MachineImage"]
+    newer = Change("Modify", "ImageBuilder", "Custom::AnnexImageBuilder", False, ("BaseImage",))
+    assert describe_update(judge([newer, named])) == [
+        "replaces the image's builder: BaseImage changes",
+        "replaces the image: ImageName changes",
+        "rebuilds the image: 5 to 15 minutes, about a cent (estimates)",
+    ]

@@ -9,7 +9,7 @@ import pytest
 
 from annex_bootstrap.aws import Account
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.stack.regions import run_all
+from annex_bootstrap.target import in_each_region
 
 REGIONS = ["us-east-1", "eu-west-1", "ap-south-1"]
 
@@ -25,7 +25,7 @@ def test_a_failure_stops_no_other_region_and_the_order_is_kept(accounts: list[Ac
             raise UserError("no")
         return account.region.upper()
 
-    outcomes = run_all(accounts, work)
+    outcomes = in_each_region(accounts, work)
     assert [outcome.account.region for outcome in outcomes] == REGIONS
     assert [outcome.result for outcome in outcomes] == ["US-EAST-1", None, "AP-SOUTH-1"]
     assert [str(outcome.error or "") for outcome in outcomes] == ["", "no", ""]
@@ -33,7 +33,7 @@ def test_a_failure_stops_no_other_region_and_the_order_is_kept(accounts: list[Ac
 
 def test_the_regions_work_at_the_same_time(accounts: list[Account]) -> None:
     meeting = threading.Barrier(len(REGIONS), timeout=30)
-    assert len({outcome.result for outcome in run_all(accounts, lambda _: meeting.wait())}) == len(REGIONS)
+    assert len({outcome.result for outcome in in_each_region(accounts, lambda _: meeting.wait())}) == len(REGIONS)
 
 
 def test_a_defect_is_raised_once_all_are_done(accounts: list[Account]) -> None:
@@ -45,5 +45,5 @@ def test_a_defect_is_raised_once_all_are_done(accounts: list[Account]) -> None:
         done.append(account.region)
 
     with pytest.raises(ZeroDivisionError):
-        run_all(accounts, work)
+        in_each_region(accounts, work)
     assert sorted(done) == ["ap-south-1", "eu-west-1"]
