@@ -19,7 +19,7 @@ from annex_bootstrap.policies.deployer import deployer_policy
 from annex_bootstrap.stack import deployment, read, staging
 from annex_bootstrap.stack.artefact import built_template
 from annex_bootstrap.stack.deployment import DeployRequest
-from annex_bootstrap.stack.function_log import function_log
+from annex_bootstrap.stack.failure import function_log
 from annex_bootstrap.stack.read import Event
 from annex_contract import __version__
 from annex_contract.stack import Output
