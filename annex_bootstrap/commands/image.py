@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import click
 
-from annex_bootstrap.commands.deploy import DeployResult, deploy
+from annex_bootstrap.commands.deploy import Deployment, deploy
 from annex_bootstrap.console.command import OUTPUT, Command
 from annex_bootstrap.console.result import Result
 from annex_bootstrap.console.screen import Screen
@@ -83,7 +83,7 @@ def show_image(screen: Screen, target: Target) -> ImageStatus:
     )
 
 
-def rebuild_image(screen: Screen, target: Target, *, yes: bool = False) -> DeployResult:
+def rebuild_image(screen: Screen, target: Target, *, yes: bool = False) -> Deployment:
     """Rebuild the image in every region by an update of the stack.
 
     Args:

@@ -59,7 +59,7 @@ def test_a_budget_is_set_once_changed_when_asked_and_deleted_with_the_stack(
     tags = budgets.list_tags_for_resource(ResourceARN=f"arn:aws:budgets::{ACCOUNT}:budget/{name}")["ResourceTags"]
     assert [tag["Key"] for tag in tags] == ["annex-bootstrap:stack"]
 
-    assert f"The budget {name} is as it should be." in deployer.must(*asks("50")).stdout
+    assert f"The budget {name} is up to date." in deployer.must(*asks("50")).stdout
     assert f"The budget {name} is set." in deployer.must(*asks("75.50", "other@example.org")).stdout
     (budget,) = budgets.describe_budgets(AccountId=ACCOUNT)["Budgets"]
     assert float(budget["BudgetLimit"]["Amount"]) == 75.5
@@ -94,15 +94,15 @@ def test_somebody_else_s_budget_of_that_name_is_never_touched(deployer: CliUser,
     [
         ("50", None, "belong together"),
         (None, MAIL, "belong together"),
-        ("0", MAIL, "is no amount"),
-        ("-5", MAIL, "is no amount"),
-        ("much", MAIL, "is no amount"),
-        ("NaN", MAIL, "is no amount"),
-        ("1.001", MAIL, "is no amount"),
-        ("50", "nobody", "is no mail address"),
-        ("50", "@example.org", "is no mail address"),
+        ("0", MAIL, "invalid amount"),
+        ("-5", MAIL, "invalid amount"),
+        ("much", MAIL, "invalid amount"),
+        ("NaN", MAIL, "invalid amount"),
+        ("1.001", MAIL, "invalid amount"),
+        ("50", "nobody", "invalid mail address"),
+        ("50", "@example.org", "invalid mail address"),
     ],
 )
-def test_what_is_no_budget_is_refused_with_what_to_type(monthly: str | None, mail: str | None, reason: str) -> None:
+def test_an_invalid_budget_is_refused_with_what_to_type(monthly: str | None, mail: str | None, reason: str) -> None:
     with pytest.raises(UserError, match=reason):
         read_budget(monthly, mail)

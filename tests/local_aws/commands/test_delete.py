@@ -17,7 +17,7 @@ HOUR = 3600
 
 
 def outputs(deployer: CliUser) -> dict[str, str]:
-    (region,) = deployer.must("status", "--output", "json").document["regions"]
+    (region,) = deployer.must("status", "--output", "json").document["result"]["regions"]
     found: dict[str, str] = region["outputs"]
     return found
 
@@ -61,7 +61,7 @@ def test_a_stack_with_leases_is_kept_unless_its_annexes_may_be_ended(
 
     refused = deployer.run("delete", "--yes", "--output", "json")
     assert refused.returncode == 1
-    assert refused.document["regions"][0]["annexes"] == [prefix, f"{prefix}-2"]
+    assert refused.document["result"]["regions"][0]["annexes"] == [prefix, f"{prefix}-2"]
     assert f"these annexes still have a lease: {prefix}, {prefix}-2;" in refused.stderr
     assert (user.running(blast), user.running(other)) == (2, 1)
     assert deployer.must("status").returncode == 0

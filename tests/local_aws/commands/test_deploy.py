@@ -17,7 +17,7 @@ import pytest
 from annex_bootstrap.aws import Account
 from annex_bootstrap.policies.deployer import deployer_policy
 from annex_bootstrap.stack import deployment, read, staging
-from annex_bootstrap.stack.artefact import built_template
+from annex_bootstrap.stack.artefact import built_template, parse_template
 from annex_bootstrap.stack.deployment import DeployRequest
 from annex_bootstrap.stack.failure import function_log
 from annex_bootstrap.stack.read import Event
@@ -80,14 +80,14 @@ def test_an_update_says_what_it_replaces_and_keeps_earlier_parameters(deployer: 
     assert "keeps CondorCidrs at 192.0.2.0/24" in refused.stdout
     assert "Nothing was changed." in refused.stdout
     done = deployer.must("deploy", "--yes", "--param", "SshCidrs=", "--output", "json")
-    (region,) = done.document["regions"]
+    (region,) = done.document["result"]["regions"]
     assert region["status"] == "UPDATE_COMPLETE"
     assert region["error"] is None
     assert "SecurityGroup" in [change["resource"] for change in region["changes"]]
-    (status,) = deployer.must("status", "--output", "json").document["regions"]
+    (status,) = deployer.must("status", "--output", "json").document["result"]["regions"]
     assert status["parameters"]["CondorCidrs"] == "192.0.2.0/24"
     assert status["parameters"]["SshCidrs"] == ""
-    assert status["config"]["names_stack"] is True
+    assert status["config_names_stack"] is True
     deployer.must("delete", "--yes")
     root.client("ec2").delete_vpc(VpcId=vpc)
 
@@ -124,7 +124,7 @@ def test_an_empty_stack_that_somebody_else_is_reviewing_is_neither_used_nor_dele
 
 def test_without_a_terminal_to_ask_nothing_changes_and_it_is_an_error(deployer: CliUser) -> None:
     ran = deployer.run("deploy")
-    assert (ran.returncode, ran.stderr.splitlines()[-1]) == (2, "Error: there is nobody to ask: give --yes to go ahead")
+    assert (ran.returncode, ran.stderr.splitlines()[-1]) == (2, "Error: no terminal to confirm on: add --yes")
     assert read.find(account(deployer).cloudformation, deployer.stack_name) is None
 
 
@@ -147,7 +147,7 @@ def test_a_failed_creation_is_explained_and_the_next_deployment_replaces_it(depl
     assert "keeps VpcId at vpc-00000000000000000" in dry.stdout
     assert "ROLLBACK_COMPLETE" in deployer.run("status").stdout
     assert "CREATE_COMPLETE" in deployer.must("deploy", "--yes", "--param", "VpcId=").stdout
-    (status,) = deployer.must("status", "--output", "json").document["regions"]
+    (status,) = deployer.must("status", "--output", "json").document["result"]["regions"]
     assert status["parameters"]["CondorPort"] == "9619"
 
 
@@ -167,35 +167,37 @@ def test_a_failed_update_is_explained_with_the_functions_log_and_rolled_back(dep
 def test_a_running_creation_is_joined(deployer: CliUser, set_machines: Callable[..., None]) -> None:
     set_machines(seconds=BUILDING)
     here = account(deployer)
-    request = DeployRequest(deployer.stack_name, built_template(), {})
-    begin(here, request)
+    begin(here, a_request(deployer, {}))
     ran = deployer.must("deploy", "--yes")
     assert "CREATE_COMPLETE   SweepRule" in ran.stdout
     assert "has finished: the stack ended in CREATE_COMPLETE" in ran.stdout
     assert "is up to date" in ran.stdout
 
 
+def a_request(deployer: CliUser, given: dict[str, str]) -> DeployRequest:
+    text = built_template()
+    return DeployRequest(deployer.stack_name, text, parse_template(text), given)
+
+
 def begin(here: Account, request: DeployRequest) -> None:
     """Begin a deployment, and leave it to itself."""
-    proposal = deployment.prepare(here, request, unseen)
-    assert proposal.change_set is not None
-    here.cloudformation.execute_change_set(
-        StackName=request.stack_name, ChangeSetName=proposal.change_set.change_set_id
-    )
+    ahead = deployment.preview(here, request, unseen)
+    assert ahead.change_set is not None
+    here.cloudformation.execute_change_set(StackName=request.stack_name, ChangeSetName=ahead.change_set.change_set_id)
 
 
 def test_a_running_update_is_joined_and_then_ours_follows(deployer: CliUser) -> None:
     deployer.must(*DEPLOY_WITHOUT_IMAGE)
-    here, text = account(deployer), built_template()
-    begin(here, DeployRequest(deployer.stack_name, text, {"CondorPort": "9619"}))
+    here = account(deployer)
+    begin(here, a_request(deployer, {"CondorPort": "9619"}))
     seen: list[Event] = []
-    request = DeployRequest(deployer.stack_name, text, {"SshCidrs": ""})
-    proposal = deployment.prepare(here, request, seen.append)
-    assert proposal.joined == "the stack ended in UPDATE_COMPLETE"
+    request = a_request(deployer, {"SshCidrs": ""})
+    ahead = deployment.preview(here, request, seen.append)
+    assert ahead.joined == "the stack ended in UPDATE_COMPLETE"
     assert {event.status for event in seen if event.is_stack} >= {"UPDATE_IN_PROGRESS", "UPDATE_COMPLETE"}
     # Not what happened when it was created.
     assert not any(event.status.startswith("CREATE") for event in seen)
-    parameters = deployment.execute(here, request, proposal, unseen).parameters
+    parameters = deployment.execute(here, request, ahead, unseen).parameters
     assert (parameters["CondorPort"], parameters["SshCidrs"]) == ("9619", "")
 
 
@@ -307,7 +309,7 @@ def test_a_user_without_permissions_is_told_whom_to_ask(
     denied = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:*", "Resource": "*"}]}
     ran = replace(deployer, credentials=new_user(json.dumps(denied))).run("deploy", "--yes", "--output", "json")
     assert ran.returncode == 1
-    (region,) = ran.document["regions"]
+    (region,) = ran.document["result"]["regions"]
     assert region["error"].endswith("(`annex-bootstrap policy --help` says which that is)")
 
 
@@ -339,11 +341,11 @@ def test_two_regions_are_deployed_in_parallel_and_a_failure_in_one_does_not_stop
     cloudformation.delete_stack(StackName=deployer.stack_name)
     stack.wait_until_gone(cloudformation, deployer.stack_name)
     document = deployer.must(*DEPLOY_WITHOUT_IMAGE, *both, "--output", "json").document
-    assert [(document_region["region"], document_region["status"]) for document_region in document["regions"]] == [
+    assert [(document_region["region"], document_region["status"]) for document_region in document["result"]["regions"]] == [
         ("us-east-1", "CREATE_COMPLETE"),
         ("eu-west-1", "CREATE_COMPLETE"),
     ]
-    outputs = [document_region["outputs"][Output.S3_BUCKET_NAME] for document_region in document["regions"]]
+    outputs = [document_region["outputs"][Output.S3_BUCKET_NAME] for document_region in document["result"]["regions"]]
     written = deployer.config.read_text()
     assert f"\nANNEX_DEFAULT_S3_BUCKET = {outputs[0]}\n" in written
     assert f"\neu_west_1.ANNEX_DEFAULT_S3_BUCKET = {outputs[1]}\n" in written

@@ -31,7 +31,7 @@ def test_the_next_deployment_completes(deployer: CliUser, moment: str) -> None:
     assert command[0] == sys.executable
 
     deployer.must("deploy", "--yes", "--param", "CondorPort=9619")
-    (status,) = deployer.must("status", "--output", "json").document["regions"]
+    (status,) = deployer.must("status", "--output", "json").document["result"]["regions"]
     assert status["status"] in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
     assert status["parameters"]["CondorPort"] == "9619"
     section = blocks.section(deployer.stack_name, "us-east-1", status["outputs"])

@@ -1,0 +1,204 @@
+"""``setup``: other commands, one after another, from an empty account to a pool that can rent machines."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import click
+
+from annex_bootstrap.annexes.first_annex import first_annex
+from annex_bootstrap.commands.credentials import DIRECTORY, KEY_DIRECTORY, Credentials, credentials
+from annex_bootstrap.commands.deploy import Deployment, deploy
+from annex_bootstrap.commands.doctor import Diagnosis, doctor, show
+from annex_bootstrap.commands.pool_config import PoolConfiguration, lets_start, pool_config
+from annex_bootstrap.console.command import OUTPUT, Command
+from annex_bootstrap.console.result import Result
+from annex_bootstrap.console.screen import Screen
+from annex_bootstrap.doctor.aws_checks import Quota
+from annex_bootstrap.errors import UserError
+from annex_bootstrap.options import BUDGET, CONFIG, ONE_REGION, PARAMETERS, YES
+from annex_bootstrap.pool.htcondor import version
+from annex_bootstrap.pool.pool_config import find_pool_file
+from annex_bootstrap.stack.read import find_deployed
+from annex_bootstrap.target import Target
+from annex_contract.stack import Parameter
+
+STEPS = ("AWS account", "Stack", "Keys for running annexes", "Pool", "Check")
+
+
+@dataclass(frozen=True)
+class SetupResult(Result):
+    """What each step did, as far as it came.
+
+    Attributes:
+        account: the AWS account.
+        region: where.
+        complete: whether everything is done, and the check found no problem.
+        stack: what ``deploy`` did; null where it did not run, as below.
+        credentials: what ``credentials`` did.
+        pool: what ``pool-config`` did.
+        doctor: what ``doctor`` found.
+    """
+
+    account: str
+    region: str
+    complete: bool = False
+    stack: Deployment | None = None
+    credentials: Credentials | None = None
+    pool: PoolConfiguration | None = None
+    doctor: Diagnosis | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.complete
+
+
+def setup(
+    screen: Screen,
+    target: Target,
+    parameters: Mapping[str, str],
+    *,
+    monthly_budget: str | None = None,
+    mail: str | None = None,
+    roles_boundary: str = "",
+    users_boundary: str = "",
+    collector: str = "",
+    directory: Path = DIRECTORY,
+    yes: bool = False,
+) -> SetupResult:
+    """Do everything that comes before the first annex. What is done already is left as it is.
+
+    Args:
+        screen: where to print, and whom to ask.
+        target: the stack, in one region.
+        parameters: of the stack, by name.
+        monthly_budget: as for ``deploy``.
+        mail: as for ``deploy``.
+        roles_boundary: the ARN of the boundary of the stack's roles; empty for none, or to leave the one that it has.
+        users_boundary: the ARN of the boundary of the user that runs annexes; empty as above.
+        collector: the public name of the pool's collector; empty leaves that as it is.
+        directory: where the key files go.
+        yes: whether to go ahead without asking.
+
+    Raises:
+        UserError: a step failed; the same command goes on from there.
+    """
+    line = target.command(shlex.join(["setup", *(["--collector", collector] if collector else [])]), config=True)
+    boundary = {Parameter.PERMISSIONS_BOUNDARY_ARN.value: roles_boundary} if roles_boundary else {}
+
+    with _step(screen, 1, line):
+        account = target.connect()
+        done = SetupResult(account.account_id, account.region)
+        screen.say(f"Account {account.label}, region {account.region}.")
+        # Before all else, because AWS may take days to grant more.
+        show(screen, Quota.of(account).judge())
+    with _step(screen, 2, line):
+        stack = deploy(screen, target, {**parameters, **boundary}, monthly_budget=monthly_budget, mail=mail, yes=yes)
+        done = replace(done, stack=stack)
+    if stack.declined or not stack.ok:
+        return _stopped(screen, done, line)
+    with _step(screen, 3, line):
+        keys = credentials(screen, target, directory=directory, boundary=users_boundary)
+        done = replace(done, credentials=keys)
+    with _step(screen, 4, line):
+        pool = _set_up_pool(screen, collector, yes=yes)
+        done = replace(done, pool=pool)
+    # After a change the check would find the pool as it was before.
+    if pool is not None and (pool.changed or not pool.complete):
+        return _stopped(screen, done, line)
+    with _step(screen, 5, line):
+        diagnosis = doctor(screen, target)
+        done = replace(done, doctor=diagnosis, complete=diagnosis.ok)
+    if done.complete:
+        screen.next_steps(first_annex(find_deployed(account, target.stack_name), target, version()))
+    else:
+        screen.say(f"Solve the problems above, then run {line} again.")
+    return done
+
+
+@contextmanager
+def _step(screen: Screen, number: int, line: str) -> Iterator[None]:
+    """Name a step, on a screen that points to no next command, and name it in its error."""
+    where = f"{number} of {len(STEPS)}"
+    title = STEPS[number - 1]
+    screen.say(f"Step {where}: {title}", bold=True)
+    quiet, screen.quiet = screen.quiet, True
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"step {where} ({title}): {error}; then run {line} again") from error
+    finally:
+        screen.quiet = quiet
+    if number < len(STEPS):
+        screen.say()
+
+
+def _stopped(screen: Screen, done: SetupResult, line: str) -> SetupResult:
+    screen.say(f"Stopped. {line} goes on from here.")
+    return done
+
+
+def _set_up_pool(screen: Screen, collector: str, *, yes: bool) -> PoolConfiguration | None:
+    """Configure the pool where that can be done here; elsewhere say what to run there, and return None."""
+    reason = _pool_is_elsewhere()
+    if not reason:
+        return pool_config(screen, collector=collector, ask=not yes)
+    if version() is not None and lets_start(getpass.getuser()):
+        screen.say("The pool's configuration on this machine already lets you start annexes.")
+        return None
+    screen.say(f"Skipped: {reason}.")
+    # Elsewhere, the same person may have another name.
+    user = ["--user", getpass.getuser()] if version() is not None else []
+    line = shlex.join(["annex-bootstrap", "pool-config", *(["--collector", collector] if collector else []), *user])
+    screen.say("On the central manager and on every access point, once, as root:")
+    screen.say(f"  {line} --print  # shows what it changes", wrap=False)
+    screen.say(f"  {line}", wrap=False)
+    return None
+
+
+def _pool_is_elsewhere() -> str:
+    """Return why the pool cannot be configured here; nothing where it can."""
+    if version() is None:
+        return "there is no HTCondor on this machine"
+    path = find_pool_file(None)
+    place = path if path.exists() else path.parent
+    return "" if os.access(place, os.W_OK) else f"{place} belongs to somebody else"
+
+
+command = Command(
+    "setup",
+    setup,
+    *ONE_REGION,
+    PARAMETERS,
+    *BUDGET,
+    CONFIG,
+    click.Option(
+        ["--roles-boundary"], default="", metavar="ARN", help="The permissions boundary of the stack's roles."
+    ),
+    click.Option(
+        ["--users-boundary"], default="", metavar="ARN", help="The permissions boundary of the user that runs annexes."
+    ),
+    click.Option(
+        ["--collector"],
+        metavar="HOST",
+        default="",
+        help="The public name of the pool's collector, if the pool does not set it yet.",
+    ),
+    KEY_DIRECTORY,
+    YES,
+    *OUTPUT,
+    help="""Do everything that comes before the first annex: stack, keys, pool, and a check of it all.
+
+    The same as deploy, credentials, pool-config and doctor, one after another. Each step shows what it does and asks
+    before it changes anything; one that is done is left as it is. If a step fails or is interrupted, run the same
+    command again. After a change of the pool's configuration it stops, because HTCondor has to be restarted before the
+    check. Exits with 1 if something is left to do.
+    """,
+)
