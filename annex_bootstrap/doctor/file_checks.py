@@ -188,7 +188,7 @@ class FleetTypes(_Offered):
         del named
         with explained("checking the fleet's subnets"):
             zones = {subnet["AvailabilityZone"] for subnet in setup.account.ec2.describe_subnets()["Subnets"]}
-        return offered_zones(setup.account.ec2, zones)
+        return offered_zones(setup.account, zones)
 
 
 def fleet_problems(text: str) -> list[str]:

@@ -25,7 +25,7 @@ INSTANCE_ID = "0123456789abcdef"
 
 def findings(operator: CliUser, *arguments: str) -> dict[str, tuple[str, str]]:
     done = operator.run("doctor", "--output", "json", *arguments)
-    rows = done.document["findings"]
+    rows = done.document["result"]["findings"]
     assert done.returncode == (1 if any(row["level"] == "PROBLEM" for row in rows) else 0)
     return {row["subject"]: (row["level"], row["detail"]) for row in rows}
 
@@ -50,7 +50,7 @@ def _no_user_stays(operator: CliUser) -> object:
     operator.run("credentials", "--remove", "--yes")
 
 
-def test_there_is_no_problem_when_everything_is_set_up(set_up: CliUser) -> None:
+def test_a_complete_setup_has_no_problem(set_up: CliUser) -> None:
     with Peer(daemon(INSTANCE_ID)) as collector:
         done = set_up.run("doctor", "--collector", f"127.0.0.1:{collector.port}")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -60,7 +60,7 @@ def test_there_is_no_problem_when_everything_is_set_up(set_up: CliUser) -> None:
     assert done.stdout.endswith("\nNo problems.\n")
 
 
-def test_what_eventbridge_could_not_call_before_the_stack_was_changed_is_no_problem(
+def test_what_eventbridge_could_not_call_before_the_stack_was_changed_is_not_a_problem(
     set_up: CliUser, root: boto3.Session
 ) -> None:
     root.client("cloudwatch").put_metric_data(
@@ -77,12 +77,12 @@ def test_what_eventbridge_could_not_call_before_the_stack_was_changed_is_no_prob
     assert findings(set_up)["orphan check"][0] != "PROBLEM"
 
 
-def test_whoever_may_not_read_the_quota_is_told_whose_policy_allows_it(
+def test_without_permission_to_read_the_quota_it_names_the_policy_that_allows_it(
     operator: CliUser, new_user: Callable[[str], Credentials]
 ) -> None:
     may_find_stack = json.dumps(deployer_policy("aws", ACCOUNT, DEFAULT_STACK_NAME))
     done = replace(operator, credentials=new_user(may_find_stack)).run("doctor", "--output", "json")
-    (finding,) = [row for row in done.document["findings"] if row["subject"] == "quota of vCPUs"]
+    (finding,) = [row for row in done.document["result"]["findings"] if row["subject"] == "quota of vCPUs"]
     assert (finding["level"], finding["detail"]) == ("SKIPPED", "it cannot be read")
     assert "annex-bootstrap policy operator" in finding["advice"]
 

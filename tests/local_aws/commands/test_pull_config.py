@@ -37,10 +37,11 @@ def test_the_block_is_checked_printed_and_written(deployer: CliUser) -> None:
     deployer.config.parent.mkdir(parents=True)
     deployer.config.write_bytes(b"# mine\r\nA = \xff\xfe\n")
     deployer.config.chmod(0o600)
-    assert deployer.must("pull-config", "--output", "json").document == {"path": str(deployer.config), "changed": True}
+    written = deployer.must("pull-config", "--output", "json").document["result"]
+    assert (written["config"], written["changed"]) == (str(deployer.config), True)
     assert deployer.config.read_bytes() == b"# mine\r\nA = \xff\xfe\n" + printed.encode()
     assert deployer.config.stat().st_mode & 0o777 == 0o600
-    assert deployer.must("pull-config", "--check", "--output", "json").document["differs"] is False
+    assert deployer.must("pull-config", "--check", "--output", "json").document["result"]["matches"] is True
     assert "already names" in deployer.must("pull-config").stdout
 
     with deployer.config.open("a") as config:
