@@ -132,17 +132,22 @@ def deploy(
         )
     if wanted_budget is not None:
         _preview_budget(screen, wanted_budget)
-    previews: dict[str, Preview] = {}
+    previews = {outcome.account.region: outcome.result for outcome in outcomes if outcome.result is not None}
     done: dict[str, RegionDeployment] = {}
     for outcome in outcomes:
-        region = outcome.account.region
-        done[region] = RegionDeployment(region, target.stack_name)
-        if outcome.result is None:
-            done[region] = _failed(screen, done[region], outcome.error, regions)
-        else:
-            previews[region] = outcome.result
-            done[region] = _previewed(done[region], outcome.result)
-            _show(screen, request, outcome.account, outcome.result, verbose=verbose)
+        region, preview = outcome.account.region, outcome.result
+        if preview is None:
+            done[region] = _failed(screen, RegionDeployment(region, target.stack_name), outcome.error, regions)
+            continue
+        done[region] = RegionDeployment(
+            region,
+            target.stack_name,
+            preview.stack.status if preview.stack is not None else None,
+            None if preview.changes_nothing else preview.step,
+            preview.change_set.changes if preview.change_set is not None else (),
+            preview.stack.outputs if preview.stack is not None else {},
+        )
+        _show(screen, request, outcome.account, preview, verbose=verbose)
     changing = [
         account for account in accounts if account.region in previews and not previews[account.region].changes_nothing
     ]
@@ -203,17 +208,6 @@ def _failed(
 ) -> RegionDeployment:
     screen.fail(f"{region.region}: {error}" if len(regions) > 1 else str(error))
     return replace(region, error=str(error))
-
-
-def _previewed(region: RegionDeployment, preview: Preview) -> RegionDeployment:
-    stack, change_set = preview.stack, preview.change_set
-    return replace(
-        region,
-        status=stack.status if stack is not None else None,
-        step=None if preview.changes_nothing else preview.step,
-        changes=change_set.changes if change_set is not None else (),
-        outputs=stack.outputs if stack is not None else {},
-    )
 
 
 def _preview_budget(screen: Screen, wanted: Budget) -> None:

@@ -340,12 +340,12 @@ def test_two_regions_are_deployed_in_parallel_and_a_failure_in_one_does_not_stop
 
     cloudformation.delete_stack(StackName=deployer.stack_name)
     stack.wait_until_gone(cloudformation, deployer.stack_name)
-    document = deployer.must(*DEPLOY_WITHOUT_IMAGE, *both, "--output", "json").document
-    assert [(document_region["region"], document_region["status"]) for document_region in document["result"]["regions"]] == [
+    regions = deployer.must(*DEPLOY_WITHOUT_IMAGE, *both, "--output", "json").document["result"]["regions"]
+    assert [(region["region"], region["status"]) for region in regions] == [
         ("us-east-1", "CREATE_COMPLETE"),
         ("eu-west-1", "CREATE_COMPLETE"),
     ]
-    outputs = [document_region["outputs"][Output.S3_BUCKET_NAME] for document_region in document["result"]["regions"]]
+    outputs = [region["outputs"][Output.S3_BUCKET_NAME] for region in regions]
     written = deployer.config.read_text()
     assert f"\nANNEX_DEFAULT_S3_BUCKET = {outputs[0]}\n" in written
     assert f"\neu_west_1.ANNEX_DEFAULT_S3_BUCKET = {outputs[1]}\n" in written
