@@ -10,11 +10,11 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from annex_bootstrap.errors import AwsError, DeniedError, UserError
 from annex_contract.ownership import reach_own_buckets_only
@@ -22,6 +22,7 @@ from annex_contract.statuses import DELETE_COMPLETE
 
 if TYPE_CHECKING:
     import boto3
+    from botocore.config import Config
     from mypy_boto3_budgets import BudgetsClient
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_cloudwatch import CloudWatchClient
@@ -82,57 +83,50 @@ class Account:
     session: boto3.Session
     region: str
 
-    def _client(self, service: str, *, region: str = "", read_timeout: int = READ_TIMEOUT) -> Any:
-        from botocore.config import Config
-
-        retries: Mapping[str, Any] = {"mode": "standard", "total_max_attempts": ATTEMPTS}
-        config = Config(retries=retries, connect_timeout=CONNECT_TIMEOUT, read_timeout=read_timeout)
-        return self.session.client(service, region_name=region or self.region, config=config)
-
     @cached_property
     def budgets(self) -> BudgetsClient:
         """The Budgets client; the service has one endpoint for all regions."""
-        return self._client("budgets")
+        return self.session.client("budgets", region_name=self.region, config=_config())
 
     @cached_property
     def cloudformation(self) -> CloudFormationClient:
         """The CloudFormation client."""
-        return self._client("cloudformation")
+        return self.session.client("cloudformation", region_name=self.region, config=_config())
 
     @cached_property
     def cloudwatch(self) -> CloudWatchClient:
         """The CloudWatch client."""
-        return self._client("cloudwatch")
+        return self.session.client("cloudwatch", region_name=self.region, config=_config())
 
     @cached_property
     def ec2(self) -> EC2Client:
         """The EC2 client."""
-        return self._client("ec2")
+        return self.session.client("ec2", region_name=self.region, config=_config())
 
     @cached_property
     def fleets(self) -> EC2Client:
         """The EC2 client for CreateFleet, which answers when all machines have started."""
-        return self._client("ec2", read_timeout=180)
+        return self.session.client("ec2", region_name=self.region, config=_config(180))
 
     @cached_property
     def events(self) -> EventBridgeClient:
         """The EventBridge client."""
-        return self._client("events")
+        return self.session.client("events", region_name=self.region, config=_config())
 
     @cached_property
     def iam(self) -> IAMClient:
         """The IAM client."""
-        return self._client("iam")
+        return self.session.client("iam", region_name=self.region, config=_config())
 
     @cached_property
     def lambda_(self) -> LambdaClient:
         """The Lambda client. It waits 300 seconds for an answer: a run of the lease function may take minutes."""
-        return self._client("lambda", read_timeout=300)
+        return self.session.client("lambda", region_name=self.region, config=_config(300))
 
     @cached_property
     def logs(self) -> CloudWatchLogsClient:
         """The CloudWatch Logs client."""
-        return self._client("logs")
+        return self.session.client("logs", region_name=self.region, config=_config())
 
     @cached_property
     def pricing(self) -> PricingClient:
@@ -144,28 +138,28 @@ class Account:
         endpoint = PRICE_LIST_ENDPOINTS.get(self.partition)
         if endpoint is None:
             raise UserError(f"AWS has no price list in the partition {self.partition}")
-        return self._client("pricing", region=endpoint)
+        return self.session.client("pricing", region_name=endpoint, config=_config())
 
     @cached_property
     def s3(self) -> S3Client:
         """The S3 client, which reaches no bucket of other accounts."""
-        client = self._client("s3")
+        client = self.session.client("s3", region_name=self.region, config=_config())
         reach_own_buckets_only(client, lambda: self.account_id)
         return client
 
     @cached_property
     def ssm(self) -> SSMClient:
         """The Systems Manager client, for public parameters."""
-        return self._client("ssm")
+        return self.session.client("ssm", region_name=self.region, config=_config())
 
     @cached_property
     def quotas(self) -> ServiceQuotasClient:
         """The Service Quotas client."""
-        return self._client("service-quotas")
+        return self.session.client("service-quotas", region_name=self.region, config=_config())
 
     @cached_property
     def _caller(self) -> GetCallerIdentityResponseTypeDef:
-        return self._client("sts").get_caller_identity()
+        return self.session.client("sts", region_name=self.region, config=_config()).get_caller_identity()
 
     @cached_property
     def account_id(self) -> str:
@@ -192,6 +186,17 @@ class Account:
     def partition(self) -> str:
         """``aws``, ``aws-us-gov`` or ``aws-cn``."""
         return self.session.get_partition_for_region(self.region)
+
+
+def _config(read_timeout: int = READ_TIMEOUT) -> Config:
+    """Return how clients call AWS; a call may take so many seconds."""
+    from botocore.config import Config
+
+    return Config(
+        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+        connect_timeout=CONNECT_TIMEOUT,
+        read_timeout=read_timeout,
+    )
 
 
 def open_session(region: str | None, profile: str | None) -> boto3.Session:

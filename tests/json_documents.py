@@ -44,11 +44,10 @@ def _problems(hint: Any, value: Any, where: str) -> Iterator[str]:
         return
     element = element_of(hint)
     if element is not None:
-        is_list = element[0] == "[]"
-        if not isinstance(value, list if is_list else dict):
+        if not isinstance(value, list if element[0] == "[]" else dict):
             yield f"{where} is {value!r}"
             return
-        for key, item in enumerate(value) if is_list else value.items():
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
             yield from _problems(element[1], item, f"{where}[{key!r}]")
     elif is_dataclass(hint):
         if list(value) != [field.name for field in fields(hint)]:

@@ -138,7 +138,7 @@ def read_code(text: str) -> dict[str, str]:
     """Return the inline code of every function of a template, sorted by the functions' names.
 
     Raises:
-        UserError: the text is not a template in JSON, or the code of a function is put together in a way that ours is not.
+        UserError: the text is not a template in JSON, or it builds the code of a function in another way than ours.
     """
     template = _template(text)
     found = {}

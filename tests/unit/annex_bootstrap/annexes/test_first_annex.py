@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from annex_bootstrap.annexes.first_annex import first_annex
 from annex_bootstrap.pool.htcondor import Version
 from annex_bootstrap.stack.read import Stack
-from annex_bootstrap.target import first_annex
+from annex_bootstrap.target import Target
 from annex_contract.stack import Output
 
 POLICY = {Output.START_POLICY_ARN: "arn:aws:iam::123456789012:policy/annex-bootstrap/start"}
@@ -21,13 +22,13 @@ def stack(outputs: dict[Output, str], name: str = "annex-bootstrap") -> Stack:
 
 @pytest.mark.parametrize("version", [None, (9, 0, 0), (23, 9, 6), (25, 14, 1)])
 def test_start_starts_it_with_every_htcondor_that_signs_tokens(version: Version | None) -> None:
-    ((line, purpose),) = first_annex(stack(POLICY), None, None, version).items()
+    ((line, purpose),) = first_annex(stack(POLICY), Target(), version).items()
     assert line == "annex-bootstrap start my-first-annex --count 1"
     assert purpose == "rents one machine; needs the policy that StartPolicyARN names"
 
 
 def test_the_line_names_the_stack_the_region_and_the_profile() -> None:
-    (line,) = first_annex(stack(POLICY, "lab"), "eu-west-1", "me", None)
+    (line,) = first_annex(stack(POLICY, "lab"), Target("lab", ("eu-west-1",), "me"), None)
     assert line == "annex-bootstrap start my-first-annex --count 1 --stack-name lab --region eu-west-1 --profile me"
 
 
@@ -43,5 +44,5 @@ def test_the_line_names_the_stack_the_region_and_the_profile() -> None:
 def test_without_an_image_of_ours_or_tokens_the_line_is_htcondors(
     outputs: dict[Output, str], version: Version | None, command: str
 ) -> None:
-    (line,) = first_annex(stack(outputs), None, None, version)
+    (line,) = first_annex(stack(outputs), Target(), version)
     assert line.startswith(command)
