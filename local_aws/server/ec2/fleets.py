@@ -226,23 +226,18 @@ def _candidates(config: Mapping[str, Any], data: Mapping[str, Any], by_vcpu: boo
 
 
 def _start(fleet: Fleet, candidate: Candidate, data: Mapping[str, Any], count: int, lifecycle: str) -> list[str]:
-    subnet_id = candidate.override.get("SubnetId", ec2._DEFAULT_SUBNET_ID)
-    groups = {f"SecurityGroupId.{n}": group for n, group in enumerate(data.get("SecurityGroupIds", []), start=1)}
-    started = instances.launch(
-        {
-            "ImageId": data["ImageId"],
-            "InstanceType": candidate.machine.name,
-            "SubnetId": subnet_id,
-            "IamInstanceProfile.Arn": data.get("IamInstanceProfile", {}).get("Arn", ""),
-            "MaxCount": str(count),
-            **groups,
-        }
-    )
+    request = {
+        **data,
+        "SubnetId": ec2._DEFAULT_SUBNET_ID,
+        **candidate.override,
+        "InstanceType": candidate.machine.name,
+    }
+    started = instances.launch(instances.form_of(request, count))
     for instance in started:
         instance |= {
             # The fleet's client token is not that of its machines.
             "ClientToken": f"{fleet.fleet_id}-{uuid.uuid4()}"[:64],
-            "LaunchRequest": data,
+            "LaunchRequest": request,
             "DisableApiTermination": False,
             "Started": time.monotonic(),
         }

@@ -12,6 +12,7 @@ from ministack.services import ec2
 
 from local_aws.server import wire
 from local_aws.server.ec2 import scripts
+from local_aws.server.ec2.launch_templates import merged
 from local_aws.server.wire import Params, RefusalError, Response
 
 Instance: TypeAlias = dict[str, Any]
@@ -86,15 +87,26 @@ def launch(params: Params) -> list[Instance]:
     return [instance for instance_id, instance in ec2._instances.items() if instance_id not in before]
 
 
+def form_of(request: Mapping[str, Any], count: int) -> Params:
+    """Return a RunInstances form, as MiniStack reads it, for a launch request or the data of a launch template."""
+    profile, groups = request.get("IamInstanceProfile", {}), request.get("SecurityGroupIds", [])
+    return {
+        **{name: request.get(name, "") for name in ("ImageId", "InstanceType", "KeyName", "SubnetId", "UserData")},
+        "MaxCount": str(count),
+        **{f"IamInstanceProfile.{name}": value for name, value in profile.items()},
+        **{f"SecurityGroupId.{n}": group for n, group in enumerate(groups, start=1)},
+    }
+
+
 def run_instances(params: Params) -> Response:
     """RunInstances; a client token that was seen before answers with the instances that it started then."""
-    request = wire.read("RunInstances", params)
+    request = merged(wire.read("RunInstances", params))
     token = request.get("ClientToken", "")
     started = [i for i in ec2._instances.values() if token and i.get("ClientToken") == token]
     if any(instance["LaunchRequest"] != request for instance in started):
         raise RefusalError("IdempotentParameterMismatch", "The client token was used before, with other parameters.")
     if not started:
-        started = launch(params)
+        started = launch({**params, **form_of(request, request["MaxCount"])})
         for instance in started:
             instance |= {
                 "ClientToken": token,

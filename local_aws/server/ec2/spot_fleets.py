@@ -254,7 +254,7 @@ def _fill(fleet: Fleet) -> None:
     specification = fleet.specification
     missing = fleet.config["TargetCapacity"] - fleet.fulfilled
     count = math.ceil(missing / specification.get("WeightedCapacity", 1.0))
-    for instance in instances.launch(_run_params(specification, count)):
+    for instance in instances.launch(instances.form_of(_request(specification), count)):
         instance_id = instance["InstanceId"]
         instance["SpotInstanceRequestId"] = f"sir-{uuid.uuid4().hex[:8]}"
         ec2._tags[instance_id] = [
@@ -270,14 +270,10 @@ def _fill(fleet: Fleet) -> None:
         fleet.record("instanceChange", "launched", instance_id)
 
 
-def _run_params(specification: dict[str, Any], count: int) -> Params:
-    profile = specification.get("IamInstanceProfile", {})
-    groups = specification.get("SecurityGroups", [])
+def _request(specification: dict[str, Any]) -> dict[str, Any]:
     return {
-        **{name: specification.get(name, "") for name in ("ImageId", "InstanceType", "KeyName", "UserData")},
+        **specification,
         # A specification may list several subnets, with commas between them.
         "SubnetId": specification.get("SubnetId", "").split(",")[0].strip(),
-        "MaxCount": str(count),
-        **{f"IamInstanceProfile.{name}": value for name, value in profile.items()},
-        **{f"SecurityGroupId.{n}": group["GroupId"] for n, group in enumerate(groups, start=1)},
+        "SecurityGroupIds": [group["GroupId"] for group in specification.get("SecurityGroups", [])],
     }

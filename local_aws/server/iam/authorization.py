@@ -82,12 +82,11 @@ def install() -> None:
                 context |= RULES[service].request_context(members, resource_arn)
             context |= RULES[service].resource_context(resource_arn)
             iam_action = RULES[service].actions.get(iam_action.partition(":")[2], iam_action)
-        with decisions.noted() as answers:
-            answer = enforce(
+        return decisions.decide(
+            lambda: enforce(
                 access_key_id, iam_action, service, region, resource_arn=resource_arn, service_context=context
             )
-            answers.append(answer)
-        return answer
+        )
 
     iam_actions.extract_resource_arn = extract_resource_arn
     iam_actions.verified_access_resource_arns = ec2_resource_arns

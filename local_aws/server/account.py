@@ -1,0 +1,51 @@
+"""What kind of account this is: what AWS does in some accounts and not in others.
+
+The parameter ``ACCOUNT`` of Parameter Store says it, a JSON object of `Account`, in the server's default region. It
+holds from the next request on, in all regions, and the account is an ordinary one again when the parameter is deleted.
+Where nobody knows what AWS does, a setting here chooses, so that both can be tried. Tests have the fixture
+``set_account``.
+
+What becomes of machines and images, `local_aws.server.ec2.scripts` says.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+from ministack.services import ssm
+
+from local_aws.server_settings import ACCOUNT
+
+
+@dataclass(frozen=True)
+class Account:
+    """What differs from account to account.
+
+    Attributes:
+        service_control_policies: documents that the organisation attaches. ``FullAWSAccess`` is attached beside them,
+            unless one of them allows something itself.
+            https://docs.aws.amazon.com/organizations/latest/userguide/orgs_manage_policies_scps_evaluation.html
+        launch_template_keys_of_new: what ``ec2:IsLaunchTemplateResource`` is for machines, volumes and network
+            interfaces that a launch makes by a template and nothing of the request overrides. AWS documents the key
+            with an example that only works where it is true, and lists no resource for which it is false:
+            https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/permissions-for-launch-templates.html
+    """
+
+    service_control_policies: list[dict[str, Any]] = field(default_factory=list)
+    launch_template_keys_of_new: bool = False
+
+
+def settings() -> Account:
+    """Return what the parameter says now."""
+    account, region = os.environ["MINISTACK_ACCOUNT_ID"], os.environ["MINISTACK_REGION"]
+    parameter = ssm._parameters.get_scoped(account, region, ACCOUNT)
+    return _read(parameter["Value"]) if parameter else _read("{}")
+
+
+@functools.lru_cache(maxsize=8)
+def _read(text: str) -> Account:
+    return Account(**json.loads(text))
