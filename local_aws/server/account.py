@@ -33,10 +33,13 @@ class Account:
             interfaces that a launch makes by a template and nothing of the request overrides. AWS documents the key
             with an example that only works where it is true, and lists no resource for which it is false:
             https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/permissions-for-launch-templates.html
+        validation_failures: checks that every change set fails before it is complete, beside those that really fail:
+            LogicalId, Type, Name (such as ``BUCKET_EMPTINESS_VALIDATION``) and Text.
     """
 
     service_control_policies: list[dict[str, Any]] = field(default_factory=list)
     launch_template_keys_of_new: bool = False
+    validation_failures: list[dict[str, str]] = field(default_factory=list)
 
 
 def settings() -> Account:

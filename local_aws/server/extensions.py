@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from local_aws.server.cloudformation import change_sets, deletion, rollback, stack_names, template_url
+from local_aws.server.cloudformation import (
+    change_sets,
+    deletion,
+    early_validation,
+    rollback,
+    stack_names,
+    template_url,
+)
 from local_aws.server.ec2 import (
     fleets,
     images,
@@ -24,6 +31,7 @@ from local_aws.server.events import invocations, schedule
 from local_aws.server.iam import (
     authorization,
     decisions,
+    deletions,
     messages,
     organisation,
     role_boundaries,
@@ -45,6 +53,8 @@ EXTENSIONS: tuple[Callable[[], None], ...] = (
     images.install,
     decisions.install,
     deletion.install,
+    deletions.install,
+    early_validation.install,
     environment.install,
     fleets.install,
     instance_types.install,

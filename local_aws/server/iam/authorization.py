@@ -17,6 +17,7 @@ from ministack import app as ministack
 from ministack.core import iam_actions, iam_evaluator
 
 from local_aws.server.budgets import permissions as budgets_permissions
+from local_aws.server.cloudformation import permissions as cloudformation_permissions
 from local_aws.server.ec2 import permissions as ec2_permissions
 from local_aws.server.events import permissions as events_permissions
 from local_aws.server.iam import decisions
@@ -29,6 +30,7 @@ from local_aws.server.wire import Params, Response
 
 RULES = {
     "budgets": budgets_permissions.RULES,
+    "cloudformation": cloudformation_permissions.RULES,
     "ec2": ec2_permissions.RULES,
     "events": events_permissions.RULES,
     "iam": iam_permissions.RULES,
