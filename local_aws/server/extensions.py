@@ -17,15 +17,19 @@ from local_aws.server.cloudformation import (
     template_url,
 )
 from local_aws.server.ec2 import (
+    attributes,
+    encryption,
     fleets,
     images,
     instance_types,
     instances,
     key_pairs,
     metadata,
+    routes,
     scripts,
     security_groups,
     spot_fleets,
+    spot_requests,
 )
 from local_aws.server.events import invocations, schedule
 from local_aws.server.iam import (
@@ -48,6 +52,7 @@ from local_aws.server.sts import sessions
 
 EXTENSIONS: tuple[Callable[[], None], ...] = (
     alarm_dimensions.install,
+    attributes.install,
     authorization.install,
     change_sets.install,
     images.install,
@@ -55,6 +60,7 @@ EXTENSIONS: tuple[Callable[[], None], ...] = (
     deletion.install,
     deletions.install,
     early_validation.install,
+    encryption.install,
     environment.install,
     fleets.install,
     instance_types.install,
@@ -71,6 +77,7 @@ EXTENSIONS: tuple[Callable[[], None], ...] = (
     role_boundaries.install,
     role_policies.install,
     rollback.install,
+    routes.install,
     s3_permissions.install,
     schedule.install,
     scripts.install,
@@ -79,6 +86,7 @@ EXTENSIONS: tuple[Callable[[], None], ...] = (
     service_quotas.install,
     sessions.install,
     spot_fleets.install,
+    spot_requests.install,
     stack_names.install,
     template_url.install,
 )

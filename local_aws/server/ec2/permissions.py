@@ -12,7 +12,7 @@ from ministack.core.responses import get_account_id, get_region
 from ministack.services import ec2, iam
 
 from local_aws.server import account, wire
-from local_aws.server.ec2 import images, instances
+from local_aws.server.ec2 import fleets, images, instances
 from local_aws.server.ec2.launch_templates import merged, read_template
 from local_aws.server.iam.rules import Check, Context, Rules, action_of
 from local_aws.server.wire import Params, RefusalError
@@ -127,7 +127,7 @@ _KEYS: Mapping[str, Callable[[str], dict[str, str]]] = {
 }
 """The condition keys that existing resources have beside their tags, by their types."""
 
-RULES = Rules(resources, request_context, resource_context, implied_checks)
+RULES = Rules(resources, request_context, resource_context, implied_checks, fleets.refused)
 
 
 def _names(action: str, request: Mapping[str, Any]) -> list[str]:
@@ -153,6 +153,10 @@ def _names(action: str, request: Mapping[str, Any]) -> list[str]:
             return [_typed(resource_id) for resource_id in request.get("Resources", [])]
         case "CancelSpotFleetRequests":
             return [_typed(fleet_id) for fleet_id in request.get("SpotFleetRequestIds", [])]
+        case "CancelSpotInstanceRequests":
+            return [f"spot-instances-request/{each}" for each in request.get("SpotInstanceRequestIds", [])]
+        case "DeleteFleets":
+            return [f"fleet/{fleet_id}" for fleet_id in request.get("FleetIds", [])]
         case "DescribeSpotFleetInstances" | "DescribeSpotFleetRequestHistory":
             return [_typed(request["SpotFleetRequestId"])]
         case "CreateImage":

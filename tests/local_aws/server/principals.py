@@ -27,7 +27,7 @@ class Server:
     def client(
         self,
         service: Literal[
-            "cloudformation", "cloudwatch", "ec2", "events", "iam", "lambda", "logs", "s3", "sqs", "ssm", "sts"
+            "cloudformation", "cloudwatch", "ec2", "events", "iam", "kms", "lambda", "logs", "s3", "sqs", "ssm", "sts"
         ],
         region: str = "us-east-1",
         credentials: Credentials | None = None,
