@@ -8,34 +8,59 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from local_aws.server.cloudformation import change_sets, deletion, rollback, stack_names, template_url
+from local_aws.server.cloudformation import (
+    change_sets,
+    deletion,
+    early_validation,
+    rollback,
+    stack_names,
+    template_url,
+)
 from local_aws.server.ec2 import (
+    attributes,
+    encryption,
     fleets,
     images,
     instance_types,
     instances,
     key_pairs,
     metadata,
+    routes,
     scripts,
     security_groups,
     spot_fleets,
+    spot_requests,
 )
 from local_aws.server.events import invocations, schedule
-from local_aws.server.functions import environment
-from local_aws.server.iam import authorization, decisions, role_boundaries, role_policies, service_linked_roles
-from local_aws.server.lambda_functions import logs, processes
+from local_aws.server.iam import (
+    authorization,
+    decisions,
+    deletions,
+    messages,
+    organisation,
+    role_boundaries,
+    role_policies,
+    service_linked_roles,
+)
+from local_aws.server.lambda_functions import environment, logs, processes
 from local_aws.server.logs import log_patterns
 from local_aws.server.monitoring import alarm_dimensions
 from local_aws.server.pricing import price_list
 from local_aws.server.quotas import service_quotas
+from local_aws.server.s3 import permissions as s3_permissions
+from local_aws.server.sts import sessions
 
 EXTENSIONS: tuple[Callable[[], None], ...] = (
     alarm_dimensions.install,
+    attributes.install,
     authorization.install,
     change_sets.install,
     images.install,
     decisions.install,
     deletion.install,
+    deletions.install,
+    early_validation.install,
+    encryption.install,
     environment.install,
     fleets.install,
     instance_types.install,
@@ -44,18 +69,24 @@ EXTENSIONS: tuple[Callable[[], None], ...] = (
     key_pairs.install,
     log_patterns.install,
     logs.install,
+    messages.install,
     metadata.install,
+    organisation.install,
     price_list.install,
     processes.install,
     role_boundaries.install,
     role_policies.install,
     rollback.install,
+    routes.install,
+    s3_permissions.install,
     schedule.install,
     scripts.install,
     security_groups.install,
     service_linked_roles.install,
     service_quotas.install,
+    sessions.install,
     spot_fleets.install,
+    spot_requests.install,
     stack_names.install,
     template_url.install,
 )

@@ -30,13 +30,15 @@ class RefusalError(Exception):
         code: the error code, from
             https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
         message: the text beside it.
+        status: of the answer.
     """
 
-    def __init__(self, code: str, message: str) -> None:
-        """Keep both parts."""
+    def __init__(self, code: str, message: str, status: int = 400) -> None:
+        """Keep all parts."""
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
+        self.status = status
 
 
 def install(handlers: Mapping[str, Handler]) -> None:
@@ -97,7 +99,7 @@ def _refusing(handler: Handler) -> Handler:
         try:
             return handler(params)
         except RefusalError as refusal:
-            response: Response = ec2._error(refusal.code, escape(refusal.message), 400)
+            response: Response = ec2._error(refusal.code, escape(refusal.message), refusal.status)
             return response
 
     return answering

@@ -22,6 +22,7 @@ from annex_bootstrap.policies.deployer import deployer_policy
 from annex_bootstrap.policies.operator import operator_policy
 from annex_contract.stack import DEFAULT_STACK_NAME
 from local_aws.launcher import ACCOUNT, Credentials, LocalAws, local_aws
+from local_aws.server_settings import ACCOUNT as ACCOUNT_SETTINGS
 from local_aws.server_settings import MACHINES
 from tests.local_aws import hurry, stack
 from tests.local_aws.cli_user import CliUser
@@ -196,6 +197,19 @@ def set_machines(root: boto3.Session) -> Iterator[Callable[..., None]]:
     put()
     yield put
     ssm.delete_parameter(Name=MACHINES)
+
+
+@pytest.fixture
+def set_account(root: boto3.Session) -> Iterator[Callable[..., None]]:
+    """Return a function that says what kind of account it is from now on (see ``local_aws.server.account``)."""
+    ssm = root.client("ssm")
+
+    def put(**settings: Any) -> None:
+        ssm.put_parameter(Name=ACCOUNT_SETTINGS, Type="String", Overwrite=True, Value=json.dumps(settings))
+
+    put()
+    yield put
+    ssm.delete_parameter(Name=ACCOUNT_SETTINGS)
 
 
 @pytest.fixture

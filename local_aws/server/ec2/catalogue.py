@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from local_aws.server import account
+
 GIB = 1024
 
 
@@ -39,7 +41,7 @@ class InstanceType:
     zones: str = "abc"
 
 
-INSTANCE_TYPES: dict[str, InstanceType] = {
+_USUAL: dict[str, InstanceType] = {
     instance_type.name: instance_type
     for instance_type in (
         InstanceType("c7i.large", 2, 4 * GIB, "0.0892500000"),
@@ -57,3 +59,26 @@ INSTANCE_TYPES: dict[str, InstanceType] = {
         InstanceType("x8i.large", 2, 32 * GIB, "", zones="a"),
     )
 }
+
+_FREE_PLAN: dict[str, InstanceType] = {
+    instance_type.name: instance_type
+    for instance_type in (
+        InstanceType("t3.micro", 2, GIB, "0.0104000000", burstable=True),
+        InstanceType("t3.small", 2, 2 * GIB, "0.0208000000", burstable=True),
+        InstanceType("t4g.micro", 2, GIB, "0.0084000000", architecture="arm64", burstable=True),
+        InstanceType("t4g.small", 2, 2 * GIB, "0.0168000000", architecture="arm64", burstable=True),
+        InstanceType("c7i-flex.large", 2, 4 * GIB, "0.0847900000"),
+        InstanceType("m7i-flex.large", 2, 8 * GIB, "0.0957600000"),
+    )
+}
+"""The types that an account on the free plan may start, seen in https://github.com/RhinoSecurityLabs/cloudgoat/issues/375.
+
+Only such an account has them here: in others they would be one more size of what is there.
+"""
+
+FREE_PLAN = frozenset(_FREE_PLAN)
+
+
+def instance_types() -> dict[str, InstanceType]:
+    """Return every type by its name."""
+    return {**_USUAL, **(_FREE_PLAN if account.settings().free_plan else {})}

@@ -1,8 +1,8 @@
-"""EC2 fleets of the type ``instant``, and what belongs to choosing machines by attributes.
+"""EC2 fleets, and the prices of the spot market.
 
-MiniStack's CreateFleet reads no attributes and knows neither client tokens nor shortfalls. Here, too, the cheapest type
-that fits is taken first, on demand and on the spot market. `Settings` of `scripts` say of which types there are how
-many machines left, and how AWS refuses more.
+MiniStack's CreateFleet reads no attributes and knows neither client tokens nor shortfalls. Here the cheapest unit of
+capacity is taken first, on demand and on the spot market. `Settings` of `scripts` say of which types there are how many
+machines left, and how AWS refuses more; `Account` what the account may not start.
 
 Source: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateFleet.html
 """
@@ -10,51 +10,66 @@ Source: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateFleet.h
 from __future__ import annotations
 
 import math
-import time
+import re
 import uuid
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
-from fnmatch import fnmatchcase
 from typing import Any
 
 from ministack.core.responses import AccountRegionScopedDict, get_region
 from ministack.services import ec2
 
-from local_aws.server import wire
-from local_aws.server.ec2 import images, instances, scripts
-from local_aws.server.ec2.catalogue import GIB, INSTANCE_TYPES, InstanceType
+from local_aws.server import account, wire
+from local_aws.server.ec2 import images, instances, refusals, scripts
+from local_aws.server.ec2.attributes import MOST_REQUIREMENTS, SPOT_SHARE, affordable, matching, price
+from local_aws.server.ec2.catalogue import InstanceType, instance_types
 from local_aws.server.ec2.launch_templates import read_template
 from local_aws.server.wire import Params, RefusalError, Response
 
 FLEET_TAG = "aws:ec2:fleet-id"
 """The tag that AWS puts on a fleet's instances."""
 
-SPOT_SHARE = Decimal("0.4")
-"""What a spot machine costs of the price on demand. Made up, as all prices here."""
-
-UNPRICED = Decimal("0.1")
-"""What a type costs that the price list lacks."""
-
 _fleets = AccountRegionScopedDict()
 
 
 @dataclass
 class Fleet:
-    """A fleet of the type ``instant``: it starts machines once.
+    """A fleet: of the type ``instant`` it starts machines once, ``maintain`` replaces those that end.
 
     Attributes:
         fleet_id: its ID.
         request: as it was sent.
+        created: when.
         launched: the machines that it started, as CreateFleet answers.
         errors: why it started no more, as CreateFleet answers.
+        weights: what each of its machines counts.
+        deleted: whether it starts none any more.
     """
 
     fleet_id: str
     request: Mapping[str, Any]
-    launched: list[dict[str, Any]]
-    errors: list[dict[str, Any]]
+    created: datetime
+    launched: list[dict[str, Any]] = field(default_factory=list)
+    errors: list[dict[str, Any]] = field(default_factory=list)
+    weights: dict[str, float] = field(default_factory=dict)
+    deleted: bool = False
+
+    @property
+    def type(self) -> str:
+        """Its type; AWS's default is the one that costs most."""
+        return str(self.request.get("Type", "maintain"))
+
+    @property
+    def live(self) -> list[str]:
+        """Its machines that are not terminated."""
+        return [instance_id for instance_id in self.weights if instances.is_live(instance_id)]
+
+    @property
+    def fulfilled(self) -> float:
+        """The capacity of its live machines."""
+        return sum(self.weights[instance_id] for instance_id in self.live)
 
 
 @dataclass(frozen=True)
@@ -64,19 +79,26 @@ class Candidate:
     Attributes:
         machine: the type.
         override: the member of the request that allows it.
+        weight: what one machine counts.
+        price: dollars an hour of one unit of capacity.
     """
 
     machine: InstanceType
     override: Mapping[str, Any]
+    weight: float
+    price: Decimal
 
 
 def install() -> None:
     """Extend MiniStack's EC2."""
+    instances.REPLACING.append(replace_ended)
     wire.install(
         {
             "CreateFleet": create_fleet,
+            "DeleteFleets": delete_fleets,
+            "DescribeFleetInstances": describe_fleet_instances,
+            "DescribeFleets": describe_fleets,
             "DescribeSpotPriceHistory": describe_spot_price_history,
-            "GetInstanceTypesFromInstanceRequirements": get_instance_types_from_instance_requirements,
         }
     )
 
@@ -84,36 +106,87 @@ def install() -> None:
 def create_fleet(params: Params) -> Response:
     """CreateFleet; a client token that was seen before answers with the fleet that it made then."""
     request = wire.read("CreateFleet", params)
-    if request.get("Type", "maintain") != "instant":
-        raise RefusalError("UnsupportedOperation", "The local AWS makes fleets of the type instant only.")
     token = request.get("ClientToken")
     fleet = next((f for f in _fleets.values() if token and f.request.get("ClientToken") == token), None)
     if fleet is None:
-        fleet = Fleet(f"fleet-{uuid.uuid4()}", request, [], [])
-        _launch(fleet)
+        _check(request)
+        if request.get("DryRun"):
+            raise RefusalError("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", status=412)
+        fleet = Fleet(f"fleet-{uuid.uuid4()}", request, datetime.now(UTC))
+        _fill(fleet)
         _fleets[fleet.fleet_id] = fleet
     elif fleet.request != request:
         raise RefusalError("IdempotentParameterMismatch", "The client token was used before, with other parameters.")
-    return wire.answer("CreateFleet", FleetId=fleet.fleet_id, Instances=fleet.launched, Errors=fleet.errors)
+    return _created(fleet)
 
 
-def get_instance_types_from_instance_requirements(params: Params) -> Response:
-    """GetInstanceTypesFromInstanceRequirements, in pages."""
-    action = "GetInstanceTypesFromInstanceRequirements"
-    request = wire.read(action, params)
-    found = [
-        (machine.name, {"InstanceType": machine.name})
-        for machine in matching(request["InstanceRequirements"])
-        if machine.architecture in request["ArchitectureTypes"]
-    ]
-    shown, token = wire.page(found, request)
-    return wire.answer(action, InstanceTypes=shown, NextToken=token)
+def refused(params: Params, refusal: Response) -> Response:
+    """Return what CreateFleet answers where its caller may not start the machines.
+
+    Either it is refused itself, or its answer has the refusal among its errors, as seen in
+    https://github.com/aws/karpenter-provider-aws/issues/7370: `Account` chooses.
+    """
+    request = wire.read("CreateFleet", params)
+    if request.get("Type") != "instant" or not account.settings().fleet_denials_in_answer:
+        return refusal
+    code, message = (re.search(f"<{tag}>(.*?)</{tag}>", refusal[2].decode()) for tag in ("Code", "Message"))
+    fleet = Fleet(f"fleet-{uuid.uuid4()}", request, datetime.now(UTC))
+    error = {"ErrorCode": code[1] if code else "", "ErrorMessage": message[1] if message else ""}
+    fleet.errors = [{"Lifecycle": _lifecycle(request), **error}]
+    return _created(fleet)
+
+
+def describe_fleets(params: Params) -> Response:
+    """DescribeFleets; AWS lists instant ones by their IDs only."""
+    request = wire.read("DescribeFleets", params)
+    named = request.get("FleetIds", [])
+    wanted = [_find(fleet_id) for fleet_id in named] or [f for f in _fleets.values() if f.type != "instant"]
+    shown, token = wire.page([(fleet.fleet_id, fleet) for fleet in wanted], request)
+    return wire.answer("DescribeFleets", NextToken=token, Fleets=[_described(fleet) for fleet in shown])
+
+
+def describe_fleet_instances(params: Params) -> Response:
+    """DescribeFleetInstances: the machines of a fleet that run."""
+    request = wire.read("DescribeFleetInstances", params)
+    fleet = _find(request["FleetId"])
+    if fleet.type == "instant":
+        raise RefusalError("UnsupportedOperation", "DescribeFleetInstances is not supported for instant fleets.")
+    shown, token = wire.page([(instance_id, ec2._instances[instance_id]) for instance_id in fleet.live], request)
+    active = [{name: instance[name] for name in ("InstanceId", "InstanceType")} for instance in shown]
+    return wire.answer("DescribeFleetInstances", FleetId=fleet.fleet_id, NextToken=token, ActiveInstances=active)
+
+
+def delete_fleets(params: Params) -> Response:
+    """DeleteFleets; an instant fleet cannot be deleted and its machines kept."""
+    request = wire.read("DeleteFleets", params)
+    terminate = request["TerminateInstances"]
+    done, failed = [], []
+    for fleet_id in request["FleetIds"]:
+        fleet = _fleets.get(fleet_id)
+        if fleet is None or fleet.deleted or (fleet.type == "instant" and not terminate):
+            code = "fleetIdDoesNotExist" if fleet is None else "fleetNotInDeletableState"
+            message = f"The fleet {fleet_id} cannot be deleted."
+            failed.append({"FleetId": fleet_id, "Error": {"Code": code, "Message": message}})
+            continue
+        fleet.deleted = True
+        if terminate and fleet.live:
+            instances.terminate_instances({f"InstanceId.{n}": each for n, each in enumerate(fleet.live, start=1)})
+        state = _state(fleet)
+        done.append({"FleetId": fleet_id, "PreviousFleetState": "active", "CurrentFleetState": state})
+    return wire.answer("DeleteFleets", SuccessfulFleetDeletions=done, UnsuccessfulFleetDeletions=failed)
+
+
+def replace_ended() -> None:
+    """Have every fleet of the type ``maintain`` replace its machines that ended."""
+    for fleet in _fleets.values():
+        if fleet.type == "maintain" and not fleet.deleted:
+            _fill(fleet)
 
 
 def describe_spot_price_history(params: Params) -> Response:
     """DescribeSpotPriceHistory: the price in force of each type in each zone, in pages."""
     request = wire.read("DescribeSpotPriceHistory", params)
-    wanted = request.get("InstanceTypes", list(INSTANCE_TYPES))
+    wanted = request.get("InstanceTypes", list(instance_types()))
     found = [
         (
             f"{name} {letter}",
@@ -121,139 +194,191 @@ def describe_spot_price_history(params: Params) -> Response:
                 "InstanceType": name,
                 "AvailabilityZone": f"{get_region()}{letter}",
                 "ProductDescription": "Linux/UNIX",
-                "SpotPrice": f"{_price(INSTANCE_TYPES[name]) * SPOT_SHARE:f}",
+                "SpotPrice": f"{price(instance_types()[name]) * SPOT_SHARE:f}",
                 "Timestamp": datetime.now(UTC),
             },
         )
         for name in wanted
-        if name in INSTANCE_TYPES and INSTANCE_TYPES[name].spot
-        for letter in INSTANCE_TYPES[name].zones
+        if name in instance_types() and instance_types()[name].spot
+        for letter in instance_types()[name].zones
     ]
     shown, token = wire.page(found, request)
     # AWS answers with an empty token at the end, as botocore's paginator takes it.
     return wire.answer("DescribeSpotPriceHistory", SpotPriceHistory=shown, NextToken=token or "")
 
 
-def matching(requirements: Mapping[str, Any]) -> list[InstanceType]:
-    """Return the types that have the attributes, by AWS's defaults for those that are not given."""
-    return [machine for machine in INSTANCE_TYPES.values() if _matches(machine, requirements)]
-
-
-def _matches(machine: InstanceType, requirements: Mapping[str, Any]) -> bool:
-    generations = requirements.get("InstanceGenerations", ["current", "previous"])
-    allowed, excluded = (requirements.get(f"{kind}InstanceTypes", []) for kind in ("Allowed", "Excluded"))
-    return (
-        _within(machine.vcpus, requirements["VCpuCount"])
-        and _within(machine.memory, requirements["MemoryMiB"])
-        and _within(machine.memory / GIB / machine.vcpus, requirements.get("MemoryGiBPerVCpu", {}))
-        and ("current" if machine.current else "previous") in generations
-        and (not machine.bare_metal or requirements.get("BareMetal", "excluded") != "excluded")
-        and (not machine.burstable or requirements.get("BurstablePerformance", "excluded") != "excluded")
-        and (not allowed or _named(machine, allowed))
-        and not _named(machine, excluded)
+def _created(fleet: Fleet) -> Response:
+    # Others tell their machines by DescribeFleetInstances only.
+    told = fleet.type == "instant"
+    return wire.answer(
+        "CreateFleet",
+        FleetId=fleet.fleet_id,
+        Instances=fleet.launched if told else [],
+        Errors=fleet.errors if told else [],
     )
 
 
-def _within(value: float, limits: Mapping[str, float]) -> bool:
-    return limits.get("Min", 0) <= value <= limits.get("Max", math.inf)
+def _described(fleet: Fleet) -> dict[str, Any]:
+    enough = fleet.fulfilled >= fleet.request["TargetCapacitySpecification"]["TotalTargetCapacity"]
+    return {
+        "FleetId": fleet.fleet_id,
+        "FleetState": _state(fleet),
+        "ActivityStatus": None if fleet.deleted else "fulfilled" if enough else "pending_fulfillment",
+        "CreateTime": fleet.created,
+        "ClientToken": fleet.request.get("ClientToken"),
+        "FulfilledCapacity": fleet.fulfilled,
+        "LaunchTemplateConfigs": fleet.request["LaunchTemplateConfigs"],
+        "TargetCapacitySpecification": fleet.request["TargetCapacitySpecification"],
+        "Type": fleet.type,
+        "Tags": _tags_of("fleet", fleet.request),
+        "Instances": fleet.launched if fleet.type == "instant" else None,
+        "Errors": fleet.errors if fleet.type == "instant" else None,
+    }
 
 
-def _named(machine: InstanceType, patterns: Iterable[str]) -> bool:
-    return any(fnmatchcase(machine.name, pattern) for pattern in patterns)
+def _state(fleet: Fleet) -> str:
+    if not fleet.deleted:
+        return "active"
+    return "deleted_running" if fleet.live else "deleted"
 
 
-def _price(machine: InstanceType) -> Decimal:
-    return Decimal(machine.price) if machine.price else UNPRICED
+def _find(fleet_id: str) -> Fleet:
+    fleet: Fleet | None = _fleets.get(fleet_id)
+    if fleet is None:
+        raise RefusalError("InvalidFleetId.NotFound", f"The fleet ID '{fleet_id}' does not exist")
+    return fleet
 
 
-def _launch(fleet: Fleet) -> None:
-    target = fleet.request["TargetCapacitySpecification"]
-    (config,) = fleet.request["LaunchTemplateConfigs"]
-    specification = config["LaunchTemplateSpecification"]
-    _, data = read_template(specification)
-    by_vcpu = target.get("TargetCapacityUnitType", "units") == "vcpu"
-    candidates = sorted(
-        _candidates(config, data, by_vcpu), key=lambda found: _price(found.machine) / found.machine.vcpus
-    )
-    lifecycle = target.get("DefaultTargetCapacityType", "on-demand")
-    missing = target["TotalTargetCapacity"]
-    left = dict(scripts.settings().capacity or {})
-    for candidate in candidates:
-        if missing <= 0:
-            return
-        name, weight = candidate.machine.name, candidate.machine.vcpus if by_vcpu else 1
-        wanted = math.ceil(missing / weight)
-        count = min(wanted, left.get(name, wanted)) if lifecycle == "on-demand" or candidate.machine.spot else 0
-        left[name] = left.get(name, wanted) - count
-        where = {"LaunchTemplateSpecification": specification, "Overrides": candidate.override}
-        if count:
-            started = _start(fleet, candidate, data, count, lifecycle)
-            fleet.launched.append(
-                {
-                    "LaunchTemplateAndOverrides": where,
-                    "Lifecycle": lifecycle,
-                    "InstanceIds": started,
-                    "InstanceType": name,
-                }
-            )
-            missing -= count * weight
-        if count < wanted:
-            code = scripts.settings().fleet_error
-            fleet.errors.append(
-                {
-                    "LaunchTemplateAndOverrides": where,
-                    "Lifecycle": lifecycle,
-                    "ErrorCode": code,
-                    "ErrorMessage": f"There are no more machines of the type {name} (made up).",
-                }
-            )
-
-
-def _candidates(config: Mapping[str, Any], data: Mapping[str, Any], by_vcpu: bool) -> Iterable[Candidate]:
-    architecture = images.architecture_of(data["ImageId"])
-    for override in config.get("Overrides") or [{}]:
+def _check(request: Mapping[str, Any]) -> None:
+    by_vcpu = _by_vcpu(request)
+    overrides = [each for config in request["LaunchTemplateConfigs"] for each in config.get("Overrides") or [{}]]
+    if sum("InstanceRequirements" in override for override in overrides) > MOST_REQUIREMENTS:
+        raise RefusalError(
+            "InvalidParameterValue",
+            f"Your request contains more than the maximum allowed number of InstanceRequirements ({MOST_REQUIREMENTS})",
+        )
+    for override in overrides:
         requirements, name = override.get("InstanceRequirements"), override.get("InstanceType")
         if (requirements is None) == (name is None) or (by_vcpu and requirements is None):
             raise RefusalError(
                 "InvalidFleetConfiguration",
                 "Name either InstanceType or InstanceRequirements; TargetCapacityUnitType needs InstanceRequirements.",
             )
-        machines = [INSTANCE_TYPES[name]] if name in INSTANCE_TYPES else []
-        zone = ec2._subnets[override.get("SubnetId", ec2._DEFAULT_SUBNET_ID)]["AvailabilityZone"]
-        for machine in matching(requirements) if requirements else machines:
-            if machine.architecture == architecture and zone[-1] in machine.zones:
-                yield Candidate(machine, override)
+
+
+def _by_vcpu(request: Mapping[str, Any]) -> bool:
+    return bool(request["TargetCapacitySpecification"].get("TargetCapacityUnitType", "units") == "vcpu")
+
+
+def _lifecycle(request: Mapping[str, Any]) -> str:
+    return str(request["TargetCapacitySpecification"].get("DefaultTargetCapacityType", "on-demand"))
+
+
+def _fill(fleet: Fleet) -> None:
+    """Start the machines that a fleet lacks, those whose unit of capacity is cheapest first."""
+    lifecycle = _lifecycle(fleet.request)
+    missing = fleet.request["TargetCapacitySpecification"]["TotalTargetCapacity"] - fleet.fulfilled
+    if missing <= 0:
+        return
+    kept = dict(scripts.settings().capacity or {})
+    for config in fleet.request["LaunchTemplateConfigs"]:
+        specification = config["LaunchTemplateSpecification"]
+        _, data = read_template(specification)
+        for candidate in sorted(_candidates(fleet.request, config, data, lifecycle), key=_rank(fleet.request)):
+            if missing <= 0:
+                return
+            name = candidate.machine.name
+            # "If the target capacity divided by this value is not a whole number, Amazon EC2 rounds the number of
+            # instances to the next whole number": API_FleetLaunchTemplateOverridesRequest
+            wanted = math.ceil(missing / candidate.weight)
+            count, refusal = _available(candidate, lifecycle, wanted, kept.get(name, wanted))
+            kept[name] = kept.get(name, wanted) - count
+            where = {
+                "LaunchTemplateAndOverrides": {
+                    "LaunchTemplateSpecification": specification,
+                    "Overrides": candidate.override,
+                },
+                "Lifecycle": lifecycle,
+            }
+            if count:
+                started = _start(fleet, candidate, data, count, lifecycle)
+                fleet.launched.append({**where, "InstanceIds": started, "InstanceType": name})
+                fleet.weights |= dict.fromkeys(started, candidate.weight)
+                missing -= count * candidate.weight
+            if refusal:
+                fleet.errors.append({**where, "ErrorCode": refusal.code, "ErrorMessage": refusal.message})
+
+
+def _rank(request: Mapping[str, Any]) -> Any:
+    strategies = [request.get(f"{kind}Options", {}).get("AllocationStrategy", "") for kind in ("OnDemand", "Spot")]
+    if any(strategy.endswith("prioritized") for strategy in strategies):
+        return lambda candidate: candidate.override.get("Priority", math.inf)
+    return lambda candidate: candidate.price
+
+
+def _available(candidate: Candidate, lifecycle: str, wanted: int, in_stock: int) -> tuple[int, RefusalError | None]:
+    """Return how many machines there are of those wanted, and why no more."""
+    name = candidate.machine.name
+    highest = candidate.override.get("MaxPrice")
+    if lifecycle == "spot" and not candidate.machine.spot:
+        return 0, RefusalError("InvalidFleetConfiguration", f"Your requested instance type ({name}) is not supported.")
+    if lifecycle == "spot" and highest is not None and Decimal(highest) < candidate.price:
+        text = f"Your Spot request price of {highest} is lower than the minimum required Spot request fulfillment price"
+        return 0, RefusalError("SpotMaxPriceTooLow", f"{text} of {candidate.price}.")
+    try:
+        refusals.check_account()
+        refusals.check_type(name, lifecycle, wanted)
+    except RefusalError as refusal:
+        if not account.settings().fleet_refusals_in_answer:
+            raise
+        exhausted = refusal.code in {code for code, _ in refusals.EXCEEDED.values()}
+        return (min(in_stock, refusals.left(name, lifecycle)) if exhausted else 0), refusal
+    count = min(wanted, in_stock)
+    text = f"There are no more machines of the type {name} (made up)."
+    return count, RefusalError(scripts.settings().fleet_error, text) if count < wanted else None
+
+
+def _candidates(
+    request: Mapping[str, Any], config: Mapping[str, Any], data: Mapping[str, Any], lifecycle: str
+) -> Iterator[Candidate]:
+    by_vcpu = _by_vcpu(request)
+    share = SPOT_SHARE if lifecycle == "spot" else Decimal(1)
+    for override in config.get("Overrides") or [{}]:
+        architecture = images.architecture_of({**data, **override}["ImageId"])
+        subnet_id = override.get("SubnetId", data.get("SubnetId", ec2._DEFAULT_SUBNET_ID))
+        zone = ec2._subnets[subnet_id]["AvailabilityZone"]
+        for machine in _machines(override, architecture, lifecycle, by_vcpu=by_vcpu):
+            if zone[-1] in machine.zones:
+                weight = float(machine.vcpus) if by_vcpu else float(override.get("WeightedCapacity", 1))
+                yield Candidate(machine, override, weight, price(machine) * share / Decimal(weight))
+
+
+def _machines(
+    override: Mapping[str, Any], architecture: str, lifecycle: str, *, by_vcpu: bool
+) -> Iterable[InstanceType]:
+    requirements = override.get("InstanceRequirements")
+    if requirements is None:
+        named = instance_types().get(override["InstanceType"])
+        return [named] if named and named.architecture == architecture else []
+    found = [machine for machine in matching(requirements) if machine.architecture == architecture]
+    return affordable(found, requirements, lifecycle, by_vcpu=by_vcpu)
 
 
 def _start(fleet: Fleet, candidate: Candidate, data: Mapping[str, Any], count: int, lifecycle: str) -> list[str]:
-    subnet_id = candidate.override.get("SubnetId", ec2._DEFAULT_SUBNET_ID)
-    groups = {f"SecurityGroupId.{n}": group for n, group in enumerate(data.get("SecurityGroupIds", []), start=1)}
-    started = instances.launch(
-        {
-            "ImageId": data["ImageId"],
-            "InstanceType": candidate.machine.name,
-            "SubnetId": subnet_id,
-            "IamInstanceProfile.Arn": data.get("IamInstanceProfile", {}).get("Arn", ""),
-            "MaxCount": str(count),
-            **groups,
-        }
-    )
+    tags = [*data.get("TagSpecifications", [])]
+    if fleet.type == "instant":
+        # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateFleet.html: of others only the template's.
+        tags += fleet.request.get("TagSpecifications", [])
+    override = {name: value for name, value in candidate.override.items() if name != "InstanceRequirements"}
+    request = {**data, **override, "InstanceType": candidate.machine.name, "TagSpecifications": tags}
+    started = instances.start(request, count, spot=lifecycle == "spot")
     for instance in started:
-        instance |= {
-            # The fleet's client token is not that of its machines.
-            "ClientToken": f"{fleet.fleet_id}-{uuid.uuid4()}"[:64],
-            "LaunchRequest": data,
-            "DisableApiTermination": False,
-            "Started": time.monotonic(),
-        }
-        if lifecycle == "spot":
-            instance["SpotInstanceRequestId"] = f"sir-{uuid.uuid4().hex[:8]}"
+        # The fleet's client token is not that of its machines.
+        instance["ClientToken"] = f"{fleet.fleet_id}-{uuid.uuid4()}"[:64]
         ec2._tags[instance["InstanceId"]] = [
-            *_tags_of("instance", data),
-            *_tags_of("instance", fleet.request),
+            *_tags_of("instance", request),
             {"Key": FLEET_TAG, "Value": fleet.fleet_id},
         ]
-        instances.tag_volumes(instance, data)
     return [instance["InstanceId"] for instance in started]
 
 

@@ -9,13 +9,14 @@ from typing import Any
 from ministack.core.responses import get_region
 
 from local_aws.server import wire
-from local_aws.server.ec2.catalogue import INSTANCE_TYPES, InstanceType
+from local_aws.server.ec2.catalogue import FREE_PLAN, InstanceType, instance_types
 from local_aws.server.wire import Params, RefusalError, Response
 
 FILTERS: dict[str, Callable[[InstanceType], str]] = {
     "bare-metal": lambda instance_type: str(instance_type.bare_metal).lower(),
     "burstable-performance-supported": lambda instance_type: str(instance_type.burstable).lower(),
     "current-generation": lambda instance_type: str(instance_type.current).lower(),
+    "free-tier-eligible": lambda instance_type: str(instance_type.name in FREE_PLAN).lower(),
     "instance-type": lambda instance_type: instance_type.name,
     "processor-info.supported-architecture": lambda instance_type: instance_type.architecture,
     "supported-usage-class": lambda instance_type: "spot" if instance_type.spot else "on-demand",
@@ -36,14 +37,14 @@ def install() -> None:
 def describe_instance_types(params: Params) -> Response:
     """DescribeInstanceTypes, by names or by filters, in pages."""
     request = wire.read("DescribeInstanceTypes", params)
-    unknown = sorted(set(request.get("InstanceTypes", [])) - set(INSTANCE_TYPES))
+    unknown = sorted(set(request.get("InstanceTypes", [])) - set(instance_types()))
     if unknown:
         raise RefusalError("InvalidInstanceType", f"The following supplied instance types do not exist: {unknown}")
     conditions = [_condition(filter_["Name"], filter_.get("Values", [])) for filter_ in request.get("Filters", [])]
     found = {
-        name: INSTANCE_TYPES[name]
-        for name in request.get("InstanceTypes") or INSTANCE_TYPES
-        if all(condition(INSTANCE_TYPES[name]) for condition in conditions)
+        name: instance_types()[name]
+        for name in request.get("InstanceTypes") or instance_types()
+        if all(condition(instance_types()[name]) for condition in conditions)
     }
     shown, token = wire.page(found.items(), request, minimum=5)
     return wire.answer(
@@ -63,7 +64,7 @@ def describe_instance_type_offerings(params: Params) -> Response:
             "LocationType": "availability-zone",
             "Location": zone,
         }
-        for instance_type in INSTANCE_TYPES.values()
+        for instance_type in instance_types().values()
         for zone in (f"{get_region()}{letter}" for letter in instance_type.zones)
         if zone in filters.get("location", [zone])
         and instance_type.name in filters.get("instance-type", [instance_type.name])
@@ -82,6 +83,7 @@ def _described(instance_type: InstanceType) -> dict[str, Any]:
     return {
         "InstanceType": instance_type.name,
         "CurrentGeneration": instance_type.current,
+        "FreeTierEligible": instance_type.name in FREE_PLAN,
         "SupportedUsageClasses": ["on-demand", "spot"] if instance_type.spot else ["on-demand"],
         "BareMetal": instance_type.bare_metal,
         "BurstablePerformanceSupported": instance_type.burstable,

@@ -1,25 +1,30 @@
-"""Instances as condor_annex and the lease see them: client tokens, filters, pages, protection."""
+"""Instances as condor_annex and the lease see them: client tokens, filters, pages, protection, addresses."""
 
 from __future__ import annotations
 
 import re
 import time
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 from xml.sax.saxutils import escape
 
 from ministack.services import ec2
 
-from local_aws.server import wire
-from local_aws.server.ec2 import scripts
+from local_aws.server import account, wire
+from local_aws.server.ec2 import encryption, refusals, scripts
+from local_aws.server.ec2.launch_templates import merged
 from local_aws.server.wire import Params, RefusalError, Response
 
 Instance: TypeAlias = dict[str, Any]
 """MiniStack's record of an instance, with these more: ClientToken, LaunchRequest, DisableApiTermination,
-SpotInstanceRequestId, Started, StateReason."""
+SpotInstanceRequestId, Started, StateReason, EndsFor."""
 
 _ministack: dict[str, wire.Handler] = dict(ec2._ACTION_MAP)
 _ministack_xml: Callable[[Instance], str] = ec2._instance_xml
+
+REPLACING: list[Callable[[], None]] = []
+"""What is to be called after machines may have ended, because it may replace them."""
 
 FILTERS: dict[str, Callable[[Instance], Iterable[str]]] = {
     "availability-zone": lambda i: [i["Placement"]["AvailabilityZone"]],
@@ -44,12 +49,13 @@ FILTERS: dict[str, Callable[[Instance], Iterable[str]]] = {
 
 
 def install() -> None:
-    """Extend MiniStack's EC2; TerminateInstances is left to spot fleets, which replace their instances."""
+    """Extend MiniStack's EC2."""
     ec2._instance_xml = _instance_xml
     wire.install(
         {
             "RunInstances": run_instances,
             "DescribeInstances": describe_instances,
+            "TerminateInstances": terminate_instances,
             "ModifyInstanceAttribute": modify_instance_attribute,
             "DescribeInstanceAttribute": describe_instance_attribute,
         }
@@ -71,38 +77,57 @@ def is_live(instance_id: str) -> bool:
     return bool(ec2._instances.get(instance_id, {"State": {"Name": "terminated"}})["State"]["Name"] != "terminated")
 
 
-def launch(params: Params) -> list[Instance]:
-    """Start ``MaxCount`` instances from a RunInstances form.
+def start(request: Mapping[str, Any], count: int, *, spot: bool = False) -> list[Instance]:
+    """Start so many machines, all or none.
+
+    Args:
+        request: what RunInstances would be asked, with what a launch template says.
+        count: how many.
+        spot: whether they are spot machines.
 
     Raises:
         RefusalError: MiniStack refused the form.
     """
     before = set(ec2._instances)
-    # MiniStack starts MinCount; AWS starts as many as it can up to MaxCount.
-    status, _, body = _ministack["RunInstances"]({**params, "MinCount": params.get("MaxCount", "1")})
+    status, _, body = _ministack["RunInstances"](_form(request, count))
     if status != 200:
         code, message = (re.search(f"<{tag}>(.*?)</{tag}>", body.decode(), re.DOTALL) for tag in ("Code", "Message"))
         raise RefusalError(code[1] if code else "InternalError", message[1] if message else "")
-    return [instance for instance_id, instance in ec2._instances.items() if instance_id not in before]
+    started = [instance for instance_id, instance in ec2._instances.items() if instance_id not in before]
+    failure = account.settings().launch_failure or encryption.failure(request)
+    for instance in started:
+        instance |= {
+            "LaunchRequest": request,
+            "DisableApiTermination": request.get("DisableApiTermination", False),
+            "Started": time.monotonic(),
+        }
+        if spot:
+            instance["SpotInstanceRequestId"] = f"sir-{uuid.uuid4().hex[:8]}"
+        if failure:
+            # The call has succeeded: the machine ends afterwards.
+            instance |= {"State": {"Code": 0, "Name": "pending"}, "EndsFor": failure}
+        _settle(instance, request)
+        tag_volumes(instance, request)
+    return started
 
 
 def run_instances(params: Params) -> Response:
     """RunInstances; a client token that was seen before answers with the instances that it started then."""
-    request = wire.read("RunInstances", params)
+    request = merged(wire.read("RunInstances", params))
     token = request.get("ClientToken", "")
     started = [i for i in ec2._instances.values() if token and i.get("ClientToken") == token]
     if any(instance["LaunchRequest"] != request for instance in started):
         raise RefusalError("IdempotentParameterMismatch", "The client token was used before, with other parameters.")
     if not started:
-        started = launch(params)
+        spot = request.get("InstanceMarketOptions", {}).get("MarketType") == "spot"
+        kind, lifecycle = request.get("InstanceType", ""), "spot" if spot else "on-demand"
+        refusals.check_account()
+        # It starts as many as it can of those wanted.
+        count = min(request["MaxCount"], max(request["MinCount"], refusals.left(kind, lifecycle)))
+        refusals.check_type(kind, lifecycle, count)
+        started = start(request, count, spot=spot)
         for instance in started:
-            instance |= {
-                "ClientToken": token,
-                "LaunchRequest": request,
-                "DisableApiTermination": request.get("DisableApiTermination", False),
-                "Started": time.monotonic(),
-            }
-            tag_volumes(instance, request)
+            instance["ClientToken"] = token
     reservation: Response = ec2._xml(200, "RunInstancesResponse", _reservation_xml(started))
     return reservation
 
@@ -118,6 +143,7 @@ def describe_instances(params: Params) -> Response:
         )
     ec2._cleanup_terminated()
     scripts.advance()
+    replace_ended()
     if not wanted <= set(ec2._instances):
         return _ministack["DescribeInstances"](params)
     conditions = [_condition(filter_["Name"], filter_.get("Values", [])) for filter_ in request.get("Filters", [])]
@@ -144,7 +170,15 @@ def terminate_instances(params: Params) -> Response:
                 f"The instance '{instance_id}' may not be terminated. "
                 "Modify its 'disableApiTermination' instance attribute and try again.",
             )
-    return _ministack["TerminateInstances"](params)
+    answer = _ministack["TerminateInstances"](params)
+    replace_ended()
+    return answer
+
+
+def replace_ended() -> None:
+    """Have whoever replaces machines replace those that ended."""
+    for replace in REPLACING:
+        replace()
 
 
 def modify_instance_attribute(params: Params) -> Response:
@@ -213,6 +247,49 @@ def _wildcards(pattern: str) -> re.Pattern[str]:
     return re.compile("".join(special.get(part, re.escape(part[-1])) for part in parts), re.DOTALL)
 
 
+def _form(request: Mapping[str, Any], count: int) -> Params:
+    profile, groups = request.get("IamInstanceProfile", {}), request.get("SecurityGroupIds", [])
+    names = ("ImageId", "InstanceType", "KeyName", "PrivateIpAddress", "UserData")
+    form = {
+        **{name: request[name] for name in names if request.get(name)},
+        "SubnetId": _subnet(request)["SubnetId"],
+        "MinCount": str(count),
+        "MaxCount": str(count),
+        **{f"IamInstanceProfile.{name}": value for name, value in profile.items()},
+        **{f"SecurityGroupId.{n}": group for n, group in enumerate(groups, start=1)},
+    }
+    for n, specification in enumerate(request.get("TagSpecifications", []), start=1):
+        form[f"TagSpecification.{n}.ResourceType"] = specification["ResourceType"]
+        for m, tag in enumerate(specification.get("Tags", []), start=1):
+            form |= {f"TagSpecification.{n}.Tag.{m}.{name}": tag.get(name, "") for name in ("Key", "Value")}
+    return form
+
+
+def _interface(request: Mapping[str, Any]) -> Mapping[str, Any]:
+    first: Mapping[str, Any] = next(iter(request.get("NetworkInterfaces", [])), {})
+    return first
+
+
+def _subnet(request: Mapping[str, Any]) -> Mapping[str, Any]:
+    subnet_id = request.get("SubnetId") or _interface(request).get("SubnetId") or ec2._DEFAULT_SUBNET_ID
+    found: Mapping[str, Any] = ec2._subnets.get(subnet_id, {"SubnetId": subnet_id})
+    return found
+
+
+def _settle(instance: Instance, request: Mapping[str, Any]) -> None:
+    """Put a machine into its subnet's zone, and give it a public address only where its subnet or its request says so.
+
+    MiniStack has all in one zone, each with an address. Source:
+    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/using-instance-addressing.html#concepts-public-addresses
+    """
+    subnet = _subnet(request)
+    if "AvailabilityZone" in subnet:
+        instance["Placement"]["AvailabilityZone"] = subnet["AvailabilityZone"]
+    asked = _interface(request).get("AssociatePublicIpAddress", subnet.get("MapPublicIpOnLaunch", True))
+    if not asked:
+        instance |= {"PublicIpAddress": "", "PublicDnsName": ""}
+
+
 def _reservation_xml(members: list[Instance]) -> str:
     items = "".join(ec2._instance_xml(instance) for instance in members)
     return (
@@ -235,4 +312,6 @@ def _instance_xml(instance: Instance) -> str:
         if why
         else ""
     )
-    return f"{_ministack_xml(instance).removesuffix('</item>')}{token}{spot}{reason}</item>"
+    # Without an address AWS leaves the member out.
+    described = _ministack_xml(instance).replace("<ipAddress></ipAddress>", "").removesuffix("</item>")
+    return f"{described}{token}{spot}{reason}</item>"

@@ -39,3 +39,20 @@ def read_template(specification: Mapping[str, Any]) -> tuple[str, dict[str, Any]
         "InvalidLaunchTemplateId.VersionNotFound",
         f"Could not find launch template version {version} for the launch template {template['LaunchTemplateId']}.",
     )
+
+
+def merged(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a launch asks for: what its template says, and over it what the request says itself.
+
+    Args:
+        request: of RunInstances, with or without a template.
+
+    Raises:
+        RefusalError: there is no such template or version.
+    """
+    data = read_template(request["LaunchTemplate"])[1] if "LaunchTemplate" in request else {}
+    # Tags of both are set: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/create-launch-template.html
+    tags = [*data.get("TagSpecifications", []), *request.get("TagSpecifications", [])]
+    found = {**data, **request, **({"TagSpecifications": tags} if tags else {})}
+    found.pop("LaunchTemplate", None)
+    return found

@@ -118,7 +118,8 @@ def _keys(instance_id: str, role: str) -> str:
     now = datetime.now(UTC)
     session = {
         "Arn": f"arn:aws:sts::{get_account_id()}:assumed-role/{role}/{instance_id}",
-        "UserId": f"{role}:{instance_id}",
+        # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html#principaltable
+        "UserId": f"{iam._roles[role]['RoleId']}:{instance_id}",
         "SecretAccessKey": secret,
         "SessionToken": token,
     }

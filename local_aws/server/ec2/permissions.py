@@ -11,9 +11,9 @@ from typing import Any
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import ec2, iam
 
-from local_aws.server import wire
-from local_aws.server.ec2 import images, instances
-from local_aws.server.ec2.launch_templates import read_template
+from local_aws.server import account, wire
+from local_aws.server.ec2 import fleets, images, instances
+from local_aws.server.ec2.launch_templates import merged, read_template
 from local_aws.server.iam.rules import Check, Context, Rules, action_of
 from local_aws.server.wire import Params, RefusalError
 
@@ -25,6 +25,21 @@ _LAUNCH_KEYS = {
     "ec2:MetadataHttpTokens": "HttpTokens",
 }
 """Condition keys of RunInstances for its machine, and the members of its MetadataOptions that they are."""
+
+_OVERRIDING = {
+    "image": ("ImageId",),
+    "instance": ("IamInstanceProfile", "ImageId", "InstanceRequirements", "InstanceType", "KeyName", "MetadataOptions"),
+    "key-pair": ("KeyName",),
+    "network-interface": ("NetworkInterfaces", "SecurityGroupIds", "SubnetId"),
+    "security-group": ("NetworkInterfaces", "SecurityGroupIds"),
+    "snapshot": ("BlockDeviceMappings", "ImageId"),
+    "subnet": ("NetworkInterfaces", "SubnetId"),
+    "volume": ("BlockDeviceMappings", "ImageId"),
+}
+"""The members of a request that put something else in the place of what its launch template says, by resource."""
+
+_NEW = ("instance", "network-interface", "volume")
+"""What a launch makes: a template cannot name it."""
 
 
 def resources(params: Params) -> list[str]:
@@ -42,7 +57,13 @@ def request_context(params: Params, arn: str) -> Context:
     AWS lists each key with the types of resources that have it. MiniStack sees tags only where a member is named Tags.
     """
     action = action_of(params)
-    return _creation_context(wire.read(action, params), arn) if action in _TAGGED_ON_CREATION else {}
+    if action not in _TAGGED_ON_CREATION:
+        return {}
+    request = wire.read(action, params)
+    if action != "RunInstances" or "LaunchTemplate" not in request:
+        return _creation_context(request, arn)
+    template_id, _ = _template_of(request["LaunchTemplate"])
+    return {**_creation_context(_merged(request), arn), **_template_context(template_id, request, arn)}
 
 
 def resource_context(arn: str) -> Context:
@@ -70,14 +91,14 @@ def implied_checks(params: Params) -> Iterator[Check]:
         return
     request = wire.read(action, params)
     if action in _TAGGED_ON_CREATION:
-        yield from _tagging(action, request)
+        yield from _tagging(action, _merged(request))
     for specification in request.get("SpotFleetRequestConfig", {}).get("LaunchSpecifications", []):
         for arn in map(_arn, _names("RunInstances", specification)):
             yield Check("ec2:RunInstances", arn, _creation_context(specification, arn))
         yield from _tagging("RunInstances", specification)
         yield from _passing(specification)
     if action == "RunInstances":
-        yield from _passing(request)
+        yield from _passing(_merged(request))
     if action == "CreateFleet":
         yield from _launching(request)
     # No document says which service EC2 names for a fleet's role. AWS's own policy for callers of RequestSpotFleet,
@@ -106,14 +127,16 @@ _KEYS: Mapping[str, Callable[[str], dict[str, str]]] = {
 }
 """The condition keys that existing resources have beside their tags, by their types."""
 
-RULES = Rules(resources, request_context, resource_context, implied_checks)
+RULES = Rules(resources, request_context, resource_context, implied_checks, fleets.refused)
 
 
 def _names(action: str, request: Mapping[str, Any]) -> list[str]:
     """Return what a call is authorized on, as ``type/id``; nothing leaves the choice to MiniStack."""
     match action:
         case "RunInstances":
-            return ["instance/*", "network-interface/*", "volume/*", *_launch_resources(request)]
+            wanted = _merged(request)
+            templates = [f"launch-template/{_template_of(request['LaunchTemplate'])[0]}"] if wanted != request else []
+            return ["instance/*", "network-interface/*", "volume/*", *_launch_resources(wanted), *templates]
         case "RequestSpotFleet":
             specifications = request.get("SpotFleetRequestConfig", {}).get("LaunchSpecifications", [])
             named = [name for specification in specifications for name in _launch_resources(specification)]
@@ -121,8 +144,8 @@ def _names(action: str, request: Mapping[str, Any]) -> list[str]:
         case "CreateFleet":
             named = []
             for config in request.get("LaunchTemplateConfigs", []):
-                template_id, data = _template_of(config)
-                named += [f"launch-template/{template_id}", f"image/{data['ImageId']}", *_subnets(config)]
+                template_id, data = _template_of(config.get("LaunchTemplateSpecification", {}))
+                named += [f"launch-template/{template_id}", *_images(config, data), *_subnets(config)]
             return ["fleet/*", "instance/*", "volume/*", *named]
         case "CreateSecurityGroup":
             return ["security-group/*", f"vpc/{request.get('VpcId', ec2._DEFAULT_VPC_ID)}"]
@@ -130,6 +153,10 @@ def _names(action: str, request: Mapping[str, Any]) -> list[str]:
             return [_typed(resource_id) for resource_id in request.get("Resources", [])]
         case "CancelSpotFleetRequests":
             return [_typed(fleet_id) for fleet_id in request.get("SpotFleetRequestIds", [])]
+        case "CancelSpotInstanceRequests":
+            return [f"spot-instances-request/{each}" for each in request.get("SpotInstanceRequestIds", [])]
+        case "DeleteFleets":
+            return [f"fleet/{fleet_id}" for fleet_id in request.get("FleetIds", [])]
         case "DescribeSpotFleetInstances" | "DescribeSpotFleetRequestHistory":
             return [_typed(request["SpotFleetRequestId"])]
         case "CreateImage":
@@ -146,10 +173,17 @@ def _names(action: str, request: Mapping[str, Any]) -> list[str]:
 
 
 def _passing(request: Mapping[str, Any]) -> Iterator[Check]:
-    wanted = request.get("IamInstanceProfile", {})
-    profile = iam._lookup_instance_profile(name=wanted.get("Name", ""), arn=wanted.get("Arn", "")) if wanted else None
+    profile = _profile_of(request)
     for name in profile["Roles"] if profile else []:
         yield Check("iam:PassRole", iam._roles[name]["Arn"], {"iam:PassedToService": "ec2.amazonaws.com"})
+
+
+def _profile_of(request: Mapping[str, Any]) -> dict[str, Any] | None:
+    wanted = request.get("IamInstanceProfile", {})
+    found: dict[str, Any] | None = (
+        iam._lookup_instance_profile(name=wanted.get("Name", ""), arn=wanted.get("Arn", "")) if wanted else None
+    )
+    return found
 
 
 def _launching(request: Mapping[str, Any]) -> Iterator[Check]:
@@ -159,36 +193,75 @@ def _launching(request: Mapping[str, Any]) -> Iterator[Check]:
     template names it or the request does:
     https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/permissions-for-launch-templates.html
     """
+    seen = set()
     for config in request.get("LaunchTemplateConfigs", []):
-        template_id, data = _template_of(config)
-        template = _arn(f"launch-template/{template_id}")
-        tagging = {"TagSpecifications": [*request.get("TagSpecifications", []), *data.get("TagSpecifications", [])]}
-        image = ec2._images.get(data["ImageId"], {"BlockDeviceMappings": []})
-        snapshots = [mapping["Ebs"]["SnapshotId"] for mapping in image["BlockDeviceMappings"]]
-        named = [f"image/{data['ImageId']}", *(f"snapshot/{snapshot}" for snapshot in snapshots)]
-        named += [f"security-group/{group_id}" for group_id in data.get("SecurityGroupIds", [])]
-        others = [f"launch-template/{template_id}", *_subnets(config)]
-        others += ["instance/*", "network-interface/*", "volume/*"]
-        for name in [*named, *others]:
-            arn = _arn(name)
-            context = {
-                **_creation_context({**data, **tagging}, arn),
-                "ec2:LaunchTemplate": template,
-                "ec2:IsLaunchTemplateResource": str(name in named).lower(),
-            }
-            yield Check("ec2:RunInstances", arn, context)
+        template_id, data = _template_of(config.get("LaunchTemplateSpecification", {}))
+        tags = [*request.get("TagSpecifications", []), *data.get("TagSpecifications", [])]
+        for override in config.get("Overrides") or [{}]:
+            wanted = {**data, **override, "TagSpecifications": tags}
+            for name in [*_fleet_resources(wanted), f"launch-template/{template_id}"]:
+                arn = _arn(name)
+                context = {**_creation_context(wanted, arn), **_template_context(template_id, override, arn)}
+                check = Check("ec2:RunInstances", arn, context)
+                # Most overrides differ in nothing that matters here.
+                if repr(check) not in seen:
+                    seen.add(repr(check))
+                    yield check
+            yield from _passing(wanted)
         if request["TargetCapacitySpecification"].get("DefaultTargetCapacityType") == "spot":
             yield Check("ec2:RunInstances", _arn("spot-instances-request/*"), {})
         yield from _tagging("RunInstances", data)
-        yield from _passing(data)
 
 
-def _template_of(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+def _fleet_resources(wanted: Mapping[str, Any]) -> list[str]:
+    image = ec2._images.get(wanted.get("ImageId", "*"), {"BlockDeviceMappings": []})
+    snapshots = [mapping["Ebs"]["SnapshotId"] for mapping in image["BlockDeviceMappings"]]
+    return [
+        f"image/{wanted.get('ImageId', '*')}",
+        *(f"snapshot/{snapshot}" for snapshot in snapshots),
+        *(f"security-group/{group_id}" for group_id in wanted.get("SecurityGroupIds", [])),
+        *([f"key-pair/{wanted['KeyName']}"] if wanted.get("KeyName") else []),
+        *([f"subnet/{wanted['SubnetId']}"] if "SubnetId" in wanted else []),
+        *(f"{kind}/*" for kind in _NEW),
+    ]
+
+
+def _template_context(template_id: str, given: Mapping[str, Any], arn: str) -> Context:
+    """Return the keys of a launch by a template, for one resource.
+
+    Args:
+        template_id: of the template.
+        given: the members of the request that stand beside it.
+        arn: of the resource.
+    """
+    kind = arn.split(":", 5)[-1].partition("/")[0]
+    named = kind in _OVERRIDING and not any(member in given for member in _OVERRIDING[kind])
+    if kind in _NEW:
+        named = named and account.settings().launch_template_keys_of_new
+    return {
+        "ec2:LaunchTemplate": _arn(f"launch-template/{template_id}"),
+        "ec2:IsLaunchTemplateResource": str(named).lower(),
+    }
+
+
+def _template_of(specification: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Return ID and data of a launch template; where there is none, EC2 refuses the call itself."""
     try:
-        return read_template(config.get("LaunchTemplateSpecification", {}))
+        return read_template(specification)
     except RefusalError:
         return "*", {"ImageId": "*"}
+
+
+def _merged(request: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return merged(request)
+    except RefusalError:
+        return dict(request)
+
+
+def _images(config: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
+    overrides = config.get("Overrides") or [{}]
+    return sorted({f"image/{override.get('ImageId', data.get('ImageId', '*'))}" for override in overrides})
 
 
 def _subnets(config: Mapping[str, Any]) -> list[str]:
@@ -207,6 +280,8 @@ def _creation_context(request: Mapping[str, Any], arn: str) -> Context:
         options = request.get("MetadataOptions", {})
         context |= {key: str(options[member]) for key, member in _LAUNCH_KEYS.items() if member in options}
         context |= {"ec2:InstanceType": request["InstanceType"]} if "InstanceType" in request else {}
+        profile = _profile_of(request)
+        context |= {"ec2:InstanceProfile": profile["Arn"]} if profile else {}
     if arn.endswith(":network-interface/*"):
         context |= _vpc_keys(ec2._subnets.get(_subnet_of(request)))
     return context

@@ -70,9 +70,12 @@ def script_of(instance: Instance) -> str:
 
 
 def advance() -> None:
-    """Let every machine be where it is by now: one whose script has ended has shut down."""
+    """Let every machine be where it is by now: shut down, if its script has ended; gone, if it cannot start."""
     current = settings()
     for instance in ec2._instances.values():
+        if instance["State"]["Name"] == "pending" and "EndsFor" in instance:
+            instance["State"] = {"Code": 48, "Name": "terminated"}
+            instance |= {"StateReason": instance["EndsFor"], "_terminated_at": time.time()}
         if instance["State"]["Name"] != "running" or not _has_ended(instance, current):
             continue
         behaviour = instance["LaunchRequest"].get("InstanceInitiatedShutdownBehavior", "stop")

@@ -14,7 +14,7 @@ from ministack.core.responses import AccountRegionScopedDict
 from ministack.services import ec2, iam
 
 from local_aws.server import wire
-from local_aws.server.ec2 import instances
+from local_aws.server.ec2 import instances, refusals
 from local_aws.server.wire import Params, RefusalError, Response
 
 FLEET_TAG = "aws:ec2spot:fleet-request-id"
@@ -29,6 +29,7 @@ class Fleet:
         config: the SpotFleetRequestConfig as it was sent.
         instance_ids: every instance that it ever started.
         history: its HistoryRecords, oldest first.
+        ended: those of its instances whose end is in the history.
     """
 
     fleet_id: str
@@ -37,6 +38,7 @@ class Fleet:
     cancelled: bool = False
     instance_ids: list[str] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
+    ended: set[str] = field(default_factory=set)
 
     @property
     def specification(self) -> dict[str, Any]:
@@ -81,6 +83,7 @@ _fleets = AccountRegionScopedDict()
 
 def install() -> None:
     """Extend MiniStack's EC2."""
+    instances.REPLACING.append(replace_ended)
     wire.install(
         {
             "RequestSpotFleet": request_spot_fleet,
@@ -88,7 +91,6 @@ def install() -> None:
             "DescribeSpotFleetInstances": describe_spot_fleet_instances,
             "DescribeSpotFleetRequestHistory": describe_spot_fleet_request_history,
             "CancelSpotFleetRequests": cancel_spot_fleet_requests,
-            "TerminateInstances": terminate_instances,
         }
     )
 
@@ -104,6 +106,7 @@ def request_spot_fleet(params: Params) -> Response:
             )
     if request.get("DryRun"):
         raise RefusalError("DryRunOperation", "Request would have succeeded, but DryRun flag is set.")
+    refusals.check_account()
     token = config.get("ClientToken")
     fleet = next((f for f in _fleets.values() if token and f.config.get("ClientToken") == token), None)
     if fleet is None:
@@ -197,7 +200,9 @@ def cancel_spot_fleet_requests(params: Params) -> Response:
         current = "cancelled_terminating" if terminate else "cancelled_running"
         fleet.record("fleetRequestChange", current)
         if terminate and fleet.live:
-            terminate_instances({f"InstanceId.{n}": instance_id for n, instance_id in enumerate(fleet.live, start=1)})
+            instances.terminate_instances(
+                {f"InstanceId.{n}": instance_id for n, instance_id in enumerate(fleet.live, start=1)}
+            )
         done.append(
             {
                 "SpotFleetRequestId": fleet_id,
@@ -208,16 +213,14 @@ def cancel_spot_fleet_requests(params: Params) -> Response:
     return wire.answer("CancelSpotFleetRequests", SuccessfulFleetRequests=done, UnsuccessfulFleetRequests=failed)
 
 
-def terminate_instances(params: Params) -> Response:
-    """TerminateInstances; an active fleet of the type ``maintain``, AWS's default, replaces them."""
-    before = {fleet.fleet_id: fleet.live for fleet in _fleets.values()}
-    response = instances.terminate_instances(params)
+def replace_ended() -> None:
+    """Have every active fleet of the type ``maintain``, AWS's default, replace its machines that ended."""
     for fleet in _fleets.values():
-        for lost in set(before[fleet.fleet_id]) - set(fleet.live):
+        for lost in set(fleet.instance_ids) - set(fleet.live) - fleet.ended:
+            fleet.ended.add(lost)
             fleet.record("instanceChange", "terminated", lost)
         if fleet.config.get("Type", "maintain") == "maintain":
             _fill(fleet)
-    return response
 
 
 def _find(fleet_id: str) -> Fleet:
@@ -254,9 +257,8 @@ def _fill(fleet: Fleet) -> None:
     specification = fleet.specification
     missing = fleet.config["TargetCapacity"] - fleet.fulfilled
     count = math.ceil(missing / specification.get("WeightedCapacity", 1.0))
-    for instance in instances.launch(_run_params(specification, count)):
+    for instance in instances.start(_request(specification), count, spot=True):
         instance_id = instance["InstanceId"]
-        instance["SpotInstanceRequestId"] = f"sir-{uuid.uuid4().hex[:8]}"
         ec2._tags[instance_id] = [
             *(
                 {"Key": tag["Key"], "Value": tag.get("Value", "")}
@@ -270,14 +272,10 @@ def _fill(fleet: Fleet) -> None:
         fleet.record("instanceChange", "launched", instance_id)
 
 
-def _run_params(specification: dict[str, Any], count: int) -> Params:
-    profile = specification.get("IamInstanceProfile", {})
-    groups = specification.get("SecurityGroups", [])
+def _request(specification: dict[str, Any]) -> dict[str, Any]:
     return {
-        **{name: specification.get(name, "") for name in ("ImageId", "InstanceType", "KeyName", "UserData")},
+        **specification,
         # A specification may list several subnets, with commas between them.
         "SubnetId": specification.get("SubnetId", "").split(",")[0].strip(),
-        "MaxCount": str(count),
-        **{f"IamInstanceProfile.{name}": value for name, value in profile.items()},
-        **{f"SecurityGroupId.{n}": group["GroupId"] for n, group in enumerate(groups, start=1)},
+        "SecurityGroupIds": [group["GroupId"] for group in specification.get("SecurityGroups", [])],
     }

@@ -15,12 +15,15 @@ from typing import Any
 from botocore.parsers import RpcV2CBORParser
 from ministack import app as ministack
 from ministack.core import iam_actions, iam_evaluator
+from ministack.core.router import extract_access_key_id
 
 from local_aws.server.budgets import permissions as budgets_permissions
+from local_aws.server.cloudformation import permissions as cloudformation_permissions
 from local_aws.server.ec2 import permissions as ec2_permissions
 from local_aws.server.events import permissions as events_permissions
 from local_aws.server.iam import decisions
 from local_aws.server.iam import permissions as iam_permissions
+from local_aws.server.iam.caller import CALLER
 from local_aws.server.iam.rules import Context, Rules
 from local_aws.server.monitoring import permissions as monitoring_permissions
 from local_aws.server.quotas import service_quotas
@@ -29,6 +32,7 @@ from local_aws.server.wire import Params, Response
 
 RULES = {
     "budgets": budgets_permissions.RULES,
+    "cloudformation": cloudformation_permissions.RULES,
     "ec2": ec2_permissions.RULES,
     "events": events_permissions.RULES,
     "iam": iam_permissions.RULES,
@@ -82,12 +86,11 @@ def install() -> None:
                 context |= RULES[service].request_context(members, resource_arn)
             context |= RULES[service].resource_context(resource_arn)
             iam_action = RULES[service].actions.get(iam_action.partition(":")[2], iam_action)
-        with decisions.noted() as answers:
-            answer = enforce(
+        return decisions.decide(
+            lambda: enforce(
                 access_key_id, iam_action, service, region, resource_arn=resource_arn, service_context=context
             )
-            answers.append(answer)
-        return answer
+        )
 
     iam_actions.extract_resource_arn = extract_resource_arn
     iam_actions.verified_access_resource_arns = ec2_resource_arns
@@ -114,6 +117,7 @@ def _checking(service: str, rules: Rules, handler: Callable[..., Any]) -> Callab
     async def checked(
         method: str, path: str, headers: dict[str, str], body: bytes, query_params: dict[str, Any]
     ) -> Response:
+        CALLER.set(extract_access_key_id(headers, query_params))
         members = _members(service, body, ministack._routing_params(method, path, headers, body, query_params))
         for check in rules.implied_checks(members):
             denied: Response | None = ministack._enforce_data_plane(
@@ -126,7 +130,7 @@ def _checking(service: str, rules: Rules, handler: Callable[..., Any]) -> Callab
                 service_context=check.context,
             )
             if denied:
-                return denied
+                return rules.denied(members, denied)
         answer: Response = await handler(method, path, headers, body, query_params)
         return answer
 

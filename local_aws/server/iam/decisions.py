@@ -1,23 +1,55 @@
-"""Every decision about a call, with all that it was taken on, for `recording`."""
+"""Every decision about a call: what the organisation adds to it, why it was denied, and the record of it."""
 
 from __future__ import annotations
 
 import contextvars
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, TypeAlias
 
 from ministack.core import iam_evaluator
 
 from local_aws.server import recording
+from local_aws.server.iam import organisation, variables
 
 _parts: contextvars.ContextVar[dict[str, Any] | None] = contextvars.ContextVar("parts", default=None)
 
+Policies: TypeAlias = Iterable[Any]
+"""MiniStack's parsed policies: a list of statements each."""
+
+
+@dataclass(frozen=True)
+class Denial:
+    """Why a call was denied.
+
+    Attributes:
+        ctx: MiniStack's description of the request.
+        explicit: whether a statement denies it; otherwise none allows it.
+        kind: of the policies that decided, as AWS names them in a message.
+    """
+
+    ctx: Any
+    explicit: bool
+    kind: str
+
+    @property
+    def reason(self) -> str:
+        """The end of AWS's message.
+
+        Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
+        """
+        if self.explicit:
+            return f"with an explicit deny in {'an' if self.kind[0] in 'aeiou' else 'a'} {self.kind}"
+        return f"because no {self.kind} allows the {self.ctx.action} action"
+
+
+last_denial: contextvars.ContextVar[Denial | None] = contextvars.ContextVar("last_denial", default=None)
+"""The latest denial of this request."""
+
 
 def install() -> None:
-    """Let MiniStack's evaluation note what it looks at."""
+    """Let MiniStack's evaluation note what it looks at, and know variables."""
     evaluate, combine = iam_evaluator.evaluate, iam_evaluator.combine_resource_policy
 
     def noting_evaluate(ctx: Any, policies: Any, *limits: Any) -> Any:
@@ -25,7 +57,7 @@ def install() -> None:
         if parts is not None:
             # The first evaluation is of the principal's own policies.
             parts.setdefault("evaluated", (ctx, policies, limits))
-        return evaluate(ctx, policies, *limits)
+        return evaluate(ctx, variables.filled(policies, ctx), *(variables.filled(layer, ctx) for layer in limits))
 
     def noting_combine(identity: Any, ctx: Any, policy: Any, owner: Any, **more: Any) -> Any:
         parts = _parts.get()
@@ -37,19 +69,43 @@ def install() -> None:
     iam_evaluator.combine_resource_policy = noting_combine
 
 
-@contextmanager
-def noted() -> Iterator[list[Any]]:
-    """Record the decision taken within; what was answered is to be appended to the list."""
+def decide(enforce: Callable[[], Any]) -> Any:
+    """Return what MiniStack's enforcement answers within what the organisation allows: None, or a denial."""
     token = _parts.set({})
-    answers: list[Any] = []
     try:
-        yield answers
-        parts = _parts.get()
-        # Neither the root nor somebody who is not known is decided about.
-        if recording.directory() and parts and "evaluated" in parts and answers:
-            recording.write(recording.DECISIONS, _document(parts, allowed=answers[0] is None))
+        answer = enforce()
+        parts = _parts.get() or {}
+        # Somebody who is not known, or the root of an account without an organisation, is not decided about.
+        if "evaluated" not in parts:
+            return answer
+        ctx, policies, limits = parts["evaluated"]
+        denial = _denial(ctx, policies, limits, answer)
+        last_denial.set(denial)
+        if recording.directory() and ctx.principal_type != "Root":
+            recording.write(recording.DECISIONS, _document(parts, allowed=denial is None))
+        if denial is None or answer is not None:
+            return answer
+        decision = "Deny" if denial.explicit else "ImplicitDeny"
+        return iam_evaluator.EvalResult(decision, principal_arn=ctx.principal_arn)
     finally:
         _parts.reset(token)
+
+
+def _denial(ctx: Any, policies: Policies, limits: Iterable[Policies], answer: Any) -> Denial | None:
+    layers = [("service control policy", _parsed(organisation.policies()))] if organisation.applies(ctx) else []
+    if answer is not None:
+        layers += [("identity-based policy", policies), *(("permissions boundary", layer) for layer in limits)]
+    decisions = [(kind, iam_evaluator.evaluate(ctx, layer).decision) for kind, layer in layers]
+    for wanted in ("Deny", "ImplicitDeny"):
+        for kind, decision in decisions:
+            if decision == wanted and (answer is not None or organisation.STEERING not in ctx.resource_arn):
+                return Denial(ctx, wanted == "Deny", kind)
+    # Denied, and not by any of these.
+    return None if answer is None else Denial(ctx, True, "resource-based policy")
+
+
+def _parsed(documents: Iterable[dict[str, Any]]) -> Policies:
+    return [iam_evaluator.parse_policy_document(document) for document in documents]
 
 
 def _document(parts: dict[str, Any], *, allowed: bool) -> dict[str, Any]:
@@ -57,29 +113,31 @@ def _document(parts: dict[str, Any], *, allowed: bool) -> dict[str, Any]:
     resource_policy = parts.get("resource_policy")
     documents = [_policy(statements) for statements in policies]
     limiting = [[_policy(statements) for statements in layer] for layer in limits]
-    # As a policy spells them: MiniStack writes the keys of tags in lower case.
-    spelled = {
-        key.lower(): key
-        for document in (*documents, *(each for layer in limiting for each in layer))
-        for statement in document["Statement"]
-        for block in statement["Condition"].values()
-        for key in block
-    }
-    keys = {**{key: key for key in ctx.service_context}, **spelled}
-    found = {name: iam_evaluator._resolve_condition_key(name, ctx) for name in keys.values()}
+    controls = organisation.policies() if organisation.applies(ctx) else []
     return {
         "principal": ctx.principal_arn,
         "account": ctx.principal_account,
         "action": ctx.action,
         "resource": ctx.resource_arn,
-        "context": {name: value for name, value in found.items() if value is not None},
+        "context": _context(ctx, [*documents, *controls, *(each for layer in limiting for each in layer)]),
         "policies": documents,
         "limits": limiting,
+        "controls": controls,
         "resource_policy": json.loads(resource_policy or "null")
         if isinstance(resource_policy, str)
         else resource_policy,
         "allowed": allowed,
     }
+
+
+def _context(ctx: Any, documents: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    statements = [statement for document in documents for statement in document["Statement"]]
+    named = [key for statement in statements for block in statement.get("Condition", {}).values() for key in block]
+    used = [name for name, _ in variables.VARIABLE.findall(json.dumps(statements)) if name not in variables.LITERAL]
+    # As a policy spells them: MiniStack writes the keys of tags in lower case.
+    keys = {**{key: key for key in ctx.service_context}, **{key.lower(): key for key in [*named, *used]}}
+    found = {name: iam_evaluator._resolve_condition_key(name, ctx) for name in keys.values()}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _policy(statements: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from local_aws.server.wire import Params
+from local_aws.server.wire import Params, Response
 
 Context: TypeAlias = Mapping[str, str | list[str]]
 """Condition keys and their values."""
@@ -36,6 +36,7 @@ class Rules:
         request_context: condition keys that a call itself brings, for the resource with an ARN.
         resource_context: condition keys of the resource with an ARN.
         implied_checks: what a call needs beside its own action.
+        denied: what a call answers where one of those is denied.
         actions: the actions that calls need whose own name is none, by that name.
     """
 
@@ -43,6 +44,7 @@ class Rules:
     request_context: Callable[[Params, str], Context] = lambda *_: {}
     resource_context: Callable[[str], Context] = lambda _: {}
     implied_checks: Callable[[Params], Iterable[Check]] = lambda _: ()
+    denied: Callable[[Params, Response], Response] = lambda _, denial: denial
     actions: Mapping[str, str] = field(default_factory=dict)
 
 

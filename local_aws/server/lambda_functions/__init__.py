@@ -1,1 +1,1 @@
-"""Lambda: the processes of functions."""
+"""Lambda: the processes of functions, what they get, and where they log."""

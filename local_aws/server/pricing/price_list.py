@@ -11,7 +11,7 @@ from typing import Any
 from ministack import app as ministack
 from ministack.core import iam_actions, router
 
-from local_aws.server.ec2.catalogue import INSTANCE_TYPES, InstanceType
+from local_aws.server.ec2.catalogue import InstanceType, instance_types
 from local_aws.server.wire import Response, json_answer
 
 TARGET = "AWSPriceListService."
@@ -41,7 +41,7 @@ async def _handle(
     wanted = {filter_["Field"]: filter_["Value"] for filter_ in request.get("Filters", [])}
     products = [
         _product(instance_type, wanted.get("regionCode", ""))
-        for instance_type in INSTANCE_TYPES.values()
+        for instance_type in instance_types().values()
         if instance_type.price
     ]
     found = [

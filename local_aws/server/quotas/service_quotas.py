@@ -12,6 +12,7 @@ from ministack import app as ministack
 from ministack.core import iam_actions, router
 from ministack.core.responses import get_account_id, get_region
 
+from local_aws.server import account
 from local_aws.server.iam.rules import Rules
 from local_aws.server.wire import Params, Response, json_answer
 
@@ -19,6 +20,11 @@ TARGET = "ServiceQuotasV20190624."
 
 QUOTAS = {"L-1216C47A": 256.0, "L-34B43A08": 128.0}
 """vCPUs of standard machines on demand, and on the spot market: numbers made up."""
+
+
+def value(code: str) -> float:
+    """Return what a quota is in this region."""
+    return float(account.settings().vcpu_quotas.get(get_region(), {}).get(code, QUOTAS[code]))
 
 
 def install() -> None:
@@ -47,7 +53,7 @@ async def _handle(
     service, code = request.get("ServiceCode", ""), request.get("QuotaCode", "")
     if headers.get("x-amz-target") != f"{TARGET}GetServiceQuota" or service != "ec2" or code not in QUOTAS:
         return json_answer(400, {"__type": "NoSuchResourceException", "message": "The local AWS knows no such quota."})
-    quota = {"ServiceCode": service, "QuotaCode": code, "QuotaArn": _arn(service, code), "Value": QUOTAS[code]}
+    quota = {"ServiceCode": service, "QuotaCode": code, "QuotaArn": _arn(service, code), "Value": value(code)}
     return json_answer(200, {"Quota": quota})
 
 

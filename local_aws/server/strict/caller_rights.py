@@ -14,10 +14,10 @@ from ministack.core import iam_evaluator
 from ministack.core.responses import get_account_id, get_region
 from ministack.services.cloudformation import provisioners, stacks
 
+from local_aws.server.iam.caller import CALLER
 from local_aws.server.strict import late_iam, late_reads
 from local_aws.server.strict.chance import count
 from local_aws.server.strict.registry import needed
-from local_aws.server.strict.requests import CALLER
 
 Properties = Mapping[str, Any]
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextvars
 from collections.abc import Callable
 from typing import Any
 from xml.sax.saxutils import escape
 
 from ministack import app as ministack
-from ministack.core.router import extract_access_key_id
 
 from local_aws.server.strict import late_iam, late_reads
 from local_aws.server.strict.chance import count, later, now, strikes
@@ -20,9 +18,6 @@ THROTTLED = 0.1
 NAME_KEPT = 120.0
 """Seconds, at most, for which a deleted bucket's name is not free. S3 names no limit; minutes were seen:
 https://github.com/aws/aws-cli/issues/2593"""
-
-CALLER: contextvars.ContextVar[str] = contextvars.ContextVar("caller", default="")
-"""The access key of whoever asked CloudFormation for what it does."""
 
 Handler = Callable[..., Any]
 
@@ -48,7 +43,6 @@ def install() -> None:
         400,
     )
     handlers["s3"] = _keeping_names(handlers["s3"])
-    handlers["cloudformation"] = _knowing_caller(handlers["cloudformation"])
 
 
 def _throttled(handler: Handler, body: str, status: int) -> Handler:
@@ -79,13 +73,3 @@ def _keeping_names(handler: Handler) -> Handler:
         return answer
 
     return keeping
-
-
-def _knowing_caller(handler: Handler) -> Handler:
-    async def knowing(method: str, path: str, headers: Any, body: bytes, query: Any) -> Response:
-        # What it starts in the background keeps this.
-        CALLER.set(extract_access_key_id(headers, query))
-        answer: Response = await handler(method, path, headers, body, query)
-        return answer
-
-    return knowing

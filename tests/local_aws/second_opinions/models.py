@@ -30,7 +30,7 @@ ERRORS = {
         InvalidInstanceID.NotFound InvalidInstanceType InvalidKeyPair.Duplicate InvalidKeyPair.NotFound InvalidNextToken
         InvalidPermission.Duplicate InvalidPermission.NotFound InvalidSnapshot.InUse
         InvalidSpotFleetRequestConfig InvalidSpotFleetRequestId.NotFound InvalidSubnetID.NotFound
-        InvalidVpcID.NotFound OperationNotPermitted RequestLimitExceeded UnauthorizedOperation
+        InvalidVpcID.NotFound OperationNotPermitted PendingVerification RequestLimitExceeded UnauthorizedOperation
         UnsupportedOperation VcpuLimitExceeded""",
     # S3's lists few: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html. HEAD has no body, so the
     # code is the status.

@@ -26,7 +26,9 @@ class Server:
 
     def client(
         self,
-        service: Literal["cloudformation", "cloudwatch", "ec2", "events", "iam", "lambda", "logs", "sqs"],
+        service: Literal[
+            "cloudformation", "cloudwatch", "ec2", "events", "iam", "kms", "lambda", "logs", "s3", "sqs", "ssm", "sts"
+        ],
         region: str = "us-east-1",
         credentials: Credentials | None = None,
     ) -> Any:

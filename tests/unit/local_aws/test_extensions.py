@@ -28,4 +28,4 @@ def test_nothing_of_ministack_is_replaced_by_two_extensions(replaced: dict[str, 
 def test_what_every_extension_replaces_is_seen(replaced: dict[str, list[str]]) -> None:
     assert all(replaced.values())
     assert "ministack.core.iam_actions.extract_resource_arn" in replaced["local_aws.server.iam.authorization"]
-    assert any("['TerminateInstances']" in name for name in replaced["local_aws.server.ec2.spot_fleets"])
+    assert any("['TerminateInstances']" in name for name in replaced["local_aws.server.ec2.instances"])

@@ -4,13 +4,13 @@ import { runSimulation } from '@cloud-copilot/iam-simulate'
 
 const named = (documents) => documents.map((policy, index) => ({ name: `policy-${index}`, policy }))
 
-async function decide ({ principal, action, resource, account, context, policies, limits, resource_policy: resourcePolicy }) {
+async function decide ({ principal, action, resource, account, context, policies, limits, controls, resource_policy: resourcePolicy }) {
   const result = await runSimulation({
     request: { principal, action, resource: { resource, accountId: account }, contextVariables: context },
     identityPolicies: named(policies),
     ...(limits.length ? { permissionBoundaryPolicies: named(limits.flat()) } : {}),
     ...(resourcePolicy ? { resourcePolicy } : {}),
-    serviceControlPolicies: [],
+    serviceControlPolicies: controls.length ? [{ orgIdentifier: 'root', policies: named(controls) }] : [],
     resourceControlPolicies: []
   }, { simulationMode: 'Strict' })
   if (result.resultType === 'error') return { error: JSON.stringify(result.errors) }

@@ -39,7 +39,10 @@ def install() -> None:
         made: dict[str, str] = guessable(config)
         key_id = made["AWS_ACCESS_KEY_ID"]
         secret, token = (_secret(kind, key_id) for kind in ("secret", "token"))
-        sts.register_session(key_id, {**sts._sessions.get(key_id), "SecretAccessKey": secret, "SessionToken": token})
+        session = sts._sessions.get(key_id)
+        # MiniStack's begins with the role's name.
+        user_id = f"{sts._role_id(config['Role'])}:{session['UserId'].partition(':')[2]}"
+        sts.register_session(key_id, {**session, "UserId": user_id, "SecretAccessKey": secret, "SessionToken": token})
         return {**made, "AWS_SECRET_ACCESS_KEY": secret, "AWS_SESSION_TOKEN": token}
 
     for module in (lambda_runtime, lambda_svc):

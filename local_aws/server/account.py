@@ -1,0 +1,70 @@
+"""What kind of account this is: what AWS does in some accounts and not in others.
+
+The parameter ``ACCOUNT`` of Parameter Store says it, a JSON object of `Account`, in the server's default region. It
+holds from the next request on, in all regions, and the account is an ordinary one again when the parameter is deleted.
+Where nobody knows what AWS does, a setting here chooses, so that both can be tried. Tests have the fixture
+``set_account``.
+
+What becomes of machines and images, `local_aws.server.ec2.scripts` says.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+from ministack.services import ssm
+
+from local_aws.server_settings import ACCOUNT
+
+
+@dataclass(frozen=True)
+class Account:
+    """What differs from account to account.
+
+    Attributes:
+        service_control_policies: documents that the organisation attaches. ``FullAWSAccess`` is attached beside them,
+            unless one of them allows something itself.
+            https://docs.aws.amazon.com/organizations/latest/userguide/orgs_manage_policies_scps_evaluation.html
+        launch_template_keys_of_new: what ``ec2:IsLaunchTemplateResource`` is for machines, volumes and network
+            interfaces that a launch makes by a template and nothing of the request overrides. AWS documents the key
+            with an example that only works where it is true, and lists no resource for which it is false:
+            https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/permissions-for-launch-templates.html
+        fleet_denials_in_answer: whether CreateFleet succeeds without machines and names the denial among its errors
+            where its caller may not start them, or is denied itself. Both were seen:
+            https://github.com/aws/karpenter-provider-aws/issues/7370
+        fleet_refusals_in_answer: the same for a quota, a plan or a throttle.
+        free_plan: whether the account is on the free plan, which has few instance types.
+        launch_failure: the StateReason, Code and Message, with which every machine ends as soon as it has started.
+        throttled_regions: where EC2 starts nothing because it throttles.
+        unverified_regions: where the account is being verified, so that it starts nothing yet.
+        validation_failures: checks that every change set fails before it is complete, beside those that really fail:
+            LogicalId, Type, Name (such as ``BUCKET_EMPTINESS_VALIDATION``) and Text.
+        vcpu_quotas: vCPUs by region and quota code, where they are not the usual ones.
+    """
+
+    service_control_policies: list[dict[str, Any]] = field(default_factory=list)
+    fleet_denials_in_answer: bool = False
+    fleet_refusals_in_answer: bool = True
+    free_plan: bool = False
+    launch_failure: dict[str, str] | None = None
+    launch_template_keys_of_new: bool = False
+    throttled_regions: list[str] = field(default_factory=list)
+    unverified_regions: list[str] = field(default_factory=list)
+    validation_failures: list[dict[str, str]] = field(default_factory=list)
+    vcpu_quotas: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+def settings() -> Account:
+    """Return what the parameter says now."""
+    account, region = os.environ["MINISTACK_ACCOUNT_ID"], os.environ["MINISTACK_REGION"]
+    parameter = ssm._parameters.get_scoped(account, region, ACCOUNT)
+    return _read(parameter["Value"]) if parameter else _read("{}")
+
+
+@functools.lru_cache(maxsize=8)
+def _read(text: str) -> Account:
+    return Account(**json.loads(text))

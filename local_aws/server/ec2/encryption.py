@@ -1,0 +1,103 @@
+"""The account's default key for volumes, and whether a launch can use it. MiniStack has no such settings.
+
+Source: https://docs.aws.amazon.com/ebs/latest/userguide/ebs-encryption-requirements.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ministack.core import iam_evaluator
+from ministack.core.responses import AccountRegionScopedDict, get_account_id, get_region
+from ministack.services import kms
+
+from local_aws.server import wire
+from local_aws.server.iam.caller import CALLER
+from local_aws.server.wire import Params, Response
+
+AWS_MANAGED = "alias/aws/ebs"
+"""The key of a region where nobody chose another. Anybody may use it through EC2."""
+
+NEEDED = ("CreateGrant", "Decrypt", "DescribeKey", "GenerateDataKeyWithoutPlaintext", "ReEncryptFrom", "ReEncryptTo")
+"""The actions that whoever starts a machine needs on a customer-managed key; same source as above."""
+
+DENIED = {"Code": "Client.InternalError", "Message": "Client.InternalError: Client error on launch"}
+"""Why a machine ends whose key its starter may not use: https://github.com/aws/karpenter-provider-aws/issues/1407"""
+
+_settings = AccountRegionScopedDict()
+
+
+def install() -> None:
+    """Extend MiniStack's EC2."""
+    wire.install(
+        {
+            "DisableEbsEncryptionByDefault": lambda _: _set_default("DisableEbsEncryptionByDefault", on=False),
+            "EnableEbsEncryptionByDefault": lambda _: _set_default("EnableEbsEncryptionByDefault", on=True),
+            "GetEbsDefaultKmsKeyId": lambda _: wire.answer("GetEbsDefaultKmsKeyId", KmsKeyId=_default_key()),
+            "GetEbsEncryptionByDefault": lambda _: wire.answer(
+                "GetEbsEncryptionByDefault", EbsEncryptionByDefault=_settings.get("encrypt", False)
+            ),
+            "ModifyEbsDefaultKmsKeyId": modify_ebs_default_kms_key_id,
+            "ResetEbsDefaultKmsKeyId": reset_ebs_default_kms_key_id,
+        }
+    )
+
+
+def modify_ebs_default_kms_key_id(params: Params) -> Response:
+    """ModifyEbsDefaultKmsKeyId; a key that does not exist is noticed when a machine starts, as on AWS."""
+    _settings["key"] = wire.read("ModifyEbsDefaultKmsKeyId", params)["KmsKeyId"]
+    return wire.answer("ModifyEbsDefaultKmsKeyId", KmsKeyId=_default_key())
+
+
+def reset_ebs_default_kms_key_id(_: Params) -> Response:
+    """ResetEbsDefaultKmsKeyId."""
+    _settings.pop("key", None)
+    return wire.answer("ResetEbsDefaultKmsKeyId", KmsKeyId=_default_key())
+
+
+def failure(request: Mapping[str, Any]) -> dict[str, str] | None:
+    """Return the StateReason of a machine whose volumes the caller cannot encrypt; None where it can.
+
+    Args:
+        request: the launch, with its BlockDeviceMappings. A volume that is to be encrypted and names no key takes the
+            account's.
+    """
+    volumes = [mapping.get("Ebs", {}) for mapping in request.get("BlockDeviceMappings", [])]
+    encrypted = [volume for volume in volumes if volume.get("Encrypted") or _settings.get("encrypt", False)]
+    if not encrypted and _settings.get("encrypt", False):
+        # The volume of the image.
+        encrypted = [{}]
+    keys = {volume.get("KmsKeyId") or _default_key() for volume in encrypted} - {AWS_MANAGED}
+    return DENIED if any(not _can_use(_arn(key)) for key in keys) else None
+
+
+def _set_default(action: str, *, on: bool) -> Response:
+    _settings["encrypt"] = on
+    return wire.answer(action, EbsEncryptionByDefault=on)
+
+
+def _default_key() -> str:
+    return str(_settings.get("key", AWS_MANAGED))
+
+
+def _arn(key: str) -> str:
+    return key if key.startswith("arn:") else f"arn:aws:kms:{get_region()}:{get_account_id()}:key/{key}"
+
+
+def _can_use(arn: str) -> bool:
+    if arn.rpartition("/")[2] not in kms._keys:
+        return False
+    through = {"kms:ViaService": f"ec2.{get_region()}.amazonaws.com"}
+    return all(
+        iam_evaluator.enforce(
+            CALLER.get(),
+            f"kms:{action}",
+            "kms",
+            get_region(),
+            resource_arn=arn,
+            service_context=through | ({"kms:GrantIsForAWSResource": "true"} if action == "CreateGrant" else {}),
+        )
+        is None
+        for action in NEEDED
+    )

@@ -1,1 +1,0 @@
-"""Lambda: what a function's process gets."""

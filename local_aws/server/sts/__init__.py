@@ -1,0 +1,1 @@
+"""STS: sessions with an MFA code, and encoded messages."""
