@@ -74,7 +74,7 @@ def test_the_region_is_the_given_one_then_that_of_the_environment_then_the_profi
 
 
 def test_without_a_region_the_error_says_where_to_name_one(home: Path) -> None:  # noqa: ARG001 (clears the settings)
-    with pytest.raises(UserError, match="no AWS region is chosen: give --region, or set AWS_REGION"):
+    with pytest.raises(UserError, match="no AWS region is chosen: add --region, or set AWS_REGION"):
         connect(None, None)
 
 

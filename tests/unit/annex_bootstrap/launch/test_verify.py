@@ -142,8 +142,8 @@ def test_a_changed_archive_is_found_in_every_function_that_shares_it() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"Resources": 1}', "Resources:\n  yaml: {}"])
-def test_what_is_no_template_is_refused(text: str) -> None:
-    with pytest.raises(UserError, match="no template"):
+def test_a_file_that_is_not_a_template_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="not a template of annex-bootstrap"):
         verify.list_functions(text)
 
 
