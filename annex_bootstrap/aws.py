@@ -7,21 +7,27 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
+from annex_bootstrap.advice import DENIED, UNKNOWN_KEYS, advise, find_encoded, read_reason
 from annex_bootstrap.errors import AwsError, DeniedError, UserError
 from annex_contract.ownership import reach_own_buckets_only
 from annex_contract.statuses import DELETE_COMPLETE
 
 if TYPE_CHECKING:
     import boto3
+    from botocore.awsrequest import AWSPreparedRequest
     from botocore.config import Config
     from mypy_boto3_budgets import BudgetsClient
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -37,14 +43,6 @@ if TYPE_CHECKING:
     from mypy_boto3_service_quotas import ServiceQuotasClient
     from mypy_boto3_ssm import SSMClient
     from mypy_boto3_sts.type_defs import GetCallerIdentityResponseTypeDef
-
-EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
-UNKNOWN_KEYS = {"InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch", "AuthFailure"}
-DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
-
-FORBIDDEN = "403"
-"""What HeadBucket answers where access is denied: a HEAD has no body, and so no code but its status. Source:
-https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadBucket.html"""
 
 ATTEMPTS = 5
 """How often a call is tried, in botocore's standard mode."""
@@ -69,6 +67,13 @@ Answer = TypeVar("Answer")
 PRICE_LIST_ENDPOINTS = {"aws": "us-east-1", "aws-cn": "cn-northwest-1"}
 """The region of the Price List's endpoint, by partition; it serves every region of that partition. Source:
 https://docs.aws.amazon.com/awsaccountbilling/latest/aboutv2/using-price-list-query-api.html"""
+
+
+MAIN_REGIONS = {"aws": "us-east-1", "aws-us-gov": "us-gov-west-1", "aws-cn": "cn-north-1"}
+"""A region that every account of a partition has. Source:
+https://docs.aws.amazon.com/accounts/latest/reference/manage-acct-regions.html"""
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @dataclass(frozen=True)
@@ -206,38 +211,109 @@ def open_session(region: str | None, profile: str | None) -> boto3.Session:
     https://docs.aws.amazon.com/cli/latest/userguide/cli-configure-envvars.html
 
     Raises:
-        UserError: there is no such profile.
+        UserError: there is no such profile, or its credentials cannot be had.
     """
     import boto3
 
-    with explained("finding your AWS credentials"):
-        return boto3.Session(profile_name=profile, region_name=region or os.environ.get("AWS_REGION") or None)
+    with _finding_credentials(profile or os.environ.get("AWS_PROFILE", "default")):
+        session = boto3.Session(profile_name=profile, region_name=region or os.environ.get("AWS_REGION") or None)
+    session.events.register("before-send", _check_local_aws)
+    session.events.register("after-call", partial(_decode_denial, session))
+    return session
 
 
-def connect(region: str | None, profile: str | None) -> Account:
+def _check_local_aws(request: AWSPreparedRequest, **_: Any) -> None:
+    """Find out at once, and not after five attempts, that a local AWS has ended.
+
+    Raises:
+        UserError: nothing listens at that address, and it is this machine's own.
+    """
+    url = urlsplit(request.url)
+    if url.hostname not in LOOPBACK:
+        return
+    try:
+        socket.create_connection((url.hostname, url.port or 443), timeout=CONNECT_TIMEOUT).close()
+    except OSError as error:
+        raise UserError(
+            f"the local AWS at {url.scheme}://{url.netloc} does not answer ({error.strerror or error}): start it with "
+            "annex-bootstrap local, or unset AWS_ENDPOINT_URL to use AWS"
+        ) from error
+
+
+def _decode_denial(session: boto3.Session, parsed: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+    """Put what an encoded denial says in its place, if the caller may decode it."""
+    error = parsed.get("Error", {})
+    encoded = find_encoded(error.get("Message", ""))
+    if encoded:
+
+        def decode() -> str:
+            with explained("decoding a denial"):
+                client = session.client("sts", region_name=context.get("client_region"))
+                return client.decode_authorization_message(EncodedMessage=encoded)["DecodedMessage"]
+
+        error["Message"] = read_reason(error["Message"], within(SHORT_PATIENCE, decode) or "")
+
+
+@contextlib.contextmanager
+def _finding_credentials(profile: str) -> Iterator[None]:
+    """Turn what botocore lets through from a profile's files and its credential process into a sentence."""
+    try:
+        with explained("finding your AWS credentials", profile):
+            yield
+    except EOFError as error:
+        raise UserError(
+            f"the AWS profile {profile} asks for an MFA code, and there is no terminal to type it on: run this on one"
+        ) from error
+    except (OSError, ValueError, IndexError) as error:
+        raise UserError(
+            f"the credentials of the AWS profile {profile} cannot be had: its credential_process or a file that it "
+            f"names failed ({error}): correct them in ~/.aws/config"
+        ) from error
+
+
+def connect(region: str | None, profile: str | None, session: boto3.Session | None = None) -> Account:
     """Find credentials and region as every AWS tool does, and check both.
 
     Args:
         region: overrides the environment's and the profile's.
         profile: overrides the environment's.
+        session: of that profile, so that it asks for an MFA code only once: AWS takes each code once.
 
     Raises:
         UserError: the profile, the region or the credentials do not exist or do not work.
     """
-    session = open_session(region, profile)
-    with explained("finding your AWS credentials", session.profile_name):
-        chosen = session.region_name
+    session = session or open_session(region, profile)
+    with _finding_credentials(session.profile_name):
+        chosen = region or session.region_name
         if not chosen:
             raise UserError("no AWS region is chosen: add --region, or set AWS_REGION")
-        if chosen not in session.get_available_regions("cloudformation", _partition(session, chosen)):
+        partition = _partition(session, chosen)
+        if chosen not in session.get_available_regions("cloudformation", partition):
             raise UserError(
                 f"AWS has no region {chosen!r} that this version of boto3 knows: "
                 "give --region a name such as us-east-1, or update boto3"
             )
         account = Account(session, chosen)
-        # Fails now if the credentials do not work, rather than half-way.
-        _ = account.account_id
+        try:
+            # Fails now if the credentials do not work, rather than half-way.
+            with explained("finding your AWS credentials", session.profile_name):
+                _ = account.account_id
+        except AwsError as error:
+            if error.code in UNKNOWN_KEYS and _works_elsewhere(session, MAIN_REGIONS.get(partition, chosen), chosen):
+                raise UserError(
+                    f"your credentials work, but not in {chosen}: either the account has not enabled that region (aws "
+                    f"account enable-region --region-name {chosen}), or your session was made for other regions"
+                ) from error
+            raise
         return account
+
+
+def _works_elsewhere(session: boto3.Session, region: str, not_in: str) -> bool:
+    def ask() -> str:
+        with explained("finding your AWS credentials"):
+            return Account(session, region).account_id
+
+    return region != not_in and within(SHORT_PATIENCE, ask) is not None
 
 
 def place(accounts: Sequence[Account]) -> str:
@@ -456,30 +532,24 @@ def _explain(error: Exception, doing: str, profile: str) -> UserError | None:
             reason = f"AWS cannot be reached while {doing}: {error}; check the network and the region"
             return AwsError(reason, "", str(error), answered=False)
         case exceptions.ClientError():
-            detail = error.response.get("Error", {})
-            code, reason = detail.get("Code", "Unknown"), detail.get("Message", "no message")
+            detail, metadata = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
+            code, reason = detail.get("Code", "Unknown"), read_reason(detail.get("Message", "no message"))
             kind = DeniedError if code in DENIED else AwsError
-            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
-            message = f"{doing} failed: AWS said {code}: {reason.rstrip('.')}; {_advice(code)}"
-            return kind(message, code, reason, answered=status < SERVER_ERROR)
+            message = f"{doing} failed: AWS said {code}: {reason}; {advise(code, reason, _skew(metadata))}"
+            return kind(message, code, reason, answered=metadata.get("HTTPStatusCode", 400) < SERVER_ERROR)
+        case ValueError() if "Invalid endpoint" in str(error):
+            return UserError(
+                f"AWS cannot be reached ({error}): give AWS_ENDPOINT_URL or the profile's endpoint_url as a URL, "
+                "such as https://127.0.0.1:4566, or remove it"
+            )
         case exceptions.BotoCoreError():
             return AwsError(f"{doing} failed: {error}", "", str(error), answered=False)
     return None
 
 
-_POLICY = "the policy of this command (`annex-bootstrap policy --help` says which that is)"
-
-
-def _advice(code: str) -> str:
-    if code in EXPIRED:
-        return "renew your credentials (with IAM Identity Center: aws sso login) and try again"
-    if code in UNKNOWN_KEYS:
-        return "check the access key and the secret key"
-    if code in DENIED:
-        return f"ask your administrator for {_POLICY}"
-    if code == FORBIDDEN:
-        return (
-            "a permission that you were just granted may take minutes to have effect, so try again; if that does not "
-            f"help, ask your administrator for {_POLICY}, and whose bucket it is"
-        )
-    return "try again, or check the stack in the AWS console"
+def _skew(metadata: Mapping[str, Any]) -> timedelta:
+    """Return by how much this machine's clock is ahead of the service's, as far as its answer says."""
+    try:
+        return datetime.now(UTC) - parsedate_to_datetime(metadata["HTTPHeaders"]["date"])
+    except (KeyError, TypeError, ValueError):
+        return timedelta()

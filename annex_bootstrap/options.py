@@ -13,7 +13,7 @@ from annex_bootstrap.errors import UserError
 from annex_bootstrap.launch.launch_links import REGIONS as REGIONS_WITH_CONSOLE
 from annex_bootstrap.pool.blocks import Section
 from annex_bootstrap.pool.config_file import known_sections
-from annex_bootstrap.stack.artefact import built_template, parse_template
+from annex_bootstrap.stack.template import built_template, parse_template
 from annex_bootstrap.target import STACK_NAME
 from annex_contract.stack import DEFAULT_STACK_NAME
 

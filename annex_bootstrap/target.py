@@ -6,14 +6,17 @@ import shlex
 from collections.abc import Callable, Sequence
 from concurrent.futures import wait
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from annex_bootstrap import PROGRAM
-from annex_bootstrap.aws import Account, connect, in_background
+from annex_bootstrap.aws import Account, connect, in_background, open_session
 from annex_bootstrap.errors import UserError
 from annex_contract.stack import DEFAULT_STACK_NAME
+
+if TYPE_CHECKING:
+    import boto3
 
 Answer = TypeVar("Answer")
 
@@ -43,13 +46,18 @@ class Target:
         """The first region that was given, or None."""
         return self.regions[0] if self.regions else None
 
+    @cached_property
+    def _session(self) -> boto3.Session:
+        """One for all regions and steps, so that an MFA code is asked for once."""
+        return open_session(None, self.profile)
+
     def connect(self) -> Account:
         """Connect to the region.
 
         Raises:
             UserError: the profile, the region or the credentials do not exist or do not work.
         """
-        return connect(self.region, self.profile)
+        return connect(self.region, self.profile, self._session)
 
     def connect_all(self) -> list[Account]:
         """Connect to every region.
@@ -57,7 +65,9 @@ class Target:
         Raises:
             UserError: as for ``connect``, for any region, before anything is changed in another.
         """
-        return [connect(region, self.profile) for region in dict.fromkeys(self.regions)] or [self.connect()]
+        return [connect(region, self.profile, self._session) for region in dict.fromkeys(self.regions)] or [
+            self.connect()
+        ]
 
     def at(self, region: str) -> Target:
         """Return the same stack in one region."""

@@ -19,11 +19,9 @@ from annex_bootstrap.pool import config_file
 from annex_bootstrap.pool.htcondor import version
 from annex_bootstrap.pool.pull import Pulled, pull
 from annex_bootstrap.stack import budget, deployment
-from annex_bootstrap.stack.artefact import built_template, parse_template
 from annex_bootstrap.stack.budget import Budget
 from annex_bootstrap.stack.change_set import discard_change_set
 from annex_bootstrap.stack.deployment import DeployRequest, Preview
-from annex_bootstrap.stack.parameters import check_parameters
 from annex_bootstrap.stack.plan import Change, Step
 from annex_bootstrap.stack.preview import (
     describe_creation,
@@ -33,6 +31,7 @@ from annex_bootstrap.stack.preview import (
     machine_type,
 )
 from annex_bootstrap.stack.read import Stack, check_deployed
+from annex_bootstrap.stack.template import built_template, check_parameters, parse_template
 from annex_bootstrap.target import Target, in_each_region
 from annex_contract.stack import partition_problem, stack_name_problem
 

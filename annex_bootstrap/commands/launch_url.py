@@ -13,7 +13,7 @@ from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.launch.launch_links import check_link, find_region, quick_create_url
 from annex_bootstrap.options import ONE_REGION, PARAMETERS
-from annex_bootstrap.stack.artefact import built_template, parse_template
+from annex_bootstrap.stack.template import built_template, parse_template
 from annex_bootstrap.target import Target
 
 

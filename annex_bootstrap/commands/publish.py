@@ -12,7 +12,7 @@ from annex_bootstrap.console.result import Result
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.launch import publish as publishing
 from annex_bootstrap.options import ONE_REGION
-from annex_bootstrap.stack.artefact import built_template
+from annex_bootstrap.stack.template import built_template
 from annex_bootstrap.target import Target
 from annex_contract import __version__
 

@@ -13,7 +13,7 @@ from annex_bootstrap.console.result import Result
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.console.tables import one_line
 from annex_bootstrap.launch.verify import Function, differences, is_same_file, list_functions, read_source
-from annex_bootstrap.stack.artefact import built_template, template_path
+from annex_bootstrap.stack.template import built_template, template_path
 from annex_contract import __version__
 
 

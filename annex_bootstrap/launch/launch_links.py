@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.stack.parameters import check_parameters
+from annex_bootstrap.stack.template import check_parameters
 from annex_contract.stack import partition_problem, stack_name_problem
 
 CONSOLES: Mapping[str, str] = {

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from annex_bootstrap.aws import FORBIDDEN, Account, block_public_access, create_bucket, explained, find_bucket, retry
+from annex_bootstrap.advice import FORBIDDEN
+from annex_bootstrap.aws import Account, block_public_access, create_bucket, explained, find_bucket, retry
 from annex_bootstrap.errors import AwsError, DeniedError, UserError
 from annex_bootstrap.launch import launch_links, launch_page
-from annex_bootstrap.stack.artefact import parse_template
+from annex_bootstrap.stack.template import parse_template
 from annex_contract import __version__
 from annex_contract.iam import allow, document
 from annex_contract.stack import TEMPLATE_NAME

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.stack.parameters import ParameterValue, Source
 from annex_bootstrap.stack.plan import Change, judge
 from annex_bootstrap.stack.read import Stack, find
+from annex_bootstrap.stack.template import ParameterValue, Source
 from annex_contract.statuses import REVIEW_IN_PROGRESS
 
 if TYPE_CHECKING:

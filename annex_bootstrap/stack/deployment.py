@@ -9,13 +9,12 @@ from dataclasses import dataclass, replace
 from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.stack import plan, staging
-from annex_bootstrap.stack.artefact import Template
 from annex_bootstrap.stack.change_set import ChangeSet, make_change_set
 from annex_bootstrap.stack.follow import Watcher, delete_stack, follow, last_event_id, settle
 from annex_bootstrap.stack.image import check_images, choose_base
-from annex_bootstrap.stack.parameters import ParameterValue, Source, plan_parameters
 from annex_bootstrap.stack.plan import Step
 from annex_bootstrap.stack.read import Stack, check_deployed, find_earlier_setup
+from annex_bootstrap.stack.template import ParameterValue, Source, Template, plan_parameters
 from annex_contract import __version__
 from annex_contract.stack import Parameter
 from annex_contract.statuses import read_status

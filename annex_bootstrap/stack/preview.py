@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
-from annex_bootstrap.stack.parameters import ParameterValue
 from annex_bootstrap.stack.plan import Change
+from annex_bootstrap.stack.template import ParameterValue
 from annex_bootstrap.words import NOTHING, SUMMARIES, TYPES
 from annex_contract.image import IMAGE_NO, MACHINE_TYPES
 from annex_contract.resources import BY_TYPE, IMAGE, IMAGE_BUILDER

@@ -26,7 +26,7 @@ from botocore.exceptions import ClientError
 from annex_bootstrap.policies.boundary import Holder, boundary, boundary_arn, boundary_name
 from annex_bootstrap.policies.deployer import deployer_policy
 from annex_bootstrap.policies.operator import operator_policy
-from annex_bootstrap.stack.artefact import template_path
+from annex_bootstrap.stack.template import template_path
 from annex_contract.iam import allow, document, trust
 from annex_contract.machine_policies import FLEET_POLICY
 from annex_contract.resources import BY_TYPE

@@ -17,10 +17,10 @@ import pytest
 from annex_bootstrap.aws import Account
 from annex_bootstrap.policies.deployer import deployer_policy
 from annex_bootstrap.stack import deployment, read, staging
-from annex_bootstrap.stack.artefact import built_template, parse_template
 from annex_bootstrap.stack.deployment import DeployRequest
 from annex_bootstrap.stack.failure import function_log
 from annex_bootstrap.stack.read import Event
+from annex_bootstrap.stack.template import built_template, parse_template
 from annex_contract import __version__
 from annex_contract.stack import Output
 from local_aws.demo.inventory import take_inventory

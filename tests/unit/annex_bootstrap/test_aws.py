@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -114,3 +115,46 @@ def test_a_call_beside_that_hangs_holds_nobody_up() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
     assert done.returncode == -signal.SIGINT
+
+
+@pytest.mark.parametrize(
+    ("process", "reason"),
+    [
+        ("/made/up/program", "No such file or directory"),
+        ("", "credential_process"),
+        ("echo sorry", "Expecting value"),
+        ("false", "credential"),
+    ],
+)
+def test_a_credential_process_that_gives_no_credentials_is_named(process: str, reason: str, home: Path) -> None:
+    (home / "config").write_text(f"[profile ours]\nregion = us-west-2\ncredential_process = {process}\n")
+    with pytest.raises(UserError, match=reason) as raised:
+        connect(None, "ours")
+    assert "\n" not in str(raised.value)
+    assert "ours" in str(raised.value) or "custom-process" in str(raised.value)
+
+
+@pytest.fixture
+def keys(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001 (clears the settings)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "made-up")
+
+
+@pytest.mark.usefixtures("keys")
+def test_an_endpoint_without_a_scheme_is_refused_with_one_that_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "localhost:4566")
+    with pytest.raises(UserError, match=r"Invalid endpoint: localhost:4566.*as a URL, such as https://127.0.0.1:4566"):
+        connect("us-east-1", None)
+
+
+@pytest.mark.usefixtures("keys")
+def test_a_local_aws_that_has_ended_is_named_before_any_attempt_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+    attempts: list[object] = []
+    monkeypatch.setattr("botocore.httpsession.URLLib3Session.send", lambda *_: attempts.append(1))
+    with pytest.raises(UserError, match=rf"the local AWS at http://127.0.0.1:{port} does not answer .*annex-bootstrap"):
+        connect("us-east-1", None)
+    assert attempts == []

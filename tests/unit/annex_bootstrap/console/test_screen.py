@@ -136,8 +136,8 @@ def test_a_narrow_terminal_loses_columns_before_a_number_is_broken(
 SHOW = """
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.console.tables import Column
-from annex_bootstrap.stack.artefact import built_template, parse_template
-from annex_bootstrap.stack.parameters import plan_parameters
+from annex_bootstrap.stack.template import built_template, parse_template
+from annex_bootstrap.stack.template import plan_parameters
 from annex_bootstrap.stack.plan import Change
 from annex_bootstrap.stack.preview import describe_creation
 

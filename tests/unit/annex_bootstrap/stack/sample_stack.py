@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from annex_bootstrap.stack.artefact import parse_template
 from annex_bootstrap.stack.read import Stack
+from annex_bootstrap.stack.template import parse_template
 from annex_contract.stack import Output
 from template_gen.template import build
 

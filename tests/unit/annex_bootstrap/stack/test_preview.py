@@ -6,10 +6,9 @@ from decimal import Decimal
 
 import pytest
 
-from annex_bootstrap.stack.artefact import built_template, parse_template
-from annex_bootstrap.stack.parameters import plan_parameters
 from annex_bootstrap.stack.plan import Change, judge
 from annex_bootstrap.stack.preview import describe_creation, describe_update
+from annex_bootstrap.stack.template import built_template, parse_template, plan_parameters
 
 TEMPLATE = parse_template(built_template())
 ALL = [Change("Add", name, resource["Type"]) for name, resource in TEMPLATE["Resources"].items()]

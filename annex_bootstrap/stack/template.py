@@ -1,21 +1,26 @@
-"""The parameters of a deployment: check what was given, and plan what each will be. Pure."""
+"""The built template: where it is, what its parameters allow, and what each will be in a deployment."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.stack.artefact import Template
 from annex_contract.image import IMAGE_NO
-from annex_contract.stack import Parameter
+from annex_contract.stack import TEMPLATE_NAME, Parameter
 from annex_contract.statuses import State
 
 if TYPE_CHECKING:
     from annex_bootstrap.stack.read import Stack
+
+
+Template = Mapping[str, Any]
 
 
 class Source(Enum):
@@ -46,6 +51,31 @@ class ParameterValue:
     was: str
     default: str
     source: Source
+
+
+def built_template() -> str:
+    """Return the template that comes with this version: inside the installed package, or in a checkout's ``dist/``.
+
+    Raises:
+        UserError: this is a checkout in which nothing has been built yet.
+    """
+    try:
+        return template_path().read_text()
+    except FileNotFoundError as error:
+        raise UserError(f"{TEMPLATE_NAME} is not built yet: run python build.py first") from error
+
+
+def template_path() -> Path:
+    """Return where the built template is, or will be."""
+    # Both are files: a wheel is unpacked when it is installed.
+    packaged = Path(str(resources.files("annex_bootstrap"))) / "data" / TEMPLATE_NAME
+    return packaged if packaged.is_file() else Path(__file__).parents[2] / "dist" / TEMPLATE_NAME
+
+
+def parse_template(text: str) -> Template:
+    """Return the template as data."""
+    template: Template = json.loads(text)
+    return template
 
 
 def check_parameters(template: Template, given: Mapping[str, str]) -> None:

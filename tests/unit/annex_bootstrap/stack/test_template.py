@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from mypy_boto3_cloudformation.literals import StackStatusType
 
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.stack.parameters import Source, check_parameters, plan_parameters
 from annex_bootstrap.stack.preview import describe_parameters
 from annex_bootstrap.stack.read import Stack
+from annex_bootstrap.stack.template import Source, check_parameters, plan_parameters
 from annex_contract.statuses import State, read_status
 from tests.unit.annex_bootstrap.stack.sample_stack import OURS, TEMPLATE, a_stack
 
