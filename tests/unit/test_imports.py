@@ -22,12 +22,12 @@ ROOMS = (
     {"commands"},
     {"console", "options"},
     {"doctor"},
-    {"annexes", "launch"},
-    {"pool"},
-    {"machines", "policies", "stack"},
+    {"annexes", "launch", "policies"},
+    {"machines", "pool"},
+    {"stack"},
     {"target", "words"},
-    {"aws"},
-    {"errors", "times"},
+    {"aws", "times"},
+    {"errors"},
 )
 """The parts of the client: each may import those below it, and none beside it."""
 
@@ -50,8 +50,9 @@ KNOW_LOCAL_AWS = {"annex_bootstrap.commands.demo", "annex_bootstrap.commands.loc
 """The modules of the client that may import the local AWS, which a plain install does not have."""
 
 
-BUILT_OF_OTHERS = {"demo", "setup"}
-"""The commands that use other commands' actions: ``demo`` what it shares with ``local``, ``setup`` its steps."""
+BUILT_OF_OTHERS = {"demo", "image", "setup"}
+"""The commands that use other commands' actions: ``demo`` what it shares with ``local``, ``image rebuild`` is a
+``deploy``, ``setup`` has several for its steps."""
 
 
 def modules() -> dict[str, Path]:
