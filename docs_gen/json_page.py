@@ -119,12 +119,18 @@ def _rows(kind: type, path: str = "") -> Iterator[str]:
     meanings, hints = _meanings(kind), get_type_hints(kind)
     for field in fields(kind):
         key, hint = path + field.name, hints[field.name]
-        yield f"| `{key}` | {_type_name(hint)} | {meanings.get(field.name, '')} |"
         rest, _ = split_optional(hint)
         while element := element_of(rest):
             key, (rest, _) = key + element[0], split_optional(element[1])
-        if is_dataclass(rest) and isinstance(rest, type):
+        # What is another command's result is described there.
+        whole = [f"; its keys are those of {_link(words)}" for words, result in results().items() if result is rest]
+        yield f"| `{path + field.name}` | {_type_name(hint)} | {meanings.get(field.name, '')}{''.join(whole[:1])} |"
+        if is_dataclass(rest) and isinstance(rest, type) and not whole:
             yield from _rows(rest, f"{key}.")
+
+
+def _link(words: str) -> str:
+    return f"[{words}](#{words.replace(' ', '-')})"
 
 
 def _meanings(kind: type) -> dict[str, str]:
@@ -140,12 +146,16 @@ def _for_readers(text: str) -> str:
 
 def page() -> str:
     """Return the document as Markdown."""
-    lines = [INTRODUCTION]
+    lines, described = [INTRODUCTION], dict[type[Result], str]()
     for words, result in results().items():
+        lines += [f"## {words}", ""]
+        if first := described.get(result):
+            lines += [f"The keys are those of {_link(first)}.", ""]
+            continue
+        described[result] = words
         summary = (inspect.getdoc(result) or "").partition("\n")[0]
-        lines += [f"## {words}", "", _for_readers(summary), ""]
-        lines += ["| Key | Type | Meaning |", "| --- | --- | --- |", *_rows(result), ""]
-    return "\n".join(lines)
+        lines += [_for_readers(summary), "", "| Key | Type | Meaning |", "| --- | --- | --- |", *_rows(result), ""]
+    return "\n".join(lines[:-1]) + "\n"
 
 
 if __name__ == "__main__":

@@ -35,11 +35,6 @@ def end_annex(account: Account, stack: Stack, lease: Lease) -> int:
 
     The rule stays until then, so what is not ended when the client is killed is ended by the next check.
 
-    Args:
-        account: where.
-        stack: whose lease function ends it.
-        lease: from ``find_leases``.
-
     Returns:
         How many machines were ended.
 
@@ -53,7 +48,7 @@ def end_annex(account: Account, stack: Stack, lease: Lease) -> int:
     while True:
         machines, problem = _run(account, function_arn, lease.ending_at(expiration)["Input"])
         ended += machines
-        if lease.annex_id not in [held.annex_id for held in leases.list()]:
+        if lease.annex_id not in [other.annex_id for other in leases.list()]:
             return ended
         if time.monotonic() > give_up:
             raise UserError(
@@ -67,8 +62,8 @@ def end_annex(account: Account, stack: Stack, lease: Lease) -> int:
 def _run(account: Account, function_arn: str, event: str) -> tuple[int, str]:
     with explained("running the lease function"):
         answer = account.lambda_.invoke(FunctionName=function_arn, Payload=event)
-        said = json.loads(answer["Payload"].read())
+        outcome = json.loads(answer["Payload"].read())
     if "FunctionError" in answer:
         # It tries again at its next check.
-        return 0, str(said.get("errorMessage", "the lease function failed"))
-    return int(said.get("machines_ended", 0)), ""
+        return 0, str(outcome.get("errorMessage", "the lease function failed"))
+    return int(outcome.get("machines_ended", 0)), ""

@@ -46,11 +46,7 @@ class Lease:
     target: Mapping[str, Any] = field(compare=False)
 
     def ending_at(self, expiration: int) -> dict[str, Any]:
-        """Return the target with another end.
-
-        Args:
-            expiration: in seconds since the epoch.
-        """
+        """Return the target with another end, in seconds since the epoch."""
         return {**self.target, "Input": input_ending_at(self.target["Input"], expiration)}
 
 
@@ -166,9 +162,6 @@ class Leases:
     def get(self, annex_id: str) -> Lease | None:
         """Return the lease of an annex, or None; one call, however many leases there are.
 
-        Args:
-            annex_id: its ID.
-
         Raises:
             UserError: AWS refused.
         """
@@ -177,9 +170,6 @@ class Leases:
 
     def find(self, name: str) -> Lease:
         """Return the lease of an annex.
-
-        Args:
-            name: of the annex.
 
         Raises:
             UserError: AWS refused, or there is none.
@@ -241,9 +231,6 @@ class Leases:
     def put(self, lease: contract.Lease) -> None:
         """Make a lease, or give it another end: a rule that runs the lease function, and its target.
 
-        Args:
-            lease: what the rule's target says.
-
         Raises:
             UserError: AWS refused, or the rule of that name is not a lease.
         """
@@ -260,11 +247,7 @@ class Leases:
             raise
 
     def extend(self, lease: Lease, expiration: int) -> None:
-        """Set another end.
-
-        Args:
-            lease: of the annex.
-            expiration: in seconds since the epoch.
+        """Set another end, in seconds since the epoch.
 
         Raises:
             UserError: AWS refused, or the lease cannot be read.
@@ -278,10 +261,6 @@ class Leases:
 
     def end(self, lease: Lease, now: int) -> None:
         """End an annex: its lease ends now, and the lease function checks it at once.
-
-        Args:
-            lease: of the annex.
-            now: seconds since the epoch.
 
         Raises:
             UserError: AWS refused, or the lease cannot be read.

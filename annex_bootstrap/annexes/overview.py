@@ -1,14 +1,18 @@
-"""What AWS knows of the annexes of a stack, if it answers at once."""
+"""What AWS knows of the annexes of a stack, if it answers at once, and the line that starts the first one."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from annex_bootstrap.annexes.leases import Lease, Leases
-from annex_bootstrap.aws import connect, in_background
+from annex_bootstrap.aws import connect, in_background, open_session
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.pool.blocks import Section
+from annex_bootstrap.pool.htcondor import Version, starts_with_htcondor
+from annex_bootstrap.pool.tokens import FIRST_TOKENS
 from annex_bootstrap.stack.read import Stack, find_deployed
+from annex_bootstrap.target import Target
+from annex_contract.stack import Output
 
 PATIENCE = 1.0
 """Seconds that AWS has to answer; what is not known by then is not shown."""
@@ -38,8 +42,26 @@ def ask_overview(section: Section) -> Overview:
         return Overview(stack, tuple(Leases.of(account, stack.outputs).list()))
 
     try:
+        # Loads the SDK, which may take its own second.
+        open_session(section.region, None)
         return in_background(ask).result(PATIENCE)
     except UserError as error:
         return Overview(error=str(error))
     except TimeoutError:
         return Overview(error="AWS did not answer within a second")
+
+
+def first_annex(stack: Stack, target: Target, version: Version | None) -> dict[str, str]:
+    """Return the line that starts a first annex of one machine, and what it does.
+
+    Args:
+        stack: whose machines. One that makes no image has no machines for ``start``.
+        target: the stack as the line names it.
+        version: of HTCondor here, or None where there is none.
+    """
+    if Output.START_POLICY_ARN in stack.outputs and (version is None or version >= FIRST_TOKENS):
+        line = target.command("start my-first-annex --count 1")
+        return {line: f"rents one machine; needs the policy that {Output.START_POLICY_ARN} names"}
+    if version is not None and starts_with_htcondor(version):
+        return {"htcondor annex create my-first-annex m7i.large@aws-ec2": "rents one machine"}
+    return {"condor_annex -count 1 -annex-name my-first-annex": "rents one machine"}

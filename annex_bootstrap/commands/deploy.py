@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import click
 
-from annex_bootstrap.annexes.first_annex import first_annex
+from annex_bootstrap.annexes.overview import first_annex
 from annex_bootstrap.aws import SHORT_PATIENCE, Account, place, within
 from annex_bootstrap.console.command import OUTPUT, Command
 from annex_bootstrap.console.result import Result

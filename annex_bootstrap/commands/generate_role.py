@@ -14,11 +14,6 @@ from annex_bootstrap.policies.generate_role import role_template
 def generate_role(screen: Screen, bucket: str, key: str) -> None:
     """Print the template.
 
-    Args:
-        screen: where to print.
-        bucket: the private bucket's name.
-        key: of the object with the pool's configuration.
-
     Raises:
         UserError: the bucket's name or the key is invalid.
     """

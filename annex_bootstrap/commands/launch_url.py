@@ -19,7 +19,13 @@ from annex_bootstrap.target import Target
 
 @dataclass(frozen=True)
 class LaunchUrl(Result):
-    """The link that opens the console with the stack filled in."""
+    """The link that opens the console with the stack filled in.
+
+    Attributes:
+        region: where it would create the stack.
+        stack: the name that it fills in.
+        url: the link.
+    """
 
     region: str
     stack: str
@@ -28,12 +34,6 @@ class LaunchUrl(Result):
 
 def launch_url(screen: Screen, target: Target, template_url: str, parameters: dict[str, str]) -> LaunchUrl:
     """Print the link.
-
-    Args:
-        screen: where to print.
-        target: the stack that the link is to create.
-        template_url: where the template is.
-        parameters: those that the link fills in, by name.
 
     Raises:
         UserError: no region is chosen, or something in the link cannot work.

@@ -57,7 +57,12 @@ class AnnexLease:
 
 @dataclass(frozen=True)
 class LeaseList(Result):
-    """The annexes of a stack that hold a lease."""
+    """The annexes of a stack that hold a lease.
+
+    Attributes:
+        region: where.
+        leases: of the annexes, the one that ends first at the top.
+    """
 
     region: str
     leases: tuple[AnnexLease, ...]
@@ -65,7 +70,12 @@ class LeaseList(Result):
 
 @dataclass(frozen=True)
 class Extension(Result):
-    """The new end of an annex's lease."""
+    """The new end of an annex's lease.
+
+    Attributes:
+        annex: its ID.
+        lease_expiration: when it ends.
+    """
 
     annex: str
     lease_expiration: datetime
@@ -73,7 +83,11 @@ class Extension(Result):
 
 @dataclass(frozen=True)
 class Ending(Result):
-    """The annexes whose leases were ended; none where the answer was no."""
+    """The annexes whose leases were ended.
+
+    Attributes:
+        ended: their IDs; none where the answer was no.
+    """
 
     ended: tuple[str, ...]
 
@@ -85,8 +99,8 @@ def list_leases(screen: Screen, target: Target) -> LeaseList:
         UserError: there is no stack, or AWS refused. Missing prices are only reported.
     """
     leases = Leases.of_target(target)
-    held = leases.list()
-    running = leases.machines() if held else {}
+    found = leases.list()
+    running = leases.machines() if found else {}
     known: dict[str, Decimal] = {}
     unpriced = ""
     try:
@@ -94,7 +108,7 @@ def list_leases(screen: Screen, target: Target) -> LeaseList:
     except UserError as error:
         unpriced = str(error)
     now = int(time.time())
-    annexes = tuple(_annex(lease, running.get(lease.annex_id, NOTHING), known, now) for lease in held)
+    annexes = tuple(_annex(lease, running.get(lease.annex_id, NOTHING), known, now) for lease in found)
     if not annexes:
         screen.say(f"No annex holds a lease in {leases.account.region}.")
     else:
@@ -109,13 +123,7 @@ def list_leases(screen: Screen, target: Target) -> LeaseList:
 
 
 def extend_lease(screen: Screen, target: Target, name: str, duration: str) -> Extension:
-    """Let an annex run for some time from now.
-
-    Args:
-        screen: where to print.
-        target: the stack.
-        name: of the annex.
-        duration: such as ``2h``.
+    """Let an annex run for some time from now, such as ``2h``.
 
     Raises:
         UserError: the duration cannot be read, the annex holds no lease or a longer one, or AWS refused.
@@ -134,14 +142,7 @@ def extend_lease(screen: Screen, target: Target, name: str, duration: str) -> Ex
 
 
 def end_leases(screen: Screen, target: Target, name: str | None, *, everything: bool, yes: bool) -> Ending:
-    """End an annex now, or every annex of the stack, after one question.
-
-    Args:
-        screen: where to print and ask.
-        target: the stack.
-        name: of the annex; None with ``everything``.
-        everything: whether to end all.
-        yes: whether to go ahead without asking.
+    """End an annex now, or with ``everything`` every annex of the stack, after one question.
 
     Raises:
         click.UsageError: neither an annex nor all of them are named, or both.

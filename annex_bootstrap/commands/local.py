@@ -38,10 +38,6 @@ def local_extra() -> Iterator[None]:
 def local(screen: Screen, schedule_speed: int) -> None:
     """Run a local AWS until Ctrl-C, and print the exports that point any AWS tool at it.
 
-    Args:
-        screen: where to print.
-        schedule_speed: how many times faster than real time EventBridge's rate schedules run.
-
     Raises:
         UserError: the extra is not installed.
     """

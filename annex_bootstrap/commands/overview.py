@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from annex_bootstrap.annexes.first_annex import first_annex
-from annex_bootstrap.annexes.overview import ask_overview
+from annex_bootstrap.annexes.overview import ask_overview, first_annex
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.pool import blocks, config_file
 from annex_bootstrap.pool.file_knobs import read_knob

@@ -24,16 +24,7 @@ UNBOUNDED = (
 
 
 def print_boundary(screen: Screen, target: Target, holder: str) -> None:
-    """Print a permissions boundary.
-
-    Args:
-        screen: where to print.
-        target: where the account is; all stacks share the boundary.
-        holder: ``roles`` or ``users``.
-
-    Raises:
-        UserError: there are no credentials.
-    """
+    """Print the permissions boundary of ``roles`` or ``users``, which all stacks of the account share."""
     account = target.connect()
     chosen = boundaries.Holder(holder)
     screen.warn(f"name this managed policy {boundaries.boundary_name(chosen)}")
@@ -43,12 +34,6 @@ def print_boundary(screen: Screen, target: Target, holder: str) -> None:
 def print_deployer(screen: Screen, target: Target, boundary: str, part: int | None) -> None:
     """Print the policy for ``deploy`` and what goes with it.
 
-    Args:
-        screen: where to print.
-        target: the stack.
-        boundary: the ARN of the boundary that every role must have; empty for none.
-        part: which part to print, from 1; None for the whole.
-
     Raises:
         UserError: there are no credentials, our stacks cannot have that name, or there is no such part.
     """
@@ -57,7 +42,7 @@ def print_deployer(screen: Screen, target: Target, boundary: str, part: int | No
 
 
 def print_operator(screen: Screen, target: Target, boundary: str) -> None:
-    """Print the policy for ``credentials`` and what goes with it; the arguments are those of `print_deployer`.
+    """Print the policy for ``credentials`` and what goes with it.
 
     Raises:
         UserError: there are no credentials, or our stacks cannot have that name.

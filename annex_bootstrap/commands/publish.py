@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import click
 
 from annex_bootstrap import PROGRAM
+from annex_bootstrap.aws import place as where
 from annex_bootstrap.console.command import OUTPUT, Command
 from annex_bootstrap.console.result import Result
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.launch import publish as publishing
-from annex_bootstrap.options import ONE_REGION
+from annex_bootstrap.options import ONE_REGION, YES
 from annex_bootstrap.stack.template import built_template
 from annex_bootstrap.target import Target
 from annex_contract import __version__
@@ -22,6 +23,7 @@ class Publication(Result):
     """Where this version is published.
 
     Attributes:
+        published: whether it is; not where the answer was no.
         region: the bucket's.
         bucket: its name.
         version: what was published.
@@ -29,6 +31,7 @@ class Publication(Result):
         links: the URLs that can be shared.
     """
 
+    published: bool
     region: str
     bucket: str
     version: str
@@ -37,23 +40,26 @@ class Publication(Result):
 
 
 def publish(
-    screen: Screen, target: Target, bucket: str, prefix: str, *, create_bucket: bool, public: bool
+    screen: Screen, target: Target, bucket: str, prefix: str, *, create_bucket: bool, public: bool, yes: bool
 ) -> Publication:
-    """Put the built template and its launch page into a bucket, and print the links.
+    """Put the built template and its launch page into a bucket, and print the links; before --public, ask.
 
-    Args:
-        screen: where to print.
-        target: the bucket's region, and the stack's name that the links suggest.
-        bucket: its name.
-        prefix: what the objects' keys begin with.
-        create_bucket: whether to create the bucket if it does not exist.
-        public: whether to let everyone read what is below the prefix.
+    The target is the bucket's region, and the stack's name that the links suggest.
 
     Raises:
         UserError: as `publishing.publish`.
     """
     account = target.connect()
     place = publishing.Place(bucket, prefix, target.stack_name)
+    if public:
+        exists = publishing.has_bucket(account, place)
+        screen.say(f"In the {'bucket' if exists else 'new bucket'} {bucket} ({where([account])}):")
+        screen.say(f"  puts version {__version__} and its launch page below {prefix}/")
+        screen.say(f"  lets everyone on the Internet read what is below {prefix}/, now and later")
+        if not (yes or screen.confirm("Go ahead?", default=False)):
+            screen.say("Nothing was changed.")
+            links = publishing.links_of(account, place)
+            return Publication(False, account.region, bucket, __version__, False, links)
     links = publishing.publish(account, place, built_template(), create=create_bucket, public=public)
     screen.say(f"Published {PROGRAM} {__version__} in {account.region}.", fg="green")
     for what, link in (
@@ -66,7 +72,7 @@ def publish(
         screen.say(f"{what}:\n  {link}")
     if not public:
         screen.say("Only those who may read the bucket can use these links; --public opens them to everyone.")
-    return Publication(account.region, bucket, __version__, public, links)
+    return Publication(True, account.region, bucket, __version__, public, links)
 
 
 command = Command(
@@ -77,6 +83,7 @@ command = Command(
     click.Option(["--prefix"], default="annex-bootstrap", show_default=True, help="Prefix of the objects' keys."),
     click.Option(["--create-bucket"], is_flag=True, help="Create the bucket, private, if it does not exist."),
     click.Option(["--public"], is_flag=True, help="Let everyone read the objects under the prefix."),
+    YES,
     *OUTPUT,
     help="Put the built template and its launch page into a bucket, and print the links.",
 )

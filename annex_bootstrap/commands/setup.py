@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from annex_bootstrap.annexes.first_annex import first_annex
+from annex_bootstrap.annexes.overview import first_annex
 from annex_bootstrap.commands.credentials import DIRECTORY, KEY_DIRECTORY, Credentials, credentials
 from annex_bootstrap.commands.deploy import Deployment, deploy
 from annex_bootstrap.commands.doctor import Diagnosis, doctor, show

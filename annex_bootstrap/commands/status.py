@@ -55,7 +55,7 @@ class LastCall:
     """The last call of the lease function, which the hourly check makes at the latest.
 
     Attributes:
-        at: the minute; None if it was not called in the last `metrics.HOURS` hours.
+        at: the minute; None if it was not called in the last three hours.
         stack_is_new: whether the stack is younger than that.
     """
 
@@ -110,7 +110,11 @@ class RegionStatus:
 
 @dataclass(frozen=True)
 class Status(Result):
-    """The stack in every region, in the order in which they were given."""
+    """The stack in every region.
+
+    Attributes:
+        regions: in the order in which they were given.
+    """
 
     regions: tuple[RegionStatus, ...]
 

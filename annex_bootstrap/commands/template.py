@@ -38,11 +38,7 @@ class Verification(Result):
 
 
 def verify(screen: Screen, source: str) -> Verification:
-    """List the code inside a template, and compare the template with ours.
-
-    Args:
-        screen: where to print.
-        source: a file or an https URL.
+    """List the code inside a template, a file or an https URL, and compare the template with ours.
 
     Raises:
         UserError: it cannot be read, or is not a template.

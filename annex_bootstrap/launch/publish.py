@@ -109,16 +109,15 @@ def publish(account: Account, place: Place, template: str, *, create: bool, publ
         UserError: the bucket is missing, in another region or another account's, or this version was published with
             other bytes; nothing that was published before has changed.
     """
-    if not re.fullmatch(PREFIX, place.prefix):
-        raise UserError(
-            f"invalid prefix {place.prefix!r}: give letters, digits and . _ - with single slashes between them"
-        )
-    region = launch_links.find_region(account.region)
     bucket, prefix = place.bucket, place.prefix
-    links = _links(account.s3, region, place)
-    page = launch_page.render(parse_template(template), region.partition, links.template, place.stack_name)
-    with _explained(f"checking the bucket {bucket}"):
-        _find_bucket(account, bucket, create=create)
+    links = links_of(account, place)
+    page = launch_page.render(parse_template(template), account.partition, links.template, place.stack_name)
+    if not has_bucket(account, place):
+        if not create:
+            raise UserError(f"there is no bucket {bucket}: add --create-bucket to make it")
+        with _explained(f"creating the bucket {bucket}"):
+            create_bucket(account, bucket)
+            block_public_access(account, bucket, policies=True)
     if public:
         with _explained(f"letting everyone read {bucket}/{prefix}/"):
             _open(account, bucket, prefix)
@@ -147,9 +146,16 @@ def _explained(doing: str) -> Iterator[None]:
         ) from error
 
 
-def _links(s3: S3Client, region: launch_links.Region, place: Place) -> Links:
+def links_of(account: Account, place: Place) -> Links:
+    """Return the links of what is published at a place.
+
+    Raises:
+        UserError: no console is known for the account's region.
+    """
+    region = launch_links.find_region(account.region)
+
     def url(version: str, name: str) -> str:
-        return object_url(s3, place.bucket, f"{place.prefix}/{version}/{name}")
+        return object_url(account.s3, place.bucket, f"{place.prefix}/{version}/{name}")
 
     template = url(__version__, TEMPLATE_NAME)
     return Links(
@@ -169,24 +175,30 @@ def _uploads(prefix: str, template: bytes, page: bytes) -> Iterator[Upload]:
         yield Upload(f"{prefix}/{version}/{launch_page.PAGE_NAME}", page, "text/html; charset=utf-8", released)
 
 
-def _find_bucket(account: Account, bucket: str, *, create: bool) -> None:
+def has_bucket(account: Account, place: Place) -> bool:
+    """Return whether the bucket of a place exists.
+
+    Raises:
+        UserError: the prefix is invalid, or the bucket is in another region or another account's.
+    """
+    if not re.fullmatch(PREFIX, place.prefix):
+        raise UserError(
+            f"invalid prefix {place.prefix!r}: give letters, digits and . _ - with single slashes between them"
+        )
     try:
-        region = find_bucket(account, bucket)
+        with _explained(f"checking the bucket {place.bucket}"):
+            region = find_bucket(account, place.bucket)
     except AwsError as error:
         if error.code != FORBIDDEN:
             raise
         raise UserError(
-            f"you may not use the bucket {bucket}: a permission that you were just granted may take minutes to "
+            f"you may not use the bucket {place.bucket}: a permission that you were just granted may take minutes to "
             "have effect, so try again; if that does not help, ask whose bucket it is or give --bucket another name"
         ) from error
-    if region is None:
-        if not create:
-            raise UserError(f"there is no bucket {bucket}: add --create-bucket to make it")
-        create_bucket(account, bucket)
-        block_public_access(account, bucket, policies=True)
     # botocore would follow it there, but the links name the host of one region.
-    elif region != account.region:
-        raise UserError(f"the bucket {bucket} is in {region}: give --region {region}")
+    if region not in (None, account.region):
+        raise UserError(f"the bucket {place.bucket} is in {region}: give --region {region}")
+    return region is not None
 
 
 def _open(account: Account, bucket: str, prefix: str) -> None:

@@ -45,7 +45,12 @@ TIMEOUT = 30.0
 
 @dataclass(frozen=True)
 class Module:
-    """One file in a function's archive: its path and the SHA-256 of its bytes, in hexadecimal."""
+    """One file in a function's archive.
+
+    Attributes:
+        path: its path there.
+        sha256: of its bytes, in hexadecimal.
+    """
 
     path: str
     sha256: str
@@ -138,7 +143,7 @@ def read_code(text: str) -> dict[str, str]:
     """Return the inline code of every function of a template, sorted by the functions' names.
 
     Raises:
-        UserError: the text is not a template in JSON, or it builds the code of a function in another way than ours.
+        UserError: the text is not a template in JSON, or a function's code is put together differently from ours.
     """
     template = _template(text)
     found = {}
@@ -201,7 +206,7 @@ def differences(text: str, built: str) -> list[str]:
         if theirs[name].loader_sha256 != ours[name].loader_sha256:
             lines.append(f"{name}: the code around the archive differs")
         lines += [f"{name}: {line}" for line in _compare(theirs[name].modules, ours[name].modules)]
-    lines += _compare_rest(json.loads(text), json.loads(built))
+    lines += _compare_rest(_template(text), _template(built))
     return lines or ["the same content, written differently"]
 
 
@@ -220,27 +225,36 @@ def _compare_rest(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[st
     for section in sorted(theirs.keys() | ours.keys()):
         there, here = theirs.get(section), ours.get(section)
         if not isinstance(there, dict) or not isinstance(here, dict):
-            lines += [f"{section} differs"] if there != here else []
+            lines += [f"{section} differs"] if _written(there) != _written(here) else []
             continue
         for name in sorted(there.keys() | here.keys()):
             if name not in here or name not in there:
                 lines.append(f"{section}: {name} {'is not in ours' if name not in here else 'is missing'}")
-            elif _without_code(there[name]) != _without_code(here[name]):
+            elif _written(_without_code(there[name])) != _written(_without_code(here[name])):
                 lines.append(f"{section}: {name} differs")
     return lines
 
 
+def _written(value: Any) -> str:
+    """Return JSON in one way of writing it. Python takes 1, 1.0 and true for equal, which AWS need not."""
+    return json.dumps(value, sort_keys=True)
+
+
 def _without_code(resource: Any) -> Any:
-    """Return a resource without the code that was compared already."""
+    """Return a resource without the inline code that was compared already, but with all that stands beside it."""
     if not isinstance(resource, dict) or resource.get("Type") != "AWS::Lambda::Function":
         return resource
-    return resource | {"Properties": {k: v for k, v in resource["Properties"].items() if k != "Code"}}
+    properties = resource["Properties"]
+    code = {key: value for key, value in properties["Code"].items() if key != "ZipFile"}
+    return resource | {"Properties": properties | {"Code": code}}
 
 
 def _template(text: str) -> Mapping[str, Any]:
     try:
-        template: dict[str, Any] = json.loads(text)
+        template: dict[str, Any] = json.loads(text, object_pairs_hook=_once)
         resources = template["Resources"]
+    except _TwiceError as error:
+        raise UserError(f"the template {error}: which of both CloudFormation takes is not certain") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError("this is not a template of annex-bootstrap: it is not JSON with Resources") from error
     if not isinstance(resources, dict):
@@ -267,10 +281,16 @@ def _unpack(archive: str) -> list[Module]:
     return [Module(name, _sha256(files[name].encode())) for name in sorted(files)]
 
 
+class _TwiceError(ValueError):
+    """An object of JSON has a key twice; Python takes the last one, others another."""
+
+
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("its archive names a file twice")
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise _TwiceError(f"has the key {key!r} twice")
+        found[key] = value
     return found
 
 

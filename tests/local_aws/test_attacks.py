@@ -258,7 +258,7 @@ def test_publishing_wakes_no_statement_that_sleeps(local: LocalAws, root: boto3.
     secret = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "s3:*", "Resource": f"arn:aws:s3:::{bucket}/*"}
     policy = json.dumps({"Version": "2012-10-17", "Statement": [secret]})
     s3.put_bucket_policy(Bucket=bucket, Policy=policy)
-    ran = CliUser(local, local.root, tmp_path).run("publish", "--bucket", bucket, "--public")
+    ran = CliUser(local, local.root, tmp_path).run("publish", "--bucket", bucket, "--public", "--yes")
     assert ran.returncode == 1
     assert "has another statement for everyone" in ran.stderr
     assert s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"] == block
@@ -277,7 +277,9 @@ def test_publishing_wakes_no_statement_that_sleeps(local: LocalAws, root: boto3.
 def test_no_prefix_widens_what_is_published(local: LocalAws, root: boto3.Session, tmp_path: Path, prefix: str) -> None:
     s3, bucket = root.client("s3"), f"prefix-{uuid.uuid4().hex[:8]}"
     s3.create_bucket(Bucket=bucket)
-    ran = CliUser(local, local.root, tmp_path).run("publish", "--bucket", bucket, "--public", "--prefix", prefix)
+    ran = CliUser(local, local.root, tmp_path).run(
+        "publish", "--bucket", bucket, "--public", "--yes", "--prefix", prefix
+    )
     assert ran.returncode == 1
     assert "invalid prefix" in ran.stderr
     with pytest.raises(ClientError, match="NoSuchBucketPolicy"):

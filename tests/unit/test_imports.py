@@ -22,9 +22,9 @@ ROOMS = (
     {"commands"},
     {"console", "options"},
     {"doctor"},
-    {"annexes", "launch"},
-    {"pool"},
-    {"machines", "policies", "stack"},
+    {"annexes", "launch", "policies"},
+    {"machines", "pool"},
+    {"stack"},
     {"target", "words"},
     {"aws", "times"},
     {"errors"},
@@ -51,8 +51,8 @@ KNOW_LOCAL_AWS = {"annex_bootstrap.commands.demo", "annex_bootstrap.commands.loc
 
 
 BUILT_OF_OTHERS = {"demo", "image", "setup"}
-"""The commands that use other commands' actions: ``demo`` what it shares with ``local``, ``image rebuild`` a deploy,
-``setup`` its steps."""
+"""The commands that use other commands' actions: ``demo`` what it shares with ``local``, ``image rebuild`` is a
+``deploy``, ``setup`` has several for its steps."""
 
 
 def modules() -> dict[str, Path]:

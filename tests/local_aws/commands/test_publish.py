@@ -24,7 +24,7 @@ from annex_bootstrap.launch import publish as publishing
 from annex_bootstrap.launch.publish import Links, Place, publish
 from annex_bootstrap.launch.verify import differences, read_source
 from annex_contract import __version__
-from local_aws.launcher import REGION, Credentials, LocalAws
+from local_aws.launcher import ACCOUNT, REGION, Credentials, LocalAws
 from tests.local_aws import stack
 from tests.local_aws.cli_user import CliUser
 from tests.local_aws.conftest import ROOT
@@ -164,7 +164,7 @@ def test_a_public_policy_that_s3_refuses_at_first_is_put_again(
     assert "AnnexBootstrapPublicRead" in account.s3.get_bucket_policy(Bucket=bucket)["Policy"]
 
 
-def test_a_user_without_permissions_is_told_to_ask_whose_bucket_it_is(
+def test_a_user_without_permissions_should_ask_whose_bucket_it_is(
     bucket: str, template: str, root: boto3.Session, new_user: Callable[[str], Credentials]
 ) -> None:
     root.client("s3").create_bucket(Bucket=bucket)
@@ -265,3 +265,25 @@ def test_the_commands_print_links_and_verdicts(local: LocalAws, bucket: str, tem
     assert as_json["result"]["differences"] == ["Parameters: CondorPort differs"]
     links = run("publish", "--bucket", bucket, "--output", "json").document["result"]["links"]
     assert links["template"] == template_url
+
+
+def test_nothing_becomes_public_without_a_yes(
+    local: LocalAws, root: boto3.Session, bucket: str, tmp_path: Path
+) -> None:
+    run = CliUser(local, local.root, tmp_path).run
+    command = ("publish", "--bucket", bucket, "--create-bucket", "--public")
+    declined = run(*command, text="n\n")
+    assert declined.returncode == 0
+    assert f"In the new bucket {bucket} (account {ACCOUNT}, {REGION}):\n" in declined.stdout
+    assert "lets everyone on the Internet read what is below annex-bootstrap/, now and later\n" in declined.stdout
+    assert "Nothing was changed." in declined.stdout
+    assert run(*command).returncode == 2
+    as_json = run(*command, "--output", "json")
+    assert (as_json.returncode, as_json.document["error"]) == (2, "add --yes: --output json asks nothing")
+    s3 = root.client("s3")
+    assert bucket not in {each["Name"] for each in s3.list_buckets()["Buckets"]}
+
+    published = run(*command, "--yes", "--output", "json")
+    assert published.document["result"]["public"] is True
+    assert "AnnexBootstrapPublicRead" in s3.get_bucket_policy(Bucket=bucket)["Policy"]
+    assert f"In the bucket {bucket} " in run(*command, text="y\n").stdout

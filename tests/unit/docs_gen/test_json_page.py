@@ -53,6 +53,7 @@ def test_every_key_of_every_command_has_a_type_and_one_spelling() -> None:
     other_spellings = {"annex_id", "dollars_an_hour", "name_of_stack", "stack_name", "expires", "expiration"}
     assert keys & other_spellings == set()
     assert [key for key in keys if key != key.lower()] == []
+    assert [line for line in lines if line.endswith("|  |")] == []
 
 
 def test_rows_have_keys_types_and_meanings_at_every_depth() -> None:

@@ -109,7 +109,7 @@ def test_an_added_and_a_removed_resource_are_found() -> None:
     ],
     ids=["not bzip2", "not JSON", "trailing bytes", "a file twice", "a file without text", "larger than allowed"],
 )
-def test_a_damaged_archive_is_refused_by_the_function_that_has_it(content: bytes) -> None:
+def test_a_damaged_archive_is_refused_with_its_function(content: bytes) -> None:
     with pytest.raises(UserError, match="LeaseFunction"):
         verify.list_functions(_changed("LeaseFunction", _with_archive(content)))
 
@@ -126,7 +126,7 @@ def test_a_damaged_archive_is_refused_by_the_function_that_has_it(content: bytes
     ],
     ids=["of no archive", "with separators", "longer than allowed", "with a variable", "an input", "no text"],
 )
-def test_code_that_is_put_together_in_another_way_is_refused_by_the_function_that_has_it(code: Any) -> None:
+def test_code_that_is_put_together_in_another_way_is_refused_with_its_function(code: Any) -> None:
     with pytest.raises(UserError, match="the code of LeaseFunction cannot be read"):
         verify.list_functions(_changed("LeaseFunction", code))
 
@@ -141,9 +141,51 @@ def test_a_changed_archive_is_found_in_every_function_that_shares_it() -> None:
         assert f"{name}: crhelper/utils.py is missing" in found
 
 
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"S3Bucket": "theirs", "S3Key": "code.zip"},
+        {"ImageUri": "123456789012.dkr.ecr.us-east-1.amazonaws.com/theirs:latest"},
+        {"Fn::Transform": {"Name": "AWS::Include", "Parameters": {"Location": "s3://theirs/code.json"}}},
+        {"SourceKMSKeyArn": "arn:aws:kms:us-east-1:123456789012:key/theirs"},
+    ],
+    ids=lambda beside: next(iter(beside)),
+)
+def test_code_from_elsewhere_beside_ours_is_found(beside: dict[str, Any]) -> None:
+    template = json.loads(BUILT)
+    template["Resources"]["LeaseFunction"]["Properties"]["Code"] |= beside
+    assert verify.differences(json.dumps(template), BUILT) == ["Resources: LeaseFunction differs"]
+
+
+@pytest.mark.parametrize(
+    ("ours", "doubled"),
+    [
+        ('"Resources":', '"Resources": {"Theirs": {"Type": "AWS::IAM::User"}}, "Resources":'),
+        ('"Timeout":', '"Timeout": 900, "Timeout":'),
+        ('"ZipFile":', '"ZipFile": "import os", "ZipFile":'),
+        ('"Statement":', '"Statement": [], "Statement":'),
+    ],
+)
+def test_a_key_that_is_written_twice_is_refused(ours: str, doubled: str) -> None:
+    # CloudFormation does not say which of both it takes.
+    text = BUILT.replace(ours, doubled, 1)
+    assert json.loads(text) == json.loads(BUILT)
+    with pytest.raises(UserError, match=f"has the key '{ours[1:-2]}' twice"):
+        verify.differences(text, BUILT)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("true", "1"), ("9618", "9618.0")])
+def test_a_value_of_another_type_is_found(ours: str, theirs: str) -> None:
+    text = BUILT.replace(f": {ours}", f": {theirs}", 1)
+    assert text != BUILT
+    assert json.loads(text) == json.loads(BUILT)
+    (line,) = verify.differences(text, BUILT)
+    assert line.endswith(" differs")
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"Resources": 1}', "Resources:\n  yaml: {}"])
-def test_a_file_that_is_not_a_template_is_refused(text: str) -> None:
-    with pytest.raises(UserError, match="not a template of annex-bootstrap"):
+def test_what_is_not_a_template_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="not a template"):
         verify.list_functions(text)
 
 
@@ -160,7 +202,7 @@ def test_a_file_larger_than_any_template_is_not_read_to_its_end(tmp_path: Path) 
         verify.read_source(str(large))
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.json"):
         verify.read_source(str(tmp_path / "none.json"))
 

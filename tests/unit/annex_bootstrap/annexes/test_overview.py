@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from annex_bootstrap.annexes.first_annex import first_annex
+from annex_bootstrap.annexes.overview import first_annex
 from annex_bootstrap.pool.htcondor import Version
 from annex_bootstrap.stack.read import Stack
 from annex_bootstrap.target import Target
