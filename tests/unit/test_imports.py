@@ -27,7 +27,7 @@ ROOMS = (
     {"stack"},
     {"target", "words"},
     {"aws", "times"},
-    {"errors"},
+    {"advice", "errors"},
 )
 """The parts of the client: each may import those below it, and none beside it."""
 
