@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 from collections.abc import Mapping
@@ -106,11 +107,31 @@ def main() -> None:
 
     Exit codes: 0 done; 1 it failed, or a check found a difference; 2 wrong usage; 130 Ctrl-C.
     """
-    # On SIGTERM a command cleans up as after Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # On SIGTERM, and when its terminal closes, a command cleans up as after Ctrl-C; nohup ignores that signal.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     screen = Screen()
     try:
+        _run(screen)
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        # What was printed cannot be written any more: nothing may try again when Python shuts down.
+        sys.stdout = None  # type: ignore[assignment]  # as Python itself has it where there is no standard output
+        screen.fail(f"standard output cannot be written: {error.strerror or error}")
+        sys.exit(1)
+    finally:
+        # Only Python's own shutdown is left, which a second Ctrl-C would fill with tracebacks.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _run(screen: Screen) -> None:
+    try:
         commands.main(prog_name=PROGRAM, standalone_mode=False, obj=screen, color=wants_colour())
+        if sys.stdout is not None:
+            # A full disk shows here, and not when Python shuts down.
+            sys.stdout.flush()
     except UserError as error:
         screen.document(None, str(error))
         screen.fail(str(error))
@@ -120,9 +141,8 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        screen.document(None, "stopped")
-        click.echo(f"{PROGRAM}: stopped.", err=True)
+        # A terminal that was closed takes no more output.
+        with contextlib.suppress(OSError):
+            screen.document(None, "stopped")
+            click.echo(f"{PROGRAM}: stopped.", err=True)
         sys.exit(INTERRUPTED)
-    finally:
-        # Only Python's own shutdown is left, which a second Ctrl-C would fill with tracebacks.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import click
@@ -125,38 +126,39 @@ def deploy(
         if wanted_budget is not None:
             budget.check_partition(account)
     regions = [account.region for account in accounts]
-    with screen.progress(regions) as board:
-        outcomes = in_each_region(
-            accounts, lambda account: deployment.preview(account, request, board.watcher(account.region))
-        )
-    if wanted_budget is not None:
-        _preview_budget(screen, wanted_budget)
-    previews = {outcome.account.region: outcome.result for outcome in outcomes if outcome.result is not None}
     done: dict[str, RegionDeployment] = {}
-    for outcome in outcomes:
-        region, preview = outcome.account.region, outcome.result
-        if preview is None:
-            done[region] = _failed(screen, RegionDeployment(region, target.stack_name), outcome.error, regions)
-            continue
-        done[region] = RegionDeployment(
-            region,
-            target.stack_name,
-            preview.stack.status if preview.stack is not None else None,
-            None if preview.changes_nothing else preview.step,
-            preview.change_set.changes if preview.change_set is not None else (),
-            preview.stack.outputs if preview.stack is not None else {},
-        )
-        _show(screen, request, outcome.account, preview, verbose=verbose)
-    changing = [
-        account for account in accounts if account.region in previews and not previews[account.region].changes_nothing
-    ]
-    if dry_run:
-        _discard(changing, previews)
+    with _discarding_change_sets(accounts, request) as pending:
+        with screen.progress(regions) as board:
+            outcomes = in_each_region(
+                accounts, lambda account: deployment.preview(account, request, board.watcher(account.region))
+            )
+        previews = {outcome.account.region: outcome.result for outcome in outcomes if outcome.result is not None}
+        changing = [
+            outcome.account for outcome in outcomes if outcome.result is not None and not outcome.result.changes_nothing
+        ]
+        pending[:] = [account for account in changing if previews[account.region].change_set is not None]
+        if wanted_budget is not None:
+            _preview_budget(screen, wanted_budget)
+        for outcome in outcomes:
+            region, preview = outcome.account.region, outcome.result
+            if preview is None:
+                done[region] = _failed(screen, RegionDeployment(region, target.stack_name), outcome.error, regions)
+                continue
+            done[region] = RegionDeployment(
+                region,
+                target.stack_name,
+                preview.stack.status if preview.stack is not None else None,
+                None if preview.changes_nothing else preview.step,
+                preview.change_set.changes if preview.change_set is not None else (),
+                preview.stack.outputs if preview.stack is not None else {},
+            )
+            _show(screen, request, outcome.account, preview, verbose=verbose)
+        agreed = dry_run or yes or not changing or screen.confirm(f"Go ahead in {place(changing)}?", default=True)
+        if agreed and not dry_run:
+            pending.clear()
+    if dry_run or not agreed:
         screen.say("Nothing was changed.")
-        return Deployment(tuple(done.values()))
-    if changing and not _agreed(screen, changing, previews, yes=yes):
-        screen.say("Nothing was changed.")
-        return Deployment(tuple(done.values()), declined=True)
+        return Deployment(tuple(done.values()), declined=not agreed)
 
     stacks = {region: preview.stack for region, preview in previews.items() if preview.changes_nothing}
     if changing:
@@ -229,23 +231,22 @@ def _point_on(screen: Screen, target: Target, complete: Mapping[str, Stack]) -> 
     screen.next_steps(steps | first_annex(complete[first], target.at(first) if target.regions else target, version()))
 
 
-def _agreed(screen: Screen, changing: Sequence[Account], previews: Mapping[str, Preview], *, yes: bool) -> bool:
-    """Ask whether to go ahead; discard the change sets unless the answer is yes, also on Ctrl-C."""
-    go_ahead = False
+@contextmanager
+def _discarding_change_sets(accounts: Sequence[Account], request: DeployRequest) -> Iterator[list[Account]]:
+    """Delete the change sets of a request at the end, also after Ctrl-C, a closed terminal or a closed pipe.
+
+    Yields:
+        Where there may be one; the block takes out of it where it shall stay.
+    """
+    pending = [*accounts]
     try:
-        go_ahead = yes or screen.confirm(f"Go ahead in {place(changing)}?", default=True)
+        yield pending
     finally:
-        if not go_ahead:
-            _discard(changing, previews)
-    return go_ahead
-
-
-def _discard(accounts: Sequence[Account], previews: Mapping[str, Preview]) -> None:
-    for outcome in in_each_region(
-        accounts, lambda account: discard_change_set(account, previews[account.region].change_set)
-    ):
-        if outcome.error is not None:
-            raise outcome.error
+        for outcome in in_each_region(
+            pending, lambda account: discard_change_set(account, request.stack_name, request.change_set)
+        ):
+            if outcome.error is not None:
+                raise outcome.error
 
 
 def _show(screen: Screen, request: DeployRequest, account: Account, preview: Preview, *, verbose: bool) -> None:

@@ -166,8 +166,8 @@ class Screen:
             raise click.UsageError("add --yes: --output json asks nothing")
         try:
             return click.confirm(printable(question), default=default)
-        except click.Abort:
-            if sys.stdin.isatty():
+        except click.Abort as abort:
+            if sys.stdin.isatty() or isinstance(abort.__context__, KeyboardInterrupt):
                 raise
             click.echo(err=True)
             raise click.UsageError("no terminal to confirm on: add --yes") from None

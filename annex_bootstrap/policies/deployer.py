@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from annex_bootstrap import PROGRAM
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.policies.limits import keep_boundaries
 from annex_contract.iam import Statement, allow, deny, document, only_targets
@@ -92,6 +93,11 @@ def _statements(partition: str, account: str, stack_name: str, boundary: str) ->
             "cloudformation: CreateChangeSet DeleteChangeSet DeleteStack DescribeChangeSet"
             " DescribeStackEvents DescribeStackResource DescribeStacks ExecuteChangeSet ListChangeSets",
             stack,
+        ),
+        allow(
+            "ReadFailedChangeSets",
+            "cloudformation: DescribeEvents",
+            arn("cloudformation", f"changeSet/{PROGRAM}-*/*"),
         ),
         # Those of condor_annex -setup, to report that they stay as they are.
         allow("SeeEarlierSetup", "cloudformation: DescribeStacks", arn("cloudformation", "stack/HTCondorAnnex-*/*")),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from annex_bootstrap.aws import Account, explained
-from annex_bootstrap.errors import UserError
+from annex_bootstrap import PROGRAM
+from annex_bootstrap.aws import Account, explained, retry
+from annex_bootstrap.errors import AwsError, UserError
 from annex_bootstrap.stack.plan import Change, judge
 from annex_bootstrap.stack.read import Stack, find
 from annex_bootstrap.stack.template import ParameterValue, Source
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"]
 
-NAME_PREFIX = "annex-bootstrap-"
+NAME_PREFIX = f"{PROGRAM}-"
 """How the names of our change sets begin."""
 
 POLL = 2
@@ -30,6 +32,13 @@ POLL = 2
 ATTEMPTS = 150
 """How often a change set is read until it must be made: five minutes. It takes seconds."""
 
+
+NOT_MADE_YET = "InvalidChangeSetStatus"
+"""What DeleteChangeSet answers for a change set that is being made. Source:
+https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DeleteChangeSet.html"""
+
+PATIENCE = 60.0
+"""Seconds in which a change set that is to be discarded must be made."""
 
 REPLACES = {"True": True, "False": False, "Conditional": None}
 """How CloudFormation says whether it replaces a resource."""
@@ -50,14 +59,25 @@ class ChangeSet:
     changes: tuple[Change, ...]
 
 
+def new_name() -> str:
+    """Return a name for a change set that no other has."""
+    return f"{NAME_PREFIX}{uuid.uuid4().hex}"
+
+
 def make_change_set(
-    account: Account, stack_name: str, kind: ChangeSetTypeType, template_url: str, parameters: Sequence[ParameterValue]
+    account: Account,
+    stack_name: str,
+    name: str,
+    kind: ChangeSetTypeType,
+    template_url: str,
+    parameters: Sequence[ParameterValue],
 ) -> ChangeSet | None:
     """Make a change set and wait until it can be executed.
 
     Args:
         account: where.
         stack_name: the stack's name.
+        name: the change set's, from ``new_name``.
         kind: ``CREATE`` or ``UPDATE``.
         template_url: where CloudFormation reads the template.
         parameters: the stack's parameters.
@@ -72,7 +92,7 @@ def make_change_set(
     with explained("making a change set"):
         made = client.create_change_set(
             StackName=stack_name,
-            ChangeSetName=f"{NAME_PREFIX}{uuid.uuid4().hex}",
+            ChangeSetName=name,
             ChangeSetType=kind,
             TemplateURL=template_url,
             Capabilities=CAPABILITIES,  # type: ignore[arg-type]  # literals
@@ -85,13 +105,45 @@ def make_change_set(
             ],
         )
         change_set_id, stack_id = made["Id"], made["StackId"]
-        failure = _wait(client, stack_id, change_set_id)
+        try:
+            failure = _wait(client, stack_id, change_set_id)
+        except Exception:
+            with suppress(UserError):
+                discard_change_set(account, stack_name, name)
+            raise
         if failure is None:
             return ChangeSet(change_set_id, stack_id, judge(_changes(client, stack_id, change_set_id)))
+        idle = "didn't contain changes" in failure or "No updates are to be performed" in failure
+        details = [] if idle else _failed_validations(client, change_set_id)
         _delete(client, stack_id, change_set_id)
-        if "didn't contain changes" in failure or "No updates are to be performed" in failure:
+        if idle:
             return None
-        raise UserError(f"the change set for {stack_name} cannot be made: {failure}")
+        raise UserError(f"the change set for {stack_name} cannot be made: {'; '.join(details) or failure}")
+
+
+def _failed_validations(client: CloudFormationClient, change_set_id: str) -> list[str]:
+    """Return why a change set failed its checks, a sentence each; none where that is not known.
+
+    The change set itself only names the checks that failed. It is found by its ARN only:
+    https://github.com/aws-cloudformation/cloudformation-cli/issues/1116
+    """
+    try:
+        with explained("reading why the change set failed"):
+            pages = client.get_paginator("describe_events").paginate(
+                ChangeSetName=change_set_id, Filters={"FailedEvents": True}
+            )
+            events = [event for page in pages for event in page["OperationEvents"]]
+    except AwsError:
+        # It helps, and whether it may be asked has nothing to do with why the change set failed.
+        return []
+    reasons = [
+        f"{event.get('LogicalResourceId', 'the template')}: "
+        f"{event.get('ValidationStatusReason') or event.get('ResourceStatusReason', '')}".rstrip(". ")
+        + (f" (at {path})" if (path := event.get("ValidationPath")) else "")
+        for event in events
+        if event.get("ValidationStatusReason") or event.get("ResourceStatusReason")
+    ]
+    return list(dict.fromkeys(reasons))
 
 
 def _wait(client: CloudFormationClient, stack_id: str, change_set_id: str) -> str | None:
@@ -126,16 +178,28 @@ def _changes(client: CloudFormationClient, stack_id: str, change_set_id: str) ->
             )
 
 
-def discard_change_set(account: Account, change_set: ChangeSet | None) -> None:
-    """Delete a change set, if there is one, with the empty stack that was created for it.
+def discard_change_set(account: Account, stack_name: str, name: str) -> None:
+    """Delete a change set, if it was made, with the empty stack that was created for it.
+
+    Args:
+        account: where.
+        stack_name: the stack's name.
+        name: the change set's.
 
     Raises:
         UserError: AWS refused.
     """
-    if change_set is None:
-        return
-    with explained("discarding the change set"):
-        _delete(account.cloudformation, change_set.stack_id, change_set.change_set_id)
+
+    def delete() -> None:
+        with explained("discarding the change set"):
+            _delete(account.cloudformation, stack_name, name)
+
+    try:
+        # It may still be on its way.
+        retry(delete, (NOT_MADE_YET,), PATIENCE)
+    except AwsError as error:
+        if error.code != "ChangeSetNotFound" and "does not exist" not in error.reason:
+            raise
 
 
 def check_review(account: Account, stack: Stack) -> None:
@@ -154,14 +218,14 @@ def check_review(account: Account, stack: Stack) -> None:
         )
 
 
-def _delete(client: CloudFormationClient, stack_id: str, change_set_id: str) -> None:
-    """Delete a change set, and a stack that is only there for it."""
-    client.delete_change_set(StackName=stack_id, ChangeSetName=change_set_id)
-    stack = find(client, stack_id)
-    if stack is not None and stack.status == REVIEW_IN_PROGRESS:
-        others = [listed for listed, _ in _listed(client, stack.name) if listed != change_set_id]
+def _delete(client: CloudFormationClient, stack: str, change_set: str) -> None:
+    """Delete a change set, and a stack that is only there for it; both by name or ID."""
+    client.delete_change_set(StackName=stack, ChangeSetName=change_set)
+    described = find(client, stack)
+    if described is not None and described.status == REVIEW_IN_PROGRESS:
+        others = [listed for listed in _listed(client, described.name) if change_set not in listed]
         if not others:
-            client.delete_stack(StackName=stack_id)
+            client.delete_stack(StackName=described.stack_id)
 
 
 def _listed(client: CloudFormationClient, stack_name: str) -> list[tuple[str, str]]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.stack import plan, staging
-from annex_bootstrap.stack.change_set import ChangeSet, make_change_set
+from annex_bootstrap.stack.change_set import ChangeSet, make_change_set, new_name
 from annex_bootstrap.stack.follow import Watcher, delete_stack, follow, last_event_id, settle
 from annex_bootstrap.stack.image import check_images, choose_base
 from annex_bootstrap.stack.plan import Step
@@ -18,6 +19,9 @@ from annex_bootstrap.stack.template import ParameterValue, Source, Template, pla
 from annex_contract import __version__
 from annex_contract.stack import Parameter
 from annex_contract.statuses import read_status
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation.literals import ChangeSetTypeType
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class DeployRequest:
         template: the same as data.
         given: parameters, by name.
         allow_downgrade: whether an older version may replace a newer one.
+        change_set: the name of the change set that is made for it.
     """
 
     stack_name: str
@@ -37,6 +42,7 @@ class DeployRequest:
     template: Template
     given: Mapping[str, str]
     allow_downgrade: bool = False
+    change_set: str = field(default_factory=new_name)
 
 
 @dataclass(frozen=True)
@@ -137,6 +143,5 @@ def _make_change_set(account: Account, request: DeployRequest, ahead: Preview) -
     # The staging bucket stays for the next deployment, also after a dry run: S3 does not give a name that was just
     # deleted again for a while.
     url = staging.stage(account, request.template_text)
-    return make_change_set(
-        account, request.stack_name, "UPDATE" if ahead.step is Step.UPDATE else "CREATE", url, parameters
-    )
+    kind: ChangeSetTypeType = "UPDATE" if ahead.step is Step.UPDATE else "CREATE"
+    return make_change_set(account, request.stack_name, request.change_set, kind, url, parameters)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -322,6 +324,76 @@ def test_a_configuration_that_cannot_be_written_is_reported_in_one_sentence(depl
     assert (tmp_path / "file").read_text() == "not a directory\n"
     # Found before anything is made.
     assert read.find(account(deployer).cloudformation, deployer.stack_name) is None
+
+
+def change_sets(root: boto3.Session, deployer: CliUser) -> list[str]:
+    """Return the stack's change sets; none where there is no stack."""
+    client = root.client("cloudformation")
+    if read.find(client, deployer.stack_name) is None:
+        return []
+    return [each["ChangeSetName"] for each in client.list_change_sets(StackName=deployer.stack_name)["Summaries"]]
+
+
+def test_a_closed_pipe_leaves_no_change_set_and_no_traceback(deployer: CliUser, root: boto3.Session) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with subprocess.Popen(
+        deployer.command("deploy", "--dry-run"),
+        env=deployer.environ(),
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        os.close(theirs)
+        _, printed = running.communicate(timeout=120)
+    assert (running.returncode, printed) == (1, "")
+    assert change_sets(root, deployer) == []
+    assert read.find(account(deployer).cloudformation, deployer.stack_name) is None
+
+
+@pytest.mark.parametrize("sent", [signal.SIGHUP, signal.SIGTERM])
+def test_a_terminal_that_closes_while_it_asks_leaves_no_change_set(
+    deployer: CliUser, root: boto3.Session, sent: signal.Signals
+) -> None:
+    with subprocess.Popen(
+        deployer.command("deploy"),
+        env=deployer.environ(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stdout is not None
+        asked = ""
+        while "Go ahead" not in asked:
+            character = running.stdout.read(1)
+            assert character, asked
+            asked += character
+        assert len(change_sets(root, deployer)) == 1
+        running.send_signal(sent)
+        _, printed = running.communicate(timeout=120)
+    assert running.returncode == 130
+    assert "Traceback" not in printed
+    assert change_sets(root, deployer) == []
+    assert read.find(account(deployer).cloudformation, deployer.stack_name) is None
+
+
+def test_what_fails_before_a_change_set_is_made_is_named_and_leaves_none(
+    deployer: CliUser, root: boto3.Session, set_account: Callable[..., None]
+) -> None:
+    full = "The bucket 'made-up' is not empty."
+    set_account(
+        validation_failures=[
+            {"LogicalId": "Bucket", "Type": "AWS::S3::Bucket", "Name": "BUCKET_EMPTINESS_VALIDATION", "Text": full}
+        ]
+    )
+    refused = deployer.run("deploy", "--yes")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(
+        f"annex-bootstrap: the change set for {deployer.stack_name} cannot be made: Bucket: {full.rstrip('.')}"
+    )
+    assert "DescribeEvents" not in refused.stderr
+    assert change_sets(root, deployer) == []
 
 
 def test_two_regions_are_deployed_in_parallel_and_a_failure_in_one_does_not_stop_the_other(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -233,3 +234,27 @@ def test_a_terminal_gets_colours_unless_no_color_is_set(no_color: str, coloured:
 
 def test_a_pipe_gets_no_colours() -> None:
     assert "\x1b" not in run("deploy", "--param", "Colour=red", TERM="xterm").stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["generate-role", "made-up", "config-*"],
+        ["deploy", "--help"],
+        ["--help"],
+        ["leases", "list", "--output", "json", "--region", "mars-north-1"],
+    ],
+)
+def test_a_full_disk_is_one_sentence(arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "annex_bootstrap", *arguments], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 1
+    assert done.stderr == "annex-bootstrap: standard output cannot be written: No space left on device\n"
+
+
+def test_a_closed_standard_output_is_no_traceback() -> None:
+    command = shlex.join([sys.executable, "-m", "annex_bootstrap", "generate-role", "made-up", "config-*"])
+    done = subprocess.run(["sh", "-c", f"{command} >&-"], stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -9,6 +9,7 @@ import boto3
 import pytest
 from botocore.stub import ANY, Stubber
 
+from annex_bootstrap import aws
 from annex_bootstrap.aws import Account
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.stack import change_set
@@ -27,6 +28,7 @@ NAMED = {"StackName": STACK, "ChangeSetName": CHANGE_SET}
 def account(monkeypatch: pytest.MonkeyPatch) -> Account:
     monkeypatch.setattr(change_set, "POLL", 0)
     monkeypatch.setattr(change_set, "ATTEMPTS", 3)
+    monkeypatch.setattr(aws, "RETRY_PAUSE", 0.01)
     return Account(boto3.Session("AKIAMADEUP", "made-up"), "us-east-1")
 
 
@@ -47,7 +49,7 @@ def cloudformation(account: Account) -> Iterator[Stubber]:
 
 
 def make(account: Account) -> ChangeSet | None:
-    return make_change_set(account, "mine", "CREATE", "https://example.com/template.json", [])
+    return make_change_set(account, "mine", "annex-bootstrap-1", "CREATE", "https://example.com/template.json", [])
 
 
 def test_it_is_waited_for_and_its_changes_are_read(account: Account, cloudformation: Stubber) -> None:
@@ -93,6 +95,7 @@ def test_one_that_failed_is_deleted_with_its_empty_stack_and_the_reason_is_given
     account: Account, cloudformation: Stubber
 ) -> None:
     failed(cloudformation)
+    cloudformation.add_response("describe_events", {"OperationEvents": []})
     # The list may still show it.
     deleted(cloudformation, "REVIEW_IN_PROGRESS", CHANGE_SET)
     cloudformation.add_response("delete_stack", {}, {"StackName": STACK})
@@ -100,11 +103,52 @@ def test_one_that_failed_is_deleted_with_its_empty_stack_and_the_reason_is_given
         make(account)
 
 
+def test_one_that_failed_its_checks_says_what_each_of_them_found(account: Account, cloudformation: Stubber) -> None:
+    text = (
+        "The following hook(s)/validation failed: [AWS::EarlyValidation::ResourceExistenceCheck]. To troubleshoot ..."
+    )
+    cloudformation.add_response("describe_change_set", {"Status": "FAILED", "StatusReason": text}, NAMED)
+    event = {"StackId": STACK, "EventId": "1", "Timestamp": datetime.now(UTC), "EventType": "VALIDATION_ERROR"}
+    exists = "Resource of type 'AWS::IAM::Role' with identifier 'made-up' already exists."
+    events = [
+        event
+        | {
+            "LogicalResourceId": "FleetRole",
+            "ValidationStatusReason": exists,
+            "ValidationPath": "/Resources/FleetRole",
+        },
+        event | {"LogicalResourceId": "Rule", "ValidationStatusReason": "Required property [X] not found"},
+        event | {"LogicalResourceId": "Rule", "ValidationStatusReason": "Required property [X] not found"},
+    ]
+    asked = {"ChangeSetName": CHANGE_SET, "Filters": {"FailedEvents": True}}
+    cloudformation.add_response("describe_events", {"OperationEvents": events}, asked)
+    deleted(cloudformation, "UPDATE_COMPLETE")
+    with pytest.raises(UserError) as raised:
+        make(account)
+    assert str(raised.value) == (
+        f"the change set for mine cannot be made: FleetRole: {exists.rstrip('.')} (at /Resources/FleetRole); "
+        "Rule: Required property [X] not found"
+    )
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "ValidationError"])
+def test_who_may_not_ask_why_a_check_failed_gets_what_the_change_set_says(
+    account: Account, cloudformation: Stubber, code: str
+) -> None:
+    failed(cloudformation)
+    cloudformation.add_client_error("describe_events", code, "User is not authorized to perform: DescribeEvents")
+    deleted(cloudformation, "UPDATE_COMPLETE")
+    with pytest.raises(UserError) as raised:
+        make(account)
+    assert str(raised.value) == "the change set for mine cannot be made: Template format error"
+
+
 @pytest.mark.parametrize(("status", "listed"), [("CREATE_COMPLETE", ()), ("REVIEW_IN_PROGRESS", ("another",))])
 def test_a_stack_that_is_not_empty_or_that_others_review_stays(
     account: Account, cloudformation: Stubber, status: str, listed: tuple[str, ...]
 ) -> None:
     failed(cloudformation)
+    cloudformation.add_response("describe_events", {"OperationEvents": []})
     deleted(cloudformation, status, *listed)
     with pytest.raises(UserError, match="cannot be made"):
         make(account)
@@ -123,9 +167,13 @@ def test_a_stack_that_somebody_else_is_reviewing_is_refused(account: Account, na
             check_review(account, stack)
 
 
-def test_one_that_is_never_made_is_given_up(account: Account, cloudformation: Stubber) -> None:
+def test_one_that_is_never_made_is_given_up_and_discarded(account: Account, cloudformation: Stubber) -> None:
     for _ in range(3):
         cloudformation.add_response("describe_change_set", {"Status": "CREATE_IN_PROGRESS"}, NAMED)
+    by_name = {"StackName": "mine", "ChangeSetName": "annex-bootstrap-1"}
+    cloudformation.add_client_error("delete_change_set", "InvalidChangeSetStatus", "no", expected_params=by_name)
+    cloudformation.add_response("delete_change_set", {}, by_name)
+    cloudformation.add_client_error("describe_stacks", "ValidationError", "Stack mine does not exist")
     with pytest.raises(UserError, match=r"has not made the change set after .*run the same command again"):
         make(account)
 
