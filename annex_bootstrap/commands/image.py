@@ -11,6 +11,7 @@ from annex_bootstrap.screen import Screen
 from annex_bootstrap.stack.image import read_image
 from annex_bootstrap.stack.read import find_deployed
 from annex_contract.image import IMAGE_YES
+from annex_contract.operating_system import SYSTEM
 from annex_contract.stack import Parameter
 
 
@@ -37,7 +38,7 @@ def show_image(stack_name: str, region: str | None, profile: str | None, screen:
         screen.say(f"HTCondor  {image.condor or 'unknown'}")
         screen.say(f"Base      {image.base or 'unknown'}")
     if image.newer_base:
-        screen.say(f"Debian has a newer image, {image.newer_base}.")
+        screen.say(f"{SYSTEM.name} has a newer image, {image.newer_base}.")
         screen.say("Next: annex-bootstrap image rebuild")
     screen.document(
         {

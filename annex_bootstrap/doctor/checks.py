@@ -19,6 +19,7 @@ from annex_bootstrap.stack import sweep
 from annex_bootstrap.stack.image import StackImage
 from annex_bootstrap.stack.read import Stack
 from annex_contract.knobs import ACCESS_KEY_KNOB, FLEET_KNOBS, KNOBS, MOST_ATTRIBUTES, SECRET_KEY_KNOB
+from annex_contract.operating_system import SYSTEM
 from annex_contract.stack import SPOT_FLEET_SERVICE
 
 LEAST_VCPUS = 2
@@ -328,7 +329,7 @@ def check_image(image: StackImage | None, now: datetime) -> Finding:
     if not image.made:
         return ok(subject, f"{image.image_id} is available; it is yours")
     detail = f"{image.image_id} has HTCondor {image.condor or 'unknown'} and is {image.days(now)} days old"
-    newer = f"; Debian has a newer image: {advice}" if image.newer_base else ""
+    newer = f"; {SYSTEM.name} has a newer image: {advice}" if image.newer_base else ""
     return ok(subject, detail + newer)
 
 

@@ -1,4 +1,4 @@
-"""The stack's own machine image: what it is, and which image of Debian to make it from."""
+"""The stack's own machine image: what it is, and which image of the operating system to make it from."""
 
 from __future__ import annotations
 
@@ -11,16 +11,8 @@ from botocore.exceptions import ClientError
 
 from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import UserError
-from annex_contract.image import (
-    ARCHITECTURES,
-    BASE_PARAMETERS,
-    BASE_TAG,
-    CONDOR_TAG,
-    DEBIAN,
-    IMAGE_NO,
-    IMAGE_TAG,
-    IMAGE_YES,
-)
+from annex_contract.image import BASE_TAG, CONDOR_TAG, IMAGE_NO, IMAGE_TAG, IMAGE_YES
+from annex_contract.operating_system import SYSTEM
 from annex_contract.stack import Output, Parameter
 
 if TYPE_CHECKING:
@@ -39,7 +31,7 @@ class StackImage:
         created: when; None where it is gone.
         base: the image that it was made from; empty where that is not known.
         condor: the version of HTCondor in it; empty where that is not known.
-        newest: the image of Debian that one would be made from today; empty where AWS names none.
+        newest: the system's image that one would be made from today; empty where AWS names none.
     """
 
     image_id: str
@@ -52,7 +44,7 @@ class StackImage:
 
     @property
     def newer_base(self) -> str:
-        """The image of Debian that is newer than the one it was made from; empty where there is none."""
+        """The system's image that is newer than the one it was made from; empty where there is none."""
         return self.newest if self.made and self.base and self.newest != self.base else ""
 
     def days(self, now: datetime) -> int:
@@ -61,7 +53,7 @@ class StackImage:
 
 
 def newest_base(account: Account, architecture: str) -> str:
-    """Return the ID of Debian's newest image, or nothing where Debian publishes none in the partition.
+    """Return the ID of the operating system's newest image, or nothing where none is published in the partition.
 
     Args:
         account: where.
@@ -70,9 +62,9 @@ def newest_base(account: Account, architecture: str) -> str:
     Raises:
         UserError: AWS refused.
     """
-    with explained("looking up Debian's newest image"):
+    with explained(f"looking up {SYSTEM.name}'s newest image"):
         try:
-            found = account.ssm.get_parameter(Name=f"{BASE_PARAMETERS}{architecture}")
+            found = account.ssm.get_parameter(Name=f"{SYSTEM.base_parameters}{architecture}")
         except ClientError as error:
             if error.response["Error"]["Code"] == "ParameterNotFound":
                 return ""
@@ -83,7 +75,7 @@ def newest_base(account: Account, architecture: str) -> str:
 def choose_base(account: Account, template: Template, stack: Stack | None, given: Mapping[str, str]) -> dict[str, str]:
     """Return the parameter BaseImage for a stack that makes its image, so that a change set shows a newer base.
 
-    A base that is not one of Debian's was somebody's choice, and stays.
+    A base that is not one of the system's own was somebody's choice, and stays.
 
     Args:
         account: where.
@@ -105,7 +97,7 @@ def choose_base(account: Account, template: Template, stack: Stack | None, given
     if chosen:
         with explained(f"looking up the image {chosen}"):
             by_id = account.ec2.describe_images(Filters=[{"Name": "image-id", "Values": [chosen]}])["Images"]
-        if any(image["OwnerId"] != DEBIAN for image in by_id):
+        if any(image["OwnerId"] != SYSTEM.owner for image in by_id):
             return {}
     newest = newest_base(account, value(Parameter.IMAGE_ARCHITECTURE))
     return {Parameter.BASE_IMAGE: newest} if newest else {}
@@ -133,7 +125,7 @@ def check_images(account: Account, given: Mapping[str, str], architecture: str) 
         (image,) = found
         if image["State"] != "available":
             raise UserError(f"{name}: the image {image_id} is {image['State']}: wait until it is available")
-        if image["Architecture"] != ARCHITECTURES[architecture]:
+        if image["Architecture"] != SYSTEM.architectures[architecture]:
             raise UserError(
                 f"{name}: the image {image_id} is for {image['Architecture']}, "
                 f"and ImageArchitecture is {architecture}: give another image, or another --param ImageArchitecture"
@@ -141,7 +133,7 @@ def check_images(account: Account, given: Mapping[str, str], architecture: str) 
         if name == Parameter.BASE_IMAGE and any(tag["Key"] == IMAGE_TAG for tag in image.get("Tags", [])):
             raise UserError(
                 f"{name}: a stack made the image {image_id}, so it holds all that would be installed: "
-                f"give --param {Parameter.IMAGE}={image_id} to use it, or an image of Debian 13"
+                f"give --param {Parameter.IMAGE}={image_id} to use it, or an image of {SYSTEM.release}"
             )
 
 

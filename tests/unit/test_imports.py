@@ -28,7 +28,7 @@ ROOMS = (
 
 MAY_IMPORT = {
     "annex_contract": set(),
-    "machine_image": set(),
+    "machine_image": {"annex_contract"},
     "custom_resources": {"annex_contract", "machine_image"},
     "lambda_connectivity": {"annex_contract"},
     "lambda_lease": {"annex_contract"},
