@@ -58,11 +58,11 @@ def template_of(version: str, repository: Path = ROOT) -> str:
         ).stdout
     except (OSError, subprocess.CalledProcessError) as error:
         said = getattr(error, "stderr", b"").decode().strip() or str(error)
-        pytest.fail(
+        raise pytest.fail.Exception(
             f"{revision} is not in this checkout's history ({said}): install git and run this test in a full clone, "
             "for example after git fetch --unshallow --tags",
             pytrace=False,
-        )
+        ) from None
     with tempfile.TemporaryDirectory() as directory:
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
             tar.extractall(directory, filter="data")
