@@ -59,7 +59,7 @@ lint: build
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/shellcheck --shell=bash machine_image/files/build.sh
+	cat machine_image/files/debian.sh machine_image/files/build.sh | $(BIN)/shellcheck --shell=bash -
 	$(BIN)/cfn-lint dist/annex-bootstrap.template.json
 
 # The versions and hashes of everything that is installed; needs uv. Commit what it writes.

@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from annex_contract.image import ARCHITECTURES, BASE_PARAMETERS, BASE_TAG, CONDOR_TAG, IMAGE_TAG
+from annex_contract.image import BASE_TAG, CONDOR_TAG, IMAGE_TAG
 from annex_contract.lease import MACHINE_ENDING, MACHINE_RUNNING
+from annex_contract.operating_system import SYSTEM
 from annex_contract.resources import Attribute, Property
 from custom_resources import security_group
 from custom_resources.image_parts import (
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ROOT_GIB = 16
-"""GiB of the image's root volume: room for Debian, what is installed, and small jobs."""
+"""GiB of the image's root volume: room for the system, what is installed, and small jobs."""
 
 SILENCE = 90.0
 """Seconds that a stopped machine's console may lag behind; AWS says "shortly after"."""
@@ -185,9 +186,10 @@ def _base(ec2: EC2Client, request: Request) -> ImageTypeDef:
         raise ResourceError(f"there is no image {image_id} in this region; correct BaseImage or leave it empty")
     if any(tag["Key"] == IMAGE_TAG for tag in found[0].get("Tags", [])):
         raise ResourceError(
-            f"a stack made the image {image_id}, so nothing is left to install; give an image of Debian 13 as BaseImage"
+            f"a stack made the image {image_id}, so nothing is left to install; give an image of {SYSTEM.release} as "
+            "BaseImage"
         )
-    if found[0]["Architecture"] != ARCHITECTURES[architecture]:
+    if found[0]["Architecture"] != SYSTEM.architectures[architecture]:
         raise ResourceError(
             f"the image {image_id} is for {found[0]['Architecture']}; correct BaseImage or ImageArchitecture"
         )
@@ -196,12 +198,13 @@ def _base(ec2: EC2Client, request: Request) -> ImageTypeDef:
 
 def _newest(architecture: str) -> str:
     try:
-        return str(client("ssm").get_parameter(Name=f"{BASE_PARAMETERS}{architecture}")["Parameter"]["Value"])
+        return str(client("ssm").get_parameter(Name=f"{SYSTEM.base_parameters}{architecture}")["Parameter"]["Value"])
     except ClientError as error:
         if error_code(error) != "ParameterNotFound":
             raise
         raise ResourceError(
-            "Debian publishes no image in this region's partition; give an image of Debian 13 as BaseImage, or Image=no"
+            f"{SYSTEM.name} publishes no image in this region's partition; give an image of {SYSTEM.release} as "
+            "BaseImage, or Image=no"
         ) from error
 
 

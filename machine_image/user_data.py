@@ -1,4 +1,4 @@
-"""The builder's user data: a script that turns a Debian machine into an image of an annex's machines.
+"""The builder's user data: a script that turns a machine of the operating system into an image of an annex's machines.
 
 The script reports on the machine's console alone, so that the builder needs no role; ``read_outcome`` reads it there.
 """
@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pkgutil import get_data
 from types import MappingProxyType
+
+from annex_contract.operating_system import SYSTEM
 
 USER_DATA_LIMIT = 16_384
 """Bytes of user data before base64: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-add-user-data.html"""
@@ -30,8 +32,7 @@ MARKER = "annex-bootstrap-image"
 """How every line of the script on the console begins; the ID of the build follows."""
 
 _BUILD_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
-# A name that ends in - would have apt remove the package.
-_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]*[a-z0-9+.](?:[=/][A-Za-z0-9.+:~-]+)?")
+_PACKAGE = re.compile(SYSTEM.package_pattern)
 
 _MODULE = "annex_machine.py"
 _LIBRARY = "/usr/local/lib/annex-bootstrap"
@@ -61,11 +62,11 @@ class ImageInputs:
     Attributes:
         build_id: marks this build's lines on the console, so that those of another machine do not count: letters,
             digits and hyphens, 64 at most.
-        packages: Debian packages, each with ``=version`` or ``/suite`` where it must be that one.
+        packages: the system's packages, each with ``=version`` or ``/suite`` where it must be that one.
         commands: lines of shell that root runs in the builder, after the packages are installed.
         boot_commands: lines of shell that root runs on every machine at boot, before HTCondor starts.
         apt_source: one more apt source, as one ``deb`` line or as a deb822 paragraph; empty for none.
-        gpu: whether the image gets Debian's driver for NVIDIA GPUs.
+        gpu: whether the image gets the system's driver for NVIDIA GPUs.
     """
 
     build_id: str
@@ -121,6 +122,7 @@ def render_script(inputs: ImageInputs) -> str:
     """
     _check(inputs)
     values = {
+        "SYSTEM": SYSTEM.name,
         "MARKER": MARKER,
         "BUILD_ID": inputs.build_id,
         "TIME_LIMIT_MINUTES": str(TIME_LIMIT_MINUTES),
@@ -136,7 +138,7 @@ def render_script(inputs: ImageInputs) -> str:
     puts.append(_put("755", f"{_LIBRARY}/{_MODULE}", _read(_MODULE)))
     puts.append(_put("755", _BOOT_COMMANDS, f"{inputs.boot_commands}\n"))
     head = ["#!/bin/bash", *assignments, "put_files() {", *puts, "}", ""]
-    return "\n".join(head) + _read("files/build.sh")
+    return "\n".join(head) + _read(f"files/{SYSTEM.script}") + _read("files/build.sh")
 
 
 def _read(path: str) -> str:
@@ -171,7 +173,7 @@ def _check(inputs: ImageInputs) -> None:
         raise ImageInputError(f"the ID of a build has letters, digits and hyphens, 64 at most, not {inputs.build_id!r}")
     for package in inputs.packages:
         if not _PACKAGE.fullmatch(package):
-            raise ImageInputError(f"ImagePackages names {package!r}, which is no Debian package's name")
+            raise ImageInputError(f"ImagePackages names {package!r}, which is not the name of a {SYSTEM.name} package")
     for name, text in (("ImageCommands", inputs.commands), ("BootCommands", inputs.boot_commands)):
         if len(text) > COMMANDS_LIMIT:
             raise ImageInputError(f"{name} has {len(text):,} characters, of {COMMANDS_LIMIT:,} that it may have")

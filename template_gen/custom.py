@@ -26,9 +26,9 @@ from annex_contract.resources import (
     Property,
 )
 from annex_contract.stack import EC2_SERVICE, SPOT_FLEET_SERVICE, Parameter, Part, function_of
+from machine_image.user_data import ImageInputs, render_script
 from template_gen import names, policies
-from template_gen.archive import ROOT
-from template_gen.functions import CUSTOM_RESOURCES, IMAGE_FILES, add_function
+from template_gen.functions import CUSTOM_RESOURCES, add_function
 
 TIMEOUT = 300
 """Seconds a custom resource may take. Each needs only a few; the rest allows for delays in AWS."""
@@ -174,11 +174,7 @@ def provisions() -> list[Provision]:
 
 def recipe() -> str:
     """Return a digest of everything that we ourselves put into an image: a release that changes it makes a new one."""
-    paths = sorted([*(ROOT / "machine_image").glob("*.py"), *(ROOT / IMAGE_FILES).iterdir()])
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:12]
+    return hashlib.sha256(render_script(ImageInputs(build_id="recipe", gpu=True)).encode()).hexdigest()[:12]
 
 
 def get(resource: CustomResource, attribute: Attribute) -> GetAtt:

@@ -31,7 +31,8 @@ CUSTOM_RESOURCES = Archive(
     (
         "annex_contract",
         *("annex_contract.iam", "annex_contract.image", "annex_contract.lease", "annex_contract.machine_policies"),
-        *("annex_contract.ownership", "annex_contract.resources", "annex_contract.stack"),
+        *("annex_contract.operating_system", "annex_contract.ownership", "annex_contract.resources"),
+        *("annex_contract.stack",),
         "custom_resources.*",
         "machine_image.*",
     ),

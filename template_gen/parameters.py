@@ -9,9 +9,10 @@ from typing import Any
 import troposphere
 from troposphere import Equals, Not, Ref, Template
 
-from annex_contract.image import ARCHITECTURES, IMAGE_NO, IMAGE_YES
+from annex_contract.image import IMAGE_NO, IMAGE_YES
 from annex_contract.knobs import DEFAULT_PORT
 from annex_contract.lease import TARBALL_PATTERN
+from annex_contract.operating_system import SYSTEM
 from annex_contract.stack import Parameter
 from machine_image.user_data import COMMANDS_LIMIT
 
@@ -96,7 +97,8 @@ GROUPS: Sequence[tuple[str, Sequence[Input]]] = (
                 Parameter.SUBNET_IDS,
                 "Subnets",
                 "The subnets for spot fleets and for building the image, all in the VPC above. They need a way out to "
-                "Debian's packages, by NAT or public addresses. Empty: all for fleets, the default ones for building.",
+                f"{SYSTEM.name}'s packages, by NAT or public addresses. Empty: all for fleets, the default ones for "
+                "building.",
                 "subnet",
             ),
             _ranges(
@@ -147,12 +149,12 @@ GROUPS: Sequence[tuple[str, Sequence[Input]]] = (
                 "Architecture",
                 "The architecture of the image: amd64, or arm64 for Graviton.",
                 "amd64",
-                {"Type": "String", "AllowedValues": list(ARCHITECTURES)},
+                {"Type": "String", "AllowedValues": list(SYSTEM.architectures)},
             ),
             _text(
                 Parameter.BASE_IMAGE,
                 "Base image",
-                "The image of Debian 13 to start from. Empty: the newest one, when the image is made.",
+                f"The image of {SYSTEM.release} to start from. Empty: the newest one, when the image is made.",
                 r"^(ami-[0-9a-f]{8,17})?$",
                 "Type the ID of an image, such as ami-0123456789abcdef0, or leave it empty.",
             ),
@@ -166,14 +168,15 @@ GROUPS: Sequence[tuple[str, Sequence[Input]]] = (
             _text(
                 Parameter.IMAGE_APT_SOURCE,
                 "Apt source",
-                "One more apt source, as a deb line, for packages of the image. Empty: Debian's packages only.",
+                f"One more apt source, as a deb line, for packages of the image. Empty: {SYSTEM.name}'s packages only.",
                 r"^(deb [ -~]+)?$",
                 "Type a line that starts with deb, as in sources.list, or leave it empty.",
             ),
             Input(
                 Parameter.IMAGE_PACKAGES,
                 "Packages",
-                "Debian packages to install in the image, such as docker.io. Empty: HTCondor and what it needs.",
+                f"{SYSTEM.name} packages to install in the image, such as docker.io. Empty: HTCondor and what it "
+                "needs.",
                 "",
                 {
                     "Type": "CommaDelimitedList",
@@ -198,7 +201,9 @@ GROUPS: Sequence[tuple[str, Sequence[Input]]] = (
                 "the stack's own and every public one. Empty: none.",
                 "ami",
             ),
-            _choice(Parameter.IMAGE_GPU, "GPU driver", "Whether the image gets Debian's driver for NVIDIA GPUs."),
+            _choice(
+                Parameter.IMAGE_GPU, "GPU driver", f"Whether the image gets {SYSTEM.name}'s driver for NVIDIA GPUs."
+            ),
         ),
     ),
     (

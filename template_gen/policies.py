@@ -10,8 +10,9 @@ from typing import Any
 from troposphere import AWSHelperFn, If, Join, Ref, Split, Sub
 
 from annex_contract.iam import ON_CREATION, Statement, allow, deny, only_targets
-from annex_contract.image import BASE_PARAMETERS, IMAGE_TAG
+from annex_contract.image import IMAGE_TAG
 from annex_contract.lease import TARBALL_PREFIX
+from annex_contract.operating_system import SYSTEM
 from annex_contract.stack import (
     ANNEX_TAG,
     PASSED_TO_EC2,
@@ -192,7 +193,7 @@ def image_builder(types: list[str]) -> list[Statement]:
         allow(
             "FindNewestBase",
             "ssm: GetParameter",
-            Sub(f"arn:${{AWS::Partition}}:ssm:${{AWS::Region}}::parameter{BASE_PARAMETERS}*"),
+            Sub(f"arn:${{AWS::Partition}}:ssm:${{AWS::Region}}::parameter{SYSTEM.base_parameters}*"),
         ),
         allow(
             "DescribeImageAndBuilder",

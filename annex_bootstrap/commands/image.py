@@ -17,6 +17,7 @@ from annex_bootstrap.stack.image import read_image
 from annex_bootstrap.stack.read import find_deployed
 from annex_bootstrap.target import Target
 from annex_contract.image import IMAGE_YES
+from annex_contract.operating_system import SYSTEM
 from annex_contract.stack import Parameter
 
 
@@ -69,7 +70,7 @@ def show_image(screen: Screen, target: Target) -> ImageStatus:
         screen.say(f"HTCondor  {image.condor or 'unknown'}")
         screen.say(f"Base      {image.base or 'unknown'}")
     if image.newer_base:
-        screen.say(f"Debian has a newer image, {image.newer_base}.")
+        screen.say(f"{SYSTEM.name} has a newer image, {image.newer_base}.")
         screen.next_steps({target.command("image rebuild"): "rebuild it; takes about ten minutes"})
     return ImageStatus(
         account.region,

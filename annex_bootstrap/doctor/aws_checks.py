@@ -18,6 +18,7 @@ from annex_bootstrap.stack.image import StackImage, read_image
 from annex_bootstrap.stack.read import Stack
 from annex_contract import __version__
 from annex_contract.knobs import DEFAULT_PORT
+from annex_contract.operating_system import SYSTEM
 from annex_contract.stack import SPOT_FLEET_SERVICE, Output, Parameter, sweep_rule_name
 
 LEAST_VCPUS = 2
@@ -439,7 +440,7 @@ class Image(Check):
         if not image.made:
             return self.ok(f"{image.image_id} is available; it is yours")
         detail = f"{image.image_id} has HTCondor {image.condor or 'unknown'} and is {image.days(self.now)} days old"
-        newer = f"; Debian has a newer image: {advice}" if image.newer_base else ""
+        newer = f"; {SYSTEM.name} has a newer image: {advice}" if image.newer_base else ""
         return self.ok(detail + newer)
 
 

@@ -13,8 +13,8 @@ from enum import StrEnum
 from typing import Any
 
 from annex_contract.iam import ON_CREATION, Statement, allow, document, only_targets
-from annex_contract.image import BASE_PARAMETERS
 from annex_contract.lease import TARBALL_PREFIX
+from annex_contract.operating_system import SYSTEM
 from annex_contract.stack import (
     ANNEX_TAG,
     FLEET_TAG,
@@ -136,7 +136,7 @@ def _roles(partition: str, account: str, arn: Callable[[str, str], str]) -> list
         ),
         allow("EndOurs", "ec2:TerminateInstances", instance, {"ArnLike": {"ec2:InstanceProfile": profiles}}),
         allow("ReadStack", "cloudformation: DescribeStackResource DescribeStacks", arn("cloudformation", "stack/*")),
-        allow("FindBase", "ssm:GetParameter", f"arn:{partition}:ssm:*::parameter{BASE_PARAMETERS}*"),
+        allow("FindBase", "ssm:GetParameter", f"arn:{partition}:ssm:*::parameter{SYSTEM.base_parameters}*"),
         allow("Leases", "events: DeleteRule ListTargetsByRule RemoveTargets", arn("events", "rule/*")),
         allow("ListLeases", "events:ListRules", "*"),
     ]

@@ -12,7 +12,7 @@ from annex_bootstrap import PROGRAM
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.policies.limits import keep_boundaries
 from annex_contract.iam import Statement, allow, deny, document, only_targets
-from annex_contract.image import BASE_PARAMETERS
+from annex_contract.operating_system import SYSTEM
 from annex_contract.resources import CUSTOM_RESOURCES
 from annex_contract.stack import ROLE_PATH, STACK_TAG, LogicalId, Part, function_of, stack_name_problem
 
@@ -200,8 +200,8 @@ def _statements(partition: str, account: str, stack_name: str, boundary: str) ->
         ),
         allow("ManageKeyPair", "ec2: CreateKeyPair DeleteKeyPair", arn("ec2", "key-pair/annex-bootstrap-*")),
         allow("DescribeKeyPairs", "ec2: DescribeKeyPairs", "*"),
-        # To make the stack's image from Debian's newest one, and to keep another that somebody chose.
-        allow("FindNewestBase", "ssm: GetParameter", f"arn:{partition}:ssm:*::parameter{BASE_PARAMETERS}*"),
+        # To make the stack's image from its system's newest one, and to keep another that somebody chose.
+        allow("FindNewestBase", "ssm: GetParameter", f"arn:{partition}:ssm:*::parameter{SYSTEM.base_parameters}*"),
         allow("DescribeImagesAndLaunchTemplates", "ec2: DescribeImages DescribeLaunchTemplates", "*"),
         allow(
             "CreateLaunchTemplate",

@@ -11,7 +11,7 @@ from typing import Any
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.policies.limits import keep_boundaries
 from annex_contract.iam import Statement, allow, deny, document, only_targets
-from annex_contract.image import BASE_PARAMETERS
+from annex_contract.operating_system import SYSTEM
 from annex_contract.stack import ROLE_PATH, LogicalId, stack_name_problem
 
 
@@ -65,7 +65,7 @@ def operator_policy(partition: str, account: str, stack_name: str, boundary: str
                 " DescribeSecurityGroups DescribeSpotFleetRequests DescribeSubnets",
                 "*",
             ),
-            allow("FindNewestBase", "ssm: GetParameter", f"arn:{partition}:ssm:*::parameter{BASE_PARAMETERS}*"),
+            allow("FindNewestBase", "ssm: GetParameter", f"arn:{partition}:ssm:*::parameter{SYSTEM.base_parameters}*"),
             allow("ReadPrices", "pricing: GetProducts", "*"),
             allow("ReadQuotas", "servicequotas: GetServiceQuota", arn("servicequotas", "ec2/*")),
             allow("ListLeases", "events: ListRuleNamesByTarget", "*"),

@@ -1,4 +1,4 @@
-"""The stack's own machine image: what it is, and which image of Debian to make it from."""
+"""The stack's own machine image: what it is, and which image of the operating system to make it from."""
 
 from __future__ import annotations
 
@@ -9,16 +9,8 @@ from typing import TYPE_CHECKING
 
 from annex_bootstrap.aws import Account, explained, find_image
 from annex_bootstrap.errors import AwsError, UserError
-from annex_contract.image import (
-    ARCHITECTURES,
-    BASE_PARAMETERS,
-    BASE_TAG,
-    CONDOR_TAG,
-    DEBIAN,
-    IMAGE_NO,
-    IMAGE_TAG,
-    IMAGE_YES,
-)
+from annex_contract.image import BASE_TAG, CONDOR_TAG, IMAGE_NO, IMAGE_TAG, IMAGE_YES
+from annex_contract.operating_system import SYSTEM
 from annex_contract.stack import Output, Parameter
 
 if TYPE_CHECKING:
@@ -36,7 +28,7 @@ class StackImage:
         created: when; None where it is gone.
         base: the image that it was made from; empty where that is not known.
         condor: the version of HTCondor in it; empty where that is not known.
-        newest: the image of Debian that one would be made from today; empty where AWS names none.
+        newest: the system's image that one would be made from today; empty where AWS names none.
     """
 
     image_id: str
@@ -49,7 +41,7 @@ class StackImage:
 
     @property
     def newer_base(self) -> str:
-        """The image of Debian that is newer than the one it was made from; empty where there is none."""
+        """The system's image that is newer than the one it was made from; empty where there is none."""
         return self.newest if self.made and self.base and self.newest != self.base else ""
 
     def days(self, now: datetime) -> int:
@@ -58,7 +50,7 @@ class StackImage:
 
 
 def newest_base(account: Account, architecture: str) -> str:
-    """Return the ID of Debian's newest image, or nothing where Debian publishes none in the partition.
+    """Return the ID of the operating system's newest image, or nothing where none is published in the partition.
 
     Args:
         account: where.
@@ -68,8 +60,8 @@ def newest_base(account: Account, architecture: str) -> str:
         UserError: AWS refused.
     """
     try:
-        with explained("looking up Debian's newest image"):
-            found = account.ssm.get_parameter(Name=f"{BASE_PARAMETERS}{architecture}")
+        with explained(f"looking up {SYSTEM.name}'s newest image"):
+            found = account.ssm.get_parameter(Name=f"{SYSTEM.base_parameters}{architecture}")
     except AwsError as error:
         if error.code == "ParameterNotFound":
             return ""
@@ -80,7 +72,7 @@ def newest_base(account: Account, architecture: str) -> str:
 def choose_base(account: Account, parameters: Mapping[str, str]) -> str:
     """Return the newest base for a stack that makes its image, so that a change set shows a newer one; or nothing.
 
-    A base that is not one of Debian's was somebody's choice, and stays.
+    A base that is not one of the system's own was somebody's choice, and stays.
 
     Args:
         account: where.
@@ -93,7 +85,7 @@ def choose_base(account: Account, parameters: Mapping[str, str]) -> str:
         return ""
     chosen = parameters[Parameter.BASE_IMAGE]
     base = find_image(account, chosen) if chosen else None
-    if base is not None and base["OwnerId"] != DEBIAN:
+    if base is not None and base["OwnerId"] != SYSTEM.owner:
         return ""
     return newest_base(account, parameters[Parameter.IMAGE_ARCHITECTURE])
 
@@ -118,7 +110,7 @@ def check_images(account: Account, given: Mapping[str, str], architecture: str) 
             raise UserError(f"{name}: there is no image {image_id} in {account.region}, or it is not shared with you")
         if image["State"] != "available":
             raise UserError(f"{name}: the image {image_id} is {image['State']}: wait until it is available")
-        if image["Architecture"] != ARCHITECTURES[architecture]:
+        if image["Architecture"] != SYSTEM.architectures[architecture]:
             raise UserError(
                 f"{name}: the image {image_id} is for {image['Architecture']}, "
                 f"and ImageArchitecture is {architecture}: give another image, or another --param ImageArchitecture"
@@ -126,7 +118,7 @@ def check_images(account: Account, given: Mapping[str, str], architecture: str) 
         if name == Parameter.BASE_IMAGE and any(tag["Key"] == IMAGE_TAG for tag in image.get("Tags", [])):
             raise UserError(
                 f"{name}: a stack made the image {image_id}, so it holds all that would be installed: "
-                f"give --param {Parameter.IMAGE}={image_id} to use it, or an image of Debian 13"
+                f"give --param {Parameter.IMAGE}={image_id} to use it, or an image of {SYSTEM.release}"
             )
 
 

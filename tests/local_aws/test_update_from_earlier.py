@@ -1,45 +1,75 @@
-"""A stack that an earlier version made is updated to this one and keeps all that it made."""
+"""A stack that an earlier version made, with its own code and policies, is updated by today's client and keeps all."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import boto3
 import pytest
 
-from tests import earlier_templates
+from annex_bootstrap.launch.verify import read_code
+from annex_contract import __version__
+from annex_contract.stack import Output, Parameter
+from tests.earlier_versions import REPLACEABLE, template_of, versions
 from tests.local_aws import stack
+from tests.local_aws.cli_user import CliUser
+
+MAY_CHANGE = {Output.VERSION, Output.IMAGE_ID, Output.LAUNCH_TEMPLATE_VERSION}
+"""Outputs that another version may change: its own number, and what follows from what it puts into the image."""
 
 
-@pytest.mark.parametrize("version", earlier_templates.VERSIONS)
-def test_a_stack_of_an_earlier_version_updates_to_this_one_in_place(
-    root: boto3.Session, template: str, put_template: Callable[[str], str], version: str
+@pytest.mark.usefixtures("set_machines")
+@pytest.mark.parametrize("version", versions())
+def test_a_stack_of_an_earlier_version_is_updated_by_this_client_and_keeps_all_that_it_made(
+    root: boto3.Session, deployer: CliUser, template: str, put_template: Callable[[str], str], version: str
 ) -> None:
-    earlier = earlier_templates.with_current_code(earlier_templates.read(version))
-    name = f"from-{version.replace('.', '-')}"
-    with stack.deployed(root, name, put_template(json.dumps(earlier))) as made:
-        before = _physical_ids(root, name)
-        assert stack.update(root, name, put_template(template), {}) == "UPDATE_COMPLETE", stack.reasons(root, name)
-        after = _physical_ids(root, name)
-        assert before.items() <= after.items()
-        outputs = stack.describe(root, name).outputs
-        assert {key: value for key, value in outputs.items() if key in made.outputs and key != "Version"} == {
-            key: value for key, value in made.outputs.items() if key != "Version"
-        }
-        functions = root.client("lambda")
-        for title, physical_id in after.items():
-            built = json.loads(template)["Resources"][title]
-            if built["Type"] == "AWS::Lambda::Function":
-                described = functions.get_function_configuration(FunctionName=physical_id)["Description"]
-                assert described == built["Properties"]["Description"]
+    earlier, name = template_of(version), deployer.stack_name
+    # With everything that it can make.
+    known = json.loads(earlier)["Parameters"]
+    asked = {str(key): "yes" for key in (Parameter.KEY_PAIR, Parameter.IMAGE) if key in known}
+    assert stack.create(root, name, put_template(earlier), asked) == "CREATE_COMPLETE", stack.reasons(root, name)
+    made, before = stack.describe(root, name).outputs, _resources(root, name)
+    code_before = _code_of(root, before)
+
+    deployer.must("deploy", "--yes")
+
+    outputs, after = stack.describe(root, name).outputs, _resources(root, name)
+    assert {resource for resource in before if resource.kind not in REPLACEABLE} <= after
+    assert {key: value for key, value in made.items() if key not in MAY_CHANGE}.items() <= outputs.items()
+    assert outputs[Output.VERSION] == __version__
+    code_after, theirs, ours = _code_of(root, after), read_code(earlier), read_code(template)
+    assert {title for title in code_before if code_after[title] != code_before[title]} >= {
+        title for title in code_before if ours[title] != theirs[title]
+    }
+    assert "is up to date" in deployer.must("deploy", "--yes").stdout
+    deployer.must("delete", "--yes")
 
 
-def _physical_ids(root: boto3.Session, name: str) -> dict[str, str]:
+@dataclass(frozen=True)
+class Resource:
+    """One resource of a stack."""
+
+    title: str
+    kind: str
+    physical_id: str
+
+
+def _resources(root: boto3.Session, name: str) -> set[Resource]:
     pages = root.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=name)
     return {
-        resource["LogicalResourceId"]: resource["PhysicalResourceId"]
+        Resource(found["LogicalResourceId"], found["ResourceType"], found["PhysicalResourceId"])
         for page in pages
-        for resource in page["StackResourceSummaries"]
-        if resource["ResourceType"] not in earlier_templates.REPLACEABLE
+        for found in page["StackResourceSummaries"]
+    }
+
+
+def _code_of(root: boto3.Session, resources: set[Resource]) -> dict[str, str]:
+    """Return the digest of the code of every function among resources."""
+    functions = root.client("lambda")
+    return {
+        resource.title: functions.get_function_configuration(FunctionName=resource.physical_id)["CodeSha256"]
+        for resource in resources
+        if resource.kind == "AWS::Lambda::Function"
     }

@@ -12,7 +12,7 @@ from typing import Any
 
 from ministack.services import ec2, ssm
 
-from annex_contract.image import BASE_PARAMETERS, DEBIAN
+from annex_contract.operating_system import SYSTEM
 from local_aws.server import wire
 from local_aws.server.ec2 import instances, scripts
 from local_aws.server.wire import Params, RefusalError, Response
@@ -34,7 +34,15 @@ def install() -> None:
     """Extend MiniStack's EC2 and the public parameters of its Parameter Store."""
     for architecture, (image_id, _) in BASES.items():
         for date, base in (("20260801-2200", image_id), ("20261101-2300", NEWER_BASES[architecture])):
-            stub = (base, f"debian-13-{architecture}-{date}", f"Debian 13 ({date})", "", "/dev/xvda", DEBIAN, None)
+            stub = (
+                base,
+                f"debian-13-{architecture}-{date}",
+                f"{SYSTEM.release} ({date})",
+                "",
+                "/dev/xvda",
+                SYSTEM.owner,
+                None,
+            )
             ec2._STUB_AMIS.append(stub)
     ssm._public_parameter = public_parameter
     # MiniStack takes an image without a container for one that cannot start.
@@ -52,7 +60,7 @@ def install() -> None:
 
 def public_parameter(name: str) -> dict[str, Any] | None:
     """Return a public parameter, or None."""
-    architecture = name.removeprefix(BASE_PARAMETERS)
+    architecture = name.removeprefix(SYSTEM.base_parameters)
     if architecture not in BASES:
         theirs: dict[str, Any] | None = _ministack_parameter(name)
         return theirs
@@ -213,7 +221,7 @@ def views() -> list[dict[str, Any]]:
     own = [ec2._image_view(image) for image in ec2._images.values()]
     stubs = [ec2._stub_image_view(*stub) for stub in ec2._STUB_AMIS]
     for view in stubs:
-        if view["OwnerId"] == DEBIAN and view["Name"].startswith("debian-13-arm64"):
+        if view["OwnerId"] == SYSTEM.owner and view["Name"].startswith("debian-13-arm64"):
             view["Architecture"] = "arm64"
     return [*own, *stubs]
 

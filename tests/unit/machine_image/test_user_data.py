@@ -51,7 +51,7 @@ def test_the_script_begins_as_cloud_init_expects_and_bash_can_read_it() -> None:
 @pytest.mark.parametrize("text", ["it's", 'a "b" $c `d` \\', "two\nlines", "$(reboot)", "'; reboot #", "EOF\n"])
 def test_the_shell_gets_every_input_unchanged(text: str) -> None:
     inputs = ImageInputs("x", commands=text, boot_commands=text)
-    head = render_script(inputs).partition("# Turn this Debian machine")[0]
+    head = render_script(inputs).partition("# How to get packages")[0]
     # Instead of writing files, put prints the one that the machines run at boot.
     put = '\nput() { case "$2" in */boot-commands) printf %s "$3" ;; esac; }\n'
     assert _printed(f'{head}{put}printf "%s|" "$COMMANDS"; put_files') == f"{text}|{text}\n"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,12 +12,17 @@ from cfnlint.schema import PROVIDER_SCHEMA_MANAGER  # type: ignore[import-untype
 
 from annex_contract.resources import BY_TYPE
 from template_gen.template import build
-from tests import earlier_templates
-from tests.earlier_templates import REPLACEABLE
+from tests.earlier_versions import NUMBER, PINNED, REPLACEABLE, template_of, versions
 
 TODAY: dict[str, Any] = json.loads(build().to_json())
 
-each_version = pytest.mark.parametrize("version", earlier_templates.VERSIONS)
+each_version = pytest.mark.parametrize("version", versions())
+
+
+def read(version: str) -> dict[str, Any]:
+    """Return the template of an earlier version."""
+    template: dict[str, Any] = json.loads(template_of(version))
+    return template
 
 
 def replacing_properties(resource_type: str) -> set[str]:
@@ -26,13 +33,30 @@ def replacing_properties(resource_type: str) -> set[str]:
     return {path.split("/")[2] for path in schema.get("createOnlyProperties", [])}
 
 
-def test_there_is_an_earlier_version() -> None:
-    assert "0.1.0" in earlier_templates.VERSIONS
+def test_the_earlier_versions_are_the_tagged_ones_and_the_pinned_ones() -> None:
+    tags = subprocess.run(["git", "tag"], cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+    assert versions() == [*(tag for tag in tags.stdout.split() if tag.startswith("v")), *PINNED]
+
+
+def test_an_earlier_version_is_built_from_its_own_code() -> None:
+    assert "Image" not in read("0.1.0")["Parameters"]
+
+
+@pytest.mark.parametrize("version", PINNED)
+def test_a_pinned_commit_has_a_number_of_its_own(version: str) -> None:
+    assert read(version)["Outputs"]["Version"]["Value"] == NUMBER != TODAY["Outputs"]["Version"]["Value"]
+
+
+def test_a_checkout_without_the_history_fails_with_what_to_do(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    with pytest.raises(pytest.fail.Exception, match=r"git fetch --unshallow --tags") as failed:
+        template_of("0.1.0", tmp_path)
+    assert PINNED["0.1.0"] in str(failed.value)
 
 
 @each_version
 def test_every_resource_of_an_earlier_version_is_still_there_with_its_type(version: str) -> None:
-    earlier = earlier_templates.read(version)["Resources"]
+    earlier = read(version)["Resources"]
     types = {title: resource["Type"] for title, resource in TODAY["Resources"].items()}
     assert {title: resource["Type"] for title, resource in earlier.items()}.items() <= types.items()
 
@@ -40,12 +64,12 @@ def test_every_resource_of_an_earlier_version_is_still_there_with_its_type(versi
 @each_version
 @pytest.mark.parametrize("part", ["Outputs", "Parameters", "Conditions"])
 def test_every_output_parameter_and_condition_of_an_earlier_version_is_still_there(version: str, part: str) -> None:
-    assert earlier_templates.read(version)[part].keys() <= TODAY[part].keys()
+    assert read(version)[part].keys() <= TODAY[part].keys()
 
 
 @each_version
-def test_an_update_from_an_earlier_version_replaces_nothing_but_wiring(version: str) -> None:
-    for title, resource in earlier_templates.read(version)["Resources"].items():
+def test_an_update_from_an_earlier_version_replaces_nothing_but_wiring_and_the_image(version: str) -> None:
+    for title, resource in read(version)["Resources"].items():
         for name in replacing_properties(resource["Type"]) if resource["Type"] not in REPLACEABLE else ():
             today = TODAY["Resources"][title]["Properties"]
             assert resource["Properties"].get(name) == today.get(name), f"{title} would be replaced: {name} changed"
