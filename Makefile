@@ -1,5 +1,5 @@
 # Thin names for the real commands. Each makes the virtual environment first, where none is there.
-.PHONY: demo docs test slow opinions thorough browser e2e live scan build lint lock
+.PHONY: demo docs test slow opinions thorough engines browser e2e live scan build lint lock
 
 PYTHON ?= python3
 VENV := .venv
@@ -36,6 +36,11 @@ thorough: build
 	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest tests/unit/lambda_lease/test_model.py
 	WORST_CASE_LIVES=100 $(BIN)/pytest -m slow tests/local_aws/worst_case
 
+# Other judges than the local AWS: AWS's own runtime client on the Python of the functions, and cfn-lint in every region.
+# Needs root rights on Debian or Ubuntu, for the Python.
+engines: build
+	$(BIN)/pytest -n 2 tests/engines
+
 # The launch page and the documentation's site in a real Chromium, with axe-core from npm; installs Chromium where it may.
 browser: build
 	$(BIN)/pytest tests/browser
@@ -69,6 +74,9 @@ lock:
 	  --extra dev pyproject.toml local_aws/pyproject.toml --output-file requirements.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-find-links tests/scan/requirements.in --output-file tests/scan/requirements.txt
+	uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links tests/engines/lambda_runtime/requirements.in \
+	  --output-file tests/engines/lambda_runtime/requirements.txt
 
 $(READY): pyproject.toml local_aws/pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "annex-bootstrap needs Python 3.11 or later: make PYTHON=python3.13")'

@@ -70,18 +70,21 @@ HEAD = '''\
 Its sources are ARCHIVE: the text of every file by its path, as JSON, packed with bzip2, in base64.
 Besides our own modules it holds: {licences}.
 """
-import base64, bz2, json, sys
-from importlib.machinery import ModuleSpec
+import sys
 
 class Archive:
     """Import modules from ARCHIVE."""
     def __init__(self):
+        # Here, and not above: a function that must answer CloudFormation does so also where one of these is missing.
+        import base64, bz2, json
+        from importlib.machinery import ModuleSpec
+        self.spec = ModuleSpec
         self.files = json.loads(bz2.decompress(base64.b64decode(ARCHIVE)))
     def find_spec(self, name, path=None, target=None):
         for end in "/__init__.py", ".py":
             origin = name.replace(".", "/") + end
             if origin in self.files:
-                spec = ModuleSpec(name, self, origin=origin, is_package=end != ".py")
+                spec = self.spec(name, self, origin=origin, is_package=end != ".py")
                 spec.has_location = True
                 return spec
     def create_module(self, spec):
@@ -109,7 +112,7 @@ try:
     sys.meta_path.insert(0, Archive())
     from {module} import handler
 except Exception as error:
-    import urllib.request
+    import json, urllib.request
     reason = f"the function cannot start: {{error!r}}"
     def handler(event, context):
         """Answer CloudFormation although nothing could be loaded."""

@@ -23,7 +23,7 @@ FUNCTIONS = {
 """A function that has the archive, by its title."""
 
 LOAD = """
-import importlib
+import importlib, json
 for name in {modules!r}:
     importlib.import_module(name)
 embedded = [module for module in sys.modules.values() if type(getattr(module, "__loader__", None)) is Archive]

@@ -1,0 +1,1 @@
+"""The functions in Lambda's own runtime, as near as one can have it without an account."""
