@@ -31,7 +31,7 @@ from local_aws.server.ec2 import (
     spot_fleets,
     spot_requests,
 )
-from local_aws.server.events import invocations, schedule
+from local_aws.server.events import invocations, rule_quota, schedule
 from local_aws.server.iam import (
     authorization,
     decisions,
@@ -78,6 +78,7 @@ EXTENSIONS: tuple[Callable[[], None], ...] = (
     role_policies.install,
     rollback.install,
     routes.install,
+    rule_quota.install,
     s3_permissions.install,
     schedule.install,
     scripts.install,

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
+from ministack.core.responses import AccountRegionScopedDict
 from ministack.services import ec2, ssm
 
 from annex_contract.image import BASE_PARAMETERS, DEBIAN
@@ -26,6 +27,9 @@ BASES = {"amd64": ("ami-0deb13000000a0001", "x86_64"), "arm64": ("ami-0deb130000
 NEWER_BASES = {"amd64": "ami-0deb13000000b0001", "arm64": "ami-0deb13000000b0002"}
 """A newer image of each, which a test can make the latest."""
 
+_deregistered = AccountRegionScopedDict()
+"""Images that were deregistered, by ID: each with its record and, as ListedUntil, the time until which it is listed."""
+
 _ministack: dict[str, wire.Handler] = dict(ec2._ACTION_MAP)
 _ministack_parameter = ssm._public_parameter
 
@@ -37,6 +41,7 @@ def install() -> None:
             stub = (base, f"debian-13-{architecture}-{date}", f"Debian 13 ({date})", "", "/dev/xvda", DEBIAN, None)
             ec2._STUB_AMIS.append(stub)
     ssm._public_parameter = public_parameter
+    instances.STARTING.append(check_launchable)
     # MiniStack takes an image without a container for one that cannot start.
     ec2._registered_image = registered_image
     wire.install(
@@ -140,7 +145,8 @@ def describe_images(params: Params) -> Response:
         described = _described(view)
         if states is None or described["State"] in states:
             found.append(described)
-    missing = set(request.get("ImageIds", [])) - {view["ImageId"] for view in views()}
+    # Of one that was deregistered AWS says nothing: https://github.com/boto/botocore/issues/2194
+    missing = set(request.get("ImageIds", [])) - {view["ImageId"] for view in views()} - set(_deregistered)
     if missing:
         raise RefusalError("InvalidAMIID.NotFound", f"The image id '[{', '.join(sorted(missing))}]' does not exist")
     return wire.answer("DescribeImages", Images=found)
@@ -151,12 +157,23 @@ def state_of(image: Image) -> str:
     return "pending" if time.monotonic() < image.get("ReadyAt", 0) else str(image.get("Ended", "available"))
 
 
+def check_launchable(image_id: str) -> None:
+    """Raise why no machine can start from an image; one that nobody made here is taken for somebody else's.
+
+    Raises:
+        RefusalError: it was deregistered, is pending or has failed.
+    """
+    if image_id in _deregistered or state_of(ec2._images.get(image_id, {})) != "available":
+        raise _unavailable(image_id)
+
+
 def architecture_of(image_id: str) -> str:
     """Return the architecture of an image.
 
     Raises:
         RefusalError: there is no such image.
     """
+    check_launchable(image_id)
     for view in views():
         if view["ImageId"] == image_id:
             return str(view["Architecture"])
@@ -178,16 +195,29 @@ def modify_image_attribute(params: Params) -> Response:
 
 
 def deregister_image(params: Params) -> Response:
-    """DeregisterImage; snapshots stay, as they do on AWS where nobody asks for more."""
-    request = wire.read("DeregisterImage", params)
-    _own(request["ImageId"])
+    """DeregisterImage; snapshots stay, as they do on AWS where nobody asks for more.
+
+    An image that AWS still lists may have been deregistered already, and one that is pending cannot be yet: both are
+    "no longer available, or not in a state", https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html,
+    seen in https://github.com/ansible/ansible/issues/24945. `Settings` say whether a pending one can.
+    """
+    image_id = wire.read("DeregisterImage", params)["ImageId"]
+    if image_id in _deregistered:
+        raise _unavailable(image_id)
+    image, current = _own(image_id), scripts.settings()
+    if state_of(image) == "pending" and not current.pending_images_deregister:
+        raise _unavailable(image_id)
+    _deregistered[image_id] = {**image, "ListedUntil": time.monotonic() + current.deregistered_seconds}
+    if current.deregistered_seconds:
+        # MiniStack forgets the tags.
+        _deregistered[image_id]["Tags"] = list(ec2._tags.get(image_id, []))
     return _ministack["DeregisterImage"](params)
 
 
 def delete_snapshot(params: Params) -> Response:
     """DeleteSnapshot; not of one that an image uses."""
     snapshot_id = wire.read("DeleteSnapshot", params)["SnapshotId"]
-    for image in ec2._images.values():
+    for image in [*ec2._images.values(), *_still_listed()]:
         if snapshot_id in _snapshot_ids(image):
             raise RefusalError(
                 "InvalidSnapshot.InUse", f"The snapshot {snapshot_id} is currently in use by {image['ImageId']}"
@@ -195,6 +225,14 @@ def delete_snapshot(params: Params) -> Response:
     answer = _ministack["DeleteSnapshot"](params)
     ec2._tags.pop(snapshot_id, None)
     return answer
+
+
+def _unavailable(image_id: str) -> RefusalError:
+    return RefusalError("InvalidAMIID.Unavailable", f"The image ID '{image_id}' is no longer available")
+
+
+def _still_listed() -> list[Image]:
+    return [image for image in _deregistered.values() if time.monotonic() < image["ListedUntil"]]
 
 
 def _own(image_id: str) -> Image:
@@ -210,7 +248,7 @@ def _snapshot_ids(image: Image) -> Iterable[str]:
 
 def views() -> list[dict[str, Any]]:
     """Return MiniStack's view of every image: the account's own, and those of others that are public."""
-    own = [ec2._image_view(image) for image in ec2._images.values()]
+    own = [ec2._image_view(image) for image in [*ec2._images.values(), *_still_listed()]]
     stubs = [ec2._stub_image_view(*stub) for stub in ec2._STUB_AMIS]
     for view in stubs:
         if view["OwnerId"] == DEBIAN and view["Name"].startswith("debian-13-arm64"):
@@ -219,7 +257,7 @@ def views() -> list[dict[str, Any]]:
 
 
 def _described(view: dict[str, Any]) -> dict[str, Any]:
-    image = ec2._images.get(view["ImageId"], {})
+    image = ec2._images.get(view["ImageId"]) or _deregistered.get(view["ImageId"], {})
     mappings = view["BlockDeviceMappings"] or [{"DeviceName": view["RootDeviceName"], "Ebs": {"VolumeSize": 8}}]
     state = state_of(image)
     return {
@@ -245,5 +283,5 @@ def _described(view: dict[str, Any]) -> dict[str, Any]:
         "Hypervisor": "xen",
         "ImdsSupport": image.get("ImdsSupport"),
         "SourceInstanceId": image.get("SourceInstanceId"),
-        "Tags": ec2._tags.get(view["ImageId"]) or None,
+        "Tags": ec2._tags.get(view["ImageId"]) or image.get("Tags") or None,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 import uuid
@@ -22,6 +23,9 @@ SpotInstanceRequestId, Started, StateReason, EndsFor."""
 
 _ministack: dict[str, wire.Handler] = dict(ec2._ACTION_MAP)
 _ministack_xml: Callable[[Instance], str] = ec2._instance_xml
+
+STARTING: list[Callable[[str], None]] = []
+"""What is to be called with an image's ID before machines start from it, and raises RefusalError where none can."""
 
 REPLACING: list[Callable[[], None]] = []
 """What is to be called after machines may have ended, because it may replace them."""
@@ -88,6 +92,8 @@ def start(request: Mapping[str, Any], count: int, *, spot: bool = False) -> list
     Raises:
         RefusalError: MiniStack refused the form.
     """
+    for check in STARTING:
+        check(request.get("ImageId", ""))
     before = set(ec2._instances)
     status, _, body = _ministack["RunInstances"](_form(request, count))
     if status != 200:
@@ -176,9 +182,10 @@ def terminate_instances(params: Params) -> Response:
 
 
 def replace_ended() -> None:
-    """Have whoever replaces machines replace those that ended."""
+    """Have whoever replaces machines replace those that ended, as far as machines can start now."""
     for replace in REPLACING:
-        replace()
+        with contextlib.suppress(RefusalError):
+            replace()
 
 
 def modify_instance_attribute(params: Params) -> Response:

@@ -35,6 +35,8 @@ class Settings:
         log: what it prints before its last line.
         image: what becomes of an image: ``available`` or ``failed``.
         image_seconds: that an image is pending.
+        deregistered_seconds: that a deregistered image is still listed as available, and its snapshot in use.
+        pending_images_deregister: whether an image that is pending can be deregistered; nobody knows.
         bases: images that public parameters name in place of the usual ones, by the end of the parameter's name, such
             as ``amd64``.
         capacity: how many machines of a type a fleet gets; any number of the types that are not named.
@@ -46,6 +48,8 @@ class Settings:
     log: str = "Unpacking condor (made up) ...\n"
     image: str = "available"
     image_seconds: float = 0.5
+    deregistered_seconds: float = 0.0
+    pending_images_deregister: bool = False
     bases: dict[str, str] | None = None
     capacity: dict[str, int] | None = None
     fleet_error: str = "InsufficientInstanceCapacity"
