@@ -62,6 +62,8 @@ def public_parameter(name: str) -> dict[str, Any] | None:
         theirs: dict[str, Any] | None = _ministack_parameter(name)
         return theirs
     value = (scripts.settings().bases or {}).get(architecture, BASES[architecture][0])
+    if not value:
+        return None
     # Any of MiniStack's own has the right form.
     form = _ministack_parameter(next(iter(ssm._PUBLIC_AMI_PARAMETERS)))
     arn = form["ARN"].split(":parameter")[0] + f":parameter{name}"
@@ -161,8 +163,10 @@ def check_launchable(image_id: str) -> None:
     """Raise why no machine can start from an image; one that nobody made here is taken for somebody else's.
 
     Raises:
-        RefusalError: it was deregistered, is pending or has failed.
+        RefusalError: it was deregistered, is pending or has failed, or is none that the account allows.
     """
+    if image_id in scripts.settings().hidden_images:
+        raise RefusalError("InvalidAMIID.NotFound", f"The image id '[{image_id}]' does not exist")
     if image_id in _deregistered or state_of(ec2._images.get(image_id, {})) != "available":
         raise _unavailable(image_id)
 
@@ -253,7 +257,8 @@ def views() -> list[dict[str, Any]]:
     for view in stubs:
         if view["OwnerId"] == DEBIAN and view["Name"].startswith("debian-13-arm64"):
             view["Architecture"] = "arm64"
-    return [*own, *stubs]
+    hidden = scripts.settings().hidden_images
+    return [view for view in [*own, *stubs] if view["ImageId"] not in hidden]
 
 
 def _described(view: dict[str, Any]) -> dict[str, Any]:

@@ -256,7 +256,13 @@ def _fill(fleet: Fleet) -> None:
         return
     specification = fleet.specification
     missing = fleet.config["TargetCapacity"] - fleet.fulfilled
-    count = math.ceil(missing / specification.get("WeightedCapacity", 1.0))
+    wanted = math.ceil(missing / specification.get("WeightedCapacity", 1.0))
+    count = min(wanted, refusals.left(specification["InstanceType"], "spot"))
+    if count < wanted:
+        # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/monitor-ec2-fleet-using-eventbridge.html
+        fleet.record("error", "spotInstanceCountLimitExceeded")
+    if count < 1:
+        return
     for instance in instances.start(_request(specification), count, spot=True):
         instance_id = instance["InstanceId"]
         ec2._tags[instance_id] = [

@@ -79,3 +79,18 @@ def test_a_pending_image_starts_nothing_and_can_be_deregistered_or_not(
     with pytest.raises(ClientError) as error:
         ec2.deregister_image(ImageId=image)
     assert refusal(error) == "InvalidAMIID.Unavailable"
+
+
+def test_a_base_image_may_be_hidden_or_have_no_parameter(server: Server, ec2: EC2Client) -> None:
+    base, name = "ami-0deb13000000a0001", "/aws/service/debian/release/13/latest/amd64"
+    ssm = server.client("ssm", ec2.meta.region_name)
+    assert ssm.get_parameter(Name=name)["Parameter"]["Value"] == base
+    settings = json.dumps({"bases": {"amd64": ""}, "hidden_images": [base]})
+    ssm.put_parameter(Name=MACHINES, Type="String", Overwrite=True, Value=settings)
+    with pytest.raises(ClientError) as error:
+        ssm.get_parameter(Name=name)
+    assert refusal(error) == "ParameterNotFound"
+    for call in (lambda: ec2.describe_images(ImageIds=[base]), lambda: launch(ec2, base)):
+        with pytest.raises(ClientError) as error:
+            call()
+        assert refusal(error) == "InvalidAMIID.NotFound"

@@ -1,7 +1,7 @@
 """What the local AWS uses and replaces of MiniStack, each part with a hash of its source.
 
-``python -m tests.unit.local_aws.ministack_parts`` writes them into ``tests/data/ministack.json``. Run it when an extension
-uses another part, and for a newer MiniStack after a look at what that changes.
+``python -m tests.unit.local_aws.ministack_parts`` writes them into ``tests/data/ministack.json``. Run it when an
+extension uses another part, and for a newer MiniStack after a look at what that changes.
 """
 
 from __future__ import annotations
