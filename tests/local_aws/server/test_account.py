@@ -47,6 +47,16 @@ def test_a_region_that_is_not_enabled_knows_no_keys(server: Server, set_account:
     server.ec2().describe_instances()
 
 
+def test_regions_are_listed_with_whether_they_are_enabled(server: Server, set_account: SetAccount) -> None:
+    ec2, name = server.ec2(), ["ap-east-1"]
+    assert ec2.describe_regions(RegionNames=name)["Regions"][0]["OptInStatus"] == "opted-in"
+    set_account(disabled_regions=name)
+    assert ec2.describe_regions(RegionNames=name)["Regions"] == []
+    (region,) = ec2.describe_regions(RegionNames=name, AllRegions=True)["Regions"]
+    assert region["OptInStatus"] == "not-opted-in"
+    assert "us-east-1" in {each["RegionName"] for each in ec2.describe_regions()["Regions"]}
+
+
 def test_an_account_may_not_be_signed_up_in_a_region(server: Server, set_account: SetAccount) -> None:
     set_account(unsubscribed_regions=["ap-east-1"])
     assert set(codes(server, "ap-east-1").values()) == {"OptInRequired"}
