@@ -41,6 +41,7 @@ class Account:
             where its caller may not start them, or is denied itself. Both were seen:
             https://github.com/aws/karpenter-provider-aws/issues/7370
         fleet_refusals_in_answer: the same for a quota, a plan or a throttle.
+        foreign_buckets: that belong to another account, which lets everybody in.
         free_plan: whether the account is on the free plan, which has few instance types.
         launch_failure: the StateReason, Code and Message, with which every machine ends as soon as it has started.
         throttled_regions: where EC2 starts nothing because it throttles.
@@ -58,6 +59,7 @@ class Account:
     service_control_policies: list[dict[str, Any]] = field(default_factory=list)
     fleet_denials_in_answer: bool = False
     fleet_refusals_in_answer: bool = True
+    foreign_buckets: list[str] = field(default_factory=list)
     free_plan: bool = False
     launch_failure: dict[str, str] | None = None
     launch_template_keys_of_new: bool = False

@@ -48,6 +48,7 @@ from local_aws.server.logs import log_patterns
 from local_aws.server.monitoring import alarm_dimensions
 from local_aws.server.pricing import price_list
 from local_aws.server.quotas import service_quotas
+from local_aws.server.s3 import owners
 from local_aws.server.s3 import permissions as s3_permissions
 from local_aws.server.sts import sessions
 
@@ -73,6 +74,7 @@ EXTENSIONS: tuple[Callable[[], None], ...] = (
     messages.install,
     metadata.install,
     organisation.install,
+    owners.install,
     price_list.install,
     processes.install,
     regions.install,

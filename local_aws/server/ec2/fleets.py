@@ -113,6 +113,7 @@ def create_fleet(params: Params) -> Response:
         if request.get("DryRun"):
             raise RefusalError("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", status=412)
         fleet = Fleet(f"fleet-{uuid.uuid4()}", request, datetime.now(UTC))
+        ec2._tags[fleet.fleet_id] = instances.tags_of("fleet", request)
         _fill(fleet)
         _fleets[fleet.fleet_id] = fleet
     elif fleet.request != request:
@@ -230,7 +231,7 @@ def _described(fleet: Fleet) -> dict[str, Any]:
         "LaunchTemplateConfigs": fleet.request["LaunchTemplateConfigs"],
         "TargetCapacitySpecification": fleet.request["TargetCapacitySpecification"],
         "Type": fleet.type,
-        "Tags": _tags_of("fleet", fleet.request),
+        "Tags": ec2._tags[fleet.fleet_id] or None,
         "Instances": fleet.launched if fleet.type == "instant" else None,
         "Errors": fleet.errors if fleet.type == "instant" else None,
     }
@@ -376,16 +377,7 @@ def _start(fleet: Fleet, candidate: Candidate, data: Mapping[str, Any], count: i
         # The fleet's client token is not that of its machines.
         instance["ClientToken"] = f"{fleet.fleet_id}-{uuid.uuid4()}"[:64]
         ec2._tags[instance["InstanceId"]] = [
-            *_tags_of("instance", request),
+            *instances.tags_of("instance", request),
             {"Key": FLEET_TAG, "Value": fleet.fleet_id},
         ]
     return [instance["InstanceId"] for instance in started]
-
-
-def _tags_of(kind: str, request: Mapping[str, Any]) -> list[dict[str, str]]:
-    return [
-        {"Key": tag["Key"], "Value": tag.get("Value", "")}
-        for specification in request.get("TagSpecifications", [])
-        if specification["ResourceType"] == kind
-        for tag in specification.get("Tags", [])
-    ]

@@ -71,6 +71,16 @@ def tags(resource_id: str) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in ec2._tags.get(resource_id, [])}
 
 
+def tags_of(kind: str, request: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the tags that a request sets on the resources of a kind that it creates."""
+    return [
+        {"Key": tag["Key"], "Value": tag.get("Value", "")}
+        for specification in request.get("TagSpecifications", [])
+        if specification["ResourceType"] == kind
+        for tag in specification.get("Tags", [])
+    ]
+
+
 def group_ids(instance: Instance) -> list[str]:
     """Return the security groups of an instance."""
     return [group["GroupId"] for group in instance["SecurityGroups"]]
@@ -223,12 +233,7 @@ def describe_instance_attribute(params: Params) -> Response:
 
 def tag_volumes(instance: Instance, request: Mapping[str, Any]) -> None:
     """Put the tags on an instance's volumes that the request for it asks for."""
-    volume_tags = [
-        tag
-        for specification in request.get("TagSpecifications", [])
-        if specification["ResourceType"] == "volume"
-        for tag in specification.get("Tags", [])
-    ]
+    volume_tags = tags_of("volume", request)
     for mapping in instance["BlockDeviceMappings"] if volume_tags else []:
         ec2._tags[mapping["Ebs"]["VolumeId"]] = volume_tags
 

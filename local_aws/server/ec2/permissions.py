@@ -57,6 +57,8 @@ def request_context(params: Params, arn: str) -> Context:
     AWS lists each key with the types of resources that have it. MiniStack sees tags only where a member is named Tags.
     """
     action = action_of(params)
+    if action == "ModifyInstanceAttribute":
+        return _attribute_context(wire.read(action, params))
     if action not in _TAGGED_ON_CREATION:
         return {}
     request = wire.read(action, params)
@@ -64,6 +66,16 @@ def request_context(params: Params, arn: str) -> Context:
         return _creation_context(request, arn)
     template_id, _ = _template_of(request["LaunchTemplate"])
     return {**_creation_context(_merged(request), arn), **_template_context(template_id, request, arn)}
+
+
+def _attribute_context(request: Mapping[str, Any]) -> Context:
+    """Return which attribute of a machine is modified, in either of its spellings, and to what."""
+    for name, value in request.items():
+        if isinstance(value, dict) and "Value" in value:
+            return {"ec2:Attribute": name, f"ec2:Attribute/{name}": str(value["Value"]).lower()}
+    name = request.get("Attribute", "")
+    name = name[:1].upper() + name[1:]
+    return {"ec2:Attribute": name, f"ec2:Attribute/{name}": request["Value"]} if "Value" in request else {}
 
 
 def resource_context(arn: str) -> Context:
@@ -165,7 +177,7 @@ def _names(action: str, request: Mapping[str, Any]) -> list[str]:
             return [f"image/{request['ImageId']}"]
         case "DeleteSnapshot":
             return [f"snapshot/{request['SnapshotId']}"]
-        case "GetConsoleOutput":
+        case "GetConsoleOutput" | "ModifyInstanceAttribute" | "ModifyInstanceMetadataOptions":
             return [f"instance/{request['InstanceId']}"]
         case "TerminateInstances" | "StartInstances" | "StopInstances" | "RebootInstances":
             return [_typed(instance_id) for instance_id in request.get("InstanceIds", [])]
