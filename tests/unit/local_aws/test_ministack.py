@@ -12,7 +12,7 @@ CODE = "import json; from tests.unit.local_aws.ministack_parts import parts; pri
 
 
 def test_what_is_extended_is_as_it_was_when_it_was_extended() -> None:
-    """A failure names what to look at again; `ministack_parts` says what to run then."""
     done = subprocess.run([sys.executable, "-c", CODE], stdout=subprocess.PIPE, text=True, check=True)
     now, recorded = json.loads(done.stdout), json.loads(RECORD.read_text())
-    assert {name: now.get(name) for name in {*now, *recorded} if now.get(name) != recorded.get(name)} == {}
+    different = sorted(name for name in {*now, *recorded} if now.get(name) != recorded.get(name))
+    assert not different, f"look at {different} in MiniStack, then run python -m tests.unit.local_aws.ministack_parts"
