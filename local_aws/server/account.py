@@ -26,33 +26,45 @@ class Account:
     """What differs from account to account.
 
     Attributes:
-        service_control_policies: documents that the organisation attaches. ``FullAWSAccess`` is attached beside them,
-            unless one of them allows something itself.
-            https://docs.aws.amazon.com/organizations/latest/userguide/orgs_manage_policies_scps_evaluation.html
-        launch_template_keys_of_new: what ``ec2:IsLaunchTemplateResource`` is for machines, volumes and network
-            interfaces that a launch makes by a template and nothing of the request overrides. AWS documents the key
-            with an example that only works where it is true, and lists no resource for which it is false:
-            https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/permissions-for-launch-templates.html
+        clock_ahead: seconds by which AWS's clock is ahead of the real one, and so of that of whoever signs.
+        disabled_regions: that the account has not enabled, so that its keys are unknown there.
+        ec2_tells_skew: whether EC2 answers RequestExpired where a clock is wrong, or AuthFailure as for a wrong key.
+        event_rules: rules on an event bus, at most. https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html
         fleet_denials_in_answer: whether CreateFleet succeeds without machines and names the denial among its errors
             where its caller may not start them, or is denied itself. Both were seen:
             https://github.com/aws/karpenter-provider-aws/issues/7370
         fleet_refusals_in_answer: the same for a quota, a plan or a throttle.
+        foreign_buckets: that belong to another account, which lets everybody in.
         free_plan: whether the account is on the free plan, which has few instance types.
         launch_failure: the StateReason, Code and Message, with which every machine ends as soon as it has started.
+        launch_template_keys_of_new: what ``ec2:IsLaunchTemplateResource`` is for machines, volumes and network
+            interfaces that a launch makes by a template and nothing of the request overrides. AWS documents the key
+            with an example that only works where it is true, and lists no resource for which it is false:
+            https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/permissions-for-launch-templates.html
+        service_control_policies: documents that the organisation attaches. ``FullAWSAccess`` is attached beside them,
+            unless one of them allows something itself.
+            https://docs.aws.amazon.com/organizations/latest/userguide/orgs_manage_policies_scps_evaluation.html
         throttled_regions: where EC2 starts nothing because it throttles.
+        unsubscribed_regions: where the account is not signed up for any service (OptInRequired).
         unverified_regions: where the account is being verified, so that it starts nothing yet.
         validation_failures: checks that every change set fails before it is complete, beside those that really fail:
             LogicalId, Type, Name (such as ``BUCKET_EMPTINESS_VALIDATION``) and Text.
         vcpu_quotas: vCPUs by region and quota code, where they are not the usual ones.
     """
 
-    service_control_policies: list[dict[str, Any]] = field(default_factory=list)
+    clock_ahead: float = 0.0
+    disabled_regions: list[str] = field(default_factory=list)
+    ec2_tells_skew: bool = False
+    event_rules: int = 300
     fleet_denials_in_answer: bool = False
     fleet_refusals_in_answer: bool = True
+    foreign_buckets: list[str] = field(default_factory=list)
     free_plan: bool = False
     launch_failure: dict[str, str] | None = None
     launch_template_keys_of_new: bool = False
+    service_control_policies: list[dict[str, Any]] = field(default_factory=list)
     throttled_regions: list[str] = field(default_factory=list)
+    unsubscribed_regions: list[str] = field(default_factory=list)
     unverified_regions: list[str] = field(default_factory=list)
     validation_failures: list[dict[str, str]] = field(default_factory=list)
     vcpu_quotas: dict[str, dict[str, float]] = field(default_factory=dict)

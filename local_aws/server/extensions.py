@@ -25,13 +25,14 @@ from local_aws.server.ec2 import (
     instances,
     key_pairs,
     metadata,
+    regions,
     routes,
     scripts,
     security_groups,
     spot_fleets,
     spot_requests,
 )
-from local_aws.server.events import invocations, schedule
+from local_aws.server.events import invocations, rule_quota, schedule
 from local_aws.server.iam import (
     authorization,
     decisions,
@@ -47,6 +48,7 @@ from local_aws.server.logs import log_patterns
 from local_aws.server.monitoring import alarm_dimensions
 from local_aws.server.pricing import price_list
 from local_aws.server.quotas import service_quotas
+from local_aws.server.s3 import owners
 from local_aws.server.s3 import permissions as s3_permissions
 from local_aws.server.sts import sessions
 
@@ -72,12 +74,15 @@ EXTENSIONS: tuple[Callable[[], None], ...] = (
     messages.install,
     metadata.install,
     organisation.install,
+    owners.install,
     price_list.install,
     processes.install,
+    regions.install,
     role_boundaries.install,
     role_policies.install,
     rollback.install,
     routes.install,
+    rule_quota.install,
     s3_permissions.install,
     schedule.install,
     scripts.install,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 from urllib.parse import parse_qs, quote
 
@@ -17,7 +17,9 @@ from ministack import app as ministack
 from ministack.core.iam_evaluator import AuthError
 
 from local_aws.launcher import METADATA_ADDRESS
+from local_aws.server import account
 from local_aws.server.signatures import NotSignedError, Request, verify
+from local_aws.server_settings import ACCOUNT
 
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
@@ -47,13 +49,42 @@ def gated(app: App) -> App:
         try:
             if scope["path"].startswith("/_"):
                 raise NotSignedError("AccessDenied", "This server keeps its own pages to itself.")
-            verify(request, os.environ["MINISTACK_ACCOUNT_ID"], datetime.now(UTC))
+            _admit(request)
         except NotSignedError as refusal:
             await _refuse(request, refusal, send)
             return
         await app(scope, _replay(request.body, receive), send)
 
     return gate
+
+
+def _admit(request: Request) -> None:
+    """Check a request's signature, by the server's clock, and its region.
+
+    Raises:
+        NotSignedError: it is refused.
+    """
+    # What kind of account it is can be changed in any account.
+    current = account.Account() if _steers(request) else account.settings()
+    now = datetime.now(UTC) + timedelta(seconds=current.clock_ahead)
+    try:
+        region = verify(request, os.environ["MINISTACK_ACCOUNT_ID"], now)
+    except NotSignedError as refusal:
+        # Services have codes of their own for it, and EC2 has had both: https://github.com/aws/aws-sdk-java/issues/519
+        if refusal.code == "RequestTimeTooSkewed" and current.ec2_tells_skew:
+            raise NotSignedError("ExpiredTokenException", str(refusal)) from refusal
+        raise
+    if region in current.disabled_regions:
+        # https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_temp_enable-regions.html
+        raise NotSignedError("InvalidClientTokenId", "The security token included in the request is invalid.")
+    if region in current.unsubscribed_regions:
+        # https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html
+        raise NotSignedError("OptInRequired", "You are not subscribed to this service. Please go to aws.amazon.com.")
+
+
+def _steers(request: Request) -> bool:
+    target = request.headers.get("x-amz-target", "").partition(".")[2]
+    return target in ("PutParameter", "DeleteParameter") and f'"{ACCOUNT}"'.encode() in request.body
 
 
 def _is_open(scope: Message) -> bool:

@@ -76,8 +76,11 @@ class _Claim:
     token: str
 
 
-def verify(request: Request, account: str, now: datetime) -> None:
+def verify(request: Request, account: str, now: datetime) -> str:
     """Check that a key of this account that exists signed the request, in its header or in its URL.
+
+    Returns:
+        The region that it was signed for.
 
     Raises:
         NotSignedError: it did not, or not now.
@@ -95,6 +98,7 @@ def verify(request: Request, account: str, now: datetime) -> None:
             "The request signature we calculated does not match the signature you provided. "
             "Check your AWS Secret Access Key and signing method.",
         )
+    return claim.region
 
 
 def _claim(request: Request) -> _Claim:
@@ -129,7 +133,13 @@ def _check_time(claim: _Claim, now: datetime) -> None:
         raise NotSignedError("IncompleteSignature", "The request has no time in the form of X-Amz-Date.") from error
     expires = signed_at + (CLOCK_SKEW if claim.lifetime is None else claim.lifetime)
     if claim.time[:8] != claim.scope_date or not signed_at - CLOCK_SKEW <= now <= expires:
-        raise NotSignedError("RequestExpired", f"Signature expired or not yet valid: {claim.time}")
+        code = "RequestTimeTooSkewed" if claim.lifetime is None else "RequestExpired"
+        minutes = CLOCK_SKEW.seconds // 60
+        if now > expires:
+            limit = f"expired: {claim.time} is now earlier than {now - CLOCK_SKEW:{TIME_FORMAT}}"
+            raise NotSignedError(code, f"Signature {limit} ({now:{TIME_FORMAT}} - {minutes} min.)")
+        limit = f"not yet current: {claim.time} is still later than {now + CLOCK_SKEW:{TIME_FORMAT}}"
+        raise NotSignedError(code, f"Signature {limit} ({now:{TIME_FORMAT}} + {minutes} min.)")
 
 
 def _secret(claim: _Claim, account: str) -> str:

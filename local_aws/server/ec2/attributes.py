@@ -63,8 +63,9 @@ def affordable(
 ) -> list[InstanceType]:
     """Return the types of those that have the attributes whose price a fleet accepts.
 
-    They are measured at the cheapest type of the families C, M and R, or at the cheapest of all where those have none;
-    same source as above.
+    They are measured at the cheapest type of the families C, M and R, or at the cheapest of all where those have none.
+    A spot price is measured at the cheapest spot price, or, where the attributes say so, at the price on demand. Same
+    source as above.
 
     Args:
         machines: that have the attributes.
@@ -80,6 +81,9 @@ def affordable(
 
     usual = [machine for machine in machines if machine.name[0] in "cmr" and machine.current]
     lowest = min(map(unit_price, usual or machines), default=Decimal(0))
+    on_demand = requirements.get("MaxSpotPriceAsPercentageOfOptimalOnDemandPrice") if lifecycle == "spot" else None
+    if on_demand is not None:
+        return [each for each in machines if unit_price(each) * SPOT_SHARE <= lowest * Decimal(on_demand) / 100]
     return [machine for machine in machines if unit_price(machine) <= lowest * factor]
 
 

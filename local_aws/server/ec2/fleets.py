@@ -12,19 +12,19 @@ from __future__ import annotations
 import math
 import re
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
 from ministack.core.responses import AccountRegionScopedDict, get_region
 from ministack.services import ec2
 
 from local_aws.server import account, wire
-from local_aws.server.ec2 import images, instances, refusals, scripts
-from local_aws.server.ec2.attributes import MOST_REQUIREMENTS, SPOT_SHARE, affordable, matching, price
-from local_aws.server.ec2.catalogue import InstanceType, instance_types
+from local_aws.server.ec2 import instances, scripts
+from local_aws.server.ec2.attributes import MOST_REQUIREMENTS, SPOT_SHARE, price
+from local_aws.server.ec2.capacity import Candidate, available, candidates, is_by_vcpu, lifecycle_of, rank
+from local_aws.server.ec2.catalogue import instance_types
 from local_aws.server.ec2.launch_templates import read_template
 from local_aws.server.wire import Params, RefusalError, Response
 
@@ -58,7 +58,7 @@ class Fleet:
 
     @property
     def type(self) -> str:
-        """Its type; AWS's default is the one that costs most."""
+        """Its type; ``maintain`` is AWS's default."""
         return str(self.request.get("Type", "maintain"))
 
     @property
@@ -70,23 +70,6 @@ class Fleet:
     def fulfilled(self) -> float:
         """The capacity of its live machines."""
         return sum(self.weights[instance_id] for instance_id in self.live)
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A type in a subnet that a fleet may start.
-
-    Attributes:
-        machine: the type.
-        override: the member of the request that allows it.
-        weight: what one machine counts.
-        price: dollars an hour of one unit of capacity.
-    """
-
-    machine: InstanceType
-    override: Mapping[str, Any]
-    weight: float
-    price: Decimal
 
 
 def install() -> None:
@@ -113,6 +96,7 @@ def create_fleet(params: Params) -> Response:
         if request.get("DryRun"):
             raise RefusalError("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", status=412)
         fleet = Fleet(f"fleet-{uuid.uuid4()}", request, datetime.now(UTC))
+        ec2._tags[fleet.fleet_id] = instances.tags_of("fleet", request)
         _fill(fleet)
         _fleets[fleet.fleet_id] = fleet
     elif fleet.request != request:
@@ -132,7 +116,7 @@ def refused(params: Params, refusal: Response) -> Response:
     code, message = (re.search(f"<{tag}>(.*?)</{tag}>", refusal[2].decode()) for tag in ("Code", "Message"))
     fleet = Fleet(f"fleet-{uuid.uuid4()}", request, datetime.now(UTC))
     error = {"ErrorCode": code[1] if code else "", "ErrorMessage": message[1] if message else ""}
-    fleet.errors = [{"Lifecycle": _lifecycle(request), **error}]
+    fleet.errors = [{"Lifecycle": lifecycle_of(request), **error}]
     return _created(fleet)
 
 
@@ -230,7 +214,7 @@ def _described(fleet: Fleet) -> dict[str, Any]:
         "LaunchTemplateConfigs": fleet.request["LaunchTemplateConfigs"],
         "TargetCapacitySpecification": fleet.request["TargetCapacitySpecification"],
         "Type": fleet.type,
-        "Tags": _tags_of("fleet", fleet.request),
+        "Tags": ec2._tags[fleet.fleet_id] or None,
         "Instances": fleet.launched if fleet.type == "instant" else None,
         "Errors": fleet.errors if fleet.type == "instant" else None,
     }
@@ -250,7 +234,7 @@ def _find(fleet_id: str) -> Fleet:
 
 
 def _check(request: Mapping[str, Any]) -> None:
-    by_vcpu = _by_vcpu(request)
+    in_vcpus = is_by_vcpu(request)
     overrides = [each for config in request["LaunchTemplateConfigs"] for each in config.get("Overrides") or [{}]]
     if sum("InstanceRequirements" in override for override in overrides) > MOST_REQUIREMENTS:
         raise RefusalError(
@@ -259,24 +243,16 @@ def _check(request: Mapping[str, Any]) -> None:
         )
     for override in overrides:
         requirements, name = override.get("InstanceRequirements"), override.get("InstanceType")
-        if (requirements is None) == (name is None) or (by_vcpu and requirements is None):
+        if (requirements is None) == (name is None) or (in_vcpus and requirements is None):
             raise RefusalError(
                 "InvalidFleetConfiguration",
                 "Name either InstanceType or InstanceRequirements; TargetCapacityUnitType needs InstanceRequirements.",
             )
 
 
-def _by_vcpu(request: Mapping[str, Any]) -> bool:
-    return bool(request["TargetCapacitySpecification"].get("TargetCapacityUnitType", "units") == "vcpu")
-
-
-def _lifecycle(request: Mapping[str, Any]) -> str:
-    return str(request["TargetCapacitySpecification"].get("DefaultTargetCapacityType", "on-demand"))
-
-
 def _fill(fleet: Fleet) -> None:
     """Start the machines that a fleet lacks, those whose unit of capacity is cheapest first."""
-    lifecycle = _lifecycle(fleet.request)
+    lifecycle = lifecycle_of(fleet.request)
     missing = fleet.request["TargetCapacitySpecification"]["TotalTargetCapacity"] - fleet.fulfilled
     if missing <= 0:
         return
@@ -284,14 +260,14 @@ def _fill(fleet: Fleet) -> None:
     for config in fleet.request["LaunchTemplateConfigs"]:
         specification = config["LaunchTemplateSpecification"]
         _, data = read_template(specification)
-        for candidate in sorted(_candidates(fleet.request, config, data, lifecycle), key=_rank(fleet.request)):
+        for candidate in sorted(candidates(fleet.request, config, data, lifecycle), key=rank(fleet.request)):
             if missing <= 0:
                 return
             name = candidate.machine.name
             # "If the target capacity divided by this value is not a whole number, Amazon EC2 rounds the number of
             # instances to the next whole number": API_FleetLaunchTemplateOverridesRequest
             wanted = math.ceil(missing / candidate.weight)
-            count, refusal = _available(candidate, lifecycle, wanted, kept.get(name, wanted))
+            count, refusal = available(candidate, lifecycle, wanted, kept.get(name, wanted))
             kept[name] = kept.get(name, wanted) - count
             where = {
                 "LaunchTemplateAndOverrides": {
@@ -309,61 +285,6 @@ def _fill(fleet: Fleet) -> None:
                 fleet.errors.append({**where, "ErrorCode": refusal.code, "ErrorMessage": refusal.message})
 
 
-def _rank(request: Mapping[str, Any]) -> Any:
-    strategies = [request.get(f"{kind}Options", {}).get("AllocationStrategy", "") for kind in ("OnDemand", "Spot")]
-    if any(strategy.endswith("prioritized") for strategy in strategies):
-        return lambda candidate: candidate.override.get("Priority", math.inf)
-    return lambda candidate: candidate.price
-
-
-def _available(candidate: Candidate, lifecycle: str, wanted: int, in_stock: int) -> tuple[int, RefusalError | None]:
-    """Return how many machines there are of those wanted, and why no more."""
-    name = candidate.machine.name
-    highest = candidate.override.get("MaxPrice")
-    if lifecycle == "spot" and not candidate.machine.spot:
-        return 0, RefusalError("InvalidFleetConfiguration", f"Your requested instance type ({name}) is not supported.")
-    if lifecycle == "spot" and highest is not None and Decimal(highest) < candidate.price:
-        text = f"Your Spot request price of {highest} is lower than the minimum required Spot request fulfillment price"
-        return 0, RefusalError("SpotMaxPriceTooLow", f"{text} of {candidate.price}.")
-    try:
-        refusals.check_account()
-        refusals.check_type(name, lifecycle, wanted)
-    except RefusalError as refusal:
-        if not account.settings().fleet_refusals_in_answer:
-            raise
-        exhausted = refusal.code in {code for code, _ in refusals.EXCEEDED.values()}
-        return (min(in_stock, refusals.left(name, lifecycle)) if exhausted else 0), refusal
-    count = min(wanted, in_stock)
-    text = f"There are no more machines of the type {name} (made up)."
-    return count, RefusalError(scripts.settings().fleet_error, text) if count < wanted else None
-
-
-def _candidates(
-    request: Mapping[str, Any], config: Mapping[str, Any], data: Mapping[str, Any], lifecycle: str
-) -> Iterator[Candidate]:
-    by_vcpu = _by_vcpu(request)
-    share = SPOT_SHARE if lifecycle == "spot" else Decimal(1)
-    for override in config.get("Overrides") or [{}]:
-        architecture = images.architecture_of({**data, **override}["ImageId"])
-        subnet_id = override.get("SubnetId", data.get("SubnetId", ec2._DEFAULT_SUBNET_ID))
-        zone = ec2._subnets[subnet_id]["AvailabilityZone"]
-        for machine in _machines(override, architecture, lifecycle, by_vcpu=by_vcpu):
-            if zone[-1] in machine.zones:
-                weight = float(machine.vcpus) if by_vcpu else float(override.get("WeightedCapacity", 1))
-                yield Candidate(machine, override, weight, price(machine) * share / Decimal(weight))
-
-
-def _machines(
-    override: Mapping[str, Any], architecture: str, lifecycle: str, *, by_vcpu: bool
-) -> Iterable[InstanceType]:
-    requirements = override.get("InstanceRequirements")
-    if requirements is None:
-        named = instance_types().get(override["InstanceType"])
-        return [named] if named and named.architecture == architecture else []
-    found = [machine for machine in matching(requirements) if machine.architecture == architecture]
-    return affordable(found, requirements, lifecycle, by_vcpu=by_vcpu)
-
-
 def _start(fleet: Fleet, candidate: Candidate, data: Mapping[str, Any], count: int, lifecycle: str) -> list[str]:
     tags = [*data.get("TagSpecifications", [])]
     if fleet.type == "instant":
@@ -376,16 +297,7 @@ def _start(fleet: Fleet, candidate: Candidate, data: Mapping[str, Any], count: i
         # The fleet's client token is not that of its machines.
         instance["ClientToken"] = f"{fleet.fleet_id}-{uuid.uuid4()}"[:64]
         ec2._tags[instance["InstanceId"]] = [
-            *_tags_of("instance", request),
+            *instances.tags_of("instance", request),
             {"Key": FLEET_TAG, "Value": fleet.fleet_id},
         ]
     return [instance["InstanceId"] for instance in started]
-
-
-def _tags_of(kind: str, request: Mapping[str, Any]) -> list[dict[str, str]]:
-    return [
-        {"Key": tag["Key"], "Value": tag.get("Value", "")}
-        for specification in request.get("TagSpecifications", [])
-        if specification["ResourceType"] == kind
-        for tag in specification.get("Tags", [])
-    ]

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
+from ministack.core.responses import AccountRegionScopedDict
 from ministack.services import ec2, ssm
 
 from annex_contract.operating_system import SYSTEM
@@ -25,6 +26,9 @@ BASES = {"amd64": ("ami-0deb13000000a0001", "x86_64"), "arm64": ("ami-0deb130000
 
 NEWER_BASES = {"amd64": "ami-0deb13000000b0001", "arm64": "ami-0deb13000000b0002"}
 """A newer image of each, which a test can make the latest."""
+
+_deregistered = AccountRegionScopedDict()
+"""Images that were deregistered, by ID: each with its record and, as ListedUntil, the time until which it is listed."""
 
 _ministack: dict[str, wire.Handler] = dict(ec2._ACTION_MAP)
 _ministack_parameter = ssm._public_parameter
@@ -45,6 +49,7 @@ def install() -> None:
             )
             ec2._STUB_AMIS.append(stub)
     ssm._public_parameter = public_parameter
+    instances.STARTING.append(check_launchable)
     # MiniStack takes an image without a container for one that cannot start.
     ec2._registered_image = registered_image
     wire.install(
@@ -65,6 +70,8 @@ def public_parameter(name: str) -> dict[str, Any] | None:
         theirs: dict[str, Any] | None = _ministack_parameter(name)
         return theirs
     value = (scripts.settings().bases or {}).get(architecture, BASES[architecture][0])
+    if not value:
+        return None
     # Any of MiniStack's own has the right form.
     form = _ministack_parameter(next(iter(ssm._PUBLIC_AMI_PARAMETERS)))
     arn = form["ARN"].split(":parameter")[0] + f":parameter{name}"
@@ -148,7 +155,8 @@ def describe_images(params: Params) -> Response:
         described = _described(view)
         if states is None or described["State"] in states:
             found.append(described)
-    missing = set(request.get("ImageIds", [])) - {view["ImageId"] for view in views()}
+    # Of one that was deregistered AWS says nothing: https://github.com/boto/botocore/issues/2194
+    missing = set(request.get("ImageIds", [])) - {view["ImageId"] for view in views()} - set(_deregistered)
     if missing:
         raise RefusalError("InvalidAMIID.NotFound", f"The image id '[{', '.join(sorted(missing))}]' does not exist")
     return wire.answer("DescribeImages", Images=found)
@@ -159,12 +167,25 @@ def state_of(image: Image) -> str:
     return "pending" if time.monotonic() < image.get("ReadyAt", 0) else str(image.get("Ended", "available"))
 
 
+def check_launchable(image_id: str) -> None:
+    """Raise why no machine can start from an image; one that nobody made here is taken for somebody else's.
+
+    Raises:
+        RefusalError: it was deregistered, is pending or has failed, or is none that the account allows.
+    """
+    if image_id in scripts.settings().hidden_images:
+        raise RefusalError("InvalidAMIID.NotFound", f"The image id '[{image_id}]' does not exist")
+    if image_id in _deregistered or state_of(ec2._images.get(image_id, {})) != "available":
+        raise _unavailable(image_id)
+
+
 def architecture_of(image_id: str) -> str:
     """Return the architecture of an image.
 
     Raises:
         RefusalError: there is no such image.
     """
+    check_launchable(image_id)
     for view in views():
         if view["ImageId"] == image_id:
             return str(view["Architecture"])
@@ -186,16 +207,29 @@ def modify_image_attribute(params: Params) -> Response:
 
 
 def deregister_image(params: Params) -> Response:
-    """DeregisterImage; snapshots stay, as they do on AWS where nobody asks for more."""
-    request = wire.read("DeregisterImage", params)
-    _own(request["ImageId"])
+    """DeregisterImage; snapshots stay, as they do on AWS where nobody asks for more.
+
+    An image that AWS still lists may have been deregistered already, and one that is pending cannot be yet: both are
+    "no longer available, or not in a state", https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html,
+    seen in https://github.com/ansible/ansible/issues/24945. `Settings` say whether a pending one can.
+    """
+    image_id = wire.read("DeregisterImage", params)["ImageId"]
+    if image_id in _deregistered:
+        raise _unavailable(image_id)
+    image, current = _own(image_id), scripts.settings()
+    if state_of(image) == "pending" and not current.pending_images_deregister:
+        raise _unavailable(image_id)
+    _deregistered[image_id] = {**image, "ListedUntil": time.monotonic() + current.deregistered_seconds}
+    if current.deregistered_seconds:
+        # MiniStack forgets the tags.
+        _deregistered[image_id]["Tags"] = list(ec2._tags.get(image_id, []))
     return _ministack["DeregisterImage"](params)
 
 
 def delete_snapshot(params: Params) -> Response:
     """DeleteSnapshot; not of one that an image uses."""
     snapshot_id = wire.read("DeleteSnapshot", params)["SnapshotId"]
-    for image in ec2._images.values():
+    for image in [*ec2._images.values(), *_still_listed()]:
         if snapshot_id in _snapshot_ids(image):
             raise RefusalError(
                 "InvalidSnapshot.InUse", f"The snapshot {snapshot_id} is currently in use by {image['ImageId']}"
@@ -203,6 +237,14 @@ def delete_snapshot(params: Params) -> Response:
     answer = _ministack["DeleteSnapshot"](params)
     ec2._tags.pop(snapshot_id, None)
     return answer
+
+
+def _unavailable(image_id: str) -> RefusalError:
+    return RefusalError("InvalidAMIID.Unavailable", f"The image ID '{image_id}' is no longer available")
+
+
+def _still_listed() -> list[Image]:
+    return [image for image in _deregistered.values() if time.monotonic() < image["ListedUntil"]]
 
 
 def _own(image_id: str) -> Image:
@@ -218,16 +260,17 @@ def _snapshot_ids(image: Image) -> Iterable[str]:
 
 def views() -> list[dict[str, Any]]:
     """Return MiniStack's view of every image: the account's own, and those of others that are public."""
-    own = [ec2._image_view(image) for image in ec2._images.values()]
+    own = [ec2._image_view(image) for image in [*ec2._images.values(), *_still_listed()]]
     stubs = [ec2._stub_image_view(*stub) for stub in ec2._STUB_AMIS]
     for view in stubs:
         if view["OwnerId"] == SYSTEM.owner and view["Name"].startswith("debian-13-arm64"):
             view["Architecture"] = "arm64"
-    return [*own, *stubs]
+    hidden = scripts.settings().hidden_images
+    return [view for view in [*own, *stubs] if view["ImageId"] not in hidden]
 
 
 def _described(view: dict[str, Any]) -> dict[str, Any]:
-    image = ec2._images.get(view["ImageId"], {})
+    image = ec2._images.get(view["ImageId"]) or _deregistered.get(view["ImageId"], {})
     mappings = view["BlockDeviceMappings"] or [{"DeviceName": view["RootDeviceName"], "Ebs": {"VolumeSize": 8}}]
     state = state_of(image)
     return {
@@ -253,5 +296,5 @@ def _described(view: dict[str, Any]) -> dict[str, Any]:
         "Hypervisor": "xen",
         "ImdsSupport": image.get("ImdsSupport"),
         "SourceInstanceId": image.get("SourceInstanceId"),
-        "Tags": ec2._tags.get(view["ImageId"]) or None,
+        "Tags": ec2._tags.get(view["ImageId"]) or image.get("Tags") or None,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 import uuid
@@ -22,6 +23,9 @@ SpotInstanceRequestId, Started, StateReason, EndsFor."""
 
 _ministack: dict[str, wire.Handler] = dict(ec2._ACTION_MAP)
 _ministack_xml: Callable[[Instance], str] = ec2._instance_xml
+
+STARTING: list[Callable[[str], None]] = []
+"""What is to be called with an image's ID before machines start from it, and raises RefusalError where none can."""
 
 REPLACING: list[Callable[[], None]] = []
 """What is to be called after machines may have ended, because it may replace them."""
@@ -67,6 +71,16 @@ def tags(resource_id: str) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in ec2._tags.get(resource_id, [])}
 
 
+def tags_of(kind: str, request: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the tags that a request sets on the resources of a kind that it creates."""
+    return [
+        {"Key": tag["Key"], "Value": tag.get("Value", "")}
+        for specification in request.get("TagSpecifications", [])
+        if specification["ResourceType"] == kind
+        for tag in specification.get("Tags", [])
+    ]
+
+
 def group_ids(instance: Instance) -> list[str]:
     """Return the security groups of an instance."""
     return [group["GroupId"] for group in instance["SecurityGroups"]]
@@ -88,6 +102,8 @@ def start(request: Mapping[str, Any], count: int, *, spot: bool = False) -> list
     Raises:
         RefusalError: MiniStack refused the form.
     """
+    for check in STARTING:
+        check(request.get("ImageId", ""))
     before = set(ec2._instances)
     status, _, body = _ministack["RunInstances"](_form(request, count))
     if status != 200:
@@ -176,9 +192,10 @@ def terminate_instances(params: Params) -> Response:
 
 
 def replace_ended() -> None:
-    """Have whoever replaces machines replace those that ended."""
+    """Have whoever replaces machines replace those that ended, as far as machines can start now."""
     for replace in REPLACING:
-        replace()
+        with contextlib.suppress(RefusalError):
+            replace()
 
 
 def modify_instance_attribute(params: Params) -> Response:
@@ -216,12 +233,7 @@ def describe_instance_attribute(params: Params) -> Response:
 
 def tag_volumes(instance: Instance, request: Mapping[str, Any]) -> None:
     """Put the tags on an instance's volumes that the request for it asks for."""
-    volume_tags = [
-        tag
-        for specification in request.get("TagSpecifications", [])
-        if specification["ResourceType"] == "volume"
-        for tag in specification.get("Tags", [])
-    ]
+    volume_tags = tags_of("volume", request)
     for mapping in instance["BlockDeviceMappings"] if volume_tags else []:
         ec2._tags[mapping["Ebs"]["VolumeId"]] = volume_tags
 

@@ -79,7 +79,7 @@ def left(instance_type: str, lifecycle: str) -> int:
         and ("SpotInstanceRequestId" in instance) == (lifecycle == "spot")
     )
     free = service_quotas.value(QUOTA_CODES[lifecycle]) - used
-    return int(free // _vcpus(instance_type))
+    return max(0, int(free // _vcpus(instance_type)))
 
 
 def _vcpus(instance_type: str) -> int:

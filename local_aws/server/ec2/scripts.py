@@ -11,7 +11,7 @@ import gzip
 import json
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,8 +35,12 @@ class Settings:
         log: what it prints before its last line.
         image: what becomes of an image: ``available`` or ``failed``.
         image_seconds: that an image is pending.
+        deregistered_seconds: that a deregistered image is still listed as available, and its snapshot in use.
+        pending_images_deregister: whether an image that is pending can be deregistered; nobody knows.
         bases: images that public parameters name in place of the usual ones, by the end of the parameter's name, such
-            as ``amd64``.
+            as ``amd64``; an empty text where a region has no such parameter.
+        hidden_images: images that the account's "Allowed AMIs" leave out: as if they did not exist.
+            https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-allowed-amis.html
         capacity: how many machines of a type a fleet gets; any number of the types that are not named.
         fleet_error: the code with which a fleet is refused more.
     """
@@ -46,7 +50,10 @@ class Settings:
     log: str = "Unpacking condor (made up) ...\n"
     image: str = "available"
     image_seconds: float = 0.5
+    deregistered_seconds: float = 0.0
+    pending_images_deregister: bool = False
     bases: dict[str, str] | None = None
+    hidden_images: list[str] = field(default_factory=list)
     capacity: dict[str, int] | None = None
     fleet_error: str = "InsufficientInstanceCapacity"
 

@@ -112,6 +112,7 @@ def request_spot_fleet(params: Params) -> Response:
     if fleet is None:
         _role(config["IamFleetRole"])
         fleet = Fleet(f"sfr-{uuid.uuid4()}", config, datetime.now(UTC))
+        ec2._tags[fleet.fleet_id] = instances.tags_of("spot-fleet-request", config)
         fleet.record("fleetRequestChange", "submitted")
         _fill(fleet)
         _fleets[fleet.fleet_id] = fleet
@@ -256,16 +257,17 @@ def _fill(fleet: Fleet) -> None:
         return
     specification = fleet.specification
     missing = fleet.config["TargetCapacity"] - fleet.fulfilled
-    count = math.ceil(missing / specification.get("WeightedCapacity", 1.0))
+    wanted = math.ceil(missing / specification.get("WeightedCapacity", 1.0))
+    count = min(wanted, refusals.left(specification["InstanceType"], "spot"))
+    if count < wanted:
+        # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/monitor-ec2-fleet-using-eventbridge.html
+        fleet.record("error", "spotInstanceCountLimitExceeded")
+    if count < 1:
+        return
     for instance in instances.start(_request(specification), count, spot=True):
         instance_id = instance["InstanceId"]
         ec2._tags[instance_id] = [
-            *(
-                {"Key": tag["Key"], "Value": tag.get("Value", "")}
-                for tagged in specification.get("TagSpecifications", [])
-                if tagged.get("ResourceType") == "instance"
-                for tag in tagged.get("Tags", [])
-            ),
+            *instances.tags_of("instance", specification),
             {"Key": FLEET_TAG, "Value": fleet.fleet_id},
         ]
         fleet.instance_ids.append(instance_id)

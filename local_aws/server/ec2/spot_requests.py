@@ -115,6 +115,7 @@ def _note_new() -> None:
             request = _made_by(instance)
             if request.request_id not in _requests:
                 _requests[request.request_id] = request
+                ec2._tags[request.request_id] = instances.tags_of("spot-instances-request", request.launch)
 
 
 def _made_by(instance: Instance) -> SpotRequest:

@@ -6,6 +6,7 @@ MiniStack checks one resource of most calls, knows few condition keys, and never
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import json
 import uuid
@@ -25,6 +26,7 @@ from local_aws.server.iam import decisions
 from local_aws.server.iam import permissions as iam_permissions
 from local_aws.server.iam.caller import CALLER
 from local_aws.server.iam.rules import Context, Rules
+from local_aws.server.lambda_functions import permissions as lambda_permissions
 from local_aws.server.monitoring import permissions as monitoring_permissions
 from local_aws.server.quotas import service_quotas
 from local_aws.server.ssm import permissions as ssm_permissions
@@ -36,6 +38,7 @@ RULES = {
     "ec2": ec2_permissions.RULES,
     "events": events_permissions.RULES,
     "iam": iam_permissions.RULES,
+    "lambda": lambda_permissions.RULES,
     "monitoring": monitoring_permissions.RULES,
     "servicequotas": service_quotas.RULES,
     "ssm": ssm_permissions.RULES,
@@ -105,7 +108,9 @@ def _members(service: str, body: bytes, params: Params) -> Params:
     """Return the members of a request: of its form, or of its body, which MiniStack has not read yet."""
     members = params
     if body.startswith(b"{"):
-        members = json.loads(body)
+        # What a function is invoked with may be anything.
+        with contextlib.suppress(ValueError):
+            members = json.loads(body)
     elif service == "monitoring" and body and not params.get("Action"):
         # https://smithy.io/2.0/additional-specs/protocols/smithy-rpc-v2.html
         reader: Any = RpcV2CBORParser()

@@ -19,26 +19,27 @@ from tests.local_aws.second_opinions.exchanges import Exchange, operation_of, se
 COMMON_ERRORS = """AccessDenied AccessDeniedException ExpiredToken IncompleteSignature InternalFailure InvalidAction
     InvalidClientTokenId InvalidParameterCombination InvalidParameterValue InvalidQueryParameter
     InvalidSignatureException MalformedQueryString MissingAction MissingAuthenticationToken
-    MissingParameter RequestExpired ServiceUnavailable SignatureDoesNotMatch
+    MissingParameter OptInRequired RequestExpired ServiceUnavailable SignatureDoesNotMatch
     Throttling ThrottlingException UnrecognizedClientException ValidationError ValidationException"""
 """What every service may answer: https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html"""
 
 ERRORS = {
     # No operation of EC2's model lists errors: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
     "ec2": """AuthFailure DependencyViolation DryRunOperation IdempotentParameterMismatch InvalidAMIID.NotFound
-        InvalidAMIName.Duplicate InvalidFilter InvalidGroup.Duplicate InvalidGroup.NotFound
-        InvalidInstanceID.NotFound InvalidInstanceType InvalidKeyPair.Duplicate InvalidKeyPair.NotFound InvalidNextToken
-        InvalidPermission.Duplicate InvalidPermission.NotFound InvalidSnapshot.InUse
-        InvalidSpotFleetRequestConfig InvalidSpotFleetRequestId.NotFound InvalidSubnetID.NotFound
-        InvalidVpcID.NotFound OperationNotPermitted PendingVerification RequestLimitExceeded UnauthorizedOperation
-        UnsupportedOperation VcpuLimitExceeded""",
+        InvalidAMIID.Unavailable InvalidAMIName.Duplicate InvalidFilter InvalidFleetId.NotFound InvalidGroup.Duplicate
+        InvalidGroup.NotFound InvalidInstanceID.NotFound InvalidInstanceType InvalidKeyPair.Duplicate
+        InvalidKeyPair.NotFound InvalidNextToken InvalidPermission.Duplicate InvalidPermission.NotFound
+        InvalidSnapshot.InUse InvalidSpotFleetRequestConfig InvalidSpotFleetRequestId.NotFound
+        InvalidSpotInstanceRequestID.NotFound InvalidSubnetID.NotFound InvalidVpcID.NotFound
+        MaxSpotInstanceCountExceeded OperationNotPermitted PendingVerification RequestLimitExceeded
+        UnauthorizedOperation UnsupportedOperation VcpuLimitExceeded""",
     # S3's lists few: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html. HEAD has no body, so the
     # code is the status.
     "s3": """301 400 403 404 BucketNotEmpty IllegalLocationConstraintException InvalidAccessKeyId InvalidArgument
         InvalidBucketName InvalidRequest MalformedPolicy MalformedXML NoSuchBucket NoSuchBucketPolicy NoSuchKey
         NoSuchLifecycleConfiguration NoSuchPublicAccessBlockConfiguration NoSuchTagSet OperationAborted
-        OwnershipControlsNotFoundError PreconditionFailed ServerSideEncryptionConfigurationNotFoundError SlowDown
-        UnsupportedArgument""",
+        OwnershipControlsNotFoundError PreconditionFailed RequestTimeTooSkewed
+        ServerSideEncryptionConfigurationNotFoundError SlowDown UnsupportedArgument""",
 }
 """What a service may answer that its model does not list."""
 

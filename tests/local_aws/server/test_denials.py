@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from local_aws.launcher import ACCOUNT
 from tests.local_aws.server.ec2_requests import IMAGE, refusal, run
 from tests.local_aws.server.principals import Server
 
@@ -161,6 +162,68 @@ def test_metadata_options_and_profile_of_a_launch_are_condition_keys(server: Ser
             run(client, **wrong)
         assert refusal(error) == "UnauthorizedOperation"
     run(client, MetadataOptions=tokens, IamInstanceProfile=named)
+
+
+def test_clearing_a_machines_protection_can_be_allowed_and_nothing_else_of_it(server: Server) -> None:
+    (machine,) = run(server.ec2(), DisableApiTermination=True)
+    condition = {"StringEquals": {"ec2:Attribute/DisableApiTermination": "false"}}
+    resource = f"arn:aws:ec2:*:*:instance/{machine}"
+    client = server.user({"Action": "ec2:ModifyInstanceAttribute", "Resource": resource, "Condition": condition})
+    with pytest.raises(ClientError) as error:
+        client.modify_instance_attribute(InstanceId=machine, DisableApiTermination={"Value": True})
+    assert refusal(error) == "UnauthorizedOperation"
+    client.modify_instance_attribute(InstanceId=machine, DisableApiTermination={"Value": False})
+    client.modify_instance_attribute(InstanceId=machine, Attribute="disableApiTermination", Value="false")
+    server.ec2().terminate_instances(InstanceIds=[machine])
+
+
+def test_a_function_can_be_opened_to_a_service_only(server: Server, put_function: Callable[[str], str]) -> None:
+    name = put_function("def handler(event, context): pass")
+    condition = {"StringEquals": {"lambda:Principal": "events.amazonaws.com"}}
+    key = server.key({"Action": "lambda:AddPermission", "Resource": "*", "Condition": condition})
+    client = server.client("lambda", credentials=key)
+    statement: Any = {"FunctionName": name, "Action": "lambda:InvokeFunction"}
+    client.add_permission(**statement, StatementId="a", Principal="events.amazonaws.com")
+    with pytest.raises(ClientError) as error:
+        client.add_permission(**statement, StatementId="b", Principal="999999999999")
+    assert refusal(error) == "AccessDeniedException"
+
+
+def test_a_fleet_can_be_deleted_by_its_tag_only(server: Server) -> None:
+    template = make_template(server)
+    ids = {}
+    for owner in ("us", "them"):
+        tags: Any = [{"ResourceType": "fleet", "Tags": [{"Key": "owner", "Value": owner}]}]
+        ids[owner] = server.ec2().create_fleet(
+            Type="request",
+            TagSpecifications=tags,
+            LaunchTemplateConfigs=[
+                {
+                    "LaunchTemplateSpecification": {"LaunchTemplateId": template, "Version": "$Default"},
+                    "Overrides": [{"InstanceType": "m7i.large"}],
+                }
+            ],
+            TargetCapacitySpecification={"TotalTargetCapacity": 1, "DefaultTargetCapacityType": "on-demand"},
+        )["FleetId"]
+    condition = {"StringEquals": {"aws:ResourceTag/owner": "us"}}
+    client = server.user({"Action": "ec2:DeleteFleets", "Resource": "*", "Condition": condition})
+    client.delete_fleets(FleetIds=[ids["us"]], TerminateInstances=True)
+    with pytest.raises(ClientError) as error:
+        client.delete_fleets(FleetIds=[ids["them"]], TerminateInstances=True)
+    assert refusal(error) == "UnauthorizedOperation"
+    server.ec2().delete_fleets(FleetIds=[ids["them"]], TerminateInstances=True)
+
+
+def test_a_call_that_names_the_owner_of_a_bucket_fails_on_anothers(server: Server, set_account: SetAccount) -> None:
+    s3, bucket = server.client("s3"), f"b-{uuid.uuid4()}"
+    s3.create_bucket(Bucket=bucket)
+    s3.put_object(Bucket=bucket, Key="x", ExpectedBucketOwner=ACCOUNT)
+    set_account(foreign_buckets=[bucket])
+    s3.get_object(Bucket=bucket, Key="x")
+    for call in (s3.get_object, s3.head_object, s3.put_object):
+        with pytest.raises(ClientError) as error:
+            call(Bucket=bucket, Key="x", ExpectedBucketOwner=ACCOUNT)
+        assert refusal(error) in ("AccessDenied", "403")
 
 
 def make_template(server: Server) -> str:

@@ -86,6 +86,18 @@ def test_a_fleet_leaves_out_what_costs_a_fifth_more_than_the_cheapest_and_the_pr
     assert started(create(ec2, override)) == {}
 
 
+@pytest.mark.parametrize(("percent", "starts"), [(60, 1), (59, 0)])
+def test_a_spot_price_may_be_measured_at_the_price_on_demand(
+    server: Server, ec2: EC2Client, percent: int, starts: int
+) -> None:
+    limit = {"MaxSpotPriceAsPercentageOfOptimalOnDemandPrice": percent}
+    override = attributes(2, 2, InstanceGenerations=["current"], **limit)
+    # 40% of r7i.large's $0.1323 is 59.3% of c7i.large's $0.08925.
+    set_region(server, ec2, capacity={"c7i.large": 0, "m7i.large": 0, "x8i.large": 0})
+    answer = create(ec2, override, target={"DefaultTargetCapacityType": "spot"})
+    assert started(answer)["r7i.large"] == starts
+
+
 def set_region(server: Server, ec2: EC2Client, **settings: Any) -> None:
     """Say what becomes of machines in the region of a client."""
     ssm = server.client("ssm", ec2.meta.region_name)

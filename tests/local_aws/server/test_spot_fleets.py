@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -141,3 +142,14 @@ def _state(ec2: EC2Client, fleet_id: str) -> str:
     """Return a fleet's state."""
     answer = ec2.describe_spot_fleet_requests(SpotFleetRequestIds=[fleet_id])
     return answer["SpotFleetRequestConfigs"][0]["SpotFleetRequestState"]
+
+
+def test_a_quota_leaves_a_fleet_what_fits_and_its_history_says_so(
+    ec2: EC2Client, fleet_role: str, set_account: Callable[..., None]
+) -> None:
+    set_account(vcpu_quotas={ec2.meta.region_name: {"L-34B43A08": 5.0}})
+    since = datetime.now(UTC)
+    fleet_id = ec2.request_spot_fleet(SpotFleetRequestConfig=fleet(fleet_role, capacity=9))["SpotFleetRequestId"]
+    assert len(found(ec2, ("instance-lifecycle", "spot"))) == 2
+    history = ec2.describe_spot_fleet_request_history(SpotFleetRequestId=fleet_id, StartTime=since)["HistoryRecords"]
+    assert "spotInstanceCountLimitExceeded" in [record["EventInformation"]["EventSubType"] for record in history]
