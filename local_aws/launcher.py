@@ -19,12 +19,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import trustme
 
 from annex_bootstrap.errors import UserError
+from local_aws.machines.packages import NAMES
+from local_aws.machines.settings import MachineSettings
 
 HOST = "127.0.0.1"
 """An address, not a name, so that S3 clients put the bucket into the path instead of the host name."""
@@ -121,6 +123,7 @@ def local_aws(
     in_place_of: Sequence[str] = (),
     records: Path | None = None,
     strictness: Strictness | None = None,
+    machines: MachineSettings | None = None,
 ) -> Iterator[LocalAws]:
     """Run a local AWS for as long as the context lasts.
 
@@ -132,6 +135,7 @@ def local_aws(
             metadata address lead here.
         strictness: AWS at its worst; needs the packages of a checkout.
         records: a directory for what it exchanges and decides (see ``local_aws.server.recording``).
+        machines: what it runs its instances with, as virtual machines; it fills in what only it knows.
 
     Yields:
         The running server.
@@ -142,6 +146,15 @@ def local_aws(
     with tempfile.TemporaryDirectory(prefix="annex-bootstrap-local-") as name:
         directory = Path(name)
         ca_file = _make_certificates(directory, in_place_of)
+        if machines:
+            machines = replace(
+                machines,
+                trusted=ca_file.read_text(),
+                certificate=str(directory / "server.pem"),
+                key=str(directory / "server.key"),
+            )
+        # What a machine's mirror of packages has must stay free.
+        addresses = [HOST, machines.aws_address] if machines else ["0.0.0.0"] if in_place_of else [HOST]
         port = HTTPS_PORT if in_place_of else _free_port()
         local = LocalAws(
             endpoint=f"https://{HOST}:{port}",
@@ -155,12 +168,15 @@ def local_aws(
                     sys.executable,
                     # No worker processes: the server must be the process that holds the pipe.
                     *("-m", "hypercorn", "local_aws.server.app:app", "--workers", "0"),
-                    *("--bind", f"{'0.0.0.0' if in_place_of else HOST}:{port}"),
+                    *(part for address in addresses for part in ("--bind", f"{address}:{port}")),
                     *(("--insecure-bind", f"{METADATA_ADDRESS}:80") if in_place_of else ()),
                     *("--certfile", str(directory / "server.pem")),
                     *("--keyfile", str(directory / "server.key")),
                 ],
-                env=_server_environ(local, directory, port, schedule_speed, records, strictness),
+                env={
+                    **_server_environ(local, directory, port, schedule_speed, records, strictness),
+                    **(machines.environ() if machines else {}),
+                },
                 # The server ends itself when this pipe closes: also when this process is killed.
                 stdin=subprocess.PIPE,
                 stdout=log,
@@ -216,7 +232,7 @@ def _make_certificates(directory: Path, regions: Sequence[str]) -> Path:
     authority = trustme.CA(organization_name="annex-bootstrap local AWS")
     ca_file = directory / "ca.pem"
     authority.cert_pem.write_to_path(ca_file)
-    server = authority.issue_cert(HOST, "localhost", *aws_names(regions))
+    server = authority.issue_cert(HOST, "localhost", *NAMES, *aws_names(regions))
     server.private_key_pem.write_to_path(directory / "server.key")
     for certificate in server.cert_chain_pems:
         certificate.write_to_path(directory / "server.pem", append=True)

@@ -1,9 +1,13 @@
 """The names of parameters in Parameter Store by which somebody outside steers the local AWS.
 
-``local_aws.server.ec2.scripts`` and ``local_aws.server.account`` read them.
+``local_aws.server.ec2.scripts``, ``local_aws.server.account`` and ``local_aws.server.ec2.machines`` read them.
 """
 
 from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 
 MACHINES = "/local-aws/machines"
 """What becomes of machines that run a script from their user data, and of images: a JSON object."""
@@ -16,3 +20,34 @@ ACCOUNT = "/local-aws/account"
 
 ``local_aws.server.account`` reads it.
 """
+
+HARDWARE = "/local-aws/hardware"
+"""What machines have that are powered on from now on, where they are real: `Hardware` as JSON."""
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What real machines have that differs from EC2's usual ones.
+
+    Attributes:
+        clock: where their clock starts, as QEMU's ``-rtc base`` has it.
+        stores: how many disks of the instance store.
+        units: units of systemd that they have beside those of their image, by name.
+        packages: whether Debian's mirror can be found.
+        metadata: whether the metadata service answers.
+    """
+
+    clock: str = "utc"
+    stores: int = 0
+    units: Mapping[str, str] = field(default_factory=dict)
+    packages: bool = True
+    metadata: bool = True
+
+    def to_json(self) -> str:
+        """Return it as the parameter's value."""
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def from_json(text: str) -> Hardware:
+        """Return what ``to_json`` returned the text of."""
+        return Hardware(**json.loads(text))

@@ -29,12 +29,14 @@ if _installed != MINISTACK_VERSION:
 from ministack.app import app as ministack_app  # noqa: E402
 
 from local_aws.server import recording  # noqa: E402
+from local_aws.server.ec2 import machines  # noqa: E402
 from local_aws.server.extensions import EXTENSIONS  # noqa: E402
 from local_aws.server.gate import gated  # noqa: E402
 from local_aws.server.strict.chance import is_strict  # noqa: E402
 
 for install in EXTENSIONS:
     install()
+machines.install()
 
 if is_strict():
     # Only now, because these need packages that only a checkout has.

@@ -31,14 +31,24 @@ HEALTH = "/_ministack/health"
 RESPONSES = "/_ministack/cfn-response/"
 """Where a custom resource answers: AWS gives it a URL that holds its own permission, and so does MiniStack."""
 
-METADATA = "/latest/"
+LATEST = "/latest/"
 """What a machine asks about itself, unsigned, at the metadata address alone."""
+
+VERSIONS = ("2009-04-04", "2016-09-02", "2018-09-24", "2021-03-23", "latest")
+"""Those versions of the metadata service that cloud-init knows, of many; each answers like the latest:
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html"""
 
 
 def gated(app: App) -> App:
     """Return the app behind the gate."""
 
     async def gate(scope: Message, receive: Receive, send: Send) -> None:
+        if _is_metadata(scope):
+            version, _, item = scope["path"].removeprefix("/").partition("/")
+            known = version in VERSIONS
+            # MiniStack knows the service by the beginning of its path.
+            await app({**scope, "path": f"{LATEST}{item if known else 'unknown'}"}, receive, send)
+            return
         if scope["type"] == "lifespan" or (scope["type"] == "http" and _is_open(scope)):
             await app(scope, receive, send)
             return
@@ -89,9 +99,11 @@ def _steers(request: Request) -> bool:
 
 def _is_open(scope: Message) -> bool:
     path, method = scope["path"], scope["method"]
-    if scope.get("server") and scope["server"][0] == METADATA_ADDRESS:
-        return bool(path.startswith(METADATA))
     return (method, path) == ("GET", HEALTH) or (method == "PUT" and path.startswith(RESPONSES))
+
+
+def _is_metadata(scope: Message) -> bool:
+    return bool(scope["type"] == "http" and scope.get("server") and scope["server"][0] == METADATA_ADDRESS)
 
 
 async def _read(scope: Message, receive: Receive) -> Request:

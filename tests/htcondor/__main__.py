@@ -15,9 +15,10 @@ from contextlib import ExitStack
 from tempfile import TemporaryFile
 from typing import IO
 
+from local_aws.machines.debian import UnavailableError
 from tests.htcondor.image import ensure_image
 from tests.htcondor.namespaces import enter
-from tests.htcondor.root import OVERRIDE, RootUnavailableError, ensure_roots
+from tests.htcondor.root import OVERRIDE, ensure_roots
 
 
 def main() -> int:
@@ -35,7 +36,7 @@ def main() -> int:
         # Within the namespaces nothing can be built.
         ensure_image()
         roots = list(ensure_roots())
-    except RootUnavailableError as error:
+    except UnavailableError as error:
         sys.exit(str(error))
     codes = []
     with ExitStack() as stack:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from local_aws.machines.debian import UnavailableError
 from tests.htcondor.image import ensure_image
 from tests.htcondor.namespaces import inside
-from tests.htcondor.root import RootUnavailableError, ensure_roots
+from tests.htcondor.root import ensure_roots
 from tests.htcondor.testbed import Testbed, start_testbed
 
 
@@ -16,7 +17,7 @@ def htcondor_root() -> Path:
     """Return a root directory with HTCondor; fail without one, because whoever runs these tests wants them run."""
     try:
         return ensure_roots()[0]
-    except RootUnavailableError as error:
+    except UnavailableError as error:
         pytest.fail(str(error), pytrace=False)
 
 

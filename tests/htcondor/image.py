@@ -15,10 +15,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from local_aws.machines.debian import UnavailableError, cached
 from machine_image.user_data import ImageInputs, Outcome, read_outcome, render_user_data
 from tests.htcondor.booted import BootedHost
 from tests.htcondor.network import Network
-from tests.htcondor.root import RootUnavailableError, cached, ensure_root
+from tests.htcondor.root import ensure_root
 
 SUITE = "trixie"
 
@@ -110,7 +111,7 @@ def base_image() -> Path:
     """Return the root directory of the base image, building it first where that has not been done.
 
     Raises:
-        RootUnavailableError: it cannot be built here; the text says why.
+        UnavailableError: it cannot be built here; the text says why.
     """
     return ensure_root(SUITE, _BASE, "base")
 
@@ -122,7 +123,7 @@ def ensure_image(inputs: ImageInputs = INPUTS) -> Path:
         inputs: what goes into it.
 
     Raises:
-        RootUnavailableError: it cannot be built here; the text says why.
+        UnavailableError: it cannot be built here; the text says why.
     """
     base = base_image()
     recipe = hashlib.sha256(base.name.encode() + render_user_data(inputs)).hexdigest()[:12]
@@ -133,7 +134,7 @@ def ensure_image(inputs: ImageInputs = INPUTS) -> Path:
             built = builder.build(900)
         if built.outcome is None or not built.outcome.succeeded:
             reason = built.outcome.reason if built.outcome else built.console[-2000:]
-            raise RootUnavailableError(f"No image of a machine for tests, because building it failed: {reason}")
+            raise UnavailableError(f"No image of a machine for tests, because building it failed: {reason}")
         sys.stdout.write(f"Built the image of a machine in {built.seconds:.0f} s: {dict(built.outcome.versions)}\n")
 
     return cached(f"image-{SUITE}-{recipe}", build)
@@ -142,5 +143,5 @@ def ensure_image(inputs: ImageInputs = INPUTS) -> Path:
 if __name__ == "__main__":
     try:
         sys.stdout.write(f"{ensure_image()}\n")
-    except RootUnavailableError as error:
+    except UnavailableError as error:
         sys.exit(str(error))

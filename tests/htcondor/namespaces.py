@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from local_aws.launcher import METADATA_ADDRESS, aws_names
-from tests.htcondor.root import RootUnavailableError
+from local_aws.machines.debian import UnavailableError
 
 POOL = "pool.example.org"
 POOL_ADDRESS = "192.0.2.1"
@@ -44,11 +44,11 @@ def enter(root: Path) -> list[str]:
         root: a root directory with HTCondor, for its ``ip``.
 
     Raises:
-        RootUnavailableError: this machine does not allow namespaces; most containers do not.
+        UnavailableError: this machine does not allow namespaces; most containers do not.
     """
     tried = subprocess.run(["unshare", "--net", "--mount", "--pid", "--fork", "true"], capture_output=True, check=False)
     if tried.returncode:
-        raise RootUnavailableError(
+        raise UnavailableError(
             "HTCondor for tests needs namespaces of its own, which this machine does not allow: use a whole machine, or"
             " a container with --privileged."
         )

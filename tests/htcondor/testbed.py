@@ -19,6 +19,7 @@ from annex_bootstrap.pool.htcondor import FIRST_HTCONDOR_ANNEX
 from annex_contract.stack import ANNEX_TAG, DEFAULT_STACK_NAME, Output
 from local_aws.demo.inventory import Inventory, take_inventory
 from local_aws.launcher import ACCOUNT, LocalAws, local_aws
+from local_aws.machines.settings import MachineSettings
 from tests.htcondor import namespaces
 from tests.htcondor.pool import USER, Pool
 from tests.htcondor.root import version
@@ -303,11 +304,12 @@ def bucket_names(bucket: str, region: str) -> dict[str, str]:
 
 
 @contextmanager
-def start_testbed(root: Path) -> Iterator[Testbed]:
+def start_testbed(root: Path, machines: MachineSettings | None = None) -> Iterator[Testbed]:
     """Start a local AWS under AWS's own host names and a pool with our commands installed.
 
     Args:
         root: a root directory with HTCondor.
+        machines: what the local AWS runs its instances with; None where it only records them.
     """
     staging = f"{DEFAULT_STACK_NAME}-staging-{ACCOUNT}"
     hosts = namespaces.names()
@@ -315,7 +317,7 @@ def start_testbed(root: Path) -> Iterator[Testbed]:
         hosts |= bucket_names(f"{staging}-{region}", region)
     with (
         pytest.MonkeyPatch.context() as patch,
-        local_aws(SPEED, namespaces.REGIONS) as local,
+        local_aws(SPEED, namespaces.REGIONS, machines=machines) as local,
         Pool(
             root,
             hosts=hosts,

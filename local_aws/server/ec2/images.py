@@ -15,7 +15,7 @@ from ministack.services import ec2, ssm
 
 from annex_contract.operating_system import SYSTEM
 from local_aws.server import wire
-from local_aws.server.ec2 import instances, scripts
+from local_aws.server.ec2 import instances, machines, scripts
 from local_aws.server.wire import Params, RefusalError, Response
 
 Image = dict[str, Any]
@@ -48,6 +48,8 @@ def install() -> None:
                 None,
             )
             ec2._STUB_AMIS.append(stub)
+    for image_id in machines.given_images() - {base for base, _ in BASES.values()}:
+        ec2._images[image_id] = _record(image_id, image_id, "", "/dev/xvda", "", 16)
     ssm._public_parameter = public_parameter
     instances.STARTING.append(check_launchable)
     # MiniStack takes an image without a container for one that cannot start.
@@ -113,26 +115,35 @@ def create_image(params: Params) -> Response:
     current = scripts.settings()
     size = ec2._volumes[volume_id]["Size"]
     ec2._images[image_id] = {
-        "ImageId": image_id,
-        "Name": request["Name"],
-        "ImageLocation": "",
+        **_record(image_id, request["Name"], snapshot_id, instance["RootDeviceName"], request["InstanceId"], size),
         "Description": request.get("Description", ""),
         "Architecture": next(
             (view["Architecture"] for view in views() if view["ImageId"] == instance["ImageId"]), "x86_64"
         ),
-        "RootDeviceType": "ebs",
-        "RootDeviceName": instance["RootDeviceName"],
-        "BlockDeviceMappings": [
-            {"DeviceName": instance["RootDeviceName"], "Ebs": {"SnapshotId": snapshot_id, "VolumeSize": size}}
-        ],
-        "VirtualizationType": "hvm",
-        "CreationDate": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z"),
-        "OwnerId": ec2.get_account_id(),
-        "SourceInstanceId": request["InstanceId"],
         "ReadyAt": time.monotonic() + current.image_seconds,
         "Ended": current.image,
     }
+    if machines.has_disk(instance):
+        machines.save(instance, image_id)
     return wire.answer("CreateImage", ImageId=image_id)
+
+
+def _record(image_id: str, name: str, snapshot_id: str, device: str, instance_id: str, size: int) -> Image:
+    """Return MiniStack's record of an image of this account, of a root volume of so many GiB."""
+    return {
+        "ImageId": image_id,
+        "Name": name,
+        "ImageLocation": "",
+        "Description": "",
+        "Architecture": "x86_64",
+        "RootDeviceType": "ebs",
+        "RootDeviceName": device,
+        "BlockDeviceMappings": [{"DeviceName": device, "Ebs": {"SnapshotId": snapshot_id, "VolumeSize": size}}],
+        "VirtualizationType": "hvm",
+        "CreationDate": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+        "OwnerId": ec2.get_account_id(),
+        "SourceInstanceId": instance_id,
+    }
 
 
 def describe_images(params: Params) -> Response:
@@ -164,7 +175,8 @@ def describe_images(params: Params) -> Response:
 
 def state_of(image: Image) -> str:
     """Return the state of an image by now."""
-    return "pending" if time.monotonic() < image.get("ReadyAt", 0) else str(image.get("Ended", "available"))
+    pending = time.monotonic() < image.get("ReadyAt", 0) or machines.is_saving(image.get("ImageId", ""))
+    return "pending" if pending else str(image.get("Ended", "available"))
 
 
 def check_launchable(image_id: str) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 from ministack.services import ec2, ssm
 
 from local_aws.server import wire
+from local_aws.server.ec2 import machines
 from local_aws.server.wire import Params, RefusalError, Response
 from local_aws.server_settings import CONSOLE, MACHINES
 
@@ -85,13 +86,7 @@ def advance() -> None:
             instance |= {"StateReason": instance["EndsFor"], "_terminated_at": time.time()}
         if instance["State"]["Name"] != "running" or not _has_ended(instance, current):
             continue
-        behaviour = instance["LaunchRequest"].get("InstanceInitiatedShutdownBehavior", "stop")
-        state = {"Code": 48, "Name": "terminated"} if behaviour == "terminate" else {"Code": 80, "Name": "stopped"}
-        instance["State"] = state
-        instance["StateReason"] = {
-            "Code": "Client.InstanceInitiatedShutdown",
-            "Message": "Client.InstanceInitiatedShutdown: Instance initiated shutdown",
-        }
+        machines.has_shut_down(instance)
 
 
 def get_console_output(params: Params) -> Response:
@@ -104,20 +99,26 @@ def get_console_output(params: Params) -> Response:
         "GetConsoleOutput",
         InstanceId=request["InstanceId"],
         Timestamp=datetime.now(UTC),
-        Output=base64.b64encode(_console(instance, settings()).encode()).decode(),
+        Output=base64.b64encode(_console(instance, settings())).decode(),
     )
 
 
 def _has_ended(instance: Instance, current: Settings) -> bool:
     return (
         current.outcome not in ("never", "outside")
+        and not machines.are_real()
         and "Started" in instance
         and bool(script_of(instance))
         and time.monotonic() >= instance["Started"] + current.seconds
     )
 
 
-def _console(instance: Instance, current: Settings) -> str:
+def _console(instance: Instance, current: Settings) -> bytes:
+    real = machines.console(instance["InstanceId"])
+    return _made_up_console(instance, current).encode() if real is None else real
+
+
+def _made_up_console(instance: Instance, current: Settings) -> str:
     _, played = ssm._lookup_parameter(CONSOLE + instance["InstanceId"])
     if played:
         return str(played["Value"])

@@ -84,6 +84,16 @@ def test_a_machine_learns_its_id_profile_and_region(local: LocalAws, machine: st
     assert f'\n  "region" : "{REGION}"' in metadata(local, "dynamic/instance-identity/document")
 
 
+def test_a_machine_learns_by_lists_what_there_is(local: LocalAws, machine: str) -> None:
+    assert metadata(local, "").split() == ["dynamic/", "meta-data/"]
+    assert {"instance-id", "network/", "placement/"} <= set(metadata(local, "meta-data/").split())
+    (mac,) = metadata(local, "meta-data/network/interfaces/macs/").split()
+    assert mac == f"{metadata(local, 'meta-data/mac')}/"
+    assert metadata(local, f"meta-data/network/interfaces/macs/{mac}device-number") == "0"
+    assert metadata(local, f"meta-data/network/interfaces/macs/{mac}interface-id") == f"eni-{machine[2:]}"
+    assert ask(local, "meta-data/made-up/")[0] == 404
+
+
 def test_a_terminated_machine_has_no_metadata(local: LocalAws, root: boto3.Session, machine: str) -> None:
     root.client("ec2").terminate_instances(InstanceIds=[machine])
     assert metadata(local, "meta-data/instance-id") != machine

@@ -1,0 +1,132 @@
+"""How a machine is started: QEMU's command line, and what the firmware tells the system in it.
+
+cloud-init takes a machine for EC2's where its firmware says so. What a test or the local AWS needs in it, and no
+machine on AWS has, comes as credentials of systemd in the firmware's tables, so that the disk stays as it is.
+
+Sources: ``tools/ds-identify`` of cloud-init, https://systemd.io/CREDENTIALS/,
+https://www.freedesktop.org/software/systemd/man/latest/systemd.system-credentials.html
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+MEMORY_MIB = 2048
+
+SHELL_UNIT = "local-aws-shell.service"
+
+_SHELL = """\
+[Unit]
+DefaultDependencies=no
+After=local-fs.target
+Conflicts=shutdown.target
+
+[Service]
+ExecStart=/bin/sh
+StandardInput=tty-force
+StandardOutput=tty
+StandardError=tty
+TTYPath=/dev/ttyS1
+Restart=always
+RestartSec=0
+"""
+
+
+@dataclass(frozen=True)
+class Guest:
+    """A machine, as QEMU starts it.
+
+    Attributes:
+        instance_id: of the instance.
+        disk: its root volume, a qcow2 file.
+        public_address: where its ports are reached.
+        ports: TCP ports on which it is reached there.
+        directory: for its console, its shell's socket, and its tables.
+        mac: of its network interface.
+        stores: sizes in MiB of its disks of the instance store.
+        trusted: a certificate authority, as PEM, that its programs trust besides the public ones.
+        clock: where its clock starts, as ``-rtc base`` has it.
+        units: systemd units that only this machine has, by name.
+    """
+
+    instance_id: str
+    disk: Path
+    public_address: str
+    ports: Sequence[int]
+    directory: Path
+    mac: str
+    stores: Sequence[Path] = ()
+    trusted: str = ""
+    clock: str = "utc"
+    units: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def console(self) -> Path:
+        """What the machine says on its first serial line."""
+        return self.directory / "console.log"
+
+    @property
+    def shell(self) -> Path:
+        """The Unix socket of a root shell on its second serial line."""
+        return self.directory / "shell.sock"
+
+
+def mac_of(instance_id: str) -> str:
+    """Return the MAC address of an instance's network interface; locally administered, as EC2's are."""
+    digits = instance_id.removeprefix("i-")[:10].rjust(10, "0")
+    return ":".join(("0e", *(digits[place : place + 2] for place in range(0, 10, 2))))
+
+
+def credentials(guest: Guest) -> dict[str, str]:
+    """Return the credentials of systemd that a machine is given, by name."""
+    units = {SHELL_UNIT: _SHELL, **guest.units}
+    wants = "".join(f"Wants={name}\n" for name in units if name.endswith(".service"))
+    given = {f"systemd.extra-unit.{name}": text for name, text in units.items()}
+    given["systemd.unit-dropin.sysinit.target"] = f"[Unit]\n{wants}"
+    if guest.trusted:
+        encoded = base64.b64encode(guest.trusted.encode()).decode()
+        given["tmpfiles.extra"] = f"w+~ /etc/ssl/certs/ca-certificates.crt - - - - {encoded}\n"
+    return given
+
+
+def write_tables(guest: Guest) -> list[Path]:
+    """Write the credentials as strings of the firmware's table 11, one file each."""
+    paths = []
+    for name, text in credentials(guest).items():
+        path = guest.directory / f"{name}.smbios"
+        path.write_text(f"io.systemd.credential.binary:{name}={base64.b64encode(text.encode()).decode()}")
+        paths.append(path)
+    return paths
+
+
+def command(guest: Guest, tables: Sequence[Path]) -> list[str]:
+    """Return QEMU's command line.
+
+    Args:
+        guest: the machine.
+        tables: the files of ``write_tables``.
+    """
+    # Byte by byte the beginning of what EC2 gives: cloud-init looks at the first three letters of both.
+    uuid = f"ec2{guest.instance_id.removeprefix('i-').rjust(17, '0')[:5]}-0000-4000-8000-{guest.mac.replace(':', '')}"
+    forwards = "".join(f",hostfwd=tcp:{guest.public_address}:{port}-:{port}" for port in guest.ports)
+    stores: list[str] = []
+    for number, path in enumerate(guest.stores):
+        stores += ["-drive", f"file={path},if=none,id=store{number},format=raw,cache=unsafe"]
+        # The model is fixed in QEMU, so a test that needs EC2's has to give it.
+        stores += ["-device", f"nvme,drive=store{number},serial=AWS{number:017d}"]
+    return [
+        *("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-machine", "q35", "-smp", "2"),
+        *("-m", str(MEMORY_MIB), "-nodefaults", "-display", "none", "-vga", "none", "-rtc", f"base={guest.clock}"),
+        *("-smbios", f"type=1,manufacturer=Amazon EC2,product=m7i.large,uuid={uuid},serial={uuid}"),
+        *("-smbios", "type=3,manufacturer=Amazon EC2,asset=Amazon EC2"),
+        *(part for path in tables for part in ("-smbios", f"type=11,path={path}")),
+        *("-drive", f"file={guest.disk},if=none,id=root,format=qcow2,cache=unsafe,discard=unmap"),
+        *("-device", f"nvme,drive=root,serial=vol{guest.instance_id.removeprefix('i-')}"),
+        *stores,
+        *("-netdev", f"user,id=network{forwards}", "-device", f"virtio-net-pci,netdev=network,mac={guest.mac}"),
+        *("-device", "virtio-rng-pci"),
+        *("-serial", f"file:{guest.console}", "-serial", f"unix:{guest.shell},server=on,wait=off"),
+    ]
