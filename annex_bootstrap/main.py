@@ -118,7 +118,7 @@ def main() -> None:
         if error.filename is not None:
             raise
         # What was printed cannot be written any more: nothing may try again when Python shuts down.
-        sys.stdout = None  # type: ignore[assignment]  # as Python itself has it where there is no standard output
+        sys.stdout = None  # as Python itself has it where there is no standard output
         screen.fail(f"standard output cannot be written: {error.strerror or error}")
         sys.exit(1)
     finally:

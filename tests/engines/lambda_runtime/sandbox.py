@@ -28,8 +28,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from local_aws.machines.debian import cached
 from template_gen.functions import RUNTIME
-from tests.htcondor.root import cached, ensure_root
+from tests.htcondor.root import ensure_root
 
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 
