@@ -150,7 +150,8 @@ def shared_stack(
         yield made
 
 
-def _make_home(directory: Path) -> Path:
+def make_home(directory: Path) -> Path:
+    """Return a new home directory of a user."""
     home = directory / "home"
     home.mkdir(mode=0o700)
     return home
@@ -165,7 +166,7 @@ def operator(
 ) -> CliUser:
     """A user with the policy that `annex-bootstrap policy operator` prints, in an empty home directory."""
     granted = json.dumps(operator_policy("aws", ACCOUNT, DEFAULT_STACK_NAME))
-    return CliUser(local, new_user(granted), _make_home(tmp_path))
+    return CliUser(local, new_user(granted), make_home(tmp_path))
 
 
 @pytest.fixture
@@ -179,7 +180,7 @@ def deployer(
     """A user with the policy that `annex-bootstrap policy deployer` prints; what is left of the stack is deleted."""
     name = f"test-{uuid.uuid4().hex[:8]}"
     granted = json.dumps(deployer_policy("aws", ACCOUNT, name))
-    yield CliUser(local, new_user(granted), _make_home(tmp_path), name)
+    yield CliUser(local, new_user(granted), make_home(tmp_path), name)
     for region in ("us-east-1", "eu-west-1"):
         cloudformation = root.client("cloudformation", region_name=region)
         cloudformation.delete_stack(StackName=name)
