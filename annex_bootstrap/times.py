@@ -7,7 +7,10 @@ from datetime import datetime
 
 from annex_bootstrap.errors import UserError
 
-_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?")
+_DURATION = re.compile(r"(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?", re.ASCII)
+
+LONGEST = 3650 * 86400
+"""Seconds of the longest duration. A longer one is a slip of the hand, and most of them have no date at their end."""
 
 
 def clock(seconds: int) -> str:
@@ -38,11 +41,13 @@ def parse_duration(text: str) -> int:
         Seconds.
 
     Raises:
-        UserError: it is something else, or nothing.
+        UserError: it is something else, nothing, or longer than ten years.
     """
-    found = _DURATION.fullmatch(text)
-    days, hours, minutes = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
+    parts = _DURATION.fullmatch(text)
+    days, hours, minutes = (int(part or 0) for part in parts.groups()) if parts else (0, 0, 0)
     seconds = days * 86400 + hours * 3600 + minutes * 60
     if not seconds:
         raise UserError(f"{text!r} is not a duration: give one such as 2h, 90m or 1d12h")
+    if seconds > LONGEST:
+        raise UserError(f"{text!r} is longer than ten years: give a duration such as 2h, 90m or 1d12h")
     return seconds

@@ -39,6 +39,9 @@ TICK_MINUTES = 5
 
 TICK_RATE = f"rate({TICK_MINUTES} minutes)"
 
+LATEST = 32_503_679_999
+"""The end of the year 2999, in seconds since the epoch. No lease ends later: dates after 9999 cannot even be shown."""
+
 _ANNEX_ID, _BUCKET, _EXPIRATION = "AnnexID", "S3BucketName", "LeaseExpiration"
 
 
@@ -80,7 +83,7 @@ def parse_lease(event: object) -> Lease:
         The lease.
 
     Raises:
-        UnreadableLeaseError: it is not an object, or a field is missing or has the wrong type.
+        UnreadableLeaseError: it is no object, a field is missing or of the wrong type, or it ends after ``LATEST``.
     """
     if not isinstance(event, dict):
         raise UnreadableLeaseError(f"a lease is a JSON object, not {type(event).__name__}")
@@ -96,7 +99,10 @@ def parse_lease(event: object) -> Lease:
         raise UnreadableLeaseError(
             f"lease of {annex_id}: {_EXPIRATION} must be whole seconds since the epoch, not {expiration!r}"
         )
-    return Lease(annex_id, bucket, expiration)
+    if expiration > LATEST:
+        raise UnreadableLeaseError(f"lease of {annex_id}: {_EXPIRATION} must be before the year 3000")
+    # An end before the epoch is over all the same.
+    return Lease(annex_id, bucket, max(expiration, 0))
 
 
 def parse_input(text: str | None, rule: str) -> Lease:

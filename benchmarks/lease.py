@@ -238,6 +238,7 @@ def _environ(port: int, directory: str) -> dict[str, str]:
         "BUCKET_NAME": BUCKET,
         "INSTANCE_PROFILE_ARN": "arn:aws:iam::123456789012:instance-profile/p",
         "STACK_ID": "arn:aws:cloudformation:us-east-1:123456789012:stack/s/1",
+        "AWS_LAMBDA_FUNCTION_NAME": "lease",
         "POWERTOOLS_METRICS_NAMESPACE": "benchmark",
         "POWERTOOLS_SERVICE_NAME": "lease",
         "PYTHONPATH": directory,

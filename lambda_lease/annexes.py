@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from annex_contract.lease import MACHINE_ENDING, MACHINE_RUNNING, Lease, parse_input
+from annex_contract.lease import MACHINE_ENDING, MACHINE_RUNNING, TICK_RATE, Lease, parse_input
 from lambda_lease import compute
 from lambda_lease.batches import Outcome, RefusedError, error_code
 from lambda_lease.lease import Expire, decide, is_tarball, tarball_prefix
@@ -39,8 +39,8 @@ class Rule:
     """The rule of an annex.
 
     Attributes:
-        lease: the lease in its own target; ``None`` where that target is gone.
-        shared: whether it has targets besides.
+        lease: the lease in its own target, which runs this function; ``None`` where that target is gone.
+        shared: whether it has other targets, which are somebody else's.
     """
 
     lease: Lease | None
@@ -114,12 +114,13 @@ def failures_of(step: str, outcome: Outcome) -> list[Failure]:
     return [Failure(f"{step} {', '.join(refusal.ids)}", refusal.error) for refusal in outcome.refusals.values()]
 
 
-def read_rule(events: EventBridgeClient, annex_id: str) -> Rule | None:
+def read_rule(events: EventBridgeClient, annex_id: str, function_arn: str) -> Rule | None:
     """Read the rule of an annex.
 
     Args:
         events: the client.
         annex_id: the rule's name and the ID of its target.
+        function_arn: this function, which the target runs.
 
     Returns:
         The rule, or ``None`` where there is none.
@@ -132,7 +133,7 @@ def read_rule(events: EventBridgeClient, annex_id: str) -> Rule | None:
     try:
         for page in events.get_paginator("list_targets_by_rule").paginate(Rule=annex_id):
             for target in page.get("Targets", []):
-                if target["Id"] == annex_id:
+                if target["Id"] == annex_id and target["Arn"] == function_arn:
                     lease = parse_input(target.get("Input"), annex_id)
                 else:
                     shared = True
@@ -186,7 +187,7 @@ def end_annex(clients: Clients, lease: Lease, settings: Settings, now: float) ->
     rule_removed = False
     if not (fleets or machines or tarballs or failures):
         with failures.collected(f"remove rule {annex_id}"):
-            rule_removed = _remove_rule(clients.events, lease, now)
+            rule_removed = _remove_rule(clients.events, lease, settings.function_arn, now)
     return Ended(
         fleets=len(cancelled.done),
         machines=len(done),
@@ -241,16 +242,24 @@ def _delete_tarballs(clients: Clients, annex_id: str, settings: Settings, failur
     return deleted
 
 
-def _remove_rule(events: EventBridgeClient, lease: Lease, now: float) -> bool:
+def _remove_rule(events: EventBridgeClient, lease: Lease, function_arn: str, now: float) -> bool:
     annex_id = lease.annex_id
     # Read once more: the lease may have been extended while the tick looked for machines.
-    rule = read_rule(events, annex_id)
+    rule = read_rule(events, annex_id, function_arn)
     if rule is None or not isinstance(decide(lease, rule.lease, now), Expire):
         return False
     if rule.lease is not None:
         answer = events.remove_targets(Rule=annex_id, Ids=[annex_id])
         for entry in answer["FailedEntries"]:
             raise RefusedError(entry.get("ErrorCode", ""), entry.get("ErrorMessage", ""))
-    if not rule.shared:
-        events.delete_rule(Name=annex_id)
+    if rule.shared or not _is_of_lease(events, annex_id):
+        return rule.lease is not None
+    events.delete_rule(Name=annex_id)
     return True
+
+
+def _is_of_lease(events: EventBridgeClient, name: str) -> bool:
+    """Return whether a rule was made for a lease: whoever may only invoke this function can name any rule."""
+    pages = events.get_paginator("list_rules").paginate(NamePrefix=name)
+    schedules = {rule["Name"]: rule.get("ScheduleExpression") for page in pages for rule in page["Rules"]}
+    return schedules.get(name) == TICK_RATE

@@ -97,7 +97,7 @@ def _tick(
     from lambda_lease import annexes
 
     clients = connect()
-    rule = annexes.read_rule(clients.events, lease.annex_id)
+    rule = annexes.read_rule(clients.events, lease.annex_id, settings.function_arn)
     decision = decide(lease, rule.lease if rule else None, now)
     if isinstance(decision, Wait):
         line.update(decision="wait", seconds_left=decision.seconds_left, extended=True)

@@ -22,6 +22,9 @@ INSTANCE_PROFILE_ARN = "INSTANCE_PROFILE_ARN"
 STACK_ID = "STACK_ID"
 """The stack's own ID: with it are tagged the builders, images and snapshots whose leftovers the sweeper deletes."""
 
+FUNCTION_NAME = "AWS_LAMBDA_FUNCTION_NAME"
+"""The function's own name. Lambda sets it: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html"""
+
 END_ORPHANS = "END_ORPHANS"
 """``yes``: the sweeper ends orphans. Anything else: it only reports them."""
 
@@ -43,6 +46,7 @@ class Settings:
         key_suffix: what stands after it.
         instance_profile_arn: the instance profile of the stack's machines.
         stack_id: the ARN of the stack.
+        function_name: the function's own.
         end_orphans: whether the sweeper ends what it finds.
     """
 
@@ -51,12 +55,19 @@ class Settings:
     key_suffix: str
     instance_profile_arn: str
     stack_id: str
+    function_name: str
     end_orphans: bool
 
     @property
     def account(self) -> str:
         """The ID of the stack's account."""
         return self.stack_id.split(":")[4]
+
+    @property
+    def function_arn(self) -> str:
+        """The function's own ARN, by which a target that is a lease is known."""
+        arn, partition, _, region, account, _ = self.stack_id.split(":", 5)
+        return f"{arn}:{partition}:lambda:{region}:{account}:function:{self.function_name}"
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
@@ -81,6 +92,7 @@ class Settings:
             key_suffix=suffix,
             instance_profile_arn=_required(environ, INSTANCE_PROFILE_ARN),
             stack_id=_required(environ, STACK_ID),
+            function_name=_required(environ, FUNCTION_NAME),
             end_orphans=environ.get(END_ORPHANS) == "yes",
         )
 

@@ -99,17 +99,18 @@ class Machines:
 NOTHING = Machines({}, 0, 0)
 
 
-def parse_target(rule: str, targets: Iterable[Mapping[str, Any]]) -> Lease | None:
+def parse_target(rule: str, targets: Iterable[Mapping[str, Any]], function_arn: str) -> Lease | None:
     """Read the lease from a rule's targets.
 
     Args:
         rule: its name.
         targets: as ListTargetsByRule returns them.
+        function_arn: the lease function; a target that runs another one is somebody else's.
 
     Returns:
         The lease, or None where the rule holds none, as our own sweep rule.
     """
-    target = next((target for target in targets if target["Id"] == rule), None)
+    target = next((target for target in targets if target["Id"] == rule and target["Arn"] == function_arn), None)
     if target is None:
         return None
     try:
@@ -156,7 +157,7 @@ class Leases:
         with explained("listing the leases"):
             pages = self.account.events.get_paginator("list_rule_names_by_target").paginate(TargetArn=self.function_arn)
             names = [name for page in pages for name in page["RuleNames"]]
-            found = [parse_target(name, self._targets(name)) for name in names]
+            found = [parse_target(name, self._targets(name), self.function_arn) for name in names]
         return sorted(filter(None, found), key=lambda lease: (lease.expiration or 0, lease.annex_id))
 
     def get(self, annex_id: str) -> Lease | None:
@@ -165,8 +166,7 @@ class Leases:
         Raises:
             UserError: AWS refused.
         """
-        lease = parse_target(annex_id, self._targets_if_any(annex_id))
-        return lease if lease is not None and lease.target["Arn"] == self.function_arn else None
+        return parse_target(annex_id, self._targets_if_any(annex_id), self.function_arn)
 
     def find(self, name: str) -> Lease:
         """Return the lease of an annex.

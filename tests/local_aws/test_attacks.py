@@ -886,6 +886,69 @@ def test_the_stacks_own_rules_and_other_buses_are_out_of_reach(
 
 
 @attack(
+    "Have the lease function delete a rule of somebody else, by naming it as an annex",
+    by=OPERATOR,
+    stopped_by="A target counts only if it runs this lease function, a rule only if it has the schedule of leases",
+)
+def test_the_lease_function_deletes_no_rule_of_somebody_else(
+    guarded: Guarded, guarded_operator: boto3.Session, put_function: Callable[[str], str]
+) -> None:
+    root, function = guarded.root.client("events"), guarded.stack.outputs[Output.LEASE_FUNCTION_ARN]
+    other = guarded.root.client("lambda").get_function(FunctionName=put_function("handler = print"))
+    other_arn = other["Configuration"]["FunctionArn"]
+
+    def end(name: str) -> Any:
+        lease = {"AnnexID": name, "S3BucketName": "", "LeaseExpiration": 1}
+        answer = guarded_operator.client("lambda").invoke(FunctionName=function, Payload=json.dumps(lease).encode())
+        return json.loads(answer["Payload"].read())
+
+    def make(name: str, schedule: str, arn: str | None) -> str:
+        name = f"{name}-{uuid.uuid4().hex[:8]}"
+        root.put_rule(Name=name, ScheduleExpression=schedule, State="DISABLED")
+        if arn:
+            text = json.dumps({"AnnexID": name, "S3BucketName": "", "LeaseExpiration": 1})
+            root.put_targets(Rule=name, Targets=[{"Id": name, "Arn": arn, "Input": text}])
+        return name
+
+    refuse(lambda: guarded_operator.client("events").delete_rule(Name="nightly"))
+    # What a lease of this stack is ended by.
+    assert end(make("annex", "rate(5 minutes)", function))["rule_removed"] is True
+    for schedule, arn in (("rate(5 minutes)", other_arn), ("rate(1 day)", other_arn), ("rate(1 day)", None)):
+        name = make("nightly", schedule, arn)
+        assert end(name)["rule_removed"] is False
+        assert [target["Arn"] for target in root.list_targets_by_rule(Rule=name)["Targets"]] == ([arn] if arn else [])
+        root.remove_targets(Rule=name, Ids=[name])
+        root.delete_rule(Name=name)
+
+
+@attack(
+    "End the commands of everybody in a traceback, by a lease that lasts longer than there are dates",
+    by=ANNEX_USER,
+    stopped_by="A lease that ends after the year 2999 is unreadable, and shown as such",
+)
+@pytest.mark.parametrize("expiration", [10**30, 10**400, -(10**30)])
+def test_an_absurd_lease_is_shown_in_a_word(
+    guarded: Guarded, annex_user: boto3.Session, local: LocalAws, tmp_path: Path, expiration: int
+) -> None:
+    events, function = annex_user.client("events"), guarded.stack.outputs[Output.LEASE_FUNCTION_ARN]
+    user = CliUser(local, local.root, tmp_path, guarded.name)
+    for name, end in (("absurd", expiration), ("plain", 4_000_000_000)):
+        text = json.dumps({"AnnexID": name, "S3BucketName": "", "LeaseExpiration": end})
+        events.put_rule(Name=name, ScheduleExpression="rate(5 minutes)", State="DISABLED")
+        events.put_targets(Rule=name, Targets=[{"Id": name, "Arn": function, "Input": text}])
+    shown = user.must("leases", "--output", "json").document["result"]["leases"]
+    assert {each["annex"] for each in shown} == {"absurd", "plain"}
+    ends = {each["annex"]: each["lease_expiration"] for each in shown}
+    assert ends == {"plain": "2096-10-02T07:06:40Z", "absurd": None if expiration > 0 else "1970-01-01T00:00:00Z"}
+    assert "absurd" in user.must("leases").stdout
+    assert user.run("leases", "extend", "absurd", "999999999d").returncode == 1
+    assert "absurd" in json.dumps(user.run("status", "--output", "json").document)
+    for name in ("absurd", "plain"):
+        events.remove_targets(Rule=name, Ids=[name])
+        events.delete_rule(Name=name)
+
+
+@attack(
     "Have a lease end somebody else's fleet or machine whose client token begins like an annex",
     by="Nobody: an annex `render` beside a fleet with the token `render_2024`",
     stopped_by="Without a tag, all must run with the stack's own instance profile",

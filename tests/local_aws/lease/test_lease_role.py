@@ -119,6 +119,7 @@ def sweep_and_tick(annex_id: str, deployed: DeployedStack, credentials: Credenti
         ".tar.gz",
         deployed.outputs[Output.INSTANCE_CONFIGURATION_PROFILE],
         deployed.stack_id,
+        deployed.outputs[Output.LEASE_FUNCTION_ARN].rpartition(":")[2],
         end_orphans=False,
     )
     event = {"AnnexID": annex_id, "S3BucketName": "", "LeaseExpiration": 0}

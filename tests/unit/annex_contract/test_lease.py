@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from annex_contract.lease import (
+    LATEST,
     Lease,
     UnreadableLeaseError,
     annex_id_of,
@@ -33,7 +34,7 @@ def test_a_lease_is_read_from_an_event() -> None:
 
 
 @pytest.mark.parametrize("event", [None, [], "test", 7, True, [GOOD]])
-def test_an_event_that_is_no_object_is_refused(event: object) -> None:
+def test_an_event_that_is_not_an_object_is_refused(event: object) -> None:
     with pytest.raises(UnreadableLeaseError, match="JSON object"):
         parse_lease(event)
 
@@ -65,6 +66,17 @@ def test_an_event_that_lacks_a_field_is_refused_and_the_field_is_named(field: st
 def test_a_field_of_the_wrong_type_is_refused_and_the_field_is_named(field: str, value: object) -> None:
     with pytest.raises(UnreadableLeaseError, match=field):
         parse_lease(GOOD | {field: value})
+
+
+@pytest.mark.parametrize("expiration", [LATEST + 1, 10**30, 10**400])
+def test_an_end_after_the_year_2999_is_refused(expiration: int) -> None:
+    with pytest.raises(UnreadableLeaseError, match="LeaseExpiration must be before the year 3000"):
+        parse_lease(GOOD | {"LeaseExpiration": expiration})
+
+
+@pytest.mark.parametrize("expiration", [-1, -(10**30)])
+def test_an_end_before_the_epoch_is_over_all_the_same(expiration: int) -> None:
+    assert parse_lease(GOOD | {"LeaseExpiration": expiration}).expiration == 0
 
 
 @pytest.mark.parametrize(
@@ -142,7 +154,7 @@ def test_an_annex_id_is_the_name_cut_to_27_characters(name: str) -> None:
     assert annex_id_of(name) == name[:27]
 
 
-@given(st.integers(0, 2**40), st.dictionaries(st.text(max_size=5), JSON_VALUES, max_size=3))
+@given(st.integers(0, LATEST), st.dictionaries(st.text(max_size=5), JSON_VALUES, max_size=3))
 def test_another_end_leaves_all_else_in_an_input_as_it_was(expiration: int, rest: dict[str, object]) -> None:
     # Through JSON, which knows no NaN that equals itself and no tuples.
     text = json.dumps(rest | GOOD)

@@ -33,7 +33,8 @@ BUCKET = "annex-bucket"
 UUID = "6e0c1b9a-7a35-4d7c-9f53-0d6f6f0a1c11"
 
 STACK_ID = "arn:aws:cloudformation:us-east-1:123456789012:stack/a/12345678-1234-1234-1234-123456789012"
-SETTINGS = Settings(BUCKET, "config-", ".tar.gz", PROFILE, STACK_ID, end_orphans=False)
+LEASE_FUNCTION = "arn:aws:lambda:us-east-1:123456789012:function:lease"
+SETTINGS = Settings(BUCKET, "config-", ".tar.gz", PROFILE, STACK_ID, "lease", end_orphans=False)
 
 Parameters = dict[str, Any]
 
@@ -95,6 +96,8 @@ class FakeAws:
         calls: how often each operation was called.
         keeps_targets: whether RemoveTargets refuses each target inside an answer that is no error.
         ended: machines whose termination was accepted, in order.
+        arns: what targets run, by their IDs; the lease function where one is not here.
+        schedules: of rules; that of leases where one is not here.
     """
 
     now: float = 1_000_000.0
@@ -111,6 +114,8 @@ class FakeAws:
     changes: dict[str, list[Callable[[], object]]] = field(default_factory=dict)
     keeps_targets: bool = False
     removed_rules: list[str] = field(default_factory=list)
+    arns: dict[str, str] = field(default_factory=dict)
+    schedules: dict[str, str] = field(default_factory=dict)
 
     # What a user, condor_annex or time does.
 
@@ -327,15 +332,18 @@ class FakeAws:
 
     def _list_targets_by_rule(self, parameters: Parameters) -> Parameters:
         targets = [
-            {"Id": id_, "Arn": "arn:aws:lambda:us-east-1:123456789012:function:lease"}
-            | ({} if text is None else {"Input": text})
+            {"Id": id_, "Arn": self.arns.get(id_, LEASE_FUNCTION)} | ({} if text is None else {"Input": text})
             for id_, text in self._targets(parameters["Rule"]).items()
         ]
         page, more = self._page(targets, parameters.get("NextToken"), parameters.get("Limit", 100))
         return ({"Targets": page} if page else {}) | more
 
     def _list_rules(self, parameters: Parameters) -> Parameters:
-        rules = [{"Name": name} for name in sorted(self.rules)]
+        rules = [
+            {"Name": name, "ScheduleExpression": self.schedules.get(name, "rate(5 minutes)")}
+            for name in sorted(self.rules)
+            if name.startswith(parameters.get("NamePrefix", ""))
+        ]
         page, more = self._page(rules, parameters.get("NextToken"), parameters.get("Limit", 100))
         return {"Rules": page, **more}
 

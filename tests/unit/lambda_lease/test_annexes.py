@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from lambda_lease import batches, compute
 from lambda_lease.annexes import NotEndedError
-from tests.unit.lambda_lease.fake_aws import BUCKET, UUID, FakeAws
+from tests.unit.lambda_lease.fake_aws import BUCKET, LEASE_FUNCTION, UUID, FakeAws
 
 OVER = 999_000
 LATER = 2_000_000
@@ -430,6 +432,37 @@ def test_a_rule_with_a_second_target_loses_only_ours(aws: FakeAws) -> None:
     aws.rules["test"]["somebody-elses"] = None
     tick_until_gone(aws, event)
     assert aws.rules == {"test": {"somebody-elses": None}}
+    assert aws.removed_rules == []
+
+
+def test_a_rule_that_runs_another_function_is_left_as_it_is(aws: FakeAws) -> None:
+    event = expired(aws)
+    aws.arns["test"] = f"{LEASE_FUNCTION}-of-others"
+    before = dict(aws.rules["test"])
+    for _ in range(3):
+        aws.tick(event)
+        aws.settle()
+    assert (aws.rules, aws.calls["RemoveTargets"], aws.calls["DeleteRule"]) == ({"test": before}, 0, 0)
+    assert not aws.objects
+
+
+def test_what_another_function_gets_is_not_read_as_the_lease(aws: FakeAws) -> None:
+    event = expired(aws)
+    aws.arns["test"] = f"{LEASE_FUNCTION}-of-others"
+    aws.rules["test"]["test"] = json.dumps(event | {"LeaseExpiration": LATER})
+    assert aws.tick(event)["decision"] == "expire"
+
+
+@pytest.mark.parametrize("has_our_target", [True, False])
+def test_a_rule_with_another_schedule_is_not_deleted(aws: FakeAws, has_our_target: bool) -> None:
+    event = expired(aws)
+    aws.schedules["test"] = "rate(1 day)"
+    if not has_our_target:
+        aws.rules["test"].clear()
+    for _ in range(3):
+        aws.tick(event)
+        aws.settle()
+    assert aws.rules == {"test": {}}
     assert aws.removed_rules == []
 
 

@@ -32,6 +32,7 @@ def _moto(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         "BUCKET_NAME": BUCKET,
         "INSTANCE_PROFILE_ARN": PROFILE,
         "STACK_ID": STACK_ID,
+        "AWS_LAMBDA_FUNCTION_NAME": "lease",
     }.items():
         monkeypatch.setenv(name, value)
     # moto refuses this filter; so it takes it, without wildcards, and finds machines by their tags.

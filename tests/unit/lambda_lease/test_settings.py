@@ -10,13 +10,20 @@ ENVIRON = {
     "BUCKET_NAME": "b",
     "INSTANCE_PROFILE_ARN": "arn:aws:iam::123456789012:instance-profile/p",
     "STACK_ID": "arn:aws:cloudformation:us-east-1:123456789012:stack/s/1",
+    # Set by Lambda itself.
+    "AWS_LAMBDA_FUNCTION_NAME": "lease",
 }
 
 
 def test_the_template_needs_to_set_no_more_than_the_bucket_the_profile_and_its_id() -> None:
     assert Settings.from_environ(ENVIRON) == Settings(
-        "b", "config-", ".tar.gz", ENVIRON["INSTANCE_PROFILE_ARN"], ENVIRON["STACK_ID"], end_orphans=False
+        "b", "config-", ".tar.gz", ENVIRON["INSTANCE_PROFILE_ARN"], ENVIRON["STACK_ID"], "lease", end_orphans=False
     )
+
+
+def test_the_function_knows_its_own_arn() -> None:
+    gov = ENVIRON | {"STACK_ID": "arn:aws-us-gov:cloudformation:us-gov-west-1:123456789012:stack/s/1"}
+    assert Settings.from_environ(gov).function_arn == "arn:aws-us-gov:lambda:us-gov-west-1:123456789012:function:lease"
 
 
 def test_a_key_pattern_is_cut_at_its_star() -> None:

@@ -75,6 +75,7 @@ def test_before_expiry_a_tick_loads_no_sdk(tmp_path: Path) -> None:
         "BUCKET_NAME": BUCKET,
         "INSTANCE_PROFILE_ARN": PROFILE,
         "STACK_ID": STACK_ID,
+        "AWS_LAMBDA_FUNCTION_NAME": "lease",
         "POWERTOOLS_METRICS_NAMESPACE": "annex-bootstrap",
         "POWERTOOLS_SERVICE_NAME": "lease",
     }

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import time
+from datetime import UTC, datetime
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import cast
@@ -14,7 +16,8 @@ from hypothesis import strategies as st
 from annex_bootstrap.annexes.leases import Leases, Machines, parse_target
 from annex_bootstrap.aws import Account
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.times import parse_duration
+from annex_bootstrap.times import clock, left, parse_duration
+from annex_contract.lease import LATEST
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("2h", 7200), ("90m", 5400), ("1d12h", 129_600), ("1d1h1m", 90_060)])
@@ -22,25 +25,43 @@ def test_durations_are_read(text: str, seconds: int) -> None:
     assert parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "2", "h", "-2h", "2h ", "1.5h", "0m", "2h1d", "two hours"])
-def test_what_is_no_duration_is_refused(text: str) -> None:
+@pytest.mark.parametrize(
+    "text", ["", "2", "h", "-2h", "2h ", "1.5h", "0m", "2h1d", "two hours", "9" * 5000 + "h", "²h"]
+)
+def test_an_invalid_duration_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="is not a duration"):
         parse_duration(text)
 
 
-def test_only_the_target_named_as_the_rule_is_a_lease() -> None:
+@pytest.mark.parametrize("text", ["87601h", "3651d", "999999999d"])
+def test_a_duration_of_more_than_ten_years_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="longer than ten years"):
+        parse_duration(text)
+
+
+def test_only_a_target_of_the_lease_function_named_as_the_rule_is_a_lease() -> None:
     lease = {"AnnexID": "blast", "S3BucketName": "b", "LeaseExpiration": 5}
-    found = parse_target(
-        "blast", [{"Id": "other", "Arn": "x"}, {"Id": "blast", "Arn": "f", "Input": json.dumps(lease)}]
-    )
+    target = {"Id": "blast", "Arn": "f", "Input": json.dumps(lease)}
+    found = parse_target("blast", [{"Id": "other", "Arn": "x"}, target], "f")
     assert found is not None
     assert (found.annex_id, found.expiration) == ("blast", 5)
-    assert parse_target("sweep-rule", [{"Id": "sweep", "Arn": "f", "Input": '{"Sweep": true}'}]) is None
+    assert parse_target("sweep-rule", [{"Id": "sweep", "Arn": "f", "Input": '{"Sweep": true}'}], "f") is None
+    assert parse_target("blast", [target], "another function") is None
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"LeaseExpiration": "5"}', '{"LeaseExpiration": true}', "5"])
+def _lease_until(expiration: int) -> str:
+    return json.dumps({"AnnexID": "blast", "S3BucketName": "b", "LeaseExpiration": expiration})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", "{}", '{"LeaseExpiration": "5"}', '{"LeaseExpiration": true}', "5"),
+        *(_lease_until(LATEST + 1), _lease_until(10**400)),
+    ],
+)
 def test_a_lease_that_cannot_be_read_has_no_end(text: str) -> None:
-    found = parse_target("blast", [{"Id": "blast", "Arn": "f", "Input": text}])
+    found = parse_target("blast", [{"Id": "blast", "Arn": "f", "Input": text}], "f")
     assert found is not None
     assert found.expiration is None
 
@@ -71,7 +92,7 @@ def test_one_lease_is_found_by_one_call(name: str, function: str, expiration: in
 @given(st.integers(0, 2**40), st.dictionaries(st.sampled_from(["AnnexID", "S3BucketName", "More"]), st.text()))
 def test_another_end_changes_only_the_end(expiration: int, rest: dict[str, str]) -> None:
     target = {"Id": "blast", "Arn": "f", "RoleArn": "r", "Input": json.dumps(rest | {"LeaseExpiration": 5})}
-    found = parse_target("blast", [target])
+    found = parse_target("blast", [target], "f")
     assert found is not None
     changed = found.ending_at(expiration)
     assert json.loads(changed.pop("Input")) == rest | {"LeaseExpiration": expiration}
@@ -97,3 +118,18 @@ def test_the_cost_is_the_sum_and_unknown_where_one_price_is() -> None:
     assert machines.cost({"a": Decimal("0.1"), "b": Decimal("0.05")}) == Decimal("0.25")
     assert machines.cost({"a": Decimal("0.1")}) is None
     assert Machines({}, 0, 0).cost({}) == 0
+
+
+@pytest.mark.parametrize("expiration", [-(10**30), 0, LATEST])
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "Pacific/Pago_Pago"])
+def test_every_end_that_is_read_can_be_shown(expiration: int, zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    found = parse_target("blast", [{"Id": "blast", "Arn": "f", "Input": _lease_until(expiration)}], "f")
+    assert found is not None
+    assert found.expiration is not None
+    assert clock(found.expiration)
+    assert left(found.expiration)
+    assert datetime.fromtimestamp(found.expiration, UTC).year in (1970, 2999)
+    monkeypatch.undo()
+    time.tzset()
