@@ -295,7 +295,7 @@ def _template_with(path: str) -> str:
 
 @attack(
     "Fake a verdict of `template verify` with control characters in a name",
-    by="Whoever passes on a template",
+    by="Anyone who passes on a template",
     stopped_by="Control characters and ends of lines in names are printed as escapes",
 )
 @pytest.mark.parametrize("name", ["a\x1b[2JByte for byte", "a\nByte for byte what annex-bootstrap builds.", "a\x9b2J"])
@@ -310,7 +310,7 @@ def test_nothing_that_is_printed_changes_what_a_terminal_shows(local: LocalAws, 
 
 @attack(
     "End `template verify` in a traceback with a template that is nested without end",
-    by="Whoever passes on a template",
+    by="Anyone who passes on a template",
     stopped_by="It is refused in one sentence",
 )
 @pytest.mark.parametrize("text", ["[" * 400_000, '{"Resources":' * 30_000])
@@ -321,6 +321,28 @@ def test_a_template_that_is_nested_without_end_is_refused(local: LocalAws, tmp_p
     assert ran.returncode == 1
     assert "is not a template of annex-bootstrap" in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+@attack(
+    "Hide a function's code from elsewhere, or a second resource of the same name, beside ours in a template",
+    by="Anyone who passes on a template",
+    stopped_by="All that stands beside the inline code is compared, and a key that is written twice is refused",
+)
+@pytest.mark.parametrize(
+    ("ours", "theirs", "why"),
+    [
+        ('"ZipFile":', '"S3Bucket": "theirs", "S3Key": "code.zip", "ZipFile":', "Function differs"),
+        ('"Resources":', '"Resources": {}, "Resources":', "has the key 'Resources' twice"),
+    ],
+)
+def test_nothing_beside_our_code_is_called_the_same(
+    local: LocalAws, tmp_path: Path, ours: str, theirs: str, why: str
+) -> None:
+    file = tmp_path / "template.json"
+    file.write_text(template_path().read_text().replace(ours, theirs, 1))
+    ran = CliUser(local, local.root, tmp_path).run("template", "verify", str(file))
+    assert ran.returncode == 1
+    assert why in ran.stdout + ran.stderr
 
 
 @attack(
