@@ -162,7 +162,13 @@ def instance_config(instance_id: str, public_address: str | None) -> str:
         instance_id: which ``condor_annex`` matches with what AWS says.
         public_address: where others reach it; no interface of the machine has it.
     """
-    lines = [f'EC2InstanceID = "{instance_id}"']
+    lines = [
+        f'EC2InstanceID = "{instance_id}"',
+        # Machines of two networks may have one private address, and so one host name, by which the collector would
+        # take them for one.
+        f"MASTER_NAME = {instance_id}",
+        f"STARTD_NAME = {instance_id}",
+    ]
     if public_address:
         lines.append(f"TCP_FORWARDING_HOST = {public_address}")
     return "\n".join([*lines, ""])
