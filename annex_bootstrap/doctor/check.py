@@ -16,7 +16,8 @@ from typing import ClassVar, Self
 
 from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.pool.file_knobs import read_knob
+from annex_bootstrap.pool.blocks import local_name
+from annex_bootstrap.pool.file_knobs import evaluate, needs_htcondor, read_knob
 from annex_bootstrap.pool.files import read_private
 from annex_bootstrap.pool.htcondor import IN_FORCE, Version, starts_with_htcondor, version
 from annex_bootstrap.stack import read
@@ -95,6 +96,28 @@ class Setup:
         return read_private(self.config) or b""
 
     @cached_property
+    def _values(self) -> dict[str, str] | None:
+        return evaluate(self.config, self.content, self.account.region)
+
+    def knob(self, name: str) -> str:
+        """Return a knob of the user's configuration for the region; nothing where it is not defined.
+
+        Raises:
+            UserError: HTCondor cannot read the configuration.
+        """
+        if self._values is None:
+            return read_knob(self.content, self.account.region, name)
+        key = name.upper()
+        return self._values.get(f"{local_name(self.account.region).upper()}.{key}", self._values.get(key, ""))
+
+    @property
+    def unevaluated(self) -> str:
+        """What to add to what the configuration seems to say; nothing where it says it."""
+        if self._values is None and needs_htcondor(self.content):
+            return " (not evaluated: that needs HTCondor, which is not on this machine)"
+        return ""
+
+    @cached_property
     def condor(self) -> Version | None:
         """The version of HTCondor on this machine; None where there is none."""
         return version()
@@ -108,12 +131,13 @@ class Setup:
     def collector(self) -> str:
         """The collector that machines of annexes join; empty where it is not known."""
         own = IN_FORCE.ask(Macro.ANNEX_COLLECTOR) if self.has_htcondor_annex else ""
-        return own or IN_FORCE.ask(Macro.COLLECTOR_HOST)
+        public = IN_FORCE.ask(Macro.ANNEX_BOOTSTRAP_COLLECTOR)
+        return own or public or IN_FORCE.ask(Macro.COLLECTOR_HOST)
 
     @cached_property
     def fleet_file(self) -> str:
         """The path of the spot fleet file; empty where the configuration names none."""
-        return read_knob(self.content, self.account.region, FLEET_KNOBS[0])
+        return self.knob(FLEET_KNOBS[0])
 
     @cached_property
     def fleet_text(self) -> str | None:

@@ -13,7 +13,7 @@ from annex_bootstrap.doctor.check import Check, Finding, Setup
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.machines.instance_types import offered_zones
 from annex_bootstrap.policies.users import FROM_INSTANCE
-from annex_bootstrap.pool.file_knobs import overridden_knobs, read_knob
+from annex_bootstrap.pool.file_knobs import overridden_knobs
 from annex_bootstrap.pool.files import read_private, why_not_private
 from annex_contract.knobs import ACCESS_KEY_KNOB, KNOBS, MOST_ATTRIBUTES, SECRET_KEY_KNOB
 
@@ -29,6 +29,8 @@ class ConfigurationCheck(Check):
         content: of it.
         region: the stack's.
         outputs: of the stack.
+        values: what the configuration says, by knob; of those that the outputs make.
+        unevaluated: what to add where that may be something else to HTCondor.
     """
 
     id = "configuration"
@@ -38,20 +40,23 @@ class ConfigurationCheck(Check):
     content: bytes
     region: str
     outputs: Mapping[str, str]
+    values: Mapping[str, str]
+    unevaluated: str = ""
 
     @classmethod
     def read(cls, setup: Setup) -> Self | None:
         if setup.deployed is None:
             return None
-        return cls(setup.config, setup.content, setup.account.region, setup.deployed.outputs)
+        values = {knob.name: setup.knob(knob.name) for knob in KNOBS}
+        outputs = setup.deployed.outputs
+        return cls(setup.config, setup.content, setup.account.region, outputs, values, setup.unevaluated)
 
     def judge(self) -> Finding:
         knobs = [knob for knob in KNOBS if not knob.guide and knob.output in self.outputs]
-        expected = {knob.name: self.outputs[knob.output] for knob in knobs}
-        wrong = [name for name, value in expected.items() if read_knob(self.content, self.region, name) != value]
+        wrong = [knob.name for knob in knobs if self.values.get(knob.name, "") != self.outputs[knob.output]]
         if not wrong:
             return self.ok(f"{self.path} names the stack")
-        detail = f"{self.path} differs from the stack in {', '.join(wrong)}"
+        detail = f"{self.path} differs from the stack in {', '.join(wrong)}{self.unevaluated}"
         try:
             overriding = overridden_knobs(self.content, self.region)
         except UserError:
@@ -67,26 +72,32 @@ class Keys(Check):
     """condor_annex has credentials that nobody else can read.
 
     Attributes:
-        content: of the configuration file.
-        region: the stack's.
+        access: the file that holds the key ID, as the configuration names it; empty where it names none.
+        secret: the same of the secret.
+        unevaluated: what to add where that may be something else to HTCondor.
     """
 
     id = "annex-credentials"
     subject = "credentials of condor_annex"
 
-    content: bytes
-    region: str
+    access: str
+    secret: str
+    unevaluated: str = ""
 
     @classmethod
     def read(cls, setup: Setup) -> Self:
-        return cls(setup.content, setup.account.region)
+        return cls(setup.knob(ACCESS_KEY_KNOB), setup.knob(SECRET_KEY_KNOB), setup.unevaluated)
 
     def judge(self) -> Finding:
-        access, secret = (read_knob(self.content, self.region, knob) for knob in (ACCESS_KEY_KNOB, SECRET_KEY_KNOB))
+        access, secret = self.access, self.secret
+        if "$" in access + secret:
+            detail = f"{access} and {secret} were not evaluated: that needs HTCondor, which is not on this machine"
+            return self.skipped(detail, "run doctor where condor_config_val is in the PATH")
         if access == secret == FROM_INSTANCE:
             return self.ok("the role of the machine it runs on")
         if not access or not secret:
-            return self.problem("the configuration names no key files", "run annex-bootstrap credentials")
+            detail = f"the configuration names no key files{self.unevaluated}"
+            return self.problem(detail, "run annex-bootstrap credentials")
         for path in (Path(access), Path(secret)):
             reason = why_not_private(path)
             if reason:

@@ -18,8 +18,8 @@ from typing import Self
 from annex_bootstrap.aws import explained
 from annex_bootstrap.doctor.check import Check, Finding, Setup
 from annex_bootstrap.pool.blocks import local_name
-from annex_bootstrap.pool.collector import ask_collector, collector_address
-from annex_bootstrap.pool.file_knobs import overridden_image, read_knob
+from annex_bootstrap.pool.collector import ask_collector, parse_collectors
+from annex_bootstrap.pool.file_knobs import overridden_image
 from annex_bootstrap.pool.files import why_not_private
 from annex_bootstrap.pool.htcondor import IN_FORCE, Version, run, starts_with_htcondor
 from annex_bootstrap.stack.connectivity import Reach, reach
@@ -263,8 +263,7 @@ class PoolPassword(Check):
     def read(cls, setup: Setup) -> Self | None:
         if setup.has_htcondor_annex:
             return None
-        knob = Macro.SEC_PASSWORD_FILE
-        return cls(read_knob(setup.content, setup.account.region, knob) or IN_FORCE.ask(knob))
+        return cls(setup.knob(Macro.SEC_PASSWORD_FILE) or IN_FORCE.ask(Macro.SEC_PASSWORD_FILE))
 
     def judge(self) -> Finding:
         if not self.named:
@@ -323,11 +322,14 @@ class Collector(Check):
     def read(cls, setup: Setup) -> Self | None:
         if setup.deployed is None:
             return None
-        host, port, socket_name = collector_address(setup.given_collector or setup.collector)
-        if not host:
+        found = parse_collectors(setup.given_collector or setup.collector)
+        if not found or not found[0].host:
             return cls("", None)
         functions, outputs = setup.account.lambda_, setup.deployed.outputs
-        return cls(f"{host}:{port}", reach(functions, outputs, host, port, socket_name))
+        asked = [(place, reach(functions, outputs, place.host, place.port, place.socket_name)) for place in found]
+        # One that answers is enough to join; the first tells its name where none does.
+        place, answer = next((pair for pair in asked if not pair[1].problem), asked[0])
+        return cls(f"{place.host}:{place.port}", answer)
 
     def judge(self) -> Finding:
         if self.reach is None:

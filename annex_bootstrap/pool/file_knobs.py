@@ -6,18 +6,22 @@ the default region are repeated without it, for the tools of 8.7.0, which know n
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from annex_bootstrap.pool.blocks import find_block, local_name, read_block, replace_block
+from annex_bootstrap.pool.blocks import decode, find_block, local_name, read_block, replace_block
 from annex_bootstrap.pool.config_file import rewrite_file
+from annex_bootstrap.pool.htcondor import Daemon, version, with_content
 from annex_contract.knobs import IMAGE_KNOB, KNOBS, REGION_KNOB, REGIONS_WITH_IMAGE
 
 BLOCK = "annex-files"
 
 _BEGIN = f"# BEGIN {BLOCK}: written by `annex-bootstrap credentials` and `fleet-config`; do not edit up to END."
 _END = f"# END {BLOCK}"
+_CONTINUED = re.compile(rb"\\[ \t]*\n")
+_ONLY_HTCONDOR = re.compile(rb"^[ \t]*(?:if|use|include)\b|@=|\$[A-Za-z_]*\(", re.MULTILINE | re.IGNORECASE)
 _KNOB = re.compile(rb"^([A-Za-z0-9_./]+) = (.*)$", re.MULTILINE)
 _DEFAULT_REGION = re.compile(rb"^[ \t]*" + REGION_KNOB.encode() + rb"[ \t]*=[ \t]*(\S+)", re.MULTILINE | re.IGNORECASE)
 
@@ -37,7 +41,7 @@ def set_knobs(content: bytes, region: str, changes: Mapping[str, str | None]) ->
         UserError: the markers of the block do not pair.
     """
     span = find_block(content, BLOCK)
-    knobs = {name.decode(): value.decode() for name, value in _KNOB.findall(content, *span)} if span else {}
+    knobs = {decode(name): decode(value) for name, value in _KNOB.findall(content, *span)} if span else {}
     for name, value in changes.items():
         for key in (f"{local_name(region)}.{name}", *([name] if _is_default(content, region) else [])):
             if value is not None:
@@ -50,7 +54,7 @@ def set_knobs(content: bytes, region: str, changes: Mapping[str, str | None]) ->
 
 def _is_default(content: bytes, region: str) -> bool:
     named = _DEFAULT_REGION.findall(content)
-    return not named or named[-1].decode() == region
+    return not named or decode(named[-1]) == region
 
 
 def write_knobs(path: Path, region: str, changes: Mapping[str, str | None]) -> bool:
@@ -87,8 +91,38 @@ def read_knob(content: bytes, region: str, name: str) -> str:
 
 def _last_value(content: bytes, key: str) -> str | None:
     pattern = rb"^[ \t]*" + re.escape(key.encode()) + rb"[ \t]*=[ \t]*(.*?)[ \t]*$"
-    found: list[bytes] = re.findall(pattern, content, re.MULTILINE | re.IGNORECASE)
-    return found[-1].decode() if found else None
+    found: list[bytes] = re.findall(pattern, _lines(content), re.MULTILINE | re.IGNORECASE)
+    return decode(found[-1]) if found else None
+
+
+def _lines(content: bytes) -> bytes:
+    """Return a file with what HTCondor passes over in it: a mark of its encoding, other line ends, continued lines."""
+    return _CONTINUED.sub(b"", content.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n"))
+
+
+def evaluate(path: Path, content: bytes, region: str) -> dict[str, str] | None:
+    """Return the knobs of a region as HTCondor's tools read them with a configuration file.
+
+    Args:
+        path: of the file, which is read last where HTCondor does not read it yet.
+        content: of it.
+        region: such as ``us-east-1``.
+
+    Returns:
+        Values by names in capitals; None where there is no HTCondor to ask.
+
+    Raises:
+        UserError: HTCondor cannot read the file.
+    """
+    if version() is None:
+        return None
+    with with_content(path, content, only_user=True) as configuration:
+        return configuration.values(Daemon("TOOL", local_name(region)))
+
+
+def needs_htcondor(content: bytes) -> bool:
+    """Tell whether only HTCondor knows what a file says: it has macros, conditions or other files in it."""
+    return _ONLY_HTCONDOR.search(_lines(content)) is not None
 
 
 def overridden_image(content: bytes, region: str) -> str | None:

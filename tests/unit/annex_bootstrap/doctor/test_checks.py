@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,10 @@ from annex_bootstrap.doctor.file_checks import ConfigurationCheck, FleetFile, Fl
 from annex_bootstrap.doctor.pool_checks import Collector, PoolPassword
 from annex_bootstrap.errors import DeniedError, UserError
 from annex_bootstrap.pool.blocks import render
+from annex_bootstrap.pool.file_knobs import read_knob
 from annex_bootstrap.stack.connectivity import Reach
 from annex_bootstrap.stack.read import Stack
-from annex_contract.knobs import KNOBS
+from annex_contract.knobs import ACCESS_KEY_KNOB, KNOBS, SECRET_KEY_KNOB
 from annex_contract.stack import Output
 
 REGION = "us-east-1"
@@ -44,6 +46,16 @@ FLEET: dict[str, Any] = {
 def stack(status: str = "CREATE_COMPLETE", **outputs: str) -> Stack:
     fields = dict.fromkeys(Stack.__dataclass_fields__, "")
     return Stack(**{**fields, "name": "s", "status": status, "outputs": OUTPUTS | outputs})  # type: ignore[arg-type]  # the rest is not looked at
+
+
+def configuration(text: str, outputs: Mapping[str, str] = OUTPUTS) -> ConfigurationCheck:
+    content = text.encode()
+    values = {knob.name: read_knob(content, REGION, knob.name) for knob in KNOBS}
+    return ConfigurationCheck(Path("c"), content, REGION, outputs, values)
+
+
+def key_check(content: bytes) -> Keys:
+    return Keys(*(read_knob(content, REGION, knob) for knob in (ACCESS_KEY_KNOB, SECRET_KEY_KNOB)))
 
 
 def is_ok(finding: Finding) -> bool:
@@ -174,19 +186,19 @@ def test_a_security_group_needs_htcondors_port() -> None:
 
 
 def test_a_configuration_that_names_the_stack_is_ok() -> None:
-    assert is_ok(ConfigurationCheck(Path("c"), CONFIG.encode(), REGION, OUTPUTS).judge())
+    assert is_ok(configuration(CONFIG).judge())
 
 
 @pytest.mark.parametrize("knob", [knob.name for knob in KNOBS if not knob.guide])
 def test_a_configuration_with_any_knob_missing_is_a_problem(knob: str) -> None:
-    finding = ConfigurationCheck(Path("c"), CONFIG.replace(f"{knob} =", "X =").encode(), REGION, OUTPUTS).judge()
+    finding = configuration(CONFIG.replace(f"{knob} =", "X =")).judge()
     assert not is_ok(finding)
     assert finding.detail.endswith(f" {knob}")
 
 
 def test_a_knob_of_the_region_wins_over_the_common_one() -> None:
     content = f"{render('s', REGION, OUTPUTS)}us_east_1.ANNEX_DEFAULT_S3_BUCKET = other\n"
-    finding = ConfigurationCheck(Path("c"), content.encode(), REGION, OUTPUTS).judge()
+    finding = configuration(content).judge()
     assert not is_ok(finding)
     assert finding.advice == "delete us_east_1.ANNEX_DEFAULT_S3_BUCKET outside the stack's block"
 
@@ -194,7 +206,7 @@ def test_a_knob_of_the_region_wins_over_the_common_one() -> None:
 def test_a_block_of_an_older_stack_is_rewritten_before_anything_is_deleted() -> None:
     content = f"{render('s', REGION, OUTPUTS)}us_east_1.ANNEX_DEFAULT_S3_BUCKET = other\n"
     newer = OUTPUTS | {Output.LEASE_FUNCTION_ARN: "newer"}
-    finding = ConfigurationCheck(Path("c"), content.encode(), REGION, newer).judge()
+    finding = configuration(content, newer).judge()
     assert finding.advice == f"run annex-bootstrap pull-config --region {REGION}"
 
 
@@ -209,17 +221,17 @@ def keys(directory: Path, access: bytes = b"AKIAMADEUP\n", mode: int = 0o600) ->
 
 def test_private_keys_and_a_machines_role_are_ok(tmp_path: Path) -> None:
     role = b"ANNEX_DEFAULT_ACCESS_KEY_FILE = FROM INSTANCE\nANNEX_DEFAULT_SECRET_KEY_FILE = FROM INSTANCE\n"
-    assert is_ok(Keys(keys(tmp_path), REGION).judge())
-    assert is_ok(Keys(role, REGION).judge())
+    assert is_ok(key_check(keys(tmp_path)).judge())
+    assert is_ok(key_check(role).judge())
 
 
 def test_keys_that_are_open_empty_missing_or_not_named_are_a_problem(tmp_path: Path) -> None:
-    assert "mode 0644" in Keys(keys(tmp_path, mode=0o644), REGION).judge().detail
-    assert "is empty" in Keys(keys(tmp_path, access=b"\n"), REGION).judge().detail
+    assert "mode 0644" in key_check(keys(tmp_path, mode=0o644)).judge().detail
+    assert "is empty" in key_check(keys(tmp_path, access=b"\n")).judge().detail
     content = keys(tmp_path)
     (tmp_path / "secret").unlink()
-    assert "cannot be read" in Keys(content, REGION).judge().detail
-    assert "names no key files" in Keys(b"", REGION).judge().detail
+    assert "cannot be read" in key_check(content).judge().detail
+    assert "names no key files" in key_check(b"").judge().detail
 
 
 def test_a_pool_password_must_be_private_and_readable(tmp_path: Path) -> None:

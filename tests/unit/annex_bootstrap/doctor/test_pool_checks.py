@@ -170,3 +170,9 @@ def test_a_machine_may_take_its_time_to_boot() -> None:
 def test_machines_are_skipped_where_no_collector_answers() -> None:
     assert Machines(NEW, [Machine("i-1", "first", 5000)], None).judge().level is Level.SKIPPED
     assert Machines(None, [Machine("i-1", "first", 5000)], []).judge().level is Level.SKIPPED
+
+
+def test_a_regions_own_knob_counts_before_the_common_one_also_where_htcondor_was_asked() -> None:
+    values = {"US_EAST_1.A": "own", "A": "common", "B": "common", "US_EAST_1.C": "", "C": "common"}
+    asked = setup(_values=values, content=b"")
+    assert [asked.knob(name) for name in ("A", "B", "C", "D")] == ["own", "common", "", ""]

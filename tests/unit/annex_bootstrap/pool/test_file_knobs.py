@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.pool.blocks import find_block, render, replace_block
-from annex_bootstrap.pool.file_knobs import BLOCK, read_knob, set_knobs, write_knobs
+from annex_bootstrap.pool.file_knobs import BLOCK, needs_htcondor, read_knob, set_knobs, write_knobs
 from annex_contract.stack import Output
 
 LINES = st.lists(st.sampled_from([b"A = 1", b"# a comment", b"", b"B = x \\", b"  y", b"\xff\xfe", b"c\r"]))
@@ -89,3 +90,30 @@ def test_a_damaged_block_is_refused_and_left_alone(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="damaged"):
         write_knobs(path, "us-east-1", {"X": "w"})
     assert path.read_text() == f"# BEGIN {BLOCK}\nX = v\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"KNOB = /a b\r\nOTHER = x\r\n",
+        b"\xef\xbb\xbfKNOB = /a b\n",
+        b"KNOB = /a \\\nb\n",
+        b"# Caf\xe9\nCAF\xc9 = \xe9\nKNOB = /a b\n",
+    ],
+)
+def test_files_are_read_as_htcondor_reads_them(content: bytes) -> None:
+    assert read_knob(content, "us-east-1", "KNOB") == "/a b"
+    assert not needs_htcondor(content)
+
+
+def test_a_name_that_is_not_utf_8_names_its_file_and_is_kept(tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path) + b"/caf\xe9"
+    Path(os.fsdecode(path)).write_text("made up")
+    content = set_knobs(b"", "us-east-1", {"KNOB": os.fsdecode(path)})
+    assert Path(read_knob(content, "us-east-1", "KNOB")).read_text() == "made up"
+    assert b"KNOB = " + path + b"\n" in set_knobs(content, "us-east-1", {"OTHER": "x"})
+
+
+@pytest.mark.parametrize("text", ["A = $(HOME)/x", "A = $ENV(HOME)/x", "if false\nA = 1\nendif", "A @=end\nx\n@end"])
+def test_what_only_htcondor_can_tell_is_known_as_such(text: str) -> None:
+    assert needs_htcondor(text.encode())
