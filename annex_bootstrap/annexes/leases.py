@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import AwsError, UserError
+from annex_bootstrap.pool.tokens import MARGIN
 from annex_bootstrap.stack.read import find_deployed
 from annex_bootstrap.target import Target
 from annex_contract import lease as contract
@@ -74,6 +75,13 @@ class Machines:
     def count(self) -> int:
         """How many machines there are."""
         return sum(self.types.values())
+
+    @property
+    def earliest_token_end(self) -> int | None:
+        """When the token of a machine that `start` started ends at the earliest, since the epoch; None without such."""
+        if not self.starters:
+            return None
+        return min(int(begun.timestamp()) for _, begun in self.since) + MARGIN
 
     @property
     def kind(self) -> str:

@@ -136,8 +136,14 @@ def extend_lease(screen: Screen, target: Target, name: str, duration: str) -> Ex
             f"{name} already runs until {clock(lease.expiration)}, which is later: "
             "to end it sooner use annex-bootstrap leases end"
         )
+    token_end = leases.machines().get(lease.annex_id, NOTHING).earliest_token_end
     leases.extend(lease, until)
     screen.say(f"{lease.annex_id} now runs until {clock(until)}.")
+    if token_end is not None and token_end < until:
+        screen.fail(
+            f"warning: the tokens of machines of {lease.annex_id} may end from {clock(token_end)} on, and without them "
+            f"machines leave the pool: start others for the time after that with annex-bootstrap start {lease.annex_id}"
+        )
     return Extension(lease.annex_id, datetime.fromtimestamp(until, UTC))
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import cast
@@ -133,3 +133,11 @@ def test_every_end_that_is_read_can_be_shown(expiration: int, zone: str, monkeyp
     assert datetime.fromtimestamp(found.expiration, UTC).year in (1970, 2999)
     monkeypatch.undo()
     time.tzset()
+
+
+def test_the_token_of_the_oldest_machine_that_start_started_ends_first() -> None:
+    began = datetime(2026, 11, 1, tzinfo=UTC)
+    since = [("a", began + timedelta(hours=1)), ("a", began)]
+    assert Machines({"a": 2}, 0, 0, since=since).earliest_token_end is None
+    machines = Machines({"a": 2}, 0, 0, starters=frozenset({"alice"}), since=since)
+    assert machines.earliest_token_end == int((began + timedelta(days=1)).timestamp())

@@ -1,23 +1,51 @@
-"""Where a pool's collector is."""
+"""Where a pool's collectors are, as people write it, and whether AWS can reach an address."""
 
 from __future__ import annotations
 
 import pytest
 
-from annex_bootstrap.pool.collector import collector_address
+from annex_bootstrap.errors import UserError
+from annex_bootstrap.pool.collector import Address, parse_collectors, reachable_from_aws
+
+POOL = Address("pool.example.org", 9618)
 
 
 @pytest.mark.parametrize(
-    ("text", "address"),
+    ("text", "addresses"),
     [
-        ("", ("", 9618, "")),
-        ("pool.example.org", ("pool.example.org", 9618, "")),
-        ("pool.example.org:9700?sock=collector", ("pool.example.org", 9700, "collector")),
-        (":9618?sock=ap_collector", ("", 9618, "ap_collector")),
-        ("<192.0.2.1:9700>", ("192.0.2.1", 9700, "")),
-        ("[2001:db8::1]:9700, other", ("2001:db8::1", 9700, "")),
-        ("[2001:db8::1]", ("2001:db8::1", 9618, "")),
+        ("", []),
+        ("pool.example.org", [POOL]),
+        ("pool.example.org:9700?sock=collector", [Address("pool.example.org", 9700, "collector")]),
+        (":9618?sock=ap_collector", [Address("", 9618, "ap_collector")]),
+        ("<192.0.2.1:9700>", [Address("192.0.2.1", 9700)]),
+        (
+            "<192.0.2.1:9618?addrs=192.0.2.1-9618+[2001-db8--1]-9618&alias=pool.example.org&noUDP&sock=collector>",
+            [Address("192.0.2.1", 9618, "collector")],
+        ),
+        ("[2001:db8::1]:9700, other", [Address("2001:db8::1", 9700), Address("other", 9618)]),
+        ("[2001:db8::1]", [Address("2001:db8::1", 9618)]),
+        ("2001:db8::1", [Address("2001:db8::1", 9618)]),
+        ("cm1:9614, cm2", [Address("cm1", 9614), Address("cm2", 9618)]),
+        ("cm1:9614 cm2:9615", [Address("cm1", 9614), Address("cm2", 9615)]),
     ],
 )
-def test_the_first_collector_is_asked_at_its_port(text: str, address: tuple[str, int, str]) -> None:
-    assert collector_address(text) == address
+def test_every_collector_is_read_with_its_port(text: str, addresses: list[Address]) -> None:
+    assert parse_collectors(text) == addresses
+    assert parse_collectors(", ".join(map(str, addresses))) == addresses
+
+
+@pytest.mark.parametrize("text", ["pool:port", "a:1:b", "[2001:db8::1"])
+def test_what_is_not_an_address_is_one_sentence(text: str) -> None:
+    with pytest.raises(UserError, match="is not a collector's address: give one such as"):
+        parse_collectors(text)
+
+
+@pytest.mark.parametrize(
+    ("address", "reachable"),
+    [
+        *(("8.8.8.8", True), ("2600::1", True), ("pool.example.org", True)),
+        *((address, False) for address in ("10.0.0.1", "100.64.0.1", "169.254.1.1", "127.0.0.1", "fd00::1")),
+    ],
+)
+def test_only_global_addresses_are_reachable(address: str, reachable: bool) -> None:
+    assert reachable_from_aws(address) == reachable

@@ -31,10 +31,10 @@ def token(**claims: Any) -> str:
         (token(sub="condor@password", scope=NARROW), "the token is for condor@password"),
         (token(sub=ALICE, scope=f"{NARROW} condor:/WRITE"), "the token allows condor:/WRITE as well"),
         # Without scopes it allows everything.
-        (token(sub=ALICE), "what came is no token with a subject and scopes"),
-        ("nonsense", "what came is no token with a subject and scopes"),
-        ("a.!.b", "what came is no token with a subject and scopes"),
-        ("", "what came is no token with a subject and scopes"),
+        (token(sub=ALICE), "what came is not a token with a subject and scopes"),
+        ("nonsense", "what came is not a token with a subject and scopes"),
+        ("a.!.b", "what came is not a token with a subject and scopes"),
+        ("", "what came is not a token with a subject and scopes"),
     ],
 )
 def test_only_a_narrow_token_for_the_owner_is_taken(text: str, problem: str) -> None:
@@ -48,10 +48,11 @@ class Pool:
         self.answers = answers
         self.asked: list[Sequence[str]] = []
 
-    def run(self, arguments: Sequence[str]) -> CompletedProcess[str]:
+    def run(self, arguments: Sequence[str], _environment: object = None) -> CompletedProcess[str]:
         self.asked.append(arguments)
-        text = self.answers.get(arguments[0], "")
-        return CompletedProcess(arguments, 0 if text else 1, text, "" if text else "no key here\n")
+        text = self.answers.get(" ".join([arguments[0], *arguments[5:]]), self.answers.get(arguments[0], ""))
+        failed = not text or "failed!" in text
+        return CompletedProcess(arguments, int(failed), text, "" if text else "no key here\n")
 
 
 @pytest.fixture
@@ -63,21 +64,68 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> Pool:
 
 def test_the_pools_key_is_used_where_it_can_be_read(answer: Pool) -> None:
     answer.answers["condor_token_create"] = token(sub=ALICE, scope=NARROW)
-    tokens.make_token(ALICE, 3600, own=False)
+    tokens.make_token(ALICE, 60, 3600, [], own=False)
     (asked,) = answer.asked
     assert asked[:5] == ["condor_token_create", "-identity", ALICE, "-lifetime", "3600"]
     assert asked[5:] == ["-authz", "ADVERTISE_MASTER", "-authz", "ADVERTISE_STARTD", "-authz", "READ"]
 
 
-def test_a_daemon_is_asked_where_the_key_is_root_s_but_for_nobody_else(answer: Pool) -> None:
+def test_a_daemon_is_asked_for_the_users_own_token_only(answer: Pool) -> None:
     answer.answers["condor_token_fetch"] = token(sub=ALICE, scope=NARROW)
-    tokens.make_token(ALICE, 3600, own=True)
+    tokens.make_token(ALICE, 60, 3600, [], own=True)
     assert [asked[0] for asked in answer.asked] == ["condor_token_create", "condor_token_fetch"]
     with pytest.raises(UserError, match="run this command as root on the central manager with --owner"):
-        tokens.make_token(ALICE, 3600, own=False)
+        tokens.make_token(ALICE, 60, 3600, [], own=False)
 
 
 def test_a_token_that_speaks_for_somebody_else_is_refused_with_its_subject(answer: Pool) -> None:
     answer.answers["condor_token_fetch"] = token(sub="condor@password", scope=NARROW)
     with pytest.raises(UserError, match="from the collector: the token is for condor@password"):
-        tokens.make_token(ALICE, 3600, own=True)
+        tokens.make_token(ALICE, 60, 3600, [], own=True)
+
+
+def test_a_token_that_ends_before_the_lease_is_refused() -> None:
+    short = token(sub=ALICE, scope=NARROW, exp=1_000)
+    assert tokens.find_problem(short, ALICE, 1_000) == ""
+    assert "before the lease" in tokens.find_problem(short, ALICE, 1_001)
+    assert "SEC_ISSUED_TOKEN_EXPIRATION" in tokens.find_problem(short, ALICE, 1_001)
+
+
+UNAUTHENTICATED = (
+    "ADVERTISE_STARTD failed!\nAUTHENTICATE:1003:Failed to authenticate with any method\n"
+    "AUTHENTICATE:1004:Failed to authenticate using IDTOKENS\n"
+)
+KNOWN = 'IssuerKeys = "POOL, LOCAL"\nTrustDomain = "pool.example.org"\n'
+
+
+@pytest.mark.parametrize(
+    ("said", "claims", "advice"),
+    [
+        (
+            'ADVERTISE_STARTD failed!\nSECMAN:2010:Received "DENIED" from server for user a@ap using method IDTOKENS.',
+            {},
+            "on the central manager run annex-bootstrap pool-config --user a@ap, and see that no DENY_ADVERTISE_STARTD",
+        ),
+        (UNAUTHENTICATED, {"iss": "ap.example.org"}, "set TRUST_DOMAIN = pool.example.org on this machine"),
+        (UNAUTHENTICATED, {"iss": "pool.example.org", "kid": "AP"}, "signed with the key AP, and the collector"),
+        (UNAUTHENTICATED, {"iss": "pool.example.org"}, "its key POOL is another one than this machine's"),
+    ],
+)
+def test_a_token_that_the_collector_refuses_comes_with_what_to_do(
+    answer: Pool, said: str, claims: dict[str, str], advice: str
+) -> None:
+    """The words are those of 23.9.6 and 25.14.1."""
+    answer.answers["condor_ping -verbose ADVERTISE_STARTD"] = said
+    answer.answers["condor_ping -long READ"] = KNOWN
+    key = claims.pop("kid", "POOL")
+    made = token(sub=ALICE, scope=NARROW, **claims)
+    header = base64.urlsafe_b64encode(json.dumps({"kid": key}).encode()).rstrip(b"=").decode()
+    answer.answers["condor_token_create"] = ".".join([header, *made.split(".")[1:]])
+    with pytest.raises(UserError) as refused:
+        tokens.make_token(ALICE, 60, 3600, ["cm.example.org:9618"], own=False)
+    assert advice in str(refused.value)
+
+
+def test_a_collector_that_does_not_answer_is_not_asked(answer: Pool) -> None:
+    answer.answers["condor_token_create"] = token(sub=ALICE, scope=NARROW)
+    assert tokens.make_token(ALICE, 60, 3600, ["192.0.2.99:9618"], own=False)
