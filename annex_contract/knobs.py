@@ -75,12 +75,15 @@ DEFAULT_PORT = 9618
 class Macro(StrEnum):
     """The other macros that we write into a pool's configuration or ask HTCondor for.
 
+    ANNEX_BOOTSTRAP_COLLECTOR is ours: where machines find the collector, if that is not COLLECTOR_HOST.
+
     Source: https://htcondor.readthedocs.io/en/latest/admin-manual/configuration-macros.html
     """
 
     ALLOW_ADVERTISE_MASTER = "ALLOW_ADVERTISE_MASTER"
     ALLOW_ADVERTISE_STARTD = "ALLOW_ADVERTISE_STARTD"
     ALLOW_DAEMON = "ALLOW_DAEMON"
+    ANNEX_BOOTSTRAP_COLLECTOR = "ANNEX_BOOTSTRAP_COLLECTOR"
     ANNEX_COLLECTOR = "ANNEX_COLLECTOR"
     ANNEX_TOKEN_DOMAIN = "ANNEX_TOKEN_DOMAIN"
     ANNEX_TOKEN_KEY_NAME = "ANNEX_TOKEN_KEY_NAME"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from annex_bootstrap.annexes.overview import first_annex
 from annex_bootstrap.commands.credentials import DIRECTORY, KEY_DIRECTORY, Credentials, credentials
 from annex_bootstrap.commands.deploy import Deployment, deploy
 from annex_bootstrap.commands.doctor import Diagnosis, doctor, show
-from annex_bootstrap.commands.pool_config import PoolConfiguration, lets_start, pool_config
+from annex_bootstrap.commands.pool_config import POOL_COLLECTOR, POOL_USERS, PoolConfiguration, lets_start, pool_config
 from annex_bootstrap.console.command import OUTPUT, Command
 from annex_bootstrap.console.result import Result
 from annex_bootstrap.console.screen import Screen
@@ -70,6 +70,7 @@ def setup(
     roles_boundary: str = "",
     users_boundary: str = "",
     collector: str = "",
+    users: Sequence[str] = (),
     directory: Path = DIRECTORY,
     yes: bool = False,
 ) -> SetupResult:
@@ -83,14 +84,19 @@ def setup(
         mail: as for ``deploy``.
         roles_boundary: the ARN of the boundary of the stack's roles; empty for none, or to leave the one that it has.
         users_boundary: the ARN of the boundary of the user that runs annexes; empty as above.
-        collector: the public name of the pool's collector; empty leaves that as it is.
+        collector: where machines on AWS reach the pool's collector; empty where that is COLLECTOR_HOST.
+        users: who may start annexes; empty for the user who runs this, also through sudo.
         directory: where the key files go.
         yes: whether to go ahead without asking.
 
     Raises:
         UserError: a step failed; the same command goes on from there.
     """
-    line = target.command(shlex.join(["setup", *(["--collector", collector] if collector else [])]), config=True)
+    of_pool = [
+        *(["--collector", collector] if collector else []),
+        *(word for user in users for word in ("--user", user)),
+    ]
+    line = target.command(shlex.join(["setup", *of_pool]), config=True)
     boundary = {Parameter.PERMISSIONS_BOUNDARY_ARN.value: roles_boundary} if roles_boundary else {}
 
     with _step(screen, 1, line):
@@ -108,7 +114,7 @@ def setup(
         keys = credentials(screen, target, directory=directory, boundary=users_boundary)
         done = replace(done, credentials=keys)
     with _step(screen, 4, line):
-        pool = _set_up_pool(screen, collector, yes=yes)
+        pool = _set_up_pool(screen, collector, users, yes=yes)
         done = replace(done, pool=pool)
     # After a change the check would find the pool as it was before.
     if pool is not None and (pool.changed or not pool.complete):
@@ -145,18 +151,22 @@ def _stopped(screen: Screen, done: SetupResult, line: str) -> SetupResult:
     return done
 
 
-def _set_up_pool(screen: Screen, collector: str, *, yes: bool) -> PoolConfiguration | None:
+def _set_up_pool(screen: Screen, collector: str, users: Sequence[str], *, yes: bool) -> PoolConfiguration | None:
     """Configure the pool where that can be done here; elsewhere say what to run there, and return None."""
     reason = _pool_is_elsewhere()
     if not reason:
-        return pool_config(screen, collector=collector, ask=not yes)
+        return pool_config(screen, collector=collector, users=users, ask=not yes)
     if version() is not None and lets_start(getpass.getuser()):
         screen.say("The pool's configuration on this machine already lets you start annexes.")
         return None
     screen.say(f"Skipped: {reason}.")
     # Elsewhere, the same person may have another name.
-    user = ["--user", getpass.getuser()] if version() is not None else []
-    line = shlex.join(["annex-bootstrap", "pool-config", *(["--collector", collector] if collector else []), *user])
+    named = users or ([getpass.getuser()] if version() is not None else [])
+    options = [
+        *(["--collector", collector] if collector else []),
+        *(word for user in named for word in ("--user", user)),
+    ]
+    line = shlex.join(["annex-bootstrap", "pool-config", *options])
     screen.say("On the central manager and on every access point, once, as root:")
     screen.say(f"  {line} --print  # shows what it changes", wrap=False)
     screen.say(f"  {line}", wrap=False)
@@ -185,12 +195,8 @@ command = Command(
     click.Option(
         ["--users-boundary"], default="", metavar="ARN", help="The permissions boundary of the user that runs annexes."
     ),
-    click.Option(
-        ["--collector"],
-        metavar="HOST",
-        default="",
-        help="The public name of the pool's collector, if the pool does not set it yet.",
-    ),
+    POOL_COLLECTOR,
+    POOL_USERS,
     KEY_DIRECTORY,
     YES,
     *OUTPUT,

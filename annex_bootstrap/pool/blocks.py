@@ -28,6 +28,9 @@ STACK_BLOCK = "annex-bootstrap"
 _STACK_LINE = re.compile(r"# Stack (\S+), version (\S+), region (\S+)")
 _KNOB_LINE = re.compile(r"(?:([A-Za-z0-9_]+)\.)?(ANNEX_[A-Z0-9_]+) =(?: (.*))?")
 
+_NEWLINES = b"# Newlines before this block that belong to it: %d\n"
+_OWN_NEWLINES = re.compile(rb"# BEGIN [^\n]*\n# Newlines before this block that belong to it: (\d)\n")
+
 _GUIDE_KNOBS = {knob.name for knob in KNOBS if knob.guide}
 _REGIONAL_KNOBS = {knob.name for knob in KNOBS if knob.regional}
 
@@ -188,6 +191,16 @@ def read_block(content: bytes) -> Block:
     return Block(tuple(sections))
 
 
+def encode(text: str) -> bytes:
+    """Return a text as it stands in a file; what was not UTF-8 there is what it was."""
+    return text.encode(errors="surrogateescape")
+
+
+def decode(content: bytes) -> str:
+    """Return what a file holds as text, as Python has the names of files: also what is not UTF-8."""
+    return content.decode(errors="surrogateescape")
+
+
 def replace_block(content: bytes, text: str, name: str = STACK_BLOCK) -> bytes:
     """Put a block into a file's content: in place of the old one, else at the end.
 
@@ -204,14 +217,24 @@ def replace_block(content: bytes, text: str, name: str = STACK_BLOCK) -> bytes:
     """
     span = find_block(content, name)
     if span is not None:
-        return content[: span[0]] + text.encode() + content[span[1] :]
-    if not text:
-        return content
+        added = _newlines_of(content[span[0] : span[1]])
+        return content[: span[0]] + _with_newlines(encode(text), added) + content[span[1] :]
     # A last line that is unfinished or continued would swallow the first line of the block.
-    ended = content if not content or content.endswith(b"\n") else content + b"\n"
-    if ended.removesuffix(b"\n").removesuffix(b"\r").endswith(b"\\"):
-        ended += b"\n"
-    return ended + text.encode()
+    unfinished = bool(content) and not content.endswith(b"\n")
+    continued = content.removesuffix(b"\n").removesuffix(b"\r").endswith(b"\\")
+    return content + _with_newlines(encode(text), unfinished + continued)
+
+
+def _with_newlines(text: bytes, count: int) -> bytes:
+    """Return a block with newlines before it that are removed with it, so that the file is what it was."""
+    if not (text and count):
+        return text
+    first, newline, rest = text.partition(b"\n")
+    return b"\n" * count + first + newline + _NEWLINES % count + rest
+
+
+def _newlines_of(block: bytes) -> int:
+    return len(block) - len(block.lstrip(b"\n"))
 
 
 def find_block(content: bytes, name: str = STACK_BLOCK) -> tuple[int, int] | None:
@@ -235,4 +258,7 @@ def find_block(content: bytes, name: str = STACK_BLOCK) -> tuple[int, int] | Non
             f"its {name} block is damaged ({len(begins)} BEGIN and {len(ends)} END lines): "
             "repair or delete those lines, then try again"
         )
-    return begins[0], ends[0]
+    own = _OWN_NEWLINES.match(content, begins[0])
+    begin = begins[0] - int(own[1]) if own else begins[0]
+    # Somebody may have put other lines there since.
+    return begin if content[begin : begins[0]].strip(b"\n") == b"" else begins[0], ends[0]

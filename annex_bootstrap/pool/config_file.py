@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,13 @@ from annex_bootstrap.pool.htcondor import IN_FORCE
 from annex_contract.knobs import Macro
 
 DEFAULT_FILE = Path("~/.condor/user_config")
-BACKUP_SUFFIX = ".annex-bootstrap-backup"
+BACKUPS = ".annex-bootstrap"
+"""The directory, beside a file, of its last version: HTCondor reads every file of a configuration directory whose name
+it does not exclude, in the order of names, and no file of a directory in it."""
+
+OLD_BACKUP_SUFFIX = ".annex-bootstrap-backup"
+"""The end of the names that such versions had earlier, so that HTCondor read them after the file itself."""
+
 NEW_FILE_MODE = 0o644
 
 
@@ -103,14 +110,15 @@ def update(path: Path, change: Callable[[Block], Block]) -> bool:
     return rewrite_file(path, _on_block(change))
 
 
-def rewrite_file(path: Path, change: Callable[[bytes], bytes]) -> bool:
+def rewrite_file(path: Path, change: Callable[[bytes], bytes], *, unlink_empty: bool = False) -> bool:
     """Change a file so that a reader sees the old file or the new one, never a part.
 
-    Keeps the file's mode and owner, and the last version beside it.
+    Keeps the file's mode and owner, and the last version in a directory beside it.
 
     Args:
         path: the file; made, with its directory, where it is missing and gets content.
         change: from the old content, empty where there is no file, to the new.
+        unlink_empty: whether to delete a file that becomes empty.
 
     Returns:
         Whether anything changed.
@@ -118,28 +126,60 @@ def rewrite_file(path: Path, change: Callable[[bytes], bytes]) -> bool:
     Raises:
         UserError: the file cannot be read or written, or ``change`` refused it; nothing was changed.
     """
+    # A link stays a link: what it points at is replaced.
+    target = path.resolve()
     try:
-        # A link stays a link: what it points at is replaced.
-        target = path.resolve()
-        if not preview_file(path, change).changes:
+        old_backup = target.with_name(target.name + OLD_BACKUP_SUFFIX)
+        if not preview_file(path, change).changes and not old_backup.exists():
             return False
         target.parent.mkdir(parents=True, exist_ok=True)
         with locked(target):
             # Once more: another process may have written since.
             edit = preview_file(path, change)
+            moved = _move_away(old_backup)
             if not edit.changes:
-                return False
-            if target.exists():
-                known = target.stat()
-                mode, owner = known.st_mode & 0o7777, (known.st_uid, known.st_gid)
-                replace_file(target.with_name(target.name + BACKUP_SUFFIX), edit.old, mode, owner)
+                return moved
+            if not target.exists():
+                replace_file(target, edit.new, NEW_FILE_MODE)
+                return True
+            known = target.stat()
+            mode, owner = known.st_mode & 0o7777, (known.st_uid, known.st_gid)
+            backup = backup_of(target)
+            backup.parent.mkdir(exist_ok=True)
+            replace_file(backup, edit.old, mode, owner)
+            if edit.new or not unlink_empty:
                 replace_file(target, edit.new, mode, owner)
             else:
-                replace_file(target, edit.new, NEW_FILE_MODE)
+                target.unlink()
     except OSError as error:
+        with contextlib.suppress(OSError):
+            backup_of(target).parent.rmdir()
         raise UserError(
             f"{path} cannot be written: {error.strerror or error}; check who owns it, or give --config another file"
         ) from error
+    return True
+
+
+def backup_of(path: Path) -> Path:
+    """Return where the last version of a file is kept."""
+    return path.parent / BACKUPS / path.name
+
+
+def forget_backup(path: Path) -> None:
+    """Delete what is kept of a file, and the directory of such files if it is empty then."""
+    backup = backup_of(path.resolve())
+    with contextlib.suppress(OSError):
+        backup.unlink(missing_ok=True)
+        backup.parent.rmdir()
+
+
+def _move_away(old_backup: Path) -> bool:
+    """Move a backup of an earlier version of this program to where HTCondor does not read it."""
+    if not old_backup.exists():
+        return False
+    place = backup_of(old_backup.with_name(old_backup.name.removesuffix(OLD_BACKUP_SUFFIX)))
+    place.parent.mkdir(exist_ok=True)
+    old_backup.replace(place)
     return True
 
 

@@ -1,69 +1,46 @@
-"""What the pool has without our block, and what HTCondor makes of the block before it is written."""
+"""What the pool has without our block, and what every daemon would make of the block before it is written."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from annex_bootstrap.errors import UserError
 from annex_bootstrap.pool.blocks import replace_block
-from annex_bootstrap.pool.config_file import preview_file
-from annex_bootstrap.pool.htcondor import IN_FORCE, Configuration, with_content
-from annex_bootstrap.pool.pool_config import ADVERTISING, BLOCK, CONTEXTS, DEFAULT_METHODS, OWN_FILE, Pool
-from annex_contract.knobs import Macro, methods_of
+from annex_bootstrap.pool.config_file import OLD_BACKUP_SUFFIX, preview_file
+from annex_bootstrap.pool.htcondor import (
+    AP_COLLECTOR,
+    DAEMONS,
+    IN_FORCE,
+    MASTER,
+    TOOL,
+    VOLATILE,
+    Configuration,
+    Daemon,
+    version,
+    with_content,
+)
+from annex_bootstrap.pool.pool_config import BLOCK, OWN_FILE, Pool
+from annex_bootstrap.pool.security import ADVERTISING, Values, covers, find_setting, is_true, methods, parts
+from annex_contract.knobs import Macro
 
-AT_START = (Macro.USE_SHARED_PORT, Macro.SHARED_PORT_PORT, Macro.CONDOR_HOST, Macro.COLLECTOR_HOST)
+AT_START = (
+    *(Macro.USE_SHARED_PORT, Macro.SHARED_PORT_PORT, Macro.CONDOR_HOST, Macro.COLLECTOR_HOST),
+    "COLLECTOR_PORT",
+)
 """What daemons read when they start and not again."""
 
-WATCHED = (
-    Macro.SEC_PASSWORD_FILE,
-    Macro.SEC_TOKEN_POOL_SIGNING_KEY_FILE,
-    *(f"SEC_{context}_{what}" for context in CONTEXTS[:2] for what in ("INTEGRITY", "AUTHENTICATION")),
-    *(methods_of(context) for context in CONTEXTS),
-    Macro.ALLOW_DAEMON,
-    *ADVERTISING,
-    *AT_START,
-    Macro.DAEMON_LIST,
-    Macro.HPC_ANNEX_ENABLED,
-    Macro.ANNEX_USE_OLD_CREATE,
-    Macro.ANNEX_COLLECTOR,
-    Macro.ANNEX_TOKEN_LIFETIME,
-    Macro.ANNEX_TOKEN_KEY_NAME,
-    Macro.ANNEX_TOKEN_DOMAIN,
-    Macro.SCHEDD_COLLECTOR_HOST,
-    Macro.JOB_TRANSFORM_NAMES,
-)
-"""The knobs that the block sets, by itself or by HTCondor's feature."""
+_FEATURE = ("ANNEX_", "AP_COLLECTOR", "HPC_ANNEX_", "ISPERSONAL", "JOB_TRANSFORM_", "SCHEDD.COLLECTOR_HOST")
+"""How the names begin of what ``use feature:HPC_ANNEX`` sets."""
+
+_FOLLOWS = ("COLLECTOR_HOST", "SHARED_PORT_")
+"""How the names begin of what HTCondor itself derives from COLLECTOR_HOST and SHARED_PORT_PORT."""
 
 
-def survey(path: Path, stored: Path, port: int, collector: str, longest_lease: int, users: Sequence[str]) -> Pool:
-    """Look at what the pool has without our block, and return what the block has to say.
-
-    Args:
-        path: the file that the block goes into.
-        stored: where HTCondor keeps the pool password.
-        port: the shared port.
-        collector: the public name of the pool's collector; empty leaves that as it is.
-        longest_lease: seconds that an annex lives at most.
-        users: who may start annexes.
-
-    Raises:
-        UserError: the file cannot be read, or its block is damaged.
-    """
-    with with_content(path, preview_file(path, lambda content: replace_block(content, "", BLOCK)).new) as own:
-        default = own.ask(Macro.SEC_DEFAULT_AUTHENTICATION_METHODS) or DEFAULT_METHODS
-        return Pool(
-            password_file=stored,
-            signing_key_file=_signing_key_file(own, stored),
-            port=port,
-            collector=collector,
-            methods={context: own.ask(methods_of(context)) or default for context in CONTEXTS},
-            advertising={knob: knob if own.ask(knob) else Macro.ALLOW_DAEMON for knob in ADVERTISING},
-            daemons=[name.upper() for name in own.parts(Macro.DAEMON_LIST)],
-            feature_on=own.ask(Macro.HPC_ANNEX_ENABLED).lower() == "true",
-            longest_lease=longest_lease,
-            users=users,
-        )
+_SECURITY = ("ALLOW_", "DENY_", "SEC_", "TRUST_DOMAIN", "UID_DOMAIN")
 
 
 @dataclass(frozen=True)
@@ -74,11 +51,13 @@ class Change:
         knob: its name.
         old: its value in force, macros expanded; empty where it has none.
         new: the same with the block.
+        daemons: who reads it so; empty for all.
     """
 
     knob: str
     old: str
     new: str
+    daemons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,33 +66,211 @@ class Effect:
 
     Attributes:
         changes: the knobs whose values it changes.
-        warnings: what keeps annexes from working although the block is there; a sentence each.
+        problems: what keeps annexes from working although the block is there; a sentence each.
         needs_restart: whether the daemons have to be restarted for it; else condor_reconfig is enough.
     """
 
     changes: tuple[Change, ...]
-    warnings: tuple[str, ...]
+    problems: tuple[str, ...]
     needs_restart: bool
 
 
-def effect_of(path: Path, block: str) -> Effect:
-    """Find out what HTCondor would make of the block, without writing it.
+NOT_SET = "(not set)"
+
+Dumps = Mapping[Daemon, Values]
+
+
+def survey(path: Path, wishes: Pool) -> Pool:
+    """Return the pool with what its daemons read without our block.
+
+    Args:
+        path: the file that the block goes into.
+        wishes: what is wanted of the pool.
 
     Raises:
-        UserError: the file cannot be read, or its block is damaged.
+        UserError: the file cannot be read, its block is damaged, or what HTCondor would read cannot be computed.
     """
+    if version() is None:
+        return wishes
+    _check_mirror(path)
+    with _without_backups(path, _without_block(path)) as own:
+        return replace(wishes, own=_dump(own))
+
+
+def effect_of(path: Path, block: str, pool: Pool) -> Effect:
+    """Find out what HTCondor would make of the block, without writing it.
+
+    Args:
+        path: the file that the block goes into.
+        block: its text; empty for none.
+        pool: as ``survey`` found it.
+
+    Raises:
+        UserError: the file cannot be read, its block is damaged, or the block changes what it must not.
+    """
+    if not pool.own:
+        return Effect((), (), needs_restart=True)
     edit = preview_file(path, lambda content: replace_block(content, block, BLOCK))
-    with with_content(path, edit.new) as future:
-        values = ((knob, IN_FORCE.ask(knob), future.ask(knob)) for knob in WATCHED)
-        changes = tuple(Change(*value) for value in values if value[1] != value[2])
-        needs_restart = not IN_FORCE.files or any(change.knob in AT_START for change in changes)
-        return Effect(changes, tuple(_warnings(future)), needs_restart)
+    now = _dump(IN_FORCE)
+    with _without_backups(path, edit.new) as future:
+        then = _dump(future)
+        changes = _changes(now, then)
+        _check_meant(_changes(pool.own, then), block, future, pool)
+        # What one daemon reads for itself, such as the schedd of a second collector, it learns from condor_reconfig.
+        needs_restart = any(
+            change.knob in AT_START and (not change.daemons or str(MASTER) in change.daemons) for change in changes
+        )
+        return Effect(changes, tuple(dict.fromkeys(_problems(path, pool, then, future))), needs_restart)
 
 
-def _warnings(future: Configuration) -> Iterator[str]:
-    feature_on = future.ask(Macro.HPC_ANNEX_ENABLED).lower() == "true"
-    daemons = future.look_up(Macro.DAEMON_LIST)
-    if feature_on and "AP_COLLECTOR" not in daemons.text.upper():
+def _without_block(path: Path) -> bytes | None:
+    edit = preview_file(path, lambda content: replace_block(content, "", BLOCK))
+    return edit.new if edit.new or not edit.old else None
+
+
+def _without_backups(path: Path, content: bytes | None) -> AbstractContextManager[Configuration]:
+    return with_content(path, content, ignored=OLD_BACKUP_SUFFIX)
+
+
+def _dump(configuration: Configuration) -> Dumps:
+    return {daemon: configuration.values(daemon) for daemon in DAEMONS}
+
+
+def _check_mirror(path: Path) -> None:
+    """Hold our copy of the configuration to the configuration itself.
+
+    Raises:
+        UserError: HTCondor cannot read one of them, or they differ.
+    """
+    content = path.read_bytes() if path.exists() else None
+    with with_content(path, content) as copy:
+        for daemon in (TOOL, MASTER):
+            real, copied = IN_FORCE.values(daemon, raw=True), copy.values(daemon, raw=True)
+            names = sorted((real.keys() | copied.keys()) - VOLATILE)
+            differing = [knob for knob in names if real.get(knob) != copied.get(knob)]
+            if differing:
+                place = IN_FORCE.look_up(differing[0], daemon).place
+                raise UserError(
+                    f"what HTCondor would read with {path} cannot be computed here: a copy of its configuration says "
+                    f"something else for {', '.join(differing[:3])}{f' ({place})' if place else ''}; give --config a "
+                    "file in one of the directories of LOCAL_CONFIG_DIR"
+                )
+
+
+def _changes(old: Dumps, new: Dumps) -> tuple[Change, ...]:
+    """Return what differs between two configurations, each change once with the daemons that read it so."""
+    random = _random(IN_FORCE.values(TOOL, raw=True))
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for daemon in DAEMONS:
+        before, after = old[daemon], new[daemon]
+        for knob in sorted((before.keys() | after.keys()) - VOLATILE - random):
+            values = before.get(knob, ""), after.get(knob, "")
+            if values[0] != values[1]:
+                found.setdefault((knob, *values), []).append(str(daemon))
+    return tuple(
+        Change(*change, daemons=() if len(daemons) == len(DAEMONS) else tuple(daemons))
+        for change, daemons in found.items()
+    )
+
+
+def _random(raw: Values) -> set[str]:
+    """Return the knobs whose values are drawn anew each time that they are read."""
+    names = {knob for knob, value in raw.items() if "$RANDOM" in value.upper()}
+    while more := {knob for knob, value in raw.items() if _macros(value) & names} - names:
+        names |= more
+    return names
+
+
+def _macros(value: str) -> set[str]:
+    return {name.upper() for name in re.findall(r"\$\(([\w.]+)", value)}
+
+
+def _check_meant(changes: Sequence[Change], block: str, future: Configuration, pool: Pool) -> None:
+    """Hold what the block changes to what it says.
+
+    Raises:
+        UserError: it changes something else too.
+    """
+    written = {name.upper() for name in re.findall(r"^\s*([\w.]+) = ", block, re.MULTILINE)}
+    meant = tuple(prefix for prefix in _FOLLOWS if any(name.startswith(prefix) for name in written))
+    if "use feature:HPC_ANNEX" in block:
+        written |= {Macro.DAEMON_LIST.value}
+        meant += (*_FEATURE, Macro.COLLECTOR_HOST)
+    # The values of knobs that belong to one daemon stand under their plain names too.
+    written |= {name.rpartition(".")[2] for name in written}
+    # A daemon that the block itself adds was nothing before.
+    new = (str(AP_COLLECTOR),) if str(AP_COLLECTOR) not in pool.daemons else ()
+    others = [
+        change
+        for change in changes
+        if change.knob not in written and not change.knob.startswith(meant) and not (new and change.daemons == new)
+    ]
+    places = {change.knob: _place(change, future) for change in others}
+    # What HTCondor's own defaults derive from a port follows it; who somebody is and may do is not to follow.
+    others = [change for change in others if places[change.knob] or change.knob.startswith(_SECURITY)]
+    if others:
+        first, place = others[0], places[others[0].knob]
+        names = ", ".join(dict.fromkeys(change.knob for change in others))
+        raise UserError(
+            f"the block would also change {names}: {first.knob} from {first.old or NOT_SET} to {first.new or NOT_SET}"
+            f"{f' ({place})' if place else ''}; nothing was changed: let that line not depend on what the block sets, "
+            "then try again"
+        )
+
+
+def _place(change: Change, configuration: Configuration) -> str:
+    readers = [daemon for daemon in DAEMONS if str(daemon) in change.daemons]
+    return configuration.look_up(change.knob, readers[0] if readers else TOOL).place
+
+
+def _problems(path: Path, pool: Pool, then: Dumps, future: Configuration) -> Iterator[str]:
+    """Find what the block means and does not reach, by daemon."""
+    in_directory = str(path.parent) in IN_FORCE.parts(Macro.LOCAL_CONFIG_DIR)
+    if not in_directory and str(path) not in IN_FORCE.files:
+        yield f"HTCondor does not read {path}: add it to LOCAL_CONFIG_FILE, or leave out --config"
+        return
+
+    def blame(knob: str, daemon: Daemon, lacks: str) -> str:
+        found = future.look_up(knob, daemon)
+        return (
+            f"{found.place or 'a later file'} sets {knob} to {found.text}, {lacks}: change that line, or move it into "
+            f"a file that HTCondor reads before {path}"
+        )
+
+    for level, daemon in pool.needed:
+        values = then[daemon]
+        setting = find_setting(values, "SEC_{}_AUTHENTICATION_METHODS", level, daemon)
+        if "IDTOKENS" not in methods(setting.value):
+            yield blame(
+                setting.knob or setting.own, daemon, f"without IDTOKENS, which machines need ({daemon}, {level})"
+            )
+        for what in ("AUTHENTICATION", "ENCRYPTION", "INTEGRITY"):
+            setting = find_setting(values, f"SEC_{{}}_{what}", level, daemon)
+            if setting.value.upper().startswith("NEVER"):
+                yield blame(setting.knob, daemon, f"but machines need it ({daemon}, {level})")
+        if level in (*ADVERTISING, "READ"):
+            allow = find_setting(values, "ALLOW_{}", level, daemon)
+            deny = find_setting(values, "DENY_{}", level, daemon)
+            for identity in (pool.expand(identity) for identity in pool.identities):
+                if not covers(parts(allow.value), identity):
+                    yield blame(allow.knob or allow.own, daemon, f"without {identity}")
+                if covers(parts(deny.value), identity):
+                    yield blame(deny.knob, daemon, f"which refuses {identity}")
+    yield from _other_problems(pool, then, future, blame)
+
+
+def _other_problems(
+    pool: Pool, then: Dumps, future: Configuration, blame: Callable[[str, Daemon, str], str]
+) -> Iterator[str]:
+    master, tool = then[MASTER], then[TOOL]
+    if not is_true(master.get(Macro.USE_SHARED_PORT, "")):
+        yield blame(Macro.USE_SHARED_PORT, MASTER, "so that daemons have other ports")
+    if master.get(Macro.SHARED_PORT_PORT, "") != str(pool.annex_port):
+        yield blame(Macro.SHARED_PORT_PORT, MASTER, f"not to {pool.annex_port}")
+    if is_true(tool.get(Macro.HPC_ANNEX_ENABLED, "")) and str(AP_COLLECTOR) not in parts(
+        tool.get(Macro.DAEMON_LIST, "").upper()
+    ):
+        daemons = future.look_up(Macro.DAEMON_LIST)
         yield (
             f"{daemons.place or 'a later file'} sets DAEMON_LIST to {daemons.text}, without AP_COLLECTOR, so htcondor"
             " annex will not work: let it say DAEMON_LIST = $(DAEMON_LIST) ..., or move that line into a file that"
@@ -125,9 +282,3 @@ def _warnings(future: Configuration) -> Iterator[str]:
             f"{forwarding.place} defines TCP_FORWARDING_HOST with no value, so that no machine finds this one: delete"
             " that line, or remove the package condor-annex-ec2, which is for the machines of an annex only"
         )
-
-
-def _signing_key_file(own: Configuration, password_file: Path) -> str:
-    """Return the key that the pool's tokens are signed with, as HTCondor names it; nothing where it names none."""
-    named = own.ask(Macro.SEC_TOKEN_POOL_SIGNING_KEY_FILE)
-    return "" if named == str(password_file) else named

@@ -44,6 +44,7 @@ class Pool(Host):
         hosts: Mapping[str, str] | None = None,
         ca_pem: str | None = None,
         shared_port: bool = True,
+        port: int | None = None,
         directories: Mapping[str, Path] | None = None,
     ) -> None:
         """Describe the pool; entering it as a context manager starts it.
@@ -54,11 +55,13 @@ class Pool(Host):
             hosts: names that the pool resolves, and the address of each. It listens on its own, by default on loopback.
             ca_pem: a certificate authority that the pool's programs trust besides the public ones.
             shared_port: HTCondor's USE_SHARED_PORT.
+            port: of the collector; None for one that is free.
             directories: directories of the test's machine to mount in the pool read-only, by their path there.
         """
         super().__init__(root, HOST, hosts=hosts, ca_pem=ca_pem, directories=directories)
         self._config_lines = list(config_lines)
         self.shared_port = shared_port
+        self._wanted_port = port
 
     def run(
         self,
@@ -78,7 +81,7 @@ class Pool(Host):
 
     def _start(self) -> None:
         address = self.hosts[HOST]
-        self.port = _free_port(address)
+        self.port = self._wanted_port or _free_port(address)
         own = [
             f"CONDOR_HOST = {address}",
             f"COLLECTOR_HOST = {address}:{self.port}",

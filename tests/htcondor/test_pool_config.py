@@ -11,6 +11,7 @@ import pytest
 
 from annex_bootstrap.pool import pool_config
 from annex_bootstrap.pool.htcondor import FIRST_HTCONDOR_ANNEX
+from tests.htcondor.host import Host
 from tests.htcondor.laboratory import BIOLOGIST, CHEMIST, WITH_A_CERTIFICATE, WITH_A_SCITOKEN, laboratory
 from tests.htcondor.pool import USER, USER_PASSWORD_FILE, Pool
 from tests.htcondor.root import version
@@ -38,7 +39,7 @@ def pool(htcondor_root: Path) -> Iterator[Pool]:
         port = probe.getsockname()[1]
     wanted = pool_config.Pool(Path("/etc/condor/annex/pool_password"), port=port)
     # Debian's own settings would hide what our lines lack.
-    lines = ["ALLOW_DAEMON =", *pool_config.render(wanted).splitlines()]
+    lines = ["ALLOW_DAEMON =", f"COLLECTOR_HOST = $(CONDOR_HOST):{port}", *pool_config.render(wanted).splitlines()]
     with Pool(htcondor_root, config_lines=lines) as running:
         yield running
 
@@ -119,3 +120,121 @@ def test_lines_of_other_files_that_are_in_the_way_are_reported(htcondor_root: Pa
         ended = pool.run(["annex-bootstrap", "pool-config", "--port", str(pool.port)], user="root")
     assert f"/etc/condor/config.d/99-own.conf, line 1 sets DAEMON_LIST to {daemon_list}, without" in ended.stderr
     assert "/etc/condor/config.d/50-own.conf, line 1 defines TCP_FORWARDING_HOST with no value" in ended.stderr
+
+
+CONFIG_DIRECTORY = "/etc/condor/config.d"
+OURS = f"{CONFIG_DIRECTORY}/90-annex-pool.config"
+COMMAND = ["annex-bootstrap", "pool-config", "--user", USER]
+THEIRS = """\
+CONDOR_HOST = cm.example.org
+UID_DOMAIN = example.org
+DAEMON_LIST = MASTER COLLECTOR NEGOTIATOR SCHEDD
+SECURE = $(ALLOW_ADVERTISE_STARTD)
+ALLOW_ADVERTISE_STARTD = condor@example.org
+"""
+
+
+@pytest.fixture(scope="module")
+def host(htcondor_root: Path) -> Iterator[Host]:
+    """A host whose HTCondor does not run: what it would read is known without."""
+    with Host(htcondor_root, "cm.example.org", directories=CLIENT_DIRECTORIES) as host:
+        install_client(host)
+        host.must(["rm", f"{CONFIG_DIRECTORY}/50ec2.config"])
+        host.write(f"{CONFIG_DIRECTORY}/50-theirs.config", THEIRS.replace("SECURE", "#"))
+        yield host
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "says"),
+    [
+        ("99", "ALLOW_ADVERTISE_STARTD = x@y", f"sets ALLOW_ADVERTISE_STARTD to x@y, without {USER}@example.org"),
+        ("99", "COLLECTOR.ALLOW_ADVERTISE_STARTD = x@y", "sets COLLECTOR.ALLOW_ADVERTISE_STARTD to x@y, without"),
+        ("99", "ALLOW_ADVERTISE_STARTD_COLLECTOR = x@y", "sets ALLOW_ADVERTISE_STARTD_COLLECTOR to x@y, without"),
+        ("00", f"DENY_ADVERTISE_STARTD = {USER}@*", f"which refuses {USER}@example.org"),
+        ("99", "SEC_DAEMON_AUTHENTICATION_METHODS = FS", "to FS, without IDTOKENS, which machines need"),
+        ("99", "SEC_ADVERTISE_STARTD_AUTHENTICATION_METHODS = FS", "to FS, without IDTOKENS, which machines need"),
+        ("99", "SEC_DAEMON_AUTHENTICATION = NEVER", "but machines need it (COLLECTOR, ADVERTISE_STARTD)"),
+        ("99", "USE_SHARED_PORT = False", "sets USE_SHARED_PORT to False"),
+    ],
+)
+def test_what_keeps_machines_out_is_named_with_its_line(host: Host, path: str, text: str, says: str) -> None:
+    file = f"{CONFIG_DIRECTORY}/{path}-later.config"
+    host.write(file, f"{text}\n")
+    try:
+        ended = host.run([*COMMAND, "--print"])
+    finally:
+        host.must(["rm", file])
+    assert ended.returncode == 1, ended
+    assert f"warning: {file}, line 1 " in ended.stderr
+    assert says in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "arguments", "says"),
+    [
+        ("99.config", "if foo bar\nendif", [], "HTCondor cannot read this configuration: Configuration Error Line 1"),
+        ("99.config", "MINE = $(ALLOW_ADVERTISE_STARTD)", [], "the block would also change MINE: MINE from"),
+        ("99.config", "TRUST_DOMAIN = $(COLLECTOR_HOST)", ["--port", "9700"], "would also change TRUST_DOMAIN"),
+        ("99.config", "LOCAL_CONFIG_DIR = /etc/condor/other", [], "cannot be computed here: a copy"),
+    ],
+)
+def test_where_something_else_would_change_or_nobody_knows_nothing_is_written(
+    host: Host, file: str, text: str, arguments: list[str], says: str
+) -> None:
+    host.write(f"{CONFIG_DIRECTORY}/{file}", f"{text}\n")
+    host.must(["mkdir", "-p", "/etc/condor/other"])
+    host.write("/etc/condor/other/x.config", "OTHER = 1\n")
+    try:
+        ended = host.run([*COMMAND, *arguments])
+    finally:
+        host.must(["rm", f"{CONFIG_DIRECTORY}/{file}"])
+    assert ended.returncode == 1, ended
+    assert says in ended.stderr
+    assert host.run(["ls", OURS]).returncode != 0
+
+
+def test_files_named_relative_to_the_first_one_are_read(host: Host) -> None:
+    host.write("/etc/condor/theirs", "SEC_ADVERTISE_MASTER_AUTHENTICATION_METHODS = SSL\n")
+    host.write(f"{CONFIG_DIRECTORY}/60.config", "include : $(CONFIG_ROOT)/theirs\n")
+    try:
+        printed = host.must([*COMMAND, "--print"])
+    finally:
+        host.must(["rm", f"{CONFIG_DIRECTORY}/60.config"])
+    assert "\nSEC_ADVERTISE_MASTER_AUTHENTICATION_METHODS = SSL, IDTOKENS, FS, PASSWORD\n" in printed
+
+
+def test_a_configuration_that_a_program_prints_goes_into_no_file_named_after_it(host: Host) -> None:
+    directory = host.must(["condor_config_val", "LOCAL_CONFIG_DIR"]).strip()
+    host.write("/root/first", "LOCAL_CONFIG_FILE = /bin/echo P = 1 |\nLOCAL_CONFIG_DIR =\n")
+    ended = host.run(COMMAND, env={"CONDOR_CONFIG": "/root/first"})
+    assert ended.returncode == 1
+    assert "HTCondor here gets its configuration from a program, /bin/echo P = 1: give --config" in ended.stderr
+    assert CONFIG_DIRECTORY in directory
+
+
+def test_the_last_version_is_where_htcondor_does_not_read_it(host: Host) -> None:
+    old = f"{OURS}.annex-bootstrap-backup"
+    before = host.must(["sh", "-c", f"sha256sum {CONFIG_DIRECTORY}/*"])
+
+    def allowed() -> list[str]:
+        return [user for user in ("mallory", "ann", "bob") if f"{user}@" in host.must(["condor_config_val", "SEEN"])]
+
+    host.write(f"{CONFIG_DIRECTORY}/99-seen.config", "SEEN = $(ALLOW_ADVERTISE_MASTER)\n")
+    host.write(old, "ALLOW_ADVERTISE_MASTER = mallory@$(UID_DOMAIN)\n")
+    assert allowed() == ["mallory"]
+    host.must(["rm", f"{CONFIG_DIRECTORY}/99-seen.config"])
+    for user in ("ann", "bob"):
+        assert (
+            "mallory"
+            not in host.must(["annex-bootstrap", "pool-config", "--user", user, "--print"]).split("# ALLOW")[0]
+        )
+        host.must(["annex-bootstrap", "pool-config", "--user", user])
+        value = host.must(["condor_config_val", "ALLOW_ADVERTISE_MASTER"])
+        assert f"{user}@example.org" in value
+        assert ("mallory" in value, "ann@" in value) == (False, user == "ann")
+    assert host.run(["ls", old]).returncode != 0
+    host.must(["annex-bootstrap", "pool-config", "--remove"])
+    assert host.must(["sh", "-c", f"sha256sum {CONFIG_DIRECTORY}/*"]) == before
+    assert host.must(["ls", "-A", CONFIG_DIRECTORY]).split() == [
+        line.rpartition("/")[2] for line in before.splitlines()
+    ]

@@ -102,7 +102,7 @@ def test_setup_by_a_user_gives_the_lines_for_root_and_then_finds_no_problem(test
         f"annex-bootstrap pool-config --collector {POOL} --user {USER}",
         f"{line} --print  # shows what it changes",
     )
-    assert f"SHARED_PORT_PORT: {testbed.pool.port} -> 9618" in testbed.pool.must(["sh", "-c", preview])
+    assert "# USE_SHARED_PORT: False -> True\n" in testbed.pool.must(["sh", "-c", preview])
     testbed.transcript.command(line, testbed.pool.must(line.split()), user="root")
     restart(testbed)
     if not testbed.has_annex_command:

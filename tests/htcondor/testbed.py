@@ -16,11 +16,13 @@ import boto3
 import pytest
 
 from annex_bootstrap.pool.htcondor import FIRST_HTCONDOR_ANNEX
+from annex_contract.knobs import DEFAULT_PORT
 from annex_contract.stack import ANNEX_TAG, DEFAULT_STACK_NAME, Output
 from local_aws.demo.inventory import Inventory, take_inventory
 from local_aws.launcher import ACCOUNT, LocalAws, local_aws
 from local_aws.machines.settings import MachineSettings
 from tests.htcondor import namespaces
+from tests.htcondor.host import Host
 from tests.htcondor.pool import USER, Pool
 from tests.htcondor.root import version
 from tests.htcondor.transcript import Transcript
@@ -323,6 +325,9 @@ def start_testbed(root: Path, machines: MachineSettings | None = None) -> Iterat
             hosts=hosts,
             ca_pem=local.ca_file.read_text(),
             directories=CLIENT_DIRECTORIES,
+            # In this network nobody else has it; the schedd is elsewhere until the shared port is switched on.
+            port=DEFAULT_PORT,
+            shared_port=False,
         ) as pool,
     ):
         for name in [name for name in os.environ if name.startswith("AWS_")]:
@@ -340,8 +345,8 @@ def start_testbed(root: Path, machines: MachineSettings | None = None) -> Iterat
         yield Testbed(local, session, pool, transcript, before, htcondor)
 
 
-def install_client(pool: Pool) -> None:
-    """Install annex-bootstrap in a pool that sees ``CLIENT_DIRECTORIES``."""
+def install_client(pool: Host) -> None:
+    """Install annex-bootstrap on a host that sees ``CLIENT_DIRECTORIES``."""
     # The packages are those of the environment that runs the tests; all that the client needs is pure Python.
     pool.write(
         _COMMAND,

@@ -38,4 +38,4 @@ def test_the_next_deployment_completes(deployer: CliUser, moment: str) -> None:
     assert deployer.config.read_text() == blocks.render_block(blocks.Block((section,)))
     # The lock of a killed client is empty, and the next one that writes removes it.
     left = {path.name for path in deployer.config.parent.iterdir()}
-    assert left <= {"user_config", "user_config.annex-bootstrap-backup", ".user_config.annex-bootstrap-lock"}
+    assert left <= {"user_config", ".annex-bootstrap", ".user_config.annex-bootstrap-lock"}

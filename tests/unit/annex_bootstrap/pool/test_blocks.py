@@ -72,10 +72,23 @@ def test_every_byte_around_the_block_survives_any_change_and_removal(
 def test_a_first_block_goes_to_the_end_and_begins_a_line_of_its_own(content: bytes, block: Block) -> None:
     changed = replace_block(content, render_block(block))
     assert changed.startswith(content)
-    assert changed.endswith(render_block(block).encode())
-    assert changed[len(content) : -len(render_block(block).encode())].strip(b"\n") == b""
+    lines = changed[len(content) :].lstrip(b"\n").splitlines(keepends=True)
+    own = [line for line in lines if not line.startswith(b"# Newlines before this block")]
+    assert b"".join(own) == render_block(block).encode()
     assert read_block(changed) == block
     assert replace_block(changed, render_block(block)) == changed
+
+
+@given(around, blocks, blocks, around)
+def test_removing_a_block_leaves_the_file_as_it_was_to_the_byte(
+    content: bytes, first: Block, second: Block, after: bytes
+) -> None:
+    written = replace_block(content, render_block(first))
+    assert replace_block(written, "") == content
+    changed = replace_block(written, render_block(second))
+    assert replace_block(changed, "") == content
+    if second.sections:
+        assert replace_block(changed + after, "") == content + after
 
 
 @pytest.mark.parametrize("ending", [b"A = 1 \\", b"A = 1 \\\n", b"A = 1 \\\r\n"])

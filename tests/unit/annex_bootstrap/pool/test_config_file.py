@@ -122,7 +122,7 @@ def test_mode_owner_and_the_last_version_are_kept(
         os.chown(path, 12345, 23456)
     known = path.stat()
     assert config_file.update(path, put_new)
-    backup = path.with_name("user_config.annex-bootstrap-backup")
+    backup = path.parent / ".annex-bootstrap" / "user_config"
     assert backup.read_bytes() == content
     for written in (path, backup):
         now = written.stat()

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import re
 import stat
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -11,6 +14,8 @@ from hypothesis import strategies as st
 from annex_bootstrap.commands.pool_config import command
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.pool import pool_config, pool_password
+from annex_bootstrap.pool.htcondor import DAEMONS
+from annex_bootstrap.pool.security import add_methods
 
 
 @pytest.fixture(autouse=True)
@@ -37,63 +42,148 @@ def run(*arguments: str) -> str:
     return done.output
 
 
-def test_the_collectors_address_is_left_alone_unless_asked_for() -> None:
-    block = pool_config.render(pool_config.Pool(Path("/p")))
-    assert "COLLECTOR_HOST" not in block
-    assert "CONDOR_HOST" not in block
-    assert "\nSHARED_PORT_PORT = 9618\n" in block
+COMMON = {
+    "DAEMON_LIST": "MASTER COLLECTOR NEGOTIATOR SCHEDD",
+    "COLLECTOR_HOST": "cm.example.org:9618",
+    "UID_DOMAIN": "example.org",
+    "USE_SHARED_PORT": "true",
+    "SHARED_PORT_PORT": "9618",
+    "SEC_TOKEN_POOL_SIGNING_KEY_FILE": "/etc/condor/passwords.d/POOL",
+    "SEC_DEFAULT_AUTHENTICATION_METHODS": "FS, IDTOKENS",
+    "ALLOW_DAEMON": "condor@example.org",
+    "ALLOW_READ": "*",
+}
+"""What all daemons of a small pool read."""
 
 
-def test_another_port_is_the_collectors_too() -> None:
-    assert "\nCOLLECTOR_HOST = $(CONDOR_HOST):9700\n" in pool_config.render(pool_config.Pool(Path("/p"), port=9700))
+def a_pool(changes: Mapping[str, str] | None = None, **wishes: Any) -> pool_config.Pool:
+    """Return a pool of one machine, with some knobs changed for all daemons."""
+    own = dict.fromkeys(DAEMONS, COMMON | dict(changes or {}))
+    return pool_config.Pool(Path("/p"), own, **wishes)
 
 
-def test_a_named_collector_is_the_pools_host() -> None:
-    block = pool_config.render(pool_config.Pool(Path("/p"), collector="pool.example.org"))
-    assert "\nCONDOR_HOST = pool.example.org\nCOLLECTOR_HOST = $(CONDOR_HOST):9618\n" in block
+def settings_of(block: str) -> dict[str, str]:
+    """Return the knobs that a block sets."""
+    return dict(re.findall(r"^ *([A-Z][\w.]*) = (.*)$", block, re.MULTILINE))
 
 
-def test_a_pool_that_signs_tokens_with_its_password_keeps_the_key() -> None:
-    block = pool_config.render(pool_config.Pool(Path("/new"), signing_key_file="/etc/condor/passwords.d/POOL"))
-    assert "\nSEC_TOKEN_POOL_SIGNING_KEY_FILE = /etc/condor/passwords.d/POOL\n" in block
+def test_collectors_and_ports_are_left_alone_unless_asked_for() -> None:
+    for pool in (a_pool(), a_pool({"COLLECTOR_HOST": "cm1:9614, cm2:9614", "SHARED_PORT_PORT": "9614"})):
+        set_up = settings_of(pool_config.render(pool))
+        assert {"COLLECTOR_HOST", "CONDOR_HOST", "USE_SHARED_PORT", "SHARED_PORT_PORT"} & set_up.keys() == set()
+
+
+def test_another_port_is_every_collectors_port() -> None:
+    pool = a_pool({"COLLECTOR_HOST": "cm1:9618, [2001:db8::1], <192.0.2.1:9618?sock=collector>"}, port=9700)
+    set_up = settings_of(pool_config.render(pool))
+    assert set_up["SHARED_PORT_PORT"] == "9700"
+    assert set_up["COLLECTOR_HOST"] == "cm1:9700, [2001:db8::1]:9700, 192.0.2.1:9700?sock=collector"
+
+
+def test_a_pool_without_a_shared_port_gets_one_where_its_collector_is() -> None:
+    pool = a_pool({"USE_SHARED_PORT": "false", "COLLECTOR_HOST": "cm.example.org:9614"})
+    set_up = settings_of(pool_config.render(pool))
+    assert (set_up["USE_SHARED_PORT"], set_up["SHARED_PORT_PORT"]) == ("True", "9614")
+    assert pool.annex_port == 9614
+
+
+def test_a_public_name_of_the_collector_is_for_machines_only() -> None:
+    set_up = settings_of(pool_config.render(a_pool(collector="pool.example.org")))
+    assert set_up["ANNEX_BOOTSTRAP_COLLECTOR"] == "pool.example.org:9618"
+    assert {"COLLECTOR_HOST", "CONDOR_HOST"} & set_up.keys() == set()
+
+
+def test_a_pool_that_signs_tokens_keeps_the_key() -> None:
+    set_up = settings_of(pool_config.render(a_pool({"SEC_TOKEN_POOL_SIGNING_KEY_FILE": "/etc/condor/key"})))
+    assert set_up["SEC_TOKEN_POOL_SIGNING_KEY_FILE"] == "/etc/condor/key"
+
+
+def test_a_pool_that_uses_a_password_keeps_it() -> None:
+    pool = a_pool({"SEC_DEFAULT_AUTHENTICATION_METHODS": "password, FS", "SEC_PASSWORD_FILE": "/etc/condor/theirs"})
+    assert pool.uses_password
+    set_up = settings_of(pool_config.render(pool))
+    assert {"SEC_PASSWORD_FILE", "SEC_TOKEN_POOL_SIGNING_KEY_FILE"} & set_up.keys() == set()
+    assert set_up["SEC_DAEMON_AUTHENTICATION_METHODS"] == "PASSWORD, FS, IDTOKENS"
+    assert "condor@password" not in pool_config.render(pool)
+
+
+def test_nobody_is_asked_for_more_than_before_and_what_is_never_done_may_be_done() -> None:
+    assert "REQUIRED" not in pool_config.render(a_pool({"SEC_DEFAULT_AUTHENTICATION": "OPTIONAL"}))
+    set_up = settings_of(pool_config.render(a_pool({"SEC_DEFAULT_ENCRYPTION": "never"})))
+    assert set_up["SEC_DAEMON_ENCRYPTION"] == "OPTIONAL"
+    assert "SEC_DAEMON_AUTHENTICATION" not in set_up
+
+
+@pytest.mark.parametrize(
+    ("own", "knob", "value"),
+    [
+        ({}, "ALLOW_ADVERTISE_STARTD", "$(ALLOW_DAEMON)"),
+        ({"ALLOW_ADVERTISE_STARTD": "x"}, "ALLOW_ADVERTISE_STARTD", "$(ALLOW_ADVERTISE_STARTD)"),
+        ({"ALLOW_ADVERTISE_STARTD_COLLECTOR": "x"}, "ALLOW_ADVERTISE_STARTD_COLLECTOR", None),
+        ({"COLLECTOR.ALLOW_ADVERTISE_STARTD": "x"}, "COLLECTOR.ALLOW_ADVERTISE_STARTD", None),
+        ({"ALLOW_DAEMON_COLLECTOR": "x"}, "ALLOW_ADVERTISE_STARTD", "$(ALLOW_DAEMON_COLLECTOR)"),
+        (
+            {"ALLOW_DAEMON": "", "LEGACY_ALLOW_SEMANTICS": "true", "ALLOW_WRITE": "x"},
+            "ALLOW_ADVERTISE_STARTD",
+            "$(ALLOW_WRITE)",
+        ),
+        ({"ALLOW_DAEMON": "", "ALLOW_DEFAULT": "x"}, "ALLOW_ADVERTISE_STARTD", "$(ALLOW_DEFAULT)"),
+    ],
+)
+def test_the_knob_that_counts_is_extended(own: dict[str, str], knob: str, value: str | None) -> None:
+    set_up = settings_of(pool_config.render(a_pool(own, users=["ann"])))
+    assert set_up[knob] == f"{value or f'$({knob})'} condor_pool@* condor@password ann@$(UID_DOMAIN)"
+
+
+def test_those_who_may_advertise_already_are_not_named_again() -> None:
+    set_up = settings_of(pool_config.render(a_pool({"ALLOW_ADVERTISE_STARTD": "*"}, users=["ann"])))
+    assert "ALLOW_ADVERTISE_STARTD" not in set_up
+    assert "ALLOW_ADVERTISE_MASTER" in set_up
+
+
+def test_methods_are_added_where_they_count() -> None:
+    own = {"SEC_ADVERTISE_STARTD_AUTHENTICATION_METHODS": "SSL", "SEC_READ_AUTHENTICATION_METHODS_COLLECTOR": "SSL"}
+    set_up = settings_of(pool_config.render(a_pool(own)))
+    for knob in own:
+        assert set_up[knob] == "SSL, IDTOKENS, FS, PASSWORD"
+    assert set_up["SEC_DAEMON_AUTHENTICATION_METHODS"] == "FS, IDTOKENS, PASSWORD"
 
 
 @pytest.mark.parametrize(
     ("own", "result"),
     [
         ("FS,IDTOKENS,KERBEROS,SCITOKENS,SSL", "FS, IDTOKENS, KERBEROS, SCITOKENS, SSL, PASSWORD"),
-        ("SSL, SCITOKENS, FS", "FS, SSL, SCITOKENS, IDTOKENS, PASSWORD"),
-        ("PASSWORD, FS, IDTOKENS", "FS, IDTOKENS, PASSWORD"),
-        ("kerberos password token", "FS, KERBEROS, IDTOKENS, PASSWORD"),
-        ("PASSWORD", "FS, IDTOKENS, PASSWORD"),
+        ("SSL, SCITOKENS, FS", "SSL, SCITOKENS, FS, IDTOKENS, PASSWORD"),
+        ("PASSWORD, FS, IDTOKENS", "PASSWORD, FS, IDTOKENS"),
+        ("kerberos password token", "KERBEROS, PASSWORD, IDTOKENS, FS"),
+        ("PASSWORD", "PASSWORD, IDTOKENS, FS"),
     ],
 )
 def test_annexes_get_their_methods_and_the_pool_keeps_its_own_in_order(own: str, result: str) -> None:
-    assert pool_config.add_methods(own) == result
+    assert add_methods(own) == result
 
 
 @given(st.lists(st.sampled_from(["FS", "IDTOKENS", "PASSWORD", "SSL", "SCITOKENS", "KERBEROS", "MUNGE"])))
 def test_methods_are_added_once_and_none_is_lost(own: list[str]) -> None:
-    added = pool_config.add_methods(", ".join(own))
-    assert pool_config.add_methods(added) == added
+    added = add_methods(", ".join(own))
+    assert add_methods(added) == added
     names = added.split(", ")
     assert set(names) == {*own, "FS", "IDTOKENS", "PASSWORD"}
     assert len(names) == len(set(names))
-    assert (names[0], names[-1]) == ("FS", "PASSWORD")
+    assert names[: len(dict.fromkeys(own))] == list(dict.fromkeys(own))
 
 
 def test_htcondors_annex_feature_belongs_to_the_machine_with_the_schedd() -> None:
-    central_manager = pool_config.Pool(Path("/p"), daemons=["MASTER", "COLLECTOR", "NEGOTIATOR"])
+    central_manager = a_pool({"DAEMON_LIST": "MASTER COLLECTOR NEGOTIATOR"})
     assert "HPC_ANNEX" not in pool_config.render(central_manager)
-    access_point = pool_config.Pool(Path("/p"), daemons=["MASTER", "SCHEDD"], collector="cm.example.org")
+    access_point = a_pool({"DAEMON_LIST": "MASTER SCHEDD"}, collector="cm.example.org")
     block = pool_config.render(access_point)
     assert "use feature:HPC_ANNEX\n" in block
-    assert "\nCONDOR_HOST = cm.example.org\n" in block
-    assert "ANNEX_COLLECTOR" not in block
+    assert "ANNEX_COLLECTOR" not in settings_of(block)
 
 
 def test_htcondors_annex_feature_is_not_used_twice() -> None:
-    block = pool_config.render(pool_config.Pool(Path("/p"), feature_on=True, collector="pool.example.org", port=9700))
+    block = pool_config.render(a_pool({"HPC_ANNEX_ENABLED": "True"}, collector="pool.example.org", port=9700))
     assert "use feature" not in block
     assert "\n  ANNEX_USE_OLD_CREATE = True\n" in block
     assert "\n  ANNEX_COLLECTOR = pool.example.org:9700?sock=ap_collector\n" in block
@@ -201,16 +291,13 @@ def test_the_block_can_be_read_before_it_is_written(home: Path) -> None:
 
 
 def test_those_who_may_advertise_machines_still_may_and_so_may_those_who_start_annexes() -> None:
-    assert "ADVERTISE" not in pool_config.render(pool_config.Pool(Path("/p")))
-    block = pool_config.render(pool_config.Pool(Path("/p"), users=["ann", "bob"]))
-    for knob in ("ALLOW_ADVERTISE_STARTD", "ALLOW_ADVERTISE_MASTER"):
-        assert f"\n{knob} = $(ALLOW_DAEMON) ann@$(UID_DOMAIN) bob@$(UID_DOMAIN)\n" in block
-    # A macro stands for its value at this line, so the annexes' own identities come first.
-    assert block.index("\nALLOW_DAEMON = ") < block.index("\nALLOW_ADVERTISE_STARTD = ")
-    own: dict[str, str] = dict.fromkeys(pool_config.ADVERTISING, "ALLOW_ADVERTISE_STARTD")
-    assert "\nALLOW_ADVERTISE_STARTD = $(ALLOW_ADVERTISE_STARTD) ann@$(UID_DOMAIN)\n" in pool_config.render(
-        pool_config.Pool(Path("/p"), advertising=own, users=["ann"])
-    )
+    for pool in (a_pool(users=["ann", "bob"]), pool_config.Pool(Path("/p"), users=["ann", "bob"])):
+        set_up = settings_of(pool_config.render(pool))
+        for knob in ("ALLOW_ADVERTISE_STARTD", "ALLOW_ADVERTISE_MASTER"):
+            holders = "condor_pool@* condor@password"
+            assert set_up[knob] == f"$(ALLOW_DAEMON) {holders} ann@$(UID_DOMAIN) bob@$(UID_DOMAIN)"
+        # What is allowed for daemons is not widened.
+        assert "ALLOW_DAEMON" not in set_up
 
 
 def test_users_are_kept_until_others_are_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,11 +321,19 @@ def test_root_learns_that_nobody_may_start_annexes_yet(home: Path, monkeypatch: 
     monkeypatch.setattr("os.geteuid", lambda: 0)
     arguments = ("--config", str(home / "config"), "--stored-password", str(home / "stored"))
     assert "--user NAME" in run(*arguments)
-    assert "ADVERTISE" not in (home / "config").read_text()
+    assert "$(UID_DOMAIN)" not in (home / "config").read_text()
 
 
-def test_a_user_with_a_domain_or_a_space_is_refused(home: Path) -> None:
-    for user in ("ann@example.org", "ann bob", "*"):
+def test_a_user_of_another_domain_is_named_with_it() -> None:
+    pool = a_pool(users=["ann", "bob@ap.example.org"])
+    assert settings_of(pool_config.render(pool))["ALLOW_ADVERTISE_STARTD"].endswith(
+        " ann@$(UID_DOMAIN) bob@ap.example.org"
+    )
+    assert pool_config.users_of(pool_config.render(pool).encode()) == ["ann", "bob@ap.example.org"]
+
+
+def test_what_is_not_a_user_is_refused(home: Path) -> None:
+    for user in ("ann@*", "@example.org", "ann bob", "*"):
         done = CliRunner().invoke(command, ["--config", str(home / "config"), "--user", user])
         assert done.exit_code == 2
         assert "is not a user name" in done.output
