@@ -9,7 +9,11 @@ class UserError(Exception):
     exit_code = 1
 
 
-class AwsError(UserError):
+class UnavailableError(UserError):
+    """A region cannot do what is asked; another one may."""
+
+
+class AwsError(UnavailableError):
     """AWS refused a call, failed, or did not answer.
 
     Attributes:

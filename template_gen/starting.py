@@ -98,6 +98,7 @@ def _statements(lease_function: GetAtt, connectivity_function: GetAtt) -> list[S
     return [
         allow("FindStack", "cloudformation: DescribeStacks", names.arn("cloudformation", "stack/${AWS::StackName}/*")),
         allow("InvokeFunctions", "lambda: InvokeFunction", [lease_function, connectivity_function]),
+        allow("CheckLeaseFunction", "lambda: GetPolicy", lease_function),
         allow("UploadPoolConfigurations", "s3: PutObject", names.bucket_arn(f"/{TARBALL_PREFIX}*")),
         allow("ListLeases", "events: ListRuleNamesByTarget", "*"),
         allow("MakeAndReadLeases", "events: DeleteRule ListTargetsByRule PutRule", rule),
@@ -108,6 +109,13 @@ def _statements(lease_function: GetAtt, connectivity_function: GetAtt) -> list[S
             [names.arn("events", "rule/*/*"), names.arn("events", "rule/${AWS::StackName}-*")],
         ),
         *_fleets(instance),
+        # Where the lease function does not work, leases end by this.
+        allow(
+            "TerminateMachinesWithOurProfile",
+            "ec2: TerminateInstances",
+            instance,
+            {"ArnEquals": {"ec2:InstanceProfile": get(INSTANCE_ROLE, Attribute.PROFILE_ARN)}},
+        ),
         allow(
             "TagOnCreation",
             "ec2: CreateTags",
@@ -128,7 +136,7 @@ def _statements(lease_function: GetAtt, connectivity_function: GetAtt) -> list[S
         ),
         allow(
             "SeeMachinesAndOffers",
-            "ec2: DescribeImages DescribeInstanceTypes DescribeInstances DescribeSecurityGroups"
+            "ec2: DescribeImages DescribeInstanceTypes DescribeInstances DescribeRouteTables DescribeSecurityGroups"
             " DescribeSpotFleetRequests DescribeSpotPriceHistory DescribeSubnets"
             " GetInstanceTypesFromInstanceRequirements",
             "*",

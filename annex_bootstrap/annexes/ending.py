@@ -1,21 +1,26 @@
-"""Ending the annexes of a stack that will be deleted, as condor_annex would."""
+"""Ending annexes now: their leases end, and the lease function ends their machines; else the client does."""
 
 from __future__ import annotations
 
 import json
 import time
+from dataclasses import dataclass
 
 from annex_bootstrap.annexes.leases import Lease, Leases
 from annex_bootstrap.aws import Account, explained, physical_id
-from annex_bootstrap.errors import UserError
+from annex_bootstrap.errors import AwsError, DeniedError, UserError
 from annex_bootstrap.stack.read import Stack
-from annex_contract.stack import LogicalId
+from annex_contract.lease import FLEET_RUNNING, MACHINE_RUNNING, annex_of_fleet, annex_of_machine
+from annex_contract.stack import ANNEX_TAG, LogicalId, Output
 
 TIMEOUT = 900.0
 """Seconds in which all machines of an annex must be gone."""
 
 PAUSE = 3.0
 """Seconds between two runs of the lease function: machines take some to terminate."""
+
+BATCH = 500
+"""Machines that are terminated in one call: TerminateInstances takes 1,000, and EC2's guide advises fewer."""
 
 
 def find_leases(account: Account, stack: Stack) -> list[Lease]:
@@ -30,10 +35,117 @@ def _function_arn(account: Account, stack: Stack) -> str:
     return f"arn:{account.partition}:lambda:{account.region}:{account.account_id}:function:{name}" if name else ""
 
 
+@dataclass(frozen=True)
+class Run:
+    """What a run of the lease function did.
+
+    Attributes:
+        machines: how many it ended.
+        problem: why it did not do its work; empty where it did.
+        is_gone: whether there is no such function.
+    """
+
+    machines: int
+    problem: str = ""
+    is_gone: bool = False
+
+
+def expire(leases: Leases, lease: Lease, now: int) -> Run:
+    """End a lease now, and run the lease function once.
+
+    Args:
+        leases: of the stack.
+        lease: to end.
+        now: seconds since the epoch.
+
+    Raises:
+        UserError: the lease cannot be changed.
+    """
+    leases.extend(lease, now - 1)
+    try:
+        with explained("running the lease function"):
+            answer = leases.account.lambda_.invoke(
+                FunctionName=leases.function_arn, Payload=lease.ending_at(now - 1)["Input"].encode()
+            )
+            line = json.loads(answer["Payload"].read())
+    except AwsError as error:
+        return Run(0, str(error), is_gone=error.code == "ResourceNotFoundException")
+    if "FunctionError" in answer:
+        # It tries again at its next check.
+        return Run(0, str(line.get("errorMessage", "the lease function failed")))
+    return Run(int(line.get("machines_ended", 0)))
+
+
+def end_now(leases: Leases, lease: Lease, now: int) -> str:
+    """End an annex: by the lease function, or by this client where that does not do its work.
+
+    Args:
+        leases: of the stack, with its instance profile.
+        lease: of the annex.
+        now: seconds since the epoch.
+
+    Returns:
+        Why this client ended it; nothing where the lease function does.
+
+    Raises:
+        UserError: neither can end it.
+    """
+    problem = expire(leases, lease, now).problem
+    if problem:
+        try:
+            terminate(leases, lease.annex_id)
+        except UserError as error:
+            raise UserError(
+                f"{lease.annex_id} was not ended: {problem}; and its machines could not be terminated without the "
+                f"lease function: {error}"
+            ) from error
+    return problem
+
+
+def terminate(leases: Leases, annex_id: str) -> int:
+    """Cancel an annex's spot fleets and terminate its machines.
+
+    Args:
+        leases: of the stack, with its instance profile.
+        annex_id: of the annex.
+
+    Returns:
+        How many machines.
+
+    Raises:
+        UserError: AWS refused.
+    """
+    ec2, profile_arn = leases.account.ec2, leases.profile_arn
+    with explained(f"ending the machines of {annex_id}"):
+        fleets = [
+            request["SpotFleetRequestId"]
+            for page in ec2.get_paginator("describe_spot_fleet_requests").paginate()
+            for request in page["SpotFleetRequestConfigs"]
+            if request["SpotFleetRequestState"] in FLEET_RUNNING
+            and annex_of_fleet(request["SpotFleetRequestConfig"], profile_arn) == annex_id
+        ]
+        if fleets:
+            ec2.cancel_spot_fleet_requests(SpotFleetRequestIds=fleets, TerminateInstances=True)
+        pages = ec2.get_paginator("describe_instances").paginate(
+            Filters=[{"Name": "instance-state-name", "Values": list(MACHINE_RUNNING)}]
+        )
+        machines = [
+            machine["InstanceId"]
+            for page in pages
+            for reservation in page["Reservations"]
+            for machine in reservation["Instances"]
+            if annex_of_machine(machine, profile_arn) == annex_id
+        ]
+        for first in range(0, len(machines), BATCH):
+            ec2.terminate_instances(InstanceIds=machines[first : first + BATCH])
+    return len(machines)
+
+
 def end_annex(account: Account, stack: Stack, lease: Lease) -> int:
     """End an annex now: set its lease into the past, and run the lease function until nothing is left.
 
-    The rule stays until then, so what is not ended when the client is killed is ended by the next check.
+    The rule stays until then, so what is not ended when the client is killed is ended by the next check. Where the
+    lease function is gone, this client ends the machines and deletes the rule.
 
     Returns:
         How many machines were ended.
@@ -41,29 +153,37 @@ def end_annex(account: Account, stack: Stack, lease: Lease) -> int:
     Raises:
         UserError: the lease cannot be changed, or machines are left after 15 minutes.
     """
-    function_arn, expiration = _function_arn(account, stack), int(time.time()) - 1
-    leases = Leases(account, function_arn)
-    leases.extend(lease, expiration)
+    profile_arn = stack.outputs.get(Output.INSTANCE_CONFIGURATION_PROFILE, "")
+    leases = Leases(account, _function_arn(account, stack), profile_arn)
+    now = int(time.time())
     ended, give_up = 0, time.monotonic() + TIMEOUT
     while True:
-        machines, problem = _run(account, function_arn, lease.ending_at(expiration)["Input"])
-        ended += machines
+        run = expire(leases, lease, now)
+        ended += run.machines
+        if run.is_gone:
+            ended += _end_without_function(leases, lease)
         if lease.annex_id not in [other.annex_id for other in leases.list()]:
             return ended
         if time.monotonic() > give_up:
             raise UserError(
                 f"the annex {lease.annex_id} is not ended after {TIMEOUT / 60:.0f} minutes: "
-                f"{problem or 'machines are left'}; the lease function tries again every five minutes, "
+                f"{run.problem or 'machines are left'}; the lease function tries again every five minutes, "
                 "or run the same command again"
             )
         time.sleep(PAUSE)
 
 
-def _run(account: Account, function_arn: str, event: str) -> tuple[int, str]:
-    with explained("running the lease function"):
-        answer = account.lambda_.invoke(FunctionName=function_arn, Payload=event)
-        outcome = json.loads(answer["Payload"].read())
-    if "FunctionError" in answer:
-        # It tries again at its next check.
-        return 0, str(outcome.get("errorMessage", "the lease function failed"))
-    return int(outcome.get("machines_ended", 0)), ""
+def _end_without_function(leases: Leases, lease: Lease) -> int:
+    """Terminate an annex's machines, and once there are none delete its rule; return how many there were."""
+    try:
+        machines = terminate(leases, lease.annex_id)
+        if not machines:
+            leases.remove(lease)
+    except DeniedError as error:
+        raise UserError(
+            f"the lease function is gone, and the annex {lease.annex_id} cannot be ended without it: {error}. Whoever "
+            f"may: aws ec2 terminate-instances for the machines with the tag {ANNEX_TAG}={lease.annex_id}, then "
+            f"aws events remove-targets --rule {lease.annex_id} --ids {lease.annex_id} and "
+            f"aws events delete-rule --name {lease.annex_id}, with --region {leases.account.region}"
+        ) from error
+    return machines

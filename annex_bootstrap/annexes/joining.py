@@ -6,7 +6,7 @@ import getpass
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from annex_bootstrap.errors import UserError
+from annex_bootstrap.errors import UnavailableError, UserError
 from annex_bootstrap.pool.collector import Address, parse_collectors
 from annex_bootstrap.pool.htcondor import IN_FORCE, version
 from annex_bootstrap.pool.tokens import FIRST_TOKENS, MARGIN, make_token
@@ -87,7 +87,7 @@ def check_reachable(functions: LambdaClient, stack: Stack, pool: Pool) -> None:
         pool: whom to ask.
 
     Raises:
-        UserError: it gets none, or AWS refused.
+        UnavailableError: it gets none, or AWS refused.
     """
     problems = []
     for address in pool.collectors:
@@ -97,7 +97,7 @@ def check_reachable(functions: LambdaClient, stack: Stack, pool: Pool) -> None:
         problems.append(
             f"the pool's collector {address} cannot be reached from {functions.meta.region_name}: {problem}"
         )
-    raise UserError(
+    raise UnavailableError(
         f"{'; '.join(problems)}; open that port to AWS, give --collector its public name, or give --skip-pool-check if "
         "only the machines reach it"
     )

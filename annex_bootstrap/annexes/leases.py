@@ -236,16 +236,24 @@ class Leases:
             for annex_id in types.keys() | fleets.keys()
         }
 
-    def put(self, lease: contract.Lease) -> None:
+    def put(self, lease: contract.Lease, request_id: str) -> str:
         """Make a lease, or give it another end: a rule that runs the lease function, and its target.
 
+        Args:
+            lease: what the rule's target says.
+            request_id: of the request that wants it: the lease tells who put it last.
+
+        Returns:
+            The target's input.
+
         Raises:
-            UserError: AWS refused, or the rule of that name is not a lease.
+            UserError: AWS refused, or the rule of that name is not the lease of an annex of this stack.
         """
-        self._check_rule(lease.annex_id)
+        self.check_name(lease.annex_id)
         with explained(f"making the lease of {lease.annex_id}"):
             self.account.events.put_rule(Name=lease.annex_id, ScheduleExpression=contract.TICK_RATE, State="ENABLED")
-        target = {"Id": lease.annex_id, "Arn": self.function_arn, "Input": json.dumps(lease.event())}
+        content = json.dumps(lease.event() | {"Request": request_id})
+        target = {"Id": lease.annex_id, "Arn": self.function_arn, "Input": content}
         try:
             self._put_target(lease.annex_id, target)
         except UserError:
@@ -253,6 +261,7 @@ class Leases:
             with contextlib.suppress(UserError), explained("deleting the rule"):
                 self.account.events.delete_rule(Name=lease.annex_id)
             raise
+        return content
 
     def extend(self, lease: Lease, expiration: int) -> None:
         """Set another end, in seconds since the epoch.
@@ -267,25 +276,25 @@ class Leases:
             )
         self._put_target(lease.annex_id, lease.ending_at(expiration))
 
-    def end(self, lease: Lease, now: int) -> None:
-        """End an annex: its lease ends now, and the lease function checks it at once.
+    def remove(self, lease: Lease) -> None:
+        """Delete the rule of a lease that has ended, where no lease function is left to do it.
 
         Raises:
-            UserError: AWS refused, or the lease cannot be read.
+            UserError: AWS refused.
         """
-        self.extend(lease, now - 1)
-        with explained(f"calling the lease function for {lease.annex_id}"):
-            self.account.lambda_.invoke(
-                FunctionName=self.function_arn,
-                InvocationType="Event",
-                Payload=lease.ending_at(now - 1)["Input"].encode(),
-            )
+        with explained(f"deleting the lease of {lease.annex_id}"):
+            self.account.events.remove_targets(Rule=lease.annex_id, Ids=[lease.annex_id])
+            self.account.events.delete_rule(Name=lease.annex_id)
 
-    def _check_rule(self, name: str) -> None:
-        """Refuse to make a lease of a rule that is somebody else's."""
+    def check_name(self, name: str) -> None:
+        """Refuse to make a lease of a rule that is somebody else's, such as of another stack's annex.
+
+        Raises:
+            UserError: it is; or AWS refused.
+        """
         if any(target["Arn"] != self.function_arn for target in self._targets_if_any(name)):
             raise UserError(
-                f"the EventBridge rule {name} in {self.account.region} is not the lease of an annex: "
+                f"the EventBridge rule {name} in {self.account.region} is not the lease of an annex of this stack: "
                 "give the annex another name"
             )
 

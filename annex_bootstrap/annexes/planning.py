@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -12,12 +12,20 @@ from annex_bootstrap.annexes.leases import Lease, Leases
 from annex_bootstrap.annexes.requests import Annex, Request
 from annex_bootstrap.annexes.starting import find_lease, tags_of
 from annex_bootstrap.aws import Account, find_image
-from annex_bootstrap.errors import UserError
-from annex_bootstrap.machines.capacity import Capacity, Estimate, estimate, fleet_arguments
+from annex_bootstrap.errors import UnavailableError, UserError
+from annex_bootstrap.machines.capacity import (
+    MOST_OVERRIDES,
+    Capacity,
+    Estimate,
+    choose_types,
+    estimate,
+    fleet_arguments,
+    price_caps,
+)
 from annex_bootstrap.machines.instance_types import InstanceType, describe_types, find_types
-from annex_bootstrap.machines.prices import find_prices
-from annex_bootstrap.machines.quotas import check_quota
-from annex_bootstrap.machines.subnets import find_subnets
+from annex_bootstrap.machines.prices import ADDRESS, DISK, LATE, find_prices
+from annex_bootstrap.machines.quotas import Quota, check_room, find_quota
+from annex_bootstrap.machines.subnets import Subnet, find_subnets, stack_subnets
 from annex_bootstrap.stack.read import Stack, find_deployed
 from annex_contract.image import CONDOR_TAG, IMAGE_TAG
 from annex_contract.stack import STACK_TAG, Output
@@ -28,35 +36,34 @@ class Plan:
     """What would be started in one region.
 
     Attributes:
-        began: when it was made, in seconds since the epoch.
         account: where.
         stack: whose launch template it is.
         image: that the machines start from.
+        subnets: in which they start, one for each zone.
         machines: the types that AWS may choose from.
         estimate: what it may come to.
-        quota: what is known of the quota of vCPUs; may be empty.
+        quota: of vCPUs; None where the credentials may not read it.
         unpriced: why prices are missing; empty where they are not.
         lease: that the annex has already, or None.
         running: how many machines the annex has already.
+        expiration: when its lease will end, in seconds since the epoch: it is never shortened.
+        most: dollars that the machines cost at most until then; None where that is unknown.
         request: what to carry out.
     """
 
-    began: int
     account: Account
     stack: Stack
     image: MachineImage
+    subnets: Sequence[Subnet]
     machines: Sequence[InstanceType]
     estimate: Estimate
-    quota: str
+    quota: Quota | None
     unpriced: str
     lease: Lease | None
     running: int
+    expiration: int
+    most: Decimal | None
     request: Request
-
-    @property
-    def expiration(self) -> int:
-        """When the lease will end, in seconds since the epoch: a lease is never shortened."""
-        return max(self.request.annex.expiration, (self.lease.expiration or 0) if self.lease else 0)
 
 
 @dataclass(frozen=True)
@@ -67,11 +74,13 @@ class MachineImage:
         image_id: its ID.
         architecture: ``x86_64`` or ``arm64``.
         condor: the version of HTCondor in it.
+        disk: GB of a machine's disk.
     """
 
     image_id: str
     architecture: str
     condor: str
+    disk: int
 
 
 def find_stack(account: Account, name: str) -> Stack:
@@ -90,7 +99,7 @@ def find_stack(account: Account, name: str) -> Stack:
     return stack
 
 
-def make_plan(account: Account, stack: Stack, annex: Annex, capacity: Capacity) -> Plan:
+def make_plan(account: Account, stack: Stack, annex: Annex, capacity: Capacity, subnet_ids: Sequence[str] = ()) -> Plan:
     """Find out what would be started, and make the request; nothing starts yet.
 
     Args:
@@ -98,55 +107,76 @@ def make_plan(account: Account, stack: Stack, annex: Annex, capacity: Capacity) 
         stack: whose launch template it is.
         annex: which annex the machines are for.
         capacity: what to start.
+        subnet_ids: of the subnets to start them in; empty for the stack's SubnetIds, else all of the VPC.
 
     Raises:
-        UserError: there is no image, type, subnet or quota for it, or AWS refused.
+        UnavailableError: there is no image, type, subnet or quota for it, or AWS refused.
+        UserError: the annex cannot have that name.
     """
     outputs = stack.outputs
+    leases = Leases.of(account, outputs)
+    leases.check_name(annex.name)
     image = machine_image(account, stack)
+    subnets = find_subnets(account, outputs[Output.SECURITY_GROUP_ID], subnet_ids or stack_subnets(stack))
+    extras = image.disk * DISK + (ADDRESS if any(subnet.public for subnet in subnets) else 0)
+    quota = find_quota(account, spot=capacity.spot)
     if not (capacity.cores or capacity.types):
         capacity = replace(capacity, types=(outputs[Output.INSTANCE_TYPE],))
     machines = _find_machines(account, capacity, image.architecture)
-    prices: Mapping[str, Decimal] = {}
-    unpriced = ""
-    try:
-        prices = find_prices(account, [machine.name for machine in machines], spot=capacity.spot)
-    except UserError as error:
-        unpriced = str(error)
-    expected = estimate(capacity, machines, prices)
-    leases = Leases.of(account, outputs)
+    prices, unpriced = find_prices(account, [machine.name for machine in machines], spot=capacity.spot)
+    if capacity.cores:
+        machines = choose_types(capacity, machines, prices, None if quota is None else quota.room, extras)
+        machines = machines[: MOST_OVERRIDES // len(subnets)]
+    check_room(account.region, quota, capacity, machines)
+    caps = price_caps(capacity, machines, prices)
+    expected = estimate(capacity, machines, prices.now, caps, extras)
+    lease = find_lease(leases, annex.name)
+    expiration = max(annex.expiration, (lease.expiration or 0) if lease else 0)
+    hours = Decimal(expiration - int(time.time())) / 3600 + LATE
     running = leases.machines().get(annex.name)
     request_id = uuid.uuid4().hex
-    subnets = find_subnets(account, outputs[Output.SECURITY_GROUP_ID], ())
     fleet = fleet_arguments(
         capacity,
+        machines,
+        caps,
         request_id,
         (outputs[Output.LAUNCH_TEMPLATE_ID], outputs[Output.LAUNCH_TEMPLATE_VERSION]),
-        [subnet.subnet_id for subnet in subnets.values()],
+        [subnet.subnet_id for subnet in subnets],
         tags_of(request_id, annex.name, account.caller),
     )
     return Plan(
-        began=int(time.time()),
         account=account,
         stack=stack,
         image=image,
+        subnets=subnets,
         machines=machines,
         estimate=expected,
-        quota=check_quota(account, machines, expected.vcpus, spot=capacity.spot),
+        quota=quota,
         unpriced=unpriced,
-        lease=find_lease(leases, annex.name),
+        lease=lease,
         running=running.count if running else 0,
-        request=Request(request_id, annex, capacity, account.account_id, account.region, stack.stack_id, fleet),
+        expiration=expiration,
+        most=None if expected.most is None else expected.most * hours,
+        request=Request(
+            request_id=request_id,
+            annex=annex,
+            capacity=capacity,
+            weight=capacity.weight(machines[0]),
+            account_id=account.account_id,
+            region=account.region,
+            stack_id=stack.stack_id,
+            fleet=fleet,
+        ),
     )
 
 
 def _find_machines(account: Account, capacity: Capacity, architecture: str) -> list[InstanceType]:
-    """Return the types that AWS may choose from, by name; at least one."""
+    """Return the types that fit, by name; at least one."""
     if not capacity.cores:
         return describe_types(account, capacity.types, architecture)
     machines = find_types(account, capacity.requirements(), architecture)
     if not machines:
-        raise UserError(
+        raise UnavailableError(
             f"no {architecture} instance type in {account.region} has {capacity.memory_per_core} MiB for each core: "
             "give --memory-per-core less"
         )
@@ -157,18 +187,19 @@ def machine_image(account: Account, stack: Stack) -> MachineImage:
     """Return the image that a stack's machines start from.
 
     Raises:
-        UserError: it is gone, or the stack did not make it, or AWS refused.
+        UnavailableError: it is gone, or the stack did not make it, or AWS refused.
     """
     image_id = stack.outputs[Output.IMAGE_ID]
     image = find_image(account, image_id)
     tags = {tag["Key"]: tag["Value"] for tag in image.get("Tags", [])} if image is not None else {}
     if image is None or image["State"] != "available":
-        raise UserError(
+        raise UnavailableError(
             f"the stack's image {image_id} is gone from {account.region}: run annex-bootstrap image rebuild"
         )
     if tags.get(STACK_TAG) != stack.stack_id or IMAGE_TAG not in tags:
-        raise UserError(
+        raise UnavailableError(
             f"the image {image_id} was not made by the stack {stack.name}, so its machines would not know how to "
             "join: run annex-bootstrap deploy --param Image=yes"
         )
-    return MachineImage(image_id, image["Architecture"], tags.get(CONDOR_TAG, "unknown"))
+    disk = sum(mapping.get("Ebs", {}).get("VolumeSize", 0) for mapping in image.get("BlockDeviceMappings", []))
+    return MachineImage(image_id, image["Architecture"], tags.get(CONDOR_TAG, "unknown"), disk)

@@ -1,21 +1,35 @@
 """Requests for machines that are under way, each in a file, so that an interrupted command can be finished.
 
-A request is saved before the first call that changes something, and deleted when its outcome is known.
+A request is saved before the first call that changes something, and deleted when its outcome is known. Who carries it
+out touches the file every second: so another one, also on another machine with the same home directory, tells a request
+that is alive from one that was interrupted, without a lock, which not every file system has.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.machines.capacity import Capacity
-from annex_bootstrap.pool.files import read_private, write_private
+from annex_bootstrap.pool.files import PRIVATE, make_private_directory, read_private, replace_file
 
 DIRECTORY = Path("~/.condor/annex-requests")
+
+BEAT = 1.0
+"""Seconds between two touches of a file."""
+
+SILENCE = 10
+"""Beats without a touch after which a request counts as interrupted. It does no harm where that is wrong: whoever
+carries it out a second time has the same client token, and starts nothing more."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +57,7 @@ class Request:
         request_id: the client token of its fleet, and a tag of its machines.
         annex: which annex the machines are for.
         capacity: what to start.
+        weight: how many of the capacity's unit each machine is.
         account_id: where.
         region: where.
         stack_id: of the stack whose launch template it names.
@@ -52,6 +67,7 @@ class Request:
     request_id: str
     annex: Annex
     capacity: Capacity
+    weight: int
     account_id: str
     region: str
     stack_id: str
@@ -60,30 +76,74 @@ class Request:
     @property
     def path(self) -> Path:
         """Its file."""
-        return _path(self.account_id, self.region, self.annex.name)
+        return (
+            DIRECTORY.expanduser() / f"{_prefix(self.account_id, self.region, self.annex.name)}{self.request_id}.json"
+        )
 
-    def save(self) -> None:
-        """Write the file.
+    @contextlib.contextmanager
+    def under_way(self) -> Iterator[None]:
+        """Keep the file until the context ends, and show that the request is alive; only ``forget`` deletes it.
 
         Raises:
             UserError: it cannot be written.
         """
-        write_private(self.path, json.dumps(asdict(self), indent=2).encode())
+        try:
+            make_private_directory(self.path.parent)
+            # No other process writes this one.
+            replace_file(self.path, json.dumps(asdict(self), indent=2).encode(), PRIVATE)
+        except OSError as error:
+            raise UserError(
+                f"{self.path} cannot be written: {error.strerror or error}; check who owns its directory"
+            ) from error
+        over = threading.Event()
+        beating = threading.Thread(target=self._beat, args=(over,), daemon=True)
+        beating.start()
+        try:
+            yield
+        finally:
+            over.set()
+            beating.join()
+
+    def _beat(self, over: threading.Event) -> None:
+        while not over.wait(BEAT):
+            with contextlib.suppress(OSError):
+                os.utime(self.path)
+
+    def is_alive(self) -> bool:
+        """Return whether somebody carries it out now, or did until a moment ago; takes ``SILENCE`` if nobody does."""
+        before = _touched(self.path)
+        for _ in range(SILENCE):
+            time.sleep(BEAT)
+            if _touched(self.path) != before:
+                return True
+        return False
 
     def forget(self) -> None:
         """Delete the file, where it exists."""
         self.path.unlink(missing_ok=True)
 
 
-def find_request(account_id: str, region: str, annex: str) -> Request | None:
-    """Return the request of an annex that is under way, or None.
+def find_requests(account_id: str, region: str, annex: str) -> list[Request]:
+    """Return the requests of an annex that are under way or were interrupted, the first at the top.
 
     Raises:
-        UserError: its file cannot be read.
+        UserError: a file cannot be read.
     """
-    path = _path(account_id, region, annex)
+    name = re.compile(re.escape(_prefix(account_id, region, annex)) + "[0-9a-f]{32}.json")
+    try:
+        paths = [path for path in DIRECTORY.expanduser().iterdir() if name.fullmatch(path.name)]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise UserError(f"{DIRECTORY} cannot be read: {error.strerror or error}; check who owns it") from error
+    touched = {path: _touched(path) for path in paths}
+    return [request for path in sorted(paths, key=lambda path: touched[path]) if (request := _read(path)) is not None]
+
+
+def _read(path: Path) -> Request | None:
     content = read_private(path)
-    if not content:
+    if content is None:
+        # It has just ended.
         return None
     try:
         saved = json.loads(content)
@@ -97,5 +157,15 @@ def find_request(account_id: str, region: str, annex: str) -> Request | None:
         ) from error
 
 
-def _path(account_id: str, region: str, annex: str) -> Path:
-    return DIRECTORY.expanduser() / f"{account_id}-{region}-{annex}.json"
+def _touched(path: Path) -> int:
+    """Return when a file was last touched, in nanoseconds; 0 where there is none."""
+    try:
+        # Opened, so that NFS asks its server: close-to-open consistency, nfs(5).
+        with path.open("rb") as file:
+            return os.fstat(file.fileno()).st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _prefix(account_id: str, region: str, annex: str) -> str:
+    return f"{account_id}-{region}-{annex}-"

@@ -7,19 +7,42 @@ for ends by itself. A request may be carried out again and again: its ID is the 
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from annex_bootstrap.annexes.ending import expire
+from annex_bootstrap.annexes.failures import failure_of
 from annex_bootstrap.annexes.joining import Pool
-from annex_bootstrap.annexes.leases import Lease, Leases
+from annex_bootstrap.annexes.leases import NOTHING, Lease, Leases
 from annex_bootstrap.annexes.requests import Annex, Request
 from annex_bootstrap.aws import Account, explained
-from annex_bootstrap.errors import AwsError, UserError
+from annex_bootstrap.errors import AwsError, DeniedError, UnavailableError, UserError
 from annex_bootstrap.pool.machine_config import MachineConfig
 from annex_contract import lease as contract
 from annex_contract.stack import ANNEX_TAG, REQUEST_TAG, STARTED_BY_TAG, Output
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2.type_defs import InstanceTypeDef
+
+LOOKS = 10
+"""How often to look whether machines that were started do start: with a key that its starter may not use, or a snapshot
+that is gone, a machine ends some seconds after AWS has taken it."""
+
+LOOK_PAUSE = 1.0
+"""Seconds between two looks."""
+
+THROTTLED = ("RequestLimitExceeded", "Throttling", "ThrottlingException")
+"""AWS's error codes for too many calls: https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html"""
+
+SCHEDULER = "events.amazonaws.com"
+"""EventBridge as a principal, whose rules run the lease function."""
+
+HARMLESS = 86400
+"""Seconds from now at which the lease ends that the lease function is asked about: it waits, and touches nothing."""
 
 
 class UncertainError(UserError):
@@ -61,6 +84,53 @@ def tags_of(request_id: str, annex_id: str, caller: str) -> dict[str, str]:
     }
 
 
+def check_lease_function(account: Account, outputs: Mapping[str, str], annex_id: str) -> None:
+    """Check that something would end the machines: that the lease function runs, and EventBridge may run it.
+
+    Args:
+        account: where.
+        outputs: of the stack.
+        annex_id: of the annex; the function is asked about a lease that ends much later.
+
+    Raises:
+        UnavailableError: it does not, so nothing may start.
+    """
+    arn = outputs[Output.LEASE_FUNCTION_ARN]
+    event = contract.Lease(annex_id, outputs[Output.S3_BUCKET_NAME], int(time.time()) + HARMLESS).event()
+    problem = ""
+    try:
+        with explained("asking the lease function"):
+            answer = account.lambda_.invoke(FunctionName=arn, Payload=json.dumps(event).encode())
+            if "FunctionError" in answer:
+                problem = f"it fails: {answer['Payload'].read().decode(errors='replace')[:200]}"
+    except AwsError as error:
+        problem = "it is gone" if error.code == "ResourceNotFoundException" else str(error)
+    if not problem and not _may_be_scheduled(account, arn):
+        problem = "EventBridge may not run it"
+    if problem:
+        raise UnavailableError(
+            f"the lease function in {account.region} would not end the machines, so none is started: {problem}; "
+            "run annex-bootstrap doctor"
+        )
+
+
+def _may_be_scheduled(account: Account, arn: str) -> bool:
+    """Return whether the lease function's own policy lets EventBridge run it; also where that cannot be read."""
+    try:
+        with explained("reading the policy of the lease function"):
+            policy = json.loads(account.lambda_.get_policy(FunctionName=arn)["Policy"])
+    except DeniedError:
+        return True
+    except AwsError as error:
+        if error.code == "ResourceNotFoundException":
+            return False
+        raise
+    return any(
+        statement["Effect"] == "Allow" and statement["Principal"] in ({"Service": SCHEDULER}, {"Service": [SCHEDULER]})
+        for statement in policy["Statement"]
+    )
+
+
 def carry_out(account: Account, outputs: Mapping[str, str], request: Request, pool: Pool) -> Outcome:
     """Carry out a request, or what is left of it; its file is there from before the first change until all is known.
 
@@ -74,41 +144,57 @@ def carry_out(account: Account, outputs: Mapping[str, str], request: Request, po
         UncertainError: there was no answer to whether machines start; the request may be carried out again.
         UserError: AWS refused; nothing of this request runs.
     """
-    request.save()
-    try:
-        outcome = _carry_out(account, outputs, request, pool)
-    except UncertainError:
-        raise
-    except UserError:
-        request.forget()
-        raise
-    request.forget()
-    return outcome
-
-
-def _carry_out(account: Account, outputs: Mapping[str, str], request: Request, pool: Pool) -> Outcome:
-    annex, bucket = request.annex, outputs[Output.S3_BUCKET_NAME]
-    config = MachineConfig(annex.name, pool.address, annex.owner, annex.idle, request.request_id)
     leases = Leases.of(account, outputs)
-    before = find_lease(leases, annex.name)
+    with request.under_way():
+        try:
+            lease = _make_lease(leases, outputs[Output.S3_BUCKET_NAME], request.annex, request.request_id, pool)
+            outcome = _launch(leases, lease, request)
+        except UncertainError:
+            raise
+        except UserError:
+            request.forget()
+            raise
+        request.forget()
+    alive = _look(account, request.request_id, outcome) if outcome.count else outcome
+    if outcome.count and not alive.count:
+        _end_unused(leases, lease)
+    return alive
+
+
+@dataclass(frozen=True)
+class _OwnLease:
+    """The lease that a request put.
+
+    Attributes:
+        annex: of which it is.
+        bucket: that it names.
+        content: the input of the rule's target, as this request put it.
+        is_new: whether the annex had none before.
+    """
+
+    annex: Annex
+    bucket: str
+    content: str
+    is_new: bool
+
+
+def _make_lease(leases: Leases, bucket: str, annex: Annex, request_id: str, pool: Pool) -> _OwnLease:
+    config = MachineConfig(annex.name, pool.address, annex.owner, annex.idle, request_id)
     with explained(f"uploading the pool's configuration to {bucket}"):
-        account.s3.put_object(
+        leases.account.s3.put_object(
             Bucket=bucket, Key=contract.TARBALL_PATTERN.replace("*", annex.name), Body=config.pack(pool.token)
         )
-    _put_lease(leases, annex, bucket, before)
-    try:
-        outcome = _launch(account, request)
-    except UncertainError:
-        raise
-    except UserError:
-        if before is None:
-            _end(leases, annex.name)
-        raise
-    if outcome.count:
-        _keep_lease(leases, annex, bucket)
-    elif before is None:
-        _end(leases, annex.name)
-    return outcome
+    before = find_lease(leases, annex.name)
+    return _OwnLease(annex, bucket, _put_lease(leases, annex, bucket, before, request_id), before is None)
+
+
+def _put_lease(leases: Leases, annex: Annex, bucket: str, before: Lease | None, request_id: str) -> str:
+    """Let the lease end when the annex is to, or later where it already does.
+
+    It is put also where its end stays: then whoever put it before knows that others count on it.
+    """
+    expiration = max(annex.expiration, (before.expiration or 0) if before else 0)
+    return leases.put(contract.Lease(annex.name, bucket, expiration), request_id)
 
 
 def find_lease(leases: Leases, annex_id: str) -> Lease | None:
@@ -126,34 +212,23 @@ def find_lease(leases: Leases, annex_id: str) -> Lease | None:
     return lease
 
 
-def _put_lease(leases: Leases, annex: Annex, bucket: str, before: Lease | None) -> None:
-    """Let the lease end when the annex is to, or later where it already does."""
-    expiration = max(annex.expiration, (before.expiration or 0) if before else 0)
-    if before is None or before.expiration != expiration:
-        leases.put(contract.Lease(annex.name, bucket, expiration))
-
-
-def _keep_lease(leases: Leases, annex: Annex, bucket: str) -> None:
-    """Put the lease again if it is gone: it had run out just before, and the lease function was ending it meanwhile."""
+def _launch(leases: Leases, lease: _OwnLease, request: Request) -> Outcome:
     try:
-        _put_lease(leases, annex, bucket, find_lease(leases, annex.name))
-    except UserError as error:
-        raise UncertainError(
-            f"the machines of {annex.name} started, but their lease could not be checked ({error}): run the same "
-            "command again"
-        ) from error
+        outcome = _create_fleet(leases.account, request)
+    except UncertainError:
+        raise
+    except UserError:
+        _end_unused(leases, lease)
+        raise
+    if outcome.count:
+        _keep_lease(leases, lease, request.request_id)
+    else:
+        _end_unused(leases, lease)
+    return outcome
 
 
-def _end(leases: Leases, annex_id: str) -> None:
-    """End a lease that nothing runs for; where that fails, it ends when it says."""
-    with contextlib.suppress(UserError):
-        lease = find_lease(leases, annex_id)
-        if lease is not None:
-            leases.end(lease, int(time.time()))
-
-
-def _launch(account: Account, request: Request) -> Outcome:
-    started = _started(account, request.request_id)
+def _create_fleet(account: Account, request: Request) -> Outcome:
+    started = Counter[str](machine["InstanceType"] for machine in _machines(account, request.request_id))
     if started:
         # An earlier try got so far.
         return Outcome(started, {})
@@ -161,29 +236,69 @@ def _launch(account: Account, request: Request) -> Outcome:
         with explained("starting machines"):
             answer = account.fleets.create_fleet(**request.fleet)
     except AwsError as error:
-        if error.answered:
+        # A throttle comes as a server's error, but nothing started, unless an earlier try of the call got through.
+        if error.answered or (error.code in THROTTLED and not _machines(account, request.request_id)):
             raise
         raise UncertainError(
             f"AWS gave no answer to the request for machines ({error.reason}), so they may have started: "
             f"their lease is there; run the same command again to finish this request, "
             f"or annex-bootstrap leases end {request.annex.name} to end it"
         ) from error
-    machines: Counter[str] = Counter()
     for launched in answer.get("Instances", []):
-        machines[launched["InstanceType"]] += len(launched["InstanceIds"])
-    shortfalls = {error["ErrorCode"]: error["ErrorMessage"] for error in answer.get("Errors", [])}
-    return Outcome(machines, shortfalls)
+        started[launched["InstanceType"]] += len(launched["InstanceIds"])
+    return Outcome(started, {error["ErrorCode"]: error["ErrorMessage"] for error in answer.get("Errors", [])})
 
 
-def _started(account: Account, request_id: str) -> Counter[str]:
-    """Return how many machines of a request there are, by type."""
+def _machines(account: Account, request_id: str) -> list[InstanceTypeDef]:
+    """Return the machines of a request as AWS describes them, ended ones too."""
     with explained("looking for machines of this request"):
         pages = account.ec2.get_paginator("describe_instances").paginate(
             Filters=[{"Name": f"tag:{REQUEST_TAG}", "Values": [request_id]}]
         )
-        return Counter(
-            machine["InstanceType"]
-            for page in pages
-            for reservation in page["Reservations"]
-            for machine in reservation["Instances"]
-        )
+        return [
+            machine for page in pages for reservation in page["Reservations"] for machine in reservation["Instances"]
+        ]
+
+
+def _keep_lease(leases: Leases, lease: _OwnLease, request_id: str) -> None:
+    """Put the lease again if it is gone or shorter.
+
+    It had run out just before and the lease function was ending it, or another start put its own meanwhile.
+    """
+    annex = lease.annex
+    try:
+        now = find_lease(leases, annex.name)
+        if now is None or (now.expiration or 0) < annex.expiration:
+            _put_lease(leases, annex, lease.bucket, now, request_id)
+    except UserError as error:
+        raise UncertainError(
+            f"the machines of {annex.name} started, but their lease could not be checked ({error}): run the same "
+            "command again"
+        ) from error
+
+
+def _end_unused(leases: Leases, lease: _OwnLease) -> None:
+    """End a new lease that nothing runs for and nobody else has put since; any other ends when it says."""
+    if not lease.is_new:
+        return
+    with contextlib.suppress(UserError):
+        running = leases.machines().get(lease.annex.name, NOTHING)
+        now = leases.get(lease.annex.name)
+        if not (running.count or running.fleets) and now is not None and now.target.get("Input") == lease.content:
+            expire(leases, now, int(time.time()))
+
+
+def _look(account: Account, request_id: str, outcome: Outcome) -> Outcome:
+    """Return the outcome without the machines that ended as soon as they had started, and why they did."""
+    with contextlib.suppress(UserError):
+        for _ in range(LOOKS):
+            machines = _machines(account, request_id)
+            failures = [failure for machine in machines if (failure := failure_of(machine)) is not None]
+            alive = Counter[str](machine["InstanceType"] for machine in machines if failure_of(machine) is None)
+            starting = any(machine["State"]["Name"] == "pending" for machine in machines)
+            if len(machines) >= outcome.count and not starting:
+                break
+            time.sleep(LOOK_PAUSE)
+        if failures:
+            return Outcome(alive, {**outcome.shortfalls, **dict(failures)})
+    return outcome

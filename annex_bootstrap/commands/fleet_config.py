@@ -135,7 +135,7 @@ def fleet_config(
             "or run annex-bootstrap deploy --param Image=yes"
         )
     chosen_id, chosen_name = _image(account, image_id, image_name, owners, arch)
-    subnets = find_subnets(account, group_id, subnet_ids or stack_subnets(stack))
+    subnets = {subnet.zone: subnet for subnet in find_subnets(account, group_id, subnet_ids or stack_subnets(stack))}
     slot = Slot(cpus, memory)
     offers = find_offers(account, slot, arch, types, exclude, subnets, prices_needed=max_price is None)
     kept = within_limits(offers)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import click
 
+from annex_bootstrap.annexes.ending import end_now
+from annex_bootstrap.annexes.failures import failure_lines, find_failures
 from annex_bootstrap.annexes.leases import NOTHING, Lease, Leases, Machines
 from annex_bootstrap.console.command import OUTPUT, Command, Group
 from annex_bootstrap.console.result import Result
@@ -44,6 +46,7 @@ class AnnexLease:
         seconds_left: of the lease; negative once it has ended.
         dollars_per_hour: on demand; None where a price is unknown.
         started_by: the users or sessions that started machines, as far as their tags say.
+        failures: machines that ended by themselves in the last hour, by AWS's reason.
     """
 
     annex: str
@@ -53,6 +56,7 @@ class AnnexLease:
     seconds_left: int | None
     dollars_per_hour: Decimal | None
     started_by: tuple[str, ...]
+    failures: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,7 @@ def list_leases(screen: Screen, target: Target) -> LeaseList:
     leases = Leases.of_target(target)
     found = leases.list()
     running = leases.machines() if found else {}
+    failures = find_failures(leases.account, leases.profile_arn) if found else {}
     known: dict[str, Decimal] = {}
     unpriced = ""
     try:
@@ -108,7 +113,10 @@ def list_leases(screen: Screen, target: Target) -> LeaseList:
     except UserError as error:
         unpriced = str(error)
     now = int(time.time())
-    annexes = tuple(_annex(lease, running.get(lease.annex_id, NOTHING), known, now) for lease in found)
+    annexes = tuple(
+        _annex(lease, running.get(lease.annex_id, NOTHING), failures.get(lease.annex_id, {}), known, now)
+        for lease in found
+    )
     if not annexes:
         screen.say(f"No annex holds a lease in {leases.account.region}.")
     else:
@@ -117,6 +125,9 @@ def list_leases(screen: Screen, target: Target) -> LeaseList:
         if len(annexes) > 1:
             total = sum(cost for cost in costs if cost is not None)
             screen.say(f"Total: ${total:.4f}/hour{'' if None not in costs else ' (excluding unknown prices)'}")
+    for annex in annexes:
+        for line in failure_lines(annex.annex, annex.failures):
+            screen.fail(line)
     if unpriced:
         screen.fail(f"no prices: {unpriced}")
     return LeaseList(leases.account.region, annexes)
@@ -165,10 +176,16 @@ def end_leases(screen: Screen, target: Target, name: str | None, *, everything: 
     if not (yes or screen.confirm("Go ahead?" if name else f"End all {len(ending)}?", default=False)):
         screen.say("Nothing was changed.")
         return Ending(())
-    for lease in ending:
-        leases.end(lease, int(time.time()))
+    problems = {lease.annex_id: end_now(leases, lease, int(time.time())) for lease in ending}
     whose = "Its lease has" if len(ending) == 1 else "Their leases have"
-    screen.say(f"{whose} ended. The lease function ends the machines now, and checks again every five minutes.")
+    if not any(problems.values()):
+        screen.say(f"{whose} ended. The lease function ends the machines now, and checks again every five minutes.")
+    for annex_id, problem in problems.items():
+        if problem:
+            screen.fail(
+                f"the lease function does not work, so this command ended the machines of {annex_id} ({problem}): "
+                "run annex-bootstrap doctor"
+            )
     if name is not None and starts_with_htcondor(version() or (0, 0, 0)):
         screen.say(
             "HTCondor's own record of it stays in the queue until you remove it: "
@@ -185,7 +202,9 @@ def _preview(screen: Screen, ending: Sequence[Lease], leases: Leases) -> None:
         screen.say(f"  {lease.annex_id}: {'1 machine' if count == 1 else f'{count} machines'}")
 
 
-def _annex(lease: Lease, machines: Machines, known: dict[str, Decimal], now: int) -> AnnexLease:
+def _annex(
+    lease: Lease, machines: Machines, failures: Mapping[str, int], known: dict[str, Decimal], now: int
+) -> AnnexLease:
     expiration = lease.expiration
     return AnnexLease(
         annex=lease.annex_id,
@@ -195,6 +214,7 @@ def _annex(lease: Lease, machines: Machines, known: dict[str, Decimal], now: int
         seconds_left=None if expiration is None else expiration - now,
         dollars_per_hour=machines.cost(known),
         started_by=tuple(sorted(machines.starters)),
+        failures=failures,
     )
 
 

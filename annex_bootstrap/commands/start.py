@@ -6,26 +6,27 @@ import getpass
 import os
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
 from functools import partial
+from typing import TypeVar
 
 import click
 
 from annex_bootstrap.annexes import starting
 from annex_bootstrap.annexes.joining import Pool, check_reachable, find_pool
 from annex_bootstrap.annexes.planning import Plan, find_stack, make_plan
-from annex_bootstrap.annexes.requests import Annex, Request, find_request
-from annex_bootstrap.annexes.starting import Outcome
+from annex_bootstrap.annexes.preview import RegionPlan, preview, summary, warnings
+from annex_bootstrap.annexes.requests import Annex, Request, find_requests
+from annex_bootstrap.annexes.starting import Outcome, check_lease_function
 from annex_bootstrap.aws import Account, in_background
 from annex_bootstrap.console.command import OUTPUT, Command
 from annex_bootstrap.console.result import Result
 from annex_bootstrap.console.screen import Screen
-from annex_bootstrap.errors import AwsError, UserError
+from annex_bootstrap.errors import AwsError, UnavailableError, UserError
 from annex_bootstrap.machines.capacity import Capacity
-from annex_bootstrap.machines.instance_types import MIB_PER_GIB, InstanceType
+from annex_bootstrap.machines.instance_types import MIB_PER_GIB
 from annex_bootstrap.machines.quotas import increase_command
 from annex_bootstrap.options import MANY_REGIONS, YES, complete_annex, parse_memory
 from annex_bootstrap.pool.collector import private_schedds
@@ -35,42 +36,18 @@ from annex_bootstrap.times import clock, parse_duration
 from annex_contract.lease import ANNEX_ID_LENGTH
 from annex_contract.stack import sweep_rule_name
 
-MOST_NAMES = 6
-"""Instance types that the preview names."""
-
 QUOTA_CODES = ("VcpuLimitExceeded", "MaxSpotInstanceCountExceeded")
 """AWS's error codes for a quota of vCPUs:
 https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html"""
 
+FREE_TYPES = ("m7i-flex.large", "t3.small")
+"""Two of the types that an account on the free plan may start; the others are t3.micro, t4g.micro, t4g.small and
+c7i-flex.large: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-free-tier-usage.html"""
+
+Made = TypeVar("Made")
+
 _NAME = re.compile(rf"[A-Za-z0-9._-]{{1,{ANNEX_ID_LENGTH}}}")
 _USER = re.compile(r"[A-Za-z0-9._-]+")
-
-
-@dataclass(frozen=True)
-class RegionPlan:
-    """What would be started in one region.
-
-    Attributes:
-        region: where.
-        machines_least: by the type that AWS chooses.
-        machines_most: by the type that AWS chooses.
-        vcpus_most: by the type that AWS chooses.
-        types: that AWS may choose from.
-        dollars_per_hour_most: never more than that; None where a price is unknown.
-        lease_expiration: when the annex would end.
-        adds: whether the annex runs already.
-        image: that the machines start from.
-    """
-
-    region: str
-    machines_least: int
-    machines_most: int
-    vcpus_most: int
-    types: tuple[str, ...]
-    dollars_per_hour_most: Decimal | None
-    lease_expiration: datetime
-    adds: bool
-    image: str
 
 
 @dataclass(frozen=True)
@@ -109,6 +86,7 @@ def start(
     memory_per_core: int = 2 * MIB_PER_GIB,
     types: tuple[str, ...] = (),
     spot: bool = False,
+    subnet_ids: tuple[str, ...] = (),
     duration: str = "8h",
     idle: str = "15m",
     owner: str = "",
@@ -129,6 +107,7 @@ def start(
         memory_per_core: MiB.
         types: instance types; empty for the stack's own.
         spot: whether to start spot machines.
+        subnet_ids: of the subnets to start in, with one region; empty for the stack's, else one of each zone.
         duration: how long the lease lasts from now, such as ``8h``.
         idle: how long a machine without a job waits before it shuts down, such as ``15m``.
         owner: whose jobs the machines run; empty for those of the user of this process.
@@ -145,35 +124,78 @@ def start(
     if (count is None) == (cores is None):
         raise click.UsageError("give either --count or --cores")
     if cores is not None and types:
-        raise click.UsageError("--type goes with --count: with --cores, AWS chooses the types")
+        raise click.UsageError("--type goes with --count: with --cores, types are chosen by price")
+    if subnet_ids and len(target.regions) > 1:
+        raise click.UsageError("--subnet goes with one --region: a subnet is in one region")
     capacity = Capacity(count or 0, cores or 0, memory_per_core, types, spot)
     seconds, idle_seconds = parse_duration(duration), parse_duration(idle)
     _check_name(name, target.stack_name)
     user = _user(owner)
     annex = Annex(name, "" if everybody else user, idle_seconds, int(time.time()) + seconds)
-    places = [(account, find_stack(account, target.stack_name)) for account in target.connect_all()]
+    accounts = target.connect_all()
+    places, problems = _each(
+        [account.region for account in accounts],
+        lambda place: (accounts[place], find_stack(accounts[place], target.stack_name)),
+    )
     for account, stack in places:
-        earlier = find_request(account.account_id, account.region, name)
-        if earlier is not None and _finishes(screen, earlier, dry_run=dry_run, yes=yes):
-            pool = find_pool(collector, earlier.annex.owner or user, earlier.annex.expiration - int(time.time()))
-            return _report(screen, target, earlier, _run(account, stack, earlier, pool), ())
+        for earlier in find_requests(account.account_id, account.region, name):
+            if _finishes(screen, earlier, dry_run=dry_run, yes=yes):
+                pool = find_pool(collector, earlier.annex.owner or user, earlier.annex.expiration - int(time.time()))
+                return _carry_out(screen, target, [(account, stack, earlier)], pool)
     pool = find_pool(collector, user, seconds)
-    # The function that asks the pool starts cold, so the plans are made meanwhile.
-    checks = [
-        in_background(partial(check_reachable, account.lambda_, stack, pool))
-        for account, stack in places
-        if not skip_pool_check
-    ]
-    plans = [make_plan(account, stack, annex, capacity) for account, stack in places]
-    for check in checks:
-        check.result()
-    for plan in plans:
-        _show(screen, plan, pool)
-    _warn_of_private_schedds(screen, pool)
+
+    def plan(place: int) -> Plan:
+        account, stack = places[place]
+        # The functions start cold, so the plan is made meanwhile.
+        checks = [in_background(partial(check_lease_function, account, stack.outputs, name))]
+        if not skip_pool_check:
+            checks.append(in_background(partial(check_reachable, account.lambda_, stack, pool)))
+        made = make_plan(account, stack, annex, capacity, subnet_ids)
+        for check in checks:
+            check.result()
+        return made
+
+    plans, more = _each([account.region for account, _ in places], plan)
+    for region, problem in (problems | more).items():
+        screen.fail(f"{region} is left out: {problem}")
+    for made in plans:
+        for head, lines in preview(made, pool):
+            screen.item(head, lines)
+        for warning in warnings(made):
+            screen.fail(warning)
+        screen.say()
+    for schedd, address in private_schedds(pool.address):
+        screen.fail(
+            f"the access point {schedd} has the private address {address}: machines on AWS cannot reach it, and no job "
+            "will start unless their network reaches yours"
+        )
     if dry_run or not (yes or screen.confirm("Start them?", default=False)):
         screen.say("Nothing was started.")
-        return StartResult(name, tuple(map(_summary, plans)))
-    return _carry_out(screen, target, plans, pool)
+        return StartResult(name, tuple(map(summary, plans)))
+    return _carry_out(screen, target, [(made.account, made.stack, made.request) for made in plans], pool, plans)
+
+
+def _each(regions: Sequence[str], do: Callable[[int], Made]) -> tuple[list[Made], dict[str, UserError]]:
+    """Do something in every region, and return what came of it, and why the regions that cannot do it cannot.
+
+    Args:
+        regions: where.
+        do: takes the place of the region in that list.
+
+    Raises:
+        UserError: it is the same everywhere, or none of the regions can do it.
+    """
+    made, problems = [], dict[str, UserError]()
+    for place, region in enumerate(regions):
+        try:
+            made.append(do(place))
+        except UnavailableError as error:
+            problems[region] = error
+    if not made:
+        if len(problems) == 1:
+            raise next(iter(problems.values()))
+        raise UserError("; ".join(f"{region}: {problem}" for region, problem in problems.items()))
+    return made, problems
 
 
 def _check_name(name: str, stack_name: str) -> None:
@@ -197,9 +219,12 @@ def _user(owner: str) -> str:
 
 
 def _finishes(screen: Screen, earlier: Request, *, dry_run: bool, yes: bool) -> bool:
-    """Return whether an interrupted request is to be finished; forget it where it is not."""
+    """Return whether a request is to be finished; forget an interrupted one that is not."""
     if earlier.annex.expiration <= time.time():
         earlier.forget()
+        return False
+    if earlier.is_alive():
+        # Another start of the same annex, which adds its own machines.
         return False
     screen.say(
         f"An earlier start of {earlier.annex.name} in {earlier.region} was interrupted: {earlier.capacity}, until "
@@ -213,26 +238,51 @@ def _finishes(screen: Screen, earlier: Request, *, dry_run: bool, yes: bool) -> 
     return False
 
 
-def _carry_out(screen: Screen, target: Target, plans: Sequence[Plan], pool: Pool) -> StartResult:
-    for plan, following in zip(plans, [*plans[1:], None], strict=True):
-        outcome = _run(plan.account, plan.stack, plan.request, pool)
-        if outcome.count or following is None:
-            return _report(screen, target, plan.request, outcome, plans)
-        screen.say(f"{plan.account.region} has none: {_reasons(outcome)}. Trying {following.account.region}.")
-    raise AssertionError("there is always a plan")
+def _carry_out(
+    screen: Screen,
+    target: Target,
+    requests: Sequence[tuple[Account, Stack, Request]],
+    pool: Pool,
+    plans: Sequence[Plan] = (),
+) -> StartResult:
+    """Carry out the first of the requests that brings a machine."""
+    for (account, stack, request), following in zip(requests, [*requests[1:], None], strict=True):
+        try:
+            outcome = starting.carry_out(account, stack.outputs, request, pool)
+        except AwsError as error:
+            advice = _advice({error.code: error.reason}, request)
+            problem = f"{error}.{advice}" if advice else str(error)
+            if following is None:
+                raise UnavailableError(problem) from error
+        except UnavailableError as error:
+            if following is None:
+                raise
+            problem = str(error)
+        else:
+            if outcome.count or following is None:
+                return _report(screen, target, request, outcome, plans)
+            problem = _reasons(outcome)
+        screen.say(f"{account.region} has none: {problem}. Trying {following[0].region}.")
+    raise AssertionError("there is always a request")
 
 
-def _run(account: Account, stack: Stack, request: Request, pool: Pool) -> Outcome:
-    try:
-        return starting.carry_out(account, stack.outputs, request, pool)
-    except AwsError as error:
-        if error.code in QUOTA_CODES:
-            raise UserError(f"{error}. {_more_quota(request)}") from error
-        raise
-
-
-def _more_quota(request: Request) -> str:
-    return f"Ask AWS for more with {increase_command(request.region, 'NUMBER', spot=request.capacity.spot)}"
+def _advice(shortfalls: Mapping[str, str], request: Request) -> str:
+    """Return what to do about AWS's reasons to start no more machines, as sentences after a blank; else nothing."""
+    spot = request.capacity.spot
+    advice = []
+    for code, message in shortfalls.items():
+        if code in QUOTA_CODES:
+            advice.append(f"Ask AWS for more with {increase_command(request.region, 'NUMBER', spot=spot)}")
+        elif code == "PendingVerification":
+            advice.append("AWS is verifying the account in this region: try again in some minutes, at most four hours")
+        elif "Free Tier" in message:
+            advice.append(f"The account's free plan has few types: use --count with --type {' or '.join(FREE_TYPES)}")
+        elif code == "Client.InternalError":
+            advice.append(
+                "The usual cause is a default key for EBS disks that whoever starts machines may not use: see "
+                "aws ec2 get-ebs-default-kms-key-id"
+            )
+    return "".join(f" {sentence}." for sentence in dict.fromkeys(advice)).removesuffix(".")
 
 
 def _reasons(outcome: Outcome) -> str:
@@ -246,15 +296,14 @@ def _report(screen: Screen, target: Target, request: Request, outcome: Outcome, 
         UserError: nothing did.
     """
     annex, capacity = request.annex.name, request.capacity
-    quota = f" {_more_quota(request)}" if any(code in QUOTA_CODES for code in outcome.shortfalls) else ""
+    advice = _advice(outcome.shortfalls, request)
     if not outcome.count:
-        raise UserError(f"no machine started in {request.region}: {_reasons(outcome)}.{quota}".rstrip("."))
+        raise UserError(f"no machine started in {request.region}: {_reasons(outcome)}.{advice}".rstrip("."))
     listed = ", ".join(f"{count} {name}" for name, count in sorted(outcome.machines.items()))
     screen.say(f"Started {listed} in {request.region} for the annex {annex}.")
-    sizes = {machine.name: machine.vcpus for plan in plans for machine in plan.machines}
-    came = capacity.reached(outcome.machines, sizes)
-    if outcome.shortfalls and came is not None and came < capacity.target:
-        screen.say(f"That is {came} of {capacity.target} {capacity.unit}: {_reasons(outcome)}.{quota}")
+    came = outcome.count * request.weight
+    if outcome.shortfalls and came < capacity.target:
+        screen.say(f"That is {came} of {capacity.target} {capacity.unit}: {_reasons(outcome)}.{advice}")
     if capacity.spot:
         screen.say("When AWS takes a spot machine back, HTCondor runs its jobs again elsewhere.")
     where = target.at(request.region) if target.regions else target
@@ -266,76 +315,13 @@ def _report(screen: Screen, target: Target, request: Request, outcome: Outcome, 
     )
     return StartResult(
         annex,
-        tuple(map(_summary, plans)),
+        tuple(map(summary, plans)),
         outcome.count,
         request.region,
         request.request_id,
         outcome.machines,
         outcome.shortfalls,
         datetime.fromtimestamp(request.annex.expiration, UTC),
-    )
-
-
-def _show(screen: Screen, plan: Plan, pool: Pool) -> None:
-    annex, capacity = plan.request.annex, plan.request.capacity
-    least, most = plan.estimate.machines
-    names = ", ".join(_sized(machine) for machine in plan.machines[:MOST_NAMES])
-    more = f" and {len(plan.machines) - MOST_NAMES} more" if len(plan.machines) > MOST_NAMES else ""
-    screen.item("Annex", [f"{annex.name} in {plan.account.region}, {capacity.market}"])
-    if plan.lease is not None:
-        running = "1 machine, which runs" if plan.running == 1 else f"{plan.running} machines, which run"
-        screen.item("Adds to", [f"{running} until {clock(plan.lease.expiration or 0)}"])
-    number = str(least) if least == most else f"{least} to {most}"
-    screen.item("Machines", [f"{number}, at most {plan.estimate.vcpus} cores; {plan.quota or 'quota not known'}"])
-    screen.item("Types", [f"{names}{more}"])
-    screen.item("Price", [_price(plan)])
-    idle = f"machines without a job for {annex.idle // 60} minutes shut down earlier"
-    screen.item("Lease", [f"until {clock(plan.expiration)}; {idle}"])
-    screen.item("Image", [f"{plan.image.image_id}, HTCondor {plan.image.condor}"])
-    screen.item("Pool", [f"{pool.address}; the machines join as {pool.identity}"])
-    # An access point since 24.11 gives a job with the name only machines with the token of the job's owner.
-    named = f'+TargetAnnexName = "{annex.name}"'
-    whose = f"of {annex.owner} that say {named}" if annex.owner else "of everybody that say +MayUseAWS = True"
-    screen.say(f"Jobs     {whose}")
-    screen.say(f'         and requirements = TARGET.AnnexName == "{annex.name}"')
-    if plan.unpriced:
-        screen.fail(f"no prices: {plan.unpriced}")
-    screen.say()
-
-
-def _warn_of_private_schedds(screen: Screen, pool: Pool) -> None:
-    for name, address in private_schedds(pool.address):
-        screen.fail(
-            f"the access point {name} has the private address {address}: machines on AWS cannot reach it, and no job "
-            "will start unless their network reaches yours"
-        )
-
-
-def _price(plan: Plan) -> str:
-    cheapest, dearest = plan.estimate.cheapest, plan.estimate.dearest
-    if dearest is None:
-        return "unknown" if cheapest is None else f"from ${cheapest:.2f}/hour"
-    hours = Decimal(plan.expiration - plan.began) / 3600
-    per_hour = f"${dearest:.2f}/hour" if cheapest == dearest else f"${cheapest:.2f} to ${dearest:.2f}/hour"
-    return f"{per_hour}, at most ${dearest * hours:.2f} until the lease ends"
-
-
-def _sized(machine: InstanceType) -> str:
-    return f"{machine.name} ({machine.vcpus} cores, {machine.memory / MIB_PER_GIB:.4g} GiB)"
-
-
-def _summary(plan: Plan) -> RegionPlan:
-    least, most = plan.estimate.machines
-    return RegionPlan(
-        region=plan.account.region,
-        machines_least=least,
-        machines_most=most,
-        vcpus_most=plan.estimate.vcpus,
-        types=tuple(machine.name for machine in plan.machines),
-        dollars_per_hour_most=plan.estimate.dearest,
-        lease_expiration=datetime.fromtimestamp(plan.expiration, UTC),
-        adds=plan.lease is not None,
-        image=plan.image.image_id,
     )
 
 
@@ -354,6 +340,12 @@ command = Command(
         help="Least memory for each core, with --cores.",
     ),
     click.Option(["--type", "types"], multiple=True, metavar="TYPE", help="Instance type, with --count; repeatable."),
+    click.Option(
+        ["--subnet", "subnet_ids"],
+        multiple=True,
+        metavar="ID",
+        help="Subnet; repeatable. Default: the stack's, else one of each zone.",
+    ),
     click.Option(["--spot"], is_flag=True, help="Spot machines: cheaper, and AWS may take them back."),
     click.Option(
         ["--duration"], default="8h", show_default=True, help="How long the lease lasts, such as 8h or 1d12h."

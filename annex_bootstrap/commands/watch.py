@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from decimal import Decimal
 
 import click
 
+from annex_bootstrap.annexes.failures import failure_lines, find_failures
 from annex_bootstrap.annexes.leases import NOTHING, Lease, Leases, Machines
 from annex_bootstrap.console.command import PLAIN, Command
 from annex_bootstrap.console.screen import Screen
@@ -67,11 +69,13 @@ def watch(screen: Screen, target: Target, name: str, interval: float) -> None:
     """
     leases = Leases.of_target(target)
     known: dict[str, Decimal] = {}
+    told: set[str] = set()
     rows = _poll(leases, name, known)
     try:
         with screen.live(COLUMNS, _none(leases, name)) as show:
             while True:
                 show(rows)
+                _tell_failures(screen, leases, [row[0] for row in rows], told)
                 time.sleep(interval)
                 try:
                     rows = _poll(leases, name, known)
@@ -79,6 +83,17 @@ def watch(screen: Screen, target: Target, name: str, interval: float) -> None:
                     screen.fail(str(error))
     except KeyboardInterrupt:
         return
+
+
+def _tell_failures(screen: Screen, leases: Leases, annexes: Sequence[str], told: set[str]) -> None:
+    """Say once how many machines of the annexes ended by themselves, and why."""
+    with contextlib.suppress(UserError):
+        failures = find_failures(leases.account, leases.profile_arn)
+        lines = [line for annex in annexes for line in failure_lines(annex, failures.get(annex, {}))]
+        for line in lines:
+            if line not in told:
+                screen.fail(line)
+        told.update(lines)
 
 
 def _none(leases: Leases, name: str) -> str:

@@ -44,7 +44,7 @@ FAILURES = "?ERROR ?timed"
 
 LINE_LENGTH = 200
 
-_DEPLOY_AGAIN = "delete the stack and deploy it again"
+_DEPLOY_AGAIN = "run annex-bootstrap delete --end-annexes, then annex-bootstrap deploy"
 
 Answer = TypeVar("Answer")
 

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from annex_bootstrap.aws import Account, explained
-from annex_bootstrap.errors import AwsError, UserError
+from annex_bootstrap.errors import AwsError, UnavailableError
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import InstanceRequirementsRequestTypeDef, InstanceTypeInfoTypeDef
@@ -158,11 +158,13 @@ def describe_types(account: Account, names: Sequence[str], architecture: str = "
         except AwsError as error:
             if error.code != "InvalidInstanceType":
                 raise
-            raise UserError(f"{account.region} has no instance type {', '.join(batch)}: give another --type") from error
+            raise UnavailableError(
+                f"{account.region} has no instance type {', '.join(batch)}: give another --type"
+            ) from error
         for one in described:
             architectures = one["ProcessorInfo"]["SupportedArchitectures"]
             if architecture and architecture not in architectures:
-                raise UserError(
+                raise UnavailableError(
                     f"{one['InstanceType']} is for {', '.join(architectures)}, and the stack's image for "
                     f"{architecture}: give another --type"
                 )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from annex_bootstrap.aws import Account, explained
-from annex_bootstrap.errors import UserError
+from annex_bootstrap.errors import UnavailableError, UserError
+from annex_bootstrap.machines.capacity import Capacity
 from annex_bootstrap.machines.instance_types import InstanceType, describe_types
 
 QUOTAS = {False: "L-1216C47A", True: "L-34B43A08"}
@@ -46,39 +48,66 @@ def increase_command(region: str, vcpus: int | str, *, spot: bool) -> str:
     )
 
 
-def check_quota(account: Account, machines: Sequence[InstanceType], vcpus: int, *, spot: bool) -> str:
-    """Check that the account's quota of vCPUs has room for a request.
+@dataclass(frozen=True)
+class Quota:
+    """The quota of vCPUs of standard machines.
+
+    Attributes:
+        limit: how many may run at once.
+        used: how many run or start.
+    """
+
+    limit: int
+    used: int
+
+    def __str__(self) -> str:
+        """Return it as people read it."""
+        return f"{self.used} of {self.limit} vCPUs in use"
+
+    @property
+    def room(self) -> int:
+        """How many more may start."""
+        return max(self.limit - self.used, 0)
+
+
+def find_quota(account: Account, *, spot: bool) -> Quota | None:
+    """Return the quota, and what of it is used; None where the credentials may not read it.
 
     Args:
         account: where.
-        machines: the types that AWS may choose from.
-        vcpus: that the request takes at most.
-        spot: whether they are spot machines.
-
-    Returns:
-        What is known of the quota, as a short text; empty where nothing is.
+        spot: whether on the spot market.
 
     Raises:
-        UserError: there is no room, or AWS refused to say what runs.
+        UserError: AWS refused to say what runs.
     """
-    if not all(machine.is_standard for machine in machines):
-        return ""
     try:
         limit = read_quota(account, spot=spot)
     except UserError:
         # Then EC2 has the last word.
-        return ""
-    used = vcpus_in_use(account, spot=spot)
-    if used + vcpus > limit:
-        raise UserError(_quota_problem(account.region, limit, used, vcpus, spot=spot))
-    return f"{used} of {limit} vCPUs in use"
+        return None
+    return Quota(limit, vcpus_in_use(account, spot=spot))
 
 
-def _quota_problem(region: str, limit: int, used: int, vcpus: int, *, spot: bool) -> str:
-    kind = "spot" if spot else "on-demand"
-    return (
-        f"the quota of {kind} vCPUs in {region} is {limit}, of which {used} are in use, and this would take {vcpus}: "
-        f"ask for less, or ask AWS for more with {increase_command(region, used + vcpus, spot=spot)}"
+def check_room(region: str, quota: Quota | None, capacity: Capacity, machines: Sequence[InstanceType]) -> None:
+    """Check that the quota has room for a request, whichever of its types AWS chooses.
+
+    Args:
+        region: where.
+        quota: of standard machines; None where it is unknown.
+        capacity: what to start.
+        machines: the types that AWS may choose from. Those that count for other quotas are left to EC2.
+
+    Raises:
+        UnavailableError: there is no room.
+    """
+    vcpus = max((capacity.machines(each) * each.vcpus for each in machines if each.is_standard), default=0)
+    if quota is None or vcpus <= quota.room:
+        return
+    kind = "spot" if capacity.spot else "on-demand"
+    more = increase_command(region, quota.used + vcpus, spot=capacity.spot)
+    raise UnavailableError(
+        f"the quota of {kind} vCPUs in {region} is {quota.limit}, of which {quota.used} are in use, and this would "
+        f"take {vcpus}: ask for less, or ask AWS for more with {more}"
     )
 
 

@@ -146,7 +146,7 @@ def _users(partition: str, account: str, arn: Callable[[str, str], str]) -> list
     lease = arn("lambda", f"function:*-{LogicalId.LEASE_FUNCTION}-*")
     connectivity = arn("lambda", f"function:*-{LogicalId.CONNECTIVITY_FUNCTION}-*")
     return [
-        allow("CheckAndInvokeFunctions", "lambda: GetFunction InvokeFunction", [lease, connectivity]),
+        allow("CheckAndInvokeFunctions", "lambda: GetFunction GetPolicy InvokeFunction", [lease, connectivity]),
         allow(
             "UploadPoolConfigurations",
             "s3: PutObject",

@@ -12,7 +12,7 @@ from annex_bootstrap.errors import UserError
 from annex_bootstrap.policies.limits import keep_boundaries
 from annex_contract.iam import Statement, allow, deny, document, only_targets
 from annex_contract.operating_system import SYSTEM
-from annex_contract.stack import ROLE_PATH, LogicalId, stack_name_problem
+from annex_contract.stack import ROLE_PATH, STACK_TAG, LogicalId, stack_name_problem
 
 
 def operator_policy(partition: str, account: str, stack_name: str, boundary: str = "") -> dict[str, Any]:
@@ -62,7 +62,7 @@ def operator_policy(partition: str, account: str, stack_name: str, boundary: str
             allow(
                 "DescribeMachinesAndOffers",
                 "ec2: DescribeImages DescribeInstanceTypeOfferings DescribeInstanceTypes DescribeInstances"
-                " DescribeSecurityGroups DescribeSpotFleetRequests DescribeSubnets",
+                " DescribeRouteTables DescribeSecurityGroups DescribeSpotFleetRequests DescribeSubnets",
                 "*",
             ),
             allow("FindNewestBase", "ssm: GetParameter", f"arn:{partition}:ssm:*::parameter{SYSTEM.base_parameters}*"),
@@ -75,6 +75,13 @@ def operator_policy(partition: str, account: str, stack_name: str, boundary: str
                 "KeepOtherRules",
                 "events: PutTargets",
                 [arn("events", "rule/*/*"), arn("events", f"rule/{stack_name}-*")],
+            ),
+            # Where the lease function does not work. No launch but one by the stack's template has this tag.
+            allow(
+                "EndMachines",
+                "ec2: TerminateInstances",
+                arn("ec2", "instance/*"),
+                {"StringLike": {f"aws:ResourceTag/{STACK_TAG}": arn("cloudformation", f"stack/{stack_name}/*")}},
             ),
             # Not the functions of custom resources: only CloudFormation sends them events.
             allow(

@@ -10,106 +10,26 @@ import signal
 import subprocess
 import tarfile
 import time
-import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import boto3
 import pytest
 
 from annex_bootstrap.policies.deployer import deployer_policy
 from annex_bootstrap.policies.operator import operator_policy
-from annex_contract.lease import MACHINE_RUNNING
 from annex_contract.stack import ANNEX_TAG, REQUEST_TAG, STARTED_BY_TAG, Output
 from lambda_lease.settings import SWEEP_EVENT
-from local_aws.launcher import ACCOUNT, Credentials, LocalAws
-from local_aws.server_settings import MACHINES
-from tests.local_aws import stack
+from local_aws.launcher import ACCOUNT, Credentials
 from tests.local_aws.cli_user import CliUser
 from tests.local_aws.commands import fake_htcondor
+from tests.local_aws.commands.annexes import COUNT, NAME, OTHER, REGION, leases_of, machines_of
 from tests.local_aws.stack import DeployedStack
 
-if TYPE_CHECKING:
-    from mypy_boto3_ec2.type_defs import InstanceTypeDef
-
-NAME = "starter"
-REGION, OTHER = "us-east-1", "eu-west-1"
 PATIENCE = 60
 """Seconds to wait for anything."""
-
-COUNT = ("--count", "2", "--owner", "alice", "--skip-pool-check", "--yes")
-
-
-@pytest.fixture(scope="module")
-def stacks(local: LocalAws, template: str, put_template: Callable[[str], str]) -> Iterator[Mapping[str, DeployedStack]]:
-    """A stack with an image in two regions."""
-    keys = (local.root.access_key_id, local.root.secret_access_key)
-    url = put_template(template)
-    with (
-        stack.deployed(boto3.Session(*keys, region_name=REGION), NAME, url, {"Image": "yes"}) as one,
-        stack.deployed(boto3.Session(*keys, region_name=OTHER), NAME, url, {"Image": "yes"}) as other,
-    ):
-        yield {REGION: one, OTHER: other}
-
-
-@pytest.fixture
-def starter(
-    local: LocalAws, root: boto3.Session, stacks: Mapping[str, DeployedStack], tmp_path: Path
-) -> Iterator[CliUser]:
-    """A user with the policy of both stacks; what is left of annexes ends with the test."""
-    iam, name = root.client("iam"), f"starter-{uuid.uuid4().hex[:8]}"
-    policies = [made.outputs[Output.START_POLICY_ARN] for made in stacks.values()]
-    iam.create_user(UserName=name)
-    for policy in policies:
-        iam.attach_user_policy(UserName=name, PolicyArn=policy)
-    key = iam.create_access_key(UserName=name)["AccessKey"]
-    home = tmp_path / "home"
-    home.mkdir(mode=0o700)
-    fake_htcondor.install(home)
-    credentials = Credentials(key["AccessKeyId"], key["SecretAccessKey"])
-    yield CliUser(local, credentials, home, NAME, {"LOGNAME": name})
-    for region, made in stacks.items():
-        end_all(root, region, made)
-    for policy in policies:
-        iam.detach_user_policy(UserName=name, PolicyArn=policy)
-    iam.delete_access_key(UserName=name, AccessKeyId=key["AccessKeyId"])
-    iam.delete_user(UserName=name)
-
-
-def end_all(root: boto3.Session, region: str, made: DeployedStack) -> None:
-    """End every machine and lease in a region."""
-    ec2, events = root.client("ec2", region_name=region), root.client("events", region_name=region)
-    if running := [machine["InstanceId"] for machine in machines_of(root, region)]:
-        ec2.terminate_instances(InstanceIds=running)
-    for rule in leases_of(root, region, made):
-        events.remove_targets(Rule=rule, Ids=[rule])
-        events.delete_rule(Name=rule)
-
-
-def machines_of(root: boto3.Session, region: str = REGION) -> list[InstanceTypeDef]:
-    """Every machine that runs for an annex."""
-    filters: Any = [
-        {"Name": "tag-key", "Values": [ANNEX_TAG]},
-        {"Name": "instance-state-name", "Values": list(MACHINE_RUNNING)},
-    ]
-    reservations = root.client("ec2", region_name=region).describe_instances(Filters=filters)["Reservations"]
-    return [machine for held in reservations for machine in held["Instances"]]
-
-
-def leases_of(root: boto3.Session, region: str, made: DeployedStack) -> dict[str, int]:
-    """Every lease, with its end."""
-    events = root.client("events", region_name=region)
-    function = made.outputs[Output.LEASE_FUNCTION_ARN]
-    found = {}
-    for rule in events.list_rule_names_by_target(TargetArn=function)["RuleNames"]:
-        # None where the lease function has just ended it.
-        for target in events.list_targets_by_rule(Rule=rule)["Targets"]:
-            if target["Id"] == rule:
-                found[rule] = json.loads(target["Input"])["LeaseExpiration"]
-    return found
 
 
 def tarball_of(root: boto3.Session, made: DeployedStack, annex: str) -> dict[str, str]:
@@ -120,19 +40,6 @@ def tarball_of(root: boto3.Session, made: DeployedStack, annex: str) -> dict[str
         return {member.name: archive.extractfile(member).read().decode() for member in archive}  # type: ignore[union-attr]  # all are files
 
 
-@pytest.fixture
-def set_machines(root: boto3.Session) -> Iterator[Callable[..., None]]:
-    """Return a function that says which machines there are in the first region."""
-    ssm = root.client("ssm", region_name=REGION)
-
-    def put(**settings: Any) -> None:
-        ssm.put_parameter(Name=MACHINES, Type="String", Overwrite=True, Value=json.dumps(settings))
-
-    put()
-    yield put
-    ssm.delete_parameter(Name=MACHINES)
-
-
 def test_machines_start_with_a_lease_a_tarball_and_our_template(
     starter: CliUser, root: boto3.Session, stacks: Mapping[str, DeployedStack]
 ) -> None:
@@ -140,7 +47,7 @@ def test_machines_start_with_a_lease_a_tarball_and_our_template(
     said = starter.must("start", "first", *COUNT, "--duration", "2h", "--idle", "10m").stdout
     made = stacks[REGION]
     assert "Started 2 m7i.large in us-east-1 for the annex first." in said
-    assert "Price    $0.20/hour, at most $0.40 until the lease ends" in said
+    assert "Price    $0.20/hour; at most $0.46 until the lease ends, with disks and addresses" in said
     assert "0 of 256 vCPUs in use" in said
     two = machines_of(root)
     assert len(two) == 2
@@ -383,8 +290,8 @@ def test_watch_and_leases_say_what_several_annexes_come_to(starter: CliUser) -> 
         starter.must("start", annex, *COUNT)
     assert "Total: $0.4032/hour" in starter.must("leases").stdout
     shown = {row["ANNEX"]: row for row in watched(starter, lines=3)}
-    assert shown.keys() == {"all together", "one", "other"}
-    assert (shown["all together"]["RUNNING"], shown["all together"]["$/HOUR"]) == ("4", "0.40")
+    assert shown.keys() == {"all annexes", "one", "other"}
+    assert (shown["all annexes"]["RUNNING"], shown["all annexes"]["$/HOUR"]) == ("4", "0.40")
 
 
 def test_status_says_what_annexes_cost_and_when_the_lease_function_ran_to_whom_may_know(
@@ -394,19 +301,19 @@ def test_status_says_what_annexes_cost_and_when_the_lease_function_ran_to_whom_m
         replace(starter, credentials=new_user(json.dumps(policy("aws", ACCOUNT, NAME))))
         for policy in (operator_policy, deployer_policy)
     )
-    (idle,) = operator.must("status", "--output", "json").document["regions"]
-    assert (idle["annexes"], idle["dollars_an_hour"]) == ([], "0.0000")
+    (idle,) = operator.must("status", "--output", "json").document["result"]["regions"]
+    assert (idle["annexes"], idle["dollars_per_hour"]) == ([], 0)
     starter.must("start", "priced", *COUNT)
     asked = datetime.now(UTC).replace(second=0, microsecond=0)
     function = stacks[REGION].outputs[Output.LEASE_FUNCTION_ARN]
     root.client("lambda").invoke(FunctionName=function, Payload=json.dumps(SWEEP_EVENT))
-    (state,) = operator.must("status", "--output", "json").document["regions"]
-    assert (state["annexes"], state["dollars_an_hour"], state["denied"]) == (["priced"], "0.2016", [])
-    assert datetime.fromisoformat(state["sweep"]["last_call"]) >= asked
+    (state,) = operator.must("status", "--output", "json").document["result"]["regions"]
+    assert (state["annexes"], state["dollars_per_hour"], state["denied"]) == (["priced"], 0.2016, [])
+    assert datetime.fromisoformat(state["last_call"]["at"]) >= asked
     assert set(state["alarms"].values()) <= {"OK", "INSUFFICIENT_DATA"}
-    assert state["image"]["days"] == 0
+    assert datetime.now(UTC) - datetime.fromisoformat(state["image"]["created"]) < timedelta(days=1)
 
-    (partly,) = deployer.must("status", "--output", "json").document["regions"]
-    assert partly["denied"] == ["dollars_an_hour", "sweep"]
-    answered = ("annexes", "alarms", "image", "outputs", "stands")
+    (partly,) = deployer.must("status", "--output", "json").document["result"]["regions"]
+    assert partly["denied"] == ["dollars_per_hour", "last_call"]
+    answered = ("annexes", "alarms", "image", "outputs", "deployed")
     assert {name: partly[name] for name in answered} == {name: state[name] for name in answered}

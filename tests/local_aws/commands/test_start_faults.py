@@ -5,6 +5,7 @@ However it ends, no machine is without a lease; and the same command, given agai
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +15,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.awsrequest import AWSResponse
+from botocore.client import BaseClient
 from botocore.compat import HTTPHeaders
 from botocore.exceptions import ConnectionClosedError
 from botocore.httpsession import URLLib3Session
@@ -24,11 +26,13 @@ from annex_bootstrap.target import Target
 from local_aws.launcher import LocalAws
 from tests.local_aws import stack
 from tests.local_aws.commands import fake_htcondor
+from tests.local_aws.commands.annexes import REGION, end_all, leases_of, machines_of
 from tests.local_aws.commands.recording_screen import RecordingScreen
-from tests.local_aws.commands.test_start import REGION, end_all, leases_of, machines_of
 from tests.local_aws.stack import DeployedStack
 
 pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[3]
 
 NAME = "faulty"
 
@@ -54,11 +58,24 @@ class Response:
 
 
 class Network:
-    """Stands between the command and AWS, and counts the calls."""
+    """Stands between the command and AWS, and counts the calls.
+
+    Attributes:
+        calls: how many there were.
+        operations: their names.
+    """
 
     def __init__(self, patch: pytest.MonkeyPatch, fault: str, at: int) -> None:
         self.fault, self.at = fault, at
         self.calls = 0
+        self.operations: set[str] = set()
+        call = BaseClient._make_api_call  # type: ignore[attr-defined]  # the stubs lack it
+
+        def name(client: BaseClient, operation: str, arguments: Any) -> Any:
+            self.operations.add(operation)
+            return call(client, operation, arguments)
+
+        patch.setattr(BaseClient, "_make_api_call", name)
         self._send = URLLib3Session.send
         patch.setattr(URLLib3Session, "send", lambda session, request: self.send(session, request))
 
@@ -71,9 +88,9 @@ class Network:
             return self._send(session, request)
         match self.fault:
             case "denied":
-                return _refusal(request, 403, "AccessDeniedException")
+                return refusal(request, 403, "AccessDeniedException")
             case "error":
-                return _refusal(request, 500, "InternalFailure")
+                return refusal(request, 500, "InternalFailure")
             case "dead":
                 raise ConnectionClosedError(endpoint_url=request.url)
             case "killed":
@@ -84,7 +101,7 @@ class Network:
         raise ConnectionClosedError(endpoint_url=request.url)
 
 
-def _refusal(request: Any, status: int, code: str) -> AWSResponse:
+def refusal(request: Any, status: int, code: str) -> AWSResponse:
     """Return an error as the service of a request would write it."""
     authorization = request.headers["Authorization"]
     text = authorization if isinstance(authorization, str) else authorization.decode()
@@ -118,7 +135,7 @@ def run(
     monkeypatch.setenv("PATH", str(home))
     for name, value in local.environ(local.root).items():
         monkeypatch.setenv(name, value)
-    # Between two tries of one call.
+    # Between two tries of one call. A request that was interrupted is silent from then on.
     monkeypatch.setattr(time, "sleep", lambda _: None)
 
     def run_once(annex: str, fault: str = "", at: int = -1) -> Network:
@@ -148,6 +165,15 @@ def check_leases(root: boto3.Session, made: DeployedStack) -> None:
     for machine in machines_of(root):
         (annex,) = [tag["Value"] for tag in machine["Tags"] if tag["Key"] == "htcondor:AnnexName"]
         assert held.get(annex, 0) > time.time(), f"{machine['InstanceId']} of {annex} has no lease"
+
+
+def test_the_documentation_says_of_every_call_what_becomes_of_a_start_when_it_fails(
+    run: Callable[..., Network],
+) -> None:
+    text = (ROOT / "docs/operations.md").read_text()
+    (table,) = re.findall(r"<!-- start calls -->(.*?)<!-- end -->", text, re.DOTALL)
+    named = {name for row in table.splitlines() for name in re.findall(r"`([A-Z]\w+)`", row.split(" | ")[0])}
+    assert named == run("clean").operations
 
 
 @pytest.mark.parametrize("fault", FAULTS)

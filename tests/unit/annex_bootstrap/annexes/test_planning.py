@@ -19,6 +19,7 @@ IMAGE_ID = "ami-0123456789abcdef0"
 STACK = Stack(
     STACK_ID, "pool", "CREATE_COMPLETE", "", {}, {Output.IMAGE_ID: IMAGE_ID}, datetime(2026, 1, 1, tzinfo=UTC)
 )
+DISKS = {"BlockDeviceMappings": [{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 8}}, {"VirtualName": "ephemeral0"}]}
 OWN = {STACK_TAG: STACK_ID, IMAGE_TAG: "1", CONDOR_TAG: "23.9.6"}
 
 
@@ -29,12 +30,12 @@ def call(*images: dict[str, Any]) -> list[tuple[str, dict[str, Any], dict[str, A
 
 def image(tags: dict[str, str], state: str = "available") -> dict[str, Any]:
     tag_list = [{"Key": key, "Value": value} for key, value in tags.items()]
-    return {"ImageId": IMAGE_ID, "State": state, "Architecture": "arm64", "Tags": tag_list}
+    return {"ImageId": IMAGE_ID, "State": state, "Architecture": "arm64", "Tags": tag_list, **DISKS}
 
 
 def test_machines_start_from_the_image_that_the_stack_made() -> None:
     with answering(ec2=call(image(OWN))) as account:
-        assert machine_image(account, STACK) == MachineImage(IMAGE_ID, "arm64", "23.9.6")
+        assert machine_image(account, STACK) == MachineImage(IMAGE_ID, "arm64", "23.9.6", 8)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,128 @@
+"""What ``start`` shows before it asks: what would start in each region, at what price, and for whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import ROUND_UP, Decimal
+
+from annex_bootstrap.annexes.joining import Pool
+from annex_bootstrap.annexes.planning import Plan
+from annex_bootstrap.machines.capacity import Estimate
+from annex_bootstrap.machines.instance_types import MIB_PER_GIB, InstanceType
+from annex_bootstrap.times import clock
+
+MOST_NAMES = 6
+"""Instance types that the preview names."""
+
+CENT = Decimal("0.01")
+
+
+@dataclass(frozen=True)
+class RegionPlan:
+    """What would be started in one region.
+
+    Attributes:
+        region: where.
+        machines_least: by the type that AWS chooses.
+        machines_most: by the type that AWS chooses.
+        vcpus_most: by the type that AWS chooses.
+        types: that AWS may choose from.
+        dollars_per_hour_most: never more than that, disks and addresses included; None where a price is unknown.
+        dollars_most: the same for all the time until the lease has ended.
+        lease_expiration: when the annex would end.
+        subnets: in which they start.
+        adds: whether the annex runs already.
+        image: that the machines start from.
+    """
+
+    region: str
+    machines_least: int
+    machines_most: int
+    vcpus_most: int
+    types: tuple[str, ...]
+    dollars_per_hour_most: Decimal | None
+    dollars_most: Decimal | None
+    lease_expiration: datetime
+    subnets: tuple[str, ...]
+    adds: bool
+    image: str
+
+
+def preview(plan: Plan, pool: Pool) -> list[tuple[str, list[str]]]:
+    """Return what would start in one region, as people read it: a word and its lines for each fact."""
+    annex, capacity, estimate = plan.request.annex, plan.request.capacity, plan.estimate
+    least, most = estimate.machines
+    number = str(least) if least == most else f"{least} to {most}"
+    names = ", ".join(_sized(machine) for machine in plan.machines[:MOST_NAMES])
+    more = f" and {len(plan.machines) - MOST_NAMES} more" if len(plan.machines) > MOST_NAMES else ""
+    idle = f"machines without a job for {annex.idle // 60} minutes shut down earlier"
+    # An access point since 24.11 gives a job with the name only machines with the token of the job's owner.
+    named = f'+TargetAnnexName = "{annex.name}"'
+    whose = f"of {annex.owner} that say {named}" if annex.owner else "of everybody that say +MayUseAWS = True"
+    return [
+        ("Annex", [f"{annex.name} in {plan.account.region}, {capacity.market}"]),
+        *([("Adds to", [_running(plan)])] if plan.lease is not None else []),
+        ("Machines", [f"{number}, at most {estimate.vcpus} cores; {plan.quota or 'quota not known'}"]),
+        ("Types", [f"{names}{more}"]),
+        ("Subnets", [", ".join(f"{subnet.subnet_id} ({subnet.zone})" for subnet in plan.subnets)]),
+        ("Price", [_price(estimate, plan.most, "/hour now" if capacity.spot else "/hour")]),
+        ("Lease", [f"until {clock(plan.expiration)}; {idle}"]),
+        ("Image", [f"{plan.image.image_id}, HTCondor {plan.image.condor}"]),
+        ("Pool", [f"{pool.address}; the machines join as {pool.identity}"]),
+        ("Jobs", [whose, f'and requirements = TARGET.AnnexName == "{annex.name}"']),
+    ]
+
+
+def warnings(plan: Plan) -> list[str]:
+    """Return what somebody should know before machines start in one region, each in a sentence."""
+    isolated = [
+        f"the subnet {subnet.subnet_id} has no way out: no route to the internet that its machines could use. They "
+        "join only if the pool and S3 are reached within the VPC: give --subnet another one, or set the stack's "
+        "SubnetIds"
+        for subnet in plan.subnets
+        if subnet.way_out is False
+    ]
+    return [*isolated, *([f"no prices: {plan.unpriced}"] if plan.unpriced else [])]
+
+
+def _running(plan: Plan) -> str:
+    until = (plan.lease.expiration or 0) if plan.lease else 0
+    running = "1 machine, which runs" if plan.running == 1 else f"{plan.running} machines, which run"
+    later = f", then until {clock(plan.expiration)}" if plan.expiration != until else ""
+    return f"{running} until {clock(until)}{later}"
+
+
+def _price(estimate: Estimate, most: Decimal | None, unit: str) -> str:
+    cheapest, dearest = estimate.cheapest, estimate.dearest
+    if cheapest is None:
+        price = "unknown"
+    elif dearest is None:
+        price = f"from ${cheapest:.2f}{unit}"
+    else:
+        price = f"${dearest:.2f}{unit}" if cheapest == dearest else f"${cheapest:.2f} to ${dearest:.2f}{unit}"
+    if most is None:
+        return f"{price}; at most: unknown"
+    return f"{price}; at most ${most.quantize(CENT, ROUND_UP)} until the lease ends, with disks and addresses"
+
+
+def _sized(machine: InstanceType) -> str:
+    return f"{machine.name} ({machine.vcpus} cores, {machine.memory / MIB_PER_GIB:.4g} GiB)"
+
+
+def summary(plan: Plan) -> RegionPlan:
+    """Return a plan as the JSON document has it."""
+    least, most = plan.estimate.machines
+    return RegionPlan(
+        region=plan.account.region,
+        machines_least=least,
+        machines_most=most,
+        vcpus_most=plan.estimate.vcpus,
+        types=tuple(machine.name for machine in plan.machines),
+        dollars_per_hour_most=plan.estimate.most,
+        dollars_most=plan.most,
+        lease_expiration=datetime.fromtimestamp(plan.expiration, UTC),
+        subnets=tuple(subnet.subnet_id for subnet in plan.subnets),
+        adds=plan.lease is not None,
+        image=plan.image.image_id,
+    )

@@ -1,0 +1,84 @@
+"""Ending annexes: by the lease function, and without it where it does not work."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from annex_bootstrap.annexes import ending
+from annex_bootstrap.annexes.ending import end_annex, end_now
+from annex_bootstrap.annexes.leases import Leases
+from annex_bootstrap.errors import UserError
+from annex_bootstrap.stack.read import Stack
+from tests.unit.annex_bootstrap.annexes.memory import EXPIRATION, OUTPUTS, Memory, raising
+
+GONE = ClientError({"Error": {"Code": "ResourceNotFoundException", "Message": "none"}}, "Invoke")
+DENIED = ClientError({"Error": {"Code": "UnauthorizedOperation", "Message": "no"}}, "TerminateInstances")
+STACK = Stack("arn:stack", "pool", "CREATE_COMPLETE", "", {}, OUTPUTS, datetime(2026, 1, 1, tzinfo=UTC))
+
+
+@pytest.fixture
+def memory(monkeypatch: pytest.MonkeyPatch) -> Memory:
+    monkeypatch.setattr(ending, "PAUSE", 0)
+    memory = Memory()
+    memory.hold(EXPIRATION)
+    memory.launched(2)
+    return memory
+
+
+def end(memory: Memory) -> str:
+    leases = Leases.of(memory, OUTPUTS)  # type: ignore[arg-type]  # has what ending uses
+    lease = leases.get("first")
+    assert lease is not None
+    return end_now(leases, lease, int(time.time()))
+
+
+def end_of_stack(memory: Memory) -> int:
+    leases = Leases.of(memory, OUTPUTS)  # type: ignore[arg-type]  # has what ending uses
+    lease = leases.get("first")
+    assert lease is not None
+    return end_annex(memory, STACK, lease)  # type: ignore[arg-type]  # has what ending uses
+
+
+def test_the_lease_function_ends_the_machines_where_it_works(memory: Memory) -> None:
+    assert end(memory) == ""
+    assert memory.calls == ["end", "function first"]
+
+
+def test_without_a_lease_function_the_client_ends_the_machines_of_this_annex(memory: Memory) -> None:
+    other: dict[str, Any] = memory.machines[0] | {"InstanceId": "i-other", "Tags": []}
+    memory.machines.append(other)
+    memory.invoke = raising(GONE)  # type: ignore[method-assign]  # a function that is gone
+    assert "ResourceNotFoundException" in end(memory)
+    assert memory.calls == ["end", "terminate i-0 i-1"]
+
+
+def test_a_lease_function_that_fails_is_as_good_as_none(memory: Memory) -> None:
+    memory.fails, memory.line = True, {"errorMessage": "no module"}
+    assert end(memory) == "no module"
+    assert memory.calls == ["end", "function first", "terminate i-0 i-1"]
+
+
+def test_who_may_not_terminate_machines_is_told_both_reasons(memory: Memory) -> None:
+    memory.invoke = raising(GONE)  # type: ignore[method-assign]  # a function that is gone
+    memory.terminate_instances = raising(DENIED)  # type: ignore[method-assign]  # a policy of before
+    with pytest.raises(UserError, match=r"first was not ended: .*ResourceNotFoundException.*UnauthorizedOperation"):
+        end(memory)
+
+
+def test_a_stack_without_its_lease_function_loses_its_annexes_all_the_same(memory: Memory) -> None:
+    memory.invoke = raising(GONE)  # type: ignore[method-assign]  # a function that is gone
+    assert end_of_stack(memory) == 2
+    assert memory.calls == ["end", "terminate i-0 i-1", "end", "remove", "delete rule"]
+    assert memory.targets == {}
+
+
+def test_who_may_not_end_annexes_of_a_stack_without_its_lease_function_is_told_what_to_do(memory: Memory) -> None:
+    memory.invoke = raising(GONE)  # type: ignore[method-assign]  # a function that is gone
+    memory.terminate_instances = raising(DENIED)  # type: ignore[method-assign]  # a policy of before
+    with pytest.raises(UserError, match="aws events remove-targets --rule first --ids first"):
+        end_of_stack(memory)

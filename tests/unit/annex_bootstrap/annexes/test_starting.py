@@ -1,0 +1,225 @@
+"""The order of a start, and what it undoes: against an account in memory that keeps each call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, ConnectionClosedError
+
+from annex_bootstrap.annexes import requests, starting
+from annex_bootstrap.annexes.requests import Request, find_requests
+from annex_bootstrap.annexes.starting import Outcome, UncertainError, carry_out, check_lease_function
+from annex_bootstrap.errors import AwsError, UnavailableError
+from tests.unit.annex_bootstrap.annexes.memory import (
+    DENIED,
+    EXPIRATION,
+    OUTPUTS,
+    POOL,
+    REQUEST,
+    RULE_ALLOWED,
+    Memory,
+    raising,
+)
+
+
+@pytest.fixture
+def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Memory:
+    monkeypatch.setattr(requests, "DIRECTORY", tmp_path / "requests")
+    monkeypatch.setattr(starting, "LOOK_PAUSE", 0)
+    return Memory()
+
+
+def run(memory: Memory) -> Outcome:
+    return carry_out(memory, OUTPUTS, REQUEST, POOL)  # type: ignore[arg-type]  # has what a start uses
+
+
+def saved() -> list[Request]:
+    return find_requests("123456789012", "us-east-1", "first")
+
+
+def test_the_tarball_comes_before_the_lease_and_the_lease_before_the_machines(memory: Memory) -> None:
+    assert run(memory) == Outcome({"m7i.large": 2}, {})
+    assert memory.calls == ["tarball", "rule", "lease", "machines"]
+    assert memory.lease()["LeaseExpiration"] == EXPIRATION
+    assert saved() == []
+
+
+def test_a_lease_is_never_shortened_and_says_who_counts_on_it(memory: Memory) -> None:
+    memory.hold(EXPIRATION + 600)
+    run(memory)
+    assert memory.lease() == {
+        "AnnexID": "first",
+        "S3BucketName": "pool-bucket",
+        "LeaseExpiration": EXPIRATION + 600,
+        "Request": REQUEST.request_id,
+    }
+
+
+def test_a_first_start_that_is_refused_ends_its_lease(memory: Memory) -> None:
+    memory.launch = raising(DENIED)
+    with pytest.raises(AwsError):
+        run(memory)
+    assert memory.calls == ["tarball", "rule", "lease", "machines", "end", "function first"]
+    assert saved() == []
+
+
+def test_a_start_without_any_machine_ends_its_lease(memory: Memory) -> None:
+    memory.launch = lambda: {"Instances": [], "Errors": [{"ErrorCode": "None", "ErrorMessage": "none left"}]}
+    assert run(memory) == Outcome({}, {"None": "none left"})
+    assert memory.calls[-2:] == ["end", "function first"]
+
+
+def test_a_refused_top_up_leaves_the_annex_alone(memory: Memory) -> None:
+    memory.hold(EXPIRATION)
+    memory.launch = raising(DENIED)
+    with pytest.raises(AwsError):
+        run(memory)
+    assert memory.calls == ["tarball", "rule", "lease", "machines"]
+
+
+def test_a_lease_that_somebody_put_meanwhile_is_not_ended(memory: Memory) -> None:
+    def meanwhile() -> dict[str, Any]:
+        # With the same end: only who put it differs.
+        memory.hold(EXPIRATION)
+        raise DENIED
+
+    memory.launch = meanwhile
+    with pytest.raises(AwsError):
+        run(memory)
+    assert "end" not in memory.calls
+
+
+@pytest.mark.parametrize("state", ["pending", "running", "stopping", "stopped"])
+def test_a_lease_for_which_something_runs_is_not_ended(memory: Memory, state: str) -> None:
+    def meanwhile() -> dict[str, Any]:
+        memory.launched(1, state)
+        raise DENIED
+
+    memory.launch = meanwhile
+    with pytest.raises(AwsError):
+        run(memory)
+    assert "end" not in memory.calls
+
+
+def test_without_an_answer_nothing_is_ended_and_the_request_stays_to_be_finished(memory: Memory) -> None:
+    def lost() -> dict[str, Any]:
+        memory.launched(2)
+        raise ConnectionClosedError(endpoint_url="https://ec2.us-east-1.amazonaws.com")
+
+    memory.launch = lost
+    with pytest.raises(UncertainError):
+        run(memory)
+    assert saved() == [REQUEST]
+    memory.launch = raising(AssertionError("asked twice"))
+    assert run(memory) == Outcome({"m7i.large": 2}, {})
+    assert len(memory.machines) == 2
+    assert saved() == []
+
+
+def throttled() -> ClientError:
+    answer: Any = {
+        "Error": {"Code": "RequestLimitExceeded", "Message": "Request limit exceeded."},
+        "ResponseMetadata": {"HTTPStatusCode": 503},
+    }
+    return ClientError(answer, "CreateFleet")
+
+
+def test_a_throttle_is_a_refusal_though_it_comes_as_a_servers_error(memory: Memory) -> None:
+    memory.launch = raising(throttled())
+    with pytest.raises(AwsError, match="RequestLimitExceeded"):
+        run(memory)
+    assert memory.calls[-2:] == ["end", "function first"]
+    assert saved() == []
+
+
+def test_a_throttle_after_a_try_that_got_through_is_no_answer(memory: Memory) -> None:
+    def twice() -> dict[str, Any]:
+        memory.launched(2)
+        raise throttled()
+
+    memory.launch = twice
+    with pytest.raises(UncertainError):
+        run(memory)
+    assert saved() == [REQUEST]
+
+
+def test_a_lease_that_ended_during_the_launch_is_put_again(memory: Memory) -> None:
+    def slow() -> dict[str, Any]:
+        memory.targets.clear()
+        return memory.launched(2)
+
+    memory.launch = slow
+    run(memory)
+    assert memory.calls == ["tarball", "rule", "lease", "machines", "rule", "lease"]
+    assert memory.lease()["LeaseExpiration"] == EXPIRATION
+
+
+def test_a_lease_that_somebody_shortened_during_the_launch_is_put_again(memory: Memory) -> None:
+    def slow() -> dict[str, Any]:
+        memory.hold(EXPIRATION - 600)
+        return memory.launched(2)
+
+    memory.launch = slow
+    run(memory)
+    assert memory.lease()["LeaseExpiration"] == EXPIRATION
+
+
+DYING = {"StateReason": {"Code": "Client.InternalError", "Message": "Client.InternalError: Client error on launch"}}
+
+
+def test_machines_that_end_as_soon_as_they_start_have_not_started_and_their_lease_ends(memory: Memory) -> None:
+    memory.launch = lambda: memory.launched(2, "terminated", **DYING)
+    assert run(memory) == Outcome({}, {"Client.InternalError": "Client error on launch"})
+    assert memory.calls[-2:] == ["end", "function first"]
+
+
+def test_of_machines_that_end_at_once_the_others_count(memory: Memory) -> None:
+    def partly() -> dict[str, Any]:
+        memory.launched(1, "shutting-down", **DYING)
+        memory.launched(1)
+        return {"Instances": [{"InstanceType": "m7i.large", "InstanceIds": ["i-0", "i-1"]}]}
+
+    memory.launch = partly
+    assert run(memory) == Outcome({"m7i.large": 1}, {"Client.InternalError": "Client error on launch"})
+    assert "end" not in memory.calls
+
+
+def test_a_machine_that_shut_down_without_jobs_has_started(memory: Memory) -> None:
+    reason = {"StateReason": {"Code": "Client.InstanceInitiatedShutdown", "Message": "Client..."}}
+    memory.launch = lambda: memory.launched(2, "terminated", **reason)
+    assert run(memory) == Outcome({"m7i.large": 2}, {})
+
+
+def check(memory: Memory) -> None:
+    check_lease_function(memory, OUTPUTS, "first")  # type: ignore[arg-type]  # has what a start uses
+
+
+def test_a_lease_function_that_answers_and_that_eventbridge_may_run_is_enough(memory: Memory) -> None:
+    check(memory)
+    assert memory.calls == ["function first"]
+    memory.get_policy = raising(  # type: ignore[method-assign]  # this user may not read it
+        ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "GetPolicy")
+    )
+    check(memory)
+
+
+@pytest.mark.parametrize("policy", [None, [], [RULE_ALLOWED | {"Effect": "Deny"}], [RULE_ALLOWED | {"Principal": "*"}]])
+def test_a_lease_function_that_eventbridge_may_not_run_is_not(
+    memory: Memory, policy: list[dict[str, Any]] | None
+) -> None:
+    memory.policy = policy
+    with pytest.raises(UnavailableError, match="EventBridge may not run it; run annex-bootstrap doctor"):
+        check(memory)
+
+
+def test_a_lease_function_that_fails_or_is_gone_is_not(memory: Memory) -> None:
+    memory.fails, memory.line = True, {"errorMessage": "no module"}
+    with pytest.raises(UnavailableError, match=r"it fails: .*no module"):
+        check(memory)
+    memory.invoke = raising(  # type: ignore[method-assign]  # a function that is gone
+        ClientError({"Error": {"Code": "ResourceNotFoundException", "Message": "none"}}, "Invoke")
+    )
+    with pytest.raises(UnavailableError, match="it is gone"):
+        check(memory)
