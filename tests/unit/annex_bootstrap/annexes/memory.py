@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 from annex_bootstrap.annexes.joining import Pool
 from annex_bootstrap.annexes.requests import Annex, Request
 from annex_bootstrap.machines.capacity import Capacity
+from annex_bootstrap.pool.collector import Address
 from annex_contract.stack import ANNEX_TAG, REQUEST_TAG, Output
 
 FUNCTION = "arn:aws:lambda:us-east-1:123456789012:function:pool-LeaseFunction-1"
@@ -22,7 +23,7 @@ OUTPUTS: Mapping[str, str] = {
     Output.INSTANCE_CONFIGURATION_PROFILE: PROFILE,
     Output.S3_BUCKET_NAME: "pool-bucket",
 }
-POOL = Pool("pool.example.org", 9618, "alice@pool", "made-up")
+POOL = Pool((Address("pool.example.org", 9618),), "alice@pool", "made-up")
 EXPIRATION = int(time.time()) + 7200
 REQUEST = Request(
     "0" * 32,
