@@ -1,11 +1,9 @@
-#!/usr/bin/python3
-"""Make a machine part of its annex, and drain it when EC2 takes it back. Runs on the machine, with no other module.
+"""Make a machine part of its annex, and drain it when EC2 takes it back. Runs on the machine.
 
-``annex_machine.py boot`` does what the boot script of HTCondor's package condor-annex-ec2 does, for the tarballs of
-every ``condor_annex`` and ``htcondor annex``, and asks the metadata service with a token only. It reports each step on
-its standard output, and exits with 1 when it gives up; its unit then shuts the machine down.
-
-``annex_machine.py watch`` waits for the notice that EC2 gives to a spot machine two minutes before it is interrupted.
+With ``boot`` it does what the boot script of HTCondor's package condor-annex-ec2 does, for the tarballs of every
+``condor_annex`` and ``htcondor annex``, and asks the metadata service with a token only. It reports each step on its
+standard output, and exits with 1 when it gives up; its unit then shuts the machine down. With ``watch`` it waits for
+the notice that EC2 gives to a spot machine two minutes before it is interrupted.
 
 Source of what the machine is given: HTCondor's ``src/condor_annex``; of the metadata:
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-categories.html
@@ -28,6 +26,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from machine_image.aws_calls import AwsCalls, Keys, Place, RefusedError
+
 PATIENCE = 600.0
 """Seconds after which a machine that has not found its annex gives up."""
 
@@ -49,7 +49,7 @@ METADATA = "http://169.254.169.254/latest"
 CONDOR = Path("/etc/condor")
 INSTANCE_CONFIG = CONDOR / "config.d/49-annex-instance.config"
 BOOT_COMMANDS = Path("/etc/annex-bootstrap/boot-commands")
-RULES = Path(__file__).with_name("metadata.nft")
+RULES = Path(__file__).parent.with_name("metadata.nft")
 
 _TARBALL = re.compile(r"arn:[^:]+:s3:::([^/*]+)/(config-\*\.tar\.gz)")
 _TOKEN_SECONDS = 21_600
@@ -155,12 +155,13 @@ def mode_of(name: str) -> int:
     return 0o644 if name.endswith(".config") else 0o600
 
 
-def instance_config(instance_id: str, public_address: str | None) -> str:
+def instance_config(instance_id: str, public_address: str | None, ipv6_address: str | None) -> str:
     """Return HTCondor's configuration of one machine.
 
     Args:
         instance_id: which ``condor_annex`` matches with what AWS says.
         public_address: where others reach it; no interface of the machine has it.
+        ipv6_address: as EC2 knows it. HTCondor advertises any other that an interface has, and nobody reaches it.
     """
     lines = [
         f'EC2InstanceID = "{instance_id}"',
@@ -171,6 +172,8 @@ def instance_config(instance_id: str, public_address: str | None) -> str:
     ]
     if public_address:
         lines.append(f"TCP_FORWARDING_HOST = {public_address}")
+    if not ipv6_address:
+        lines.append("ENABLE_IPV6 = False")
     return "\n".join([*lines, ""])
 
 
@@ -262,29 +265,38 @@ def _run(argv: Sequence[str], env: Mapping[str, str] | None = None) -> str:
     return ended.stdout
 
 
-def _aws(region: str, *arguments: str) -> Any:
+def _calls(metadata: Metadata, region: str) -> tuple[AwsCalls, str]:
+    """Return the calls that the machine's role may make, and the role.
+
+    Raises:
+        NotYetError: the machine has no role, or no keys of it yet.
+    """
+    role = metadata.get("meta-data/iam/security-credentials/").split()[0]
+    keys = json.loads(metadata.get(f"meta-data/iam/security-credentials/{role}"))
+    if keys.get("Code") != "Success":
+        raise NotYetError(f"the metadata service has no keys of {role}: {keys.get('Code')}")
+    place = Place(region, metadata.get("meta-data/services/domain"), metadata.get("meta-data/services/partition"))
+    return AwsCalls(place, Keys(keys["AccessKeyId"], keys["SecretAccessKey"], keys["Token"])), role
+
+
+def _asked(call: Callable[[], T]) -> T:
     """Return the answer to a call of AWS.
 
     Raises:
         NotYetError: AWS refused it, which it may do for a while after a role was made.
     """
-    argv = ["aws", "--region", region, "--output", "json", *arguments]
-    environment = {**os.environ, "AWS_EC2_METADATA_V1_DISABLED": "true"}
     try:
-        ended = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise NotYetError(f"aws {' '.join(arguments[:2])} takes too long") from error
-    if ended.returncode:
-        raise NotYetError(f"aws {' '.join(arguments[:2])}: {' '.join(ended.stderr.split()) or 'failed'}")
-    return json.loads(ended.stdout or "null")
+        return call()
+    except RefusedError as error:
+        raise NotYetError(str(error)) from error
 
 
-def find_annex(metadata: Metadata, region: str, instance_id: str) -> str:
+def find_annex(metadata: Metadata, calls: AwsCalls, instance_id: str) -> str:
     """Return the ID of the machine's annex: the tag says, or else the client token, of the machine or of its fleet.
 
     Args:
         metadata: has the tags, where whoever started the machine wanted so.
-        region: of the machine.
+        calls: of its role.
         instance_id: of the machine.
 
     Raises:
@@ -292,40 +304,27 @@ def find_annex(metadata: Metadata, region: str, instance_id: str) -> str:
     """
     if annex_id := metadata.find(f"meta-data/tags/instance/{ANNEX_TAG}"):
         return annex_id
-    described = _aws(region, "ec2", "describe-instances", "--instance-ids", instance_id)
-    instances = [i for reservation in described["Reservations"] for i in reservation["Instances"]]
-    if not instances:
+    described = _asked(lambda: calls.describe_instance(instance_id))
+    if described is None:
         raise NotYetError(f"AWS does not know {instance_id} yet")
-    tags = {tag["Key"]: tag["Value"] for tag in instances[0].get("Tags", [])}
-    if annex_id := tags.get(ANNEX_TAG) or annex_of_token(instances[0].get("ClientToken", "")):
+    tags, client_token = described
+    if annex_id := tags.get(ANNEX_TAG) or annex_of_token(client_token):
         return annex_id
     fleet = tags.get(FLEET_TAG)
     if not fleet:
         raise NotYetError("neither a tag nor a client token says which annex this machine belongs to")
-    described = _aws(region, "ec2", "describe-spot-fleet-requests", "--spot-fleet-request-ids", fleet)
-    (config,) = (request["SpotFleetRequestConfig"] for request in described["SpotFleetRequestConfigs"])
-    if annex_id := annex_of_token(config.get("ClientToken", "")):
+    if annex_id := annex_of_token(_asked(lambda: calls.fleet_token(fleet))):
         return annex_id
     raise NotYetError(f"the client token of {fleet} does not say which annex this machine belongs to")
 
 
-def find_tarball(metadata: Metadata, region: str) -> tuple[str, str]:
+def find_tarball(calls: AwsCalls, role: str) -> tuple[str, str]:
     """Return bucket and key pattern of the tarballs, from the inline policies of the machine's role.
 
-    Args:
-        metadata: names the role.
-        region: of the machine.
-
     Raises:
-        NotYetError: the machine has no role, or the role no such policy.
+        NotYetError: the role has no such policy.
     """
-    role = metadata.get("meta-data/iam/security-credentials/").split()[0]
-    names = _aws(region, "iam", "list-role-policies", "--role-name", role)["PolicyNames"]
-    policies = [
-        _aws(region, "iam", "get-role-policy", "--role-name", role, "--policy-name", name)["PolicyDocument"]
-        for name in names
-    ]
-    found = tarball_of(policies)
+    found = tarball_of(_asked(lambda: calls.role_policies(role)))
     if found is None:
         raise NotYetError(f"no inline policy of the role {role} names a bucket's config-*.tar.gz")
     return found
@@ -377,17 +376,19 @@ def boot() -> None:
     instance_id = _persist(lambda: metadata.get("meta-data/instance-id"), until)
     region = _persist(lambda: metadata.get("meta-data/placement/region"), until)
     public_address = _persist(lambda: metadata.find("meta-data/public-ipv4"), until)
+    ipv6_address = _persist(lambda: metadata.find("meta-data/ipv6"), until)
     _say(f"this is {instance_id} in {region}")
-    annex_id = _persist(lambda: find_annex(metadata, region, instance_id), until)
+    calls, role = _persist(lambda: _calls(metadata, region), until)
+    annex_id = _persist(lambda: find_annex(metadata, calls, instance_id), until)
     _say(f"the annex is {annex_id}")
-    bucket, pattern = _persist(lambda: find_tarball(metadata, region), until)
-    source = f"s3://{bucket}/{pattern.replace('*', annex_id)}"
+    bucket, pattern = _persist(lambda: find_tarball(calls, role), until)
+    key = pattern.replace("*", annex_id)
     # It holds a secret: in memory, and root's alone.
     with tempfile.TemporaryDirectory(dir="/run") as folder:
         tarball = Path(folder, "config.tar.gz")
-        _persist(lambda: _aws(region, "s3", "cp", "--only-show-errors", source, str(tarball)), until)
-        _say(f"unpacked {source} in {unpack(tarball)}")
-    INSTANCE_CONFIG.write_text(instance_config(instance_id, public_address))
+        tarball.write_bytes(_persist(lambda: _asked(lambda: calls.read_object(bucket, key)), until))
+        _say(f"unpacked s3://{bucket}/{key} in {unpack(tarball)}")
+    INSTANCE_CONFIG.write_text(instance_config(instance_id, public_address, ipv6_address))
     prepare_instance_store()
     if BOOT_COMMANDS.read_text().strip():
         facts = {"ANNEX_ID": annex_id, "INSTANCE_ID": instance_id, "AWS_REGION": region}

@@ -34,7 +34,7 @@ MARKER = "annex-bootstrap-image"
 _BUILD_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 _PACKAGE = re.compile(SYSTEM.package_pattern)
 
-_MODULE = "annex_machine.py"
+_MODULES = ("__init__.py", "annex_machine.py", "aws_calls.py")
 _LIBRARY = "/usr/local/lib/annex-bootstrap"
 
 _INSTALLED: Mapping[str, str] = MappingProxyType(
@@ -135,7 +135,7 @@ def render_script(inputs: ImageInputs) -> str:
     assignments = [f"{name}={shlex.quote(value)}" for name, value in values.items()]
     installed = {**_INSTALLED, **(_GPU_CONFIG if inputs.gpu else {})}
     puts = [_put("644", path, _read(f"files/{name}")) for name, path in installed.items()]
-    puts.append(_put("755", f"{_LIBRARY}/{_MODULE}", _read(_MODULE)))
+    puts += [_put("644", f"{_LIBRARY}/machine_image/{name}", _read(name)) for name in _MODULES]
     puts.append(_put("755", _BOOT_COMMANDS, f"{inputs.boot_commands}\n"))
     head = ["#!/bin/bash", *assignments, "put_files() {", *puts, "}", ""]
     return "\n".join(head) + _read(f"files/{SYSTEM.script}") + _read("files/build.sh")

@@ -143,9 +143,13 @@ def test_what_is_no_archive_is_refused(content: bytes, tmp_path: Path) -> None:
 
 
 def test_a_machine_without_a_public_address_forwards_nothing() -> None:
-    names = "MASTER_NAME = i-1\nSTARTD_NAME = i-1\n"
-    assert instance_config("i-1", None) == f'EC2InstanceID = "i-1"\n{names}'
-    assert instance_config("i-1", "192.0.2.1") == f'EC2InstanceID = "i-1"\n{names}TCP_FORWARDING_HOST = 192.0.2.1\n'
+    own = 'EC2InstanceID = "i-1"\nMASTER_NAME = i-1\nSTARTD_NAME = i-1\n'
+    assert instance_config("i-1", None, "2001:db8::1") == own
+    assert instance_config("i-1", "192.0.2.1", "2001:db8::1") == f"{own}TCP_FORWARDING_HOST = 192.0.2.1\n"
+
+
+def test_a_machine_advertises_no_ipv6_address_that_ec2_does_not_know() -> None:
+    assert instance_config("i-1", "192.0.2.1", None).endswith("TCP_FORWARDING_HOST = 192.0.2.1\nENABLE_IPV6 = False\n")
 
 
 def test_the_instance_store_is_known_by_its_model_and_never_by_its_name(tmp_path: Path) -> None:

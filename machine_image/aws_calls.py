@@ -1,0 +1,183 @@
+"""Signed calls of AWS with the keys of a machine's role, by Python's standard library. Runs on the machine.
+
+The AWS command line takes seconds of processor time for each call, of which a machine makes five before it can work.
+
+Sources: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html,
+https://docs.aws.amazon.com/general/latest/gr/rande.html
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import http.client
+import json
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import TypeAlias
+from urllib.parse import quote, unquote, urlsplit
+from xml.etree import ElementTree
+
+TRUSTED: str | None = "/etc/ssl/certs/ca-certificates.crt"
+"""Whom programs on Debian trust."""
+
+Get: TypeAlias = Callable[[str, str, str, str], bytes]
+"""Returns what a URL has: also given the service and region that sign, and what the call is, for the error."""
+
+_IAM = {
+    "aws": ("iam.amazonaws.com", "us-east-1"),
+    "aws-cn": ("iam.cn-north-1.amazonaws.com.cn", "cn-north-1"),
+    "aws-us-gov": ("iam.us-gov.amazonaws.com", "us-gov-west-1"),
+}
+_NOTHING = hashlib.sha256(b"").hexdigest()
+
+
+class RefusedError(Exception):
+    """AWS refused a call, or does not answer; the text says which and why."""
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What a role's machine signs with."""
+
+    access_key_id: str
+    secret_access_key: str
+    token: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a machine is.
+
+    Attributes:
+        region: such as us-east-1.
+        domain: of AWS's host names there.
+        partition: such as aws.
+    """
+
+    region: str
+    domain: str = "amazonaws.com"
+    partition: str = "aws"
+
+
+def signed(url: str, service: str, region: str, keys: Keys, now: datetime) -> dict[str, str]:
+    """Return the headers of a signed GET request without a body.
+
+    Args:
+        url: with its path and query encoded, and the query sorted by name.
+        service: that signs, such as ec2.
+        region: that signs.
+        keys: of the role.
+        now: the time, in UTC.
+    """
+    parts = urlsplit(url)
+    moment, day = f"{now:%Y%m%dT%H%M%SZ}", f"{now:%Y%m%d}"
+    headers = {
+        "host": parts.netloc,
+        "x-amz-content-sha256": _NOTHING,
+        "x-amz-date": moment,
+        "x-amz-security-token": keys.token,
+    }
+    names = ";".join(headers)
+    lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
+    canonical = f"GET\n{parts.path or '/'}\n{parts.query}\n{lines}\n{names}\n{_NOTHING}"
+    scope = f"{day}/{region}/{service}/aws4_request"
+    text = f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
+    key = f"AWS4{keys.secret_access_key}".encode()
+    for part in (day, region, service, "aws4_request", text):
+        key = hmac.digest(key, part.encode(), "sha256")
+    said = f"Credential={keys.access_key_id}/{scope}, SignedHeaders={names}, Signature={key.hex()}"
+    return {**headers, "Authorization": f"AWS4-HMAC-SHA256 {said}"}
+
+
+class SignedRequests:
+    """Requests signed with a role's keys, and with AWS's time where the machine's is wrong."""
+
+    def __init__(self, keys: Keys) -> None:
+        """Ask nothing yet."""
+        self._keys = keys
+        self._late = timedelta()
+        self._tls = ssl.create_default_context(cafile=TRUSTED)
+
+    def get(self, url: str, service: str, region: str, what: str) -> bytes:
+        """Return what a URL has.
+
+        Raises:
+            RefusedError: AWS refused it, or does not answer.
+        """
+        headers = signed(url, service, region, self._keys, datetime.now(UTC) + self._late)
+        try:
+            request = urllib.request.Request(url, headers=headers)
+            with urllib.request.urlopen(request, timeout=60, context=self._tls) as answer:
+                return bytes(answer.read())
+        except urllib.error.HTTPError as error:
+            # AWS takes no signature of another time, and says what time it is: a clock may be wrong at boot.
+            if date := error.headers.get("Date"):
+                self._late = parsedate_to_datetime(date) - datetime.now(UTC)
+            said = " ".join(error.read().decode(errors="replace").split())
+            raise RefusedError(f"{what}: {error.code} {said[:500]}") from error
+        except (OSError, http.client.HTTPException) as error:
+            raise RefusedError(f"{what}: {error}") from error
+
+
+class AwsCalls:
+    """The calls that a machine makes at boot."""
+
+    def __init__(self, place: Place, keys: Keys, get: Get | None = None) -> None:
+        """Call nothing yet.
+
+        Args:
+            place: where the machine is.
+            keys: of its role.
+            get: another way to AWS than a signed request.
+        """
+        self._place = place
+        self._get = get or SignedRequests(keys).get
+
+    def describe_instance(self, instance_id: str) -> tuple[dict[str, str], str] | None:
+        """Return the tags and the client token of an instance, or None where EC2 does not know it yet."""
+        answer = self._ec2("DescribeInstances", {"InstanceId.1": instance_id})
+        found = answer.find(".//instancesSet/item")
+        if found is None:
+            return None
+        tags = {item.findtext("key", ""): item.findtext("value", "") for item in found.iterfind("tagSet/item")}
+        return tags, found.findtext("clientToken", "")
+
+    def fleet_token(self, fleet: str) -> str:
+        """Return the client token of a spot fleet request."""
+        answer = self._ec2("DescribeSpotFleetRequests", {"SpotFleetRequestId.1": fleet})
+        return answer.findtext(".//spotFleetRequestConfig/clientToken", "")
+
+    def role_policies(self, role: str) -> list[Mapping[str, object]]:
+        """Return the inline policies of a role."""
+        names = [item.text or "" for item in self._iam("ListRolePolicies", {"RoleName": role}).iterfind(".//member")]
+        answers = [self._iam("GetRolePolicy", {"PolicyName": name, "RoleName": role}) for name in names]
+        return [json.loads(unquote(answer.findtext(".//PolicyDocument", ""))) for answer in answers]
+
+    def read_object(self, bucket: str, key: str) -> bytes:
+        """Return an object of S3."""
+        host = f"s3.{self._place.region}.{self._place.domain}"
+        # A bucket's own host name has no certificate where the bucket's name has dots.
+        url = f"https://{host}/{bucket}" if "." in bucket else f"https://{bucket}.{host}"
+        return self._get(f"{url}/{quote(key)}", "s3", self._place.region, f"s3 GetObject s3://{bucket}/{key}")
+
+    def _ec2(self, action: str, parameters: Mapping[str, str]) -> ElementTree.Element:
+        host = f"ec2.{self._place.region}.{self._place.domain}"
+        return self._query(host, "ec2", self._place.region, {"Action": action, "Version": "2016-11-15", **parameters})
+
+    def _iam(self, action: str, parameters: Mapping[str, str]) -> ElementTree.Element:
+        host, region = _IAM[self._place.partition]
+        return self._query(host, "iam", region, {"Action": action, "Version": "2010-05-08", **parameters})
+
+    def _query(self, host: str, service: str, region: str, parameters: Mapping[str, str]) -> ElementTree.Element:
+        query = "&".join(f"{name}={quote(value, safe='')}" for name, value in sorted(parameters.items()))
+        what = f"{service} {parameters['Action']}"
+        root = ElementTree.fromstring(self._get(f"https://{host}/?{query}", service, region, what))
+        for element in root.iter():
+            element.tag = element.tag.rpartition("}")[2]
+        return root

@@ -1,0 +1,95 @@
+"""The calls that a machine signs itself, beside what botocore signs and where it sends it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from unittest import mock
+from urllib.parse import quote
+
+import boto3
+import pytest
+from botocore.auth import S3SigV4Auth, SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from hypothesis import given
+from hypothesis import strategies as st
+
+from machine_image import aws_calls
+from machine_image.aws_calls import AwsCalls, Keys, Place, RefusedError, signed
+
+KEYS = Keys("ASIAMADEUP", "made-up-secret", "made-up-token")
+NOW = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
+TEXT = st.text(st.sampled_from("abcXYZ019-_.~/ +=&%:*@é"), min_size=1, max_size=20)
+
+
+class Recorder:
+    """Stands where the network is: keeps what is asked for, and has nothing to answer."""
+
+    def __init__(self) -> None:
+        """Keep nothing yet."""
+        self.urls: list[str] = []
+
+    def __call__(self, url: str, *_: object) -> bytes:
+        """Take a request."""
+        self.urls.append(url)
+        return b"<Answer/>"
+
+
+def _by_botocore(url: str, service: str, headers: dict[str, str]) -> str:
+    signer = S3SigV4Auth if service == "s3" else SigV4Auth
+    credentials = Credentials(KEYS.access_key_id, KEYS.secret_access_key, KEYS.token)
+    request = AWSRequest("GET", url, headers={"X-Amz-Content-SHA256": headers["x-amz-content-sha256"]})
+    with mock.patch("botocore.auth.get_current_datetime", return_value=NOW.replace(tzinfo=None)):
+        signer(credentials, service, "us-east-1").add_auth(request)
+    return str(request.headers["Authorization"])
+
+
+def _asked(place: Place, ask: str) -> list[str]:
+    recorder = Recorder()
+    calls = AwsCalls(place, KEYS, recorder)
+    match ask:
+        case "ec2":
+            calls.describe_instance("i-1")
+        case "iam":
+            calls.role_policies("role/with space")
+        case bucket:
+            calls.read_object(bucket, "config-my annex.tar.gz")
+    return recorder.urls
+
+
+@given(service=st.sampled_from(["ec2", "iam", "s3"]), value=TEXT)
+def test_a_machine_signs_as_botocore_does(service: str, value: str) -> None:
+    encoded = quote(value, safe="")
+    url = f"https://s3.example.org/{encoded}" if service == "s3" else f"https://x.example.org/?Action=A&Name={encoded}"
+    headers = signed(url, service, "us-east-1", KEYS, NOW)
+    assert headers["Authorization"] == _by_botocore(url, service, headers)
+
+
+@pytest.mark.parametrize(
+    ("region", "partition", "domain"),
+    [
+        ("us-east-1", "aws", "amazonaws.com"),
+        ("eu-central-1", "aws", "amazonaws.com"),
+        ("cn-northwest-1", "aws-cn", "amazonaws.com.cn"),
+        ("us-gov-east-1", "aws-us-gov", "amazonaws.com"),
+    ],
+)
+@pytest.mark.parametrize("service", ["ec2", "iam"])
+def test_a_machine_calls_where_botocore_would(region: str, partition: str, domain: str, service: str) -> None:
+    session = boto3.Session("x", "x", region_name=region)
+    address = (session.client("ec2") if service == "ec2" else session.client("iam")).meta.endpoint_url
+    url = _asked(Place(region, domain, partition), service)[0]
+    assert url.startswith(f"{address}/?Action=")
+
+
+def test_a_bucket_has_its_own_host_name_unless_no_certificate_has_it() -> None:
+    place = Place("us-west-2")
+    assert _asked(place, "a-bucket") == ["https://a-bucket.s3.us-west-2.amazonaws.com/config-my%20annex.tar.gz"]
+    assert _asked(place, "a.bucket") == ["https://s3.us-west-2.amazonaws.com/a.bucket/config-my%20annex.tar.gz"]
+
+
+def test_a_call_that_gets_no_answer_says_which_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aws_calls, "TRUSTED", None)
+    calls = AwsCalls(Place("us-east-1", "made-up.invalid"), KEYS)
+    with pytest.raises(RefusedError, match=r"^ec2 DescribeInstances: "):
+        calls.describe_instance("i-1")
