@@ -1,10 +1,13 @@
 # How to get packages on Debian: what build.sh calls.
 export DEBIAN_FRONTEND=noninteractive
 
-# An annex's machine has no time to wait for apt's lock, and no user who asks.
+# An annex's machine has no time to wait for apt's lock, and no user who asks. Nobody reads translations or sources
+# here, and a machine that loses power before its disk is written is not made into an image.
 apt() {
     apt-get --yes -o DPkg::Lock::Timeout=120 -o Acquire::Retries=2 -o Acquire::http::Timeout=20 \
-        -o Acquire::https::Timeout=20 -o APT::Update::Error-Mode=any -o Dpkg::Options::=--force-confold "$@"
+        -o Acquire::https::Timeout=20 -o APT::Update::Error-Mode=any -o Dpkg::Options::=--force-confold \
+        -o Dpkg::Options::=--force-unsafe-io -o Acquire::Languages=none \
+        -o Acquire::IndexTargets::deb-src::Sources::DefaultEnabled=no "$@"
 }
 
 # Three tries of 150 seconds: less than ten minutes.
@@ -26,6 +29,8 @@ refresh_lists() {
 
 # Make the machine ready for installing, and read the lists of packages.
 prepare_packages() {
+    # Nobody here can confirm that the running kernel may go.
+    echo 'linux-base linux-base/removing-running-kernel boolean false' | debconf-set-selections
     # Or the packages would start their daemons here: HTCondor's may shut the machine down.
     printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d
     chmod 755 /usr/sbin/policy-rc.d
@@ -61,8 +66,7 @@ install_condor() {
 
 install_gpu_driver() {
     architecture=$(dpkg --print-architecture)
-    # The kernel for clouds has no DRM, which the driver needs; and nobody here can confirm that it may go.
-    echo 'linux-base linux-base/removing-running-kernel boolean false' | debconf-set-selections
+    # The kernel for clouds has no DRM, which the driver needs.
     apt install --no-install-recommends "linux-image-$architecture" "linux-headers-$architecture" \
         nvidia-kernel-dkms nvidia-smi libcuda1 libnvidia-ml1
     apt purge '^linux-image.*-cloud-.*'
@@ -80,6 +84,14 @@ install_packages() {
 # Print the versions of packages, each as name=version and a space.
 package_versions() {
     dpkg-query --show --showformat '${Package}=${Version} ' "$@"
+}
+
+# An upgrade leaves the running kernel beside the newer one that machines boot.
+remove_old_kernels() {
+    mapfile -t old < <(find /boot -name 'vmlinuz-*' -printf '%f\n' | sort -V | head -n -1)
+    for kernel in "${old[@]}"; do
+        apt purge "linux-image-${kernel#vmlinuz-}"
+    done
 }
 
 # Remove what installing needed, and what was downloaded.

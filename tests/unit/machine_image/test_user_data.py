@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import random
+import re
 import string
 import subprocess
 import sys
@@ -112,6 +113,19 @@ def test_a_failure_tells_the_step_and_the_last_lines_in_order() -> None:
         f"{MARKER} b1 log one\r\n{MARKER} b1 log \r\n[ 9.1] {MARKER} b1 log two\r\n{MARKER} b1 failed installing\r\n"
     )
     assert read_outcome(console, "b1") == Outcome(False, reason="installing failed | one | two")
+
+
+def test_a_failures_lines_keep_no_sequences_of_a_terminal() -> None:
+    body = render_script(ImageInputs("x"))
+    (function,) = re.findall(r"^printable\(\) \{.*?^\}$", body, re.MULTILINE | re.DOTALL)
+    text = r"\033[0;1;39mStarting\033[0m x\033[K \033[?25lé\033M\tend\n"
+    assert _printed(f"{function}\nprintf '{text}' | printable") == "Starting x end\n"
+
+
+def test_the_rules_are_checked_while_the_running_kernel_has_its_modules() -> None:
+    script = render_script(FULL)
+    check = script.index("\nnft --check")
+    assert check < script.index("\n    install_gpu_driver\n") < script.index("\nremove_old_kernels\n")
 
 
 def test_the_outcome_of_another_build_does_not_count() -> None:
