@@ -1,5 +1,5 @@
 # Thin names for the real commands. Each makes the virtual environment first, where none is there.
-.PHONY: demo docs test slow opinions thorough engines browser e2e live scan build lint lock
+.PHONY: demo docs test slow opinions thorough engines browser e2e vm live scan build lint lock
 
 PYTHON ?= python3
 VENV := .venv
@@ -48,6 +48,10 @@ browser: build
 # A real HTCondor; needs root rights on Debian or Ubuntu.
 e2e: build
 	@$(BIN)/python -m tests.htcondor
+
+# Machines that really boot, by QEMU without help of the processor; needs root rights on Debian or Ubuntu.
+vm: build
+	@$(BIN)/python -m tests.machines
 
 # The stack in a real account of yours: says what that costs, and does nothing before you agree.
 live: build

@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 
 MACHINES = "/local-aws/machines"
 """What becomes of machines that run a script from their user data, and of images: a JSON object."""
@@ -31,15 +30,11 @@ class Hardware:
 
     Attributes:
         clock: where their clock starts, as QEMU's ``-rtc base`` has it.
-        stores: how many disks of the instance store.
-        units: units of systemd that they have beside those of their image, by name.
         packages: whether Debian's mirror can be found.
         metadata: whether the metadata service answers.
     """
 
     clock: str = "utc"
-    stores: int = 0
-    units: Mapping[str, str] = field(default_factory=dict)
     packages: bool = True
     metadata: bool = True
 

@@ -10,8 +10,8 @@ https://www.freedesktop.org/software/systemd/man/latest/systemd.system-credentia
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 MEMORY_MIB = 2048
@@ -46,10 +46,8 @@ class Guest:
         ports: TCP ports on which it is reached there.
         directory: for its console, its shell's socket, and its tables.
         mac: of its network interface.
-        stores: sizes in MiB of its disks of the instance store.
         trusted: a certificate authority, as PEM, that its programs trust besides the public ones.
         clock: where its clock starts, as ``-rtc base`` has it.
-        units: systemd units that only this machine has, by name.
     """
 
     instance_id: str
@@ -58,10 +56,8 @@ class Guest:
     ports: Sequence[int]
     directory: Path
     mac: str
-    stores: Sequence[Path] = ()
     trusted: str = ""
     clock: str = "utc"
-    units: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def console(self) -> Path:
@@ -82,10 +78,10 @@ def mac_of(instance_id: str) -> str:
 
 def credentials(guest: Guest) -> dict[str, str]:
     """Return the credentials of systemd that a machine is given, by name."""
-    units = {SHELL_UNIT: _SHELL, **guest.units}
-    wants = "".join(f"Wants={name}\n" for name in units if name.endswith(".service"))
-    given = {f"systemd.extra-unit.{name}": text for name, text in units.items()}
-    given["systemd.unit-dropin.sysinit.target"] = f"[Unit]\n{wants}"
+    given = {
+        f"systemd.extra-unit.{SHELL_UNIT}": _SHELL,
+        "systemd.unit-dropin.sysinit.target": f"[Unit]\nWants={SHELL_UNIT}\n",
+    }
     if guest.trusted:
         encoded = base64.b64encode(guest.trusted.encode()).decode()
         given["tmpfiles.extra"] = f"w+~ /etc/ssl/certs/ca-certificates.crt - - - - {encoded}\n"
@@ -112,11 +108,6 @@ def command(guest: Guest, tables: Sequence[Path]) -> list[str]:
     # Byte by byte the beginning of what EC2 gives: cloud-init looks at the first three letters of both.
     uuid = f"ec2{guest.instance_id.removeprefix('i-').rjust(17, '0')[:5]}-0000-4000-8000-{guest.mac.replace(':', '')}"
     forwards = "".join(f",hostfwd=tcp:{guest.public_address}:{port}-:{port}" for port in guest.ports)
-    stores: list[str] = []
-    for number, path in enumerate(guest.stores):
-        stores += ["-drive", f"file={path},if=none,id=store{number},format=raw,cache=unsafe"]
-        # The model is fixed in QEMU, so a test that needs EC2's has to give it.
-        stores += ["-device", f"nvme,drive=store{number},serial=AWS{number:017d}"]
     return [
         *("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-machine", "q35", "-smp", "2"),
         *("-m", str(MEMORY_MIB), "-nodefaults", "-display", "none", "-vga", "none", "-rtc", f"base={guest.clock}"),
@@ -125,7 +116,6 @@ def command(guest: Guest, tables: Sequence[Path]) -> list[str]:
         *(part for path in tables for part in ("-smbios", f"type=11,path={path}")),
         *("-drive", f"file={guest.disk},if=none,id=root,format=qcow2,cache=unsafe,discard=unmap"),
         *("-device", f"nvme,drive=root,serial=vol{guest.instance_id.removeprefix('i-')}"),
-        *stores,
         *("-netdev", f"user,id=network{forwards}", "-device", f"virtio-net-pci,netdev=network,mac={guest.mac}"),
         *("-device", "virtio-rng-pci"),
         *("-serial", f"file:{guest.console}", "-serial", f"unix:{guest.shell},server=on,wait=off"),

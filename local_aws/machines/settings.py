@@ -18,6 +18,7 @@ class MachineSettings:
         directory: for their disks and consoles.
         aws_address: where AWS's names lead, as machines see it.
         images: files with the disks that machines can start from, by the ID of the image.
+        built: a file with the disk of a builder of the same image that has ended well; empty for none.
         packages: the Unix socket of ``packages.offered``; empty for none.
         trusted: the certificate authority of the local AWS, as PEM.
         certificate: a file with a certificate for Debian's mirror.
@@ -27,6 +28,7 @@ class MachineSettings:
     directory: str
     aws_address: str
     images: Mapping[str, str] = field(default_factory=dict)
+    built: str = ""
     packages: str = ""
     trusted: str = ""
     certificate: str = ""

@@ -32,11 +32,13 @@ from local_aws.server import recording  # noqa: E402
 from local_aws.server.ec2 import machines  # noqa: E402
 from local_aws.server.extensions import EXTENSIONS  # noqa: E402
 from local_aws.server.gate import gated  # noqa: E402
+from local_aws.server.lambda_functions import patience  # noqa: E402
 from local_aws.server.strict.chance import is_strict  # noqa: E402
 
 for install in EXTENSIONS:
     install()
-machines.install()
+for install in (machines.install, patience.install):
+    install()
 
 if is_strict():
     # Only now, because these need packages that only a checkout has.

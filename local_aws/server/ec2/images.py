@@ -48,8 +48,6 @@ def install() -> None:
                 None,
             )
             ec2._STUB_AMIS.append(stub)
-    for image_id in machines.given_images() - {base for base, _ in BASES.values()}:
-        ec2._images[image_id] = _record(image_id, image_id, "", "/dev/xvda", "", 16)
     ssm._public_parameter = public_parameter
     instances.STARTING.append(check_launchable)
     # MiniStack takes an image without a container for one that cannot start.

@@ -18,6 +18,7 @@ from typing import Any
 
 from ministack.services import ec2, ssm
 
+from annex_contract.image import IMAGE_TAG
 from local_aws.machines import names, packages
 from local_aws.machines.cable import CableError
 from local_aws.machines.qemu import Guest, mac_of
@@ -58,15 +59,9 @@ def _addresses() -> dict[str, str]:
     return {**aws, **mirror} if _settings.packages and hardware().packages else aws
 
 
-def given_images() -> set[str]:
-    """Return the IDs of the images that have a disk before any is made."""
-    settings = read()
-    return set(settings.images) if settings else set()
-
-
-def are_real() -> bool:
-    """Tell whether instances are machines here."""
-    return _settings is not None
+def runs(instance: Instance) -> bool:
+    """Tell whether an instance is a machine, and no builder whose disk an earlier run has left."""
+    return _settings is not None and not _is_built(_settings, instance)
 
 
 def console(instance_id: str) -> bytes | None:
@@ -141,15 +136,12 @@ def _power_on(settings: MachineSettings, instance: Instance) -> None:
         return
     disk = _disk(settings, instance_id)
     disk.parent.mkdir(exist_ok=True)
+    if _is_built(settings, instance):
+        if not disk.exists():
+            copy_disk(Path(settings.built), disk)
+        return
     if not disk.exists():
         new_disk(base, disk, _size(instance))
-    has = hardware()
-    stores = [disk.with_name(f"store{number}.raw") for number in range(has.stores)]
-    for store in stores:
-        # The instance store is empty after a stop, as on AWS.
-        store.unlink(missing_ok=True)
-        with store.open("wb") as file:
-            file.truncate(1 << 30)
     guest = Guest(
         instance_id,
         disk,
@@ -157,12 +149,15 @@ def _power_on(settings: MachineSettings, instance: Instance) -> None:
         _open_ports(instance),
         disk.parent,
         mac_of(instance_id),
-        stores,
         settings.trusted,
-        has.clock,
-        has.units,
+        hardware().clock,
     )
     _running[instance_id] = Running(guest, Path(settings.directory, "resolv.conf"))
+
+
+def _is_built(settings: MachineSettings, instance: Instance) -> bool:
+    tags = {tag["Key"] for tag in ec2._tags.get(instance["InstanceId"], [])}
+    return bool(settings.built) and IMAGE_TAG in tags
 
 
 def _end(instance_id: str) -> None:

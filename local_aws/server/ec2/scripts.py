@@ -106,7 +106,7 @@ def get_console_output(params: Params) -> Response:
 def _has_ended(instance: Instance, current: Settings) -> bool:
     return (
         current.outcome not in ("never", "outside")
-        and not machines.are_real()
+        and not machines.runs(instance)
         and "Started" in instance
         and bool(script_of(instance))
         and time.monotonic() >= instance["Started"] + current.seconds

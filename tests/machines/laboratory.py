@@ -1,0 +1,226 @@
+"""A pool, and a local AWS whose instances are virtual machines: what the tests with both need."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from local_aws.machines.debian import cache_directory
+from local_aws.machines.qemu import mac_of
+from local_aws.machines.running import Shell
+from local_aws.machines.settings import MachineSettings
+from local_aws.server.ec2.images import BASES
+from local_aws.server_settings import HARDWARE, Hardware
+from machine_image.user_data import ImageInputs, render_script
+from tests.htcondor import namespaces
+from tests.htcondor.testbed import Testbed
+from tests.machines.given import Given
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2.type_defs import InstanceTypeDef
+
+PATIENCE = 2400.0
+"""Seconds to wait for anything: the machines are emulated, and others may be at work on the same processor."""
+
+BASE_IMAGE = BASES["amd64"][0]
+PACKAGES = ("jq",)
+BOOT_COMMANDS = 'echo "$ANNEX_ID in $AWS_REGION" > /run/boot-commands'
+
+
+class StillWaitingError(AssertionError):
+    """Something did not happen in time; the text says what."""
+
+
+def base_settings(given: Given, directory: Path) -> MachineSettings:
+    """Return what the local AWS is given: Debian's disk, and our image where an earlier run has built it."""
+    disk = cached_image(given)
+    built = str(disk) if disk.exists() else ""
+    return MachineSettings(str(directory), namespaces.AWS_ADDRESS, {BASE_IMAGE: given.base}, built, given.packages)
+
+
+def cached_image(given: Given) -> Path:
+    """Return where our image is kept, by the hash of Debian's disk and of the script that makes it one."""
+    script = render_script(ImageInputs("any", packages=PACKAGES, boot_commands=BOOT_COMMANDS))
+    digest = hashlib.sha256(f"{given.base}\n{script}".encode()).hexdigest()[:12]
+    return cache_directory() / f"image-{digest}.qcow2"
+
+
+@dataclass
+class Machine:
+    """One instance, as its owner sees it.
+
+    Attributes:
+        testbed: that it belongs to.
+        instance_id: its ID.
+        directory: with its disk and shell.
+        began: when it was first seen, by the monotonic clock.
+    """
+
+    testbed: Testbed
+    instance_id: str
+    directory: Path
+    began: float
+
+    @property
+    def shell(self) -> Shell:
+        """A root shell on it."""
+        return Shell(self.directory / "shell.sock")
+
+    def must(self, script: str, seconds: float = 300) -> str:
+        """Return what a script printed; it must succeed."""
+        code, said = self.shell.run(script, seconds)
+        assert code == 0, said
+        return said
+
+    def describe(self) -> InstanceTypeDef:
+        """Return what EC2 says of it."""
+        found = self.testbed.root.client("ec2").describe_instances(InstanceIds=[self.instance_id])
+        return found["Reservations"][0]["Instances"][0]
+
+    @property
+    def state(self) -> str:
+        """Its state."""
+        return self.describe()["State"]["Name"]
+
+    @property
+    def console(self) -> str:
+        """What EC2 keeps of its console."""
+        return self.testbed.root.client("ec2").get_console_output(InstanceId=self.instance_id).get("Output", "")
+
+    def said(self) -> list[str]:
+        """Return what the boot step said on the console."""
+        lines = (line.partition("annex-boot: ") for line in self.console.splitlines())
+        return [text for _, found, text in lines if found]
+
+    def wait_until_off(self, *states: str) -> float:
+        """Wait until its shutdown has stopped or terminated it; return the seconds since it was first seen."""
+        wait_until(lambda: self.state in states, f"{self.instance_id} is {' or '.join(states)}", self.last_words)
+        return time.monotonic() - self.began
+
+    @property
+    def mac(self) -> str:
+        """The address of its network interface."""
+        return mac_of(self.instance_id)
+
+    def last_words(self) -> str:
+        """Return the end of its console."""
+        return self.console[-3000:]
+
+
+def wait_until(
+    happened: Callable[[], object], what: str, explain: Callable[[], str] = str, seconds: float = PATIENCE
+) -> float:
+    """Wait until something has happened.
+
+    Args:
+        happened: whether it has.
+        what: it is, for the error.
+        explain: why it may not have, for the error.
+        seconds: to wait, at most.
+
+    Returns:
+        Seconds that it took.
+    """
+    began = time.monotonic()
+    while not happened():
+        if time.monotonic() - began > seconds:
+            raise StillWaitingError(f"timed out after {seconds:.0f} s waiting until {what}\n{explain()}")
+        time.sleep(1)
+    return time.monotonic() - began
+
+
+@dataclass
+class Laboratory:
+    """The pool, the local AWS, and its machines.
+
+    Attributes:
+        testbed: pool and local AWS.
+        given: what was prepared.
+        directory: where the local AWS keeps its machines.
+    """
+
+    testbed: Testbed
+    given: Given
+    directory: Path
+
+    @contextmanager
+    def hardware(self, hardware: Hardware) -> Iterator[None]:
+        """Let the machines that are powered on within have this hardware."""
+        self.have(hardware)
+        try:
+            yield
+        finally:
+            self.have(Hardware())
+
+    def have(self, hardware: Hardware) -> None:
+        """Let the machines that are powered on from now on have this hardware."""
+        ssm = self.testbed.root.client("ssm")
+        ssm.put_parameter(Name=HARDWARE, Value=hardware.to_json(), Type="String", Overwrite=True)
+
+    def machine(self, instance_id: str) -> Machine:
+        """Return an instance as a machine."""
+        return Machine(self.testbed, instance_id, self.directory / instance_id, time.monotonic())
+
+    def machine_of(self, annex: str) -> Machine:
+        """Return the only machine of an annex, once there is one."""
+        wait_until(lambda: self.testbed.machines(annex), f"{annex} has a machine")
+        (instance,) = self.testbed.machines(annex)
+        return self.machine(instance["InstanceId"])
+
+    def run_base(self, script: str) -> Machine:
+        """Start a machine from Debian's image with a script as its user data, which stops when it shuts down."""
+        (instance,) = self.testbed.root.client("ec2").run_instances(
+            ImageId=BASE_IMAGE,
+            InstanceType="m7i.large",
+            MinCount=1,
+            MaxCount=1,
+            UserData=script,
+            MetadataOptions={"HttpTokens": "required"},
+            InstanceInitiatedShutdownBehavior="stop",
+        )["Instances"]
+        return self.machine(instance["InstanceId"])
+
+    def builders(self) -> list[Machine]:
+        """Return the builders of the stack that run or have stopped."""
+        found = self.testbed.root.client("ec2").describe_instances(
+            Filters=[
+                {"Name": "tag-key", "Values": ["annex-bootstrap:image"]},
+                {"Name": "instance-state-name", "Values": ["pending", "running", "stopped"]},
+            ]
+        )
+        return [self.machine(i["InstanceId"]) for r in found["Reservations"] for i in r["Instances"]]
+
+    def keep_image(self) -> None:
+        """Keep the image of the stack for the next run, in the user's cache."""
+        (image,) = (
+            image["ImageId"] for image in self.testbed.root.client("ec2").describe_images(Owners=["self"])["Images"]
+        )
+        target = cached_image(self.given)
+        part = target.with_suffix(".part")
+        shutil.copyfile(self.directory / "images" / f"{image}.qcow2", part)
+        part.rename(target)
+
+    def slots(self, *attributes: str) -> str:
+        """Return attributes of all slots in the pool."""
+        return self.testbed.pool.run(["condor_status", "-af", *attributes]).stdout
+
+
+def without_sequences(text: str) -> str:
+    """Return a text of the console without the sequences of a terminal."""
+    return re.sub(r"\x1b\[[0-?]*[ -/]*[@-~]", "", text)
+
+
+def patched(inputs: ImageInputs, **assignments: str) -> str:
+    """Return the builder's script with other values for some of its variables."""
+    script = render_script(inputs)
+    for name, value in assignments.items():
+        script, count = re.subn(rf"^{name}=.*$", f"{name}={value}", script, count=1, flags=re.MULTILINE)
+        assert count == 1
+    return script
