@@ -145,7 +145,7 @@ def local_aws(
     """
     with tempfile.TemporaryDirectory(prefix="annex-bootstrap-local-") as name:
         directory = Path(name)
-        ca_file = _make_certificates(directory, in_place_of)
+        ca_file = _make_certificates(directory, in_place_of or ([REGION] if machines else []))
         if machines:
             machines = replace(
                 machines,
@@ -153,9 +153,13 @@ def local_aws(
                 certificate=str(directory / "server.pem"),
                 key=str(directory / "server.key"),
             )
-        # What a machine's mirror of packages has must stay free.
-        addresses = [HOST, machines.aws_address] if machines else ["0.0.0.0"] if in_place_of else [HOST]
         port = HTTPS_PORT if in_place_of else _free_port()
+        addresses = [f"{HOST}:{port}"]
+        if machines:
+            # Not every address: machines find Debian's mirror at another one.
+            addresses.append(f"{machines.aws_address}:{HTTPS_PORT}")
+        elif in_place_of:
+            addresses = [f"0.0.0.0:{port}"]
         local = LocalAws(
             endpoint=f"https://{HOST}:{port}",
             ca_file=ca_file,
@@ -168,8 +172,8 @@ def local_aws(
                     sys.executable,
                     # No worker processes: the server must be the process that holds the pipe.
                     *("-m", "hypercorn", "local_aws.server.app:app", "--workers", "0"),
-                    *(part for address in addresses for part in ("--bind", f"{address}:{port}")),
-                    *(("--insecure-bind", f"{METADATA_ADDRESS}:80") if in_place_of else ()),
+                    *(part for address in addresses for part in ("--bind", address)),
+                    *(("--insecure-bind", f"{METADATA_ADDRESS}:80") if in_place_of or machines else ()),
                     *("--certfile", str(directory / "server.pem")),
                     *("--keyfile", str(directory / "server.key")),
                 ],

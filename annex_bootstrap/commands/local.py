@@ -6,7 +6,7 @@ import shlex
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import click
 
@@ -35,15 +35,22 @@ def local_extra() -> Iterator[None]:
         ) from error
 
 
-def local(screen: Screen, schedule_speed: int) -> None:
+def local(screen: Screen, schedule_speed: int, machines: bool) -> None:
     """Run a local AWS until Ctrl-C, and print the exports that point any AWS tool at it.
 
     Raises:
-        UserError: the extra is not installed.
+        UserError: the extra is not installed, or this computer cannot run machines.
     """
     with local_extra():
         from local_aws.launcher import local_aws
-    with local_aws(schedule_speed) as server:
+        from local_aws.machines.debian import UnavailableError
+        from local_aws.machines.here import machines_here
+    with ExitStack() as exits:
+        try:
+            settings = exits.enter_context(machines_here()) if machines else None
+        except UnavailableError as error:
+            raise UserError(str(error)) from error
+        server = exits.enter_context(local_aws(schedule_speed, machines=settings))
         screen.say("# Paste these lines into another terminal. The keys are made up and end with this server.")
         for name, value in server.environ(server.root).items():
             screen.say(f"export {name}={shlex.quote(value)}", wrap=False)
@@ -64,6 +71,11 @@ command = Command(
         default=1,
         show_default=True,
         help="How many times faster than real time EventBridge's rate schedules run.",
+    ),
+    click.Option(
+        ["--machines"],
+        is_flag=True,
+        help="Run instances as virtual machines that boot, with QEMU; needs root on Debian or Ubuntu.",
     ),
     help="Run a local AWS until Ctrl-C, and print the exports that point any AWS tool at it.",
 )
