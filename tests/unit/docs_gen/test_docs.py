@@ -77,6 +77,26 @@ def _parse(command: click.Command, words: list[str]) -> str | None:
     return None
 
 
+def _names(command: click.Command, above: str = "") -> list[str]:
+    """Return a command's words and those of the commands below it, such as ``leases end``."""
+    name = f"{above} {command.name}".strip() if command is not commands else ""
+    if not isinstance(command, click.Group):
+        return [name]
+    context = click.Context(command)
+    below = [command.get_command(context, each) for each in command.list_commands(context)]
+    return [*([name] if name else []), *(word for each in below if each for word in _names(each, name))]
+
+
+def test_every_command_has_its_section_and_every_command_below_it_is_named_there() -> None:
+    texts = re.split(r"^## (.*)\n", _read("cli"), flags=re.MULTILINE)
+    sections = dict(zip(texts[1::2], texts[2::2], strict=True))
+    names = _names(commands)
+    assert "leases end" in names
+    assert "start" in names
+    assert {name for name in names if " " not in name} <= sections.keys()
+    assert [name for name in names if " " in name and name not in sections[name.split()[0]]] == []
+
+
 @pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.name)
 def test_every_link_to_a_page_or_a_heading_leads_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!https:)([^)]+)\)", page.read_text()):
