@@ -197,7 +197,9 @@ def _users_so_far(path: Path) -> list[str]:
 
 def _line(change: Change) -> str:
     readers = f"  ({', '.join(change.daemons)})" if change.daemons else ""
-    return f"{change.knob}: {change.old or NOT_SET} -> {change.new or NOT_SET}{readers}"
+    # A value may have several lines, which would not be comments.
+    old, new = (" ".join(value.split()) or NOT_SET for value in (change.old, change.new))
+    return f"{change.knob}: {old} -> {new}{readers}"
 
 
 def _agrees(screen: Screen, path: Path, effect: Effect) -> bool:
