@@ -43,7 +43,7 @@ def test_what_is_not_an_address_is_one_sentence(text: str) -> None:
 @pytest.mark.parametrize(
     ("address", "reachable"),
     [
-        *(("8.8.8.8", True), ("2600::1", True), ("pool.example.org", True)),
+        *(("8.8.8.8", True), ("2600::1", True), ("pool.example.org", True), ("999.1.1.1", True)),
         *((address, False) for address in ("10.0.0.1", "100.64.0.1", "169.254.1.1", "127.0.0.1", "fd00::1")),
     ],
 )
