@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 DELETE_COMPLETE = "DELETE_COMPLETE"
+DELETE_FAILED = "DELETE_FAILED"
 REVIEW_IN_PROGRESS = "REVIEW_IN_PROGRESS"
 
 
@@ -76,9 +77,7 @@ STATUSES: Mapping[str, Status] = {
             advice="choose 'Continue update rollback' in the CloudFormation console",
         ),
         Status("IMPORT_ROLLBACK_FAILED", State.STUCK, advice="end the import in the CloudFormation console"),
-        Status(
-            "DELETE_FAILED", State.STUCK, advice="run annex-bootstrap delete, which reports what blocks the deletion"
-        ),
+        Status(DELETE_FAILED, State.STUCK, advice="run annex-bootstrap delete, which reports what blocks the deletion"),
     )
 }
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from botocore.exceptions import ClientError
+
 from annex_contract.image import BASE_TAG, CONDOR_TAG
 from annex_contract.resources import IMAGE, Attribute, Property
 from custom_resources.image_parts import find_image, find_machines, made_for, tags_of, terminate
-from custom_resources.lifecycle import Request, ResourceError, client, looks, serve
+from custom_resources.lifecycle import NotYetError, Request, ResourceError, client, error_code, looks, serve
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -49,12 +51,20 @@ def delete(request: Request) -> str:
     """Deregister the image if this stack made it, and delete its snapshots.
 
     Raises:
+        NotYetError: the image is still being made.
         ClientError: AWS refused a call.
     """
     ec2: EC2Client = client("ec2")
     image = find_image(ec2, request)
     if image is not None:
-        ec2.deregister_image(ImageId=image["ImageId"])
+        try:
+            ec2.deregister_image(ImageId=image["ImageId"])
+        except ClientError as error:
+            if error_code(error) != "InvalidAMIID.Unavailable":
+                raise
+            if image["State"] == "pending":
+                raise NotYetError(f"the image {image['ImageId']} is still being made") from error
+            # Else it is deregistered already, and AWS still lists it.
     # By their tags, since an interrupted Delete may have left some behind without their image.
     pages = ec2.get_paginator("describe_snapshots").paginate(OwnerIds=["self"], Filters=made_for(request))
     for snapshot in [snapshot for page in pages for snapshot in page["Snapshots"]]:

@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 
     from lambda_lease.clients import Clients
 
+ON_ITS_WAY = frozenset(
+    {"InvalidAMIID.NotFound", "InvalidAMIID.Unavailable", "InvalidSnapshot.InUse", "InvalidSnapshot.NotFound"}
+)
+"""What EC2 answers while it still lists what is deregistered or deleted. Source:
+https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html"""
+
 BUILDER_SECONDS = 3600
 """How old a builder may be: building and making an image are two functions of 15 minutes."""
 
@@ -139,6 +145,9 @@ def _delete(found: Leftovers, deleted: list[str], id_: str, act: Callable[[str],
     try:
         act(id_)
     except ClientError as error:
-        found.failures.append(Failure(f"delete {id_}", error))
+        # What is gone already may still be listed, and a snapshot is in use until its image is gone: the next check
+        # deletes what is left then.
+        if error.response.get("Error", {}).get("Code") not in ON_ITS_WAY:
+            found.failures.append(Failure(f"delete {id_}", error))
     else:
         deleted.append(id_)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -10,17 +11,21 @@ import click
 from annex_bootstrap.annexes import ending
 from annex_bootstrap.annexes.leases import Lease
 from annex_bootstrap.aws import Account, place
+from annex_bootstrap.commands.credentials import DIRECTORY, Action, credentials
+from annex_bootstrap.commands.fleet_config import default_file
 from annex_bootstrap.console.command import OUTPUT, Command
 from annex_bootstrap.console.result import Result
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.options import CONFIG, MANY_REGIONS, YES
+from annex_bootstrap.policies.users import KeyFiles
 from annex_bootstrap.pool import config_file
-from annex_bootstrap.pool.blocks import Block
+from annex_bootstrap.pool.blocks import Block, find_block
+from annex_bootstrap.pool.pool_config import BLOCK, find_pool_file
 from annex_bootstrap.pool.pull import Pulled
 from annex_bootstrap.stack import budget, staging
 from annex_bootstrap.stack.follow import Watcher, delete_stack, settle
-from annex_bootstrap.stack.read import Stack
+from annex_bootstrap.stack.read import Holder, Stack, find_holders
 from annex_bootstrap.target import Target, in_each_region
 from annex_contract.image import IMAGE_YES
 from annex_contract.stack import Output, Parameter
@@ -33,10 +38,12 @@ class Preview:
     Attributes:
         stack: the stack.
         leases: of its annexes.
+        holders: to whom its policies for people are attached.
     """
 
     stack: Stack
     leases: Sequence[Lease]
+    holders: Sequence[Holder]
 
     @property
     def annexes(self) -> str:
@@ -114,6 +121,8 @@ def delete(screen: Screen, target: Target, *, end_annexes: bool = False, yes: bo
                 f"these annexes still have a lease: {preview.annexes}; without the stack nothing would end them: "
                 "wait for their leases to end, or add --end-annexes"
             )
+        if error is None and preview is not None:
+            error = _release_policies(screen, target.at(region), preview, yes=yes)
         if error is not None:
             done[region] = _failed(screen, done[region], error, regions)
             continue
@@ -142,6 +151,8 @@ def delete(screen: Screen, target: Target, *, end_annexes: bool = False, yes: bo
         if previews[region] is not None:
             done[region] = replace(done[region], deleted=True)
             screen.say(f"DELETE_COMPLETE: {target.stack_name} in {region}", fg="green")
+        if end.result is not None:
+            done[region] = _failed(screen, done[region], end.result, regions)
 
     def forget(block: Block) -> Block:
         for region in gone:
@@ -151,12 +162,71 @@ def delete(screen: Screen, target: Target, *, end_annexes: bool = False, yes: bo
     changed = config_file.update(path, forget)
     if changed:
         screen.say(f"{path} no longer names the stack.")
+    leftovers = _find_leftovers([region for region in gone if previews[region] is not None])
+    if leftovers:
+        screen.next_steps(leftovers)
     return Deletion(tuple(done.values()), Pulled(path, changed))
+
+
+def _find_leftovers(regions: Sequence[str]) -> dict[str, str]:
+    """Return what is left on this machine of stacks that are gone: the line that removes it, and what it is."""
+    lines = {}
+    for region in regions:
+        files = KeyFiles.below(DIRECTORY, region)
+        for path, purpose in (
+            (default_file(region).expanduser(), "the spot fleet file"),
+            (files.access, "the ID of a key for running annexes"),
+            (files.secret, "the secret of a key for running annexes"),
+        ):
+            if path.exists():
+                lines[shlex.join(["rm", str(path)])] = purpose
+    pool_file = find_pool_file(None, read_only=True)
+    if find_block(config_file.preview_file(pool_file, lambda content: content).old, BLOCK) is not None:
+        lines["annex-bootstrap pool-config --remove"] = "takes annexes out of the pool's configuration"
+    return lines
 
 
 def _preview(account: Account, stack_name: str, watcher: Watcher) -> Preview | None:
     stack, _ = settle(account, stack_name, watcher)
-    return None if stack is None else Preview(stack, ending.find_leases(account, stack))
+    if stack is None:
+        return None
+    if stack.protected:
+        line = (
+            "aws cloudformation update-termination-protection --no-enable-termination-protection "
+            f"--region {account.region} --stack-name {stack.name}"
+        )
+        raise UserError(f"the stack {stack.name} is protected from deletion: {line}  # then try again")
+    return Preview(stack, ending.find_leases(account, stack), find_holders(account, stack))
+
+
+def _release_policies(screen: Screen, target: Target, preview: Preview, *, yes: bool) -> UserError | None:
+    """Offer to remove the users that ``credentials`` made; return what else keeps the stack's policies, or None."""
+    users = sorted({user.name for user in preview.holders if _is_made_by_us(user, preview.stack)})
+    offered = bool(users) and not yes and not screen.json
+    if offered and screen.confirm(f"Remove the IAM user {' and '.join(users)} with its keys first?", default=True):
+        for name in users:
+            credentials(screen, target, Action.REMOVE, user_name=name, yes=True)
+        users = []
+    others = [holder for holder in preview.holders if not _is_made_by_us(holder, preview.stack)]
+    lines = [
+        *(target.command(shlex.join(["credentials", "--remove", "--user-name", name]), config=True) for name in users),
+        *(
+            f"aws iam detach-{holder.kind}-policy --{holder.kind}-name {holder.name} --policy-arn {holder.policy_arn}"
+            for holder in others
+        ),
+    ]
+    if not lines:
+        return None
+    names = sorted({*(f"user {name}" for name in users), *(f"{holder.kind} {holder.name}" for holder in others)})
+    return UserError(
+        f"policies of the stack are attached to the {', the '.join(names)}, so that AWS would not delete it; detach "
+        "them first:" + "".join(f"\n  {line}" for line in lines)
+    )
+
+
+def _is_made_by_us(holder: Holder, stack: Stack) -> bool:
+    """Tell whether ``credentials`` may have made a user; it looks at the user's tag before it deletes it."""
+    return holder.kind == "user" and holder.name.startswith(f"{stack.name}-")
 
 
 def _failed(screen: Screen, region: RegionDeletion, error: UserError, regions: Sequence[str]) -> RegionDeletion:
@@ -184,15 +254,31 @@ def _show(screen: Screen, account: Account, preview: Preview) -> None:
     screen.say("  keeps the account's two service-linked roles for spot")
 
 
-def _delete(screen: Screen, account: Account, preview: Preview | None, watcher: Watcher) -> None:
+def _delete(screen: Screen, account: Account, preview: Preview | None, watcher: Watcher) -> UserError | None:
+    """Delete the stack and what the client made beside it.
+
+    Returns:
+        Why something beside it is left; None where nothing is.
+
+    Raises:
+        UserError: the stack is left.
+    """
     if preview is not None:
         for lease in preview.leases:
             machines = ending.end_annex(account, preview.stack, lease)
             screen.say(f"  ended the annex {lease.annex_id} in {account.region}: {machines} machines")
         delete_stack(account, preview.stack, watcher)
-    staging.delete(account)
-    if preview is not None and budget.delete_budget(account, preview.stack):
-        screen.say(f"  deleted the budget {budget.budget_name(account, preview.stack)}")
+    left = None
+    try:
+        if preview is not None and budget.delete_budget(account, preview.stack):
+            screen.say(f"  deleted the budget {budget.budget_name(account, preview.stack)}")
+    except UserError as error:
+        left = error
+    try:
+        staging.delete(account)
+    except UserError as error:
+        left = error
+    return left
 
 
 command = Command(

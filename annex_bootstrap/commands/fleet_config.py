@@ -80,6 +80,11 @@ class FleetConfig(Result):
     content: str
 
 
+def default_file(region: str) -> Path:
+    """Return where a region's spot fleet file is, unless it is put elsewhere."""
+    return Path(f"~/.condor/annex-fleet-{region}.json")
+
+
 def fleet_config(
     screen: Screen,
     target: Target,
@@ -151,7 +156,7 @@ def fleet_config(
     if print_only:
         screen.result(content)
         return FleetConfig(chosen_id, most, tuple(map(_offered, kept)), left_out, None, None, content)
-    file = (path or Path(f"~/.condor/annex-fleet-{account.region}.json")).expanduser().absolute()
+    file = (path or default_file(account.region)).expanduser().absolute()
     config_file.rewrite_file(file, lambda _: content.encode())
     write_knobs(config, account.region, dict.fromkeys(FLEET_KNOBS, str(file)))
     screen.table(COLUMNS, [_row(offer) for offer in kept])

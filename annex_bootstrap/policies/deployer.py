@@ -103,7 +103,8 @@ def _statements(partition: str, account: str, stack_name: str, boundary: str) ->
         allow("SeeEarlierSetup", "cloudformation: DescribeStacks", arn("cloudformation", "stack/HTCondorAnnex-*/*")),
         allow(
             "StageTemplate",
-            "s3: CreateBucket DeleteBucket DeleteObject GetObject ListBucket PutBucketPublicAccessBlock PutObject",
+            "s3: CreateBucket DeleteBucket DeleteObject DeleteObjectVersion GetObject ListBucket ListBucketVersions"
+            " PutBucketPublicAccessBlock PutObject",
             [staging, f"{staging}/*"],
         ),
         *_manage_roles(roles, arn("iam", "role/*", region=""), boundary),

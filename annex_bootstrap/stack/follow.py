@@ -12,7 +12,7 @@ from annex_bootstrap.errors import UserError
 from annex_bootstrap.stack.change_set import check_review
 from annex_bootstrap.stack.failure import Cause, function_log
 from annex_bootstrap.stack.read import Event, Stack, check_ours, events, find
-from annex_contract.statuses import DELETE_COMPLETE, REVIEW_IN_PROGRESS, State, read_status
+from annex_contract.statuses import DELETE_COMPLETE, DELETE_FAILED, REVIEW_IN_PROGRESS, State, read_status
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -105,14 +105,27 @@ def delete_stack(account: Account, stack: Stack, watcher: Watcher) -> None:
     """Delete a stack and follow it to its end.
 
     Raises:
-        UserError: it failed, with its first cause.
+        UserError: it failed, with its first cause; where it failed before too, with how to abandon what is left.
     """
+    failed: list[str] = []
+
+    def watch_failures(event: Event) -> None:
+        if event.is_failure:
+            failed.append(f"{event.resource} ({event.resource_type})")
+        watcher(event)
+
     with explained(f"deleting the stack {stack.name}"):
         after = last_event_id(account.cloudformation, stack.stack_id)
         account.cloudformation.delete_stack(StackName=stack.stack_id)
-    end = follow(account, stack.stack_id, after, watcher)
-    if end.status != DELETE_COMPLETE:
-        raise UserError(end.explain())
+    end = follow(account, stack.stack_id, after, watch_failures)
+    if end.status == DELETE_COMPLETE:
+        return
+    way_out = (
+        f"\n  next: if that cannot be mended, such as a function that is gone, abandon what is left: "
+        f"aws cloudformation delete-stack --region {account.region} --stack-name {stack.name} --deletion-mode "
+        f"FORCE_DELETE_STACK, then delete by hand: {', '.join(dict.fromkeys(failed)) or 'what it names'}"
+    )
+    raise UserError(end.explain() + (way_out if stack.status == DELETE_FAILED else ""))
 
 
 def last_event_id(client: CloudFormationClient, stack_id: str) -> str:

@@ -30,6 +30,7 @@ class Stack:
         parameters: as given; those with NoEcho are masked.
         outputs: by name.
         changed: when it was made, or last updated.
+        protected: whether it cannot be deleted until somebody lifts its termination protection.
     """
 
     stack_id: str
@@ -39,6 +40,7 @@ class Stack:
     parameters: Mapping[str, str]
     outputs: Mapping[str, str]
     changed: datetime
+    protected: bool = False
 
     @property
     def state(self) -> State:
@@ -126,6 +128,7 @@ def _stack(described: StackTypeDef) -> Stack:
         },
         outputs={output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])},
         changed=described.get("LastUpdatedTime", described["CreationTime"]),
+        protected=described.get("EnableTerminationProtection", False),
     )
 
 
@@ -212,3 +215,40 @@ def find_earlier_setup(account: Account) -> list[str]:
     except DeniedError:
         return []
     return [stack.name for stack in stacks if stack is not None and stack.state is not State.ABSENT]
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Somebody to whom a policy of the stack is attached, which IAM does not delete until it is detached.
+
+    Attributes:
+        kind: ``user``, ``group`` or ``role``.
+        name: of the user, group or role.
+        policy_arn: the policy's.
+    """
+
+    kind: str
+    name: str
+    policy_arn: str
+
+
+def find_holders(account: Account, stack: Stack) -> list[Holder]:
+    """Return to whom the stack's policies for people are attached; none where the caller may not look.
+
+    Raises:
+        UserError: AWS refused for another reason.
+    """
+    holders: list[Holder] = []
+    policies = [stack.outputs.get(output, "") for output in (Output.ANNEX_USER_POLICY_ARN, Output.START_POLICY_ARN)]
+    for arn in filter(None, policies):
+        try:
+            with explained(f"reading to whom {arn} is attached"):
+                for page in account.iam.get_paginator("list_entities_for_policy").paginate(PolicyArn=arn):
+                    holders += [Holder("user", user["UserName"], arn) for user in page["PolicyUsers"]]
+                    holders += [Holder("group", group["GroupName"], arn) for group in page["PolicyGroups"]]
+                    holders += [Holder("role", role["RoleName"], arn) for role in page["PolicyRoles"]]
+        except AwsError as error:
+            # The policy is gone already, or may not be read.
+            if not isinstance(error, DeniedError) and error.code != "NoSuchEntity":
+                raise
+    return holders

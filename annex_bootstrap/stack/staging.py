@@ -66,7 +66,9 @@ def _put(account: Account, bucket: str, key: str, body: bytes) -> None:
 
 
 def delete(account: Account) -> None:
-    """Delete the staging bucket and the templates in it, if it is there.
+    """Delete the staging bucket and all versions of the templates in it, if it is there.
+
+    Policies of some accounts switch versions on for every bucket.
 
     Raises:
         UserError: AWS refused.
@@ -74,9 +76,9 @@ def delete(account: Account) -> None:
     bucket = bucket_name(account)
     try:
         with explained("deleting the staging bucket"):
-            for page in account.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
-                for listed in page.get("Contents", []):
-                    account.s3.delete_object(Bucket=bucket, Key=listed["Key"])
+            for page in account.s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
+                for listed in (*page.get("Versions", []), *page.get("DeleteMarkers", [])):
+                    account.s3.delete_object(Bucket=bucket, Key=listed["Key"], VersionId=listed["VersionId"])
             account.s3.delete_bucket(Bucket=bucket)
     except AwsError as error:
         if error.code != "NoSuchBucket":

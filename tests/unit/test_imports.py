@@ -51,9 +51,9 @@ KNOW_LOCAL_AWS = {"annex_bootstrap.commands.demo", "annex_bootstrap.commands.loc
 """The modules of the client that may import the local AWS, which a plain install does not have."""
 
 
-BUILT_OF_OTHERS = {"demo", "image", "setup"}
-"""The commands that use other commands' actions: ``demo`` what it shares with ``local``, ``image rebuild`` is a
-``deploy``, ``setup`` has several for its steps."""
+BUILT_OF_OTHERS = {"delete", "demo", "image", "setup"}
+"""The commands that use other commands' actions: ``delete`` removes users as ``credentials`` does, ``demo`` what it
+shares with ``local``, ``image rebuild`` is a ``deploy``, ``setup`` has several for its steps."""
 
 
 def modules() -> dict[str, Path]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Callable
+from dataclasses import replace
 
 import boto3
 import pytest
@@ -10,10 +13,13 @@ import pytest
 from annex_contract.stack import Output
 from local_aws.demo.annexes import AnnexUser
 from local_aws.demo.inventory import is_service_linked, take_inventory
+from local_aws.launcher import ACCOUNT, Credentials
 from tests.local_aws import stack
 from tests.local_aws.cli_user import DEPLOY_WITHOUT_IMAGE, CliUser
 
 HOUR = 3600
+
+ADMINISTRATOR = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 
 
 def outputs(deployer: CliUser) -> dict[str, str]:
@@ -70,6 +76,106 @@ def test_a_stack_with_leases_is_kept_unless_its_annexes_may_be_ended(
     assert f"ends these annexes and all their machines: {prefix}, {prefix}-2" in ran.stdout
     assert (user.running(blast), user.running(other)) == (0, 0)
     assert root.client("events").list_rules(NamePrefix=prefix)["Rules"] == []
+
+
+def test_every_version_in_a_staging_bucket_is_deleted_and_the_budget_with_it(
+    deployer: CliUser, root: boto3.Session
+) -> None:
+    deployer.must(*DEPLOY_WITHOUT_IMAGE, "--monthly-budget", "50", "--mail", "somebody@example.org")
+    bucket = f"annex-bootstrap-staging-{ACCOUNT}-us-east-1"
+    s3 = root.client("s3")
+    # As policies of some accounts do to every bucket.
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    s3.put_object(Bucket=bucket, Key="twice", Body=b"1")
+    s3.put_object(Bucket=bucket, Key="twice", Body=b"2")
+    s3.delete_object(Bucket=bucket, Key="twice")
+    ran = deployer.must("delete", "--yes")
+    assert "deleted the budget" in ran.stdout
+    assert deployer.config.read_text() == ""
+    assert bucket not in [listed["Name"] for listed in s3.list_buckets()["Buckets"]]
+
+
+def test_a_staging_bucket_that_cannot_be_deleted_keeps_neither_budget_nor_configuration(
+    deployer: CliUser, root: boto3.Session
+) -> None:
+    deployer.must(*DEPLOY_WITHOUT_IMAGE, "--monthly-budget", "50", "--mail", "somebody@example.org")
+    bucket = f"annex-bootstrap-staging-{ACCOUNT}-us-east-1"
+    s3 = root.client("s3")
+    deny = {"Effect": "Deny", "Principal": "*", "Action": "s3:DeleteObject*", "Resource": f"arn:aws:s3:::{bucket}/*"}
+    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [deny]}))
+    ran = deployer.run("delete", "--yes")
+    s3.delete_bucket_policy(Bucket=bucket)
+    assert ran.returncode == 1
+    assert "deleting the staging bucket failed" in ran.stderr
+    assert f"DELETE_COMPLETE: {deployer.stack_name} in us-east-1" in ran.stdout
+    assert "deleted the budget" in ran.stdout
+    assert deployer.config.read_text() == ""
+
+
+def test_an_image_that_aws_still_lists_after_it_is_deregistered_delays_the_deletion_only(
+    deployer: CliUser, set_machines: Callable[..., None]
+) -> None:
+    deployer.must("deploy", "--yes")
+    set_machines(deregistered_seconds=5)
+    ran = deployer.must("delete", "--yes")
+    assert f"DELETE_COMPLETE: {deployer.stack_name} in us-east-1" in ran.stdout
+
+
+def test_a_stack_that_cannot_be_deleted_ends_no_annex(deployer: CliUser, root: boto3.Session, image_id: str) -> None:
+    deployer.must(*DEPLOY_WITHOUT_IMAGE)
+    user = AnnexUser(root, outputs(deployer))
+    annex = user.start(deployer.stack_name, count=1, seconds=HOUR, image_id=image_id)
+    cloudformation, iam = root.client("cloudformation"), root.client("iam")
+    cloudformation.update_termination_protection(StackName=deployer.stack_name, EnableTerminationProtection=True)
+    refused = deployer.run("delete", "--yes", "--end-annexes")
+    assert refused.returncode == 1
+    assert "is protected from deletion: aws cloudformation update-termination-protection --no-" in refused.stderr
+    assert user.running(annex) == 1
+
+    cloudformation.update_termination_protection(StackName=deployer.stack_name, EnableTerminationProtection=False)
+    group, policy = f"{deployer.stack_name}-people", outputs(deployer)[Output.ANNEX_USER_POLICY_ARN]
+    iam.create_group(GroupName=group)
+    iam.attach_group_policy(GroupName=group, PolicyArn=policy)
+    refused = deployer.run("delete", "--yes", "--end-annexes")
+    assert refused.returncode == 1
+    assert f"are attached to the group {group}, so that AWS would not delete it" in refused.stderr
+    line = f"aws iam detach-group-policy --group-name {group} --policy-arn {policy}"
+    assert f"  {line}" in refused.stderr.splitlines()
+    assert user.running(annex) == 1
+
+    iam.detach_group_policy(GroupName=group, PolicyArn=policy)
+    iam.delete_group(GroupName=group)
+    deployer.must("delete", "--yes", "--end-annexes")
+    assert user.running(annex) == 0
+
+
+def test_the_user_that_credentials_made_is_named_and_removed_first(
+    deployer: CliUser, new_user: Callable[[str], Credentials], root: boto3.Session
+) -> None:
+    deployer.must(*DEPLOY_WITHOUT_IMAGE)
+    admin = replace(deployer, credentials=new_user(json.dumps(ADMINISTRATOR)))
+    admin.must("credentials")
+    refused = admin.run("delete", "--yes")
+    assert refused.returncode == 1
+    name = f"{deployer.stack_name}-us-east-1"
+    line = (
+        f"annex-bootstrap credentials --remove --user-name {name} --stack-name {deployer.stack_name} --region us-east-1"
+    )
+    assert f"  {line}" in refused.stderr.splitlines()
+    assert "status" not in refused.stderr
+    gone = admin.run("delete", text="y\ny\n")
+    assert gone.returncode == 0, gone
+    assert f"The IAM user {name} is deleted." in gone.stdout
+    assert name not in [user["UserName"] for user in root.client("iam").list_users()["Users"]]
+    assert "annex-access-key" not in gone.stdout
+
+
+def test_what_is_left_on_the_machine_is_listed_with_its_command(deployer: CliUser) -> None:
+    deployer.must(*DEPLOY_WITHOUT_IMAGE)
+    fleet = deployer.home / ".condor" / "annex-fleet-us-east-1.json"
+    fleet.write_text("{}")
+    ran = deployer.must("delete", "--yes")
+    assert f"  rm {fleet}  # the spot fleet file" in ran.stdout.splitlines()
 
 
 def test_machines_without_an_annex_are_not_ended(deployer: CliUser, root: boto3.Session, image_id: str) -> None:
