@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from annex_bootstrap.errors import UnavailableError, UserError
+from annex_bootstrap.local_user import user_name
 from annex_bootstrap.pool.collector import Address, parse_collectors
 from annex_bootstrap.pool.htcondor import IN_FORCE, version
 from annex_bootstrap.pool.tokens import FIRST_TOKENS, MARGIN, make_token
@@ -74,7 +74,7 @@ def find_pool(collector: str, owner: str, seconds: int) -> Pool:
     identity = f"{owner}@{domain}"
     # Asked at the address that this machine uses: the one for AWS may lead nowhere from here.
     asked = [str(address) for address in local or collectors]
-    token = make_token(identity, seconds, seconds + MARGIN, asked, own=owner == getpass.getuser())
+    token = make_token(identity, seconds, seconds + MARGIN, asked, own=owner == user_name())
     return Pool(tuple(collectors), identity, token)
 
 

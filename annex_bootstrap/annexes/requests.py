@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from annex_bootstrap.errors import UserError
+from annex_bootstrap.local_user import expand_home
 from annex_bootstrap.machines.capacity import Capacity
 from annex_bootstrap.pool.files import PRIVATE, make_private_directory, read_private, replace_file
 
@@ -77,7 +78,7 @@ class Request:
     def path(self) -> Path:
         """Its file."""
         return (
-            DIRECTORY.expanduser() / f"{_prefix(self.account_id, self.region, self.annex.name)}{self.request_id}.json"
+            expand_home(DIRECTORY) / f"{_prefix(self.account_id, self.region, self.annex.name)}{self.request_id}.json"
         )
 
     @contextlib.contextmanager
@@ -131,7 +132,7 @@ def find_requests(account_id: str, region: str, annex: str) -> list[Request]:
     """
     name = re.compile(re.escape(_prefix(account_id, region, annex)) + "[0-9a-f]{32}.json")
     try:
-        paths = [path for path in DIRECTORY.expanduser().iterdir() if name.fullmatch(path.name)]
+        paths = [path for path in expand_home(DIRECTORY).iterdir() if name.fullmatch(path.name)]
     except FileNotFoundError:
         return []
     except OSError as error:

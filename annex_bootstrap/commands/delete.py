@@ -17,6 +17,7 @@ from annex_bootstrap.console.command import OUTPUT, Command
 from annex_bootstrap.console.result import Result
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.errors import UserError
+from annex_bootstrap.local_user import expand_home
 from annex_bootstrap.options import CONFIG, MANY_REGIONS, YES
 from annex_bootstrap.policies.users import KeyFiles
 from annex_bootstrap.pool import config_file
@@ -174,7 +175,7 @@ def _find_leftovers(regions: Sequence[str]) -> dict[str, str]:
     for region in regions:
         files = KeyFiles.below(DIRECTORY, region)
         for path, purpose in (
-            (default_file(region).expanduser(), "the spot fleet file"),
+            (expand_home(default_file(region)), "the spot fleet file"),
             (files.access, "the ID of a key for running annexes"),
             (files.secret, "the secret of a key for running annexes"),
         ):

@@ -269,6 +269,7 @@ def _show(screen: Screen, request: DeployRequest, account: Account, preview: Pre
         lines = describe_update(changes)
     if verbose:
         lines += [f"  {change.action:<6}  {change.resource}  {change.type}" for change in changes]
+    lines += [preview.base.note] if preview.base.note else []
     lines += [*describe_parameters(preview.parameters), *describe_earlier_setup(preview.earlier_setup)]
     for line in lines:
         screen.say(f"  {line}")

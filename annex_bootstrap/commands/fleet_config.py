@@ -14,6 +14,7 @@ from annex_bootstrap.console.result import Result
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.console.tables import Column
 from annex_bootstrap.errors import UserError
+from annex_bootstrap.local_user import expand_home
 from annex_bootstrap.machines import fleet_file
 from annex_bootstrap.machines.instance_types import MIB_PER_GIB, Slot
 from annex_bootstrap.machines.offers import MOST_SPECIFICATIONS, Offer, find_offers, within_limits
@@ -156,7 +157,7 @@ def fleet_config(
     if print_only:
         screen.result(content)
         return FleetConfig(chosen_id, most, tuple(map(_offered, kept)), left_out, None, None, content)
-    file = (path or default_file(account.region)).expanduser().absolute()
+    file = expand_home(path or default_file(account.region)).absolute()
     config_file.rewrite_file(file, lambda _: content.encode())
     write_knobs(config, account.region, dict.fromkeys(FLEET_KNOBS, str(file)))
     screen.table(COLUMNS, [_row(offer) for offer in kept])

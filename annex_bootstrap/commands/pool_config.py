@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import re
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from annex_bootstrap.console.command import OUTPUT, Command
 from annex_bootstrap.console.result import Result
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.errors import UserError
+from annex_bootstrap.local_user import expand_home, user_name
 from annex_bootstrap.pool import pool_config as block
 from annex_bootstrap.pool import pool_password
 from annex_bootstrap.pool.blocks import replace_block
@@ -163,7 +163,7 @@ def lets_start(user: str) -> bool:
 
 
 def _default_password() -> Path:
-    home = Path("/etc/condor") if os.geteuid() == 0 else Path("~/.condor").expanduser()
+    home = Path("/etc/condor") if os.geteuid() == 0 else expand_home(Path("~/.condor"))
     return home / "annex_pool_password"
 
 
@@ -191,7 +191,7 @@ def _stored_password(pool: block.Pool, given: Path | None, stored: Path | None) 
 
 def _users_so_far(path: Path) -> list[str]:
     so_far = block.users_of(preview_file(path, lambda content: content).old)
-    caller = os.environ.get("SUDO_USER", "") if os.geteuid() == 0 else getpass.getuser()
+    caller = os.environ.get("SUDO_USER", "") if os.geteuid() == 0 else user_name()
     return so_far or [user for user in [caller] if user not in ("", "root")]
 
 
@@ -297,7 +297,7 @@ def _keep_password(screen: Screen, given: Path | None, stored: Path) -> Path | N
 def _check_users(_context: click.Context, _option: click.Parameter, users: tuple[str, ...]) -> tuple[str, ...]:
     for user in users:
         if not re.fullmatch(r"[A-Za-z0-9._-]+(@[A-Za-z0-9._-]+)?", user):
-            raise click.BadParameter(f"{user!r} is not a user name: give one such as {getpass.getuser()}")
+            raise click.BadParameter(f"{user!r} is not a user name: give one such as {user_name()}")
     return users
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from annex_bootstrap.console.result import Result
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.doctor.aws_checks import Quota
 from annex_bootstrap.errors import UserError
+from annex_bootstrap.local_user import user_name
 from annex_bootstrap.options import BUDGET, CONFIG, ONE_REGION, PARAMETERS, YES
 from annex_bootstrap.pool.htcondor import version
 from annex_bootstrap.pool.pool_config import find_pool_file
@@ -156,12 +156,12 @@ def _set_up_pool(screen: Screen, collector: str, users: Sequence[str], *, yes: b
     reason = _pool_is_elsewhere()
     if not reason:
         return pool_config(screen, collector=collector, users=users, ask=not yes)
-    if version() is not None and lets_start(getpass.getuser()):
+    if version() is not None and lets_start(user_name()):
         screen.say("The pool's configuration on this machine already lets you start annexes.")
         return None
     screen.say(f"Skipped: {reason}.")
     # Elsewhere, the same person may have another name.
-    named = users or ([getpass.getuser()] if version() is not None else [])
+    named = users or ([user_name()] if version() is not None else [])
     options = [
         *(["--collector", collector] if collector else []),
         *(word for user in named for word in ("--user", user)),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import re
 import time
@@ -25,6 +24,7 @@ from annex_bootstrap.console.command import OUTPUT, Command
 from annex_bootstrap.console.result import Result
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.errors import AwsError, UnavailableError, UserError
+from annex_bootstrap.local_user import user_name
 from annex_bootstrap.machines.capacity import Capacity
 from annex_bootstrap.machines.instance_types import MIB_PER_GIB
 from annex_bootstrap.machines.quotas import increase_command
@@ -212,7 +212,7 @@ def _user(owner: str) -> str:
     """Return whose jobs the machines run, where they do not run everybody's."""
     if os.geteuid() == 0 and not owner:
         raise UserError("root cannot own jobs: add --owner USER")
-    user = owner or getpass.getuser()
+    user = owner or user_name()
     if not _USER.fullmatch(user):
         raise UserError(f"{user!r} is not a user name: give --owner the name that condor_q shows under OWNER")
     return user

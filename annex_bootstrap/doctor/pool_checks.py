@@ -6,7 +6,6 @@ Source of what each version wants: docs/htcondor.md.
 from __future__ import annotations
 
 import base64
-import getpass
 import json
 import os
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from typing import Self
 
 from annex_bootstrap.aws import explained
 from annex_bootstrap.doctor.check import Check, Finding, Setup
+from annex_bootstrap.local_user import expand_home, user_name
 from annex_bootstrap.pool.blocks import local_name
 from annex_bootstrap.pool.collector import ask_collector, parse_collectors
 from annex_bootstrap.pool.file_knobs import overridden_image
@@ -174,7 +174,7 @@ class Token(Check):
             return None
         if os.geteuid() == 0:
             return cls("", None)
-        return cls(f"{getpass.getuser()}@{IN_FORCE.ask(Macro.UID_DOMAIN)}", _subject_of_token())
+        return cls(f"{user_name()}@{IN_FORCE.ask(Macro.UID_DOMAIN)}", _subject_of_token())
 
     def judge(self) -> Finding:
         if not self.user:
@@ -205,7 +205,7 @@ class AnnexPassword(Check):
 
     @classmethod
     def read(cls, setup: Setup) -> Self | None:
-        return cls(ANNEX_PASSWORD.expanduser()) if AnnexFeature.works_in(setup) else None
+        return cls(expand_home(ANNEX_PASSWORD)) if AnnexFeature.works_in(setup) else None
 
     def judge(self) -> Finding:
         if not self.path.exists():
@@ -237,7 +237,7 @@ class AnnexDirectory(Check):
     def read(cls, setup: Setup) -> Self | None:
         if setup.condor is None or setup.condor >= FIRST_SELF_SERVICE or not AnnexFeature.works_in(setup):
             return None
-        return cls(setup.condor, ANNEX_DIRECTORY.expanduser())
+        return cls(setup.condor, expand_home(ANNEX_DIRECTORY))
 
     def judge(self) -> Finding:
         if not self.path.is_dir():

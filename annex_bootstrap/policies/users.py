@@ -12,6 +12,7 @@ from typing import Any
 
 from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import UserError
+from annex_bootstrap.local_user import expand_home
 from annex_bootstrap.pool.files import close_to_others, read_private, write_private
 from annex_contract.stack import ROLE_PATH, STACK_TAG
 
@@ -50,7 +51,7 @@ class KeyFiles:
     @classmethod
     def below(cls, directory: Path, region: str) -> KeyFiles:
         """Return the files for a region, in a directory. Their paths are absolute, since a knob names them."""
-        directory = directory.expanduser().absolute()
+        directory = expand_home(directory).absolute()
         return cls(directory / f"annex-access-key-{region}", directory / f"annex-secret-key-{region}")
 
     def key_id(self) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from annex_bootstrap.errors import UserError
+from annex_bootstrap.local_user import expand_home
 from annex_bootstrap.pool.blocks import Block, Section, read_block, render_block, replace_block
 from annex_bootstrap.pool.files import locked, replace_file
 from annex_bootstrap.pool.htcondor import IN_FORCE
@@ -49,10 +50,10 @@ def find_file(given: Path | None) -> Path:
         return given
     named = IN_FORCE.ask(Macro.USER_CONFIG_FILE)
     if named:
-        path = Path(named).expanduser()
+        path = expand_home(Path(named))
         # HTCondor takes a bare name to be below ~/.condor.
-        return path if path.is_absolute() else DEFAULT_FILE.expanduser().parent / path
-    return DEFAULT_FILE.expanduser()
+        return path if path.is_absolute() else expand_home(DEFAULT_FILE).parent / path
+    return expand_home(DEFAULT_FILE)
 
 
 def preview_file(path: Path, change: Callable[[bytes], bytes]) -> Edit:

@@ -12,7 +12,7 @@ from annex_bootstrap.errors import UserError
 from annex_bootstrap.stack import plan, staging
 from annex_bootstrap.stack.change_set import ChangeSet, make_change_set, new_name
 from annex_bootstrap.stack.follow import Watcher, delete_stack, follow, last_event_id, settle
-from annex_bootstrap.stack.image import check_images, choose_base
+from annex_bootstrap.stack.image import Base, check_images, choose_base
 from annex_bootstrap.stack.plan import Step
 from annex_bootstrap.stack.read import Stack, check_deployed, find_earlier_setup
 from annex_bootstrap.stack.template import ParameterValue, Source, Template, plan_parameters
@@ -55,6 +55,7 @@ class Preview:
         parameters: what they will be.
         change_set: ready to be executed; None where nothing changes, or before a failed creation is cleaned up.
         joined: how an operation ended that was in progress before, or nothing.
+        base: of its image.
         earlier_setup: the stacks of ``condor_annex -setup`` that are there.
     """
 
@@ -63,6 +64,7 @@ class Preview:
     parameters: Sequence[ParameterValue]
     change_set: ChangeSet | None
     joined: str
+    base: Base = field(default_factory=Base)
     earlier_setup: Sequence[str] = ()
 
     @property
@@ -92,6 +94,8 @@ def preview(account: Account, request: DeployRequest, watcher: Watcher) -> Previ
     plan.check_version(stack, __version__, request.stack_name, request.allow_downgrade)
     ahead = Preview(step, stack, plan_parameters(request.template, stack, request.given), None, joined)
     check_images(account, request.given, ahead.values[Parameter.IMAGE_ARCHITECTURE])
+    if Parameter.BASE_IMAGE not in request.given:
+        ahead = replace(ahead, base=choose_base(account, ahead.values))
     if step is Step.REPLACE_FAILED:
         return ahead
     earlier_setup = find_earlier_setup(account)
@@ -133,7 +137,7 @@ def execute(account: Account, request: DeployRequest, ahead: Preview, watcher: W
 
 
 def _make_change_set(account: Account, request: DeployRequest, ahead: Preview) -> ChangeSet | None:
-    base = "" if Parameter.BASE_IMAGE in request.given else choose_base(account, ahead.values)
+    base = ahead.base.image_id
     parameters = [
         replace(parameter, value=base, source=Source.GIVEN)
         if base and parameter.name == Parameter.BASE_IMAGE

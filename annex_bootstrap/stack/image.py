@@ -69,8 +69,21 @@ def newest_base(account: Account, architecture: str) -> str:
     return str(found["Parameter"]["Value"])
 
 
-def choose_base(account: Account, parameters: Mapping[str, str]) -> str:
-    """Return the newest base for a stack that makes its image, so that a change set shows a newer one; or nothing.
+@dataclass(frozen=True)
+class Base:
+    """The image that a stack's own image is made from.
+
+    Attributes:
+        image_id: its ID; empty where the stack makes no image, or keeps its base.
+        note: what a person should know of it; empty for nothing.
+    """
+
+    image_id: str = ""
+    note: str = ""
+
+
+def choose_base(account: Account, parameters: Mapping[str, str]) -> Base:
+    """Return the newest base for a stack that makes its image, so that a change set shows a newer one.
 
     A base that is not one of the system's own was somebody's choice, and stays.
 
@@ -79,15 +92,25 @@ def choose_base(account: Account, parameters: Mapping[str, str]) -> str:
         parameters: the values of all parameters, the base as it is.
 
     Raises:
-        UserError: AWS refused.
+        UserError: there is no base, the account may not use it, or AWS refused.
     """
     if parameters.get(Parameter.IMAGE) != IMAGE_YES:
-        return ""
+        return Base()
     chosen = parameters[Parameter.BASE_IMAGE]
     base = find_image(account, chosen) if chosen else None
     if base is not None and base["OwnerId"] != SYSTEM.owner:
-        return ""
-    return newest_base(account, parameters[Parameter.IMAGE_ARCHITECTURE])
+        return Base()
+    newest = newest_base(account, parameters[Parameter.IMAGE_ARCHITECTURE])
+    other = "add --param BaseImage=ami-... with an image of Debian 13, or --param Image=no to use HTCondor's"
+    if not newest:
+        raise UserError(f"Debian publishes no image in {account.region}: {other}")
+    if (base if newest == chosen else find_image(account, newest)) is None:
+        raise UserError(
+            f"Debian's image {newest} cannot be seen in {account.region}, perhaps because the account's Allowed AMIs "
+            f"leave out Debian's account {SYSTEM.owner}: allow it, or {other}"
+        )
+    gone = f"its base image {chosen} cannot be seen any more: uses Debian's newest, {newest}"
+    return Base(newest, gone if chosen and base is None and newest != chosen else "")
 
 
 def check_images(account: Account, given: Mapping[str, str], architecture: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from importlib import resources
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +94,19 @@ def check_parameters(template: Template, given: Mapping[str, str]) -> None:
             raise UserError(f"there is no parameter {name}: choose from {', '.join(sorted(known))}")
         if not _is_allowed(known[name], value):
             raise UserError(f"{name}={value!r} is not allowed: {_what_to_type(known[name])}")
+        if name in (Parameter.CONDOR_CIDRS, Parameter.SSH_CIDRS):
+            for text in filter(None, map(str.strip, value.split(","))):
+                _check_range(name, text)
+
+
+def _check_range(name: str, text: str) -> None:
+    """Refuse what has the form of a range of addresses and is none, or is only an address within one."""
+    try:
+        network = ip_network(text, strict=False)
+    except ValueError as error:
+        raise UserError(f"{name}: invalid range {text!r} ({error})") from error
+    if ip_address(text.partition("/")[0]) != network.network_address:
+        raise UserError(f"{name}: {text!r} is an address within a range: type {network} for the whole range")
 
 
 def _is_allowed(parameter: Mapping[str, Any], value: str) -> bool:

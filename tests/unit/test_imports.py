@@ -23,7 +23,7 @@ ROOMS = (
     {"machines", "pool"},
     {"stack"},
     {"target", "words"},
-    {"aws", "times"},
+    {"aws", "local_user", "times"},
     {"advice", "errors"},
 )
 """The parts of the client: each may import those below it, and none beside it."""

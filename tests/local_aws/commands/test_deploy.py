@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -394,6 +395,70 @@ def test_what_fails_before_a_change_set_is_made_is_named_and_leaves_none(
     )
     assert "DescribeEvents" not in refused.stderr
     assert change_sets(root, deployer) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"bases": {"amd64": "", "arm64": ""}}, "Debian publishes no image in us-east-1: add --param BaseImage=ami-"),
+        ({"hidden_images": ["ami-0deb13000000a0001"]}, "perhaps because the account's Allowed AMIs leave out Debian's"),
+    ],
+)
+def test_an_image_without_a_base_is_refused_before_anything_is_made(
+    deployer: CliUser, root: boto3.Session, set_machines: Callable[..., None], settings: dict[str, Any], reason: str
+) -> None:
+    set_machines(**settings)
+    refused = deployer.run("deploy", "--yes")
+    assert refused.returncode == 1
+    assert reason in refused.stderr
+    assert change_sets(root, deployer) == []
+    deployer.must("deploy", "--dry-run", "--param", "Image=no")
+
+
+ROLE_PROFILE = """
+[profile ours]
+role_arn = arn:aws:iam::{account}:role/{role}
+source_profile = keys
+mfa_serial = arn:aws:iam::{account}:mfa/made-up
+
+[profile keys]
+aws_access_key_id = {keys.access_key_id}
+aws_secret_access_key = {keys.secret_access_key}
+"""
+
+
+def test_an_mfa_code_is_asked_for_once_for_all_regions_and_steps(
+    deployer: CliUser, root: boto3.Session, tmp_path: Path
+) -> None:
+    role, iam = f"{deployer.stack_name}-deployer", root.client("iam")
+    trust = {"Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    iam.create_role(RoleName=role, AssumeRolePolicyDocument=document)
+    allowed = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    iam.put_role_policy(
+        RoleName=role, PolicyName="all", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+    )
+    user = replace(deployer, extra={"AWS_CONFIG_FILE": str(tmp_path / "config")})
+    environ = {name: value for name, value in user.environ().items() if "KEY" not in name and "TOKEN" not in name}
+    root_keys = root.get_credentials()
+    assert root_keys is not None
+    keys = Credentials(str(root_keys.access_key), str(root_keys.secret_key))
+    (tmp_path / "config").write_text(ROLE_PROFILE.format(account=ACCOUNT, role=role, keys=keys))
+    regions = ("--region", "us-east-1", "--region", "eu-west-1")
+    done = subprocess.run(
+        user.command("deploy", "--dry-run", "--param", "Image=no", "--profile", "ours", *regions),
+        env=environ,
+        # No terminal, so that the code is read from stdin: there is only one.
+        input="123456\n",
+        capture_output=True,
+        text=True,
+        timeout=120,
+        start_new_session=True,
+    )
+    iam.delete_role_policy(RoleName=role, PolicyName="all")
+    iam.delete_role(RoleName=role)
+    assert done.returncode == 0, done
+    assert done.stdout.count("creates ") >= 2
 
 
 def test_two_regions_are_deployed_in_parallel_and_a_failure_in_one_does_not_stop_the_other(

@@ -106,6 +106,23 @@ def test_what_it_does_not_allow_is_refused_with_what_to_type(name: str, value: s
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("name", ["CondorCidrs", "SshCidrs"])
+@pytest.mark.parametrize(
+    ("value", "advice"),
+    [
+        ("300.0.0.0/8", "invalid range '300.0.0.0/8'"),
+        ("192.0.2.0/24, 300.0.2.0/24", "invalid range '300.0.2.0/24'"),
+        ("10.0.0.5/8", "'10.0.0.5/8' is an address within a range: type 10.0.0.0/8 for the whole range"),
+        ("2001:db8::1/32", "type 2001:db8::/32 for the whole range"),
+    ],
+)
+def test_what_only_looks_like_a_range_is_refused_before_it_rolls_a_stack_back(
+    name: str, value: str, advice: str
+) -> None:
+    with pytest.raises(UserError, match=re.escape(advice)):
+        check_parameters(TEMPLATE, {name: value})
+
+
 def test_an_unknown_parameter_is_refused_with_those_there_are() -> None:
     with pytest.raises(UserError, match="there is no parameter Colour: choose from BaseImage, BootCommands"):
         check_parameters(TEMPLATE, {"Colour": "red"})
