@@ -101,15 +101,15 @@ def choose_base(account: Account, parameters: Mapping[str, str]) -> Base:
     if base is not None and base["OwnerId"] != SYSTEM.owner:
         return Base()
     newest = newest_base(account, parameters[Parameter.IMAGE_ARCHITECTURE])
-    other = "add --param BaseImage=ami-... with an image of Debian 13, or --param Image=no to use HTCondor's"
+    other = f"add --param BaseImage=ami-... with an image of {SYSTEM.release}, or --param Image=no to use HTCondor's"
     if not newest:
-        raise UserError(f"Debian publishes no image in {account.region}: {other}")
+        raise UserError(f"{SYSTEM.name} publishes no image in {account.region}: {other}")
     if (base if newest == chosen else find_image(account, newest)) is None:
         raise UserError(
-            f"Debian's image {newest} cannot be seen in {account.region}, perhaps because the account's Allowed AMIs "
-            f"leave out Debian's account {SYSTEM.owner}: allow it, or {other}"
+            f"{SYSTEM.name}'s image {newest} cannot be seen in {account.region}, perhaps because the account's Allowed AMIs "
+            f"leave out {SYSTEM.name}'s account {SYSTEM.owner}: allow it, or {other}"
         )
-    gone = f"its base image {chosen} cannot be seen any more: uses Debian's newest, {newest}"
+    gone = f"its base image {chosen} cannot be seen any more: uses {SYSTEM.name}'s newest, {newest}"
     return Base(newest, gone if chosen and base is None and newest != chosen else "")
 
 
