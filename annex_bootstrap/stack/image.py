@@ -106,8 +106,8 @@ def choose_base(account: Account, parameters: Mapping[str, str]) -> Base:
         raise UserError(f"{SYSTEM.name} publishes no image in {account.region}: {other}")
     if (base if newest == chosen else find_image(account, newest)) is None:
         raise UserError(
-            f"{SYSTEM.name}'s image {newest} cannot be seen in {account.region}, perhaps because the account's Allowed AMIs "
-            f"leave out {SYSTEM.name}'s account {SYSTEM.owner}: allow it, or {other}"
+            f"{SYSTEM.name}'s image {newest} cannot be seen in {account.region}, perhaps because the account's "
+            f"Allowed AMIs leave out {SYSTEM.name}'s account {SYSTEM.owner}: allow it, or {other}"
         )
     gone = f"its base image {chosen} cannot be seen any more: uses {SYSTEM.name}'s newest, {newest}"
     return Base(newest, gone if chosen and base is None and newest != chosen else "")
