@@ -76,14 +76,13 @@ def preview(plan: Plan, pool: Pool) -> list[tuple[str, list[str]]]:
 
 def warnings(plan: Plan) -> list[str]:
     """Return what somebody should know before machines start in one region, each in a sentence."""
-    isolated = [
-        f"the subnet {subnet.subnet_id} has no way out: no route to the internet that its machines could use. They "
-        "join only if the pool and S3 are reached within the VPC: give --subnet another one, or set the stack's "
-        "SubnetIds"
-        for subnet in plan.subnets
-        if subnet.way_out is False
-    ]
-    return [*isolated, *([f"no prices: {plan.unpriced}"] if plan.unpriced else [])]
+    isolated = [subnet.subnet_id for subnet in plan.subnets if subnet.way_out is False]
+    which = f"the subnets {', '.join(isolated)} have" if len(isolated) > 1 else f"the subnet {''.join(isolated)} has"
+    no_way_out = (
+        f"{which} no way out: no route to the internet that machines there could use. They join only if the pool and "
+        "S3 are reached within the VPC: give --subnet another one, or set the stack's SubnetIds"
+    )
+    return [*([no_way_out] if isolated else []), *([f"no prices: {plan.unpriced}"] if plan.unpriced else [])]
 
 
 def _running(plan: Plan) -> str:

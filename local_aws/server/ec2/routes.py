@@ -26,3 +26,5 @@ def install() -> None:
             )
 
     ec2._init_defaults = init_with_way_out
+    # MiniStack has made that of the default region already.
+    init_with_way_out()

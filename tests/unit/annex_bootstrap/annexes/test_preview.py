@@ -112,6 +112,8 @@ def test_a_subnet_without_a_way_out_and_missing_prices_are_said() -> None:
     ]
     isolated, unpriced = warnings(replace(PLAN, subnets=subnets, unpriced="none here"))
     assert isolated.startswith("the subnet subnet-x has no way out")
+    both = [Subnet(name, "us-east-1a", False, 5, way_out=False) for name in ("subnet-x", "subnet-z")]
+    assert warnings(replace(PLAN, subnets=both))[0].startswith("the subnets subnet-x, subnet-z have no way out")
     assert unpriced == "no prices: none here"
 
 
