@@ -12,5 +12,5 @@ def table() -> str:
     """Return a sentence: call it last."""
     return (
         f"Measured on {platform.python_implementation()} {platform.python_version()} with {os.cpu_count()} processors. "
-        f"{_AT_FIRST:.1f} processes wanted one in the minute before, {os.getloadavg()[0]:.1f} in the last minute.\n"
+        f"Load average {_AT_FIRST:.1f} in the minute before, {os.getloadavg()[0]:.1f} in the last minute.\n"
     )

@@ -240,7 +240,7 @@ def _request(event: Mapping[str, Any], context: Any, name: str) -> Request:
     logger.info("%s of %s: %s", event["RequestType"], event["LogicalResourceId"], name)
     stack_id = os.environ[STACK_ID]
     if event["StackId"] != stack_id:
-        raise ResourceError(f"{event['LogicalResourceId']}: this function serves the stack {stack_id} alone")
+        raise ResourceError(f"{event['LogicalResourceId']}: this function serves only the stack {stack_id}")
     # A Delete, or what an Update replaces, may name something of before; our tag decides about that.
     if event["RequestType"] != "Delete":
         for key in event["ResourceProperties"].keys() & os.environ.keys():

@@ -54,7 +54,7 @@ def roles() -> str:
             rows.append((f"`{Part.ROLE.of(name)}`", holder, _purposes(statements_of(resources, name))))
     for name, holder in (
         (LogicalId.ANNEX_USER_POLICY, "for the user that runs condor_annex"),
-        (LogicalId.START_POLICY, "for whoever runs annex-bootstrap start"),
+        (LogicalId.START_POLICY, "for users of annex-bootstrap start"),
     ):
         rows.append((f"`{name}`", holder, _purposes(resources[name]["Properties"]["PolicyDocument"]["Statement"])))
     return _table(("Role or policy", "Holder", "May"), rows)
@@ -74,7 +74,7 @@ def open_ports() -> str:
 
 
 def limits() -> str:
-    """Return the numbers that matter to whoever operates a stack."""
+    """Return the numbers that matter to operators of a stack."""
     resources = _resources()
     functions = [resource for resource in resources.values() if resource["Type"] == "AWS::Lambda::Function"]
     alarm = resources[LogicalId.LEASE_ALARM]["Properties"]

@@ -59,7 +59,7 @@ INTERRUPTION_TAG = "annex-bootstrap:interruption"
 """The tag with which the metadata service gives that machine notice; its value is the time of the interruption."""
 
 PASSED_ON = ("HOME", "LANG", "LC_ALL", "PATH", "PYTHONPATH")
-"""The variables of whoever starts the server that it needs to find Python's packages. It gets no others."""
+"""The variables of its caller that the server needs to find Python's packages. It gets no others."""
 
 START_TIMEOUT = 60.0
 """Seconds to wait for the server; it takes about two."""

@@ -135,7 +135,7 @@ class Archive:
         own: our modules, dotted; ``package.*`` is the package with all its modules.
         libraries: modules of libraries, dotted.
         stand_ins: what replaces modules of libraries, by their path in the archive.
-        data: folders of ours whose files the modules read, from the checkout.
+        data: our folders whose files the modules read, from the checkout.
     """
 
     title: str

@@ -23,7 +23,7 @@ DESCRIPTIONS = {
     stack.Output.INSTANCE_TYPE: "The type of on-demand machines",
     stack.Output.LAUNCH_TEMPLATE_ID: "The launch template of annex-bootstrap start",
     stack.Output.LAUNCH_TEMPLATE_VERSION: "The version of the launch template",
-    stack.Output.START_POLICY_ARN: "The policy for whoever runs annex-bootstrap start",
+    stack.Output.START_POLICY_ARN: "The policy for users of annex-bootstrap start",
 }
 
 CONDITIONS = {

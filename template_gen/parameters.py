@@ -132,7 +132,7 @@ GROUPS: Sequence[tuple[str, Sequence[Input]]] = (
                 Parameter.IMAGE,
                 "Image",
                 "The image that the machines start from. yes: one is made, with a maintained HTCondor; it takes about "
-                "ten minutes. no: HTCondor's own choice. The ID of an image of yours: it is used as it is.",
+                "ten minutes. no: HTCondor's own choice. The ID of an image of yours: it is used unchanged.",
                 r"^(yes|no|ami-[0-9a-f]{8,17})$",
                 "Type yes, no, or the ID of an image, such as ami-0123456789abcdef0.",
                 default="yes",
@@ -161,7 +161,7 @@ GROUPS: Sequence[tuple[str, Sequence[Input]]] = (
             _text(
                 Parameter.IMAGE_REVISION,
                 "Revision",
-                "Any other text makes the image anew from the same inputs.",
+                "Any other text rebuilds the image from the same inputs.",
                 r"^[A-Za-z0-9._:-]{0,64}$",
                 "Type at most 64 letters, digits and ._:- or leave it empty.",
             ),
@@ -213,7 +213,7 @@ GROUPS: Sequence[tuple[str, Sequence[Input]]] = (
                 Parameter.BUCKET_NAME,
                 "Bucket",
                 "The private bucket for pool configurations. Empty: a new bucket with a generated name. The name of an "
-                "existing private bucket of yours: it is used as it is. An unused name: a new bucket with that name.",
+                "existing private bucket of yours: it is used unchanged. An unused name: a new bucket with that name.",
                 BUCKET_NAME,
                 "Type 3 to 63 lower-case letters, digits and hyphens (no dots), or leave it empty.",
             ),
@@ -233,7 +233,7 @@ GROUPS: Sequence[tuple[str, Sequence[Input]]] = (
             _text(
                 Parameter.FLEET_ROLE_NAME,
                 "Spot fleet role",
-                "The role that spot fleets use. Empty: a new role. The name of an existing role: it is used as it is.",
+                "The role that spot fleets use. Empty: a new role. The name of an existing role: it is used unchanged.",
                 r"^[\w+=,.@-]{0,64}$",
                 "Type the name of a role (not its ARN) of at most 64 characters, or leave it empty.",
             ),
@@ -264,7 +264,7 @@ GROUPS: Sequence[tuple[str, Sequence[Input]]] = (
             _text(
                 Parameter.RESERVED_CONCURRENCY,
                 "Reserved concurrency",
-                "How many concurrent executions of the account are the lease function's alone. Empty: none.",
+                "How many concurrent executions of the account to reserve for the lease function. Empty: none.",
                 r"^([1-9]\d{0,2})?$",
                 "Type a number from 1 to 999, or leave it empty: new accounts have none to reserve.",
             ),

@@ -1,4 +1,4 @@
-"""Modules of ours in place of a library's that the lease function would load at every cold start and never use.
+"""Our own modules in place of a library's that the lease function would load at every cold start and never use.
 
 Compiling them was more than half of a cold start, most of it for ``typing_extensions``. Each has just the names that
 the modules around it import; a test runs the function's own tests with them.

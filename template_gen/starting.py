@@ -1,4 +1,4 @@
-"""What ``annex-bootstrap start`` needs of the stack: a launch template, and a policy that starts machines by it alone.
+"""What ``annex-bootstrap start`` needs of the stack: a launch template, and a policy that starts machines only from it.
 
 Both exist where the stack makes its own image, because the machines have to know by themselves how to join.
 
@@ -80,7 +80,7 @@ def add_launch_template(template: Template) -> None:
 
 
 def add_policy(template: Template, lease_function: Function, connectivity_function: Function) -> None:
-    """Add the policy for whoever runs ``annex-bootstrap start``."""
+    """Add the policy for users of ``annex-bootstrap start``."""
     template.add_resource(
         ManagedPolicy(
             LogicalId.START_POLICY,

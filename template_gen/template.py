@@ -34,7 +34,7 @@ LEASE_TIMEOUT = 240
 HOUR = 3600
 
 SILENT_HOURS = 3
-"""Hours without any call of the lease function after which somebody is told."""
+"""Hours without any call of the lease function after which an alarm is raised."""
 
 CONNECTIVITY_TIMEOUT = 60
 """Seconds: longer than the timeout in any event (condor_annex sends 5)."""

@@ -20,7 +20,7 @@ MOST_KEYS = 2
 """Access keys that IAM lets a user have."""
 
 FROM_INSTANCE = "FROM INSTANCE"
-"""How condor_annex is told to use the role of the machine that it runs on."""
+"""What makes condor_annex use the role of the machine that it runs on."""
 
 
 @dataclass(frozen=True)

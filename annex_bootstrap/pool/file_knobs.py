@@ -126,7 +126,7 @@ def needs_htcondor(content: bytes) -> bool:
 
 
 def overridden_image(content: bytes, region: str) -> str | None:
-    """Return the user's image that does not start in a region, because the stack's or HTCondor's own goes before it.
+    """Return the user's image that does not start in a region, because the stack's or HTCondor's own overrides it.
 
     Args:
         content: of the configuration file.

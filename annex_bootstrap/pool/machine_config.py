@@ -1,4 +1,4 @@
-"""What the machines of an annex that ``start`` starts are told: HTCondor's configuration and a token, as a tarball.
+"""What the machines of an annex that ``start`` starts get: HTCondor's configuration and a token, as a tarball.
 
 Its members are those of the tarballs of HTCondor 24.11 and later, which the boot step of the stack's image unpacks.
 """

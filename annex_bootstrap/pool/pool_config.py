@@ -195,7 +195,7 @@ def _security_lines(pool: Pool) -> Iterator[str]:
     if pool.users:
         yield f"{_USERS} {' '.join(pool.users)}"
     if allowed:
-        # Not everybody of the domain: whoever may advertise a machine is sent other people's jobs.
+        # Not everybody of the domain: those who may advertise a machine are sent other people's jobs.
         yield "# Whom machines of annexes join as; they may do this and no more."
         yield from (f"{knob} = {value}" for knob, value in allowed.items())
 

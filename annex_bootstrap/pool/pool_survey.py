@@ -174,7 +174,7 @@ def _changes(old: Dumps, new: Dumps) -> tuple[Change, ...]:
 
 
 def _random(raw: Values) -> set[str]:
-    """Return the knobs whose values are drawn anew each time that they are read."""
+    """Return the knobs whose values are drawn each time that they are read."""
     names = {knob for knob, value in raw.items() if "$RANDOM" in value.upper()}
     while more := {knob for knob, value in raw.items() if _macros(value) & names} - names:
         names |= more

@@ -59,7 +59,7 @@ def pull(stacks: Mapping[str, Stack], path: Path, default_region: str | None = N
 
 
 def knob_warnings(path: Path, regions: Sequence[str]) -> list[str]:
-    """Return a sentence for every region in which other lines of a configuration file go before the stack's block.
+    """Return a sentence for every region in which other lines of a configuration file override the stack's block.
 
     Args:
         path: the file.

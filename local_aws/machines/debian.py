@@ -56,7 +56,7 @@ def install(programs: Iterable[str], packages: Sequence[str]) -> None:
         packages: of Debian.
 
     Raises:
-        UnavailableError: this is no Debian, or apt refused.
+        UnavailableError: this is not Debian, or apt refused.
     """
     missing = [program for program in programs if not shutil.which(program)]
     if not missing:

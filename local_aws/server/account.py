@@ -26,7 +26,7 @@ class Account:
     """What differs from account to account.
 
     Attributes:
-        clock_ahead: seconds by which AWS's clock is ahead of the real one, and so of that of whoever signs.
+        clock_ahead: seconds by which AWS's clock is ahead of the real one, and so of the signer's.
         disabled_regions: that the account has not enabled, so that its keys are unknown there.
         ec2_tells_skew: whether EC2 answers RequestExpired where a clock is wrong, or AuthFailure as for a wrong key.
         event_rules: rules on an event bus, at most. https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html

@@ -14,7 +14,7 @@ from tests.htcondor.testbed import Testbed, start_testbed
 
 @pytest.fixture(scope="session")
 def htcondor_root() -> Path:
-    """Return a root directory with HTCondor; fail without one, because whoever runs these tests wants them run."""
+    """Return a root directory with HTCondor; fail without one, because those who run these tests want them run."""
     try:
         return ensure_roots()[0]
     except UnavailableError as error:

@@ -90,7 +90,7 @@ def test_a_pool_and_a_stack_are_ready(testbed: Testbed) -> None:
 
 
 def test_the_image_holds_nothing_that_machines_must_not_share(image: Path) -> None:
-    """What identifies a machine is made anew on each; what the builder wrote is gone."""
+    """What identifies a machine is made again on each; what the builder wrote is gone."""
     shared = [
         *image.glob("etc/ssh/ssh_host_*"),
         *image.glob("etc/condor/passwords.d/*"),

@@ -1,8 +1,8 @@
 """Annexes by ``annex-bootstrap start`` alone, with neither condor_annex nor ``htcondor annex``; in order.
 
 The machines boot from the stack's own image by its own boot step, and their token lets them join and nothing else.
-Whoever starts them has the stack's policy for it, and no other. The stack's security group lets nobody in, so that
-whoever has business with a machine has to ask the pool's collector, to which the machine is connected.
+The user who starts them has the stack's policy for it, and no other. The stack's security group lets nobody in, so that
+those who have business with a machine ask the pool's collector, to which the machine is connected.
 """
 
 from __future__ import annotations

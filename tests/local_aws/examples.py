@@ -98,7 +98,7 @@ def make_shell(local: LocalAws, home: Path) -> Shell:
 
     @contextmanager
     def permitted(who: str) -> Iterator[None]:
-        """Lend the stack's policy to whoever starts annexes: a stack whose policy somebody has cannot be deleted."""
+        """Lend the stack's policy to a user who starts annexes: a stack whose policy somebody has cannot be deleted."""
         if who != STARTER:
             yield
             return

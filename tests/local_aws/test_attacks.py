@@ -122,7 +122,7 @@ def handler(event, context):
 
 
 @attack(
-    "Read the secrets of whoever started the local AWS from inside a function",
+    "Read the secrets of the user who started the local AWS from inside a function",
     by="Code of a function in the local AWS",
     stopped_by="A function gets no variables but its own and those that it needs to reach the server",
 )
@@ -769,7 +769,7 @@ class Launch:
     stopped_by="Only the stack's security group, VPC and image, public images, Amazon's, and those in `ImageIds`",
 )
 @pytest.mark.parametrize("what", ["image", "group", "group of an interface", "subnet", "snapshot"])
-def test_machines_start_from_known_images_and_in_the_stacks_own_network_alone(
+def test_machines_start_only_from_known_images_and_in_the_stacks_own_network(
     guarded: Guarded, annex_user: boto3.Session, images: Mapping[str, str], theirs: Mapping[str, str], what: str
 ) -> None:
     launch = Launch(annex_user.client("ec2"), guarded.stack.outputs)
@@ -863,7 +863,7 @@ def test_the_fleet_role_reaches_no_other_role_and_no_other_machine(
     by="Annex user and operator",
     stopped_by="Condition on `events:TargetArn`",
 )
-def test_a_rule_is_pointed_at_the_lease_function_alone(
+def test_a_rule_is_pointed_only_at_the_lease_function(
     guarded: Guarded, annex_user: boto3.Session, guarded_operator: boto3.Session
 ) -> None:
     root, rule = guarded.root.client("events"), f"rule-{uuid.uuid4().hex[:8]}"

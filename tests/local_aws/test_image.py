@@ -1,4 +1,4 @@
-"""The life of the stack's own image: made, made anew, rolled back, deleted, adopted; nothing is ever left over."""
+"""The life of the stack's own image: made, rebuilt, rolled back, deleted, adopted; nothing is ever left over."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ BASE, NEWER = "ami-0deb13000000a0001", "ami-0deb13000000b0001"
 
 
 @pytest.mark.slow
-def test_a_newer_base_shows_in_the_preview_and_an_update_makes_the_new_image_before_the_old_one_goes(
+def test_a_newer_base_shows_in_the_preview_and_an_update_makes_the_new_image_before_deleting_the_old_one(
     deployer: CliUser, ec2: EC2Client, set_machines: Callable[..., None]
 ) -> None:
     first = deployed_image(deployer.must("deploy", "--yes", "--output", "json"))

@@ -13,7 +13,7 @@ from tests.machines.laboratory import Laboratory, base_settings
 
 @pytest.fixture(scope="session")
 def prepared() -> Given:
-    """Return what was prepared outside; fail where nothing was, because whoever runs these tests wants them run."""
+    """Return what was prepared outside; fail where nothing was, because those who run these tests want them run."""
     found = read()
     if found is None:
         pytest.fail("The tests with virtual machines need a network of their own: run make vm.", pytrace=False)

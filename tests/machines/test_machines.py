@@ -212,7 +212,7 @@ def _check_image(laboratory: Laboratory, machine: Machine) -> None:
     assert machine.must("cat /etc/machine-id") == machine.must("ls /var/log/journal")
     assert machine.must("cat /var/lib/cloud/data/previous-instance-id") == "NO_PREVIOUS_INSTANCE_ID\n"
     assert machine.must("hostname").strip() == machine.describe()["PrivateDnsName"].partition(".")[0]
-    # A file that the image had would be written again, and not made anew.
+    # A file that the image had would be written again, and not made again.
     born, booted = (float(text) for text in machine.must(SEED).split())
     assert born > booted
     ad = laboratory.testbed.pool.run(["condor_status", "-af", "MyAddress"]).stdout

@@ -20,7 +20,7 @@ AWS_MANAGED = "alias/aws/ebs"
 """The key of a region where nobody chose another. Anybody may use it through EC2."""
 
 NEEDED = ("CreateGrant", "Decrypt", "DescribeKey", "GenerateDataKeyWithoutPlaintext", "ReEncryptFrom", "ReEncryptTo")
-"""The actions that whoever starts a machine needs on a customer-managed key; same source as above."""
+"""The actions that starting a machine needs on a customer-managed key; same source as above."""
 
 DENIED = {"Code": "Client.InternalError", "Message": "Client.InternalError: Client error on launch"}
 """Why a machine ends whose key its starter may not use: https://github.com/aws/karpenter-provider-aws/issues/1407"""

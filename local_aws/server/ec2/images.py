@@ -1,4 +1,4 @@
-"""Images and their snapshots, as whoever makes, describes and deletes images sees them.
+"""Images and their snapshots, as those who make, describe and delete images see them.
 
 ``settings()`` of `scripts` says how long an image is pending and what becomes of it.
 """

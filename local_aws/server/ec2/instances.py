@@ -192,7 +192,7 @@ def terminate_instances(params: Params) -> Response:
 
 
 def replace_ended() -> None:
-    """Have whoever replaces machines replace those that ended, as far as machines can start now."""
+    """Replace the machines that ended, where their fleet does that, as far as machines can start now."""
     for replace in REPLACING:
         with contextlib.suppress(RefusalError):
             replace()

@@ -1,4 +1,4 @@
-"""What launch templates say, for whoever starts machines by them. MiniStack makes, describes and deletes them."""
+"""What launch templates say, for launches from them. MiniStack makes, describes and deletes them."""
 
 from __future__ import annotations
 

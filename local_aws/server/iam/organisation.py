@@ -40,5 +40,5 @@ def policies() -> list[dict[str, Any]]:
 
 
 def applies(ctx: Any) -> bool:
-    """Tell whether the policies hold for whoever sends a request."""
+    """Tell whether the policies hold for the sender of a request."""
     return bool(policies()) and ":assumed-role/AWSServiceRoleFor" not in ctx.principal_arn

@@ -1,4 +1,4 @@
-"""A function with a log group of another name than its own writes there while that exists; MiniStack makes it anew.
+"""A function with a log group of another name than its own writes there while that exists; MiniStack recreates it.
 
 So what still runs when its stack is deleted leaves nothing behind. On AWS a function makes the group with its own role,
 and needs ``logs:CreateLogGroup`` for that, which none of ours has:

@@ -64,7 +64,7 @@ def observe() -> None:
 def _principals() -> Iterator[Principal]:
     yield from (("role", name) for name in iam._roles)
     yield from (("user", name) for name in iam._users)
-    # Those that are gone have an empty state, so that a namesake begins anew.
+    # Those that are gone have an empty state, so that a namesake starts from nothing.
     yield from [principal for principal in _states if principal[1] not in _store(principal[0])]
 
 

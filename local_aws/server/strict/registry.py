@@ -92,5 +92,5 @@ def listed(resource_type: str, *handlers: str) -> set[str]:
 
 
 def needed(resource_type: str, *handlers: str) -> set[str]:
-    """Return the actions that a caller of CloudFormation needs for a resource of ours."""
+    """Return the actions that a caller of CloudFormation needs for one of our resources."""
     return listed(resource_type, *handlers).difference(*NOT_TRIGGERED.values())

@@ -306,7 +306,7 @@ def test_without_credentials_the_error_says_how_to_get_some(deployer: CliUser) -
     assert len(ran.stderr.splitlines()) == 1
 
 
-def test_a_user_without_permissions_is_told_whom_to_ask(
+def test_a_user_without_permissions_learns_whom_to_ask(
     deployer: CliUser, new_user: Callable[[str], Credentials]
 ) -> None:
     denied = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:*", "Resource": "*"}]}

@@ -118,7 +118,7 @@ def test_a_dry_run_and_a_refusal_change_nothing(
     assert leases_of(root, REGION, stacks[REGION]) == {}
 
 
-def test_a_partial_result_is_kept_and_told(
+def test_a_partial_result_is_kept_and_reported(
     starter: CliUser, root: boto3.Session, set_machines: Callable[..., None]
 ) -> None:
     set_machines(capacity={"m7i.large": 1})
@@ -194,7 +194,7 @@ def test_what_cannot_work_is_refused_before_anything_is_changed(
     assert leases_of(root, REGION, stacks[REGION]) == {}
 
 
-def test_a_rule_of_somebody_else_is_no_lease(starter: CliUser, root: boto3.Session) -> None:
+def test_a_rule_of_somebody_else_is_not_a_lease(starter: CliUser, root: boto3.Session) -> None:
     events = root.client("events")
     events.put_rule(Name="nightly", ScheduleExpression="rate(1 day)")
     events.put_targets(Rule="nightly", Targets=[{"Id": "1", "Arn": "arn:aws:sns:us-east-1:123456789012:topic"}])

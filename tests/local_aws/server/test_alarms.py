@@ -5,7 +5,7 @@ from __future__ import annotations
 import boto3
 
 
-def test_an_alarm_counts_its_own_dimensions_alone(root: boto3.Session) -> None:
+def test_an_alarm_counts_only_its_own_dimensions(root: boto3.Session) -> None:
     cloudwatch = root.client("cloudwatch")
     for name in ("ours", "theirs"):
         cloudwatch.put_metric_alarm(

@@ -64,7 +64,7 @@ def test_an_organisation_demands_tags_of_machines(server: Server, set_account: S
     run(client, TagSpecifications=[{"ResourceType": "instance", "Tags": [{"Key": "project", "Value": "x"}]}])
 
 
-def test_the_message_of_a_denied_launch_can_be_decoded_by_who_may(server: Server) -> None:
+def test_the_message_of_a_denied_launch_can_be_decoded_by_those_who_may(server: Server) -> None:
     client = server.user({"Action": "ec2:RunInstances", "Resource": "arn:aws:ec2:*:*:image/*"})
     with pytest.raises(ClientError, match="because no identity-based policy allows the ec2:RunInstances") as error:
         run(client)

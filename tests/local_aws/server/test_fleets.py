@@ -70,7 +70,7 @@ def test_a_request_has_at_most_four_overrides_by_attributes(ec2: EC2Client) -> N
     ("limit", "expected"),
     [({}, "m7i.large"), ({"OnDemandMaxPricePercentageOverLowestPrice": 60}, "r7i.large")],
 )
-def test_a_fleet_leaves_out_what_costs_a_fifth_more_than_the_cheapest_and_the_preview_does_not(
+def test_a_fleet_leaves_out_what_costs_a_fifth_more_than_the_cheapest_and_the_preview_keeps_it(
     server: Server, ec2: EC2Client, limit: dict[str, int], expected: str
 ) -> None:
     override = attributes(2, 2, InstanceGenerations=["current"], **limit)

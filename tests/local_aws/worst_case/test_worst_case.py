@@ -57,7 +57,7 @@ class WorstCase:
 
 @pytest.fixture(scope="module")
 def seed() -> int:
-    """What decides when something goes wrong: drawn anew, or that of the run to repeat."""
+    """What decides when something goes wrong: a new one, or that of the run to repeat."""
     return int(os.environ.get("WORST_CASE_SEED", random.randrange(2**32)))
 
 

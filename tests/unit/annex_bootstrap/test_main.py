@@ -254,7 +254,7 @@ def test_a_full_disk_is_one_sentence(arguments: list[str]) -> None:
     assert done.stderr == "annex-bootstrap: standard output cannot be written: No space left on device\n"
 
 
-def test_a_closed_standard_output_is_no_traceback() -> None:
+def test_a_closed_standard_output_prints_no_traceback() -> None:
     command = shlex.join([sys.executable, "-m", "annex_bootstrap", "generate-role", "made-up", "config-*"])
     done = subprocess.run(["sh", "-c", f"{command} >&-"], stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr) == (0, "")

@@ -58,7 +58,7 @@ def test_a_first_creation_does_not_look_for_a_profile(iam: Stubber) -> None:
     assert instance_role.put(REQUEST)["RoleArn"] == ROLE["Arn"]
 
 
-def test_a_profile_of_ours_without_its_role_is_used(iam: Stubber) -> None:
+def test_our_own_profile_without_its_role_is_used(iam: Stubber) -> None:
     iam.add_client_error("create_instance_profile", "EntityAlreadyExists")
     iam.add_response("get_instance_profile", profile([{"Key": "annex-bootstrap:stack", "Value": STACK}]))
     iam.add_response("add_role_to_instance_profile", {}, {"InstanceProfileName": NAME, "RoleName": NAME})

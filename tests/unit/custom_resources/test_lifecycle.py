@@ -193,7 +193,7 @@ def test_a_replacing_update_answers_the_new_name_and_leaves_the_old_one_to_cloud
     assert runner.deleted == []
 
 
-def test_a_rollback_takes_away_what_an_update_made_and_never_told(runner: Runner) -> None:
+def test_a_rollback_deletes_what_an_update_made_and_never_reported(runner: Runner) -> None:
     answer = runner.send(
         "Update", failing(0, KeyError()), PhysicalResourceId="a", OldResourceProperties={"Name": "new"}
     )
@@ -206,7 +206,7 @@ def test_a_made_up_physical_id_means_the_name_in_the_properties(runner: Runner) 
     assert runner.deleted == ["a"]
 
 
-def test_what_a_delete_leaves_is_told(runner: Runner) -> None:
+def test_what_a_delete_leaves_is_reported(runner: Runner) -> None:
     answer = runner.send("Delete", lambda _: "it stays", PhysicalResourceId="a")
     assert (answer["Status"], answer["Reason"]) == ("SUCCESS", "it stays")
 
@@ -231,7 +231,7 @@ def test_a_function_about_to_end_says_in_which_call(runner: Runner, monkeypatch:
 def test_an_event_of_another_stack_is_refused(runner: Runner, kind: str) -> None:
     answer = runner.send(kind, failing(0, refusal("any")), StackId=f"{STACK}0", PhysicalResourceId="a")
     assert answer["Status"] == "FAILED"
-    assert "this function serves the stack" in answer["Reason"]
+    assert "this function serves only the stack" in answer["Reason"]
     assert runner.deleted == []
 
 

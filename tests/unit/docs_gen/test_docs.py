@@ -117,7 +117,7 @@ def test_every_path_that_a_page_names_exists(page: Path) -> None:
     assert set(missing) <= BUILT
 
 
-def test_a_path_is_told_from_other_words() -> None:
+def test_a_path_is_recognized_among_other_words() -> None:
     text = "`lambda_lease/`, `build.py` and `.ci/run`, not `config-*.tar.gz`, `role/own`, `make e2e` or `/etc/hosts`"
     assert _named_paths(text) == ["lambda_lease/", "build.py", ".ci/run"]
 

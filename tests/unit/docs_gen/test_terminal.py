@@ -34,7 +34,7 @@ def test_a_long_step_is_shortened_to_its_beginning_and_its_end() -> None:
     assert "a part of it" not in shown
 
 
-def test_two_runs_differ_in_numbers_and_ids_alone() -> None:
+def test_two_runs_differ_only_in_numbers_and_ids() -> None:
     first = [
         "  03:44:35  CREATE_COMPLETE   SweepRule",
         "  ... (51 more)",

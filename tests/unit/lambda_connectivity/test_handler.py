@@ -115,23 +115,23 @@ def test_an_ipv6_address_is_reached() -> None:
         assert handler(event(peer.port, "::1"), Clock())["result"] == COLLECTOR
 
 
-def test_a_port_where_nothing_listens_is_told(refusing_port: int) -> None:
+def test_a_port_where_nothing_listens_is_reported(refusing_port: int) -> None:
     assert failure(handler(event(refusing_port), Clock())).startswith(
         f"Nothing listens on 127.0.0.1 port {refusing_port}. Start HTCondor there"
     )
 
 
-def test_an_address_without_a_route_is_told() -> None:
+def test_an_address_without_a_route_is_reported() -> None:
     description = failure(handler(event(9618, "255.255.255.255"), Clock()))
     assert description.startswith("AWS has no way to 255.255.255.255.")
 
 
-def test_a_firewall_that_drops_packets_is_told(unreachable_port: int) -> None:
+def test_a_firewall_that_drops_packets_is_reported(unreachable_port: int) -> None:
     description = failure(handler(event(unreachable_port, timeout=0.3), Clock()))
     assert description.startswith(f"No connection to 127.0.0.1 port {unreachable_port} within 0.3 s. Open this")
 
 
-def test_a_peer_that_never_answers_is_told(silent_port: int) -> None:
+def test_a_peer_that_never_answers_is_reported(silent_port: int) -> None:
     assert "did not answer within 0.3 s" in failure(handler(event(silent_port, timeout=0.3), Clock()))
 
 
@@ -144,7 +144,7 @@ def test_a_function_without_time_left_still_answers() -> None:
     assert " 0 s." in failure(handler(event(9618), Clock(MARGIN_SECONDS / 2)))
 
 
-def test_a_peer_that_just_closes_is_told() -> None:
+def test_a_peer_that_just_closes_is_reported() -> None:
     with Peer(lambda _: None) as peer:
         assert "closes the connection without an answer" in failure(handler(event(peer.port), Clock()))
 
@@ -161,7 +161,7 @@ def test_a_peer_that_just_closes_is_told() -> None:
         b"\x01",
     ],
 )
-def test_an_answer_that_is_not_htcondors_is_told(answer: bytes) -> None:
+def test_an_answer_that_is_not_htcondors_is_reported(answer: bytes) -> None:
     with Peer(saying(answer)) as peer:
         assert failure(handler(event(peer.port), Clock())).startswith("Something other than HTCondor listens")
 
@@ -197,7 +197,7 @@ def test_the_budget_is_for_the_whole_answer_and_not_for_each_byte() -> None:
 
 
 @pytest.mark.parametrize("host", ["collector.invalid", "pool..example.org", "a" * 64 + ".example.org"])
-def test_a_name_that_does_not_exist_is_told(host: str) -> None:
+def test_a_name_that_does_not_exist_is_reported(host: str) -> None:
     assert failure(handler(event(9618, host), Clock())).startswith(f"AWS found no address for the name {host}.")
 
 
@@ -230,7 +230,7 @@ def test_a_dead_address_does_not_keep_the_next_one_from_being_asked(
         assert handler(event(9618, "pool.example.org", 1), Clock())["result"] == COLLECTOR
 
 
-def test_of_many_failing_addresses_the_one_that_got_farthest_is_told(
+def test_of_many_failing_addresses_the_one_that_got_farthest_is_reported(
     monkeypatch: pytest.MonkeyPatch, refusing_port: int
 ) -> None:
     with Peer(saying(b"220 mail.example.org ESMTP\r\n")) as peer:

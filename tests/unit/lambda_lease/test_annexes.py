@@ -209,7 +209,7 @@ def test_a_fleet_that_vanishes_before_it_is_cancelled_is_fine(aws: FakeAws) -> N
     assert "error" not in aws.tick(event)
 
 
-def test_a_fleet_that_cannot_be_cancelled_is_told_and_tried_again(aws: FakeAws) -> None:
+def test_a_fleet_that_cannot_be_cancelled_is_reported_and_tried_again(aws: FakeAws) -> None:
     event = expired(aws)
     fleet = aws.request_fleet("test", state="modifying")
     with pytest.raises(NotEndedError, match=rf"cancel spot fleet {fleet}: fleetRequestNotInCancellableState"):
@@ -219,7 +219,7 @@ def test_a_fleet_that_cannot_be_cancelled_is_told_and_tried_again(aws: FakeAws) 
     assert aws.left_of("test") == []
 
 
-def test_a_protected_machine_does_not_save_the_others_and_is_told_at_each_tick(aws: FakeAws) -> None:
+def test_a_protected_machine_does_not_save_the_others_and_is_reported_at_each_tick(aws: FakeAws) -> None:
     event = expired(aws)
     machines = [aws.start("test", protected=number in (3, 700)) for number in range(1_000)]
     for _ in range(2):
@@ -466,7 +466,7 @@ def test_a_rule_with_another_schedule_is_not_deleted(aws: FakeAws, has_our_targe
     assert aws.removed_rules == []
 
 
-def test_a_target_that_aws_does_not_remove_is_told(aws: FakeAws) -> None:
+def test_a_target_that_aws_does_not_remove_is_reported(aws: FakeAws) -> None:
     event = expired(aws)
     aws.objects.clear()
     aws.fail("RemoveTargets", ("ConcurrentModificationException", 400))
@@ -475,7 +475,7 @@ def test_a_target_that_aws_does_not_remove_is_told(aws: FakeAws) -> None:
     assert "test" in aws.rules
 
 
-def test_a_target_that_aws_refuses_to_remove_inside_its_answer_is_told(aws: FakeAws) -> None:
+def test_a_target_that_aws_refuses_to_remove_inside_its_answer_is_reported(aws: FakeAws) -> None:
     event = expired(aws)
     aws.objects.clear()
     aws.keeps_targets = True
@@ -516,7 +516,7 @@ def test_the_tarball_is_deleted_from_our_own_bucket_after_an_extension_that_name
     assert not aws.objects
 
 
-def test_a_tarball_in_a_bucket_that_is_not_ours_is_told_and_does_not_hold_the_annex(aws: FakeAws) -> None:
+def test_a_tarball_in_a_bucket_that_is_not_ours_is_reported_and_does_not_hold_the_annex(aws: FakeAws) -> None:
     event = aws.put_lease("test", OVER, bucket="somebody-elses")
     aws.start("test")
     assert aws.tick(event)["tarball_left_in_bucket"] == "somebody-elses"

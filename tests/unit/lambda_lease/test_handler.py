@@ -99,7 +99,7 @@ def test_a_target_that_cannot_be_read_never_counts_as_expired(aws: FakeAws, text
 
 
 @pytest.mark.parametrize("event", [None, [], "test", {}, {"Sweep": "yes"}, {"AnnexID": "test", "S3BucketName": "b"}])
-def test_a_malformed_event_is_told_counted_and_raised_without_a_call(event: object, told: Told) -> None:
+def test_a_malformed_event_is_logged_counted_and_raised_without_a_call(event: object, told: Told) -> None:
     with pytest.raises(UnreadableLeaseError):
         handler.run(event, CONTEXT, SETTINGS, 0.0, no_aws)
     log, metrics = told()

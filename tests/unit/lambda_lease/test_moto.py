@@ -74,7 +74,7 @@ def put_annex(annex_id: str) -> dict[str, object]:
     return event
 
 
-def test_an_on_demand_annex_is_ended_and_one_of_a_similar_name_is_not() -> None:
+def test_an_on_demand_annex_is_ended_and_one_of_a_similar_name_keeps_running() -> None:
     ec2 = boto3.client("ec2")
     event = put_annex("test")
     mine, other = start(ec2, "test", 260), start(ec2, "test_b", 2)

@@ -56,7 +56,7 @@ def test_what_is_15_minutes_old_is_not_judged_yet(aws: FakeAws) -> None:
     assert aws.calls["ListRules"] == 0, "without a suspect nobody asks for rules"
 
 
-def test_orphans_are_only_told_of_by_default(aws: FakeAws, told: Told) -> None:
+def test_orphans_are_only_reported_by_default(aws: FakeAws, told: Told) -> None:
     aws.start("gone")
     aws.request_fleet("gone")
     aws.now += AGE + 1
@@ -106,7 +106,7 @@ def test_while_the_rules_cannot_be_read_nothing_is_ended(aws: FakeAws) -> None:
     assert len(aws.running()) == 1
 
 
-def test_an_orphan_that_cannot_be_ended_is_told(aws: FakeAws) -> None:
+def test_an_orphan_that_cannot_be_ended_is_reported(aws: FakeAws) -> None:
     machine = aws.start("gone", protected=True)
     aws.start("gone")
     aws.now += AGE + 1
@@ -124,7 +124,7 @@ def test_a_fleet_whose_annex_has_a_rule_is_spared_also_where_no_machine_is_suspe
     assert aws.calls["CancelSpotFleetRequests"] == 0
 
 
-def test_an_orphaned_fleet_that_cannot_be_cancelled_is_told(aws: FakeAws) -> None:
+def test_an_orphaned_fleet_that_cannot_be_cancelled_is_reported(aws: FakeAws) -> None:
     fleet = aws.request_fleet("gone")
     aws.now += AGE + 1
     aws.fail("CancelSpotFleetRequests", ("UnauthorizedOperation", 403))

@@ -113,7 +113,7 @@ def test_a_tarball_goes_where_its_htcondor_expects_it(members: dict[str, str], d
 
 
 @pytest.mark.parametrize("members", [BEFORE_24_11, SINCE_24_11])
-def test_the_secrets_of_a_tarball_become_roots_alone(members: dict[str, str], tmp_path: Path) -> None:
+def test_the_secrets_of_a_tarball_become_readable_only_by_root(members: dict[str, str], tmp_path: Path) -> None:
     unpack(_tarball(tmp_path / "config.tar.gz", members), lambda _: tmp_path / "condor")
     expected = {name: (text, mode_of(name)) for name, text in members.items()}
     assert _unpacked(tmp_path / "condor") == expected
@@ -135,7 +135,7 @@ def test_a_tarball_with_anything_but_files_is_refused(kind: bytes, tmp_path: Pat
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"\x1f\x8b\x08\x00"])
-def test_what_is_no_archive_is_refused(content: bytes, tmp_path: Path) -> None:
+def test_what_is_not_an_archive_is_refused(content: bytes, tmp_path: Path) -> None:
     tarball = tmp_path / "config.tar.gz"
     tarball.write_bytes(content)
     with pytest.raises(GiveUpError, match=r"^config\.tar\.gz cannot be unpacked: "):

@@ -138,7 +138,7 @@ def test_a_custom_resource_is_deleted_before_the_policy_that_lets_its_function_d
         assert Part.POLICY.of(function_of(resource.logical_id)) in _before(resource.logical_id)
 
 
-def test_the_rule_that_takes_a_minute_waits_for_a_role_and_its_function_alone() -> None:
+def test_the_rule_that_takes_a_minute_waits_only_for_a_role_and_its_function() -> None:
     assert _before(LogicalId.SWEEP_RULE) == {LogicalId.LEASE_FUNCTION, "LeaseFunctionRole", "LeaseFunctionLogs"}
 
 

@@ -77,7 +77,7 @@ def test_a_page_that_nobody_published_says_so_and_opens_where_a_file_can_be_uplo
     assert "has no template URL" not in launch_page.render(TEMPLATE, "aws", URL)
 
 
-def test_a_stack_name_that_is_no_name_stays_text() -> None:
+def test_a_stack_name_that_is_not_valid_stays_text() -> None:
     page = launch_page.render(TEMPLATE, "aws", URL, '"><script>alert(1)</script>')
     assert "<script>alert" not in page
     assert '"><script>alert(1)</script>' in unescape(page)

@@ -108,7 +108,7 @@ def test_condor_annex_reads_every_fleet_that_is_written(found: list[Offer], most
         assert ("KeyName" in specification) == bool(key)
 
 
-def test_prices_are_read_from_the_hourly_terms_alone() -> None:
+def test_prices_are_read_only_from_the_hourly_terms() -> None:
     def product(name: str, price: str, unit: str = "Hrs", currency: str = "USD") -> dict[str, Any]:
         dimension = {"unit": unit, "pricePerUnit": {currency: price}}
         return {

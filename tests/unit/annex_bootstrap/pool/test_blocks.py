@@ -162,7 +162,7 @@ def test_an_end_before_its_begin_is_refused() -> None:
 
 
 @pytest.mark.parametrize("line", ["MY_KNOB = 1", "eu_west_1.ANNEX_DEFAULT_S3_BUCKET = mine", "use ROLE : Execute"])
-def test_a_line_that_somebody_put_into_the_block_is_not_lost_but_told_of(line: str) -> None:
+def test_a_line_that_somebody_put_into_the_block_is_kept_and_reported(line: str) -> None:
     edited = render_block(Block((a_section("us-east-1"),))).replace(END, f"{line}\n{END}")
     with pytest.raises(UserError, match=r"line 19 in its annex-bootstrap block is not ours"):
         read_block(b"A = 1\n\n" + edited.encode())

@@ -188,7 +188,7 @@ def test_writers_at_once_lose_nothing(tmp_path: Path) -> None:
     assert {section.region for section in read_block(edit.old).sections} == set(regions)
 
 
-def test_a_writer_that_holds_the_lock_too_long_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_writer_that_holds_the_lock_too_long_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "LOCK_TIMEOUT", 0.0)
     holder = os.open(tmp_path / f".user_config{files.LOCK_SUFFIX}", os.O_RDWR | os.O_CREAT)
     fcntl.flock(holder, fcntl.LOCK_EX)
@@ -213,7 +213,7 @@ def test_a_path_below_a_file_is_one_sentence(tmp_path: Path, act: Callable[[Path
         act(tmp_path / "file" / "user_config")
 
 
-def test_a_damaged_block_is_told_of_with_the_file(tmp_path: Path) -> None:
+def test_a_damaged_block_is_reported_with_its_file(tmp_path: Path) -> None:
     path = tmp_path / "user_config"
     path.write_text("# END annex-bootstrap\n")
     with pytest.raises(UserError, match=r"user_config: its annex-bootstrap block is damaged"):

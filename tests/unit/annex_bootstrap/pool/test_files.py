@@ -32,7 +32,7 @@ def test_nothing_else_is_left_in_the_directory(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["secret"]
 
 
-def test_a_missing_file_is_told_from_an_unreadable_one(tmp_path: Path) -> None:
+def test_a_missing_file_is_not_mistaken_for_an_unreadable_one(tmp_path: Path) -> None:
     assert read_private(tmp_path / "secret") is None
     (tmp_path / "directory").mkdir()
     with pytest.raises(UserError, match="cannot be read"):

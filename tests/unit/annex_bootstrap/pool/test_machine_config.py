@@ -32,7 +32,7 @@ def test_the_same_content_is_the_same_archive() -> None:
     assert CONFIG.pack("t") == CONFIG.pack("t")
 
 
-def test_machines_need_no_way_in_and_run_the_owners_jobs_alone() -> None:
+def test_machines_need_no_way_in_and_run_only_the_owners_jobs() -> None:
     text = CONFIG.render()
     assert "CCB_ADDRESS = $(COLLECTOR_HOST)\n" in text
     assert "PRIVATE_NETWORK_NAME = annex-0123\n" in text

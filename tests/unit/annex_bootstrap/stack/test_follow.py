@@ -102,7 +102,7 @@ def test_the_last_event_of_an_earlier_operation_that_comes_late_does_not_end_the
     assert follow(*states, after="0") == ["CREATE_COMPLETE", "UPDATE_IN_PROGRESS", "UPDATE_COMPLETE"]
 
 
-def test_an_empty_stack_under_review_is_no_operation_that_has_ended() -> None:
+def test_an_empty_stack_under_review_is_not_an_operation_that_has_ended() -> None:
     review = ["REVIEW_IN_PROGRESS"]
     begun = [*review, "CREATE_IN_PROGRESS"]
     states = [
@@ -174,14 +174,14 @@ def test_the_outputs_are_those_of_the_end_although_the_description_is_late() -> 
     assert stack.status == "UPDATE_COMPLETE"
 
 
-def test_a_description_that_stays_late_is_no_success() -> None:
+def test_a_description_that_stays_late_is_not_a_success() -> None:
     cloudformation, late = client(("UPDATE_IN_PROGRESS", DONE))
     late.reads = 1
     with pytest.raises(UserError, match="ended in UPDATE_COMPLETE, but CloudFormation still shows UPDATE_IN_PROGRESS"):
         read_end(cloudformation, "mine", "UPDATE_COMPLETE", sleep=lambda _: None)
 
 
-def test_the_operation_in_progress_is_told_from_earlier_ones() -> None:
+def test_the_operation_in_progress_is_not_mistaken_for_an_earlier_one() -> None:
     happened = ["CREATE_IN_PROGRESS", "CREATE_COMPLETE", "UPDATE_IN_PROGRESS", "UPDATE_ROLLBACK_IN_PROGRESS"]
     cloudformation, _ = client(("UPDATE_ROLLBACK_IN_PROGRESS", happened))
     assert event_before_operation(cloudformation, "mine") == "1"

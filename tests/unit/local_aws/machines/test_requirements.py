@@ -11,19 +11,19 @@ from local_aws.machines import debian, requirements
 from local_aws.machines.debian import UnavailableError
 
 
-def test_a_computer_with_too_little_memory_is_told_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_computer_with_too_little_memory_fails_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     with pytest.raises(UnavailableError, match=r"^Virtual machines need 2,049,024 MiB of free memory, and [\d,]+ are"):
         requirements.check(1000)
 
 
-def test_a_user_who_is_not_root_is_told_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_who_is_not_root_gets_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(UnavailableError, match="need root rights, for their disks and networks: run as root"):
         requirements.check(1)
 
 
-def test_a_computer_without_qemu_and_without_apt_is_told_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_computer_without_qemu_and_apt_fails_and_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: None)
     with pytest.raises(UnavailableError, match=r"^made-up cannot be found: use a Debian machine with qemu\.$"):
         debian.install(["made-up"], ["qemu"])
