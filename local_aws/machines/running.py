@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -105,9 +106,11 @@ def new_disk(base: Path, disk: Path, gib: int) -> None:
     Args:
         base: the image's disk.
         disk: the file to make.
-        gib: its size in GiB.
+        gib: its size in GiB; the image's, where that is larger.
     """
-    argv = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(base), str(disk), f"{gib}G"]
+    info = subprocess.run(["qemu-img", "info", "--output=json", str(base)], check=True, capture_output=True)
+    size = max(gib << 30, json.loads(info.stdout)["virtual-size"])
+    argv = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(base), str(disk), str(size)]
     subprocess.run(argv, check=True)
 
 
