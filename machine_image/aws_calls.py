@@ -20,21 +20,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TypeAlias
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote, urlencode, urlsplit
 from xml.etree import ElementTree
 
 TRUSTED: str | None = "/etc/ssl/certs/ca-certificates.crt"
 """Whom programs on Debian trust."""
 
-Get: TypeAlias = Callable[[str, str, str, str], bytes]
-"""Returns what a URL has: also given the service and region that sign, and what the call is, for the error."""
+Send: TypeAlias = Callable[[str, bytes, str, str, str], bytes]
+"""Returns the answer to a request: given its URL, its form, the service and region that sign, and what the call is, for
+the error."""
 
 _IAM = {
     "aws": ("iam.amazonaws.com", "us-east-1"),
     "aws-cn": ("iam.cn-north-1.amazonaws.com.cn", "cn-north-1"),
     "aws-us-gov": ("iam.us-gov.amazonaws.com", "us-gov-west-1"),
 }
-_NOTHING = hashlib.sha256(b"").hexdigest()
 
 
 class RefusedError(Exception):
@@ -65,11 +65,12 @@ class Place:
     partition: str = "aws"
 
 
-def signed(url: str, service: str, region: str, keys: Keys, now: datetime) -> dict[str, str]:
-    """Return the headers of a signed GET request without a body.
+def signed(url: str, form: bytes, service: str, region: str, keys: Keys, now: datetime) -> dict[str, str]:
+    """Return the headers of a signed request: of POST where it has a form, else of GET.
 
     Args:
-        url: with its path and query encoded, and the query sorted by name.
+        url: with its path encoded, and no query.
+        form: the body.
         service: that signs, such as ec2.
         region: that signs.
         keys: of the role.
@@ -77,15 +78,16 @@ def signed(url: str, service: str, region: str, keys: Keys, now: datetime) -> di
     """
     parts = urlsplit(url)
     moment, day = f"{now:%Y%m%dT%H%M%SZ}", f"{now:%Y%m%d}"
+    digest = hashlib.sha256(form).hexdigest()
     headers = {
         "host": parts.netloc,
-        "x-amz-content-sha256": _NOTHING,
+        "x-amz-content-sha256": digest,
         "x-amz-date": moment,
         "x-amz-security-token": keys.token,
     }
     names = ";".join(headers)
     lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
-    canonical = f"GET\n{parts.path or '/'}\n{parts.query}\n{lines}\n{names}\n{_NOTHING}"
+    canonical = f"{'POST' if form else 'GET'}\n{parts.path or '/'}\n\n{lines}\n{names}\n{digest}"
     scope = f"{day}/{region}/{service}/aws4_request"
     text = f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
     key = f"AWS4{keys.secret_access_key}".encode()
@@ -104,15 +106,15 @@ class SignedRequests:
         self._late = timedelta()
         self._tls = ssl.create_default_context(cafile=TRUSTED)
 
-    def get(self, url: str, service: str, region: str, what: str) -> bytes:
-        """Return what a URL has.
+    def send(self, url: str, form: bytes, service: str, region: str, what: str) -> bytes:
+        """Return the answer to a request.
 
         Raises:
             RefusedError: AWS refused it, or does not answer.
         """
-        headers = signed(url, service, region, self._keys, datetime.now(UTC) + self._late)
+        headers = signed(url, form, service, region, self._keys, datetime.now(UTC) + self._late)
         try:
-            request = urllib.request.Request(url, headers=headers)
+            request = urllib.request.Request(url, form or None, headers)
             with urllib.request.urlopen(request, timeout=60, context=self._tls) as answer:
                 return bytes(answer.read())
         except urllib.error.HTTPError as error:
@@ -128,16 +130,16 @@ class SignedRequests:
 class AwsCalls:
     """The calls that a machine makes at boot."""
 
-    def __init__(self, place: Place, keys: Keys, get: Get | None = None) -> None:
+    def __init__(self, place: Place, keys: Keys, send: Send | None = None) -> None:
         """Call nothing yet.
 
         Args:
             place: where the machine is.
             keys: of its role.
-            get: another way to AWS than a signed request.
+            send: another way to AWS than a signed request.
         """
         self._place = place
-        self._get = get or SignedRequests(keys).get
+        self._send = send or SignedRequests(keys).send
 
     def describe_instance(self, instance_id: str) -> tuple[dict[str, str], str] | None:
         """Return the tags and the client token of an instance, or None where EC2 does not know it yet."""
@@ -164,7 +166,7 @@ class AwsCalls:
         host = f"s3.{self._place.region}.{self._place.domain}"
         # A bucket's own host name has no certificate where the bucket's name has dots.
         url = f"https://{host}/{bucket}" if "." in bucket else f"https://{bucket}.{host}"
-        return self._get(f"{url}/{quote(key)}", "s3", self._place.region, f"s3 GetObject s3://{bucket}/{key}")
+        return self._send(f"{url}/{quote(key)}", b"", "s3", self._place.region, f"s3 GetObject s3://{bucket}/{key}")
 
     def _ec2(self, action: str, parameters: Mapping[str, str]) -> ElementTree.Element:
         host = f"ec2.{self._place.region}.{self._place.domain}"
@@ -175,9 +177,9 @@ class AwsCalls:
         return self._query(host, "iam", region, {"Action": action, "Version": "2010-05-08", **parameters})
 
     def _query(self, host: str, service: str, region: str, parameters: Mapping[str, str]) -> ElementTree.Element:
-        query = "&".join(f"{name}={quote(value, safe='')}" for name, value in sorted(parameters.items()))
+        form = urlencode(parameters).encode()
         what = f"{service} {parameters['Action']}"
-        root = ElementTree.fromstring(self._get(f"https://{host}/?{query}", service, region, what))
+        root = ElementTree.fromstring(self._send(f"https://{host}/", form, service, region, what))
         for element in root.iter():
             element.tag = element.tag.rpartition("}")[2]
         return root

@@ -10,6 +10,7 @@ import os
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from datetime import UTC, datetime, timedelta
+from email.utils import formatdate
 from typing import Any, TypeAlias
 from urllib.parse import parse_qs, quote
 
@@ -136,6 +137,8 @@ async def _refuse(request: Request, refusal: NotSignedError, send: Send) -> None
     status, headers, body = ministack._credential_failure(
         service, "", str(uuid.uuid4()), AuthError(refusal.code, str(refusal)), request.headers
     )
-    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    # By the time in a refusal AWS's SDKs, and our machines, correct a clock that is wrong: RFC 9110, section 6.6.1.
+    dated = {**headers, "Date": formatdate(usegmt=True)}
+    raw = [(name.encode(), value.encode()) for name, value in dated.items()]
     await send({"type": "http.response.start", "status": status, "headers": raw})
     await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else body})
