@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import ROUND_UP, Decimal
@@ -10,6 +11,7 @@ from annex_bootstrap.annexes.joining import Pool
 from annex_bootstrap.annexes.planning import Plan
 from annex_bootstrap.machines.capacity import Estimate
 from annex_bootstrap.machines.instance_types import MIB_PER_GIB, InstanceType
+from annex_bootstrap.machines.subnets import Subnet
 from annex_bootstrap.times import clock
 
 MOST_NAMES = 6
@@ -74,15 +76,20 @@ def preview(plan: Plan, pool: Pool) -> list[tuple[str, list[str]]]:
     ]
 
 
-def warnings(plan: Plan) -> list[str]:
-    """Return what somebody should know before machines start in one region, each in a sentence."""
-    isolated = [subnet.subnet_id for subnet in plan.subnets if subnet.way_out is False]
+def warnings(subnets: Sequence[Subnet], unpriced: str) -> list[str]:
+    """Return what somebody should know before machines start in one region, each in a sentence.
+
+    Args:
+        subnets: in which they start.
+        unpriced: why prices are missing; empty where they are not.
+    """
+    isolated = [subnet.subnet_id for subnet in subnets if subnet.way_out is False]
     which = f"the subnets {', '.join(isolated)} have" if len(isolated) > 1 else f"the subnet {''.join(isolated)} has"
     no_way_out = (
         f"{which} no way out: no route to the internet that machines there could use. They join only if the pool and "
         "S3 are reached within the VPC: give --subnet another one, or set the stack's SubnetIds"
     )
-    return [*([no_way_out] if isolated else []), *([f"no prices: {plan.unpriced}"] if plan.unpriced else [])]
+    return [*([no_way_out] if isolated else []), *([f"no prices: {unpriced}"] if unpriced else [])]
 
 
 def _running(plan: Plan) -> str:

@@ -161,7 +161,7 @@ def start(
     for made in plans:
         for head, lines in preview(made, pool):
             screen.item(head, lines)
-        for warning in warnings(made):
+        for warning in warnings(made.subnets, made.unpriced):
             screen.fail(warning)
         screen.say()
     for schedd, address in private_schedds(pool.address):

@@ -60,7 +60,7 @@ def test_a_preview_says_what_starts_where_for_how_much_and_for_whom() -> None:
         "Pool": "pool.example.org:9618; the machines join as alice@pool",
         "Jobs": 'of alice that say +TargetAnnexName = "first" | and requirements = TARGET.AnnexName == "first"',
     }
-    assert warnings(PLAN) == []
+    assert warnings(PLAN.subnets, PLAN.unpriced) == []
 
 
 @pytest.mark.parametrize(
@@ -110,10 +110,10 @@ def test_a_subnet_without_a_way_out_and_missing_prices_are_said() -> None:
         Subnet("subnet-x", "us-east-1a", False, 5, way_out=False),
         Subnet("subnet-y", "us-east-1b", False, 5, way_out=None),
     ]
-    isolated, unpriced = warnings(replace(PLAN, subnets=subnets, unpriced="none here"))
+    isolated, unpriced = warnings(subnets, "none here")
     assert isolated.startswith("the subnet subnet-x has no way out")
     both = [Subnet(name, "us-east-1a", False, 5, way_out=False) for name in ("subnet-x", "subnet-z")]
-    assert warnings(replace(PLAN, subnets=both))[0].startswith("the subnets subnet-x, subnet-z have no way out")
+    assert warnings(both, "")[0].startswith("the subnets subnet-x, subnet-z have no way out")
     assert unpriced == "no prices: none here"
 
 
