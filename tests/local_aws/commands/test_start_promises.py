@@ -434,7 +434,7 @@ def test_a_first_region_without_its_image_is_left_out(starter: CliUser, root: bo
         ({"unverified_regions": [REGION]}, "try again in some minutes"),
     ],
 )
-def test_a_new_account_is_told_what_starts_there(
+def test_a_new_account_learns_what_starts_there(
     starter: CliUser, set_account: SetAccount, account: dict[str, Any], advice: str
 ) -> None:
     set_account(**account)

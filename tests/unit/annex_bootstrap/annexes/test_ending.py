@@ -63,7 +63,7 @@ def test_a_lease_function_that_fails_is_as_good_as_none(memory: Memory) -> None:
     assert memory.calls == ["end", "function first", "terminate i-0 i-1"]
 
 
-def test_who_may_not_terminate_machines_is_told_both_reasons(memory: Memory) -> None:
+def test_those_who_may_not_terminate_machines_learn_both_reasons(memory: Memory) -> None:
     memory.invoke = raising(GONE)  # type: ignore[method-assign]  # a function that is gone
     memory.terminate_instances = raising(DENIED)  # type: ignore[method-assign]  # a policy of before
     with pytest.raises(UserError, match=r"first was not ended: .*ResourceNotFoundException.*UnauthorizedOperation"):
@@ -77,7 +77,7 @@ def test_a_stack_without_its_lease_function_loses_its_annexes_all_the_same(memor
     assert memory.targets == {}
 
 
-def test_who_may_not_end_annexes_of_a_stack_without_its_lease_function_is_told_what_to_do(memory: Memory) -> None:
+def test_those_who_may_not_end_annexes_of_a_stack_without_its_lease_function_learn_what_to_do(memory: Memory) -> None:
     memory.invoke = raising(GONE)  # type: ignore[method-assign]  # a function that is gone
     memory.terminate_instances = raising(DENIED)  # type: ignore[method-assign]  # a policy of before
     with pytest.raises(UserError, match="aws events remove-targets --rule first --ids first"):

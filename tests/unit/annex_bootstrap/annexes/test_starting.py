@@ -134,7 +134,7 @@ def test_a_throttle_is_a_refusal_though_it_comes_as_a_servers_error(memory: Memo
     assert saved() == []
 
 
-def test_a_throttle_after_a_try_that_got_through_is_no_answer(memory: Memory) -> None:
+def test_a_throttle_after_a_try_that_got_through_is_not_an_answer(memory: Memory) -> None:
     def twice() -> dict[str, Any]:
         memory.launched(2)
         raise throttled()
@@ -206,7 +206,7 @@ def test_a_lease_function_that_answers_and_that_eventbridge_may_run_is_enough(me
 
 
 @pytest.mark.parametrize("policy", [None, [], [RULE_ALLOWED | {"Effect": "Deny"}], [RULE_ALLOWED | {"Principal": "*"}]])
-def test_a_lease_function_that_eventbridge_may_not_run_is_not(
+def test_nothing_starts_with_a_lease_function_that_eventbridge_may_not_run(
     memory: Memory, policy: list[dict[str, Any]] | None
 ) -> None:
     memory.policy = policy
@@ -214,7 +214,7 @@ def test_a_lease_function_that_eventbridge_may_not_run_is_not(
         check(memory)
 
 
-def test_a_lease_function_that_fails_or_is_gone_is_not(memory: Memory) -> None:
+def test_nothing_starts_with_a_lease_function_that_fails_or_is_gone(memory: Memory) -> None:
     memory.fails, memory.line = True, {"errorMessage": "no module"}
     with pytest.raises(UnavailableError, match=r"it fails: .*no module"):
         check(memory)

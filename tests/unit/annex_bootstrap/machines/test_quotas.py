@@ -55,7 +55,7 @@ def test_spot_machines_have_a_quota_of_their_own() -> None:
         assert find_quota(account, spot=True) == Quota(limit=8, used=4)
 
 
-def test_a_request_that_fits_is_let_through_and_one_vcpu_too_many_is_not() -> None:
+def test_a_request_that_fits_is_let_through_and_one_vcpu_too_many_is_refused() -> None:
     check_room("us-east-1", Quota(12, 8), Capacity(count=2), [LARGE])
     with pytest.raises(UnavailableError) as refused:
         check_room("us-east-1", Quota(12, 9), Capacity(count=2), [LARGE])
