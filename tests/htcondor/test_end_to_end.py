@@ -59,7 +59,7 @@ SOON = "0.001"
 
 def test_the_pool_is_prepared_with_one_command(testbed: Testbed) -> None:
     """A personal pool, HTCondor as Debian 13 installs it, gets a pool password and one port for everything."""
-    testbed.annex_bootstrap("pool-config", "--collector", POOL, user="root")
+    testbed.annex_bootstrap("pool-config", "--collector", POOL, "--user", USER, user="root")
     testbed.transcript.command("condor_restart", testbed.pool.must(["condor_restart"]), user="root")
     ask = ["condor_status", "-schedd", "-af", "MyAddress"]
     testbed.wait_until(lambda: ":9618" in testbed.pool.run(ask).stdout, "the pool runs behind port 9618")
