@@ -62,6 +62,11 @@ def expire(leases: Leases, lease: Lease, now: int) -> Run:
         UserError: the lease cannot be changed.
     """
     leases.extend(lease, now - 1)
+    return _run(leases, lease, now)
+
+
+def _run(leases: Leases, lease: Lease, now: int) -> Run:
+    """Run the lease function once for a lease that ends now."""
     try:
         with explained("running the lease function"):
             answer = leases.account.lambda_.invoke(
@@ -156,9 +161,11 @@ def end_annex(account: Account, stack: Stack, lease: Lease) -> int:
     profile_arn = stack.outputs.get(Output.INSTANCE_CONFIGURATION_PROFILE, "")
     leases = Leases(account, _function_arn(account, stack), profile_arn)
     now = int(time.time())
+    # Once: the rule may be gone before the next run.
+    leases.extend(lease, now - 1)
     ended, give_up = 0, time.monotonic() + TIMEOUT
     while True:
-        run = expire(leases, lease, now)
+        run = _run(leases, lease, now)
         ended += run.machines
         if run.is_gone:
             ended += _end_without_function(leases, lease)

@@ -149,16 +149,18 @@ def carry_out(account: Account, outputs: Mapping[str, str], request: Request, po
         try:
             lease = _make_lease(leases, outputs[Output.S3_BUCKET_NAME], request.annex, request.request_id, pool)
             outcome = _launch(leases, lease, request)
+            if outcome.count:
+                outcome = _look(account, request.request_id, outcome)
+                if not outcome.count:
+                    _end_unused(leases, lease)
         except UncertainError:
             raise
         except UserError:
             request.forget()
             raise
+        # Last: killed before, the same command finishes this request, and starts nothing twice.
         request.forget()
-    alive = _look(account, request.request_id, outcome) if outcome.count else outcome
-    if outcome.count and not alive.count:
-        _end_unused(leases, lease)
-    return alive
+    return outcome
 
 
 @dataclass(frozen=True)

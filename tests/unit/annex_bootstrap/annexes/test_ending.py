@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -73,8 +74,20 @@ def test_those_who_may_not_terminate_machines_learn_both_reasons(memory: Memory)
 def test_a_stack_without_its_lease_function_loses_its_annexes_all_the_same(memory: Memory) -> None:
     memory.invoke = raising(GONE)  # type: ignore[method-assign]  # a function that is gone
     assert end_of_stack(memory) == 2
-    assert memory.calls == ["end", "terminate i-0 i-1", "end", "remove", "delete rule"]
+    assert memory.calls == ["end", "terminate i-0 i-1", "remove", "delete rule"]
     assert memory.targets == {}
+
+
+def test_a_rule_that_goes_while_its_machines_end_is_not_put_again(memory: Memory) -> None:
+    def tick(**_arguments: Any) -> dict[str, Any]:
+        memory.calls.append("tick")
+        if memory.calls.count("tick") == 2:
+            memory.targets.clear()
+        return {"Payload": io.BytesIO(b'{"machines_ended": 1}')}
+
+    memory.invoke = tick  # type: ignore[method-assign]  # a lease function that takes two runs
+    assert end_of_stack(memory) == 2
+    assert memory.calls == ["end", "tick", "tick"]
 
 
 def test_those_who_may_not_end_annexes_of_a_stack_without_its_lease_function_learn_what_to_do(memory: Memory) -> None:
