@@ -12,10 +12,12 @@ on a command that it does not know:
 from __future__ import annotations
 
 import math
+import os
 import socket
 import time
 from dataclasses import dataclass
 from enum import IntEnum
+from ipaddress import IPv6Address, ip_address
 from queue import Empty, SimpleQueue
 from threading import Thread
 
@@ -30,6 +32,7 @@ _SHARED_PORT_ITSELF = "self"
 class Failure(IntEnum):
     """Why no collector answered, in order: of several addresses, the one that got farthest is reported."""
 
+    OWN_MACHINE = 0
     NAME_NOT_FOUND = 1
     NAME_TIMED_OUT = 2
     NO_ROUTE = 3
@@ -90,7 +93,9 @@ def ask_collector(host: str, port: int, seconds: float, socket_name: str = COLLE
         UnansweredError: no collector answered at any address.
     """
     end = time.monotonic() + seconds
-    addresses = _look_up(host, port, seconds)
+    addresses = [address for address in _look_up(host, port, seconds) if not _is_of_function(address)]
+    if not addresses:
+        raise UnansweredError(Failure.OWN_MACHINE)
     failures = []
     for tried, address in enumerate(addresses):
         now = time.monotonic()
@@ -121,6 +126,18 @@ def _look_up(host: str, port: int, seconds: float) -> list[_Address]:
     if isinstance(result, Exception):
         raise UnansweredError(Failure.NAME_NOT_FOUND) from result
     return result
+
+
+def _is_of_function(address: _Address) -> bool:
+    """Return whether an address leads to the function's own machine or link, where it must not tell what listens."""
+    # An IPv6 address may name its link: fe80::1%eth0.
+    ip = ip_address(str(address.sockaddr[0]).partition("%")[0])
+    if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
+        ip = ip.ipv4_mapped
+    if ip.is_loopback and "//127.0.0.1:" in os.environ.get("AWS_ENDPOINT_URL", ""):
+        # In the local AWS, AWS itself is on this machine, and so is the pool.
+        return False
+    return ip.is_loopback or ip.is_link_local or ip.is_unspecified or ip.is_multicast
 
 
 def _ask_address(address: _Address, socket_name: str, end: float) -> Answer:

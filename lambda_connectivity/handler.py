@@ -29,6 +29,10 @@ _LONGEST_HOST = 253
 _SOCKET_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 _EXPLANATIONS = {
+    Failure.OWN_MACHINE: (
+        "At {host} the function would only ask its own machine in AWS. Give the pool a public IPv4 address, or correct"
+        " COLLECTOR_HOST."
+    ),
     Failure.NAME_NOT_FOUND: (
         "AWS found no address for the name {host}. Give the pool a name in public DNS, or correct COLLECTOR_HOST."
     ),

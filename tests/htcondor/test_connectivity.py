@@ -64,6 +64,14 @@ class Context:
         return 60_000
 
 
+@pytest.fixture(autouse=True, scope="module")
+def local_aws() -> Iterator[None]:
+    """Puts AWS on this machine, where the pools of these tests are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", "https://127.0.0.1:4566")
+        yield
+
+
 def check(port: int, *, host: str = "127.0.0.1", timeout: float = 5, **more: str) -> dict[str, str]:
     return handler({"timeout": timeout, "condor_port": port, "condor_host": host, **more}, Context())
 

@@ -7,6 +7,7 @@ import bz2
 import io
 import json
 import os
+import socket
 import ssl
 import urllib.error
 import urllib.request
@@ -36,6 +37,7 @@ from tests.local_aws import stack
 from tests.local_aws.attacks import attack
 from tests.local_aws.cli_user import CliUser
 from tests.local_aws.custom_resources.account import Account
+from tests.unit.lambda_connectivity.peer import Peer, daemon
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -941,6 +943,30 @@ def test_the_lease_function_deletes_no_rule_of_somebody_else(
         assert [target["Arn"] for target in root.list_targets_by_rule(Rule=name)["Targets"]] == ([arn] if arn else [])
         root.remove_targets(Rule=name, Ids=[name])
         root.delete_rule(Name=name)
+
+
+@attack(
+    "Learn from the connectivity function which ports its own machine and link have open",
+    by=ANNEX_USER,
+    stopped_by="It asks no loopback, link-local or unspecified address; in the local AWS it asks 127.0.0.1, the pool's",
+)
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "169.254.169.254", "fe80::1", "224.0.0.1"])
+def test_the_connectivity_function_tells_nothing_of_its_own_machine(
+    guarded: Guarded, annex_user: boto3.Session, host: str
+) -> None:
+    def ask(host: str, port: int) -> dict[str, str]:
+        event = json.dumps({"condor_host": host, "condor_port": port, "timeout": 5}).encode()
+        function = guarded.stack.outputs[Output.CONNECTIVITY_FUNCTION_ARN]
+        answer = annex_user.client("lambda").invoke(FunctionName=function, Payload=event)
+        found: dict[str, str] = json.loads(answer["Payload"].read())
+        return found
+
+    with Peer(daemon("c0ffee00c0ffee00")) as pool, socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        assert ask("127.0.0.1", pool.port)["result"] == "c0ffee00c0ffee00"
+        listening, not_listening = ask(host, pool.port), ask(host, closed.getsockname()[1])
+    assert listening == not_listening
+    assert "only ask its own machine" in listening["description"]
 
 
 @attack(

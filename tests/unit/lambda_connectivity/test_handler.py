@@ -34,6 +34,12 @@ def event(port: object, host: object = "127.0.0.1", timeout: object = 5) -> dict
     return {"timeout": timeout, "condor_port": port, "condor_host": host}
 
 
+@pytest.fixture(autouse=True)
+def local_aws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Puts AWS on this machine, where the pools of these tests are."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "https://127.0.0.1:4566")
+
+
 def failure(answer: dict[str, str]) -> str:
     """Return the description of an answer that must be a failure."""
     assert answer.keys() == {"success", "result", "description"}
@@ -70,6 +76,29 @@ def has_ipv6_loopback() -> bool:
     except OSError:
         return False
     return True
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("127.0.0.1", "127.1", "127.8.8.8", "0.0.0.0", "0", "2130706433", "localhost"),
+        *("169.254.169.254", "169.254.100.1", "224.0.0.1"),
+        *("::1", "::", "::ffff:127.0.0.1", "::ffff:169.254.169.254", "fe80::1", "ff02::1"),
+    ],
+)
+@pytest.mark.parametrize(
+    "endpoint", [None, "https://lambda.us-east-1.amazonaws.com", "https://127.0.0.1.example.org:1"]
+)
+def test_the_function_asks_nothing_of_its_own_machine(
+    host: str, endpoint: str | None, refusing_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    if endpoint is not None:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    with Peer(daemon(COLLECTOR)) as peer:
+        answers = {failure(handler(event(port, host), Clock())) for port in (peer.port, refusing_port)}
+    (answer,) = answers
+    assert answer.startswith(f"At {host} the function would only ask its own machine in AWS. Give the pool a public ")
 
 
 def test_a_collector_that_owns_its_port_gives_its_instance_id() -> None:
