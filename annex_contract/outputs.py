@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from annex_contract.stack import Output
+from annex_contract.stack import LONGEST_STACK_NAME, ROLE_PATH, LogicalId, Output
 
 _ARN = "arn:aws[a-z-]*"
 _FUNCTION = f"{_ARN}:lambda:[a-z0-9-]+:[0-9]{{12}}:function:[A-Za-z0-9_-]+"
@@ -84,3 +84,39 @@ def find_wrong_output(outputs: Mapping[str, str]) -> str:
         if output in outputs and not re.fullmatch(rule.pattern, outputs[output]):
             return output
     return ""
+
+
+def find_foreign_output(outputs: Mapping[str, str], stack_id: str, adopted_bucket: str) -> str:
+    """Return the name of an output that names what is not the stack's own, or an empty text.
+
+    Who changes a stack may let it put out anything of the right form, which others would then invoke or use.
+
+    Args:
+        outputs: values of the right form, by name.
+        stack_id: the stack's ARN.
+        adopted_bucket: the bucket that its parameters name; empty where it made one.
+    """
+    _, partition, _, region, account, resource = stack_id.split(":", 5)
+    _, name, unique = resource.split("/")
+    first, last = unique.split("-")[0], unique.split("-")[-1]
+    iam, ours = f"arn:{partition}:iam::{account}:", rf"{ROLE_PATH}[a-z-]+-{first}-{last}"
+
+    def made(logical_id: LogicalId) -> str:
+        # AWS cuts longer names of stacks; what follows is random.
+        start = f"{name}-{logical_id}-" if len(name) <= LONGEST_STACK_NAME else name[:LONGEST_STACK_NAME]
+        return f"{re.escape(start)}[A-Za-z0-9{'-' * (len(name) > LONGEST_STACK_NAME)}]+"
+
+    functions = f"arn:{partition}:lambda:{region}:{account}:function:"
+    bucket = re.escape(adopted_bucket) or f"annex-bootstrap-{account}-{first}-{last}"
+    own = {
+        Output.S3_BUCKET_NAME: bucket,
+        Output.LEASE_FUNCTION_ARN: functions + made(LogicalId.LEASE_FUNCTION),
+        Output.CONNECTIVITY_FUNCTION_ARN: functions + made(LogicalId.CONNECTIVITY_FUNCTION),
+        Output.INSTANCE_CONFIGURATION_PROFILE: f"{iam}instance-profile{ours}",
+        Output.INSTANCE_ROLE_ARN: f"{iam}role{ours}",
+        # It may have been adopted, with any name.
+        Output.IAM_FLEET_ROLE_ARN: f"{iam}role/.+",
+        Output.ANNEX_USER_POLICY_ARN: f"{iam}policy{ROLE_PATH}{made(LogicalId.ANNEX_USER_POLICY)}",
+        Output.START_POLICY_ARN: f"{iam}policy{ROLE_PATH}{made(LogicalId.START_POLICY)}",
+    }
+    return next((name for name, rule in own.items() if name in outputs and not re.fullmatch(rule, outputs[name])), "")

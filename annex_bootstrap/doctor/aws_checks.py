@@ -141,6 +141,11 @@ class StackCheck(Check):
         if not self.stack.is_deployed:
             advice = "run annex-bootstrap deploy, which fixes or explains it"
             return self.problem(f"{self.name} is in {self.stack.status}", advice)
+        if wrong := self.stack.wrong_output:
+            detail = (
+                f"the output {wrong} of {self.name} is not what annex-bootstrap puts there, so nothing of it is used"
+            )
+            return self.problem(detail, "ask those who can change the stack, then run annex-bootstrap deploy")
         if self.stack.version != self.version:
             detail = f"{self.name} has version {self.stack.version}, this client {self.version}"
             return self.problem(

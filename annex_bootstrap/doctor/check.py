@@ -81,9 +81,10 @@ class Setup:
 
     @cached_property
     def deployed(self) -> read.Stack | None:
-        """The stack, if it can be read and has its outputs."""
+        """The stack, if it can be read and has its outputs, all of them its own."""
         with contextlib.suppress(UserError):
-            return self.stack if self.stack is not None and self.stack.version else None
+            stack = self.stack
+            return stack if stack is not None and stack.version and not stack.wrong_output else None
         return None
 
     @cached_property

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import AwsError, DeniedError, UserError
-from annex_contract.outputs import find_wrong_output
-from annex_contract.stack import MARKING_PARAMETERS, Output
+from annex_contract.outputs import find_foreign_output, find_wrong_output
+from annex_contract.stack import MARKING_PARAMETERS, Output, Parameter
 from annex_contract.statuses import State, read_status
 
 if TYPE_CHECKING:
@@ -66,6 +66,12 @@ class Stack:
     def version(self) -> str:
         """The version of annex-bootstrap that made it; empty for a stack that never stood."""
         return self.outputs.get(Output.VERSION, "")
+
+    @property
+    def wrong_output(self) -> str:
+        """The name of an output that our template would not put out in this stack; empty where there is none."""
+        bucket = self.parameters.get(Parameter.BUCKET_NAME, "")
+        return find_wrong_output(self.outputs) or find_foreign_output(self.outputs, self.stack_id, bucket)
 
 
 @dataclass(frozen=True)
@@ -175,8 +181,7 @@ def check_deployed(stack: Stack | None, stack_name: str, region: str) -> Stack:
         )
     if not stack.outputs.get(Output.LEASE_FUNCTION_ARN):
         raise UserError(f"the stack {stack_name} is in {stack.status} and has no outputs: run annex-bootstrap deploy")
-    wrong = find_wrong_output(stack.outputs)
-    if wrong:
+    if wrong := stack.wrong_output:
         raise UserError(
             f"the output {wrong} of the stack {stack_name} is not what annex-bootstrap puts there: nothing of the "
             "stack was used; ask whoever changed it, or give --stack-name"

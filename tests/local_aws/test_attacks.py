@@ -148,17 +148,23 @@ def test_a_function_sees_nothing_of_the_environment_that_the_server_was_started_
 
 SOMEBODY = "Whoever may create or change a stack"
 
+UNIQUE = "0a1b2c3d-0123456789ab"
+"""Stands for the part of a stack's ID that its names contain, as ``STACK`` does for the stack's name."""
+
 HARMLESS = {
-    Output.S3_BUCKET_NAME: "a-bucket",
-    Output.LEASE_FUNCTION_ARN: f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:lease",
-    Output.CONNECTIVITY_FUNCTION_ARN: f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:connectivity",
-    Output.INSTANCE_CONFIGURATION_PROFILE: f"arn:aws:iam::{ACCOUNT}:instance-profile/annex-bootstrap/a",
-    Output.INSTANCE_ROLE_ARN: f"arn:aws:iam::{ACCOUNT}:role/annex-bootstrap/a",
+    Output.S3_BUCKET_NAME: f"annex-bootstrap-{ACCOUNT}-{UNIQUE}",
+    Output.LEASE_FUNCTION_ARN: f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:STACK-LeaseFunction-a",
+    Output.CONNECTIVITY_FUNCTION_ARN: f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:STACK-ConnectivityFunction-a",
+    Output.INSTANCE_CONFIGURATION_PROFILE: f"arn:aws:iam::{ACCOUNT}:instance-profile/annex-bootstrap/a-{UNIQUE}",
+    Output.INSTANCE_ROLE_ARN: f"arn:aws:iam::{ACCOUNT}:role/annex-bootstrap/a-{UNIQUE}",
     Output.IAM_FLEET_ROLE_ARN: f"arn:aws:iam::{ACCOUNT}:role/annex-bootstrap/b",
     Output.SECURITY_GROUP_ID: "sg-0123456789abcdef0",
-    Output.ANNEX_USER_POLICY_ARN: f"arn:aws:iam::{ACCOUNT}:policy/annex-bootstrap/a",
+    Output.ANNEX_USER_POLICY_ARN: f"arn:aws:iam::{ACCOUNT}:policy/annex-bootstrap/STACK-AnnexUserPolicy-a",
     Output.VERSION: "0.1.0",
 }
+
+SEEN_BY_OUTPUTS = ("bucket", "lease-function", "connectivity-function", "instance-profile", "fleet-role", "collector")
+"""The checks of `doctor` that call AWS with what a stack puts out."""
 
 Forge = Callable[..., str]
 
@@ -168,12 +174,19 @@ def forge(root: boto3.Session, put_template: Callable[[str], str]) -> Iterator[F
     """Return a function that makes a stack with forged outputs, and returns its name; it goes with the test."""
     made: list[str] = []
 
+    def own(value: str) -> Any:
+        """Return a value with the stack's own name and ID in it."""
+        parts = value.replace("STACK", made[-1]).split(UNIQUE)
+        words = {"Fn::Split": ["-", {"Fn::Select": [2, {"Fn::Split": ["/", {"Ref": "AWS::StackId"}]}]}]}
+        unique = {"Fn::Join": ["-", [{"Fn::Select": [number, words]} for number in (0, 4)]]}
+        return {"Fn::Join": ["", [parts[0], unique, parts[1]]]} if len(parts) == 2 else parts[0]
+
     def make(outputs: Mapping[str, str], parameters: Iterable[str] = MARKING_PARAMETERS) -> str:
         made.append(f"forged-{uuid.uuid4().hex[:8]}")
         document = {
             "Parameters": {name: {"Type": "String", "Default": "any"} for name in parameters},
             "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
-            "Outputs": {name: {"Value": value} for name, value in outputs.items()},
+            "Outputs": {name: {"Value": own(value)} for name, value in outputs.items()},
         }
         assert stack.create(root, made[-1], put_template(json.dumps(document))) == "CREATE_COMPLETE"
         return made[-1]
@@ -206,6 +219,42 @@ def test_no_output_reaches_the_configuration_but_one_of_its_kind(
     assert ran.returncode == 1
     assert f"the output {output} of the stack {user.stack_name} is not what annex-bootstrap puts there" in ran.stderr
     assert not user.config.exists()
+
+
+@attack(
+    "Have an administrator's `doctor` invoke any function, or a pool use a bucket, role or profile of others, "
+    "through a stack's outputs",
+    by=SOMEBODY,
+    stopped_by="Each output must name the stack's own: its account, region and names, or the bucket that it adopted",
+)
+@pytest.mark.parametrize(
+    ("output", "value"),
+    [
+        (Output.CONNECTIVITY_FUNCTION_ARN, f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:payments"),
+        (Output.CONNECTIVITY_FUNCTION_ARN, f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:other-ConnectivityFunction-a"),
+        (Output.LEASE_FUNCTION_ARN, "arn:aws:lambda:us-east-1:999999999999:function:STACK-LeaseFunction-a"),
+        (Output.LEASE_FUNCTION_ARN, f"arn:aws:lambda:eu-west-1:{ACCOUNT}:function:STACK-LeaseFunction-a"),
+        (Output.INSTANCE_CONFIGURATION_PROFILE, f"arn:aws:iam::{ACCOUNT}:instance-profile/annex-bootstrap/a-b"),
+        (Output.S3_BUCKET_NAME, "somebody-elses"),
+    ],
+)
+def test_no_output_names_what_is_not_the_stacks_own(
+    local: LocalAws, forge: Forge, tmp_path: Path, output: Output, value: str
+) -> None:
+    user = CliUser(local, local.root, tmp_path, forge(HARMLESS | {output: value}))
+    ran = user.run("pull-config")
+    assert (ran.returncode, user.config.exists()) == (1, False)
+    assert f"the output {output} of the stack {user.stack_name} is not what annex-bootstrap puts there" in ran.stderr
+    findings = user.run("doctor", "--collector", "pool.example.org", "--output", "json").document["result"]["findings"]
+    (stack_finding,) = [finding for finding in findings if finding["id"] == "stack"]
+    assert (stack_finding["level"], output in stack_finding["detail"]) == ("PROBLEM", True)
+    later = [finding["level"] for finding in findings if finding["id"] in SEEN_BY_OUTPUTS]
+    assert set(later) <= {"SKIPPED"}
+
+
+def test_a_stack_whose_outputs_are_its_own_is_read(local: LocalAws, forge: Forge, tmp_path: Path) -> None:
+    user = CliUser(local, local.root, tmp_path, forge(HARMLESS))
+    assert "now names the stack" in user.must("pull-config").stdout
 
 
 @attack(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from annex_contract.knobs import KNOBS
-from annex_contract.outputs import OUTPUTS, find_wrong_output
+from annex_contract.outputs import OUTPUTS, find_foreign_output, find_wrong_output
 from annex_contract.stack import Output
 from template_gen.outputs import CONDITIONS
 from template_gen.template import build
@@ -66,3 +66,51 @@ def test_an_output_is_optional_exactly_where_the_template_has_it_on_a_condition(
 def test_no_two_outputs_give_the_same_knob() -> None:
     names = [knob.name for knob in KNOBS]
     assert len(names) == len(set(names))
+
+
+STACK_ID = "arn:aws:cloudformation:us-east-1:123456789012:stack/lab/0a1b2c3d-1111-2222-3333-0123456789ab"
+OWN: dict[str, str] = {
+    Output.S3_BUCKET_NAME: "annex-bootstrap-123456789012-0a1b2c3d-0123456789ab",
+    Output.LEASE_FUNCTION_ARN: "arn:aws:lambda:us-east-1:123456789012:function:lab-LeaseFunction-AbC123",
+    Output.CONNECTIVITY_FUNCTION_ARN: "arn:aws:lambda:us-east-1:123456789012:function:lab-ConnectivityFunction-AbC123",
+    Output.INSTANCE_CONFIGURATION_PROFILE: "arn:aws:iam::123456789012:instance-profile/annex-bootstrap/"
+    "annex-bootstrap-instance-0a1b2c3d-0123456789ab",
+    Output.INSTANCE_ROLE_ARN: "arn:aws:iam::123456789012:role/annex-bootstrap/"
+    "annex-bootstrap-instance-0a1b2c3d-0123456789ab",
+    Output.IAM_FLEET_ROLE_ARN: "arn:aws:iam::123456789012:role/any/fleet",
+    Output.ANNEX_USER_POLICY_ARN: "arn:aws:iam::123456789012:policy/annex-bootstrap/lab-AnnexUserPolicy-AbC123",
+    Output.START_POLICY_ARN: "arn:aws:iam::123456789012:policy/annex-bootstrap/lab-StartPolicy-AbC123",
+}
+
+
+def test_what_a_stack_made_is_its_own() -> None:
+    assert find_foreign_output(OWN, STACK_ID, "") == ""
+    assert find_foreign_output(OWN | {Output.S3_BUCKET_NAME: "adopted"}, STACK_ID, "adopted") == ""
+
+
+def test_aws_cuts_the_names_of_a_stack_whose_name_is_long() -> None:
+    stack_id = STACK_ID.replace("stack/lab/", f"stack/{'lab' * 20}/")
+    arn = f"arn:aws:lambda:us-east-1:123456789012:function:{'lab' * 12}l-LeaseFunction-AbC123"
+    assert find_foreign_output({Output.LEASE_FUNCTION_ARN: arn}, stack_id, "") == ""
+
+
+@pytest.mark.parametrize("output", OWN)
+@pytest.mark.parametrize(
+    ("own", "other"),
+    [
+        ("123456789012", "999999999999"),
+        ("us-east-1", "eu-west-1"),
+        ("arn:aws:", "arn:aws-us-gov:"),
+        (":lab-", ":lab-b-"),
+        ("/lab-", "/lab-b-"),
+        ("LeaseFunction", "BucketFunction"),
+        ("ConnectivityFunction", "LeaseFunction"),
+        ("AnnexUserPolicy", "LeaseFunctionPolicy"),
+        ("/annex-bootstrap/", "/"),
+        ("0a1b2c3d", "ffffffff"),
+        ("-0123456789ab", "-ffffffffffff"),
+    ],
+)
+def test_what_is_not_a_stacks_own_is_foreign(output: str, own: str, other: str) -> None:
+    value = OWN[output].replace(own, other)
+    assert find_foreign_output(OWN | {output: value}, STACK_ID, "") == ("" if value == OWN[output] else output)

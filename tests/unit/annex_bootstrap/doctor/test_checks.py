@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,9 @@ FLEET: dict[str, Any] = {
 
 
 def stack(status: str = "CREATE_COMPLETE", **outputs: str) -> Stack:
-    fields = dict.fromkeys(Stack.__dataclass_fields__, "")
-    return Stack(**{**fields, "name": "s", "status": status, "outputs": OUTPUTS | outputs})  # type: ignore[arg-type]  # the rest is not looked at
+    stack_id = "arn:aws:cloudformation:us-east-1:123456789012:stack/s/0a1b2c3d-1111-2222-3333-0123456789ab"
+    own = {"Version": "1.2.3", **outputs}
+    return Stack(stack_id, "s", status, "", {}, own, datetime(2026, 1, 1, tzinfo=UTC))
 
 
 def configuration(text: str, outputs: Mapping[str, str] = OUTPUTS) -> ConfigurationCheck:
@@ -76,6 +78,7 @@ def test_a_deployed_stack_of_this_version_is_ok() -> None:
         (stack("DELETE_FAILED"), "DELETE_FAILED"),
         (stack(Version=""), "CREATE_COMPLETE"),
         (stack(Version="1.2.4"), "version 1.2.4"),
+        (stack(S3BucketName="somebody-elses"), "the output S3BucketName of s is not what annex-bootstrap puts there"),
     ],
 )
 def test_a_stack_that_is_missing_broken_or_of_another_version_is_a_problem(found: Stack | None, says: str) -> None:
