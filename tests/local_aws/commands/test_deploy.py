@@ -25,6 +25,7 @@ from annex_bootstrap.stack.failure import function_log
 from annex_bootstrap.stack.read import Event
 from annex_bootstrap.stack.template import built_template, parse_template
 from annex_contract import __version__
+from annex_contract.iam import allow
 from annex_contract.stack import Output
 from local_aws.demo.inventory import take_inventory
 from local_aws.launcher import ACCOUNT, Credentials
@@ -306,7 +307,7 @@ def test_without_credentials_the_error_says_how_to_get_some(deployer: CliUser) -
     assert len(ran.stderr.splitlines()) == 1
 
 
-def test_a_user_without_permissions_learns_whom_to_ask(
+def test_a_user_without_permissions_is_told_whom_to_ask(
     deployer: CliUser, new_user: Callable[[str], Credentials]
 ) -> None:
     denied = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:*", "Resource": "*"}]}
@@ -413,6 +414,60 @@ def test_an_image_without_a_base_is_refused_before_anything_is_made(
     assert reason in refused.stderr
     assert change_sets(root, deployer) == []
     deployer.must("deploy", "--dry-run", "--param", "Image=no")
+
+
+ROLE_PROFILE = """
+[profile ours]
+role_arn = arn:aws:iam::{account}:role/{role}
+source_profile = keys
+mfa_serial = {serial}
+
+[profile keys]
+aws_access_key_id = {keys.access_key_id}
+aws_secret_access_key = {keys.secret_access_key}
+"""
+
+
+def test_an_mfa_code_is_asked_for_once_for_all_regions_and_steps(
+    deployer: CliUser, root: boto3.Session, tmp_path: Path
+) -> None:
+    name, iam = f"{deployer.stack_name}-deployer", root.client("iam")
+    trust = {"Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    iam.create_role(RoleName=name, AssumeRolePolicyDocument=document)
+    allowed = json.dumps({"Version": "2012-10-17", "Statement": [allow("All", "*", "*")]})
+    iam.put_role_policy(RoleName=name, PolicyName="all", PolicyDocument=allowed)
+    iam.create_user(UserName=name)
+    iam.put_user_policy(UserName=name, PolicyName="all", PolicyDocument=allowed)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    serial = iam.create_virtual_mfa_device(VirtualMFADeviceName=name)["VirtualMFADevice"]["SerialNumber"]
+    iam.enable_mfa_device(
+        UserName=name, SerialNumber=serial, AuthenticationCode1="111111", AuthenticationCode2="222222"
+    )
+    keys = Credentials(key["AccessKeyId"], key["SecretAccessKey"])
+    user = replace(deployer, extra={"AWS_CONFIG_FILE": str(tmp_path / "config")})
+    environ = {name: value for name, value in user.environ().items() if "KEY" not in name and "TOKEN" not in name}
+    (tmp_path / "config").write_text(ROLE_PROFILE.format(account=ACCOUNT, role=name, serial=serial, keys=keys))
+    regions = ("--region", "us-east-1", "--region", "eu-west-1")
+    done = subprocess.run(
+        user.command("deploy", "--dry-run", "--param", "Image=no", "--profile", "ours", *regions),
+        env=environ,
+        # No terminal, so that the code is read from stdin: there is only one.
+        input="123456\n",
+        capture_output=True,
+        text=True,
+        timeout=120,
+        start_new_session=True,
+    )
+    iam.deactivate_mfa_device(UserName=name, SerialNumber=serial)
+    iam.delete_virtual_mfa_device(SerialNumber=serial)
+    iam.delete_access_key(UserName=name, AccessKeyId=keys.access_key_id)
+    iam.delete_user_policy(UserName=name, PolicyName="all")
+    iam.delete_user(UserName=name)
+    iam.delete_role_policy(RoleName=name, PolicyName="all")
+    iam.delete_role(RoleName=name)
+    assert done.returncode == 0, done
+    assert done.stdout.count("creates ") >= 2
 
 
 def test_two_regions_are_deployed_in_parallel_and_a_failure_in_one_does_not_stop_the_other(
