@@ -33,7 +33,7 @@ print(json.dumps([module.__spec__.origin for module in embedded]))
 BEFORE_EXPIRY = """
 from types import SimpleNamespace
 from lambda_lease.handler import handler
-event = {"AnnexID": "test", "S3BucketName": "", "LeaseExpiration": 99999999999}
+event = {"AnnexID": "test", "S3BucketName": "", "LeaseExpiration": 9999999999}
 context = SimpleNamespace(
     aws_request_id="r", function_name="f", memory_limit_in_mb=128, invoked_function_arn="arn:aws:lambda:::function:f"
 )
