@@ -140,15 +140,14 @@ def test_builders_that_fail_say_why_and_end(laboratory: Laboratory) -> None:
     testbed = laboratory.testbed
     with laboratory.hardware(Hardware(packages=False)):
         cut_off = laboratory.run_base(patched(ImageInputs("cut-off")))
+        slow = laboratory.run_base(patched(ImageInputs("slow"), TIME_LIMIT_MINUTES="1"))
         cut_off.wait_until_off("stopped")
+        slow.wait_until_off("stopped")
     outcome = read_outcome(cut_off.console, "cut-off")
     assert outcome is not None
     testbed.transcript.file("Why the build failed", outcome.reason)
     assert outcome.reason.startswith("reaching Debian's packages failed")
     assert "No way to the packages: the builder's subnet needs a way out" in outcome.reason
-    slow = laboratory.run_base(patched(ImageInputs("slow"), TIME_LIMIT_MINUTES="1"))
-    wait_until(lambda: "step setting the time limit" in slow.console, "the script runs", slow.last_words)
-    slow.wait_until_off("stopped")
     # What systemd says where it has to wait for processes that do not end, up to 90 seconds.
     assert "Waiting for process" not in slow.console
     outcome = read_outcome(slow.console, "slow")
