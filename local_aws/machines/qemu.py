@@ -30,6 +30,8 @@ StandardInput=tty-force
 StandardOutput=tty
 StandardError=tty
 TTYPath=/dev/ttyS1
+# A shell that reads from a terminal ignores SIGTERM, and would keep the machine up for 90 seconds.
+SendSIGHUP=yes
 Restart=always
 RestartSec=0
 """
