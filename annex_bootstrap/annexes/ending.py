@@ -188,9 +188,10 @@ def _end_without_function(leases: Leases, lease: Lease) -> int:
             leases.remove(lease)
     except DeniedError as error:
         raise UserError(
-            f"the lease function is gone, and the annex {lease.annex_id} cannot be ended without it: {error}. Whoever "
-            f"may: aws ec2 terminate-instances for the machines with the tag {ANNEX_TAG}={lease.annex_id}, then "
-            f"aws events remove-targets --rule {lease.annex_id} --ids {lease.annex_id} and "
+            f"the lease function is gone, and the annex {lease.annex_id} cannot be ended without it: {error}. "
+            "Ask a user who may to run aws ec2 terminate-instances for the machines with the tag "
+            f"{ANNEX_TAG}={lease.annex_id}, then aws events remove-targets --rule {lease.annex_id} "
+            f"--ids {lease.annex_id} and "
             f"aws events delete-rule --name {lease.annex_id}, with --region {leases.account.region}"
         ) from error
     return machines

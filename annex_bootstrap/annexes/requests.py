@@ -29,7 +29,7 @@ BEAT = 1.0
 """Seconds between two touches of a file."""
 
 SILENCE = 10
-"""Beats without a touch after which a request counts as interrupted. It does no harm where that is wrong: whoever
+"""Beats without a touch after which a request counts as interrupted. It does no harm where that is wrong: a user who
 carries it out a second time has the same client token, and starts nothing more."""
 
 

@@ -193,7 +193,7 @@ def _make_lease(leases: Leases, bucket: str, annex: Annex, request_id: str, pool
 def _put_lease(leases: Leases, annex: Annex, bucket: str, before: Lease | None, request_id: str) -> str:
     """Let the lease end when the annex is to, or later where it already does.
 
-    It is put also where its end stays: then whoever put it before knows that others count on it.
+    It is put also where its end stays: so that the one who put it before knows that others count on it.
     """
     expiration = max(annex.expiration, (before.expiration or 0) if before else 0)
     return leases.put(contract.Lease(annex.name, bucket, expiration), request_id)

@@ -220,7 +220,7 @@ def _remove(screen: Screen, result: PoolConfiguration, pool: block.Pool) -> Pool
     changed = rewrite_file(path, lambda content: replace_block(content, "", block.BLOCK), unlink_empty=True)
     forget_backup(path)
     screen.say(f"{path} {'is what it was before pool-config' if changed else 'has no block of pool-config'}.")
-    # Only what pool-config made by itself; whoever named a file knows about it.
+    # Only what pool-config made by itself; a user who named a file knows about it.
     if not pool.uses_password and stored == _default_password() and stored.exists():
         stored.unlink()
         screen.say(f"{stored} is deleted.")

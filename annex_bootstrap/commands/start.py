@@ -279,7 +279,7 @@ def _advice(shortfalls: Mapping[str, str], request: Request) -> str:
             advice.append(f"The account's free plan has few types: use --count with --type {' or '.join(FREE_TYPES)}")
         elif code == "Client.InternalError":
             advice.append(
-                "The usual cause is a default key for EBS disks that whoever starts machines may not use: see "
+                "The usual cause is a default key for EBS disks that the user who starts machines may not use: see "
                 "aws ec2 get-ebs-default-kms-key-id"
             )
     return "".join(f" {sentence}." for sentence in dict.fromkeys(advice)).removesuffix(".")

@@ -28,7 +28,7 @@ from annex_contract.lease import annex_of_machine
 from annex_contract.stack import Output
 
 FIRST_SELF_SERVICE = (25, 14, 0)
-"""The first HTCondor in which ``htcondor annex create`` means other systems than AWS unless it is told."""
+"""The first HTCondor in which ``htcondor annex create`` means other systems than AWS by default."""
 
 BOOT_SECONDS = 600
 """A machine that has not joined the pool after this time never will: booting takes a minute or two."""

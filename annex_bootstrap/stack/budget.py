@@ -1,6 +1,6 @@
 """The budget that mails when an account's cost grows: AWS Budgets, called by the client.
 
-CloudFormation has no AWS::Budgets::Budget in many regions, so it is no resource of the stack. Source:
+CloudFormation has no AWS::Budgets::Budget in many regions, so it is not a resource of the stack. Source:
 https://docs.aws.amazon.com/aws-cost-management/latest/APIReference/API_budgets_CreateBudget.html
 """
 

@@ -78,7 +78,7 @@ def follow(account: Account, stack_id: str, after: str, watcher: Watcher) -> End
 
 
 def settle(account: Account, stack_name: str, watcher: Watcher) -> tuple[Stack | None, str]:
-    """Wait until CloudFormation has no operation in progress on a stack of ours.
+    """Wait until CloudFormation has no operation in progress on one of our stacks.
 
     Returns:
         The stack, or None; and how the last operation ended that was followed, or nothing.
@@ -140,7 +140,7 @@ def watch(
     """Follow a stack until CloudFormation has finished the operation in progress, or the one just requested.
 
     The newest event of the stack as a whole decides. DescribeStacks and DescribeStackEvents promise no order between
-    them, so a status may still be that of before the operation, or that of its end while events are missing.
+    them, so a status may still be the one from before the operation, or that of its end while events are missing.
 
     Args:
         client: of CloudFormation.

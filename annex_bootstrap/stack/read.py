@@ -101,7 +101,7 @@ class Event:
 
     @property
     def is_custom(self) -> bool:
-        """Whether a function of ours made the step."""
+        """Whether one of our functions made the step."""
         return self.resource_type.startswith("Custom::")
 
     @property
@@ -184,7 +184,7 @@ def check_deployed(stack: Stack | None, stack_name: str, region: str) -> Stack:
     if wrong := stack.wrong_output:
         raise UserError(
             f"the output {wrong} of the stack {stack_name} is not what annex-bootstrap puts there: nothing of the "
-            "stack was used; ask whoever changed it, or give --stack-name"
+            "stack was used; ask the person who changed it, or give --stack-name"
         )
     return stack
 

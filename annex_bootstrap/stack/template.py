@@ -86,7 +86,7 @@ def check_parameters(template: Template, given: Mapping[str, str]) -> None:
     https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/parameters-section-structure.html
 
     Raises:
-        UserError: a name is no parameter of the template, or a value is not allowed, with what to type instead.
+        UserError: a name is not a parameter of the template, or a value is not allowed, with what to type instead.
     """
     known = template["Parameters"]
     for name, value in given.items():
