@@ -96,12 +96,19 @@ def is_saving(image_id: str) -> bool:
 def has_shut_down(instance: Instance) -> None:
     """Stop or terminate an instance whose machine shut itself down."""
     behaviour = instance["LaunchRequest"].get("InstanceInitiatedShutdownBehavior", "stop")
-    terminate = behaviour == "terminate" or "SpotInstanceRequestId" in instance
-    instance["State"] = {"Code": 48, "Name": "terminated"} if terminate else {"Code": 80, "Name": "stopped"}
+    if behaviour == "terminate" or "SpotInstanceRequestId" in instance:
+        _terminate(instance)
+    else:
+        instance["State"] = {"Code": 80, "Name": "stopped"}
     instance["StateReason"] = {
         "Code": "Client.InstanceInitiatedShutdown",
         "Message": "Client.InstanceInitiatedShutdown: Instance initiated shutdown",
     }
+
+
+def _terminate(instance: Instance) -> None:
+    # MiniStack forgets an instance a minute after this time.
+    instance |= {"State": {"Code": 48, "Name": "terminated"}, "_terminated_at": time.time()}
 
 
 def _keep(settings: MachineSettings) -> None:
@@ -111,7 +118,7 @@ def _keep(settings: MachineSettings) -> None:
                 _compare(settings, instance_id, instance)
             except (CableError, MachineError, OSError, subprocess.CalledProcessError) as error:
                 logger.error("%s: %s", instance_id, error)
-                instance["State"] = {"Code": 48, "Name": "terminated"}
+                _terminate(instance)
                 instance["StateReason"] = {"Code": "Server.InternalError", "Message": f"Server.InternalError: {error}"}
         time.sleep(0.5)
 
