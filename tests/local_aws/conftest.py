@@ -137,7 +137,8 @@ def new_user(root: boto3.Session) -> Iterator[Callable[[str], Credentials]]:
     yield make
     for name, key_id in made:
         iam.delete_access_key(UserName=name, AccessKeyId=key_id)
-        iam.delete_user_policy(UserName=name, PolicyName="policy")
+        for policy in iam.list_user_policies(UserName=name)["PolicyNames"]:
+            iam.delete_user_policy(UserName=name, PolicyName=policy)
         iam.delete_user(UserName=name)
 
 

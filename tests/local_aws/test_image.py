@@ -180,5 +180,5 @@ def test_an_image_of_the_user_s_is_used_and_never_touched(deployer: CliUser, ec2
 
 def deployed_image(ran: Result) -> str:
     """Return the image of the one stack that a command deployed."""
-    (region,) = ran.document["regions"]
+    (region,) = ran.document["result"]["regions"]
     return str(region["outputs"][Output.IMAGE_ID])
