@@ -10,11 +10,9 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-from annex_bootstrap.aws import explained
 from annex_bootstrap.doctor.check import Check, Finding, Setup
 from annex_bootstrap.local_user import expand_home, user_name
 from annex_bootstrap.pool.blocks import local_name
@@ -24,14 +22,9 @@ from annex_bootstrap.pool.files import why_not_private
 from annex_bootstrap.pool.htcondor import IN_FORCE, Version, run, starts_with_htcondor
 from annex_bootstrap.stack.connectivity import Reach, reach
 from annex_contract.knobs import IMAGE_KNOB, Macro
-from annex_contract.lease import annex_of_machine
-from annex_contract.stack import Output
 
 FIRST_SELF_SERVICE = (25, 14, 0)
 """The first HTCondor in which ``htcondor annex create`` means other systems than AWS by default."""
-
-BOOT_SECONDS = 600
-"""A machine that has not joined the pool after this time never will: booting takes a minute or two."""
 
 ANNEX_PASSWORD = Path("~/.condor/annex_password_file")
 """Where condor_annex reads the user's password from since 24.11, whatever ANNEX_PASSWORD_FILE says: it misspells that
@@ -339,79 +332,6 @@ class Collector(Check):
             advice = "annexes can only join a pool that AWS reaches; run pool-config"
             return self.problem(f"{self.address}: {self.reach.problem}", advice)
         return self.ok(f"{self.address} answers as {self.reach.instance_id}")
-
-
-@dataclass(frozen=True)
-class Machine:
-    """A machine of an annex that is running.
-
-    Attributes:
-        instance_id: its ID in AWS.
-        annex_id: of its annex.
-        seconds: since its start.
-    """
-
-    instance_id: str
-    annex_id: str
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Machines(Check):
-    """The machines of annexes have joined the pool.
-
-    Attributes:
-        version: of HTCondor on this machine; None where there is none.
-        machines: of all annexes in the region.
-        joined: the instance IDs that the collector knows; None where it does not answer.
-    """
-
-    id = "machines"
-    subject = "machines"
-
-    version: Version | None
-    machines: Sequence[Machine]
-    joined: Sequence[str] | None
-
-    @classmethod
-    def read(cls, setup: Setup) -> Self | None:
-        if setup.deployed is None:
-            return None
-        profile_arn = setup.deployed.outputs[Output.INSTANCE_CONFIGURATION_PROFILE]
-        now = datetime.now(UTC)
-        with explained("listing the machines of annexes"):
-            machines = [
-                Machine(machine["InstanceId"], annex_id, (now - machine["LaunchTime"]).total_seconds())
-                for page in setup.account.ec2.get_paginator("describe_instances").paginate(
-                    Filters=[{"Name": "instance-state-name", "Values": ["running"]}]
-                )
-                for reservation in page["Reservations"]
-                for machine in reservation["Instances"]
-                if (annex_id := annex_of_machine(machine, profile_arn)) is not None
-            ]
-        joined = ask_collector(setup.collector, "EC2InstanceID") if machines else []
-        return cls(setup.condor, machines, joined)
-
-    def judge(self) -> Finding:
-        machines, version = self.machines, self.version
-        if not machines:
-            return self.ok("no annex has a machine running")
-        if version is None or self.joined is None:
-            running = f"{len(machines)} running; no collector says here whether they have joined the pool"
-            return self.skipped(running, "run doctor on the machine with the schedd")
-        missing = [machine for machine in machines if machine.instance_id not in self.joined]
-        if not missing:
-            return self.ok(f"all {len(machines)} have joined the pool")
-        side = "24.11 or later" if starts_with_htcondor(version) else "older than 24.11"
-        names = ", ".join(f"{machine.instance_id} of {machine.annex_id}" for machine in missing)
-        minutes = BOOT_SECONDS // 60
-        advice = (
-            f"the HTCondor in their image must be {side}, as {written(version)} is, because it looks for an annex's"
-            " configuration elsewhere; on a machine, /etc/condor/config.d/49ec2-instance.config says what it did"
-        )
-        if all(machine.seconds < BOOT_SECONDS for machine in missing):
-            return self.skipped(f"not in the pool yet: {names}", f"give them {minutes} minutes; after that: {advice}")
-        return self.problem(f"not in the pool after {minutes} minutes: {names}", advice)
 
 
 def written(version: Version) -> str:

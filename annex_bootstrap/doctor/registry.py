@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from annex_bootstrap.doctor import aws_checks, file_checks, pool_checks
+from annex_bootstrap.doctor import aws_checks, file_checks, machine_checks, pool_checks
 from annex_bootstrap.doctor.check import Check, Finding, Setup
 from annex_bootstrap.errors import UserError
 
@@ -31,7 +31,7 @@ CHECKS: Sequence[type[Check]] = (
     pool_checks.PoolPassword,
     pool_checks.UsersImage,
     pool_checks.Collector,
-    pool_checks.Machines,
+    machine_checks.Machines,
     file_checks.FleetFile,
     file_checks.FleetImages,
     file_checks.FleetTypes,

@@ -79,9 +79,18 @@ def operator_policy(partition: str, account: str, stack_name: str, boundary: str
             # Where the lease function does not work. No launch but one by the stack's template has this tag.
             allow(
                 "EndMachines",
-                "ec2: TerminateInstances",
+                "ec2: GetConsoleOutput TerminateInstances",
                 arn("ec2", "instance/*"),
                 {"StringLike": {f"aws:ResourceTag/{STACK_TAG}": arn("cloudformation", f"stack/{stack_name}/*")}},
+            ),
+            # Those of condor_annex have no tag that others cannot give, only the profile, and its name has the stack's
+            # unique ID, which is not known here:
+            # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
+            allow(
+                "ReadConsoles",
+                "ec2: GetConsoleOutput",
+                arn("ec2", "instance/*"),
+                {"ArnLike": {"ec2:InstanceProfile": roles[1]}},
             ),
             # Not the functions of custom resources: only CloudFormation sends them events.
             allow(

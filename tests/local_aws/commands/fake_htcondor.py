@@ -19,7 +19,7 @@ name, arguments = Path(sys.argv[0]).name, sys.argv[1:]
 if name == "condor_version":
     print("$CondorVersion: 23.9.6 2024-08-08 BuildID: Debian-23.9.6 $")
 elif name == "condor_config_val":
-    known = {{"COLLECTOR_HOST": "{pool}:9618", "UID_DOMAIN": "{pool}"}}
+    known = {{"COLLECTOR_HOST": "{pool}:9618", "UID_DOMAIN": "{pool}"}} | {knobs}
     if arguments[-1] not in known:
         sys.exit(1)
     print(known[arguments[-1]])
@@ -31,9 +31,14 @@ elif name == "condor_token_create":
 """
 
 
-def install(directory: Path) -> None:
-    """Put the commands into a directory of the PATH."""
+def install(directory: Path, **knobs: str) -> None:
+    """Put the commands into a directory of the PATH.
+
+    Args:
+        directory: which.
+        knobs: of the pool's configuration, besides the usual ones.
+    """
     for name in ("condor_config_val", "condor_status", "condor_token_create", "condor_version"):
         path = directory / name
-        path.write_text(_TOOL.format(python=sys.executable, pool=POOL))
+        path.write_text(_TOOL.format(python=sys.executable, pool=POOL, knobs=knobs))
         path.chmod(0o755)

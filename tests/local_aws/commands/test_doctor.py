@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from annex_bootstrap.policies.deployer import deployer_policy
-from annex_contract.stack import DEFAULT_STACK_NAME, Output, sweep_rule_name
+from annex_contract.stack import ANNEX_TAG, DEFAULT_STACK_NAME, Output, sweep_rule_name
 from local_aws.launcher import ACCOUNT, REGION, Credentials
+from local_aws.server_settings import CONSOLE
 from tests.local_aws import stack
 from tests.local_aws.cli_user import CliUser
+from tests.local_aws.commands import fake_htcondor
 from tests.local_aws.stack import DeployedStack
 from tests.unit.lambda_connectivity.peer import Peer, daemon
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2.type_defs import InstanceTypeDef
 
 IMAGE = "ami-0c2023a1b2c3d4e5f"
 INSTANCE_ID = "0123456789abcdef"
@@ -143,3 +150,69 @@ def test_a_function_that_failed_recently_is_named_with_its_error(
         level, detail = findings(operator, "--region", "eu-west-1")["lease function"]
     assert level == "PROBLEM"
     assert "AnnexID must be a string" in detail
+
+
+@pytest.fixture
+def start_machine(root: boto3.Session, shared_stack: DeployedStack) -> Iterator[Callable[..., InstanceTypeDef]]:
+    """Return a function that starts a machine of the annex ``first`` whose console shows a text.
+
+    With ``script`` it runs that, and its end ends the machine.
+    """
+    ec2, ssm = root.client("ec2"), root.client("ssm")
+    profile = shared_stack.outputs[Output.INSTANCE_CONFIGURATION_PROFILE]
+    started: list[InstanceTypeDef] = []
+
+    def start(console: str, script: str = "") -> InstanceTypeDef:
+        (machine,) = ec2.run_instances(
+            ImageId=IMAGE,
+            InstanceType="t3.micro",
+            MinCount=1,
+            MaxCount=1,
+            UserData=script,
+            InstanceInitiatedShutdownBehavior="terminate",
+            IamInstanceProfile={"Arn": profile},
+            TagSpecifications=[{"ResourceType": "instance", "Tags": [{"Key": ANNEX_TAG, "Value": "first"}]}],
+        )["Instances"]
+        started.append(machine)
+        ssm.put_parameter(Name=CONSOLE + machine["InstanceId"], Type="String", Value=console)
+        return machine
+
+    yield start
+    ec2.terminate_instances(InstanceIds=[machine["InstanceId"] for machine in started])
+    for machine in started:
+        ssm.delete_parameter(Name=CONSOLE + machine["InstanceId"])
+
+
+def test_machines_that_did_not_join_say_why_on_their_console_and_in_the_collectors_log(
+    operator: CliUser, root: boto3.Session, start_machine: Callable[..., InstanceTypeDef], tmp_path: Path
+) -> None:
+    reason = "gave up after 10 minutes: GetObject was refused with NoSuchKey"
+    said = f"python3[612]: annex-boot: giving up, the machine shuts down: {reason}\r\n"
+    gone = start_machine(said, "#!/bin/sh\nshutdown now\n")
+    refused = start_machine("python3[612]: annex-boot: done; HTCondor starts\r\n")
+    machine_ids = [gone["InstanceId"], refused["InstanceId"]]
+    ec2 = root.client("ec2")
+    ec2.get_waiter("instance_terminated").wait(InstanceIds=machine_ids[:1], WaiterConfig={"Delay": 1})
+    ec2.get_waiter("instance_running").wait(InstanceIds=machine_ids[1:], WaiterConfig={"Delay": 1})
+    denied = (
+        f"11/27/26 04:40:01 PERMISSION DENIED to condor@pool.example.org from host {refused['PrivateIpAddress']} "
+        "for command 0 (UPDATE_STARTD_AD), access level ADVERTISE_STARTD: reason: made up"
+    )
+    log = tmp_path / "CollectorLog"
+    log.write_text(f"{denied}\n")
+    fake_htcondor.install(operator.home, COLLECTOR_LOG=str(log))
+    level, detail = findings(operator)["machines"]
+    assert level == "PROBLEM"
+    assert f"{machine_ids[0]} of first gave up: {reason}" in detail
+    assert f"{machine_ids[1]} of first was refused by the collector: {denied}" in detail
+
+
+def test_an_operator_reads_no_console_of_other_machines(operator: CliUser, root: boto3.Session) -> None:
+    ec2 = root.client("ec2")
+    (other,) = ec2.run_instances(ImageId=IMAGE, InstanceType="t3.micro", MinCount=1, MaxCount=1)["Instances"]
+    keys = (operator.credentials.access_key_id, operator.credentials.secret_access_key)
+    try:
+        with pytest.raises(ClientError, match="UnauthorizedOperation"):
+            boto3.Session(*keys, region_name=REGION).client("ec2").get_console_output(InstanceId=other["InstanceId"])
+    finally:
+        ec2.terminate_instances(InstanceIds=[other["InstanceId"]])

@@ -10,14 +10,11 @@ import pytest
 from annex_bootstrap.aws import Account
 from annex_bootstrap.doctor.check import Finding, Level, Setup
 from annex_bootstrap.doctor.pool_checks import (
-    BOOT_SECONDS,
     AccessPointCollector,
     AnnexDirectory,
     AnnexFeature,
     AnnexPassword,
     HTCondor,
-    Machine,
-    Machines,
     Token,
     UsersImage,
 )
@@ -145,31 +142,6 @@ def test_an_image_that_htcondors_own_overrides_is_a_problem() -> None:
 )
 def test_an_image_that_starts_is_not_reported(content: bytes, region: str) -> None:
     assert UsersImage.read(setup(region, content=content)) is None
-
-
-def test_machines_that_have_joined_are_ok() -> None:
-    machines = [Machine("i-1", "first", 5), Machine("i-2", "first", 5000)]
-    assert Machines(NEW, machines, ["i-2", "i-1"]).judge().level is Level.OK
-    assert Machines(NEW, [], []).judge().level is Level.OK
-
-
-@pytest.mark.parametrize(("version", "side"), [(OLD, "older than 24.11"), (NEW, "24.11 or later")])
-def test_a_machine_that_never_joins_may_be_of_the_wrong_side_of_24_11(version: tuple[int, int, int], side: str) -> None:
-    machines = [Machine("i-1", "first", BOOT_SECONDS), Machine("i-2", "first", 5)]
-    finding = Machines(version, machines, []).judge()
-    assert "i-1 of first, i-2 of first" in problem(finding)
-    assert f"must be {side}" in finding.advice
-
-
-def test_a_machine_may_take_its_time_to_boot() -> None:
-    finding = Machines(NEW, [Machine("i-1", "first", BOOT_SECONDS - 1)], []).judge()
-    assert finding.level is Level.SKIPPED
-    assert "24.11 or later" in finding.advice
-
-
-def test_machines_are_skipped_where_no_collector_answers() -> None:
-    assert Machines(NEW, [Machine("i-1", "first", 5000)], None).judge().level is Level.SKIPPED
-    assert Machines(None, [Machine("i-1", "first", 5000)], []).judge().level is Level.SKIPPED
 
 
 def test_a_regions_own_knob_counts_before_the_common_one_also_where_htcondor_was_asked() -> None:
