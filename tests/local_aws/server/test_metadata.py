@@ -65,7 +65,8 @@ def ask(local: LocalAws, item: str, headers: dict[str, str] | None = None, metho
     SigV4Auth(KeyPair(local.root.access_key_id, local.root.secret_access_key), "imds", REGION).add_auth(asked)
     sent = urllib.request.Request(url, headers=dict(asked.headers.items()), method=method)
     try:
-        with urllib.request.urlopen(sent, context=context, timeout=10) as answer:
+        # As long as boto3 waits: the server's first answer can take a busy machine more than ten seconds.
+        with urllib.request.urlopen(sent, context=context, timeout=60) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, ""
