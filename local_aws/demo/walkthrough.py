@@ -28,6 +28,9 @@ SPEED = 100
 TIMEOUT = 60.0
 """Seconds to wait for anything."""
 
+SCIENTIST = "annex-user"
+"""The IAM user who starts annexes."""
+
 
 def run() -> None:
     """Run the demo, and print what happens.
@@ -62,6 +65,7 @@ class _Walkthrough:
         blast, blast2 = self._start_annexes(user)
         self._let_lease_expire(user, blast, blast2)
         self._end_early(user, blast2)
+        self._take_policy_back(user)
         self._delete(deployer, before)
 
     def _account_id(self) -> str:
@@ -108,7 +112,7 @@ class _Walkthrough:
         session = self._session(deployer)
         stack = session.client("cloudformation").describe_stacks(StackName=DEFAULT_STACK_NAME)["Stacks"][0]
         outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
-        credentials = self._create_user("annex-user", policy_arn=outputs[Output.ANNEX_USER_POLICY_ARN])
+        credentials = self._create_user(SCIENTIST, policy_arn=outputs[Output.ANNEX_USER_POLICY_ARN])
         return AnnexUser(self._session(credentials), outputs)
 
     def _start_annexes(self, user: AnnexUser) -> tuple[Annex, Annex]:
@@ -148,6 +152,11 @@ class _Walkthrough:
     def _has_rule(self, annex: Annex) -> bool:
         rules = self.root.client("events").list_rules(NamePrefix=annex.annex_id)["Rules"]
         return annex.annex_id in [rule["Name"] for rule in rules]
+
+    def _take_policy_back(self, user: AnnexUser) -> None:
+        _heading("An administrator", "takes the policy from the scientist, as AWS deletes none that somebody holds.")
+        policy_arn = user.outputs[Output.ANNEX_USER_POLICY_ARN]
+        self.root.client("iam").detach_user_policy(UserName=SCIENTIST, PolicyArn=policy_arn)
 
     def _delete(self, deployer: Credentials, before: Inventory) -> None:
         _heading("The deployer", "deletes everything.")

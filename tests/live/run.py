@@ -275,7 +275,7 @@ class LiveTest:
             said = self._command(
                 self.options.operator, "doctor", "--output", "json", "--config", str(self.config), check=False
             )
-            findings = json.loads(said)["findings"]
+            findings = json.loads(said)["result"]["findings"]
             judged = [each for each in findings if each["subject"] not in LOCAL_SUBJECTS]
             problems = [f"{each['subject']}: {each['detail']}" for each in judged if each["level"] == "PROBLEM"]
             step.notes.append(f"{sum(each['level'] == 'OK' for each in judged)} checks of AWS are well")
