@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("*/__init__.py") if path.parent.name != "tests")
-"""Every package of ours; the tests import what they like."""
+"""Every package of the project but the tests, which may import anything."""
 
 ROOMS = (
     {"__main__"},
@@ -67,7 +67,7 @@ MODULES = modules()
 
 
 def imports_of(module: str) -> set[str]:
-    """Return the modules of ours that a module imports anywhere in its code, also only for its types."""
+    """Return the modules of this project that a module imports anywhere, type-only imports included."""
     named: set[str] = set()
     for node in ast.walk(ast.parse(MODULES[module].read_text())):
         if isinstance(node, ast.Import):

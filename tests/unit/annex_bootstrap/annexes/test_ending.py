@@ -66,7 +66,7 @@ def test_a_lease_function_that_fails_is_as_good_as_none(memory: Memory) -> None:
 
 def test_those_who_may_not_terminate_machines_learn_both_reasons(memory: Memory) -> None:
     memory.invoke = raising(GONE)  # type: ignore[method-assign]  # a function that is gone
-    memory.terminate_instances = raising(DENIED)  # type: ignore[method-assign]  # a policy of before
+    memory.terminate_instances = raising(DENIED)  # type: ignore[method-assign]  # the policy of an earlier stack
     with pytest.raises(UserError, match=r"first was not ended: .*ResourceNotFoundException.*UnauthorizedOperation"):
         end(memory)
 
@@ -92,6 +92,6 @@ def test_a_rule_that_goes_while_its_machines_end_is_not_put_again(memory: Memory
 
 def test_those_who_may_not_end_annexes_of_a_stack_without_its_lease_function_learn_what_to_do(memory: Memory) -> None:
     memory.invoke = raising(GONE)  # type: ignore[method-assign]  # a function that is gone
-    memory.terminate_instances = raising(DENIED)  # type: ignore[method-assign]  # a policy of before
+    memory.terminate_instances = raising(DENIED)  # type: ignore[method-assign]  # the policy of an earlier stack
     with pytest.raises(UserError, match="aws events remove-targets --rule first --ids first"):
         end_of_stack(memory)

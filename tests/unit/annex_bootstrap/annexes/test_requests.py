@@ -1,4 +1,4 @@
-"""A request that is under way has a file, with everything that finishing it takes; a living one is told from others."""
+"""A request under way has a file with everything needed to finish it; one that still runs counts as running."""
 
 from __future__ import annotations
 

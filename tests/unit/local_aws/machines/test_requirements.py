@@ -1,4 +1,4 @@
-"""What a computer without QEMU, or too small, is told."""
+"""The message for a computer without QEMU, or with too little memory."""
 
 from __future__ import annotations
 
