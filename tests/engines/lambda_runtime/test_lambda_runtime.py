@@ -16,6 +16,7 @@ import pytest
 import trustme
 
 from annex_bootstrap.launch.verify import read_code
+from annex_contract.lease import LATEST
 from annex_contract.resources import BY_TYPE
 from docs_gen.resolve import resolve
 from local_aws.launcher import LocalAws, local_aws
@@ -27,10 +28,6 @@ from tests.stack_values import TEMPLATE, conditions_of, new_stack_id, values_of
 CODE = read_code(build_text())
 
 STACK_ID = new_stack_id()
-
-NEVER = 99_999_999_999
-"""Seconds since the epoch: no lease ends before it."""
-
 
 @dataclass
 class Responses:
@@ -119,7 +116,7 @@ def test_a_function_starts_in_half_of_its_memory(
 
 def test_a_tick_before_the_lease_ends_waits(tmp_path: Path) -> None:
     with Sandbox(tmp_path, CODE["LeaseFunction"], environment=environment("LeaseFunction")) as sandbox:
-        outcome = sandbox.invoke({"AnnexID": "test", "S3BucketName": "", "LeaseExpiration": NEVER})
+        outcome = sandbox.invoke({"AnnexID": "test", "S3BucketName": "", "LeaseExpiration": LATEST})
     assert (outcome.error, outcome.answer["decision"]) == ("", "wait")
 
 
