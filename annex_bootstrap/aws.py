@@ -316,6 +316,27 @@ def _works_elsewhere(session: boto3.Session, region: str, not_in: str) -> bool:
     return region != not_in and within(SHORT_PATIENCE, ask) is not None
 
 
+def find_holder(account: Account, key_id: str, secret: str) -> str:
+    """Return whose an access key is, such as ``user/alice``; nothing where it does not work, or not any more.
+
+    It asks with that key, which needs no permission:
+    https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
+
+    Raises:
+        UserError: AWS did not answer, or refused for another reason.
+    """
+    sts = account.session.client(
+        "sts", region_name=account.region, config=_config(), aws_access_key_id=key_id, aws_secret_access_key=secret
+    )
+    try:
+        with explained("finding out whose an access key is"):
+            return sts.get_caller_identity()["Arn"].rpartition(":")[2]
+    except AwsError as error:
+        if error.code in UNKNOWN_KEYS:
+            return ""
+        raise
+
+
 def place(accounts: Sequence[Account]) -> str:
     """Return where something happens, for a question: the account, with its alias, and the regions."""
     return f"account {accounts[0].label}, {' and '.join(account.region for account in accounts)}"

@@ -15,7 +15,8 @@ from annex_bootstrap.options import CONFIG, ONE_REGION, YES
 from annex_bootstrap.policies import users
 from annex_bootstrap.policies.users import AnnexUser, KeyFiles
 from annex_bootstrap.pool import config_file
-from annex_bootstrap.pool.file_knobs import write_knobs
+from annex_bootstrap.pool.file_knobs import read_knob, write_knobs
+from annex_bootstrap.pool.files import read_private
 from annex_bootstrap.stack.read import find_deployed
 from annex_bootstrap.target import Target
 from annex_contract.knobs import ACCESS_KEY_KNOB, SECRET_KEY_KNOB
@@ -100,7 +101,10 @@ def credentials(
             screen.say("Nothing was changed.")
             return Credentials(config, name, changed=False)
         deleted = user.remove()
-        write(None, None)
+        # The knobs of another user stay.
+        named = read_knob(read_private(config) or b"", account.region, ACCESS_KEY_KNOB)
+        if named in ("", users.FROM_INSTANCE, str(files.access)) and not files.holder(account):
+            write(None, None)
         screen.say(f"The IAM user {name} {'did not exist' if deleted is None else 'is deleted'}.")
         return Credentials(config, name, changed=deleted is not None, deleted_keys=deleted or ())
     made = _make(screen, target, user, rotate=action is Action.ROTATE)

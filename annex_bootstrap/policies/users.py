@@ -5,12 +5,13 @@ Every step checks what exists first, so an interrupted command is completed by r
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from annex_bootstrap.aws import Account, explained
+from annex_bootstrap.aws import Account, explained, find_holder
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.local_user import expand_home
 from annex_bootstrap.pool.files import close_to_others, read_private, write_private
@@ -18,6 +19,9 @@ from annex_contract.stack import ROLE_PATH, STACK_TAG
 
 MOST_KEYS = 2
 """Access keys that IAM lets a user have."""
+
+KEY_ID = re.compile(r"\w{16,128}", re.ASCII)
+"""The form of an access key's ID: https://docs.aws.amazon.com/IAM/latest/APIReference/API_AccessKey.html"""
 
 FROM_INSTANCE = "FROM INSTANCE"
 """What makes condor_annex use the role of the machine that it runs on."""
@@ -62,6 +66,15 @@ class KeyFiles:
         """
         access, secret = read_private(self.access), read_private(self.secret)
         return access.decode(errors="replace").strip() if access and secret else ""
+
+    def holder(self, account: Account) -> str:
+        """Return whose working key they hold, such as ``user/alice``; nothing where there is none.
+
+        Raises:
+            UserError: a file cannot be read, or AWS refused.
+        """
+        key_id, secret = self.key_id(), (read_private(self.secret) or b"").decode(errors="replace").strip()
+        return find_holder(account, key_id, secret) if KEY_ID.fullmatch(key_id) else ""
 
     def write(self, key_id: str, secret: str) -> None:
         """Write both, the secret first, so that a reader of the new ID also finds its secret.
@@ -149,8 +162,10 @@ class AnnexUser:
             Whether a key was made.
 
         Raises:
-            UserError: AWS refused, the name belongs to another user, or the user has two keys that are not here.
+            UserError: AWS refused, the name belongs to another user, the files hold the key of another one, or the
+                user has two keys that are not here.
         """
+        self._check_files()
         with explained(f"making the IAM user {self.name}"):
             self._make(stack_id, policy_arn)
             keys = self._keys()
@@ -179,8 +194,10 @@ class AnnexUser:
             The IDs of the keys that were deleted.
 
         Raises:
-            UserError: AWS refused, the name belongs to another user, or the files cannot be written.
+            UserError: AWS refused, the name belongs to another user, the files hold the key of another one, or cannot
+                be written.
         """
+        self._check_files()
         with explained(f"rotating the key of the IAM user {self.name}"):
             self._make(stack_id, policy_arn)
             rotation = plan_rotation(self._keys(), self.files.key_id())
@@ -211,6 +228,19 @@ class AnnexUser:
         if in_files in keys:
             self.files.delete()
         return tuple(keys)
+
+    def _check_files(self) -> None:
+        """Refuse to overwrite a key of another user that works: its secret is nowhere else.
+
+        Raises:
+            UserError: the files hold one.
+        """
+        holder = self.files.holder(self.account)
+        if holder not in ("", f"user{ROLE_PATH}{self.name}"):
+            raise UserError(
+                f"{self.files.access} holds the key of {holder}, which works, and its secret would be lost: give "
+                "--directory another directory, or remove that user first"
+            )
 
     def _make(self, stack_id: str, policy_arn: str) -> None:
         owner = self._owner()

@@ -29,6 +29,7 @@ CODE = read_code(build_text())
 
 STACK_ID = new_stack_id()
 
+
 @dataclass
 class Responses:
     """What CloudFormation was told, at a URL of its own."""

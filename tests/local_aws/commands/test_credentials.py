@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
@@ -150,3 +151,54 @@ def test_from_instance_creates_no_user(operator: CliUser, root: boto3.Session) -
     assert "\nANNEX_DEFAULT_ACCESS_KEY_FILE = FROM INSTANCE\n" in operator.config.read_text()
     with pytest.raises(root.client("iam").exceptions.NoSuchEntityException):
         root.client("iam").get_user(UserName=USER)
+
+
+@pytest.fixture
+def other_user(operator: CliUser) -> Iterator[str]:
+    """The name of a second user that the operator may make, with no key file of its own."""
+    name = f"{DEFAULT_STACK_NAME}-other"
+    yield name
+    operator.run("credentials", "--remove", "--yes", "--user-name", name)
+
+
+@pytest.mark.parametrize("rotate", [False, True])
+def test_the_files_of_one_user_are_not_overwritten_by_the_key_of_another(
+    operator: CliUser, root: boto3.Session, other_user: str, rotate: bool
+) -> None:
+    operator.must("credentials")
+    kept, config = [path.read_text() for path in key_files(operator)], operator.config.read_text()
+    refused = operator.run("credentials", "--user-name", other_user, *(["--rotate"] if rotate else []))
+    assert refused.returncode == 1
+    access = key_files(operator)[0]
+    assert f"{access} holds the key of user/annex-bootstrap/{USER}, which works" in refused.stderr
+    assert "--directory" in refused.stderr
+    assert ([path.read_text() for path in key_files(operator)], operator.config.read_text()) == (kept, config)
+    with pytest.raises(root.client("iam").exceptions.NoSuchEntityException):
+        root.client("iam").get_user(UserName=other_user)
+
+
+def test_a_second_user_keeps_its_key_in_a_directory_of_its_own(operator: CliUser, other_user: str) -> None:
+    operator.must("credentials")
+    directory = operator.home / "other"
+    operator.must("credentials", "--user-name", other_user, "--directory", str(directory))
+    assert session(operator).client("sts").get_caller_identity()["Arn"].endswith(f"/{USER}")
+    access = (directory / f"annex-access-key-{REGION}").read_text().strip()
+    secret = (directory / f"annex-secret-key-{REGION}").read_text().strip()
+    assert boto3.Session(access, secret).client("sts").get_caller_identity()["Arn"].endswith(f"/{other_user}")
+
+
+def test_a_key_that_no_longer_exists_is_overwritten(operator: CliUser, root: boto3.Session, other_user: str) -> None:
+    operator.must("credentials")
+    root.client("iam").delete_access_key(UserName=USER, AccessKeyId=key_ids(root)[0])
+    operator.must("credentials", "--user-name", other_user)
+    assert session(operator).client("sts").get_caller_identity()["Arn"].endswith(f"/{other_user}")
+
+
+def test_removing_one_user_keeps_the_files_and_knobs_of_another(operator: CliUser, other_user: str) -> None:
+    operator.must("credentials", "--user-name", other_user, "--directory", str(operator.home / "other"))
+    operator.must("credentials")
+    config = operator.config.read_text()
+    removed = operator.must("credentials", "--remove", "--yes", "--user-name", other_user)
+    assert f"The IAM user {other_user} is deleted" in removed.stdout
+    assert operator.config.read_text() == config
+    assert session(operator).client("sts").get_caller_identity()["Arn"].endswith(f"/{USER}")

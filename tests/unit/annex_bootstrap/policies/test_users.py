@@ -3,9 +3,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import boto3
 from hypothesis import given
 from hypothesis import strategies as st
 
+from annex_bootstrap.aws import Account
 from annex_bootstrap.policies.users import Key, KeyFiles, plan_rotation
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -44,3 +46,10 @@ def test_files_that_lack_the_secret_hold_no_key(tmp_path: Path) -> None:
     assert files.key_id() == "AKIAMADEUP0"
     files.secret.unlink()
     assert files.key_id() == ""
+
+
+def test_files_without_the_form_of_a_key_hold_none_and_aws_is_not_asked(tmp_path: Path) -> None:
+    files = KeyFiles.below(tmp_path, "us-east-1")
+    for text in ("hello world", "AKIA", "AKIAMADEUP0000000\n[x]", "\xff" * 20):
+        files.write(text, "made-up-secret")
+        assert files.holder(Account(boto3.Session(), "us-east-1")) == ""
