@@ -1,3 +1,3 @@
 """What the client, the template and the functions share. Standard library only."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

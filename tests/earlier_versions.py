@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import io
-import re
 import subprocess
 import sys
 import tarfile
@@ -24,19 +23,16 @@ PINNED = {
 }
 """Commits that count as versions, although no tag names them."""
 
-NUMBER = "0.0.1"
-"""The number that those get. They have that of the version after them, and a release never has that of an earlier one:
-without another number, CloudFormation would not call the functions of custom resources at all."""
-
 REPLACEABLE = {"AWS::Events::Rule", "AWS::Lambda::Permission", IMAGE_BUILDER.resource_type, IMAGE.resource_type}
 """Types that an update may replace: wiring inside the stack, which nobody outside it knows and which holds nothing; and
 the image, which a version that puts other things into it makes again."""
 
 
 def versions() -> list[str]:
-    """Return the names of all earlier versions: every tag that begins with ``v``, and those of ``PINNED``."""
+    """Return the names of all earlier versions: every tag before this commit that begins with ``v``, and ``PINNED``."""
     try:
-        tags = subprocess.run(["git", "tag", "--list", "v*"], cwd=ROOT, capture_output=True, text=True, check=False)
+        command = ["git", "tag", "--list", "v*", "--no-contains", "HEAD"]
+        tags = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     except OSError:
         # Building the pinned ones will say what is missing.
         return list(PINNED)
@@ -66,9 +62,6 @@ def template_of(version: str, repository: Path = ROOT) -> str:
     with tempfile.TemporaryDirectory() as directory:
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
             tar.extractall(directory, filter="data")
-        if version in PINNED:
-            source = Path(directory, "annex_contract", "__init__.py")
-            source.write_text(re.sub(r'__version__ = ".*"', f'__version__ = "{NUMBER}"', source.read_text()))
         built = subprocess.run([sys.executable, "build.py"], cwd=directory, capture_output=True, text=True, check=False)
         if built.returncode:
             pytest.fail(f"build.py of {revision} failed: {built.stderr.strip()}", pytrace=False)

@@ -17,7 +17,7 @@ from template_gen.archive import ROOT
 from template_gen.template import build
 from tests.browser.chromium import chromium, new_page
 
-URL = "https://s3.eu-west-1.amazonaws.com/made-up/annex-bootstrap/0.1.0/annex-bootstrap.template.json"
+URL = "https://s3.eu-west-1.amazonaws.com/made-up/annex-bootstrap/0.2.0/annex-bootstrap.template.json"
 PICTURES = {scheme: ROOT / "docs" / f"launch-{scheme}.png" for scheme in ("light", "dark")}
 WIDTH = 900
 
