@@ -51,15 +51,25 @@ def ask_overview(section: Section) -> Overview:
         return Overview(error="AWS did not answer within a second")
 
 
+def can_start(stack: Stack, version: Version | None) -> bool:
+    """Tell whether ``start`` starts annexes of a stack, with the credentials of whoever runs it and without any key.
+
+    Args:
+        stack: whose machines. One that makes no image has no machines for ``start``.
+        version: of HTCondor here, or None where there is none.
+    """
+    return Output.START_POLICY_ARN in stack.outputs and (version is None or version >= FIRST_TOKENS)
+
+
 def first_annex(stack: Stack, target: Target, version: Version | None) -> dict[str, str]:
     """Return the line that starts a first annex of one machine, and what it does.
 
     Args:
-        stack: whose machines. One that makes no image has no machines for ``start``.
+        stack: whose machines.
         target: the stack as the line names it.
         version: of HTCondor here, or None where there is none.
     """
-    if Output.START_POLICY_ARN in stack.outputs and (version is None or version >= FIRST_TOKENS):
+    if can_start(stack, version):
         line = target.command("start my-first-annex --count 1")
         return {line: f"rents one machine; needs the policy that {Output.START_POLICY_ARN} names"}
     if version is not None and starts_with_htcondor(version):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from annex_bootstrap.annexes.overview import ask_overview, first_annex
+from annex_bootstrap.annexes.overview import ask_overview, can_start, first_annex
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.pool import blocks, config_file
 from annex_bootstrap.pool.file_knobs import read_knob
@@ -32,10 +32,6 @@ def show_overview(screen: Screen) -> None:
     name, region = section.stack_name, section.region
     target = Target(name, (region,))
     screen.say(f"The stack {name} in {region} is named in {path}.")
-    if not read_knob(content, region, ACCESS_KEY_KNOB):
-        screen.say("There are no keys for running annexes yet.")
-        screen.next_steps({target.command("credentials"): "makes them"})
-        return
     known = ask_overview(section)
     if known.stack is None:
         screen.say(f"Whether annexes run is not known: {known.error}.")
@@ -47,6 +43,9 @@ def show_overview(screen: Screen) -> None:
         if len(known.leases) > MOST_LINES:
             screen.say(f"  and {len(known.leases) - MOST_LINES} more")
         screen.next_steps({target.command("leases"): "shows machines and cost"})
+    elif not read_knob(content, region, ACCESS_KEY_KNOB) and not can_start(known.stack, version()):
+        screen.say("There are no keys for running annexes yet.")
+        screen.next_steps({target.command("credentials"): "makes them"})
     else:
         screen.say("Ready. No annex runs.")
         screen.next_steps(first_annex(known.stack, target, version()))

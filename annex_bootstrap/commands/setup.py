@@ -20,7 +20,7 @@ from annex_bootstrap.console.command import OUTPUT, Command
 from annex_bootstrap.console.result import Result
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.doctor.aws_checks import Quota
-from annex_bootstrap.errors import UserError
+from annex_bootstrap.errors import AwsError, UserError
 from annex_bootstrap.local_user import user_name
 from annex_bootstrap.options import BUDGET, CONFIG, ONE_REGION, PARAMETERS, YES
 from annex_bootstrap.pool.htcondor import version
@@ -30,6 +30,8 @@ from annex_bootstrap.target import Target
 from annex_contract.stack import Parameter
 
 STEPS = ("AWS account", "Stack", "Keys for running annexes", "Pool", "Check")
+
+WITHOUT_USER = "--without-user"
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class SetupResult(Result):
         region: where.
         complete: whether everything is done, and the check found no problem.
         stack: what ``deploy`` did; null where it did not run, as below.
-        credentials: what ``credentials`` did.
+        credentials: what ``credentials`` did; null also where it was skipped.
         pool: what ``pool-config`` did.
         doctor: what ``doctor`` found.
     """
@@ -72,6 +74,7 @@ def setup(
     collector: str = "",
     users: Sequence[str] = (),
     directory: Path = DIRECTORY,
+    without_user: bool = False,
     yes: bool = False,
 ) -> SetupResult:
     """Do everything that comes before the first annex. What is done already is left as it is.
@@ -87,16 +90,18 @@ def setup(
         collector: where machines on AWS reach the pool's collector; empty where that is COLLECTOR_HOST.
         users: who may start annexes; empty for the user who runs this, also through sudo.
         directory: where the key files go.
+        without_user: whether to make no IAM user: ``start`` needs none.
         yes: whether to go ahead without asking.
 
     Raises:
         UserError: a step failed; the same command goes on from there.
     """
-    of_pool = [
+    given = [
         *(["--collector", collector] if collector else []),
         *(word for user in users for word in ("--user", user)),
+        *([WITHOUT_USER] if without_user else []),
     ]
-    line = target.command(shlex.join(["setup", *of_pool]), config=True)
+    line = target.command(shlex.join(["setup", *given]), config=True)
     boundary = {Parameter.PERMISSIONS_BOUNDARY_ARN.value: roles_boundary} if roles_boundary else {}
 
     with _step(screen, 1, line):
@@ -111,8 +116,10 @@ def setup(
     if stack.declined or not stack.ok:
         return _stopped(screen, done, line)
     with _step(screen, 3, line):
-        keys = credentials(screen, target, directory=directory, boundary=users_boundary)
-        done = replace(done, credentials=keys)
+        if without_user:
+            screen.say("Skipped: annex-bootstrap start uses the AWS credentials of whoever runs it.")
+        else:
+            done = replace(done, credentials=_make_keys(screen, target, directory, users_boundary))
     with _step(screen, 4, line):
         pool = _set_up_pool(screen, collector, users, yes=yes)
         done = replace(done, pool=pool)
@@ -144,6 +151,13 @@ def _step(screen: Screen, number: int, line: str) -> Iterator[None]:
         screen.quiet = quiet
     if number < len(STEPS):
         screen.say()
+
+
+def _make_keys(screen: Screen, target: Target, directory: Path, boundary: str) -> Credentials:
+    try:
+        return credentials(screen, target, directory=directory, boundary=boundary)
+    except AwsError as error:
+        raise UserError(f"{error}; where no IAM user may be made or is wanted, add {WITHOUT_USER}") from error
 
 
 def _stopped(screen: Screen, done: SetupResult, line: str) -> SetupResult:
@@ -198,6 +212,11 @@ command = Command(
     POOL_COLLECTOR,
     POOL_USERS,
     KEY_DIRECTORY,
+    click.Option(
+        [WITHOUT_USER],
+        is_flag=True,
+        help="Make no IAM user and no keys: annex-bootstrap start uses your own credentials.",
+    ),
     YES,
     *OUTPUT,
     help="""Do everything that comes before the first annex: stack, keys, pool, and a check of it all.

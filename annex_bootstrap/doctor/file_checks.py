@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
 
+from annex_bootstrap.annexes.overview import can_start
 from annex_bootstrap.aws import explained
 from annex_bootstrap.doctor.check import Check, Finding, Setup
 from annex_bootstrap.errors import UserError
@@ -75,6 +76,7 @@ class Keys(Check):
         access: the file that holds the key ID, as the configuration names it; empty where it names none.
         secret: the same of the secret.
         unevaluated: what to add where that may be something else to HTCondor.
+        needed: whether annexes start with these credentials only.
     """
 
     id = "annex-credentials"
@@ -83,10 +85,12 @@ class Keys(Check):
     access: str
     secret: str
     unevaluated: str = ""
+    needed: bool = True
 
     @classmethod
     def read(cls, setup: Setup) -> Self:
-        return cls(setup.knob(ACCESS_KEY_KNOB), setup.knob(SECRET_KEY_KNOB), setup.unevaluated)
+        needed = setup.deployed is None or not can_start(setup.deployed, setup.condor)
+        return cls(setup.knob(ACCESS_KEY_KNOB), setup.knob(SECRET_KEY_KNOB), setup.unevaluated, needed)
 
     def judge(self) -> Finding:
         access, secret = self.access, self.secret
@@ -95,6 +99,9 @@ class Keys(Check):
             return self.skipped(detail, "run doctor where condor_config_val is in the PATH")
         if access == secret == FROM_INSTANCE:
             return self.ok("the role of the machine it runs on")
+        if not (access or secret or self.needed):
+            advice = "for annexes that HTCondor's own commands start, run annex-bootstrap credentials"
+            return self.skipped("none, and annex-bootstrap start needs none", advice)
         if not access or not secret:
             detail = f"the configuration names no key files{self.unevaluated}"
             return self.problem(detail, "run annex-bootstrap credentials")

@@ -93,6 +93,34 @@ def test_a_step_that_fails_is_named_with_what_to_run_again(owner: CliUser) -> No
     assert failed.stderr.rstrip().endswith("again")
 
 
+DENY_USERS = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Deny", "Action": "iam:CreateUser", "Resource": "*"}],
+}
+
+
+def test_where_no_user_may_be_made_it_says_how_to_go_on_without_one_and_then_does(
+    owner: CliUser, root: boto3.Session, set_account: Callable[..., None]
+) -> None:
+    set_account(service_control_policies=[DENY_USERS])
+    refused = owner.run("setup", *QUICK)
+    assert refused.returncode == 1
+    assert "step 3 of 5 (Keys for running annexes): making the IAM user" in refused.stderr
+    assert "a service control policy of your organisation forbids it" in refused.stderr
+    assert "where no IAM user may be made or is wanted, add --without-user" in refused.stderr
+
+    without = owner.run("setup", *QUICK, "--without-user")
+    assert "Skipped: annex-bootstrap start uses the AWS credentials of whoever runs it." in without.stdout
+    assert "Step 5 of 5: Check" in without.stdout
+    # This stack has no machines for start, so something is left to do.
+    assert "PROBLEM  credentials of condor_annex: the configuration names no key files" in without.stdout
+    assert f"run annex-bootstrap setup --without-user --stack-name {owner.stack_name} again" in without.stdout
+    with pytest.raises(root.client("iam").exceptions.NoSuchEntityException):
+        root.client("iam").get_user(UserName=f"{owner.stack_name}-us-east-1")
+    bare = replace(owner, stack_name="").must()
+    assert "There are no keys for running annexes yet." in bare.stdout
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", ["8-after", "rename-after", "keys", "keys-after", "knobs", "knobs-after", "check"])
 def test_killed_at_any_moment_the_next_run_completes_with_one_key(

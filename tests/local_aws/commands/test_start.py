@@ -317,3 +317,19 @@ def test_status_says_what_annexes_cost_and_when_the_lease_function_ran_to_whom_m
     assert partly["denied"] == ["dollars_per_hour", "last_call"]
     answered = ("annexes", "alarms", "image", "outputs", "deployed")
     assert {name: partly[name] for name in answered} == {name: state[name] for name in answered}
+
+
+def test_neither_doctor_nor_the_bare_command_asks_for_keys_that_start_does_not_need(starter: CliUser) -> None:
+    # The tools of the other tests know no whole configuration.
+    starter = replace(starter, extra=starter.extra | {"PATH": ""})
+    starter.must("pull-config")
+    keys = next(
+        finding
+        for finding in starter.run("doctor", "--output", "json").document["result"]["findings"]
+        if finding["id"] == "annex-credentials"
+    )
+    assert (keys["level"], keys["detail"]) == ("SKIPPED", "none, and annex-bootstrap start needs none")
+    bare = replace(starter, stack_name="").must().stdout
+    assert "Ready. No annex runs." in bare
+    assert f"annex-bootstrap start my-first-annex --count 1 --stack-name {NAME} --region us-east-1" in bare
+    assert "credentials" not in bare

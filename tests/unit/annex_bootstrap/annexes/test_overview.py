@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from annex_bootstrap.annexes.overview import first_annex
+from annex_bootstrap.annexes.overview import can_start, first_annex
 from annex_bootstrap.pool.htcondor import Version
 from annex_bootstrap.stack.read import Stack
 from annex_bootstrap.target import Target
@@ -46,3 +46,19 @@ def test_without_an_image_of_ours_or_tokens_the_line_is_htcondors(
 ) -> None:
     (line,) = first_annex(stack(outputs), Target(), version)
     assert line.startswith(command)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "version", "starts"),
+    [
+        (POLICY, None, True),
+        (POLICY, (9, 0, 0), True),
+        (POLICY, (8, 8, 0), False),
+        ({}, None, False),
+        ({}, (25, 14, 1), False),
+    ],
+)
+def test_start_needs_an_image_of_ours_and_tokens(
+    outputs: dict[Output, str], version: Version | None, starts: bool
+) -> None:
+    assert can_start(stack(outputs), version) is starts

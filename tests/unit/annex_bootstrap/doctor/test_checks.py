@@ -57,7 +57,7 @@ def configuration(text: str, outputs: Mapping[str, str] = OUTPUTS) -> Configurat
 
 
 def key_check(content: bytes) -> Keys:
-    return Keys(*(read_knob(content, REGION, knob) for knob in (ACCESS_KEY_KNOB, SECRET_KEY_KNOB)))
+    return Keys(read_knob(content, REGION, ACCESS_KEY_KNOB), read_knob(content, REGION, SECRET_KEY_KNOB))
 
 
 def is_ok(finding: Finding) -> bool:
@@ -235,6 +235,14 @@ def test_keys_that_are_open_empty_missing_or_not_named_are_a_problem(tmp_path: P
     (tmp_path / "secret").unlink()
     assert "cannot be read" in key_check(content).judge().detail
     assert "names no key files" in key_check(b"").judge().detail
+
+
+def test_no_keys_are_a_problem_only_where_no_annex_starts_without_them() -> None:
+    without = Keys("", "", needed=False).judge()
+    assert (without.level, without.detail) == (Level.SKIPPED, "none, and annex-bootstrap start needs none")
+    assert "run annex-bootstrap credentials" in without.advice
+    for half in (Keys("/made/up", "", needed=False), Keys("", "/made/up", needed=False)):
+        assert half.judge().level is Level.PROBLEM
 
 
 def test_a_pool_password_must_be_private_and_readable(tmp_path: Path) -> None:
