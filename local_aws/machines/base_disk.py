@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from local_aws.machines.debian import cached, install, mirror_of, run
+from local_aws.machines.debian import UNSHARE, cached, install, mirror_of, run
 
 SUITE = "trixie"
 
@@ -161,15 +161,14 @@ def _build(target: Path) -> None:
     with tempfile.TemporaryDirectory(dir=target, prefix="root.") as name:
         root = Path(name)
         root.chmod(0o755)
-        unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c"]
         run(
             "building Debian's disk",
-            [*unshare, _PACKAGES_SCRIPT, "sh", str(root), SUITE, mirror_of(SUITE), *PACKAGES],
+            [*UNSHARE, "sh", "-c", _PACKAGES_SCRIPT, "sh", str(root), SUITE, mirror_of(SUITE), *PACKAGES],
         )
         _configure(root)
         core, boot = target / "core.img", target / "boot.img"
         finish = _FINISH.format(modules=" ".join(_GRUB_MODULES))
-        run("finishing Debian's disk", [*unshare, finish, "sh", str(root), str(core), str(boot)])
+        run("finishing Debian's disk", [*UNSHARE, "sh", "-c", finish, "sh", str(root), str(core), str(boot)])
         _assemble(root, target / "disk.raw", core.read_bytes(), boot.read_bytes())
     run(
         "packing Debian's disk",

@@ -11,7 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+# Mounts and processes end with the build, and the build with whoever started it.
+UNSHARE = ("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child")
+
 _APT_HELPER = "/usr/lib/apt/apt-helper"
+_APT_PATIENCE = 300
+"""Seconds to wait while another program has dpkg's lock."""
 
 
 class UnavailableError(Exception):
@@ -23,13 +28,15 @@ def cached(name: str, build: Callable[[Path], None]) -> Path:
 
     Args:
         name: of the directory.
-        build: fills an empty directory; what it leaves when it fails is deleted.
+        build: fills an empty directory; what it leaves when it fails or is killed is deleted.
     """
     cache = cache_directory()
     directory = cache / name
     with _lock(cache / f"{name}.lock"):
         if directory.exists():
             return directory
+        for left in cache.glob(f"{name}.*/"):
+            shutil.rmtree(left)
         # Beside its final place, because a rename is only atomic inside one file system.
         building = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=cache))
         try:
@@ -63,8 +70,12 @@ def install(programs: Iterable[str], packages: Sequence[str]) -> None:
         return
     if not shutil.which("apt-get"):
         raise UnavailableError(f"{', '.join(missing)} cannot be found: use a Debian machine with {' '.join(packages)}.")
-    run("refreshing apt's lists", ["apt-get", "update"])
-    run(f"installing {' '.join(packages)}", ["apt-get", "install", "--yes", "--no-install-recommends", *packages])
+    # Another program on this computer may be installing, and so may another run of ours.
+    wait = ["-o", f"DPkg::Lock::Timeout={_APT_PATIENCE}"]
+    with _lock(cache_directory() / "apt.lock"):
+        run("refreshing apt's lists", ["apt-get", *wait, "update"])
+        install_them = ["apt-get", *wait, "install", "--yes", "--no-install-recommends"]
+        run(f"installing {' '.join(packages)}", [*install_them, *packages])
 
 
 def mirror_of(suite: str) -> str:

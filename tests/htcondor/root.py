@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from local_aws.machines.debian import UnavailableError, cached, install, mirror_of, run
+from local_aws.machines.debian import UNSHARE, UnavailableError, cached, install, mirror_of, run
 
 SUITES = ("trixie", "forky")
 """The Debian releases whose HTCondor is tested: Debian 13 with 23.9, in which people start annexes with
@@ -24,7 +24,6 @@ PACKAGES = ("condor", "condor-annex-ec2", "awscli", "ca-certificates", "curl", "
 OVERRIDE = "ANNEX_BOOTSTRAP_HTCONDOR_ROOT"
 """The environment variable that names a root directory made by other means; nothing is built then."""
 
-# In a mount and PID namespace: no mount and no process is left behind, whatever happens.
 _BUILD = """
 set -eu
 root=$1 suite=$2 mirror=$3
@@ -80,10 +79,9 @@ def version(root: Path) -> tuple[int, ...]:
 
 def _build(root: Path, suite: str, packages: Sequence[str]) -> None:
     install(["debootstrap"], ["debootstrap"])
-    unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
     run(
         "building the root directory",
-        [*unshare, "sh", "-c", _BUILD, "sh", str(root), suite, mirror_of(suite), *packages],
+        [*UNSHARE, "sh", "-c", _BUILD, "sh", str(root), suite, mirror_of(suite), *packages],
     )
 
 
