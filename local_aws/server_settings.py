@@ -1,4 +1,4 @@
-"""The names of parameters in Parameter Store by which somebody outside steers the local AWS.
+"""The names of parameters in Parameter Store by which somebody outside steers the local AWS, and of its images.
 
 ``local_aws.server.ec2.scripts``, ``local_aws.server.account`` and ``local_aws.server.ec2.machines`` read them.
 """
@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+
+BASES = {"amd64": ("ami-0deb13000000a0001", "x86_64"), "arm64": ("ami-0deb13000000a0002", "arm64")}
+"""The image of each architecture that the public parameter names, and EC2's name of the architecture. All made up."""
 
 MACHINES = "/local-aws/machines"
 """What becomes of machines that run a script from their user data, and of images: a JSON object."""

@@ -19,7 +19,7 @@ from local_aws.machines.base_disk import ensure_base
 from local_aws.machines.debian import UnavailableError, cache_directory, run
 from local_aws.machines.requirements import check
 from local_aws.machines.settings import MachineSettings
-from local_aws.server.ec2.images import BASES
+from local_aws.server_settings import BASES
 
 LINK = "annex-local"
 AWS_ADDRESS = "198.51.100.1"

@@ -16,8 +16,7 @@ from local_aws.machines.debian import cache_directory
 from local_aws.machines.qemu import mac_of
 from local_aws.machines.running import Shell
 from local_aws.machines.settings import MachineSettings
-from local_aws.server.ec2.images import BASES
-from local_aws.server_settings import HARDWARE, Hardware
+from local_aws.server_settings import BASES, HARDWARE, Hardware
 from machine_image.user_data import ImageInputs, render_script
 from tests.htcondor import namespaces
 from tests.htcondor.testbed import Testbed

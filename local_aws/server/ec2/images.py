@@ -17,12 +17,10 @@ from annex_contract.operating_system import SYSTEM
 from local_aws.server import wire
 from local_aws.server.ec2 import instances, machines, scripts
 from local_aws.server.wire import Params, RefusalError, Response
+from local_aws.server_settings import BASES
 
 Image = dict[str, Any]
 """MiniStack's record of an image, with these more: SourceInstanceId, ReadyAt, ImdsSupport, Ended."""
-
-BASES = {"amd64": ("ami-0deb13000000a0001", "x86_64"), "arm64": ("ami-0deb13000000a0002", "arm64")}
-"""The image of each architecture that the public parameter names, and EC2's name of the architecture. All made up."""
 
 NEWER_BASES = {"amd64": "ami-0deb13000000b0001", "arm64": "ami-0deb13000000b0002"}
 """A newer image of each, which a test can make the latest."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -27,3 +29,8 @@ def test_a_machine_of_a_cloud_keeps_its_own_metadata_service(monkeypatch: pytest
         monkeypatch.setattr(socket, "create_connection", lambda _, timeout: connect(("127.0.0.1", port), timeout))
         with pytest.raises(UnavailableError, match="has a metadata service of its own at 169"):
             here.check_metadata()
+
+
+def test_the_command_does_not_load_the_server_which_would_write_its_log_on_the_terminal() -> None:
+    ask = "import sys, local_aws.machines.here; sys.exit('ministack' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", ask], check=False).returncode == 0
