@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
@@ -20,6 +22,22 @@ def test_a_computer_with_too_little_memory_fails_in_one_sentence(monkeypatch: py
 def test_a_user_who_is_not_root_gets_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(UnavailableError, match="need root rights, for their disks and networks: run as root"):
+        requirements.check(1)
+
+
+def test_a_computer_with_another_processor_fails_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    with pytest.raises(UnavailableError, match=r"^Virtual machines have amd64 processors, .* \(aarch64\) cannot run"):
+        requirements.check(1)
+
+
+def test_a_full_disk_fails_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=5 << 30))
+    with pytest.raises(
+        UnavailableError, match=r"^Virtual machines need 12,288 MiB of free disk, and 5,120 are free in"
+    ):
         requirements.check(1)
 
 
