@@ -96,7 +96,9 @@ class Account:
     @cached_property
     def cloudformation(self) -> CloudFormationClient:
         """The CloudFormation client."""
-        return self.session.client("cloudformation", region_name=self.region, config=_config())
+        client = self.session.client("cloudformation", region_name=self.region, config=_config())
+        client.meta.events.register_first("after-call.cloudformation.GetTemplate", _keep_text)
+        return client
 
     @cached_property
     def cloudwatch(self) -> CloudWatchClient:
@@ -252,6 +254,15 @@ def _decode_denial(session: boto3.Session, parsed: dict[str, Any], context: dict
                 return client.decode_authorization_message(EncodedMessage=encoded)["DecodedMessage"]
 
         error["Message"] = read_reason(error["Message"], within(SHORT_PATIENCE, decode) or "")
+
+
+TEMPLATE_TEXT = "TemplateText"
+"""What an answer of GetTemplate has in place of the template as data."""
+
+
+def _keep_text(parsed: dict[str, Any], **_: Any) -> None:
+    """Keep a template as text: in the data that botocore makes of it, a key that is written twice stands once."""
+    parsed[TEMPLATE_TEXT] = parsed.pop("TemplateBody", "")
 
 
 @contextlib.contextmanager

@@ -140,7 +140,9 @@ def delete(screen: Screen, target: Target, *, end_annexes: bool = False, yes: bo
     with screen.progress(regions) as board:
         ended = in_each_region(
             [account for account in accounts if account.region in previews],
-            lambda account: _delete(screen, account, previews[account.region], board.watcher(account.region)),
+            lambda account: _delete(
+                screen, account, target.stack_name, previews[account.region], board.watcher(account.region)
+            ),
         )
     gone = []
     for end in ended:
@@ -251,11 +253,14 @@ def _show(screen: Screen, account: Account, preview: Preview) -> None:
         screen.say(f"  deletes the bucket {bucket}, unless it holds other things")
     if stack.parameters.get(Parameter.FLEET_ROLE_NAME):
         screen.say(f"  keeps the role {fleet_role.rpartition('/')[2]}, unless the stack made it")
-    screen.say("  deletes the staging bucket, and the stack's part of the pool's configuration")
+    screen.say("  deletes the staging bucket, unless another stack uses it")
+    screen.say("  deletes the stack's part of the pool's configuration")
     screen.say("  keeps the account's two service-linked roles for spot")
 
 
-def _delete(screen: Screen, account: Account, preview: Preview | None, watcher: Watcher) -> UserError | None:
+def _delete(
+    screen: Screen, account: Account, stack_name: str, preview: Preview | None, watcher: Watcher
+) -> UserError | None:
     """Delete the stack and what the client made beside it.
 
     Returns:
@@ -276,7 +281,8 @@ def _delete(screen: Screen, account: Account, preview: Preview | None, watcher: 
     except UserError as error:
         left = error
     try:
-        staging.delete(account)
+        if not staging.delete(account, stack_name):
+            screen.say(f"  keeps the bucket {staging.bucket_name(account)}: other stacks have their templates in it")
     except UserError as error:
         left = error
     return left

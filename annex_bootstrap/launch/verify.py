@@ -9,7 +9,6 @@ import ast
 import base64
 import bz2
 import hashlib
-import json
 import os
 import ssl
 import urllib.error
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from annex_bootstrap.errors import UserError
+from annex_bootstrap.stack.template import WrittenTwiceError, read_once, written
 
 MAX_TEMPLATE = 1_000_000
 """Bytes: CloudFormation's limit for a template in S3, so nothing larger can be one.
@@ -225,19 +225,14 @@ def _compare_rest(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[st
     for section in sorted(theirs.keys() | ours.keys()):
         there, here = theirs.get(section), ours.get(section)
         if not isinstance(there, dict) or not isinstance(here, dict):
-            lines += [f"{section} differs"] if _written(there) != _written(here) else []
+            lines += [f"{section} differs"] if written(there) != written(here) else []
             continue
         for name in sorted(there.keys() | here.keys()):
             if name not in here or name not in there:
                 lines.append(f"{section}: {name} {'is not in ours' if name not in here else 'is missing'}")
-            elif _written(_without_code(there[name])) != _written(_without_code(here[name])):
+            elif written(_without_code(there[name])) != written(_without_code(here[name])):
                 lines.append(f"{section}: {name} differs")
     return lines
-
-
-def _written(value: Any) -> str:
-    """Return JSON in one way of writing it. Python takes 1, 1.0 and true for equal, which AWS need not."""
-    return json.dumps(value, sort_keys=True)
 
 
 def _without_code(resource: Any) -> Any:
@@ -251,9 +246,9 @@ def _without_code(resource: Any) -> Any:
 
 def _template(text: str) -> Mapping[str, Any]:
     try:
-        template: dict[str, Any] = json.loads(text, object_pairs_hook=_once)
+        template: dict[str, Any] = read_once(text)
         resources = template["Resources"]
-    except _TwiceError as error:
+    except WrittenTwiceError as error:
         raise UserError(f"the template {error}: which of both CloudFormation takes is not certain") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError("this is not a template of annex-bootstrap: it is not JSON with Resources") from error
@@ -277,21 +272,8 @@ def _unpack(archive: str) -> list[Module]:
     unpacked = unpacker.decompress(packed, max_length=MAX_ARCHIVE)
     if not unpacker.eof or unpacker.unused_data:
         raise ValueError(f"its archive does not end within {MAX_ARCHIVE:,} bytes, or continues after its end")
-    files = json.loads(unpacked, object_pairs_hook=_once)
+    files = read_once(unpacked)
     return [Module(name, _sha256(files[name].encode())) for name in sorted(files)]
-
-
-class _TwiceError(ValueError):
-    """An object of JSON has a key twice; Python takes the last one, others another."""
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise _TwiceError(f"has the key {key!r} twice")
-        found[key] = value
-    return found
 
 
 def _sha256(content: bytes) -> str:

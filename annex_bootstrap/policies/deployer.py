@@ -11,6 +11,7 @@ from typing import Any
 from annex_bootstrap import PROGRAM
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.policies.limits import keep_boundaries
+from annex_bootstrap.stack.staging import prefix
 from annex_contract.iam import Statement, allow, deny, document, only_targets
 from annex_contract.operating_system import SYSTEM
 from annex_contract.resources import CUSTOM_RESOURCES
@@ -87,11 +88,12 @@ def _statements(partition: str, account: str, stack_name: str, boundary: str) ->
     lease_function = arn("lambda", f"function:{stack_name}-{LogicalId.LEASE_FUNCTION}-*")
     roles = [arn("iam", f"role{ROLE_PATH}{stack_name}-{Part.ROLE.of(function)}-*", region="") for function in FUNCTIONS]
     staging = f"arn:{partition}:s3:::annex-bootstrap-staging-{account}-*"
+    staged = f"{staging}/{prefix(stack_name)}*"
     return [
         allow(
             "ManageStack",
             "cloudformation: CreateChangeSet DeleteChangeSet DeleteStack DescribeChangeSet"
-            " DescribeStackEvents DescribeStackResource DescribeStacks ExecuteChangeSet ListChangeSets",
+            " DescribeStackEvents DescribeStackResource DescribeStacks ExecuteChangeSet GetTemplate ListChangeSets",
             stack,
         ),
         allow(
@@ -101,12 +103,17 @@ def _statements(partition: str, account: str, stack_name: str, boundary: str) ->
         ),
         # Those of condor_annex -setup, to report that they stay as they are.
         allow("SeeEarlierSetup", "cloudformation: DescribeStacks", arn("cloudformation", "stack/HTCondorAnnex-*/*")),
+        allow("ManageStaging", "s3: CreateBucket DeleteBucket ListBucket PutBucketPublicAccessBlock", staging),
         allow(
-            "StageTemplate",
-            "s3: CreateBucket DeleteBucket DeleteObject DeleteObjectVersion GetObject ListBucket ListBucketVersions"
-            " PutBucketPublicAccessBlock PutObject",
-            [staging, f"{staging}/*"],
+            "ListStaged",
+            "s3: ListBucketVersions",
+            staging,
+            {"StringEquals": {"s3:prefix": prefix(stack_name)}},
         ),
+        allow("ReadAndDeleteStaged", "s3: DeleteObject DeleteObjectVersion GetObject", staged),
+        # Nothing that is there is replaced, and without the header nothing is copied or uploaded in parts:
+        # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
+        allow("StageTemplate", "s3: PutObject", staged, {"Null": {"s3:if-none-match": "false"}}),
         *_manage_roles(roles, arn("iam", "role/*", region=""), boundary),
         # For a role that does not exist, because somebody deleted it by hand, IAM checks the ARN without a path.
         allow(

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from annex_bootstrap import PROGRAM
-from annex_bootstrap.aws import Account, explained, retry
+from annex_bootstrap.aws import TEMPLATE_TEXT, Account, explained, retry
 from annex_bootstrap.errors import AwsError, UserError
 from annex_bootstrap.stack.plan import Change, judge
 from annex_bootstrap.stack.read import Stack, find
-from annex_bootstrap.stack.template import ParameterValue, Source
+from annex_bootstrap.stack.template import ParameterValue, Source, is_same
 from annex_contract.statuses import REVIEW_IN_PROGRESS
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def make_change_set(
     stack_name: str,
     name: str,
     kind: ChangeSetTypeType,
+    template: str,
     template_url: str,
     parameters: Sequence[ParameterValue],
 ) -> ChangeSet | None:
@@ -79,14 +80,16 @@ def make_change_set(
         stack_name: the stack's name.
         name: the change set's, from ``new_name``.
         kind: ``CREATE`` or ``UPDATE``.
-        template_url: where CloudFormation reads the template.
+        template: the template.
+        template_url: where CloudFormation reads it.
         parameters: the stack's parameters.
 
     Returns:
         The change set, or None where it would change nothing.
 
     Raises:
-        UserError: CloudFormation refused it, or has not made it after five minutes.
+        UserError: CloudFormation refused it, has not made it after five minutes, or has read another template; then
+            there is no change set.
     """
     client = account.cloudformation
     with explained("making a change set"):
@@ -107,6 +110,9 @@ def make_change_set(
         change_set_id, stack_id = made["Id"], made["StackId"]
         try:
             failure = _wait(client, stack_id, change_set_id)
+            # Who may write where it lies may have replaced it. The change set keeps what CloudFormation has read, also
+            # where that would change nothing.
+            _check_template(client, stack_id, change_set_id, stack_name, template)
         except Exception:
             with suppress(UserError):
                 discard_change_set(account, stack_name, name)
@@ -119,6 +125,23 @@ def make_change_set(
         if idle:
             return None
         raise UserError(f"the change set for {stack_name} cannot be made: {'; '.join(details) or failure}")
+
+
+def _check_template(
+    client: CloudFormationClient, stack_id: str, change_set_id: str, stack_name: str, template: str
+) -> None:
+    """Refuse a change set that is of another template.
+
+    "For change sets, the Original template is always available":
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_GetTemplate.html
+    """
+    found = client.get_template(StackName=stack_id, ChangeSetName=change_set_id, TemplateStage="Original")
+    if not is_same(str(found.get(TEMPLATE_TEXT)), template):
+        raise UserError(
+            f"CloudFormation has read another template for the change set of {stack_name} than this client uploaded: "
+            "somebody replaced it in the staging bucket; nothing was changed; find out who did (CloudTrail), and try "
+            "again"
+        )
 
 
 def _failed_validations(client: CloudFormationClient, change_set_id: str) -> list[str]:

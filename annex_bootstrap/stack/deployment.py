@@ -146,6 +146,8 @@ def _make_change_set(account: Account, request: DeployRequest, ahead: Preview) -
     ]
     # The staging bucket stays for the next deployment, also after a dry run: S3 does not give a name that was just
     # deleted again for a while.
-    url = staging.stage(account, request.template_text)
+    url = staging.stage(account, request.stack_name, request.template_text)
     kind: ChangeSetTypeType = "UPDATE" if ahead.step is Step.UPDATE else "CREATE"
-    return make_change_set(account, request.stack_name, request.change_set, kind, url, parameters)
+    return make_change_set(
+        account, request.stack_name, request.change_set, kind, request.template_text, url, parameters
+    )

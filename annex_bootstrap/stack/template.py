@@ -79,6 +79,48 @@ def parse_template(text: str) -> Template:
     return template
 
 
+class WrittenTwiceError(ValueError):
+    """An object of JSON has a key twice; Python takes the last one, others another."""
+
+
+def read_once(text: str | bytes) -> Any:
+    """Return JSON as data.
+
+    Raises:
+        WrittenTwiceError: a key is written twice.
+        ValueError: it is not JSON.
+        RecursionError: it is nested too deeply.
+    """
+    return json.loads(text, object_pairs_hook=_once)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise WrittenTwiceError(f"has the key {key!r} twice")
+        found[key] = value
+    return found
+
+
+def written(value: Any) -> str:
+    """Return JSON in one way of writing it. Python takes 1, 1.0 and true for equal, which AWS need not."""
+    return json.dumps(value, sort_keys=True)
+
+
+def is_same(text: str, built: str) -> bool:
+    """Return whether a text is our template, perhaps with other white space.
+
+    Args:
+        text: what somebody else calls the template.
+        built: ours.
+    """
+    try:
+        return text == built or written(read_once(text)) == written(read_once(built))
+    except (ValueError, RecursionError):
+        return False
+
+
 def check_parameters(template: Template, given: Mapping[str, str]) -> None:
     """Check what was given as CloudFormation would, before anything is sent.
 

@@ -24,10 +24,15 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from annex_bootstrap.aws import Account as ClientAccount
+from annex_bootstrap.errors import UserError
 from annex_bootstrap.launch.verify import read_code
 from annex_bootstrap.policies.boundary import Holder, boundary, boundary_arn, boundary_name
 from annex_bootstrap.policies.deployer import deployer_policy
 from annex_bootstrap.policies.operator import operator_policy
+from annex_bootstrap.stack import deployment, read, staging
+from annex_bootstrap.stack.change_set import discard_change_set
+from annex_bootstrap.stack.deployment import DeployRequest
 from annex_bootstrap.stack.template import template_path
 from annex_contract.iam import allow, document, trust
 from annex_contract.machine_policies import FLEET_POLICY
@@ -44,6 +49,7 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_ec2.type_defs import SpotFleetRequestConfigDataTypeDef
     from mypy_boto3_events.type_defs import TargetTypeDef
+    from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import PublicAccessBlockConfigurationTypeDef
 
 ANOTHER_ACCOUNT = "Another account of the same computer"
@@ -497,8 +503,7 @@ def guarded(
 @pytest.fixture
 def guarded_deployer(guarded: Guarded, new_user: Callable[[str], Credentials]) -> boto3.Session:
     """The holder of the deployer's policy."""
-    policy = deployer_policy("aws", ACCOUNT, guarded.name, guarded.boundaries[Holder.ROLES])
-    return session(new_user(json.dumps(policy)))
+    return deployer_session(new_user, guarded.name)
 
 
 @pytest.fixture
@@ -520,6 +525,13 @@ def annex_user(guarded: Guarded) -> Iterator[boto3.Session]:
     iam.delete_access_key(UserName=name, AccessKeyId=key["AccessKeyId"])
     iam.detach_user_policy(UserName=name, PolicyArn=policy)
     iam.delete_user(UserName=name)
+
+
+def deployer_session(new_user: Callable[[str], Credentials], name: str) -> boto3.Session:
+    """Return a session of the holder of the deployer's policy for stacks of a name."""
+    return session(
+        new_user(json.dumps(deployer_policy("aws", ACCOUNT, name, boundary_arn("aws", ACCOUNT, Holder.ROLES))))
+    )
 
 
 def refuse(*calls: Callable[[], object]) -> None:
@@ -707,6 +719,116 @@ def test_no_user_is_made_that_may_do_more(guarded: Guarded, guarded_operator: bo
     assert root.get_user(UserName=name)["User"]["PermissionsBoundary"]["PermissionsBoundaryArn"] == bounded
     iam.detach_user_policy(UserName=name, PolicyArn=policy)
     iam.delete_user(UserName=name)
+
+
+NEIGHBOUR = "Deployer of another stack, with `policy deployer --boundary`"
+
+PLANTED = json.dumps(
+    {
+        "Parameters": {name: {"Type": "String", "Default": ""} for name in MARKING_PARAMETERS},
+        "Resources": {"Thief": {"Type": "AWS::IAM::User", "Properties": {"UserName": "stolen"}}},
+    }
+)
+
+
+def client_account(principal: boto3.Session) -> ClientAccount:
+    """Return the account as our client sees it with a principal's keys."""
+    return ClientAccount(principal, "us-east-1")
+
+
+@pytest.fixture
+def planted_name(root: boto3.Session) -> Iterator[str]:
+    """The name of a stack that an administrator wants to deploy; what comes of it goes with the test."""
+    name = f"planted-{uuid.uuid4().hex[:8]}"
+    yield name
+    cloudformation = root.client("cloudformation")
+    cloudformation.delete_stack(StackName=name)
+    stack.wait_until_gone(cloudformation, name)
+
+
+Plant = Callable[["S3Client", str, str], object]
+
+
+def _replace(s3: S3Client, bucket: str, key: str) -> object:
+    return s3.put_object(Bucket=bucket, Key=key, Body=PLANTED.encode())
+
+
+def _put_where_nothing_is(s3: S3Client, bucket: str, key: str) -> object:
+    s3.delete_object(Bucket=bucket, Key=key)
+    return s3.put_object(Bucket=bucket, Key=key, Body=PLANTED.encode(), IfNoneMatch="*")
+
+
+@attack(
+    "Replace the template that an administrator's `deploy` has just uploaded",
+    by=NEIGHBOUR,
+    stopped_by="A prefix in the staging bucket for each stack; objects are put only where none is (`s3:if-none-match`)",
+)
+@pytest.mark.parametrize("plant", [_replace, _put_where_nothing_is])
+def test_no_deployer_replaces_the_template_of_another_stack(
+    root: boto3.Session, template: str, new_user: Callable[[str], Credentials], planted_name: str, plant: Plant
+) -> None:
+    ours, theirs = (deployer_session(new_user, name) for name in (planted_name, f"{planted_name}-b"))
+    # What each may do: put its own template, and put it once more.
+    for name, principal in ((planted_name, ours), (f"{planted_name}-b", theirs)):
+        for _ in range(2):
+            staging.stage(client_account(principal), name, template)
+    s3, bucket = root.client("s3"), staging.bucket_name(client_account(root))
+    keys = [each["Key"] for each in s3.list_objects_v2(Bucket=bucket, Prefix=f"{planted_name}/")["Contents"]]
+    refuse(*(partial(plant, theirs.client("s3"), bucket, key) for key in keys))
+    # Who deploys the stack cannot overwrite it either; an administrator's client does not rely on that.
+    refuse(*(partial(_replace, ours.client("s3"), bucket, key) for key in keys))
+    assert [s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode() for key in keys] == [template]
+    for name in (planted_name, f"{planted_name}-b"):
+        staging.delete(client_account(root), name)
+
+
+@attack(
+    "Have an administrator's `deploy` execute another template than its own, which makes an administrator",
+    by="Deployer of the same stack, with `policy deployer --boundary`",
+    stopped_by="Before anything is shown or executed, the client compares what CloudFormation has read with its own",
+)
+def test_an_administrators_deploy_executes_no_template_but_its_own(
+    root: boto3.Session, template: str, new_user: Callable[[str], Credentials], planted_name: str
+) -> None:
+    thief = deployer_session(new_user, planted_name)
+    administrator = client_account(root)
+    bucket, s3 = staging.bucket_name(administrator), root.client("s3")
+
+    def plant(**_: object) -> None:
+        listed = s3.list_objects_v2(Bucket=bucket, Prefix=f"{planted_name}/")["Contents"]
+        for key in [each["Key"] for each in listed]:
+            _put_where_nothing_is(thief.client("s3"), bucket, key)
+
+    administrator.cloudformation.meta.events.register_first("before-call.cloudformation.CreateChangeSet", plant)
+    request = DeployRequest(planted_name, template, json.loads(template), {"Image": "no"})
+
+    def deploy() -> None:
+        ahead = deployment.preview(administrator, request, lambda _: None)
+        deployment.execute(administrator, request, ahead, lambda _: None)
+
+    with pytest.raises(UserError, match=f"CloudFormation has read another template .* of {planted_name}"):
+        deploy()
+    # The object is there now before the client comes, with its name and other bytes.
+    with pytest.raises(UserError, match="holds something else than this version's template"):
+        deploy()
+    administrator.cloudformation.meta.events.unregister("before-call.cloudformation.CreateChangeSet", plant)
+    staging.delete(administrator, planted_name)
+    # What has been checked is executed by its ID: another change set may take its name, but not its ID.
+    ahead = deployment.preview(administrator, request, lambda _: None)
+    assert ahead.change_set is not None
+    assert "LeaseFunction" in [change.resource for change in ahead.change_set.changes]
+    cloudformation = thief.client("cloudformation")
+    named = {"StackName": planted_name, "ChangeSetName": request.change_set}
+    cloudformation.delete_change_set(**named)
+    cloudformation.create_change_set(
+        **named, ChangeSetType="CREATE", TemplateBody=PLANTED, Capabilities=["CAPABILITY_NAMED_IAM"]
+    )
+    with pytest.raises(UserError, match="executing the change set failed: AWS said"):
+        deployment.execute(administrator, request, ahead, lambda _: None)
+    discard_change_set(administrator, planted_name, request.change_set)
+    staging.delete(administrator, planted_name)
+    assert read.find(administrator.cloudformation, planted_name) is None
+    assert "stolen" not in {user["UserName"] for user in root.client("iam").list_users()["Users"]}
 
 
 FORGED: Mapping[str, dict[str, object]] = {

@@ -86,13 +86,26 @@ def test_every_version_in_a_staging_bucket_is_deleted_and_the_budget_with_it(
     s3 = root.client("s3")
     # As policies of some accounts do to every bucket.
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-    s3.put_object(Bucket=bucket, Key="twice", Body=b"1")
-    s3.put_object(Bucket=bucket, Key="twice", Body=b"2")
-    s3.delete_object(Bucket=bucket, Key="twice")
+    twice = f"{deployer.stack_name}/twice"
+    s3.put_object(Bucket=bucket, Key=twice, Body=b"1")
+    s3.put_object(Bucket=bucket, Key=twice, Body=b"2")
+    s3.delete_object(Bucket=bucket, Key=twice)
     ran = deployer.must("delete", "--yes")
     assert "deleted the budget" in ran.stdout
     assert deployer.config.read_text() == ""
     assert bucket not in [listed["Name"] for listed in s3.list_buckets()["Buckets"]]
+
+
+def test_templates_of_other_stacks_stay_with_the_staging_bucket(deployer: CliUser, root: boto3.Session) -> None:
+    deployer.must(*DEPLOY_WITHOUT_IMAGE)
+    bucket, theirs = f"annex-bootstrap-staging-{ACCOUNT}-us-east-1", f"{deployer.stack_name}-b/template"
+    s3 = root.client("s3")
+    s3.put_object(Bucket=bucket, Key=theirs, Body=b"{}")
+    ran = deployer.must("delete", "--yes")
+    assert f"keeps the bucket {bucket}: other stacks have their templates in it" in ran.stdout
+    assert [each["Key"] for each in s3.list_objects_v2(Bucket=bucket)["Contents"]] == [theirs]
+    s3.delete_object(Bucket=bucket, Key=theirs)
+    s3.delete_bucket(Bucket=bucket)
 
 
 def test_a_staging_bucket_that_cannot_be_deleted_keeps_neither_budget_nor_configuration(

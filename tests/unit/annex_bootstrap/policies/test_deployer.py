@@ -31,6 +31,11 @@ def test_only_reading_is_allowed_on_everything() -> None:
         ("iam:PutRolePolicy", "arn:aws:iam::123456789012:role/annex-bootstrap/another-stack-Role"),
         ("lambda:InvokeFunction", "arn:aws:lambda:us-east-1:123456789012:function:payroll"),
         ("s3:GetObject", "arn:aws:s3:::payroll/salaries"),
+        *(
+            (f"s3:{verb}", f"arn:aws:s3:::annex-bootstrap-staging-123456789012-us-east-1/{key}")
+            for verb in ("GetObject", "PutObject", "DeleteObject", "DeleteObjectVersion")
+            for key in ("annex-bootstrap", "annex-bootstrap-b/template.json", "0.1.0/template.json")
+        ),
         ("cloudformation:DeleteStack", "arn:aws:cloudformation:us-east-1:123456789012:stack/payroll/1"),
         ("logs:FilterLogEvents", "arn:aws:logs:us-east-1:123456789012:log-group:payroll:*"),
         ("ec2:TerminateInstances", "arn:aws:ec2:us-east-1:123456789012:instance/i-0123456789abcdef0"),
@@ -50,6 +55,13 @@ def test_a_rule_of_somebody_else_can_only_be_pointed_at_our_functions() -> None:
         "ForAllValues:ArnLike": {"events:TargetArn": lease_function},
         "Null": {"events:TargetArn": "false"},
     }
+
+
+def test_a_template_is_staged_only_where_there_is_nothing() -> None:
+    (statement,) = [statement for statement in POLICY["Statement"] if "s3:PutObject" in statement["Action"]]
+    assert statement["Action"] == ["s3:PutObject"]
+    assert statement["Resource"] == "arn:aws:s3:::annex-bootstrap-staging-123456789012-*/annex-bootstrap/*"
+    assert statement["Condition"] == {"Null": {"s3:if-none-match": "false"}}
 
 
 def test_partition_account_and_name_are_in_every_arn() -> None:

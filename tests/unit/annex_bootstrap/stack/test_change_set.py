@@ -22,6 +22,7 @@ CHANGE_SET, STACK = (
     "arn:aws:cloudformation:us-east-1:1:stack/mine/1",
 )
 NAMED = {"StackName": STACK, "ChangeSetName": CHANGE_SET}
+TEMPLATE = '{"Resources": {"Group": {"Properties": {"Port": 1}}}}'
 
 
 @pytest.fixture
@@ -49,12 +50,19 @@ def cloudformation(account: Account) -> Iterator[Stubber]:
 
 
 def make(account: Account) -> ChangeSet | None:
-    return make_change_set(account, "mine", "annex-bootstrap-1", "CREATE", "https://example.com/template.json", [])
+    url = "https://example.com/template.json"
+    return make_change_set(account, "mine", "annex-bootstrap-1", "CREATE", TEMPLATE, url, [])
+
+
+def has_read(cloudformation: Stubber, template: str = TEMPLATE) -> None:
+    """Expect that the client asks which template CloudFormation has read."""
+    cloudformation.add_response("get_template", {"TemplateBody": template}, {**NAMED, "TemplateStage": "Original"})
 
 
 def test_it_is_waited_for_and_its_changes_are_read(account: Account, cloudformation: Stubber) -> None:
     cloudformation.add_response("describe_change_set", {"Status": "CREATE_PENDING"}, NAMED)
     cloudformation.add_response("describe_change_set", {"Status": "CREATE_COMPLETE"}, NAMED)
+    has_read(cloudformation)
     listed = {"Action": "Add", "LogicalResourceId": "Bucket", "ResourceType": "Custom::AnnexBucket"}
     cloudformation.add_response("describe_change_set", {"Changes": [{"ResourceChange": listed}]}, NAMED)
     assert make(account) == ChangeSet(CHANGE_SET, STACK, (Change("Add", "Bucket", "Custom::AnnexBucket"),))
@@ -71,6 +79,7 @@ def test_one_without_changes_is_deleted_and_none_is_returned(
     account: Account, cloudformation: Stubber, reason: str
 ) -> None:
     cloudformation.add_response("describe_change_set", {"Status": "FAILED", "StatusReason": reason}, NAMED)
+    has_read(cloudformation)
     deleted(cloudformation, "UPDATE_COMPLETE")
     assert make(account) is None
 
@@ -89,6 +98,7 @@ def failed(cloudformation: Stubber) -> None:
     """Expect that the change set turns out to have failed."""
     answer = {"Status": "FAILED", "StatusReason": "Template format error"}
     cloudformation.add_response("describe_change_set", answer, NAMED)
+    has_read(cloudformation)
 
 
 def test_one_that_failed_is_deleted_with_its_empty_stack_and_the_reason_is_given(
@@ -108,6 +118,7 @@ def test_one_that_failed_its_checks_says_what_each_of_them_found(account: Accoun
         "The following hook(s)/validation failed: [AWS::EarlyValidation::ResourceExistenceCheck]. To troubleshoot ..."
     )
     cloudformation.add_response("describe_change_set", {"Status": "FAILED", "StatusReason": text}, NAMED)
+    has_read(cloudformation)
     event = {"StackId": STACK, "EventId": "1", "Timestamp": datetime.now(UTC), "EventType": "VALIDATION_ERROR"}
     exists = "Resource of type 'AWS::IAM::Role' with identifier 'made-up' already exists."
     events = [
@@ -141,6 +152,38 @@ def test_who_may_not_ask_why_a_check_failed_gets_what_the_change_set_says(
     with pytest.raises(UserError) as raised:
         make(account)
     assert str(raised.value) == "the change set for mine cannot be made: Template format error"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        '{"Resources": {"Group": {"Properties": {"Port": 2}}}}',
+        '{"Resources": {"Group": {"Properties": {"Port": 1.0}}}}',
+        '{"Resources": {"Group": {"Properties": {"Port": true}}}}',
+        '{"Resources": {}, "Resources": {"Group": {"Properties": {"Port": 1}}}}',
+        "Resources: {}",
+        "[" * 100_000,
+    ],
+)
+@pytest.mark.parametrize("status", ["CREATE_COMPLETE", "FAILED"])
+def test_one_of_another_template_is_discarded_before_anything_is_shown(
+    account: Account, cloudformation: Stubber, other: str, status: str
+) -> None:
+    described = {"Status": status, "StatusReason": "No updates are to be performed."}
+    cloudformation.add_response("describe_change_set", described, NAMED)
+    has_read(cloudformation, other)
+    by_name = {"StackName": "mine", "ChangeSetName": "annex-bootstrap-1"}
+    cloudformation.add_response("delete_change_set", {}, by_name)
+    cloudformation.add_client_error("describe_stacks", "ValidationError", "Stack mine does not exist")
+    with pytest.raises(UserError, match=r"has read another template .* of mine .*; nothing was changed; find out"):
+        make(account)
+
+
+def test_white_space_is_no_difference(account: Account, cloudformation: Stubber) -> None:
+    cloudformation.add_response("describe_change_set", {"Status": "CREATE_COMPLETE"}, NAMED)
+    has_read(cloudformation, f"\n {TEMPLATE.replace(' ', '')}\n")
+    cloudformation.add_response("describe_change_set", {"Changes": []}, NAMED)
+    assert make(account) == ChangeSet(CHANGE_SET, STACK, ())
 
 
 @pytest.mark.parametrize(("status", "listed"), [("CREATE_COMPLETE", ()), ("REVIEW_IN_PROGRESS", ("another",))])

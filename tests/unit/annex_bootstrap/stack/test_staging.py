@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import boto3
 import pytest
+from botocore.response import StreamingBody
 from botocore.stub import ANY, Stubber
 
 from annex_bootstrap.aws import Account
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.stack import staging
+from annex_contract import __version__
+from annex_contract.stack import TEMPLATE_NAME
 
 BUCKET = "annex-bootstrap-staging-123456789012-us-east-1"
 NAMED = {"Bucket": BUCKET}
+KEY = f"mine/{__version__}/44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a/{TEMPLATE_NAME}"
+"""With the digest of ``{}``."""
+PUT = {**NAMED, "Key": KEY, "Body": b"{}", "ContentType": "application/json", "IfNoneMatch": "*"}
 
 
 @pytest.fixture
@@ -33,13 +40,13 @@ def s3(account: Account) -> Iterator[Stubber]:
 
 def stage(account: Account, pauses: list[float] | None = None) -> str:
     pause: Callable[[float], Any] = (pauses if pauses is not None else []).append
-    return staging.stage(account, "{}", pause)
+    return staging.stage(account, "mine", "{}", pause)
 
 
 def put(s3: Stubber) -> None:
     """Expect that a bucket which is there is closed and written to."""
     s3.add_response("put_public_access_block", {}, {**NAMED, "PublicAccessBlockConfiguration": ANY})
-    s3.add_response("put_object", {}, {**NAMED, "Key": ANY, "Body": b"{}", "ContentType": "application/json"})
+    s3.add_response("put_object", {}, PUT)
 
 
 def missing(s3: Stubber) -> None:
@@ -83,3 +90,41 @@ def test_a_bucket_that_is_forbidden_is_final_and_nobody_is_accused(account: Acco
     s3.add_client_error("head_bucket", "403", "Forbidden", 403, expected_params=NAMED)
     with pytest.raises(UserError, match=r"minutes to have effect, so try again; .*policy --help.* whose bucket it is"):
         stage(account)
+
+
+def exists(s3: Stubber, body: bytes) -> None:
+    """Expect that an object of the template's name is there, with these bytes."""
+    s3.add_response("head_bucket", {"BucketRegion": "us-east-1"}, NAMED)
+    s3.add_response("put_public_access_block", {}, {**NAMED, "PublicAccessBlockConfiguration": ANY})
+    s3.add_client_error("put_object", "PreconditionFailed", "At least one did not hold", 412, expected_params=PUT)
+    found = {"ContentLength": len(body), "Body": StreamingBody(io.BytesIO(body), len(body))}
+    s3.add_response("get_object", found, {**NAMED, "Key": KEY})
+
+
+def test_the_same_template_that_is_there_already_is_used(account: Account, s3: Stubber) -> None:
+    exists(s3, b"{}")
+    assert stage(account) == f"https://{BUCKET}.s3.amazonaws.com/{KEY}"
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{} ", b'{"Resources": {}}'])
+def test_an_object_of_that_name_with_other_bytes_is_refused(account: Account, s3: Stubber, body: bytes) -> None:
+    exists(s3, body)
+    with pytest.raises(UserError, match=f"^s3://{BUCKET}/{KEY} holds something else than .*; nothing was changed; "):
+        stage(account)
+
+
+def test_another_upload_of_it_at_the_same_time_is_waited_for(account: Account, s3: Stubber) -> None:
+    s3.add_response("head_bucket", {"BucketRegion": "us-east-1"}, NAMED)
+    s3.add_response("put_public_access_block", {}, {**NAMED, "PublicAccessBlockConfiguration": ANY})
+    s3.add_client_error("put_object", "ConditionalRequestConflict", "in progress", 409, expected_params=PUT)
+    exists(s3, b"{}")
+    assert stage(account) == f"https://{BUCKET}.s3.amazonaws.com/{KEY}"
+
+
+@pytest.mark.parametrize(("code", "gone"), [("NoSuchBucket", True), ("BucketNotEmpty", False)])
+def test_only_the_stacks_own_templates_are_deleted(account: Account, s3: Stubber, code: str, gone: bool) -> None:
+    version = {"Key": KEY, "VersionId": "null"}
+    s3.add_response("list_object_versions", {"Versions": [version]}, {**NAMED, "Prefix": "mine/"})
+    s3.add_response("delete_object", {}, {**NAMED, **version})
+    s3.add_client_error("delete_bucket", code, "as it is", expected_params=NAMED)
+    assert staging.delete(account, "mine") is gone
