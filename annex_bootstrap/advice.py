@@ -98,6 +98,11 @@ def advise(code: str, reason: str, skew: timedelta = timedelta()) -> str:
         return "the account is not signed up yet: complete its sign-up and its payment method in the AWS console"
     if code == "PendingVerification":
         return "AWS is verifying the account, which takes minutes to 4 hours: wait for its mail, then try again"
+    if code == "OperationNotPermitted" and "terminat" in reason:
+        return (
+            "lift its termination protection: aws ec2 modify-instance-attribute --no-disable-api-termination "
+            "--instance-id with its ID"
+        )
     if code in THROTTLED:
         return "too many calls were made in this account: try again in a minute"
     if code in ("VcpuLimitExceeded", "MaxSpotInstanceCountExceeded", "InstanceLimitExceeded"):

@@ -76,6 +76,18 @@ def only_targets(function: Expression) -> dict[str, Any]:
     return {"ForAllValues:ArnLike": {"events:TargetArn": function}, "Null": {"events:TargetArn": "false"}}
 
 
+UNPROTECTING: dict[str, Any] = {
+    "StringEqualsIgnoreCaseIfExists": {
+        "ec2:Attribute": "DisableApiTermination",
+        "ec2:Attribute/DisableApiTermination": "false",
+    }
+}
+"""The condition that ModifyInstanceAttribute does nothing but lift termination protection.
+
+The service authorization reference lists both keys for it, and nothing says how EC2 spells their values or whether it
+always sends them: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html. A machine
+must not outlive its lease by that, so a key that is missing is no obstacle."""
+
 ON_CREATION: dict[str, Any] = {
     "StringEquals": {"ec2:CreateAction": ["CreateFleet", "RequestSpotFleet", "RunInstances"]}
 }

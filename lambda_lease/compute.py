@@ -34,6 +34,15 @@ FLEETS_PER_CALL = 100
 """CancelSpotFleetRequests takes 100 IDs at most."""
 
 
+PROTECTED = "OperationNotPermitted"
+"""What EC2 answers for a machine with termination protection:
+https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html"""
+
+UNPROTECTED_AT_ONCE = 16
+"""Machines of a batch that are all unprotected, because the answer need not name each one that is protected. Halving
+further would make more calls where many are."""
+
+
 @dataclass(frozen=True, slots=True)
 class Machine:
     """What the function keeps of an instance.
@@ -149,17 +158,34 @@ def cancel_fleets(ec2: EC2Client, pool: Executor, ids: Iterable[str]) -> batches
 
 
 def terminate_machines(ec2: EC2Client, pool: Executor, ids: Iterable[str]) -> batches.Outcome:
-    """Terminate machines. One that is gone counts as terminated; a protected one is refused."""
+    """Terminate machines, also protected ones. One that is gone counts as terminated."""
+    # Why each could not be unprotected; None where it was.
+    tried = dict[str, ClientError | None]()
 
     def terminate(batch: Sequence[str]) -> dict[str, RefusedError]:
         try:
             ec2.terminate_instances(InstanceIds=batch)
         except ClientError as error:
-            if len(batch) > 1 or batches.error_code(error) != "InvalidInstanceID.NotFound":
+            code, untried = batches.error_code(error), [id_ for id_ in batch if id_ not in tried]
+            if code == PROTECTED and untried and len(batch) <= UNPROTECTED_AT_ONCE:
+                tried.update({id_: _unprotect(ec2, id_) for id_ in untried})
+                return terminate(batch)
+            if len(batch) > 1 or code != "InvalidInstanceID.NotFound":
+                if len(batch) == 1 and code == PROTECTED:
+                    raise tried.get(batch[0]) or error from error
                 raise
         return {}
 
     return batches.run(pool, ids, MACHINES_PER_CALL, terminate)
+
+
+def _unprotect(ec2: EC2Client, id_: str) -> ClientError | None:
+    # Somebody protected it against mistakes, but its lease is over.
+    try:
+        ec2.modify_instance_attribute(InstanceId=id_, DisableApiTermination={"Value": False})
+    except ClientError as error:
+        return error
+    return None
 
 
 def _literally(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from troposphere import AWSHelperFn, If, Join, Ref, Split, Sub
 
-from annex_contract.iam import ON_CREATION, Statement, allow, deny, only_targets
+from annex_contract.iam import ON_CREATION, UNPROTECTING, Statement, allow, deny, only_targets
 from annex_contract.image import IMAGE_TAG
 from annex_contract.lease import TARBALL_PREFIX
 from annex_contract.operating_system import SYSTEM
@@ -291,6 +291,12 @@ def lease(instance_profile_arn: AWSHelperFn) -> list[Statement]:
             "ec2: TerminateInstances",
             instance,
             {"ArnEquals": {"ec2:InstanceProfile": instance_profile_arn}},
+        ),
+        allow(
+            "UnprotectMachinesWithOurProfile",
+            "ec2: ModifyInstanceAttribute",
+            instance,
+            {"ArnEquals": {"ec2:InstanceProfile": instance_profile_arn}} | UNPROTECTING,
         ),
         allow(
             "ListPoolConfigurations",

@@ -23,7 +23,7 @@ from troposphere.ec2 import (
 )
 from troposphere.iam import ManagedPolicy
 
-from annex_contract.iam import ON_CREATION, Statement, allow, deny, document, only_targets
+from annex_contract.iam import ON_CREATION, UNPROTECTING, Statement, allow, deny, document, only_targets
 from annex_contract.lease import TARBALL_PREFIX
 from annex_contract.resources import IMAGE, INSTANCE_ROLE, SECURITY_GROUP, Attribute
 from annex_contract.stack import (
@@ -95,6 +95,7 @@ def add_policy(template: Template, lease_function: Function, connectivity_functi
 
 def _statements(lease_function: GetAtt, connectivity_function: GetAtt) -> list[Statement]:
     rule, instance = names.arn("events", "rule/*"), names.arn("ec2", "instance/*")
+    ours = {"ArnEquals": {"ec2:InstanceProfile": get(INSTANCE_ROLE, Attribute.PROFILE_ARN)}}
     return [
         allow("FindStack", "cloudformation: DescribeStacks", names.arn("cloudformation", "stack/${AWS::StackName}/*")),
         allow("InvokeFunctions", "lambda: InvokeFunction", [lease_function, connectivity_function]),
@@ -114,8 +115,9 @@ def _statements(lease_function: GetAtt, connectivity_function: GetAtt) -> list[S
             "TerminateMachinesWithOurProfile",
             "ec2: TerminateInstances",
             instance,
-            {"ArnEquals": {"ec2:InstanceProfile": get(INSTANCE_ROLE, Attribute.PROFILE_ARN)}},
+            ours,
         ),
+        allow("UnprotectMachinesWithOurProfile", "ec2: ModifyInstanceAttribute", instance, ours | UNPROTECTING),
         allow(
             "TagOnCreation",
             "ec2: CreateTags",

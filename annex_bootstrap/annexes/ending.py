@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from annex_bootstrap.annexes.leases import Lease, Leases
 from annex_bootstrap.aws import Account, explained, physical_id
@@ -13,11 +15,18 @@ from annex_bootstrap.stack.read import Stack
 from annex_contract.lease import FLEET_RUNNING, MACHINE_RUNNING, annex_of_fleet, annex_of_machine
 from annex_contract.stack import ANNEX_TAG, LogicalId, Output
 
+if TYPE_CHECKING:
+    from mypy_boto3_ec2 import EC2Client
+
 TIMEOUT = 900.0
 """Seconds in which all machines of an annex must be gone."""
 
 PAUSE = 3.0
 """Seconds between two runs of the lease function: machines take some to terminate."""
+
+PROTECTED = "OperationNotPermitted"
+"""What EC2 answers for a machine with termination protection:
+https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html"""
 
 BATCH = 500
 """Machines that are terminated in one call: TerminateInstances takes 1,000, and EC2's guide advises fewer."""
@@ -142,8 +151,30 @@ def terminate(leases: Leases, annex_id: str) -> int:
             if annex_of_machine(machine, profile_arn) == annex_id
         ]
         for first in range(0, len(machines), BATCH):
-            ec2.terminate_instances(InstanceIds=machines[first : first + BATCH])
+            _terminate(ec2, machines[first : first + BATCH])
     return len(machines)
+
+
+def _terminate(ec2: EC2Client, ids: list[str]) -> None:
+    """Terminate machines, also protected ones; one whose protection stays does not save the others."""
+    try:
+        with explained(f"terminating {len(ids)} machines"):
+            ec2.terminate_instances(InstanceIds=ids)
+    except AwsError as error:
+        if error.code != PROTECTED:
+            raise
+        for id_ in ids:
+            with suppress(AwsError), explained(f"unprotecting {id_}"):
+                ec2.modify_instance_attribute(InstanceId=id_, DisableApiTermination={"Value": False})
+        kept = []
+        for id_ in ids:
+            try:
+                with explained(f"terminating {id_}"):
+                    ec2.terminate_instances(InstanceIds=[id_])
+            except AwsError as refusal:
+                kept.append(refusal)
+        for refusal in kept:
+            raise refusal from error
 
 
 def end_annex(account: Account, stack: Stack, lease: Lease) -> int:

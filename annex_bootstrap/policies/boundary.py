@@ -12,7 +12,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
 
-from annex_contract.iam import ON_CREATION, Statement, allow, document, only_targets
+from annex_contract.iam import ON_CREATION, UNPROTECTING, Statement, allow, document, only_targets
 from annex_contract.lease import TARBALL_PREFIX
 from annex_contract.operating_system import SYSTEM
 from annex_contract.stack import (
@@ -68,6 +68,10 @@ def _made_roles(arn: Callable[[str, str], str]) -> list[str]:
     return [arn("iam", f"role{ROLE_PATH}annex-bootstrap-{made}-*") for made in ("instance", "fleet")]
 
 
+def _profiles(arn: Callable[[str, str], str]) -> str:
+    return arn("iam", f"instance-profile{ROLE_PATH}annex-bootstrap-instance-*")
+
+
 def _machine_parts(partition: str, arn: Callable[[str, str], str]) -> list[str]:
     # Images and snapshots have no account in their ARNs.
     return [arn("ec2", "*"), f"arn:{partition}:ec2:*::image/*", f"arn:{partition}:ec2:*::snapshot/*"]
@@ -77,8 +81,8 @@ def _roles(partition: str, account: str, arn: Callable[[str, str], str]) -> list
     """Return what roles may do at most. A wildcard of actions stands where the resource sets the limit."""
     bounded = {"StringEquals": {"iam:PermissionsBoundary": boundary_arn(partition, account, Holder.ROLES)}}
     same_account = {"StringEquals": {"aws:ResourceAccount": account}}
-    made, profiles = _made_roles(arn), arn("iam", f"instance-profile{ROLE_PATH}annex-bootstrap-instance-*")
-    instance = arn("ec2", "instance/*")
+    made, profiles = _made_roles(arn), _profiles(arn)
+    instance, ours = arn("ec2", "instance/*"), {"ArnLike": {"ec2:InstanceProfile": profiles}}
     return [
         allow("Logs", "logs: CreateLogStream PutLogEvents", arn("logs", "log-group:*")),
         allow("ReadBuckets", "s3: GetBucket* ListBucket", f"arn:{partition}:s3:::*", same_account),
@@ -134,7 +138,7 @@ def _roles(partition: str, account: str, arn: Callable[[str, str], str]) -> list
                 ("OfFleets", "ec2: CreateTags TerminateInstances", FLEET_TAG),
             )
         ),
-        allow("EndOurs", "ec2:TerminateInstances", instance, {"ArnLike": {"ec2:InstanceProfile": profiles}}),
+        allow("EndOurs", "ec2: ModifyInstanceAttribute TerminateInstances", instance, ours),
         allow("ReadStack", "cloudformation: DescribeStackResource DescribeStacks", arn("cloudformation", "stack/*")),
         allow("FindBase", "ssm:GetParameter", f"arn:{partition}:ssm:*::parameter{SYSTEM.base_parameters}*"),
         allow("Leases", "events: DeleteRule ListTargetsByRule RemoveTargets", arn("events", "rule/*")),
@@ -174,10 +178,12 @@ def _users(partition: str, account: str, arn: Callable[[str, str], str]) -> list
             {"Null": {f"aws:ResourceTag/{ANNEX_TAG}": "false"}},
         ),
         allow(
-            "DescribeMachinesAndFleets",
-            "ec2:Describe*",
-            "*",
+            "UnprotectMachines",
+            "ec2: ModifyInstanceAttribute",
+            arn("ec2", "instance/*"),
+            {"ArnLike": {"ec2:InstanceProfile": _profiles(arn)}} | UNPROTECTING,
         ),
+        allow("DescribeMachinesAndFleets", "ec2:Describe*", "*"),
         allow("FindTypes", "ec2: GetInstanceTypesFromInstanceRequirements", "*"),
         allow("ReadPrices", "pricing: GetProducts", "*"),
         allow("ReadQuotas", "servicequotas: GetServiceQuota", arn("servicequotas", "ec2/*")),

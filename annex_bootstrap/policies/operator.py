@@ -10,7 +10,7 @@ from typing import Any
 
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.policies.limits import keep_boundaries
-from annex_contract.iam import Statement, allow, deny, document, only_targets
+from annex_contract.iam import UNPROTECTING, Statement, allow, deny, document, only_targets
 from annex_contract.operating_system import SYSTEM
 from annex_contract.stack import ROLE_PATH, STACK_TAG, LogicalId, stack_name_problem
 
@@ -34,6 +34,7 @@ def operator_policy(partition: str, account: str, stack_name: str, boundary: str
     def arn(service: str, resource: str, region: str = "*") -> str:
         return f"arn:{partition}:{service}:{region}:{account}:{resource}"
 
+    stack = arn("cloudformation", f"stack/{stack_name}/*")
     user = arn("iam", f"user{ROLE_PATH}{stack_name}-*", region="")
     # For a user that does not exist, IAM checks the ARN without a path.
     missing_user = arn("iam", f"user/{stack_name}-*", region="")
@@ -47,7 +48,7 @@ def operator_policy(partition: str, account: str, stack_name: str, boundary: str
             allow(
                 "FindStack",
                 "cloudformation: DescribeStackResource DescribeStacks",
-                arn("cloudformation", f"stack/{stack_name}/*"),
+                stack,
             ),
             allow("FindUsers", "iam: GetUser", [user, missing_user]),
             allow(
@@ -81,7 +82,13 @@ def operator_policy(partition: str, account: str, stack_name: str, boundary: str
                 "EndMachines",
                 "ec2: GetConsoleOutput TerminateInstances",
                 arn("ec2", "instance/*"),
-                {"StringLike": {f"aws:ResourceTag/{STACK_TAG}": arn("cloudformation", f"stack/{stack_name}/*")}},
+                {"StringLike": {f"aws:ResourceTag/{STACK_TAG}": stack}},
+            ),
+            allow(
+                "UnprotectMachines",
+                "ec2: ModifyInstanceAttribute",
+                arn("ec2", "instance/*"),
+                {"StringLike": {f"aws:ResourceTag/{STACK_TAG}": stack}} | UNPROTECTING,
             ),
             # Those of condor_annex have no tag that others cannot give, only the profile, and its name has the stack's
             # unique ID, which is not known here:

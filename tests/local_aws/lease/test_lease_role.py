@@ -69,7 +69,7 @@ def document(root: boto3.Session, deployed: DeployedStack) -> dict[str, Any]:
 
 @pytest.fixture
 def expired(root: boto3.Session, deployed: DeployedStack, set_machines: Callable[..., None]) -> Iterator[str]:
-    """An annex with a machine, a fleet and a tarball, whose lease has expired by `LATER` and whose rule is disabled."""
+    """An annex with a protected machine, fleet and a tarball, whose lease is over by `LATER`. Its rule is disabled."""
     # An image that is pending cannot be deregistered: the sweep would leave it to the next one.
     set_machines(image_seconds=0)
     annex_id = f"role-{uuid.uuid4().hex[:8]}"
@@ -79,10 +79,14 @@ def expired(root: boto3.Session, deployed: DeployedStack, set_machines: Callable
     events.put_rule(Name=annex_id, ScheduleExpression=TICK_RATE, State="DISABLED")
     fleet = request_fleet(user, annex_id)
     ec2 = root.client("ec2")
+    for instance_id in annex.instance_ids:
+        ec2.modify_instance_attribute(InstanceId=instance_id, DisableApiTermination={"Value": True})
     leave_image(ec2, deployed.stack_id)
     yield annex_id
     delete_left(ec2, deployed.stack_id)
     ec2.cancel_spot_fleet_requests(SpotFleetRequestIds=[fleet], TerminateInstances=True)
+    for instance_id in annex.instance_ids:
+        ec2.modify_instance_attribute(InstanceId=instance_id, DisableApiTermination={"Value": False})
     ec2.terminate_instances(InstanceIds=list(annex.instance_ids))
     if any(rule["Name"] == annex_id for rule in events.list_rules(NamePrefix=annex_id)["Rules"]):
         events.remove_targets(Rule=annex_id, Ids=[annex_id])

@@ -34,6 +34,12 @@ SCP = f"{WHO} with an explicit deny in a service control policy"
         ("LimitExceeded", "Cannot exceed quota for RolesPerAccount: 1000", "quota is reached"),
         ("ServiceQuotaExceededException", "no", "quota is reached"),
         ("RequestLimitExceeded", "Request limit exceeded.", "try again in a minute"),
+        (
+            "OperationNotPermitted",
+            "The instance 'i-1' may not be terminated. Modify its 'disableApiTermination' instance attribute.",
+            "aws ec2 modify-instance-attribute --no-disable-api-termination",
+        ),
+        ("OperationNotPermitted", "It is managed by another service.", "check the stack in the AWS console"),
         ("PendingVerification", "Your request is being validated", "wait for its mail"),
         ("OptInRequired", "You are not subscribed to this service.", "complete its sign-up"),
         ("OptInRequired", "please visit https://aws.amazon.com/marketplace/pp?sku=1", "accept the image's terms"),

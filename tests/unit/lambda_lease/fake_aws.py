@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.validate import validate_parameters
 
-from annex_contract.stack import ANNEX_TAG
+from annex_contract.image import IMAGE_TAG
+from annex_contract.stack import ANNEX_TAG, STACK_TAG
 from lambda_lease import handler
 from lambda_lease.clients import Clients
 from lambda_lease.settings import Settings
@@ -37,6 +38,17 @@ LEASE_FUNCTION = "arn:aws:lambda:us-east-1:123456789012:function:lease"
 SETTINGS = Settings(BUCKET, "config-", ".tar.gz", PROFILE, STACK_ID, "lease", end_orphans=False)
 
 Parameters = dict[str, Any]
+
+STACK = {"StackName": "a", "StackStatus": "CREATE_COMPLETE", "CreationTime": datetime(2026, 1, 1, tzinfo=UTC)}
+RESOURCE = {
+    "LogicalResourceId": "MachineImage",
+    "PhysicalResourceId": "in-use",
+    "ResourceType": "Custom::Image",
+    "LastUpdatedTimestamp": datetime(2026, 1, 1, tzinfo=UTC),
+    "ResourceStatus": "CREATE_COMPLETE",
+}
+LEFT = [{"Key": STACK_TAG, "Value": STACK_ID}, {"Key": IMAGE_TAG, "Value": "of-nobody"}]
+"""The tags of what belongs to an image that the stack does not own."""
 
 
 @dataclass
@@ -98,6 +110,8 @@ class FakeAws:
         ended: machines whose termination was accepted, in order.
         arns: what targets run, by their IDs; the lease function where one is not here.
         schedules: of rules; that of leases where one is not here.
+        images: images that the stack made and does not own.
+        snapshots: their snapshots.
     """
 
     now: float = 1_000_000.0
@@ -116,6 +130,8 @@ class FakeAws:
     removed_rules: list[str] = field(default_factory=list)
     arns: dict[str, str] = field(default_factory=dict)
     schedules: dict[str, str] = field(default_factory=dict)
+    images: list[str] = field(default_factory=list)
+    snapshots: list[str] = field(default_factory=list)
 
     # What a user, condor_annex or time does.
 
@@ -248,9 +264,14 @@ class FakeAws:
                 raise AwsError(fault.error[0], "this call was made to fail", fault.error[1])
         operations: dict[str, Callable[[Parameters], Parameters]] = {
             "DescribeInstances": self._describe_instances,
-            "DescribeImages": lambda _: {"Images": []},
-            "DescribeSnapshots": lambda _: {"Snapshots": []},
+            "DescribeImages": lambda _: {"Images": [{"ImageId": id_, "Tags": LEFT} for id_ in self.images]},
+            "DescribeSnapshots": lambda _: {"Snapshots": [{"SnapshotId": id_, "Tags": LEFT} for id_ in self.snapshots]},
+            "DeregisterImage": lambda given: self._delete(self.images, given["ImageId"]),
+            "DeleteSnapshot": lambda given: self._delete(self.snapshots, given["SnapshotId"]),
+            "DescribeStacks": lambda _: {"Stacks": [STACK]},
+            "DescribeStackResource": lambda _: {"StackResourceDetail": RESOURCE},
             "TerminateInstances": self._terminate_instances,
+            "ModifyInstanceAttribute": self._modify_instance_attribute,
             "DescribeSpotFleetRequests": self._describe_spot_fleet_requests,
             "CancelSpotFleetRequests": self._cancel_spot_fleet_requests,
             "ListTargetsByRule": self._list_targets_by_rule,
@@ -295,6 +316,18 @@ class FakeAws:
             if self.machines[id_].state != "terminated":
                 self.machines[id_].state = "shutting-down"
         return {"TerminatingInstances": [{"InstanceId": id_} for id_ in ids]}
+
+    def _modify_instance_attribute(self, parameters: Parameters) -> Parameters:
+        machine = self.machines[parameters["InstanceId"]]
+        assert parameters["DisableApiTermination"] == {"Value": False}
+        if machine.profile != PROFILE:
+            raise AwsError("UnauthorizedOperation", "no identity-based policy allows it", 403)
+        machine.protected = False
+        return {}
+
+    def _delete(self, held: list[str], id_: str) -> Parameters:
+        held.remove(id_)
+        return {}
 
     def _describe_spot_fleet_requests(self, parameters: Parameters) -> Parameters:
         page, more = self._page(
@@ -472,6 +505,7 @@ def _connected() -> tuple[Clients, _Wire]:
     clients.ec2 = session.client("ec2")
     clients.events = session.client("events")
     clients.s3 = session.client("s3")
-    for client in (clients.ec2, clients.events, clients.s3):
+    clients.cloudformation = session.client("cloudformation")
+    for client in (clients.cloudformation, clients.ec2, clients.events, clients.s3):
         wire.attach(client)
     return clients, wire

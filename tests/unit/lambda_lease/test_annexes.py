@@ -8,6 +8,7 @@ import pytest
 
 from lambda_lease import batches, compute
 from lambda_lease.annexes import NotEndedError
+from lambda_lease.compute import UNPROTECTED_AT_ONCE
 from tests.unit.lambda_lease.fake_aws import BUCKET, LEASE_FUNCTION, UUID, FakeAws
 
 OVER = 999_000
@@ -219,14 +220,40 @@ def test_a_fleet_that_cannot_be_cancelled_is_reported_and_tried_again(aws: FakeA
     assert aws.left_of("test") == []
 
 
-def test_a_protected_machine_does_not_save_the_others_and_is_reported_at_each_tick(aws: FakeAws) -> None:
+def test_protected_machines_end_with_the_others(aws: FakeAws) -> None:
     event = expired(aws)
     machines = [aws.start("test", protected=number in (3, 700)) for number in range(1_000)]
+    other = aws.start("other", protected=True)
+    assert aws.tick(event)["machines_ended"] == len(machines)
+    assert aws.running() == {other}
+    assert aws.machines[other].protected
+    assert aws.calls["ModifyInstanceAttribute"] <= 2 * UNPROTECTED_AT_ONCE
+    tick_until_gone(aws, event)
+    assert aws.left_of("test") == []
+
+
+def test_where_all_machines_are_protected_one_tick_ends_them(aws: FakeAws) -> None:
+    event = expired(aws)
+    for _ in range(1_000):
+        aws.start("test", protected=True)
+    assert aws.tick(event)["machines_ended"] == 1_000
+    assert aws.calls["TerminateInstances"] < 300
+    assert aws.calls["ModifyInstanceAttribute"] == 1_000
+
+
+@pytest.mark.parametrize("code", ["UnauthorizedOperation", "UnsupportedOperation", "InvalidInstanceID.NotFound"])
+def test_a_machine_whose_protection_stays_does_not_save_the_others_and_is_reported_at_each_tick(
+    aws: FakeAws, code: str
+) -> None:
+    event = expired(aws)
+    machines = [aws.start("test", protected=number in (3, 700)) for number in range(1_000)]
+    aws.fail("ModifyInstanceAttribute", (code, 403))
     for _ in range(2):
-        with pytest.raises(NotEndedError, match=f"terminate {machines[3]}, {machines[700]}: OperationNotPermitted"):
+        with pytest.raises(NotEndedError, match=f"terminate {machines[3]}, {machines[700]}: {code}"):
             aws.tick(event)
         aws.settle()
     assert aws.running() == {machines[3], machines[700]}
+    assert aws.calls["ModifyInstanceAttribute"] <= 100
     assert "test" in aws.rules
     assert not aws.objects
 

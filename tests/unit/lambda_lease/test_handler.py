@@ -150,11 +150,12 @@ def test_a_tick_that_fails_tells_what_it_did_and_what_it_could_not_do(aws: FakeA
     event = aws.put_lease("test", OVER)
     aws.start("test")
     protected = aws.start("test", protected=True)
-    aws.fail("ListObjectsV2", ("AccessDenied", 403))
+    for operation in ("ListObjectsV2", "ModifyInstanceAttribute"):
+        aws.fail(operation, ("AccessDenied", 403))
     with pytest.raises(NotEndedError):
         aws.tick(event)
     log, metrics = told()
     assert (log["machines_ended"], log["machines_left"]) == (1, 1)
-    assert f"terminate {protected}: OperationNotPermitted" in log["error"]
+    assert f"terminate {protected}: AccessDenied" in log["error"]
     assert metrics["Failures"] == [2]
     assert metrics["MachinesEnded"] == [1]

@@ -106,11 +106,19 @@ def test_while_the_rules_cannot_be_read_nothing_is_ended(aws: FakeAws) -> None:
     assert len(aws.running()) == 1
 
 
+def test_a_protected_orphan_is_ended(aws: FakeAws) -> None:
+    aws.start("gone", protected=True)
+    aws.now += AGE + 1
+    assert aws.tick(SWEEP_EVENT, ENDING)["machines_ended"] == 1
+    assert aws.running() == set()
+
+
 def test_an_orphan_that_cannot_be_ended_is_reported(aws: FakeAws) -> None:
     machine = aws.start("gone", protected=True)
     aws.start("gone")
     aws.now += AGE + 1
-    with pytest.raises(NotEndedError, match=f"orphans: .*terminate {machine}: OperationNotPermitted"):
+    aws.fail("ModifyInstanceAttribute", ("UnauthorizedOperation", 403))
+    with pytest.raises(NotEndedError, match=f"orphans: .*terminate {machine}: UnauthorizedOperation"):
         aws.tick(SWEEP_EVENT, ENDING)
     assert aws.running() == {machine}
 
@@ -130,3 +138,31 @@ def test_an_orphaned_fleet_that_cannot_be_cancelled_is_reported(aws: FakeAws) ->
     aws.fail("CancelSpotFleetRequests", ("UnauthorizedOperation", 403))
     with pytest.raises(NotEndedError, match=f"orphans: .*cancel spot fleet.*{fleet}.*UnauthorizedOperation"):
         aws.tick(SWEEP_EVENT, ENDING)
+
+
+@pytest.mark.parametrize(
+    ("operation", "code"),
+    [
+        ("DeregisterImage", "InvalidAMIID.Unavailable"),
+        ("DeregisterImage", "InvalidAMIID.NotFound"),
+        ("DeleteSnapshot", "InvalidSnapshot.InUse"),
+        ("DeleteSnapshot", "InvalidSnapshot.NotFound"),
+    ],
+)
+def test_what_aws_still_lists_of_an_image_is_left_to_the_next_check_without_an_alarm(
+    aws: FakeAws, operation: str, code: str
+) -> None:
+    aws.images, aws.snapshots = ["ami-1", "ami-2"], ["snap-1", "snap-2"]
+    first = {"ami-1", "snap-1"}
+    aws.fail(operation, (code, 400), when=lambda given: bool(first & set(given.values())))
+    line = aws.tick(SWEEP_EVENT)
+    assert "ami-2" in line["images_deleted"]  # type: ignore[operator]  # a list
+    assert "snap-2" in line["snapshots_deleted"]  # type: ignore[operator]  # a list
+    assert [*aws.images, *aws.snapshots] == ["ami-1" if operation == "DeregisterImage" else "snap-1"]
+
+
+def test_an_image_that_may_not_be_deleted_raises_the_alarm(aws: FakeAws) -> None:
+    aws.images = ["ami-1"]
+    aws.fail("DeregisterImage", ("UnauthorizedOperation", 403))
+    with pytest.raises(NotEndedError, match=r"orphans: .*delete ami-1: UnauthorizedOperation"):
+        aws.tick(SWEEP_EVENT)

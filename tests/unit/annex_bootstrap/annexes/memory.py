@@ -36,6 +36,9 @@ REQUEST = Request(
     {"ClientToken": "0" * 32},
 )
 DENIED = ClientError({"Error": {"Code": "UnauthorizedOperation", "Message": "no"}}, "CreateFleet")
+PROTECTED = ClientError(
+    {"Error": {"Code": "OperationNotPermitted", "Message": "may not be terminated"}}, "TerminateInstances"
+)
 RULE_ALLOWED = {"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "lambda:InvokeFunction"}
 
 
@@ -49,6 +52,7 @@ class Memory:
         launch: what CreateFleet does.
         line: what the lease function answers.
         policy: of the lease function; None where it has none.
+        protected: the IDs of machines with termination protection.
     """
 
     account_id, region, partition = "123456789012", "us-east-1", "aws"
@@ -60,6 +64,7 @@ class Memory:
         self.launch: Callable[[], dict[str, Any]] = lambda: self.launched(2)
         self.line: dict[str, Any] = {"decision": "wait"}
         self.fails = False
+        self.protected: set[str] = set()
         self.policy: list[dict[str, Any]] | None = [RULE_ALLOWED]
         self.cloudformation = self.ec2 = self.events = self.s3 = self.lambda_ = self.fleets = self
 
@@ -112,9 +117,18 @@ class Memory:
         self.calls.append("delete rule")
 
     def terminate_instances(self, **arguments: Any) -> None:
-        self.calls.append(f"terminate {' '.join(arguments['InstanceIds'])}")
+        ids = arguments["InstanceIds"]
+        if self.protected.intersection(ids):
+            raise PROTECTED
+        self.calls.append(f"terminate {' '.join(ids)}")
         for machine in self.machines:
-            machine["State"] = {"Name": "shutting-down"}
+            if machine["InstanceId"] in ids:
+                machine["State"] = {"Name": "shutting-down"}
+
+    def modify_instance_attribute(self, **arguments: Any) -> None:
+        assert arguments["DisableApiTermination"] == {"Value": False}
+        self.calls.append(f"unprotect {arguments['InstanceId']}")
+        self.protected.discard(arguments["InstanceId"])
 
     def describe_stack_resource(self, **_arguments: Any) -> dict[str, Any]:
         name = FUNCTION.rpartition(":")[2]

@@ -64,6 +64,25 @@ def test_a_lease_function_that_fails_is_as_good_as_none(memory: Memory) -> None:
     assert memory.calls == ["end", "function first", "terminate i-0 i-1"]
 
 
+def test_the_client_ends_protected_machines_too(memory: Memory) -> None:
+    memory.invoke = raising(GONE)  # type: ignore[method-assign]  # a function that is gone
+    memory.protected.add("i-1")
+    assert "ResourceNotFoundException" in end(memory)
+    ended = [call for call in memory.calls if call.startswith(("terminate", "unprotect"))]
+    assert ended == ["unprotect i-0", "unprotect i-1", "terminate i-0", "terminate i-1"]
+
+
+def test_a_machine_whose_protection_stays_does_not_save_the_others(memory: Memory) -> None:
+    memory.invoke = raising(GONE)  # type: ignore[method-assign]  # a function that is gone
+    memory.protected.add("i-0")
+    memory.modify_instance_attribute = raising(DENIED)  # type: ignore[method-assign]  # an earlier stack's policy
+    with pytest.raises(
+        UserError, match=r"terminating i-0 failed: .*OperationNotPermitted.*aws ec2 modify-instance-attribute"
+    ):
+        end(memory)
+    assert memory.calls == ["end", "terminate i-1"]
+
+
 def test_those_who_may_not_terminate_machines_learn_both_reasons(memory: Memory) -> None:
     memory.invoke = raising(GONE)  # type: ignore[method-assign]  # a function that is gone
     memory.terminate_instances = raising(DENIED)  # type: ignore[method-assign]  # the policy of an earlier stack
