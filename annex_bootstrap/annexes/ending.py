@@ -8,11 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from annex_bootstrap.annexes.leases import Lease, Leases
+from annex_bootstrap.annexes.leases import Lease, Leases, own_annex_of_fleet, own_annex_of_machine
 from annex_bootstrap.aws import Account, explained, physical_id
 from annex_bootstrap.errors import AwsError, DeniedError, UserError
 from annex_bootstrap.stack.read import Stack
-from annex_contract.lease import FLEET_RUNNING, MACHINE_RUNNING, annex_of_fleet, annex_of_machine
+from annex_contract.lease import FLEET_RUNNING, MACHINE_RUNNING
 from annex_contract.stack import ANNEX_TAG, LogicalId, Output
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def terminate(leases: Leases, annex_id: str) -> int:
             for page in ec2.get_paginator("describe_spot_fleet_requests").paginate()
             for request in page["SpotFleetRequestConfigs"]
             if request["SpotFleetRequestState"] in FLEET_RUNNING
-            and annex_of_fleet(request["SpotFleetRequestConfig"], profile_arn) == annex_id
+            and own_annex_of_fleet(request["SpotFleetRequestConfig"], profile_arn) == annex_id
         ]
         if fleets:
             ec2.cancel_spot_fleet_requests(SpotFleetRequestIds=fleets, TerminateInstances=True)
@@ -148,7 +148,7 @@ def terminate(leases: Leases, annex_id: str) -> int:
             for page in pages
             for reservation in page["Reservations"]
             for machine in reservation["Instances"]
-            if annex_of_machine(machine, profile_arn) == annex_id
+            if own_annex_of_machine(machine, profile_arn) == annex_id
         ]
         for first in range(0, len(machines), BATCH):
             _terminate(ec2, machines[first : first + BATCH])

@@ -27,7 +27,7 @@ from annex_contract.lease import (
     input_ending_at,
     parse_input,
 )
-from annex_contract.stack import STARTED_BY_TAG, Output
+from annex_contract.stack import ROLE_PATH, STARTED_BY_TAG, Output
 
 PAGE_SIZE = 500
 
@@ -105,6 +105,33 @@ class Machines:
 
 
 NOTHING = Machines({}, 0, 0)
+
+
+def own_annex_of_machine(machine: Mapping[str, Any], profile_arn: str) -> str | None:
+    """Return the annex of this stack that a machine belongs to, if any: another stack's may have the same name.
+
+    Args:
+        machine: as DescribeInstances describes it.
+        profile_arn: the instance profile of the stack's machines.
+    """
+    return None if _is_of_another_stack(machine, profile_arn) else annex_of_machine(machine, profile_arn)
+
+
+def own_annex_of_fleet(config: Mapping[str, Any], profile_arn: str) -> str | None:
+    """Return the annex of this stack that a spot fleet request belongs to, if any, as for a machine.
+
+    Args:
+        config: its ``SpotFleetRequestConfig``, as DescribeSpotFleetRequests describes it.
+        profile_arn: the instance profile of the stack's machines.
+    """
+    specifications = config.get("LaunchSpecifications", [])
+    others = any(_is_of_another_stack(specification, profile_arn) for specification in specifications)
+    return None if others else annex_of_fleet(config, profile_arn)
+
+
+def _is_of_another_stack(started: Mapping[str, Any], profile_arn: str) -> bool:
+    profile = started.get("IamInstanceProfile", {}).get("Arn", "")
+    return profile != profile_arn and f":instance-profile{ROLE_PATH}" in profile
 
 
 def parse_target(rule: str, targets: Iterable[Mapping[str, Any]], function_arn: str) -> Lease | None:
@@ -209,7 +236,7 @@ class Leases:
                 for machine in (
                     machine for reservation in page["Reservations"] for machine in reservation["Instances"]
                 ):
-                    annex_id = annex_of_machine(machine, self.profile_arn)
+                    annex_id = own_annex_of_machine(machine, self.profile_arn)
                     if annex_id is None:
                         continue
                     types.setdefault(annex_id, Counter())[machine["InstanceType"]] += 1
@@ -221,7 +248,7 @@ class Leases:
                     )
             for requests in self.account.ec2.get_paginator("describe_spot_fleet_requests").paginate():
                 for request in requests["SpotFleetRequestConfigs"]:
-                    fleet_annex = annex_of_fleet(request["SpotFleetRequestConfig"], self.profile_arn)
+                    fleet_annex = own_annex_of_fleet(request["SpotFleetRequestConfig"], self.profile_arn)
                     if fleet_annex is not None and request["SpotFleetRequestState"] in FLEET_RUNNING:
                         fleets[fleet_annex] += 1
         return {

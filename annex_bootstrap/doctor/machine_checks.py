@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from annex_bootstrap.annexes.leases import Leases, own_annex_of_machine
 from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.doctor.check import Check, Finding, Level, Setup
 from annex_bootstrap.doctor.pool_checks import written
@@ -17,8 +18,7 @@ from annex_bootstrap.pool.htcondor import AP_COLLECTOR, COLLECTOR, Version, star
 from annex_bootstrap.pool.refusals import PATTERN, last_refusal, log_path, read_refusals
 from annex_bootstrap.stack.read import Stack
 from annex_contract.knobs import DEFAULT_PORT
-from annex_contract.lease import annex_of_machine
-from annex_contract.stack import ANNEX_TAG, STACK_TAG, Output
+from annex_contract.stack import ANNEX_TAG, STACK_TAG
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import InstanceTypeDef
@@ -235,7 +235,8 @@ def _missing(machines: Sequence[Machine], joined: Sequence[str]) -> list[Machine
 
 
 def _machines(account: Account, stack: Stack) -> Iterator[Machine]:
-    profile_arn, now = stack.outputs[Output.INSTANCE_CONFIGURATION_PROFILE], datetime.now(UTC)
+    leases, now = Leases.of(account, stack.outputs), datetime.now(UTC)
+    names = {lease.annex_id for lease in leases.list()}
     with explained("listing the machines of annexes"):
         for page in account.ec2.get_paginator("describe_instances").paginate(
             Filters=[{"Name": "instance-state-name", "Values": [RUNNING, *ENDED]}]
@@ -244,7 +245,7 @@ def _machines(account: Account, stack: Stack) -> Iterator[Machine]:
                 running = machine["State"]["Name"] == RUNNING
                 if not running and machine.get("StateReason", {}).get("Code") != SHUT_DOWN:
                     continue
-                annex_id = annex_of_machine(machine, profile_arn) or _annex_of_ended(machine, stack.stack_id)
+                annex_id = annex_here(machine, leases.profile_arn, stack.stack_id, names)
                 if annex_id is not None:
                     yield Machine(
                         machine["InstanceId"],
@@ -256,10 +257,21 @@ def _machines(account: Account, stack: Stack) -> Iterator[Machine]:
                     )
 
 
-def _annex_of_ended(machine: InstanceTypeDef, stack_id: str) -> str | None:
-    """Return the annex of a machine that `start` started: AWS need not show the profile of one that is terminated."""
+def annex_here(machine: Mapping[str, Any], profile_arn: str, stack_id: str, leases: Collection[str]) -> str | None:
+    """Return the annex of this stack that a machine belongs to, if any; other stacks and tools have annexes too.
+
+    Args:
+        machine: as DescribeInstances describes it; AWS need not show the profile of one that is terminated.
+        profile_arn: the instance profile of the stack's machines.
+        stack_id: of the stack, which `start` tags its machines with.
+        leases: the annexes that hold a lease of this stack: their machines may have a profile of somebody's own.
+    """
     tags = {tag["Key"]: tag["Value"] for tag in machine.get("Tags", [])}
-    return tags.get(ANNEX_TAG) if tags.get(STACK_TAG) == stack_id else None
+    if STACK_TAG in tags:
+        return tags.get(ANNEX_TAG) if tags[STACK_TAG] == stack_id else None
+    annex_id = own_annex_of_machine(machine, profile_arn)
+    ours = machine.get("IamInstanceProfile", {}).get("Arn", "") == profile_arn
+    return annex_id if ours or annex_id in leases else None
 
 
 def _addresses(machine: InstanceTypeDef) -> Iterator[str]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
+import subprocess
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import boto3
 import pytest
 
-from annex_contract.stack import ANNEX_TAG, Output
+from annex_contract.stack import ANNEX_TAG, LogicalId, Output
 from local_aws.demo.annexes import AnnexUser
+from tests.local_aws import stack
 from tests.local_aws.cli_user import CliUser
 from tests.local_aws.stack import DeployedStack
 
@@ -188,3 +191,62 @@ def test_options_work_before_and_after_the_subcommand_and_the_later_one_wins(ope
     assert "no stack annex-bootstrap in eu-west-1" in after.document["error"]
     json_before = operator.run("leases", "--output", "json", "end", "blast", "--region", "eu-west-1")
     assert json_before.document == after.document
+
+
+def test_another_stacks_leases_and_machines_are_not_taken_for_this_stacks(
+    operator: CliUser,
+    scientist: AnnexUser,
+    root: boto3.Session,
+    template: str,
+    put_template: Callable[[str], str],
+) -> None:
+    with stack.deployed(root, "annex-bootstrap-2", put_template(template)) as other:
+        theirs = AnnexUser(root, other.outputs)
+        scientist.start("twin", count=1, seconds=3600, image_id=IMAGE)
+        foreign = theirs.start("theirs", count=2, seconds=3600, image_id=IMAGE).instance_ids
+        # As they may still run from an earlier annex, which had the name before.
+        (machine,) = root.client("ec2").run_instances(
+            ImageId=IMAGE,
+            InstanceType="m5.large",
+            MinCount=1,
+            MaxCount=1,
+            IamInstanceProfile={"Arn": other.outputs[Output.INSTANCE_CONFIGURATION_PROFILE]},
+            TagSpecifications=[{"ResourceType": "instance", "Tags": [{"Key": ANNEX_TAG, "Value": "twin"}]}],
+        )["Instances"]
+        root.client("cloudwatch").set_alarm_state(
+            AlarmName=physical_id(root, other.stack_id, LogicalId.LEASE_ALARM),
+            StateValue="ALARM",
+            StateReason="made up",
+        )
+        try:
+            rows = listed(operator)
+            assert {annex: row["machines"] for annex, row in rows.items()} == {"twin": 1}
+            shown = operator.must("status").stdout
+            assert "theirs" not in shown
+            assert "none raised" in shown
+            assert "$0.0960/hour" in shown
+            watched = subprocess.Popen(
+                operator.command("watch", "--plain"), env=operator.environ(), stdout=subprocess.PIPE, text=True
+            )
+            assert watched.stdout is not None
+            line = watched.stdout.readline()
+            watched.send_signal(signal.SIGINT)
+            watched.communicate(timeout=PATIENCE)
+            assert line.startswith("ANNEX=twin  PENDING=0  RUNNING=1  ")
+            findings = operator.run("doctor", "--output", "json").document["result"]["findings"]
+            (machines,) = (finding for finding in findings if finding["id"] == "machines")
+            assert "1 running" in machines["detail"]
+            assert not any(each in json.dumps(findings) for each in [*foreign, machine["InstanceId"], "theirs"])
+            for command in (("extend", "theirs", "9h"), ("end", "theirs", "--yes")):
+                assert "no annex theirs holds a lease" in operator.run("leases", *command).stderr
+        finally:
+            root.client("ec2").terminate_instances(InstanceIds=[*foreign, machine["InstanceId"]])
+            events = root.client("events")
+            events.remove_targets(Rule="theirs", Ids=["theirs"])
+            events.delete_rule(Name="theirs")
+
+
+def physical_id(root: boto3.Session, stack_id: str, logical_id: str) -> str:
+    """Return the name that CloudFormation gave a resource."""
+    described = root.client("cloudformation").describe_stack_resource(StackName=stack_id, LogicalResourceId=logical_id)
+    return described["StackResourceDetail"]["PhysicalResourceId"]

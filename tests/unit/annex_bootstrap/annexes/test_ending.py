@@ -52,7 +52,10 @@ def test_the_lease_function_ends_the_machines_where_it_works(memory: Memory) -> 
 
 def test_without_a_lease_function_the_client_ends_the_machines_of_this_annex(memory: Memory) -> None:
     other: dict[str, Any] = memory.machines[0] | {"InstanceId": "i-other", "Tags": []}
-    memory.machines.append(other)
+    # Another stack's, from an annex that had the name before.
+    profile = {"Arn": "arn:aws:iam::123456789012:instance-profile/annex-bootstrap/annex-bootstrap-instance-2"}
+    foreign: dict[str, Any] = memory.machines[0] | {"InstanceId": "i-foreign", "IamInstanceProfile": profile}
+    memory.machines += [other, foreign]
     memory.invoke = raising(GONE)  # type: ignore[method-assign]  # a function that is gone
     assert "ResourceNotFoundException" in end(memory)
     assert memory.calls == ["end", "terminate i-0 i-1"]

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from annex_bootstrap.doctor.check import Finding, Level
-from annex_bootstrap.doctor.machine_checks import BOOT_SECONDS, SHOWN, Machine, Machines, Place
+from annex_bootstrap.doctor.machine_checks import BOOT_SECONDS, SHOWN, Machine, Machines, Place, annex_here
 from annex_bootstrap.machines.console import STARTED, Console
 from annex_bootstrap.pool.refusals import last_refusal, read_refusals
+from annex_contract.stack import ANNEX_TAG, STACK_TAG
 from machine_image import annex_machine
 
 OLD, NEW = (23, 9, 6), (25, 14, 1)
@@ -177,3 +178,41 @@ def test_refusals_are_read_from_the_end_of_a_log(tmp_path: Path) -> None:
     assert read_refusals(str(log)) is None
     log.write_bytes(b"\xff\n" + b"11/27/26 04:40:00 StartdAd : Inserting\n" + DENIED.encode() + b"\n")
     assert read_refusals(str(log)) == [DENIED]
+
+
+OURS, OTHERS, OWN = (
+    f"arn:aws:iam::123456789012:instance-profile/{name}"
+    for name in ("annex-bootstrap/annex-bootstrap-instance-1", "annex-bootstrap/annex-bootstrap-instance-2", "mine")
+)
+
+
+@pytest.mark.parametrize(
+    ("profile", "tags", "leases", "annex_id"),
+    [
+        (OURS, {ANNEX_TAG: "first"}, set(), "first"),
+        (OURS, {ANNEX_TAG: "first", STACK_TAG: "arn:ours"}, set(), "first"),
+        (OURS, {}, set(), "token"),
+        # Another stack's, with the same name as one of ours.
+        (OTHERS, {ANNEX_TAG: "first"}, {"first"}, None),
+        (OTHERS, {ANNEX_TAG: "first", STACK_TAG: "arn:others"}, {"first"}, None),
+        (OTHERS, {}, {"token"}, None),
+        # A profile of the user's own, or of the stack of condor_annex -setup.
+        (OWN, {ANNEX_TAG: "first"}, {"first"}, "first"),
+        (OWN, {ANNEX_TAG: "first"}, {"second"}, None),
+        (OWN, {}, {"token"}, None),
+        # AWS no longer shows the profile of a machine that is terminated.
+        (None, {ANNEX_TAG: "first", STACK_TAG: "arn:ours"}, set(), "first"),
+        (None, {ANNEX_TAG: "first", STACK_TAG: "arn:others"}, {"first"}, None),
+        # What the stack made and no annex is, such as the image's builder.
+        (None, {STACK_TAG: "arn:ours"}, {"first"}, None),
+    ],
+)
+def test_only_machines_of_this_stacks_annexes_are_looked_for(
+    profile: str | None, tags: dict[str, str], leases: set[str], annex_id: str | None
+) -> None:
+    described = {
+        "ClientToken": "token_0a1b",
+        "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
+        **({} if profile is None else {"IamInstanceProfile": {"Arn": profile}}),
+    }
+    assert annex_here(described, OURS, "arn:ours", leases) == annex_id
