@@ -18,7 +18,7 @@ ROOMS = (
     {"main"},
     {"commands"},
     {"console", "options"},
-    {"doctor"},
+    {"doctor", "growth"},
     {"annexes", "launch", "policies"},
     {"machines", "pool"},
     {"stack"},

@@ -1,0 +1,80 @@
+"""What may be spent: sums a day and in all."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from annex_bootstrap.errors import UserError
+from annex_bootstrap.machines.money import DAY, Budget, Charge, parse_budget
+
+HOUR = 3600
+
+
+@pytest.mark.parametrize(
+    ("text", "budget"),
+    [
+        ("50/day", Budget(Decimal(50), daily=True)),
+        ("200", Budget(Decimal(200), daily=False)),
+        ("$0.50/day", Budget(Decimal("0.50"), daily=True)),
+    ],
+)
+def test_a_budget_is_a_sum_a_day_or_in_all(text: str, budget: Budget) -> None:
+    assert parse_budget(text) == budget
+
+
+@pytest.mark.parametrize("text", ["", "0", "0.00/day", "-5", "5/week", "1e9", "5 / day", "50/day/day", "0.123", "٣"])
+def test_anything_else_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(UserError, match="give dollars such as 50/day"):
+        parse_budget(text)
+
+
+def test_a_sum_in_all_counts_whatever_was_spent() -> None:
+    budget, spent = Budget(Decimal(10), daily=False), [Charge(Decimal(1), 0, 4 * HOUR)]
+    assert budget.spent(spent, 0) == 4
+    assert budget.affordable(spent, Charge(Decimal(1), DAY, DAY + 2 * HOUR)) == 3
+
+
+def test_a_sum_a_day_counts_every_day_that_a_lease_reaches_into() -> None:
+    budget = Budget(Decimal(10), daily=True)
+    evening = DAY - 2 * HOUR
+    # Two hours of today and four of tomorrow: tomorrow has room for two.
+    assert budget.affordable([], Charge(Decimal(1), evening, DAY + 4 * HOUR)) == 2
+    # Yesterday's money is yesterday's.
+    assert budget.affordable([Charge(Decimal(10), 0, HOUR)], Charge(Decimal(1), DAY, DAY + HOUR)) == 10
+    assert budget.spent([Charge(Decimal(1), evening, DAY + 4 * HOUR)], evening) == 2
+
+
+def test_a_machine_costs_a_minute_at_least() -> None:
+    assert Budget(Decimal(1), daily=False).spent([Charge(Decimal(60), 0, 1)], 0) == 1
+
+
+charges = st.builds(
+    lambda price, begin, hours: Charge(Decimal(price) / 100, begin, begin + hours * HOUR),
+    st.integers(1, 2000),
+    st.integers(0, 5 * DAY),
+    st.integers(0, 72),
+)
+
+
+@given(st.integers(1, 500), st.booleans(), st.lists(charges, max_size=5), charges)
+def test_what_can_be_afforded_exceeds_no_day_and_one_more_would(
+    dollars: int, daily: bool, known: list[Charge], new: Charge
+) -> None:
+    budget = Budget(Decimal(dollars), daily)
+    count = budget.affordable(known, new)
+
+    def spent(times: int) -> Decimal:
+        every = [*known, Charge(new.per_hour * times, new.begin, new.end)]
+        return max(
+            budget.spent(every, second)
+            for second in range(new.begin // DAY * DAY, max(new.end, new.begin + 60) + 1, DAY)
+        )
+
+    # The last digit of a division is rounded.
+    if count:
+        assert spent(count) <= dollars + Decimal("1e-20")
+    assert spent(count + 1) >= dollars - Decimal("1e-20")
