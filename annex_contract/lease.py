@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from annex_contract.stack import ANNEX_TAG
+from annex_contract.stack import ANNEX_TAG, STACK_TAG
 
 ANNEX_ID_LENGTH = 27
 """Characters of an annex's name that are its ID; ``condor_annex`` cuts the name there. Source: as above."""
@@ -25,8 +25,15 @@ MACHINE_ENDING = "shutting-down"
 """The state of a machine that was terminated and is not gone yet; same source."""
 
 FLEET_RUNNING = ("submitted", "active", "modifying")
-"""The states of a spot fleet request that may start machines. Those of a cancelled one are found on their own.
-https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_SpotFleetRequestConfig.html"""
+"""The states of a fleet of either kind that may start machines. Those of a cancelled one are found on their own.
+https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_SpotFleetRequestConfig.html and API_FleetData.html"""
+
+PERSISTENT_REQUESTS: Mapping[str, Sequence[str]] = {
+    "type": ("persistent",),
+    "state": ("open", "active", "disabled"),
+}
+"""The filters of DescribeSpotInstanceRequests for those that start another machine where theirs has ended:
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-request-status.html"""
 
 TARBALL_PREFIX = "config-"
 """How the S3 keys begin under which condor_annex uploads a pool's configuration for its machines."""
@@ -181,31 +188,52 @@ def annex_of_specifications(tags: Sequence[str | None], client_token: str | None
     return annex_of(values.pop(), client_token, ours=ours) if len(values) == 1 else None
 
 
-def annex_of_machine(instance: Mapping[str, Any], profile_arn: str) -> str | None:
+def annex_of_machine(instance: Mapping[str, Any], profile_arns: frozenset[str]) -> str | None:
     """Return the annex that a machine belongs to, if any.
 
     Args:
         instance: as DescribeInstances describes it.
-        profile_arn: the stack's instance profile.
+        profile_arns: the stack's instance profiles.
     """
-    ours = _profile(instance) == profile_arn
+    ours = _profile(instance) in profile_arns
     return annex_of(_annex_tag(instance.get("Tags", [])), instance.get("ClientToken"), ours=ours)
 
 
-def annex_of_fleet(config: Mapping[str, Any], profile_arn: str) -> str | None:
+def annex_of_ec2_fleet(fleet: Mapping[str, Any], stack_id: str) -> str | None:
+    """Return the annex that an EC2 fleet belongs to, if any: its own tags say so.
+
+    Args:
+        fleet: as DescribeFleets describes it.
+        stack_id: the stack's ARN.
+    """
+    tags = fleet.get("Tags", [])
+    ours = {"Key": STACK_TAG, "Value": stack_id} in tags
+    return (_annex_tag(tags) or None) if ours else None
+
+
+def runs_with(config: Mapping[str, Any], profile_arns: frozenset[str]) -> bool:
+    """Return whether all machines of a spot fleet request have one of the stack's instance profiles.
+
+    Args:
+        config: its ``SpotFleetRequestConfig``.
+        profile_arns: the stack's.
+    """
+    profiles = {_profile(specification) for specification in config.get("LaunchSpecifications", [])}
+    return bool(profiles) and profiles <= profile_arns
+
+
+def annex_of_fleet(config: Mapping[str, Any], profile_arns: frozenset[str]) -> str | None:
     """Return the annex that a spot fleet request belongs to, if any.
 
     Args:
         config: its ``SpotFleetRequestConfig``, as DescribeSpotFleetRequests describes it.
-        profile_arn: the stack's instance profile.
+        profile_arns: the stack's instance profiles.
     """
-    specifications = config.get("LaunchSpecifications", [])
     tags = [
         _annex_tag(tag for tagged in specification.get("TagSpecifications", []) for tag in tagged.get("Tags", []))
-        for specification in specifications
+        for specification in config.get("LaunchSpecifications", [])
     ]
-    ours = {_profile(specification) for specification in specifications} == {profile_arn}
-    return annex_of_specifications(tags, config.get("ClientToken"), ours=ours)
+    return annex_of_specifications(tags, config.get("ClientToken"), ours=runs_with(config, profile_arns))
 
 
 def _profile(started: Mapping[str, Any]) -> str:

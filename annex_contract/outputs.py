@@ -74,6 +74,15 @@ OUTPUTS: Mapping[Output, Rule] = {
 """The rule for every output. Of several knobs, a configuration has those of today first, in this order."""
 
 
+def profiles_of(outputs: Mapping[str, str]) -> frozenset[str]:
+    """Return the ARNs of the instance profiles of a stack's machines.
+
+    Args:
+        outputs: of the stack.
+    """
+    return frozenset(outputs[name] for name in (Output.INSTANCE_CONFIGURATION_PROFILE,) if name in outputs)
+
+
 def find_wrong_output(outputs: Mapping[str, str]) -> str:
     """Return the name of an output whose value is not of its form, or an empty text.
 

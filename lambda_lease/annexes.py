@@ -70,7 +70,7 @@ class Ended:
     """What one tick did to an annex.
 
     Attributes:
-        fleets: spot fleet requests cancelled.
+        fleets: fleets and spot requests cancelled.
         machines: machines terminated.
         tarballs: tarballs deleted.
         left: machines found besides: those that shut down already, and those that could not be terminated.
@@ -156,19 +156,23 @@ def end_annex(clients: Clients, lease: Lease, settings: Settings, now: float) ->
     """
     ec2, annex_id = clients.ec2, lease.annex_id
     failures = _Failures()
-    profile_arn = settings.instance_profile_arn
-    find = partial(_find_machines, ec2, annex_id, profile_arn, failures)
+    profile_arns = settings.profile_arns
+    find = partial(_find_machines, ec2, annex_id, profile_arns, failures)
     by_tag, by_token = compute.machines_of_annex(annex_id)
     everything = (*MACHINE_RUNNING, MACHINE_ENDING)
     with ThreadPoolExecutor(WORKERS) as pool:
         # Runs while the fleets are listed.
         listing = pool.submit(find, by_tag, everything)
         fleets = list[str]()
-        with failures.collected("list spot fleets"):
-            listed = compute.list_running_fleets(ec2, profile_arn)
-            fleets.extend(fleet.id for fleet in listed if fleet.annex_id == annex_id)
+        for step, listed in (
+            ("list spot fleets", compute.list_running_fleets(ec2, profile_arns)),
+            ("list EC2 fleets", compute.list_running_ec2_fleets(ec2, settings.stack_id)),
+            ("list spot requests", compute.list_persistent_requests(ec2, profile_arns)),
+        ):
+            with failures.collected(step):
+                fleets.extend(fleet.id for fleet in listed if fleet.annex_id == annex_id)
         cancelled = compute.cancel_fleets(ec2, pool, fleets)
-        failures += failures_of("cancel spot fleet", cancelled)
+        failures += failures_of("cancel", cancelled)
         machines = listing.result()
         if fleets:
             # They started machines until they were cancelled, and terminated some.
@@ -205,7 +209,7 @@ def _running(machines: Mapping[str, str]) -> set[str]:
 def _find_machines(
     ec2: EC2Client,
     annex_id: str,
-    profile_arn: str,
+    profile_arns: frozenset[str],
     failures: _Failures,
     filters: list[FilterTypeDef],
     states: Iterable[str],
@@ -213,7 +217,7 @@ def _find_machines(
     # IDs and states. What was seen before a page failed still counts.
     found = dict[str, str]()
     with failures.collected("list machines"):
-        for machine in compute.list_machines(ec2, filters, states, profile_arn):
+        for machine in compute.list_machines(ec2, filters, states, profile_arns):
             if machine.annex_id == annex_id:
                 found[machine.id] = machine.state
     return found

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from annex_contract.lease import FLEET_RUNNING, annex_of_fleet, annex_of_machine
+from annex_contract.lease import (
+    FLEET_RUNNING,
+    MACHINE_ENDING,
+    MACHINE_RUNNING,
+    PERSISTENT_REQUESTS,
+    annex_of_ec2_fleet,
+    annex_of_fleet,
+    annex_of_machine,
+    runs_with,
+)
 from annex_contract.stack import ANNEX_TAG
 from lambda_lease import batches
 from lambda_lease.batches import RefusedError
@@ -16,13 +25,10 @@ from lambda_lease.batches import RefusedError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from concurrent.futures import Executor
+    from datetime import datetime
 
     from mypy_boto3_ec2 import EC2Client
-    from mypy_boto3_ec2.type_defs import (
-        FilterTypeDef,
-        InstanceTypeDef,
-        SpotFleetRequestConfigTypeDef,
-    )
+    from mypy_boto3_ec2.type_defs import FilterTypeDef, InstanceTypeDef
 
 PAGE_SIZE = 200
 """Items on a page. Pages of 1,000 instances take 30 MB more, measured, and leave too little of 128 MB."""
@@ -31,7 +37,7 @@ MACHINES_PER_CALL = 500
 """TerminateInstances takes 1,000 IDs at most and EC2's guide advises fewer."""
 
 FLEETS_PER_CALL = 100
-"""CancelSpotFleetRequests takes 100 IDs at most."""
+"""CancelSpotFleetRequests takes 100 IDs at most, and so does DeleteFleets."""
 
 
 PROTECTED = "OperationNotPermitted"
@@ -64,21 +70,19 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """What the function keeps of a spot fleet request.
+    """What the function keeps of what may start machines: a spot fleet request, an EC2 fleet or a spot request.
 
     Attributes:
-        id: the request's ID.
+        id: its ID, which says what it is.
         annex_id: the annex it belongs to, if any.
-        state: its state.
         started: when it was requested, in seconds since the epoch; infinite where EC2 does not return it.
-        profile_arns: the instance profiles of its launch specifications.
+        ours: whether its machines are the stack's.
     """
 
     id: str
     annex_id: str | None
-    state: str
     started: float
-    profile_arns: frozenset[str]
+    ours: bool
 
 
 def machines_of_annex(annex_id: str) -> tuple[list[FilterTypeDef], list[FilterTypeDef]]:
@@ -93,13 +97,13 @@ def machines_of_annex(annex_id: str) -> tuple[list[FilterTypeDef], list[FilterTy
     )
 
 
-def machines_with_profile(arn: str) -> list[FilterTypeDef]:
-    """Return the filter of the listing that shows all machines that run with an instance profile."""
-    return [{"Name": "iam-instance-profile.arn", "Values": [_literally(arn)]}]
+def machines_with_profile(arns: Iterable[str]) -> list[FilterTypeDef]:
+    """Return the filter of the listing that shows all machines that run with one of some instance profiles."""
+    return [{"Name": "iam-instance-profile.arn", "Values": [_literally(arn) for arn in sorted(arns)]}]
 
 
 def list_machines(
-    ec2: EC2Client, filters: list[FilterTypeDef], states: Iterable[str], profile_arn: str
+    ec2: EC2Client, filters: list[FilterTypeDef], states: Iterable[str], profile_arns: frozenset[str]
 ) -> Iterator[Machine]:
     """List machines page by page.
 
@@ -107,7 +111,7 @@ def list_machines(
         ec2: the client.
         filters: what EC2 selects by. A pre-selection only: whoever acts on a machine compares exactly.
         states: the states that count.
-        profile_arn: the stack's instance profile.
+        profile_arns: the stack's instance profiles.
 
     Yields:
         Each machine in one of the states.
@@ -120,17 +124,17 @@ def list_machines(
     for page in pages:
         for reservation in page.get("Reservations", []):
             for instance in reservation.get("Instances", []):
-                machine = _machine(instance, profile_arn)
+                machine = _machine(instance, profile_arns)
                 if machine.state in wanted:
                     yield machine
 
 
-def list_running_fleets(ec2: EC2Client, profile_arn: str) -> Iterator[Fleet]:
+def list_running_fleets(ec2: EC2Client, profile_arns: frozenset[str]) -> Iterator[Fleet]:
     """List the spot fleet requests that may still start machines, page by page. EC2 has no filter for them.
 
     Args:
         ec2: the client.
-        profile_arn: the stack's instance profile.
+        profile_arns: the stack's instance profiles.
 
     Yields:
         Each request that is neither cancelled nor failed.
@@ -138,13 +142,64 @@ def list_running_fleets(ec2: EC2Client, profile_arn: str) -> Iterator[Fleet]:
     pages = ec2.get_paginator("describe_spot_fleet_requests").paginate(PaginationConfig={"PageSize": PAGE_SIZE})
     for page in pages:
         for request in page.get("SpotFleetRequestConfigs", []):
-            fleet = _fleet(request, profile_arn)
-            if fleet.state in FLEET_RUNNING:
-                yield fleet
+            if request["SpotFleetRequestState"] in FLEET_RUNNING:
+                config = request["SpotFleetRequestConfig"]
+                yield Fleet(
+                    request["SpotFleetRequestId"],
+                    annex_of_fleet(config, profile_arns),
+                    # Not every EC2 returns it, and ending an annex does not need it.
+                    _seconds(request.get("CreateTime")),
+                    runs_with(config, profile_arns),
+                )
+
+
+def list_running_ec2_fleets(ec2: EC2Client, stack_id: str) -> Iterator[Fleet]:
+    """List the stack's EC2 fleets that may still start machines, page by page; EC2 lists no instant ones.
+
+    Args:
+        ec2: the client.
+        stack_id: the stack's ARN.
+
+    Yields:
+        Each fleet of an annex that is neither deleted nor failed.
+    """
+    pages = ec2.get_paginator("describe_fleets").paginate(PaginationConfig={"PageSize": PAGE_SIZE})
+    for page in pages:
+        for fleet in page.get("Fleets", []):
+            annex_id = annex_of_ec2_fleet(fleet, stack_id)
+            if annex_id and fleet["FleetState"] in FLEET_RUNNING:
+                yield Fleet(fleet["FleetId"], annex_id, _seconds(fleet.get("CreateTime")), ours=True)
+
+
+def list_persistent_requests(ec2: EC2Client, profile_arns: frozenset[str]) -> Iterator[Fleet]:
+    """List the spot requests that start another machine where one has ended, page by page.
+
+    Args:
+        ec2: the client.
+        profile_arns: the stack's instance profiles.
+
+    Yields:
+        Each whose latest machine, also one that has ended, is of an annex and has one of the profiles.
+    """
+    filters: list[FilterTypeDef] = [
+        {"Name": name, "Values": list(values)} for name, values in PERSISTENT_REQUESTS.items()
+    ]
+    for page in ec2.get_paginator("describe_spot_instance_requests").paginate(
+        Filters=filters, PaginationConfig={"PageSize": FLEETS_PER_CALL}
+    ):
+        requests = {each["InstanceId"]: each for each in page["SpotInstanceRequests"] if "InstanceId" in each}
+        named: list[FilterTypeDef] = [{"Name": "instance-id", "Values": sorted(requests)}]
+        states = (*MACHINE_RUNNING, MACHINE_ENDING, "terminated")
+        for machine in list_machines(ec2, named, states, profile_arns) if requests else ():
+            if machine.annex_id and machine.profile_arn in profile_arns and machine.id in requests:
+                request = requests[machine.id]
+                yield Fleet(
+                    request["SpotInstanceRequestId"], machine.annex_id, _seconds(request.get("CreateTime")), ours=True
+                )
 
 
 def cancel_fleets(ec2: EC2Client, pool: Executor, ids: Iterable[str]) -> batches.Outcome:
-    """Cancel spot fleet requests and their machines. One that is gone counts as cancelled."""
+    """Cancel fleets with their machines, and spot requests. What is gone counts as cancelled."""
 
     def cancel(batch: Sequence[str]) -> dict[str, RefusedError]:
         answer = ec2.cancel_spot_fleet_requests(SpotFleetRequestIds=batch, TerminateInstances=True)
@@ -154,7 +209,29 @@ def cancel_fleets(ec2: EC2Client, pool: Executor, ids: Iterable[str]) -> batches
             if item["Error"]["Code"] != "fleetRequestIdDoesNotExist"
         }
 
-    return batches.run(pool, ids, FLEETS_PER_CALL, cancel)
+    def delete(batch: Sequence[str]) -> dict[str, RefusedError]:
+        answer = ec2.delete_fleets(FleetIds=batch, TerminateInstances=True)
+        return {
+            item["FleetId"]: RefusedError(item["Error"]["Code"], item["Error"]["Message"])
+            for item in answer.get("UnsuccessfulFleetDeletions", [])
+            if item["Error"]["Code"] != "fleetIdDoesNotExist"
+        }
+
+    def end(batch: Sequence[str]) -> dict[str, RefusedError]:
+        try:
+            ec2.cancel_spot_instance_requests(SpotInstanceRequestIds=batch)
+        except ClientError as error:
+            if len(batch) > 1 or batches.error_code(error) != "InvalidSpotInstanceRequestID.NotFound":
+                raise
+        return {}
+
+    outcome, wanted = batches.Outcome(), sorted(ids)
+    for prefix, call in (("sfr-", cancel), ("fleet-", delete), ("sir-", end)):
+        part = batches.run(pool, [each for each in wanted if each.startswith(prefix)], FLEETS_PER_CALL, call)
+        outcome.done.update(part.done)
+        for refusal in part.refusals.values():
+            outcome.refuse(refusal.ids, refusal.error)
+    return outcome
 
 
 def terminate_machines(ec2: EC2Client, pool: Executor, ids: Iterable[str]) -> batches.Outcome:
@@ -193,27 +270,15 @@ def _literally(text: str) -> str:
     return text.replace("\\", "\\\\").replace("*", "\\*").replace("?", "\\?")
 
 
-def _machine(instance: InstanceTypeDef, profile_arn: str) -> Machine:
+def _machine(instance: InstanceTypeDef, profile_arns: frozenset[str]) -> Machine:
     return Machine(
         id=instance["InstanceId"],
-        annex_id=annex_of_machine(instance, profile_arn),
+        annex_id=annex_of_machine(instance, profile_arns),
         state=instance["State"]["Name"],
         started=instance["LaunchTime"].timestamp(),
         profile_arn=instance.get("IamInstanceProfile", {}).get("Arn", ""),
     )
 
 
-def _fleet(request: SpotFleetRequestConfigTypeDef, profile_arn: str) -> Fleet:
-    config = request["SpotFleetRequestConfig"]
-    # Not every EC2 returns it, and ending an annex does not need it.
-    created = request.get("CreateTime")
-    return Fleet(
-        id=request["SpotFleetRequestId"],
-        annex_id=annex_of_fleet(config, profile_arn),
-        state=request["SpotFleetRequestState"],
-        started=created.timestamp() if created else math.inf,
-        profile_arns=frozenset(
-            specification.get("IamInstanceProfile", {}).get("Arn", "")
-            for specification in config.get("LaunchSpecifications", [])
-        ),
-    )
+def _seconds(moment: datetime | None) -> float:
+    return moment.timestamp() if moment else math.inf

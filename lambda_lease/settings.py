@@ -17,7 +17,11 @@ CONFIG_KEY_PATTERN = "CONFIG_KEY_PATTERN"
 """The key of an annex's tarball, with one ``*`` where the annex's whole name stands."""
 
 INSTANCE_PROFILE_ARN = "INSTANCE_PROFILE_ARN"
-"""The instance profile that the stack made for machines. The sweeper judges only what runs with it."""
+"""The instance profile that the stack made for machines of condor_annex. The sweeper judges only what runs with one of
+the stack's."""
+
+START_PROFILE_ARN = "START_PROFILE_ARN"
+"""The one that it made for machines of ``start``; a stack without an image has none."""
 
 STACK_ID = "STACK_ID"
 """The stack's own ID: with it are tagged the builders, images and snapshots whose leftovers the sweeper deletes."""
@@ -44,7 +48,7 @@ class Settings:
         bucket: the stack's bucket.
         key_prefix: what stands before an annex's name in the key of its tarball.
         key_suffix: what stands after it.
-        instance_profile_arn: the instance profile of the stack's machines.
+        profile_arns: the instance profiles of the stack's machines.
         stack_id: the ARN of the stack.
         function_name: the function's own.
         end_orphans: whether the sweeper ends what it finds.
@@ -53,7 +57,7 @@ class Settings:
     bucket: str
     key_prefix: str
     key_suffix: str
-    instance_profile_arn: str
+    profile_arns: frozenset[str]
     stack_id: str
     function_name: str
     end_orphans: bool
@@ -90,7 +94,9 @@ class Settings:
             bucket=_required(environ, BUCKET_NAME),
             key_prefix=prefix,
             key_suffix=suffix,
-            instance_profile_arn=_required(environ, INSTANCE_PROFILE_ARN),
+            profile_arns=frozenset(
+                filter(None, (_required(environ, INSTANCE_PROFILE_ARN), environ.get(START_PROFILE_ARN)))
+            ),
             stack_id=_required(environ, STACK_ID),
             function_name=_required(environ, FUNCTION_NAME),
             end_orphans=environ.get(END_ORPHANS) == "yes",

@@ -26,7 +26,7 @@ class Sweep:
 
     Attributes:
         machines: the orphans among the machines.
-        fleets: the orphans among the spot fleet requests.
+        fleets: the orphans among what starts machines.
         machines_ended: how many of them were terminated.
         fleets_cancelled: how many of them were cancelled.
         failures: what could not be ended, and why.
@@ -47,12 +47,12 @@ class Sweep:
 def sweep(clients: Clients, settings: Settings, now: float) -> Sweep:
     """Look for orphans, and end them where the settings say so.
 
-    An orphan belongs to an annex, runs with the stack's own instance profile, is older than 15 minutes, and
-    its annex has no rule.
+    An orphan belongs to an annex, runs with an instance profile of the stack, is older than 15 minutes, and its
+    annex has no rule.
 
     Args:
         clients: the AWS clients.
-        settings: the instance profile, and whether to end what is found.
+        settings: the instance profiles, and whether to end what is found.
         now: seconds since the epoch.
 
     Returns:
@@ -61,18 +61,20 @@ def sweep(clients: Clients, settings: Settings, now: float) -> Sweep:
     Raises:
         ClientError: AWS refused a listing; then nothing was ended.
     """
-    profile, judged = settings.instance_profile_arn, now - GRACE_SECONDS
+    ec2, profiles, judged = clients.ec2, settings.profile_arns, now - GRACE_SECONDS
     machines = [
         machine
-        for machine in compute.list_machines(
-            clients.ec2, compute.machines_with_profile(profile), MACHINE_RUNNING, profile
-        )
-        if machine.annex_id and machine.profile_arn == profile and machine.started < judged
+        for machine in compute.list_machines(ec2, compute.machines_with_profile(profiles), MACHINE_RUNNING, profiles)
+        if machine.annex_id and machine.profile_arn in profiles and machine.started < judged
     ]
     fleets = [
         fleet
-        for fleet in compute.list_running_fleets(clients.ec2, profile)
-        if fleet.annex_id and fleet.profile_arns == {profile} and fleet.started < judged
+        for fleet in (
+            *compute.list_running_fleets(ec2, profiles),
+            *compute.list_running_ec2_fleets(ec2, settings.stack_id),
+            *compute.list_persistent_requests(ec2, profiles),
+        )
+        if fleet.annex_id and fleet.ours and fleet.started < judged
     ]
     if machines or fleets:
         # Listed after the machines, so that a rule that is restored in the meantime counts.
@@ -82,9 +84,9 @@ def sweep(clients: Clients, settings: Settings, now: float) -> Sweep:
     if not settings.end_orphans:
         return Sweep(tuple(machines), tuple(fleets), 0, 0, ())
     with ThreadPoolExecutor(WORKERS) as pool:
-        cancelled = compute.cancel_fleets(clients.ec2, pool, {fleet.id for fleet in fleets})
-        ended = compute.terminate_machines(clients.ec2, pool, {machine.id for machine in machines})
-    failures = (*failures_of("cancel spot fleet", cancelled), *failures_of("terminate", ended))
+        cancelled = compute.cancel_fleets(ec2, pool, {fleet.id for fleet in fleets})
+        ended = compute.terminate_machines(ec2, pool, {machine.id for machine in machines})
+    failures = (*failures_of("cancel", cancelled), *failures_of("terminate", ended))
     return Sweep(tuple(machines), tuple(fleets), len(ended.done), len(cancelled.done), failures)
 
 

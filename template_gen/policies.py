@@ -271,7 +271,7 @@ def lease(instance_profile_arn: AWSHelperFn) -> list[Statement]:
         allow("ListLeases", "events: ListRules", EVERYTHING),
         allow(
             "FindAnnexes",
-            "ec2: DescribeInstances DescribeSpotFleetRequests",
+            "ec2: DescribeFleets DescribeInstances DescribeSpotFleetRequests DescribeSpotInstanceRequests",
             EVERYTHING,
         ),
         allow("FindLeftoversOfImages", "ec2: DescribeImages DescribeSnapshots", EVERYTHING),
@@ -279,6 +279,19 @@ def lease(instance_profile_arn: AWSHelperFn) -> list[Statement]:
         allow("TerminateOldBuilders", "ec2: TerminateInstances", instance, BUILDER),
         *delete_images(),
         allow("CancelFleets", "ec2: CancelSpotFleetRequests", names.arn("ec2", "spot-fleet-request/*")),
+        allow(
+            "DeleteFleetsOfAnnexes",
+            "ec2: DeleteFleets",
+            names.arn("ec2", "fleet/*"),
+            OURS | {"Null": {f"aws:ResourceTag/{ANNEX_TAG}": "false"}},
+        ),
+        # Whoever starts a machine need not tag its request.
+        allow(
+            "CancelSpotRequests",
+            "ec2: CancelSpotInstanceRequests",
+            names.arn("ec2", "spot-instances-request/*"),
+            {"StringEqualsIfExists": OURS["StringEquals"]},
+        ),
         allow(
             "TerminateTaggedMachines",
             "ec2: TerminateInstances",

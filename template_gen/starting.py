@@ -138,8 +138,9 @@ def _statements(lease_function: GetAtt, connectivity_function: GetAtt) -> list[S
         ),
         allow(
             "SeeMachinesAndOffers",
-            "ec2: DescribeImages DescribeInstanceTypes DescribeInstances DescribeRouteTables DescribeSecurityGroups"
-            " DescribeSpotFleetRequests DescribeSpotPriceHistory DescribeSubnets"
+            "ec2: DescribeFleets DescribeImages DescribeInstanceTypes DescribeInstances DescribeRouteTables"
+            " DescribeSecurityGroups DescribeSpotFleetRequests DescribeSpotInstanceRequests DescribeSpotPriceHistory"
+            " DescribeSubnets"
             " GetInstanceTypesFromInstanceRequirements",
             "*",
         ),
@@ -154,26 +155,45 @@ def _fleets(instance: Any) -> list[Statement]:
     CreateFleet starts machines with its caller's right to RunInstances.
     """
     launch_template = names.arn("ec2", "launch-template/${Template}", Template=Ref(LogicalId.LAUNCH_TEMPLATE))
+    subnet, volume = (names.arn("ec2", f"{kind}/*") for kind in ("subnet", "volume"))
     image = names.public_arn("image/${Image}", Image=get(IMAGE, Attribute.IMAGE_ID))
     group = names.arn("ec2", "security-group/${Group}", Group=get(SECURITY_GROUP, Attribute.GROUP_ID))
-    placed = [names.arn("ec2", f"{kind}/*") for kind in ("subnet", "volume")]
     in_annex = {"Null": {f"aws:RequestTag/{ANNEX_TAG}": "false"}}
     by_template = {"ArnEquals": {"ec2:LaunchTemplate": launch_template}}
     return [
-        allow("CreateFleetsOfAnnexes", "ec2: CreateFleet", [names.arn("ec2", "fleet/*"), instance], in_annex),
-        allow("CreateFleetsByTemplate", "ec2: CreateFleet", [launch_template, image, *placed]),
-        allow("RunMachinesOfAnnexes", "ec2: RunInstances", instance, by_template | in_annex),
+        # By these tags the lease function finds a fleet that replaces its machines.
+        allow(
+            "CreateFleetsOfAnnexes",
+            "ec2: CreateFleet",
+            names.arn("ec2", "fleet/*"),
+            in_annex | {"StringEquals": {f"aws:RequestTag/{STACK_TAG}": Ref("AWS::StackId")}},
+        ),
+        allow("CreateMachinesOfAnnexes", "ec2: CreateFleet", instance, in_annex),
+        allow("CreateFleetsByTemplate", "ec2: CreateFleet", [launch_template, image, subnet, volume]),
+        # A fleet's overrides may name both. Where they do not, no document promises that EC2 knows here what the
+        # template says, so a machine also starts where there is no value: the image itself demands tokens.
+        allow(
+            "RunMachinesOfAnnexes",
+            "ec2: RunInstances",
+            instance,
+            {
+                "ArnEquals": by_template["ArnEquals"],
+                "ArnEqualsIfExists": {"ec2:InstanceProfile": get(INSTANCE_ROLE, Attribute.PROFILE_ARN)},
+                "StringEqualsIfExists": {"ec2:MetadataHttpTokens": "required"},
+                **in_annex,
+            },
+        ),
         allow(
             "RunMachinesByTemplate",
             "ec2: RunInstances",
-            [launch_template, names.arn("ec2", "network-interface/*"), *placed],
+            [launch_template, names.arn("ec2", "network-interface/*"), subnet],
             by_template,
         ),
-        # Neither may differ from what the template says.
+        # None may differ from what the template says. No key pair is among them, so there is none.
         allow(
-            "RunOurImageInOurGroup",
+            "RunOurImageDisksAndGroup",
             "ec2: RunInstances",
-            [image, names.public_arn("snapshot/*"), group],
+            [image, names.public_arn("snapshot/*"), volume, group],
             by_template | {"Bool": {"ec2:IsLaunchTemplateResource": "true"}},
         ),
         # These know no condition on the launch template.

@@ -13,7 +13,8 @@ from annex_bootstrap.aws import Account, explained, physical_id
 from annex_bootstrap.errors import AwsError, DeniedError, UserError
 from annex_bootstrap.stack.read import Stack
 from annex_contract.lease import FLEET_RUNNING, MACHINE_RUNNING
-from annex_contract.stack import ANNEX_TAG, LogicalId, Output
+from annex_contract.outputs import profiles_of
+from annex_contract.stack import ANNEX_TAG, LogicalId
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -117,7 +118,7 @@ def end_now(leases: Leases, lease: Lease, now: int) -> str:
 
 
 def terminate(leases: Leases, annex_id: str) -> int:
-    """Cancel an annex's spot fleets and terminate its machines.
+    """Cancel an annex's fleets and persistent spot requests, and terminate its machines.
 
     Args:
         leases: of the stack, with its instance profile.
@@ -129,14 +130,14 @@ def terminate(leases: Leases, annex_id: str) -> int:
     Raises:
         UserError: AWS refused.
     """
-    ec2, profile_arn = leases.account.ec2, leases.profile_arn
+    ec2, profiles = leases.account.ec2, leases.profile_arns
     with explained(f"ending the machines of {annex_id}"):
         fleets = [
             request["SpotFleetRequestId"]
             for page in ec2.get_paginator("describe_spot_fleet_requests").paginate()
             for request in page["SpotFleetRequestConfigs"]
             if request["SpotFleetRequestState"] in FLEET_RUNNING
-            and own_annex_of_fleet(request["SpotFleetRequestConfig"], profile_arn) == annex_id
+            and own_annex_of_fleet(request["SpotFleetRequestConfig"], profiles) == annex_id
         ]
         if fleets:
             ec2.cancel_spot_fleet_requests(SpotFleetRequestIds=fleets, TerminateInstances=True)
@@ -148,8 +149,13 @@ def terminate(leases: Leases, annex_id: str) -> int:
             for page in pages
             for reservation in page["Reservations"]
             for machine in reservation["Instances"]
-            if own_annex_of_machine(machine, profile_arn) == annex_id
+            if own_annex_of_machine(machine, profiles) == annex_id
         ]
+        replacing = [id_ for id_, owner in leases.replacing(dict.fromkeys(machines, annex_id)) if owner == annex_id]
+        if ec2_fleets := [id_ for id_ in replacing if id_.startswith("fleet-")]:
+            ec2.delete_fleets(FleetIds=ec2_fleets, TerminateInstances=True)
+        if requests := [id_ for id_ in replacing if id_.startswith("sir-")]:
+            ec2.cancel_spot_instance_requests(SpotInstanceRequestIds=requests)
         for first in range(0, len(machines), BATCH):
             _terminate(ec2, machines[first : first + BATCH])
     return len(machines)
@@ -189,8 +195,7 @@ def end_annex(account: Account, stack: Stack, lease: Lease) -> int:
     Raises:
         UserError: the lease cannot be changed, or machines are left after 15 minutes.
     """
-    profile_arn = stack.outputs.get(Output.INSTANCE_CONFIGURATION_PROFILE, "")
-    leases = Leases(account, _function_arn(account, stack), profile_arn)
+    leases = Leases(account, _function_arn(account, stack), profiles_of(stack.outputs), stack.stack_id)
     now = int(time.time())
     # Once: the rule may be gone before the next run.
     leases.extend(lease, now - 1)

@@ -32,12 +32,12 @@ def failure_of(instance: Mapping[str, Any]) -> tuple[str, str] | None:
     return code, reason.get("Message", "").removeprefix(f"{code}: ") or "no reason given"
 
 
-def find_failures(account: Account, profile_arn: str) -> dict[str, Counter[str]]:
+def find_failures(account: Account, profile_arns: frozenset[str]) -> dict[str, Counter[str]]:
     """Return how many machines of each annex ended by themselves lately, by the reason.
 
     Args:
         account: where.
-        profile_arn: the instance profile of the stack's machines.
+        profile_arns: the instance profiles of the stack's machines.
 
     Raises:
         UserError: AWS refused.
@@ -47,12 +47,12 @@ def find_failures(account: Account, profile_arn: str) -> dict[str, Counter[str]]
         pages = account.ec2.get_paginator("describe_instances").paginate(
             Filters=[
                 {"Name": "instance-state-name", "Values": list(ENDED)},
-                {"Name": "iam-instance-profile.arn", "Values": [profile_arn]},
+                {"Name": "iam-instance-profile.arn", "Values": sorted(profile_arns)},
             ]
         )
         for page in pages:
             for machine in (machine for reservation in page["Reservations"] for machine in reservation["Instances"]):
-                annex_id, failure = annex_of_machine(machine, profile_arn), failure_of(machine)
+                annex_id, failure = annex_of_machine(machine, profile_arns), failure_of(machine)
                 if annex_id is not None and failure is not None:
                     failures.setdefault(annex_id, Counter())[": ".join(failure)] += 1
     return failures

@@ -12,9 +12,9 @@ from decimal import Decimal
 from typing import Any, Self
 
 from annex_bootstrap.aws import Account, explained
-from annex_bootstrap.errors import AwsError, UserError
+from annex_bootstrap.errors import AwsError, DeniedError, UserError
 from annex_bootstrap.pool.tokens import MARGIN
-from annex_bootstrap.stack.read import find_deployed
+from annex_bootstrap.stack.read import Stack, find_deployed
 from annex_bootstrap.target import Target
 from annex_contract import lease as contract
 from annex_contract.lease import (
@@ -22,11 +22,13 @@ from annex_contract.lease import (
     MACHINE_RUNNING,
     UnreadableLeaseError,
     annex_id_of,
+    annex_of_ec2_fleet,
     annex_of_fleet,
     annex_of_machine,
     input_ending_at,
     parse_input,
 )
+from annex_contract.outputs import profiles_of
 from annex_contract.stack import ROLE_PATH, STARTED_BY_TAG, Output
 
 PAGE_SIZE = 500
@@ -58,7 +60,7 @@ class Machines:
     Attributes:
         types: how many machines of each instance type.
         spot: how many of them are spot instances.
-        fleets: spot fleet requests that may start more.
+        fleets: fleets and persistent spot requests that may start more.
         pending: how many of them are still starting.
         starters: the users or sessions that started them, as far as their tags say.
         since: the type of each, and when it started.
@@ -107,31 +109,31 @@ class Machines:
 NOTHING = Machines({}, 0, 0)
 
 
-def own_annex_of_machine(machine: Mapping[str, Any], profile_arn: str) -> str | None:
+def own_annex_of_machine(machine: Mapping[str, Any], profile_arns: frozenset[str]) -> str | None:
     """Return the annex of this stack that a machine belongs to, if any: another stack's may have the same name.
 
     Args:
         machine: as DescribeInstances describes it.
-        profile_arn: the instance profile of the stack's machines.
+        profile_arns: the instance profiles of the stack's machines.
     """
-    return None if _is_of_another_stack(machine, profile_arn) else annex_of_machine(machine, profile_arn)
+    return None if _is_of_another_stack(machine, profile_arns) else annex_of_machine(machine, profile_arns)
 
 
-def own_annex_of_fleet(config: Mapping[str, Any], profile_arn: str) -> str | None:
+def own_annex_of_fleet(config: Mapping[str, Any], profile_arns: frozenset[str]) -> str | None:
     """Return the annex of this stack that a spot fleet request belongs to, if any, as for a machine.
 
     Args:
         config: its ``SpotFleetRequestConfig``, as DescribeSpotFleetRequests describes it.
-        profile_arn: the instance profile of the stack's machines.
+        profile_arns: the instance profiles of the stack's machines.
     """
     specifications = config.get("LaunchSpecifications", [])
-    others = any(_is_of_another_stack(specification, profile_arn) for specification in specifications)
-    return None if others else annex_of_fleet(config, profile_arn)
+    others = any(_is_of_another_stack(specification, profile_arns) for specification in specifications)
+    return None if others else annex_of_fleet(config, profile_arns)
 
 
-def _is_of_another_stack(started: Mapping[str, Any], profile_arn: str) -> bool:
+def _is_of_another_stack(started: Mapping[str, Any], profile_arns: frozenset[str]) -> bool:
     profile = started.get("IamInstanceProfile", {}).get("Arn", "")
-    return profile != profile_arn and f":instance-profile{ROLE_PATH}" in profile
+    return profile not in profile_arns and f":instance-profile{ROLE_PATH}" in profile
 
 
 def parse_target(rule: str, targets: Iterable[Mapping[str, Any]], function_arn: str) -> Lease | None:
@@ -161,17 +163,19 @@ class Leases:
     Attributes:
         account: where.
         function_arn: the lease function; rules that name it are leases.
-        profile_arn: the instance profile of the stack's machines; only ``machines`` needs it.
+        profile_arns: the instance profiles of the stack's machines; only ``machines`` needs them.
+        stack_id: the stack's ARN, which its EC2 fleets are tagged with; again only for ``machines``.
     """
 
     account: Account
     function_arn: str
-    profile_arn: str = ""
+    profile_arns: frozenset[str] = frozenset()
+    stack_id: str = ""
 
     @classmethod
-    def of(cls, account: Account, outputs: Mapping[str, str]) -> Self:
-        """Return the leases of the stack with these outputs."""
-        return cls(account, outputs[Output.LEASE_FUNCTION_ARN], outputs[Output.INSTANCE_CONFIGURATION_PROFILE])
+    def of(cls, account: Account, stack: Stack) -> Self:
+        """Return the leases of a stack."""
+        return cls(account, stack.outputs[Output.LEASE_FUNCTION_ARN], profiles_of(stack.outputs), stack.stack_id)
 
     @classmethod
     def of_target(cls, target: Target) -> Self:
@@ -181,7 +185,7 @@ class Leases:
             UserError: there are no credentials, AWS refused, or there is no such stack.
         """
         account = target.connect()
-        return cls.of(account, find_deployed(account, target.stack_name).outputs)
+        return cls.of(account, find_deployed(account, target.stack_name))
 
     def list(self) -> list[Lease]:
         """Return all leases, the one that ends first at the top.
@@ -228,6 +232,7 @@ class Leases:
         pending: Counter[str] = Counter()
         starters: dict[str, set[str]] = {}
         since: dict[str, list[tuple[str, datetime]]] = {}
+        annexes: dict[str, str] = {}
         with explained("listing the machines"):
             for page in self.account.ec2.get_paginator("describe_instances").paginate(
                 Filters=[{"Name": "instance-state-name", "Values": list(MACHINE_RUNNING)}],
@@ -236,9 +241,11 @@ class Leases:
                 for machine in (
                     machine for reservation in page["Reservations"] for machine in reservation["Instances"]
                 ):
-                    annex_id = own_annex_of_machine(machine, self.profile_arn)
+                    annex_id = own_annex_of_machine(machine, self.profile_arns)
                     if annex_id is None:
                         continue
+                    if machine.get("IamInstanceProfile", {}).get("Arn") in self.profile_arns:
+                        annexes[machine["InstanceId"]] = annex_id
                     types.setdefault(annex_id, Counter())[machine["InstanceType"]] += 1
                     spot[annex_id] += machine.get("InstanceLifecycle") == "spot"
                     pending[annex_id] += machine["State"]["Name"] == "pending"
@@ -248,9 +255,10 @@ class Leases:
                     )
             for requests in self.account.ec2.get_paginator("describe_spot_fleet_requests").paginate():
                 for request in requests["SpotFleetRequestConfigs"]:
-                    fleet_annex = own_annex_of_fleet(request["SpotFleetRequestConfig"], self.profile_arn)
+                    fleet_annex = own_annex_of_fleet(request["SpotFleetRequestConfig"], self.profile_arns)
                     if fleet_annex is not None and request["SpotFleetRequestState"] in FLEET_RUNNING:
                         fleets[fleet_annex] += 1
+        fleets.update(annex_id for _, annex_id in self.replacing(annexes))
         return {
             annex_id: Machines(
                 types.get(annex_id, {}),
@@ -262,6 +270,34 @@ class Leases:
             )
             for annex_id in types.keys() | fleets.keys()
         }
+
+    def replacing(self, annexes: Mapping[str, str]) -> Sequence[tuple[str, str]]:
+        """Return what starts another machine where one has ended: EC2 fleets and spot requests, each with its annex.
+
+        None where the policy that an earlier version gave does not let it be seen.
+
+        Args:
+            annexes: of the machines with one of the stack's profiles, by their IDs.
+
+        Raises:
+            UserError: AWS refused otherwise.
+        """
+        ec2, filters = self.account.ec2, [{"Name": n, "Values": [*v]} for n, v in contract.PERSISTENT_REQUESTS.items()]
+        with contextlib.suppress(DeniedError), explained("listing what replaces machines"):
+            found = [
+                (fleet["FleetId"], annex_id)
+                for page in ec2.get_paginator("describe_fleets").paginate()
+                for fleet in page["Fleets"]
+                if (annex_id := annex_of_ec2_fleet(fleet, self.stack_id)) and fleet["FleetState"] in FLEET_RUNNING
+            ]
+            pages = ec2.get_paginator("describe_spot_instance_requests").paginate(Filters=filters)  # type: ignore[arg-type]  # a list of filters
+            return found + [
+                (request["SpotInstanceRequestId"], annexes[request["InstanceId"]])
+                for page in pages
+                for request in page["SpotInstanceRequests"]
+                if request.get("InstanceId") in annexes
+            ]
+        return []
 
     def put(self, lease: contract.Lease, request_id: str) -> str:
         """Make a lease, or give it another end: a rule that runs the lease function, and its target.

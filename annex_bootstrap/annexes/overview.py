@@ -39,7 +39,7 @@ def ask_overview(section: Section) -> Overview:
     def ask() -> Overview:
         account = connect(section.region, None)
         stack = find_deployed(account, section.stack_name)
-        return Overview(stack, tuple(Leases.of(account, stack.outputs).list()))
+        return Overview(stack, tuple(Leases.of(account, stack).list()))
 
     try:
         # Loads the SDK, which may take its own second.

@@ -114,7 +114,7 @@ def make_plan(account: Account, stack: Stack, annex: Annex, capacity: Capacity, 
         UserError: the annex cannot have that name.
     """
     outputs = stack.outputs
-    leases = Leases.of(account, outputs)
+    leases = Leases.of(account, stack)
     leases.check_name(annex.name)
     image = machine_image(account, stack)
     subnets = find_subnets(account, outputs[Output.SECURITY_GROUP_ID], subnet_ids or stack_subnets(stack))
@@ -143,6 +143,7 @@ def make_plan(account: Account, stack: Stack, annex: Annex, capacity: Capacity, 
         (outputs[Output.LAUNCH_TEMPLATE_ID], outputs[Output.LAUNCH_TEMPLATE_VERSION]),
         [subnet.subnet_id for subnet in subnets],
         tags_of(request_id, annex.name, account.caller),
+        stack.stack_id,
     )
     return Plan(
         account=account,

@@ -22,6 +22,7 @@ from annex_bootstrap.annexes.requests import Annex, Request
 from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import AwsError, DeniedError, UnavailableError, UserError
 from annex_bootstrap.pool.machine_config import MachineConfig
+from annex_bootstrap.stack.read import Stack
 from annex_contract import lease as contract
 from annex_contract.stack import ANNEX_TAG, REQUEST_TAG, STARTED_BY_TAG, Output
 
@@ -131,12 +132,12 @@ def _may_be_scheduled(account: Account, arn: str) -> bool:
     )
 
 
-def carry_out(account: Account, outputs: Mapping[str, str], request: Request, pool: Pool) -> Outcome:
+def carry_out(account: Account, stack: Stack, request: Request, pool: Pool) -> Outcome:
     """Carry out a request, or what is left of it; its file is there from before the first change until all is known.
 
     Args:
         account: where.
-        outputs: of the stack.
+        stack: whose machines they are.
         request: what to start.
         pool: that the machines join.
 
@@ -144,10 +145,10 @@ def carry_out(account: Account, outputs: Mapping[str, str], request: Request, po
         UncertainError: there was no answer to whether machines start; the request may be carried out again.
         UserError: AWS refused; nothing of this request runs.
     """
-    leases = Leases.of(account, outputs)
+    leases = Leases.of(account, stack)
     with request.under_way():
         try:
-            lease = _make_lease(leases, outputs[Output.S3_BUCKET_NAME], request.annex, request.request_id, pool)
+            lease = _make_lease(leases, stack.outputs[Output.S3_BUCKET_NAME], request.annex, request.request_id, pool)
             outcome = _launch(leases, lease, request)
             if outcome.count:
                 outcome = _look(account, request.request_id, outcome)

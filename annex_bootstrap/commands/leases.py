@@ -42,6 +42,7 @@ class AnnexLease:
         annex: its ID.
         kind: ``spot``, ``on demand`` or ``mixed``; ``-`` where nothing runs.
         machines: how many run or start.
+        fleets: how many fleets and persistent spot requests may start more.
         lease_expiration: None where the lease cannot be read.
         seconds_left: of the lease; negative once it has ended.
         dollars_per_hour: on demand; None where a price is unknown.
@@ -52,6 +53,7 @@ class AnnexLease:
     annex: str
     kind: str
     machines: int
+    fleets: int
     lease_expiration: datetime | None
     seconds_left: int | None
     dollars_per_hour: Decimal | None
@@ -105,7 +107,7 @@ def list_leases(screen: Screen, target: Target) -> LeaseList:
     leases = Leases.of_target(target)
     found = leases.list()
     running = leases.machines() if found else {}
-    failures = find_failures(leases.account, leases.profile_arn) if found else {}
+    failures = find_failures(leases.account, leases.profile_arns) if found else {}
     known: dict[str, Decimal] = {}
     unpriced = ""
     try:
@@ -126,6 +128,9 @@ def list_leases(screen: Screen, target: Target) -> LeaseList:
             total = sum(cost for cost in costs if cost is not None)
             screen.say(f"Total: ${total:.4f}/hour{'' if None not in costs else ' (excluding unknown prices)'}")
     for annex in annexes:
+        if annex.fleets:
+            what = "1 fleet or spot request" if annex.fleets == 1 else f"{annex.fleets} fleets and spot requests"
+            screen.say(f"{what} of {annex.annex} may start more machines until its lease ends.")
         for line in failure_lines(annex.annex, annex.failures):
             screen.fail(line)
     if unpriced:
@@ -210,6 +215,7 @@ def _annex(
         annex=lease.annex_id,
         kind=machines.kind,
         machines=machines.count,
+        fleets=machines.fleets,
         lease_expiration=None if expiration is None else datetime.fromtimestamp(expiration, UTC),
         seconds_left=None if expiration is None else expiration - now,
         dollars_per_hour=machines.cost(known),

@@ -248,7 +248,7 @@ def _carry_out(
     """Carry out the first of the requests that brings a machine."""
     for (account, stack, request), following in zip(requests, [*requests[1:], None], strict=True):
         try:
-            outcome = starting.carry_out(account, stack.outputs, request, pool)
+            outcome = starting.carry_out(account, stack, request, pool)
         except AwsError as error:
             advice = _advice({error.code: error.reason}, request)
             problem = f"{error}.{advice}" if advice else str(error)

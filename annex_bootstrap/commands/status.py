@@ -26,6 +26,7 @@ from annex_bootstrap.stack import metrics, read
 from annex_bootstrap.stack.image import StackImage, read_image
 from annex_bootstrap.stack.read import Stack
 from annex_bootstrap.target import Target, in_each_region
+from annex_contract.outputs import profiles_of
 from annex_contract.stack import Output
 
 Answer = TypeVar("Answer")
@@ -194,11 +195,8 @@ def _cost(account: Account, stack: Stack, leases: Sequence[Lease]) -> Decimal | 
     running = {}
     if leases:
         # A stack that is being deleted may have no outputs any more.
-        function_arn, profile_arn = (
-            stack.outputs.get(output, "")
-            for output in (Output.LEASE_FUNCTION_ARN, Output.INSTANCE_CONFIGURATION_PROFILE)
-        )
-        running = Leases(account, function_arn, profile_arn).machines()
+        function_arn = stack.outputs.get(Output.LEASE_FUNCTION_ARN, "")
+        running = Leases(account, function_arn, profiles_of(stack.outputs), stack.stack_id).machines()
     machines = [running.get(lease.annex_id, NOTHING) for lease in leases]
     known = prices.on_demand(account, {name for annex in machines for name in annex.types})
     costs = [annex.cost(known) for annex in machines]

@@ -88,7 +88,7 @@ def watch(screen: Screen, target: Target, name: str, interval: float) -> None:
 def _tell_failures(screen: Screen, leases: Leases, annexes: Sequence[str], told: set[str]) -> None:
     """Say once how many machines of the annexes ended by themselves, and why."""
     with contextlib.suppress(UserError):
-        failures = find_failures(leases.account, leases.profile_arn)
+        failures = find_failures(leases.account, leases.profile_arns)
         lines = [line for annex in annexes for line in failure_lines(annex, failures.get(annex, {}))]
         for line in lines:
             if line not in told:

@@ -235,7 +235,7 @@ def _missing(machines: Sequence[Machine], joined: Sequence[str]) -> list[Machine
 
 
 def _machines(account: Account, stack: Stack) -> Iterator[Machine]:
-    leases, now = Leases.of(account, stack.outputs), datetime.now(UTC)
+    leases, now = Leases.of(account, stack), datetime.now(UTC)
     names = {lease.annex_id for lease in leases.list()}
     with explained("listing the machines of annexes"):
         for page in account.ec2.get_paginator("describe_instances").paginate(
@@ -245,7 +245,7 @@ def _machines(account: Account, stack: Stack) -> Iterator[Machine]:
                 running = machine["State"]["Name"] == RUNNING
                 if not running and machine.get("StateReason", {}).get("Code") != SHUT_DOWN:
                     continue
-                annex_id = annex_here(machine, leases.profile_arn, stack.stack_id, names)
+                annex_id = annex_here(machine, leases.profile_arns, stack.stack_id, names)
                 if annex_id is not None:
                     yield Machine(
                         machine["InstanceId"],
@@ -257,20 +257,22 @@ def _machines(account: Account, stack: Stack) -> Iterator[Machine]:
                     )
 
 
-def annex_here(machine: Mapping[str, Any], profile_arn: str, stack_id: str, leases: Collection[str]) -> str | None:
+def annex_here(
+    machine: Mapping[str, Any], profile_arns: frozenset[str], stack_id: str, leases: Collection[str]
+) -> str | None:
     """Return the annex of this stack that a machine belongs to, if any; other stacks and tools have annexes too.
 
     Args:
         machine: as DescribeInstances describes it; AWS need not show the profile of one that is terminated.
-        profile_arn: the instance profile of the stack's machines.
+        profile_arns: the instance profiles of the stack's machines.
         stack_id: of the stack, which `start` tags its machines with.
         leases: the annexes that hold a lease of this stack: their machines may have a profile of somebody's own.
     """
     tags = {tag["Key"]: tag["Value"] for tag in machine.get("Tags", [])}
     if STACK_TAG in tags:
         return tags.get(ANNEX_TAG) if tags[STACK_TAG] == stack_id else None
-    annex_id = own_annex_of_machine(machine, profile_arn)
-    ours = machine.get("IamInstanceProfile", {}).get("Arn", "") == profile_arn
+    annex_id = own_annex_of_machine(machine, profile_arns)
+    ours = machine.get("IamInstanceProfile", {}).get("Arn", "") in profile_arns
     return annex_id if ours or annex_id in leases else None
 
 

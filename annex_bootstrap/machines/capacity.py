@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from annex_bootstrap.machines.instance_types import MIB_PER_GIB, InstanceType
 from annex_bootstrap.machines.prices import Prices
+from annex_contract.stack import STACK_TAG
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import InstanceRequirementsRequestTypeDef
@@ -203,6 +204,7 @@ def fleet_arguments(
     launch_template: tuple[str, str],
     subnet_ids: Sequence[str],
     tags: Mapping[str, str],
+    stack_id: str,
 ) -> dict[str, Any]:
     """Return the arguments of CreateFleet.
 
@@ -214,6 +216,7 @@ def fleet_arguments(
         launch_template: ID and version.
         subnet_ids: one for each zone: a fleet takes no two of one zone.
         tags: of the machines and of the fleet.
+        stack_id: of the stack, which the template has machines tagged with.
     """
     overrides = []
     for machine in machines:
@@ -246,5 +249,8 @@ def fleet_arguments(
             "DefaultTargetCapacityType": "spot" if capacity.spot else "on-demand",
         },
         **options,
-        "TagSpecifications": [{"ResourceType": kind, "Tags": tag_list} for kind in ("fleet", "instance")],
+        "TagSpecifications": [
+            {"ResourceType": "fleet", "Tags": [*tag_list, {"Key": STACK_TAG, "Value": stack_id}]},
+            {"ResourceType": "instance", "Tags": tag_list},
+        ],
     }

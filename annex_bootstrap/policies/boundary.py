@@ -120,14 +120,15 @@ def _roles(partition: str, account: str, arn: Callable[[str, str], str]) -> list
         allow("Describe", "ec2:Describe*", "*"),
         allow(
             "Machines",
-            "ec2: CancelSpotFleetRequests CreateImage CreateSecurityGroup RequestSpotInstances RunInstances",
+            "ec2: CancelSpotFleetRequests CancelSpotInstanceRequests CreateImage CreateSecurityGroup"
+            " RequestSpotInstances RunInstances",
             _machine_parts(partition, arn),
         ),
         allow("TagNew", "ec2:CreateTags", _machine_parts(partition, arn), {"Null": {"ec2:CreateAction": "false"}}),
         allow(
             "OfStacks",
-            "ec2: *SecurityGroupIngress DeleteSecurityGroup DeleteSnapshot DeregisterImage GetConsoleOutput"
-            " ModifyImageAttribute TerminateInstances",
+            "ec2: *SecurityGroupIngress DeleteFleets DeleteSecurityGroup DeleteSnapshot DeregisterImage"
+            " GetConsoleOutput ModifyImageAttribute TerminateInstances",
             _machine_parts(partition, arn),
             {"Null": {f"aws:ResourceTag/{STACK_TAG}": "false"}},
         ),

@@ -63,7 +63,8 @@ def operator_policy(partition: str, account: str, stack_name: str, boundary: str
             allow(
                 "DescribeMachinesAndOffers",
                 "ec2: DescribeImages DescribeInstanceTypeOfferings DescribeInstanceTypes DescribeInstances"
-                " DescribeRouteTables DescribeSecurityGroups DescribeSpotFleetRequests DescribeSubnets",
+                " DescribeFleets DescribeRouteTables DescribeSecurityGroups DescribeSpotFleetRequests"
+                " DescribeSpotInstanceRequests DescribeSubnets",
                 "*",
             ),
             allow("FindNewestBase", "ssm: GetParameter", f"arn:{partition}:ssm:*::parameter{SYSTEM.base_parameters}*"),

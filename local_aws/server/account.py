@@ -37,10 +37,6 @@ class Account:
         foreign_buckets: that belong to another account, which lets everybody in.
         free_plan: whether the account is on the free plan, which has few instance types.
         launch_failure: the StateReason, Code and Message, with which every machine ends as soon as it has started.
-        launch_template_keys_of_new: what ``ec2:IsLaunchTemplateResource`` is for machines, volumes and network
-            interfaces that a launch makes by a template and nothing of the request overrides. AWS documents the key
-            with an example that only works where it is true, and lists no resource for which it is false:
-            https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/permissions-for-launch-templates.html
         service_control_policies: documents that the organisation attaches. ``FullAWSAccess`` is attached beside them,
             unless one of them allows something itself.
             https://docs.aws.amazon.com/organizations/latest/userguide/orgs_manage_policies_scps_evaluation.html
@@ -61,7 +57,6 @@ class Account:
     foreign_buckets: list[str] = field(default_factory=list)
     free_plan: bool = False
     launch_failure: dict[str, str] | None = None
-    launch_template_keys_of_new: bool = False
     service_control_policies: list[dict[str, Any]] = field(default_factory=list)
     throttled_regions: list[str] = field(default_factory=list)
     unsubscribed_regions: list[str] = field(default_factory=list)

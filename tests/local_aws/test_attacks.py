@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import bz2
+import contextlib
 import io
 import json
 import os
@@ -14,7 +15,7 @@ import urllib.request
 import uuid
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,8 +37,9 @@ from annex_bootstrap.stack.deployment import DeployRequest
 from annex_bootstrap.stack.template import template_path
 from annex_contract.iam import allow, document, trust
 from annex_contract.machine_policies import FLEET_POLICY
+from annex_contract.outputs import profiles_of
 from annex_contract.resources import BY_TYPE
-from annex_contract.stack import FLEET_TAG, MARKING_PARAMETERS, ROLE_PATH, Output
+from annex_contract.stack import ANNEX_TAG, FLEET_TAG, MARKING_PARAMETERS, ROLE_PATH, STACK_TAG, Output
 from local_aws.launcher import ACCOUNT, PASSED_ON, Credentials, LocalAws
 from tests.local_aws import stack
 from tests.local_aws.attacks import attack
@@ -1207,3 +1209,173 @@ def test_a_lease_ends_no_fleet_and_no_machine_of_somebody_else(guarded: Guarded)
     assert request["SpotFleetRequestState"] == "active"
     ec2.cancel_spot_fleet_requests(SpotFleetRequestIds=[fleet], TerminateInstances=True)
     ec2.terminate_instances(InstanceIds=[machine])
+
+
+# The machines of `start`
+
+STARTER = "User of `start`, with `StartPolicy`"
+
+
+@dataclass(frozen=True)
+class Team:
+    """One of two teams in one account: a stack with an image, and a user who starts annexes by its policy."""
+
+    root: boto3.Session
+    name: str
+    stack: stack.DeployedStack
+    user: boto3.Session
+
+    def tags(self, annex: str, *kinds: str) -> Any:
+        """Return the tags that `start` puts on what it asks for, for an annex."""
+        of_annex, of_stack = {"Key": ANNEX_TAG, "Value": annex}, {"Key": STACK_TAG, "Value": self.stack.stack_id}
+        return [
+            {"ResourceType": kind, "Tags": [of_annex, of_stack] if kind == "fleet" else [of_annex]} for kind in kinds
+        ]
+
+    def template(self, **more: Any) -> Any:
+        """Return the launch template, as a request names it."""
+        outputs = self.stack.outputs
+        version = {"Version": outputs[Output.LAUNCH_TEMPLATE_VERSION]}
+        return {"LaunchTemplateId": outputs[Output.LAUNCH_TEMPLATE_ID], **version, **more}
+
+    def fleet(self, override: Mapping[str, Any], annex: str = "plain", **more: Any) -> list[str]:
+        """Start a machine by a fleet with an override, and return the IDs."""
+        overrides = [{"InstanceType": "m7i.large", **override}]
+        request: Any = {
+            "Type": "instant",
+            "LaunchTemplateConfigs": [{"LaunchTemplateSpecification": self.template(), "Overrides": overrides}],
+            "TargetCapacitySpecification": {"TotalTargetCapacity": 1, "DefaultTargetCapacityType": "on-demand"},
+            "TagSpecifications": self.tags(annex, "fleet", "instance"),
+            **more,
+        }
+        launched = self.user.client("ec2").create_fleet(**request)["Instances"]
+        return [machine for each in launched for machine in each["InstanceIds"]]
+
+    def launch(self, annex: str = "plain", **more: Any) -> str:
+        """Start a machine by itself, and return its ID."""
+        request: Any = {"LaunchTemplate": self.template(), "TagSpecifications": self.tags(annex, "instance"), **more}
+        machines = self.user.client("ec2").run_instances(InstanceType="m7i.large", MinCount=1, MaxCount=1, **request)[
+            "Instances"
+        ]
+        return machines[0]["InstanceId"]
+
+    def running(self) -> set[str]:
+        """Return the machines of the account that run."""
+        states = [{"Name": "instance-state-name", "Values": ["pending", "running"]}]
+        held = self.root.client("ec2").describe_instances(Filters=states)["Reservations"]  # type: ignore[arg-type]  # a list of filters
+        return {machine["InstanceId"] for each in held for machine in each["Instances"]}
+
+    def end(self, annex: str) -> dict[str, Any]:
+        """Run the lease function for an annex whose lease has ended, and return what it did."""
+        lease = {"AnnexID": annex, "S3BucketName": "", "LeaseExpiration": 1}
+        function = self.stack.outputs[Output.LEASE_FUNCTION_ARN]
+        answer = self.root.client("lambda").invoke(FunctionName=function, Payload=json.dumps(lease).encode())
+        said: dict[str, Any] = json.loads(answer["Payload"].read())
+        assert "FunctionError" not in answer, said
+        return said
+
+
+@pytest.fixture(scope="module")
+def teams(root: boto3.Session, template: str, put_template: Callable[[str], str]) -> Iterator[tuple[Team, Team]]:
+    """Two stacks side by side."""
+    iam, url = root.client("iam"), put_template(template)
+    with contextlib.ExitStack() as exits:
+        made = []
+        for letter in ("a", "b"):
+            name = f"team-{letter}-{uuid.uuid4().hex[:8]}"
+            deployed = exits.enter_context(stack.deployed(root, name, url, {"Image": "yes"}))
+            iam.create_user(UserName=name)
+            exits.callback(iam.delete_user, UserName=name)
+            policy = deployed.outputs[Output.START_POLICY_ARN]
+            iam.attach_user_policy(UserName=name, PolicyArn=policy)
+            exits.callback(iam.detach_user_policy, UserName=name, PolicyArn=policy)
+            key = iam.create_access_key(UserName=name)["AccessKey"]
+            exits.callback(iam.delete_access_key, UserName=name, AccessKeyId=key["AccessKeyId"])
+            user = session(Credentials(key["AccessKeyId"], key["SecretAccessKey"]))
+            made.append(Team(root, name, deployed, user))
+        yield made[0], made[1]
+        # A group in use is deleted when its machines are gone.
+        if running := sorted(made[0].running()):
+            root.client("ec2").terminate_instances(InstanceIds=running)
+
+
+@attack(
+    "Start a machine that answers without a token, or of another image, profile, key pair or disk, by the overrides of "
+    "a fleet or beside the launch template",
+    by=STARTER,
+    stopped_by="Conditions on profile and tokens, and `ec2:IsLaunchTemplateResource` for image, disks and group",
+)
+@pytest.mark.parametrize("what", ["tokens", "image", "profile", "key", "disk", "snapshot"])
+def test_nothing_overrides_the_launch_template(
+    teams: tuple[Team, Team], images: Mapping[str, str], administrators: str, what: str
+) -> None:
+    team, other = teams
+    ec2 = team.root.client("ec2")
+    key = ec2.create_key_pair(KeyName=f"key-{uuid.uuid4().hex[:8]}")["KeyName"]
+    (mapping,) = ec2.describe_images(ImageIds=[images["other"]])["Images"][0]["BlockDeviceMappings"]
+    disk = {"VolumeSize": 500, "Encrypted": False, "DeleteOnTermination": False}
+    wanted: Mapping[str, list[dict[str, Any]]] = {
+        "tokens": [{"MetadataOptions": {"HttpTokens": "optional"}}],
+        "image": [{"ImageId": PUBLIC_IMAGE}, {"ImageId": images["other"]}],
+        "profile": [
+            {"IamInstanceProfile": {"Name": administrators}},
+            # With the other team's policy its role may be passed.
+            {"IamInstanceProfile": {"Arn": other.stack.outputs[Output.INSTANCE_CONFIGURATION_PROFILE]}},
+        ],
+        "key": [{"KeyName": key}],
+        "disk": [{"BlockDeviceMappings": [{"DeviceName": "/dev/xvda", "Ebs": disk}]}],
+        "snapshot": [
+            {"BlockDeviceMappings": [{"DeviceName": "/dev/sdf", "Ebs": {"SnapshotId": mapping["Ebs"]["SnapshotId"]}}]}
+        ],
+    }
+    ec2.terminate_instances(InstanceIds=[*team.fleet({}), team.launch()])
+    before, iam = team.running(), team.root.client("iam")
+    # Not what role may be passed stops it, but what the machine has.
+    held = [other.stack.outputs[Output.START_POLICY_ARN]] if what == "profile" else []
+    for policy in held:
+        iam.attach_user_policy(UserName=team.name, PolicyArn=policy)
+    try:
+        for override in wanted[what]:
+            refuse(partial(team.fleet, override), partial(team.launch, **override))
+    finally:
+        for policy in held:
+            iam.detach_user_policy(UserName=team.name, PolicyArn=policy)
+    assert team.running() <= before
+    ec2.delete_key_pair(KeyName=key)
+
+
+PERSISTENT = {"MarketType": "spot", "SpotOptions": {"SpotInstanceType": "persistent"}}
+
+
+@attack(
+    "Start machines that come back after their lease has ended, by a fleet or a persistent spot request",
+    by=STARTER,
+    stopped_by="Machines of an annex come of no such fleet, and the lease function ends fleets and requests",
+)
+def test_a_lease_ends_what_replaces_its_machines(teams: tuple[Team, Team]) -> None:
+    team, other = teams
+    ec2, annex = team.root.client("ec2"), f"again-{uuid.uuid4().hex[:8]}"
+    for kinds in (["fleet"], ["fleet", "instance"]):
+        with pytest.raises(ClientError, match=f"{REFUSED}|InvalidParameterValue"):
+            team.fleet({}, annex, Type="maintain", TagSpecifications=team.tags(annex, *kinds))
+    ec2.terminate_instances(InstanceIds=team.fleet({}, annex))
+    before = team.running()
+    mine = [each.launch(annex, InstanceMarketOptions=PERSISTENT) for each in teams]
+    ec2.terminate_instances(InstanceIds=mine)
+    assert len(team.running() - before) == 2, "each has come back"
+    for each in teams:
+        # As an administrator may start one for an annex; the answer names no machines.
+        administrator, tags = replace(each, user=team.root), each.tags(annex, "fleet")
+        assert administrator.fleet({}, annex, Type="maintain", TagSpecifications=tags) == []
+    assert len(team.running() - before) == 4
+    assert team.end(annex)["fleets_cancelled"] == 2
+    left = team.running() - before
+    assert len(left) == 2, "what the other team started"
+    profiles = {
+        machine["IamInstanceProfile"]["Arn"]
+        for held in ec2.describe_instances(InstanceIds=sorted(left))["Reservations"]
+        for machine in held["Instances"]
+    }
+    assert profiles <= profiles_of(other.stack.outputs)
+    assert other.end(annex)["fleets_cancelled"] == 2
+    assert team.running() <= before

@@ -31,6 +31,10 @@ from local_aws.server.wire import Params, RefusalError, Response
 FLEET_TAG = "aws:ec2:fleet-id"
 """The tag that AWS puts on a fleet's instances."""
 
+INSTANT_ONLY = ("BlockDeviceMappings", "IamInstanceProfile", "KeyName", "MetadataOptions")
+"""Members of an override that only a fleet of the type ``instant`` may have:
+https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_FleetLaunchTemplateOverridesRequest.html"""
+
 _fleets = AccountRegionScopedDict()
 
 
@@ -236,6 +240,15 @@ def _find(fleet_id: str) -> Fleet:
 def _check(request: Mapping[str, Any]) -> None:
     in_vcpus = is_by_vcpu(request)
     overrides = [each for config in request["LaunchTemplateConfigs"] for each in config.get("Overrides") or [{}]]
+    if request.get("Type") != "instant":
+        # Machines of the other types have the tags of their launch template alone:
+        # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateFleet.html
+        kinds = {each["ResourceType"] for each in request.get("TagSpecifications", [])} - {"fleet"}
+        named = {member for override in overrides for member in override if member in INSTANT_ONLY}
+        if kinds or named:
+            raise RefusalError(
+                "InvalidParameterValue", f"Only a fleet of the type instant takes {', '.join(sorted(kinds | named))}."
+            )
     if sum("InstanceRequirements" in override for override in overrides) > MOST_REQUIREMENTS:
         raise RefusalError(
             "InvalidParameterValue",

@@ -68,8 +68,16 @@ def describe_spot_instance_requests(params: Params) -> Response:
     """DescribeSpotInstanceRequests, in pages."""
     request = wire.read("DescribeSpotInstanceRequests", params)
     _note_new()
-    wanted = request.get("SpotInstanceRequestIds", list(_requests))
-    shown, token = wire.page([(request_id, _find(request_id)) for request_id in wanted], request, minimum=5)
+    asked = {each["Name"]: each.get("Values", []) for each in request.get("Filters", [])}
+    if unknown := sorted(asked.keys() - {"state", "type"}):
+        raise RefusalError("InvalidParameterValue", f"The filter '{unknown[0]}' is invalid")
+    named = [_find(request_id) for request_id in request.get("SpotInstanceRequestIds", list(_requests))]
+    wanted = [
+        (each.request_id, each)
+        for each in named
+        if each.state in asked.get("state", [each.state]) and each.type in asked.get("type", [each.type])
+    ]
+    shown, token = wire.page(wanted, request, minimum=5)
     found = [
         {
             "SpotInstanceRequestId": each.request_id,

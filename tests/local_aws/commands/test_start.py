@@ -20,7 +20,7 @@ import pytest
 
 from annex_bootstrap.policies.deployer import deployer_policy
 from annex_bootstrap.policies.operator import operator_policy
-from annex_contract.stack import ANNEX_TAG, REQUEST_TAG, STARTED_BY_TAG, Output
+from annex_contract.stack import ANNEX_TAG, REQUEST_TAG, STACK_TAG, STARTED_BY_TAG, Output
 from lambda_lease.settings import SWEEP_EVENT
 from local_aws.launcher import ACCOUNT, Credentials
 from tests.local_aws.cli_user import CliUser
@@ -212,7 +212,12 @@ def test_its_policy_starts_nothing_but_by_the_template(
     made = stacks[REGION]
     keys = (starter.credentials.access_key_id, starter.credentials.secret_access_key)
     ec2 = boto3.Session(*keys, region_name=REGION).client("ec2")
-    tags: Any = [{"ResourceType": kind, "Tags": [{"Key": ANNEX_TAG, "Value": "a"}]} for kind in ("fleet", "instance")]
+    of_annex, of_stack = {"Key": ANNEX_TAG, "Value": "a"}, {"Key": STACK_TAG, "Value": made.stack_id}
+    tags: Any = [
+        {"ResourceType": "fleet", "Tags": [of_annex, of_stack]},
+        {"ResourceType": "instance", "Tags": [of_annex]},
+    ]
+    other_stack: Any = [{"ResourceType": "fleet", "Tags": [of_annex, of_stack | {"Value": "b"}]}, tags[1]]
     template = {
         "LaunchTemplateId": made.outputs[Output.LAUNCH_TEMPLATE_ID],
         "Version": made.outputs[Output.LAUNCH_TEMPLATE_VERSION],
@@ -237,6 +242,8 @@ def test_its_policy_starts_nothing_but_by_the_template(
         # Without an annex, nobody would ever end it.
         lambda: ec2.create_fleet(**fleet),
         lambda: ec2.create_fleet(**fleet, TagSpecifications=tags[:1]),
+        # Nor a fleet that replaces machines.
+        lambda: ec2.create_fleet(**fleet, TagSpecifications=other_stack),
         lambda: ec2.create_fleet(**foreign, TagSpecifications=tags),
         lambda: ec2.run_instances(
             ImageId=made.outputs[Output.IMAGE_ID],

@@ -13,6 +13,7 @@ import pytest
 
 from annex_contract.iam import document as document_of
 from annex_contract.lease import TICK_RATE
+from annex_contract.outputs import profiles_of
 from annex_contract.stack import Output, sweep_rule_name
 from lambda_lease import handler
 from lambda_lease.clients import Clients
@@ -133,7 +134,7 @@ def sweep_and_tick(annex_id: str, deployed: DeployedStack, credentials: Credenti
         deployed.outputs[Output.S3_BUCKET_NAME],
         "config-",
         ".tar.gz",
-        deployed.outputs[Output.INSTANCE_CONFIGURATION_PROFILE],
+        profiles_of(deployed.outputs),
         deployed.stack_id,
         deployed.outputs[Output.LEASE_FUNCTION_ARN].rpartition(":")[2],
         end_orphans=False,

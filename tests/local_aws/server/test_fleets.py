@@ -146,6 +146,19 @@ def test_a_denied_launch_refuses_the_fleet_or_is_one_of_its_errors(server: Serve
     assert [error["ErrorCode"] for error in answer["Errors"]] == ["UnauthorizedOperation"]
 
 
+@pytest.mark.parametrize(
+    ("override", "tagged"),
+    [({"KeyName": "a"}, "fleet"), ({"MetadataOptions": {"HttpTokens": "optional"}}, "fleet"), ({}, "instance")],
+)
+def test_only_an_instant_fleet_overrides_what_a_machine_is_and_tags_it(
+    ec2: EC2Client, override: dict[str, Any], tagged: str
+) -> None:
+    tags = [{"ResourceType": tagged, "Tags": [{"Key": "a", "Value": "b"}]}]
+    with pytest.raises(ClientError, match="Only a fleet of the type instant") as error:
+        create(ec2, {"InstanceType": "m7i.large", **override}, Type="maintain", TagSpecifications=tags)
+    assert refusal(error) == "InvalidParameterValue"
+
+
 RUNNING = ("instance-state-name", "running")
 
 

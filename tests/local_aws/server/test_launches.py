@@ -153,9 +153,28 @@ def test_a_machine_of_a_persistent_spot_request_comes_back_until_the_request_is_
     assert again != machine
     (request,) = ec2.describe_spot_instance_requests(SpotInstanceRequestIds=[request_id])["SpotInstanceRequests"]
     assert (request["Type"], request["State"], request["InstanceId"]) == ("persistent", "active", again)
+    for name, value, shown in (("type", "persistent", True), ("type", "one-time", False), ("state", "open", False)):
+        by: list[Any] = [{"Name": name, "Values": [value]}]
+        listed = ec2.describe_spot_instance_requests(Filters=by)["SpotInstanceRequests"]
+        assert [each["SpotInstanceRequestId"] for each in listed] == [request_id] * shown
     ec2.cancel_spot_instance_requests(SpotInstanceRequestIds=[request_id])
     ec2.terminate_instances(InstanceIds=[again])
     assert found(ec2, running) == set()
+
+
+def test_a_spot_machine_is_authorized_on_its_request_too(server: Server, ec2: EC2Client) -> None:
+    own = [
+        f"arn:aws:ec2:*:*:{kind}/*" for kind in ("instance", "network-interface", "security-group", "subnet", "volume")
+    ]
+    client = server.client(
+        "ec2",
+        ec2.meta.region_name,
+        server.key({"Action": "ec2:RunInstances", "Resource": [*own, "arn:aws:ec2:*::image/*"]}),
+    )
+    run(client)
+    with pytest.raises(ClientError) as error:
+        run(client, **persistent())
+    assert refusal(error) == "UnauthorizedOperation"
 
 
 def test_cancelling_a_spot_request_is_authorized_on_it(server: Server, ec2: EC2Client) -> None:

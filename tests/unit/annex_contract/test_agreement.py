@@ -21,6 +21,8 @@ TAGS = st.lists(
 )
 TOKENS = st.sampled_from(["", "_", "_uuid", "test_uuid", "a_b_uuid", "test"])
 PROFILE = "arn:aws:iam::123456789012:instance-profile/annex-bootstrap/a"
+PROFILES_OF_STACK = frozenset({PROFILE})
+STACK = "arn:aws:cloudformation:us-east-1:123456789012:stack/a/1"
 PROFILES = st.sampled_from([{"Arn": PROFILE}, {"Arn": PROFILE + "b"}])
 INSTANCES = st.fixed_dictionaries(
     {
@@ -65,6 +67,21 @@ class DescribedEc2:
         self.instances = [
             {"InstanceId": f"i-{number}", "LaunchTime": now, **instance} for number, instance in enumerate(instances)
         ]
+        owner = [{"Key": "annex-bootstrap:stack", "Value": STACK}]
+        self.ec2_fleets = [
+            {
+                "FleetId": f"fleet-{number}",
+                "FleetState": "active" if number % 2 else "deleted_running",
+                "Tags": [*instance.get("Tags", []), *(owner if number % 3 else [])],
+            }
+            for number, instance in enumerate(instances)
+        ]
+        # Of machines that run: the function also knows those that have just ended.
+        self.requests = [
+            {"SpotInstanceRequestId": f"sir-{each['InstanceId']}", "InstanceId": each["InstanceId"]}
+            for each in self.instances
+            if each["State"]["Name"] in MACHINE_RUNNING
+        ]
         self.fleets = [{"SpotFleetRequestId": f"sfr-{number}", **fleet} for number, fleet in enumerate(fleets)]
 
     def get_paginator(self, operation: str) -> SimpleNamespace:
@@ -76,6 +93,14 @@ class DescribedEc2:
         (states,) = [by["Values"] for by in Filters if by["Name"] == "instance-state-name"]
         found = [instance for instance in self.instances if instance["State"]["Name"] in states]
         return [{"Reservations": [{"Instances": found}]}]
+
+    def describe_fleets(self, **_: object) -> list[dict[str, Any]]:
+        """Describe EC2 fleets with the tags that instances have."""
+        return [{"Fleets": self.ec2_fleets}]
+
+    def describe_spot_instance_requests(self, **_: object) -> list[dict[str, Any]]:
+        """Describe a persistent request for each instance that runs."""
+        return [{"SpotInstanceRequests": self.requests}]
 
     def describe_spot_fleet_requests(self, **_: object) -> list[dict[str, Any]]:
         """Describe all fleets: EC2 has no filter for them."""
@@ -103,10 +128,20 @@ def test_the_client_counts_for_an_annex_exactly_what_the_function_ends_with_it(
 ) -> None:
     ec2: Any = DescribedEc2(instances, fleets)
     account: Any = SimpleNamespace(ec2=ec2, region="us-east-1")
-    shown = Leases(account, "arn", PROFILE).machines()
+    shown = Leases(account, "arn", PROFILES_OF_STACK, STACK).machines()
     machines = Counter(
-        machine.annex_id for machine in compute.list_machines(ec2, [], MACHINE_RUNNING, PROFILE) if machine.annex_id
+        machine.annex_id
+        for machine in compute.list_machines(ec2, [], MACHINE_RUNNING, PROFILES_OF_STACK)
+        if machine.annex_id
     )
-    requests = Counter(fleet.annex_id for fleet in compute.list_running_fleets(ec2, PROFILE) if fleet.annex_id)
+    requests = Counter(
+        fleet.annex_id
+        for fleet in (
+            *compute.list_running_fleets(ec2, PROFILES_OF_STACK),
+            *compute.list_running_ec2_fleets(ec2, STACK),
+            *compute.list_persistent_requests(ec2, PROFILES_OF_STACK),
+        )
+        if fleet.annex_id
+    )
     assert {annex_id: annex.count for annex_id, annex in shown.items() if annex.count} == machines
     assert {annex_id: annex.fleets for annex_id, annex in shown.items() if annex.fleets} == requests

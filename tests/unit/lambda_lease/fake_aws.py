@@ -35,7 +35,7 @@ UUID = "6e0c1b9a-7a35-4d7c-9f53-0d6f6f0a1c11"
 
 STACK_ID = "arn:aws:cloudformation:us-east-1:123456789012:stack/a/12345678-1234-1234-1234-123456789012"
 LEASE_FUNCTION = "arn:aws:lambda:us-east-1:123456789012:function:lease"
-SETTINGS = Settings(BUCKET, "config-", ".tar.gz", PROFILE, STACK_ID, "lease", end_orphans=False)
+SETTINGS = Settings(BUCKET, "config-", ".tar.gz", frozenset({PROFILE}), STACK_ID, "lease", end_orphans=False)
 
 Parameters = dict[str, Any]
 
@@ -79,6 +79,17 @@ class FakeFleet:
 
 
 @dataclass
+class FakeReplacer:
+    """An EC2 fleet or a persistent spot request: it starts a machine like its own where that has ended."""
+
+    id: str
+    tags: dict[str, str]
+    machine: str
+    state: str = "active"
+    started: float = 0.0
+
+
+@dataclass
 class Fault:
     """A fault that answers calls instead of the service, for so many calls as it has left."""
 
@@ -119,6 +130,7 @@ class FakeAws:
     filters_work: bool = True
     machines: dict[str, FakeMachine] = field(default_factory=dict)
     fleets: dict[str, FakeFleet] = field(default_factory=dict)
+    replacers: dict[str, FakeReplacer] = field(default_factory=dict)
     rules: dict[str, dict[str, str | None]] = field(default_factory=dict)
     objects: set[str] = field(default_factory=set)
     buckets: set[str] = field(default_factory=lambda: {BUCKET})
@@ -189,12 +201,22 @@ class FakeAws:
         self.fleets[fleet.id] = fleet
         return fleet.id
 
+    def keep(self, kind: str, machine: str, **tags: str) -> str:
+        """Keep a machine running, by a ``fleet`` with these tags or a persistent spot request (``sir``)."""
+        made = FakeReplacer(f"{kind}-{len(self.replacers):08x}", tags, machine, started=self.now)
+        self.replacers[made.id] = made
+        return made.id
+
     def settle(self) -> None:
-        """Let time pass: what is shutting down is terminated, and everything is visible."""
+        """Let time pass: what is shutting down is terminated, or replaced, and everything is visible."""
         for machine in self.machines.values():
             machine.visible = True
             if machine.state == "shutting-down":
                 machine.state = "terminated"
+        for replacer in self.replacers.values():
+            ended = self.machines[replacer.machine]
+            if replacer.state == "active" and ended.state == "terminated":
+                replacer.machine = self.start(tag=ended.tags.get(ANNEX_TAG), token=UUID, profile=ended.profile)
         for fleet in self.fleets.values():
             if fleet.state == "cancelled_terminating":
                 fleet.state = "cancelled"
@@ -274,6 +296,10 @@ class FakeAws:
             "ModifyInstanceAttribute": self._modify_instance_attribute,
             "DescribeSpotFleetRequests": self._describe_spot_fleet_requests,
             "CancelSpotFleetRequests": self._cancel_spot_fleet_requests,
+            "DescribeFleets": self._describe_fleets,
+            "DeleteFleets": self._delete_fleets,
+            "DescribeSpotInstanceRequests": self._describe_spot_instance_requests,
+            "CancelSpotInstanceRequests": self._cancel_spot_instance_requests,
             "ListTargetsByRule": self._list_targets_by_rule,
             "ListRules": self._list_rules,
             "RemoveTargets": self._remove_targets,
@@ -358,6 +384,61 @@ class FakeAws:
             ]
         }
 
+    def _replacers(self, kind: str, parameters: Parameters) -> tuple[list[FakeReplacer], dict[str, str]]:
+        found = [each for each in self.replacers.values() if each.id.startswith(kind)]
+        return self._page(found, parameters.get("NextToken"), parameters.get("MaxResults", 1_000))
+
+    def _describe_fleets(self, parameters: Parameters) -> Parameters:
+        page, more = self._replacers("fleet-", parameters)
+        fleets = [
+            {
+                "FleetId": each.id,
+                "FleetState": each.state,
+                "CreateTime": datetime.fromtimestamp(each.started, UTC),
+                "Tags": _tag_list(each.tags),
+            }
+            for each in page
+        ]
+        return {"Fleets": fleets, **more}
+
+    def _delete_fleets(self, parameters: Parameters) -> Parameters:
+        refused = []
+        for id_ in parameters["FleetIds"]:
+            if id_ not in self.replacers:
+                refused.append((id_, "fleetIdDoesNotExist"))
+                continue
+            self.replacers[id_].state = "deleted_terminating"
+            if parameters["TerminateInstances"]:
+                self._terminate_instances({"InstanceIds": [self.replacers[id_].machine]})
+        return {
+            "UnsuccessfulFleetDeletions": [
+                {"FleetId": id_, "Error": {"Code": code, "Message": "refused"}} for id_, code in refused
+            ]
+        }
+
+    def _describe_spot_instance_requests(self, parameters: Parameters) -> Parameters:
+        page, more = self._replacers("sir-", parameters)
+        asked = {chosen["Name"]: chosen["Values"] for chosen in parameters["Filters"]}
+        requests = [
+            {
+                "SpotInstanceRequestId": each.id,
+                "InstanceId": each.machine,
+                "State": each.state,
+                "CreateTime": datetime.fromtimestamp(each.started, UTC),
+            }
+            for each in page
+            if each.state in asked["state"]
+        ]
+        return {"SpotInstanceRequests": requests, **more}
+
+    def _cancel_spot_instance_requests(self, parameters: Parameters) -> Parameters:
+        for id_ in parameters["SpotInstanceRequestIds"]:
+            if id_ not in self.replacers:
+                raise AwsError("InvalidSpotInstanceRequestID.NotFound", f"The request {id_} does not exist")
+        for id_ in parameters["SpotInstanceRequestIds"]:
+            self.replacers[id_].state = "cancelled"
+        return {}
+
     def _targets(self, rule: str) -> dict[str, str | None]:
         if rule not in self.rules:
             raise AwsError("ResourceNotFoundException", f"Rule {rule} does not exist on EventBus default.")
@@ -415,6 +496,7 @@ class FakeAws:
 def _selects(chosen: Parameters, machine: FakeMachine) -> bool:
     values = {
         "client-token": machine.client_token,
+        "instance-id": machine.id,
         "instance-state-name": machine.state,
         "iam-instance-profile.arn": machine.profile,
     } | {f"tag:{key}": value for key, value in machine.tags.items()}

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
+from annex_contract.stack import ANNEX_TAG, STACK_TAG
 from lambda_lease import batches, compute
 from lambda_lease.annexes import NotEndedError
 from lambda_lease.compute import UNPROTECTED_AT_ONCE
-from tests.unit.lambda_lease.fake_aws import BUCKET, LEASE_FUNCTION, UUID, FakeAws
+from tests.unit.lambda_lease.fake_aws import BUCKET, LEASE_FUNCTION, STACK_ID, UUID, FakeAws
 
 OVER = 999_000
 LATER = 2_000_000
@@ -213,11 +215,64 @@ def test_a_fleet_that_vanishes_before_it_is_cancelled_is_fine(aws: FakeAws) -> N
 def test_a_fleet_that_cannot_be_cancelled_is_reported_and_tried_again(aws: FakeAws) -> None:
     event = expired(aws)
     fleet = aws.request_fleet("test", state="modifying")
-    with pytest.raises(NotEndedError, match=rf"cancel spot fleet {fleet}: fleetRequestNotInCancellableState"):
+    with pytest.raises(NotEndedError, match=rf"cancel {fleet}: fleetRequestNotInCancellableState"):
         aws.tick(event)
     aws.fleets[fleet].state = "active"
     tick_until_gone(aws, event)
     assert aws.left_of("test") == []
+
+
+def tagged(annex_id: str, stack_id: str = STACK_ID) -> dict[str, str]:
+    """Return the tags of an EC2 fleet."""
+    return {ANNEX_TAG: annex_id, STACK_TAG: stack_id}
+
+
+@pytest.mark.parametrize(("kind", "tags"), [("fleet", tagged("test")), ("sir", {})])
+def test_what_replaces_machines_ends_with_their_annex(aws: FakeAws, kind: str, tags: dict[str, str]) -> None:
+    event = expired(aws)
+    id_ = aws.keep(kind, aws.start(tag="test"), **tags)
+    assert aws.tick(event)["fleets_cancelled"] == 1
+    assert aws.replacers[id_].state in ("cancelled", "deleted_terminating")
+    aws.settle()
+    tick_until_gone(aws, event)
+    assert aws.left_of("test") == []
+
+
+def test_a_spot_request_whose_machine_has_just_ended_ends_too(aws: FakeAws) -> None:
+    event = expired(aws)
+    id_ = aws.keep("sir", aws.start(tag="test", state="terminated"))
+    aws.tick(event)
+    assert aws.replacers[id_].state == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("kind", "tags", "machine"),
+    [
+        ("fleet", tagged("test2"), {"tag": "test"}),
+        ("fleet", tagged("test", STACK_ID.replace("stack/a/", "stack/b/")), {}),
+        ("fleet", {ANNEX_TAG: "test"}, {}),
+        ("fleet", {STACK_TAG: STACK_ID}, {}),
+        ("sir", {}, {"tag": "test2"}),
+        ("sir", {}, {"tag": "test", "profile": "arn:aws:iam::123456789012:instance-profile/render"}),
+        ("sir", {ANNEX_TAG: "test"}, {}),
+    ],
+)
+def test_what_replaces_machines_of_others_goes_on(
+    aws: FakeAws, kind: str, tags: dict[str, str], machine: dict[str, Any]
+) -> None:
+    event = expired(aws)
+    id_ = aws.keep(kind, aws.start(**machine), **tags)
+    assert aws.tick(event)["fleets_cancelled"] == 0
+    assert aws.replacers[id_].state == "active"
+
+
+@pytest.mark.parametrize("kind", ["fleet", "sir"])
+def test_what_replaces_machines_and_vanishes_before_its_end_is_fine(aws: FakeAws, kind: str) -> None:
+    event = expired(aws)
+    id_ = aws.keep(kind, aws.start(tag="test"), **tagged("test"))
+    operation = {"fleet": "DeleteFleets", "sir": "CancelSpotInstanceRequests"}[kind]
+    aws.during(operation, lambda: aws.replacers.pop(id_))
+    assert "error" not in aws.tick(event)
 
 
 def test_protected_machines_end_with_the_others(aws: FakeAws) -> None:
@@ -342,6 +397,10 @@ def test_everything_is_found_however_small_aws_makes_its_pages(aws: FakeAws) -> 
         ("DescribeInstances", {"CancelSpotFleetRequests", "DeleteObject"}),
         ("DescribeSpotFleetRequests", {"TerminateInstances", "DeleteObject"}),
         ("CancelSpotFleetRequests", {"TerminateInstances", "DeleteObject"}),
+        ("DescribeFleets", {"CancelSpotFleetRequests", "CancelSpotInstanceRequests", "TerminateInstances"}),
+        ("DeleteFleets", {"CancelSpotFleetRequests", "CancelSpotInstanceRequests", "TerminateInstances"}),
+        ("DescribeSpotInstanceRequests", {"CancelSpotFleetRequests", "DeleteFleets", "TerminateInstances"}),
+        ("CancelSpotInstanceRequests", {"CancelSpotFleetRequests", "DeleteFleets", "TerminateInstances"}),
         ("TerminateInstances", {"CancelSpotFleetRequests", "DeleteObject"}),
         ("ListObjectsV2", {"CancelSpotFleetRequests", "TerminateInstances"}),
         ("DeleteObject", {"CancelSpotFleetRequests", "TerminateInstances"}),
@@ -352,7 +411,8 @@ def test_whatever_fails_the_rest_still_runs_the_error_is_raised_and_the_rule_sta
     aws: FakeAws, operation: str, rest: set[str], error: Exception | tuple[str, int]
 ) -> None:
     event = expired(aws)
-    aws.start("test")
+    aws.keep("sir", aws.start("test"))
+    aws.keep("fleet", aws.start("test"), **tagged("test"))
     aws.request_fleet("test")
     aws.fail(operation, error)
 
@@ -511,7 +571,16 @@ def test_a_target_that_aws_refuses_to_remove_inside_its_answer_is_reported(aws: 
     assert "test" in aws.rules
 
 
-@pytest.mark.parametrize("operation", ["DescribeInstances", "DescribeSpotFleetRequests", "ListObjectsV2"])
+@pytest.mark.parametrize(
+    "operation",
+    [
+        "DescribeInstances",
+        "DescribeSpotFleetRequests",
+        "DescribeFleets",
+        "DescribeSpotInstanceRequests",
+        "ListObjectsV2",
+    ],
+)
 def test_a_tick_that_could_not_look_everywhere_leaves_the_rule(aws: FakeAws, operation: str) -> None:
     event = expired(aws)
     aws.objects.clear()

@@ -16,9 +16,16 @@ ENVIRON = {
 
 
 def test_the_template_needs_to_set_no_more_than_the_bucket_the_profile_and_its_id() -> None:
+    profiles = frozenset({ENVIRON["INSTANCE_PROFILE_ARN"]})
     assert Settings.from_environ(ENVIRON) == Settings(
-        "b", "config-", ".tar.gz", ENVIRON["INSTANCE_PROFILE_ARN"], ENVIRON["STACK_ID"], "lease", end_orphans=False
+        "b", "config-", ".tar.gz", profiles, ENVIRON["STACK_ID"], "lease", end_orphans=False
     )
+
+
+@pytest.mark.parametrize(("start", "more"), [("", set()), ("arn:start", {"arn:start"})])
+def test_a_stack_with_an_image_has_a_second_profile(start: str, more: set[str]) -> None:
+    settings = Settings.from_environ(ENVIRON | {"START_PROFILE_ARN": start})
+    assert settings.profile_arns == {ENVIRON["INSTANCE_PROFILE_ARN"], *more}
 
 
 def test_the_function_knows_its_own_arn() -> None:

@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 from botocore.exceptions import ClientError
 
+from annex_contract.stack import ANNEX_TAG, STACK_TAG
 from lambda_lease.annexes import NotEndedError
 from lambda_lease.settings import SWEEP_EVENT
 from tests.unit.lambda_lease.conftest import Told
-from tests.unit.lambda_lease.fake_aws import SETTINGS, UUID, FakeAws
+from tests.unit.lambda_lease.fake_aws import SETTINGS, STACK_ID, UUID, FakeAws
 
 ENDING = replace(SETTINGS, end_orphans=True)
 FOREIGN = "arn:aws:iam::123456789012:instance-profile/somebody-elses"
@@ -80,6 +81,17 @@ def test_orphans_are_ended_where_the_settings_say_so(aws: FakeAws) -> None:
     assert aws.fleets[fleet].state == "cancelled_terminating"
 
 
+@pytest.mark.parametrize("kind", ["fleet", "sir"])
+def test_what_replaces_orphans_ends_with_them(aws: FakeAws, kind: str) -> None:
+    id_ = aws.keep(kind, aws.start("gone"), **{ANNEX_TAG: "gone", STACK_TAG: STACK_ID})
+    aws.now += AGE + 1
+    line = aws.tick(SWEEP_EVENT, ENDING)
+    assert line["orphan_fleets"] == [id_]
+    aws.settle()
+    aws.settle()
+    assert aws.running() == set()
+
+
 def test_a_rule_put_back_during_the_sweep_saves_its_annex(aws: FakeAws) -> None:
     aws.start("gone")
     aws.now += AGE + 1
@@ -136,7 +148,7 @@ def test_an_orphaned_fleet_that_cannot_be_cancelled_is_reported(aws: FakeAws) ->
     fleet = aws.request_fleet("gone")
     aws.now += AGE + 1
     aws.fail("CancelSpotFleetRequests", ("UnauthorizedOperation", 403))
-    with pytest.raises(NotEndedError, match=f"orphans: .*cancel spot fleet.*{fleet}.*UnauthorizedOperation"):
+    with pytest.raises(NotEndedError, match=f"orphans: .*cancel {fleet}.*UnauthorizedOperation"):
         aws.tick(SWEEP_EVENT, ENDING)
 
 

@@ -6,6 +6,7 @@ import io
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -14,6 +15,7 @@ from annex_bootstrap.annexes.joining import Pool
 from annex_bootstrap.annexes.requests import Annex, Request
 from annex_bootstrap.machines.capacity import Capacity
 from annex_bootstrap.pool.collector import Address
+from annex_bootstrap.stack.read import Stack
 from annex_contract.stack import ANNEX_TAG, REQUEST_TAG, Output
 
 FUNCTION = "arn:aws:lambda:us-east-1:123456789012:function:pool-LeaseFunction-1"
@@ -23,6 +25,7 @@ OUTPUTS: Mapping[str, str] = {
     Output.INSTANCE_CONFIGURATION_PROFILE: PROFILE,
     Output.S3_BUCKET_NAME: "pool-bucket",
 }
+STACK = Stack("arn:stack", "pool", "CREATE_COMPLETE", "", {}, OUTPUTS, datetime(2026, 1, 1, tzinfo=UTC))
 POOL = Pool((Address("pool.example.org", 9618),), "alice@pool", "made-up")
 EXPIRATION = int(time.time()) + 7200
 REQUEST = Request(
@@ -49,6 +52,8 @@ class Memory:
         calls: what was called, in order.
         targets: the target of each rule.
         machines: as DescribeInstances has them.
+        ec2_fleets: as DescribeFleets has them.
+        spot_requests: as DescribeSpotInstanceRequests has them.
         launch: what CreateFleet does.
         line: what the lease function answers.
         policy: of the lease function; None where it has none.
@@ -66,6 +71,8 @@ class Memory:
         self.fails = False
         self.protected: set[str] = set()
         self.policy: list[dict[str, Any]] | None = [RULE_ALLOWED]
+        self.ec2_fleets: list[dict[str, Any]] = []
+        self.spot_requests: list[dict[str, Any]] = []
         self.cloudformation = self.ec2 = self.events = self.s3 = self.lambda_ = self.fleets = self
 
     def launched(self, count: int, state: str = "running", **more: Any) -> dict[str, Any]:
@@ -116,6 +123,12 @@ class Memory:
     def delete_rule(self, **_arguments: Any) -> None:
         self.calls.append("delete rule")
 
+    def delete_fleets(self, **arguments: Any) -> None:
+        self.calls.append(f"delete {' '.join(arguments['FleetIds'])}")
+
+    def cancel_spot_instance_requests(self, **arguments: Any) -> None:
+        self.calls.append(f"cancel {' '.join(arguments['SpotInstanceRequestIds'])}")
+
     def terminate_instances(self, **arguments: Any) -> None:
         ids = arguments["InstanceIds"]
         if self.protected.intersection(ids):
@@ -151,6 +164,10 @@ class Memory:
                 yield {"RuleNames": list(self.targets)}
             case "describe_spot_fleet_requests":
                 yield {"SpotFleetRequestConfigs": []}
+            case "describe_fleets":
+                yield {"Fleets": self.ec2_fleets}
+            case "describe_spot_instance_requests":
+                yield {"SpotInstanceRequests": self.spot_requests}
             case "describe_instances":
                 (wanted,) = arguments["Filters"]
                 yield {"Reservations": [{"Instances": [m for m in self.machines if _matches(m, wanted)]}]}

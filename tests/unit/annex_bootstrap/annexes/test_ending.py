@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import time
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -14,12 +13,11 @@ from annex_bootstrap.annexes import ending
 from annex_bootstrap.annexes.ending import end_annex, end_now
 from annex_bootstrap.annexes.leases import Leases
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.stack.read import Stack
-from tests.unit.annex_bootstrap.annexes.memory import EXPIRATION, OUTPUTS, Memory, raising
+from annex_contract.stack import ANNEX_TAG, STACK_TAG, Output
+from tests.unit.annex_bootstrap.annexes.memory import EXPIRATION, OUTPUTS, STACK, Memory, raising
 
 GONE = ClientError({"Error": {"Code": "ResourceNotFoundException", "Message": "none"}}, "Invoke")
 DENIED = ClientError({"Error": {"Code": "UnauthorizedOperation", "Message": "no"}}, "TerminateInstances")
-STACK = Stack("arn:stack", "pool", "CREATE_COMPLETE", "", {}, OUTPUTS, datetime(2026, 1, 1, tzinfo=UTC))
 
 
 @pytest.fixture
@@ -32,17 +30,37 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> Memory:
 
 
 def end(memory: Memory) -> str:
-    leases = Leases.of(memory, OUTPUTS)  # type: ignore[arg-type]  # has what ending uses
+    leases = Leases.of(memory, STACK)  # type: ignore[arg-type]  # has what ending uses
     lease = leases.get("first")
     assert lease is not None
     return end_now(leases, lease, int(time.time()))
 
 
 def end_of_stack(memory: Memory) -> int:
-    leases = Leases.of(memory, OUTPUTS)  # type: ignore[arg-type]  # has what ending uses
+    leases = Leases.of(memory, STACK)  # type: ignore[arg-type]  # has what ending uses
     lease = leases.get("first")
     assert lease is not None
     return end_annex(memory, STACK, lease)  # type: ignore[arg-type]  # has what ending uses
+
+
+def test_without_a_lease_function_the_client_ends_what_replaces_machines_first(memory: Memory) -> None:
+    tags = [{"Key": ANNEX_TAG, "Value": "first"}, {"Key": STACK_TAG, "Value": STACK.stack_id}]
+    memory.ec2_fleets = [
+        {"FleetId": "fleet-1", "FleetState": "active", "Tags": tags},
+        {"FleetId": "fleet-2", "FleetState": "active", "Tags": tags[:1]},
+        {"FleetId": "fleet-3", "FleetState": "deleted", "Tags": tags},
+    ]
+    memory.spot_requests = [
+        {"SpotInstanceRequestId": "sir-1", "InstanceId": "i-1"},
+        {"SpotInstanceRequestId": "sir-2", "InstanceId": "i-2"},
+        {"SpotInstanceRequestId": "sir-3"},
+    ]
+    for machine in memory.machines:
+        machine["IamInstanceProfile"] = {"Arn": OUTPUTS[Output.INSTANCE_CONFIGURATION_PROFILE]}
+    memory.invoke = raising(GONE)  # type: ignore[method-assign]  # a function that is gone
+    assert Leases.of(memory, STACK).machines()["first"].fleets == 2  # type: ignore[arg-type]  # has what it uses
+    end(memory)
+    assert memory.calls == ["end", "delete fleet-1", "cancel sir-1", "terminate i-0 i-1"]
 
 
 def test_the_lease_function_ends_the_machines_where_it_works(memory: Memory) -> None:

@@ -19,6 +19,7 @@ from tests.unit.annex_bootstrap.annexes.memory import (
     POOL,
     REQUEST,
     RULE_ALLOWED,
+    STACK,
     Memory,
     raising,
 )
@@ -32,7 +33,7 @@ def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Memory:
 
 
 def run(memory: Memory) -> Outcome:
-    return carry_out(memory, OUTPUTS, REQUEST, POOL)  # type: ignore[arg-type]  # has what a start uses
+    return carry_out(memory, STACK, REQUEST, POOL)  # type: ignore[arg-type]  # has what a start uses
 
 
 def saved() -> list[Request]:

@@ -215,4 +215,4 @@ def test_only_machines_of_this_stacks_annexes_are_looked_for(
         "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
         **({} if profile is None else {"IamInstanceProfile": {"Arn": profile}}),
     }
-    assert annex_here(described, OURS, "arn:ours", leases) == annex_id
+    assert annex_here(described, frozenset({OURS}), "arn:ours", leases) == annex_id

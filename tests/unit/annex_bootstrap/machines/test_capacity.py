@@ -48,7 +48,8 @@ def test_every_request_is_one_that_ec2_takes(
     capacity: Capacity, machines: list[InstanceType], subnets: list[str]
 ) -> None:
     caps = {machine.name: Decimal("0.0992") for machine in machines}
-    request = fleet_arguments(capacity, machines, caps, "0" * 32, ("lt-1", "7"), subnets, {"htcondor:AnnexName": "a"})
+    tags = {"htcondor:AnnexName": "a"}
+    request = fleet_arguments(capacity, machines, caps, "0" * 32, ("lt-1", "7"), subnets, tags, "arn:stack")
     assert SHAPE is not None
     validate_parameters(request, SHAPE)
     (config,) = request["LaunchTemplateConfigs"]
@@ -67,14 +68,17 @@ def test_every_request_is_one_that_ec2_takes(
 def arguments(capacity: Capacity, *machines: InstanceType) -> dict[str, Any]:
     caps = {"c7i.large": Decimal("0.08925"), "c7i.xlarge": Decimal("0.1785")}
     subnets = ["subnet-a", "subnet-b"]
-    return fleet_arguments(capacity, machines, caps, "token", ("lt-1", "7"), subnets, {"Name": "annex a"})
+    return fleet_arguments(capacity, machines, caps, "token", ("lt-1", "7"), subnets, {"Name": "annex a"}, "arn:stack")
 
 
 COMMON = {
     "Type": "instant",
     "ClientToken": "token",
     "TagSpecifications": [
-        {"ResourceType": "fleet", "Tags": [{"Key": "Name", "Value": "annex a"}]},
+        {
+            "ResourceType": "fleet",
+            "Tags": [{"Key": "Name", "Value": "annex a"}, {"Key": "annex-bootstrap:stack", "Value": "arn:stack"}],
+        },
         {"ResourceType": "instance", "Tags": [{"Key": "Name", "Value": "annex a"}]},
     ],
 }
