@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
 
@@ -38,6 +38,9 @@ TOO_SKEWED = "RequestTimeTooSkewed"
 MOST_SKEW = timedelta(minutes=5)
 """A request whose time differs by more from AWS's is refused. Source:
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html"""
+
+_TIMES = re.compile(r"Signature (?:expired|not yet current): (\d{8}T\d{6}Z) .*\((\d{8}T\d{6}Z) [+-] \d+ min")
+"""How most services name the time of a request that is refused, and their own; same source."""
 
 _ENCODED = re.compile(r"\.?\s*Encoded authorization failure message: (\S+)")
 
@@ -76,8 +79,11 @@ def advise(code: str, reason: str, skew: timedelta = timedelta()) -> str:
     Args:
         code: AWS's.
         reason: what AWS said.
-        skew: by how much this machine's clock is ahead of AWS's.
+        skew: by how much this machine's clock is ahead of AWS's, where the reason does not say it.
     """
+    if times := _TIMES.search(reason):
+        signed, received = (datetime.strptime(time, "%Y%m%dT%H%M%S%z") for time in times.groups())
+        skew = signed - received
     if code == TOO_SKEWED or (abs(skew) > MOST_SKEW and code in EXPIRED | UNKNOWN_KEYS):
         minutes = f" by {abs(skew).total_seconds() / 60:.0f} minutes" if abs(skew) > MOST_SKEW else ""
         return f"this machine's clock is wrong{minutes}: set it, such as with timedatectl set-ntp true, and try again"

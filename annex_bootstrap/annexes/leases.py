@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, Self
 
 from annex_bootstrap.aws import Account, explained
-from annex_bootstrap.errors import AwsError, DeniedError, UserError
+from annex_bootstrap.errors import AwsError, DeniedError, UnavailableError, UserError
 from annex_bootstrap.pool.tokens import MARGIN
 from annex_bootstrap.stack.read import Stack, find_deployed
 from annex_bootstrap.target import Target
@@ -313,8 +313,18 @@ class Leases:
             UserError: AWS refused, or the rule of that name is not the lease of an annex of this stack.
         """
         self.check_name(lease.annex_id)
-        with explained(f"making the lease of {lease.annex_id}"):
-            self.account.events.put_rule(Name=lease.annex_id, ScheduleExpression=contract.TICK_RATE, State="ENABLED")
+        try:
+            with explained(f"making the lease of {lease.annex_id}"):
+                self.account.events.put_rule(
+                    Name=lease.annex_id, ScheduleExpression=contract.TICK_RATE, State="ENABLED"
+                )
+        except AwsError as error:
+            if error.code != "LimitExceededException":
+                raise
+            raise UnavailableError(
+                f"EventBridge has no room in {self.account.region} for another rule, and each annex needs one: end "
+                "annexes, delete rules that nobody needs, or ask AWS's Service Quotas for more Rules of EventBridge"
+            ) from error
         content = json.dumps(lease.event() | {"Request": request_id})
         target = {"Id": lease.annex_id, "Arn": self.function_arn, "Input": content}
         try:

@@ -1,4 +1,4 @@
-"""Starting machines for an annex: its tarball, then its lease, and only then the machines.
+"""Starting machines for an annex: its lease, then its tarball, and only then the machines.
 
 So nothing ever runs without a lease, whatever fails and whenever the client is killed; and a lease that nothing runs
 for ends by itself. A request may be carried out again and again: its ID is the client token of its fleet.
@@ -182,13 +182,20 @@ class _OwnLease:
 
 
 def _make_lease(leases: Leases, bucket: str, annex: Annex, request_id: str, pool: Pool) -> _OwnLease:
-    config = MachineConfig(annex.name, pool.address, annex.owner, annex.idle, request_id)
-    with explained(f"uploading the pool's configuration to {bucket}"):
-        leases.account.s3.put_object(
-            Bucket=bucket, Key=contract.TARBALL_PATTERN.replace("*", annex.name), Body=config.pack(pool.token)
-        )
     before = find_lease(leases, annex.name)
-    return _OwnLease(annex, bucket, _put_lease(leases, annex, bucket, before, request_id), before is None)
+    content = _put_lease(leases, annex, bucket, before, request_id)
+    lease = _OwnLease(annex, bucket, content, before is None)
+    config = MachineConfig(annex.name, pool.address, annex.owner, annex.idle, request_id)
+    try:
+        # After the lease, with which it ends.
+        with explained(f"uploading the pool's configuration to {bucket}"):
+            leases.account.s3.put_object(
+                Bucket=bucket, Key=contract.TARBALL_PATTERN.replace("*", annex.name), Body=config.pack(pool.token)
+            )
+    except UserError:
+        _end_unused(leases, lease)
+        raise
+    return lease
 
 
 def _put_lease(leases: Leases, annex: Annex, bucket: str, before: Lease | None, request_id: str) -> str:

@@ -463,6 +463,20 @@ def test_an_annex_of_another_stack_with_that_name_is_refused_before_anything_is_
     assert name not in json.dumps([item["Key"] for item in keys])
 
 
+def test_where_eventbridge_has_no_room_for_a_rule_it_says_so_and_uploads_nothing(
+    starter: CliUser, root: boto3.Session, stacks: Stacks, set_account: SetAccount
+) -> None:
+    set_account(event_rules=1)
+    name = f"full-{uuid.uuid4().hex[:6]}"
+    refused = starter.run("start", name, *COUNT)
+    assert refused.returncode == 1
+    assert "EventBridge has no room in us-east-1 for another rule, and each annex needs one" in refused.stderr
+    bucket = stacks[REGION].outputs[Output.S3_BUCKET_NAME]
+    keys = [item["Key"] for item in root.client("s3").list_objects_v2(Bucket=bucket).get("Contents", [])]
+    assert f"config-{name}.tar.gz" not in keys
+    assert machines_of(root) == []
+
+
 def test_a_user_whose_policy_reads_no_routes_still_starts(
     starter: CliUser, root: boto3.Session, stacks: Stacks, new_user: Callable[[str], Credentials]
 ) -> None:

@@ -61,6 +61,18 @@ def test_a_wrong_clock_is_named_where_keys_or_sessions_are_refused(code: str, mi
     assert "clock" not in advise("AccessDenied", "no", timedelta(minutes=minutes))
 
 
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "Signature expired: 20261127T101536Z is now earlier than 20261127T110036Z (20261127T111536Z - 15 min.)",
+        "Signature not yet current: 20261127T121536Z is still later than 20261127T113036Z (20261127T111536Z + 15 min.)",
+    ],
+)
+def test_a_wrong_clock_is_read_from_the_reason_whatever_the_answers_date_says(reason: str) -> None:
+    assert "clock is wrong by 60 minutes: set it" in advise("SignatureDoesNotMatch", reason)
+    assert "clock is wrong by 60 minutes: set it" in advise("InvalidSignatureException", reason, timedelta(minutes=1))
+
+
 def test_an_encoded_message_is_cut_or_decoded_and_never_printed() -> None:
     encoded = "Z" * 900
     reason = f"You are not authorized to perform this operation. Encoded authorization failure message: {encoded}"

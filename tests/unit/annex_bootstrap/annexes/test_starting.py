@@ -40,9 +40,9 @@ def saved() -> list[Request]:
     return find_requests("123456789012", "us-east-1", "first")
 
 
-def test_the_tarball_comes_before_the_lease_and_the_lease_before_the_machines(memory: Memory) -> None:
+def test_the_lease_comes_before_the_tarball_and_the_tarball_before_the_machines(memory: Memory) -> None:
     assert run(memory) == Outcome({"m7i.large": 2}, {})
-    assert memory.calls == ["tarball", "rule", "lease", "machines"]
+    assert memory.calls == ["rule", "lease", "tarball", "machines"]
     assert memory.lease()["LeaseExpiration"] == EXPIRATION
     assert saved() == []
 
@@ -62,7 +62,7 @@ def test_a_first_start_that_is_refused_ends_its_lease(memory: Memory) -> None:
     memory.launch = raising(DENIED)
     with pytest.raises(AwsError):
         run(memory)
-    assert memory.calls == ["tarball", "rule", "lease", "machines", "end", "function first"]
+    assert memory.calls == ["rule", "lease", "tarball", "machines", "end", "function first"]
     assert saved() == []
 
 
@@ -77,7 +77,38 @@ def test_a_refused_top_up_leaves_the_annex_alone(memory: Memory) -> None:
     memory.launch = raising(DENIED)
     with pytest.raises(AwsError):
         run(memory)
-    assert memory.calls == ["tarball", "rule", "lease", "machines"]
+    assert memory.calls == ["rule", "lease", "tarball", "machines"]
+
+
+NO_ROOM = ClientError(
+    {
+        "Error": {
+            "Code": "LimitExceededException",
+            "Message": "The requested resource exceeds the maximum number allowed.",
+        }
+    },
+    "PutRule",
+)
+
+
+def test_without_room_for_another_rule_nothing_is_uploaded_and_the_quota_is_named(memory: Memory) -> None:
+    memory.put_rule = raising(NO_ROOM)  # type: ignore[method-assign]  # a bus that is full
+    with pytest.raises(UnavailableError, match="EventBridge has no room in us-east-1 for another rule"):
+        run(memory)
+    assert memory.calls == []
+    assert saved() == []
+
+
+def test_where_the_tarball_is_refused_a_new_lease_ends_and_another_one_stays(memory: Memory) -> None:
+    memory.put_object = raising(DENIED)  # type: ignore[method-assign]  # the policy of an earlier stack
+    with pytest.raises(AwsError):
+        run(memory)
+    assert memory.calls == ["rule", "lease", "end", "function first"]
+    memory.calls.clear()
+    memory.hold(EXPIRATION)
+    with pytest.raises(AwsError):
+        run(memory)
+    assert memory.calls == ["rule", "lease"]
 
 
 def test_a_lease_that_somebody_put_meanwhile_is_not_ended(memory: Memory) -> None:
@@ -153,7 +184,7 @@ def test_a_lease_that_ended_during_the_launch_is_put_again(memory: Memory) -> No
 
     memory.launch = slow
     run(memory)
-    assert memory.calls == ["tarball", "rule", "lease", "machines", "rule", "lease"]
+    assert memory.calls == ["rule", "lease", "tarball", "machines", "rule", "lease"]
     assert memory.lease()["LeaseExpiration"] == EXPIRATION
 
 
