@@ -820,7 +820,7 @@ def test_an_administrators_deploy_executes_no_template_but_its_own(
     assert ahead.change_set is not None
     assert "LeaseFunction" in [change.resource for change in ahead.change_set.changes]
     cloudformation = thief.client("cloudformation")
-    named = {"StackName": planted_name, "ChangeSetName": request.change_set}
+    named: Any = {"StackName": planted_name, "ChangeSetName": request.change_set}
     cloudformation.delete_change_set(**named)
     cloudformation.create_change_set(
         **named, ChangeSetType="CREATE", TemplateBody=PLANTED, Capabilities=["CAPABILITY_NAMED_IAM"]
