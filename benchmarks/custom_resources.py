@@ -22,12 +22,12 @@ from pathlib import Path
 import boto3
 
 from annex_bootstrap.launch.verify import read_code
+from annex_bootstrap.stack.resolve import resolve
 from annex_contract.resources import CUSTOM_RESOURCES, CustomResource
 from annex_contract.stack import SPOT_SERVICE_LINKED_ROLES
 from benchmarks.processes import Taken, run
 from custom_resources.image_parts import name_of
 from custom_resources.lifecycle import Request
-from docs_gen.resolve import resolve
 from local_aws.launcher import local_aws
 from local_aws.server_settings import MACHINES
 from template_gen.template import build_text

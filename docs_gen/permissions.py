@@ -9,10 +9,10 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from annex_bootstrap.stack.resolve import resolve
 from annex_contract.machine_policies import boot_policy, configuration_policy, fleet_policy
 from annex_contract.resources import BUCKET, FLEET_ROLE, IMAGE, IMAGE_BUILDER, INSTANCE_ROLE, Attribute
 from annex_contract.stack import ROLE_PATH, LogicalId, Part, function_of
-from docs_gen.resolve import resolve
 from template_gen.parameters import CONDITIONS, INPUTS
 from template_gen.template import build
 

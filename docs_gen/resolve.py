@@ -1,63 +1,12 @@
-"""What the template's intrinsic functions give for chosen values: for the table of permissions and for tests."""
+"""What a part of the template refers to."""
 
 from __future__ import annotations
 
 import re
-from collections import ChainMap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
-_NO_VALUE = object()
 _IN_SUB = re.compile(r"\$\{(\w+)(?:\.[\w.]+)?\}")
-
-
-def resolve(node: Any, values: Mapping[str, Any], conditions: Mapping[str, bool]) -> Any:
-    """Replace the intrinsic functions in a part of a template.
-
-    Args:
-        node: as ``Template.to_dict`` gives it.
-        values: what ``Ref`` gives, by name, and what ``Fn::GetAtt`` gives, by ``Name.Attribute``.
-        conditions: which hold, by name.
-
-    Returns:
-        Plain data.
-
-    Raises:
-        KeyError: a value or a condition is missing.
-    """
-
-    def get(inner: Any) -> Any:
-        return resolve(inner, values, conditions)
-
-    if isinstance(node, list):
-        return [found for found in map(get, node) if found is not _NO_VALUE]
-    if not isinstance(node, dict):
-        return node
-    match [*node.items()]:
-        case [("Ref", "AWS::NoValue")]:
-            return _NO_VALUE
-        case [("Ref", name)]:
-            return values[name]
-        case [("Fn::GetAtt", [name, attribute])]:
-            return values[f"{name}.{attribute}"]
-        case [("Fn::If", [condition, yes, no])]:
-            return get(yes if conditions[condition] else no)
-        case [("Fn::Join", [separator, parts])]:
-            return separator.join(get(parts))
-        case [("Fn::Select", [index, items])]:
-            return get(items)[int(index)]
-        case [("Fn::Split", [separator, text])]:
-            return get(text).split(separator)
-        case [("Fn::Sub", [text, own])]:
-            return _substitute(text, ChainMap(get(own), values))  # type: ignore[arg-type]  # only read
-        case [("Fn::Sub", text)]:
-            return _substitute(text, values)
-    found = {key: get(value) for key, value in node.items()}
-    return {key: value for key, value in found.items() if value is not _NO_VALUE}
-
-
-def _substitute(text: str, values: Mapping[str, Any]) -> str:
-    return re.sub(r"\$\{([^}]+)\}", lambda match: str(values[match[1]]), text)
 
 
 def references(node: Any) -> Iterator[str]:

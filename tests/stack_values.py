@@ -6,8 +6,8 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from annex_bootstrap.stack.resolve import resolve
 from custom_resources.image_parts import name_of
-from docs_gen.resolve import resolve
 from local_aws.launcher import ACCOUNT, REGION
 from template_gen.parameters import CONDITIONS, INPUTS
 from template_gen.template import build

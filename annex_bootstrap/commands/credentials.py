@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -11,8 +11,10 @@ import click
 from annex_bootstrap.console.command import OUTPUT, Command
 from annex_bootstrap.console.result import Result
 from annex_bootstrap.console.screen import Screen
+from annex_bootstrap.errors import AwsError, UserError
 from annex_bootstrap.options import CONFIG, ONE_REGION, YES
 from annex_bootstrap.policies import users
+from annex_bootstrap.policies.boundary import Holder, boundary_arn
 from annex_bootstrap.policies.users import AnnexUser, KeyFiles
 from annex_bootstrap.pool import config_file
 from annex_bootstrap.pool.file_knobs import read_knob, write_knobs
@@ -20,7 +22,7 @@ from annex_bootstrap.pool.files import read_private
 from annex_bootstrap.stack.read import find_deployed
 from annex_bootstrap.target import Target
 from annex_contract.knobs import ACCESS_KEY_KNOB, SECRET_KEY_KNOB
-from annex_contract.stack import Output
+from annex_contract.stack import Output, Parameter
 
 DIRECTORY = Path("~/.condor")
 """Where the key files go by default."""
@@ -75,7 +77,8 @@ def credentials(
         action: None to set them up.
         user_name: the IAM user; None for the name made of the stack's and the region's.
         directory: where the key files go.
-        boundary: the ARN of the user's permissions boundary; empty for none, or to leave the one that it has.
+        boundary: the ARN of the user's permissions boundary; empty to leave the one that it has, else for the users'
+            boundary of the account where the stack's roles have a boundary, and none where they have none.
         yes: whether to go ahead without asking.
 
     Raises:
@@ -122,11 +125,28 @@ def _make(screen: Screen, target: Target, user: AnnexUser, *, rotate: bool) -> t
     stack = find_deployed(user.account, target.stack_name)
     policy_arn = stack.outputs[Output.ANNEX_USER_POLICY_ARN]
     users.check_policy(user.account, policy_arn)
+    # Whoever deploys such a stack is not trusted with everything, but can rewrite the policy.
+    if stack.parameters.get(Parameter.PERMISSIONS_BOUNDARY_ARN) and not user.boundary and not user.is_bounded():
+        account = user.account
+        user = replace(user, boundary=boundary_arn(account.partition, account.account_id, Holder.USERS))
+        screen.say(f"Its permissions boundary is {user.boundary}, because the stack's roles have one.")
+    try:
+        return _set_up(screen, user, stack.stack_id, policy_arn, rotate=rotate)
+    except AwsError as error:
+        if user.boundary and error.code == "NoSuchEntity" and user.boundary in error.reason:
+            raise UserError(
+                f"there is no policy {user.boundary} to limit the IAM user: let an administrator make it of what "
+                "annex-bootstrap policy boundary --for users prints, or give --boundary another one"
+            ) from error
+        raise
+
+
+def _set_up(screen: Screen, user: AnnexUser, stack_id: str, policy_arn: str, *, rotate: bool) -> tuple[str, ...] | None:
     if rotate:
-        deleted = user.rotate(stack.stack_id, policy_arn)
+        deleted = user.rotate(stack_id, policy_arn)
         screen.say(f"The IAM user {user.name} has a new key; deleted: {', '.join(deleted) or 'none'}.")
         return deleted
-    if user.set_up(stack.stack_id, policy_arn):
+    if user.set_up(stack_id, policy_arn):
         screen.say(f"The IAM user {user.name} has a new key and one policy: {policy_arn.rpartition('/')[2]}.")
         screen.say("It may take a few seconds until the key works everywhere in AWS.")
         return ()
@@ -168,7 +188,12 @@ command = Command(
         help="The IAM user; must begin with the stack's name. Default: STACK-REGION.",
     ),
     KEY_DIRECTORY,
-    click.Option(["--boundary"], default="", metavar="ARN", help="The user's permissions boundary."),
+    click.Option(
+        ["--boundary"],
+        default="",
+        metavar="ARN",
+        help="The user's permissions boundary. Default: that of policy boundary --for users, if the stack has one.",
+    ),
     YES,
     *OUTPUT,
     help="""Give condor_annex credentials that can run annexes and nothing else.

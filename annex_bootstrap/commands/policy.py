@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import click
 
+from annex_bootstrap.aws import explained
 from annex_bootstrap.console.command import Command
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.errors import UserError
@@ -15,11 +17,22 @@ from annex_bootstrap.policies import boundary as boundaries
 from annex_bootstrap.policies.deployer import deployer_policy
 from annex_bootstrap.policies.limits import INLINE_POLICY_LIMIT, size, split
 from annex_bootstrap.policies.operator import operator_policy
+from annex_bootstrap.policies.people import people_policy
+from annex_bootstrap.stack.read import find_deployed
+from annex_bootstrap.stack.template import built_template, parse_template
 from annex_bootstrap.target import Target
+from annex_contract.image import IMAGE_YES
+from annex_contract.stack import STACK_TAG, LogicalId, Output, Parameter
 
 UNBOUNDED = (
     "holders of this policy can make themselves administrators of the account; "
-    "with --boundary they cannot (see annex-bootstrap policy boundary)"
+    "with --boundary they cannot, if whoever holds the stack's policies has a boundary too (see annex-bootstrap policy "
+    "boundary)"
+)
+
+OWN = (
+    "make a managed policy of this with a name of your own and without a path, and grant it in place of the stack's, "
+    "which whoever deploys the stack can rewrite; print it again after each deploy and image rebuild"
 )
 
 
@@ -51,6 +64,37 @@ def print_operator(screen: Screen, target: Target, boundary: str) -> None:
     _print(screen, operator_policy(account.partition, account.account_id, target.stack_name, boundary), boundary, None)
 
 
+def print_people(screen: Screen, target: Target, policy: LogicalId) -> None:
+    """Print one of the stack's policies for people, as this version has it, for an administrator to own.
+
+    Raises:
+        UserError: there is no such stack or policy, something of it is not the stack's own, or AWS refused.
+    """
+    account = target.connect()
+    stack = find_deployed(account, target.stack_name)
+    group = stack.outputs[Output.SECURITY_GROUP_ID]
+    made = [group, *(stack.outputs[output] for output in (Output.LAUNCH_TEMPLATE_ID,) if output in stack.outputs)]
+    if stack.parameters.get(Parameter.IMAGE) == IMAGE_YES:
+        made.append(stack.outputs[Output.IMAGE_ID])
+    with explained(f"reading whose {' and '.join(made)} are"):
+        ec2 = account.ec2
+        tags = ec2.describe_tags(
+            Filters=[{"Name": "resource-id", "Values": made}, {"Name": "key", "Values": [STACK_TAG]}]
+        )["Tags"]
+        ours = {tag["ResourceId"] for tag in tags if tag["Value"] == stack.stack_id}
+        if foreign := [each for each in made if each not in ours]:
+            raise UserError(
+                f"the stack {stack.name} names {foreign[0]}, which is not its own: nothing was printed; ask those who "
+                "can change the stack, then run annex-bootstrap deploy"
+            )
+        vpc = ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"][0]["VpcId"]
+    document = people_policy(parse_template(built_template()), stack, vpc, policy)
+    if stack.parameters.get(Parameter.FLEET_ROLE_NAME) and policy is LogicalId.ANNEX_USER_POLICY:
+        screen.warn(f"its holders can pass {stack.outputs[Output.IAM_FLEET_ROLE_ARN]}: see what that role may do")
+    screen.warn(OWN)
+    screen.result(json.dumps(document, indent=2) + "\n")
+
+
 def _print(screen: Screen, policy: dict[str, Any], boundary: str, part: int | None) -> None:
     parts = split(policy)
     if part is not None and part > len(parts):
@@ -77,7 +121,8 @@ command = click.Group(
     help="""Print IAM policies for an administrator to grant.
 
     setup needs both deployer and operator. start and watch need neither, but the managed policy that the stack's output
-    StartPolicyARN names.
+    StartPolicyARN names. Whoever deploys the stack can rewrite that policy and AnnexUserPolicy: give each of their
+    holders a permissions boundary, or grant what start or user prints in their place.
     """,
 )
 command.add_command(
@@ -94,6 +139,22 @@ command.add_command(
         help="Print a permissions boundary, the most that roles or users can ever do, for an administrator to make.",
     )
 )
+for name, logical_id, commands in (
+    ("start", LogicalId.START_POLICY, "start, leases and watch"),
+    ("user", LogicalId.ANNEX_USER_POLICY, "condor_annex"),
+):
+    command.add_command(
+        Command(
+            name,
+            partial(print_people, policy=logical_id),
+            *ONE_REGION,
+            help=f"""Print what a stack's {logical_id} allows, for {commands}, for an administrator to own.
+
+            Whoever deploys the stack can rewrite {logical_id}; this policy is out of their reach. It names the stack's
+            image and launch template, so print it again after each deploy and image rebuild.
+            """,
+        )
+    )
 command.add_command(
     Command(
         "deployer",

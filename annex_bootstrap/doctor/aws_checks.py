@@ -13,13 +13,14 @@ from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.doctor.check import Check, Finding, Level, Setup
 from annex_bootstrap.errors import AwsError, DeniedError, UserError
 from annex_bootstrap.machines.quotas import increase_command, read_quota
+from annex_bootstrap.policies.boundary import Holder, boundary_arn
 from annex_bootstrap.stack import metrics
 from annex_bootstrap.stack.image import StackImage, read_image
-from annex_bootstrap.stack.read import Stack
+from annex_bootstrap.stack.read import Stack, find_people, list_holders
 from annex_contract import __version__
 from annex_contract.knobs import DEFAULT_PORT
 from annex_contract.operating_system import SYSTEM
-from annex_contract.stack import SPOT_FLEET_SERVICE, Output, Parameter, sweep_rule_name
+from annex_contract.stack import ROLE_PATH, SPOT_FLEET_SERVICE, Output, Parameter, sweep_rule_name
 
 LEAST_VCPUS = 2
 """Of one machine of the stack's default type."""
@@ -447,6 +448,62 @@ class Image(Check):
         detail = f"{image.image_id} has HTCondor {image.condor or 'unknown'} and is {image.days(self.now)} days old"
         newer = f"; {SYSTEM.name} has a newer image: {advice}" if image.newer_base else ""
         return self.ok(detail + newer)
+
+
+@dataclass(frozen=True)
+class PolicyHolders(Check):
+    """Whoever deploys the stack gains nothing by rewriting the policies that people hold.
+
+    Attributes:
+        path: under which deployers may write policies, as the beginning of an ARN.
+        boundary: the ARN of the users' boundary.
+        people: the boundary of everyone who holds one of the policies, by ``user name`` or ``role name``; None where
+            that may not be read.
+    """
+
+    id = "policy-holders"
+    subject = "holders of the stack's policies"
+
+    path: str
+    boundary: str
+    people: Mapping[str, str] | None
+
+    @classmethod
+    def read(cls, setup: Setup) -> Self | None:
+        stack, account = setup.deployed, setup.account
+        # Without a boundary of its roles, the stack's deployer can do anything in any case.
+        if stack is None or not stack.parameters.get(Parameter.PERMISSIONS_BOUNDARY_ARN):
+            return None
+        path = f"arn:{account.partition}:iam::{account.account_id}:policy{ROLE_PATH}"
+        boundary = boundary_arn(account.partition, account.account_id, Holder.USERS)
+        try:
+            return cls(path, boundary, find_people(account, list_holders(account, stack)))
+        except DeniedError:
+            return cls(path, boundary, None)
+
+    def judge(self) -> Finding:
+        if self.people is None:
+            return self.skipped("they cannot be read", "let an administrator run annex-bootstrap doctor")
+        unbounded = sorted(name for name, boundary in self.people.items() if not self._limits(boundary))
+        if not unbounded:
+            return self.ok("all have a permissions boundary" if self.people else "nobody has one yet")
+        detail = (
+            f"{', '.join(unbounded)}: no permissions boundary of your own, so whoever deploys the stack can give them "
+            "any right"
+        )
+        advice = (
+            "let an administrator set it, or grant what annex-bootstrap policy start or policy user prints in place of "
+            "the stack's policy; roles of IAM Identity Center get it with their permission set:"
+        )
+        commands = tuple(
+            f"aws iam put-{kind}-permissions-boundary --{kind}-name {name} --permissions-boundary {self.boundary}"
+            for kind, _, name in (each.partition(" ") for each in unbounded)
+        )
+        return Finding(self.id, self.subject, Level.PROBLEM, detail, advice, commands)
+
+    def _limits(self, boundary: str) -> bool:
+        """Tell whether a boundary limits something: it is no policy of AWS's, and no deployer can write it."""
+        return bool(boundary) and ":iam::aws:" not in boundary and not boundary.startswith(self.path)
 
 
 def trusted_services(document: Mapping[str, Any]) -> list[str]:

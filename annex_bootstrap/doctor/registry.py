@@ -20,6 +20,7 @@ CHECKS: Sequence[type[Check]] = (
     aws_checks.FleetRole,
     aws_checks.SecurityGroup,
     aws_checks.Image,
+    aws_checks.PolicyHolders,
     file_checks.ConfigurationCheck,
     file_checks.Keys,
     pool_checks.HTCondor,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from annex_bootstrap.aws import Account, explained, find_holder
-from annex_bootstrap.errors import UserError
+from annex_bootstrap.errors import AwsError, UserError
 from annex_bootstrap.local_user import expand_home
 from annex_bootstrap.pool.files import close_to_others, read_private, write_private
 from annex_contract.stack import ROLE_PATH, STACK_TAG
@@ -182,6 +182,20 @@ class AnnexUser:
             )
         self._make_key()
         return True
+
+    def is_bounded(self) -> bool:
+        """Return whether there is such a user with a permissions boundary.
+
+        Raises:
+            UserError: AWS refused.
+        """
+        try:
+            with explained(f"reading the IAM user {self.name}"):
+                return "PermissionsBoundary" in self.account.iam.get_user(UserName=self.name)["User"]
+        except AwsError as error:
+            if error.code != "NoSuchEntity":
+                raise
+        return False
 
     def rotate(self, stack_id: str, policy_arn: str) -> tuple[str, ...]:
         """Replace every key of the user by a new one. The old keys are deleted last, when the files hold the new one.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -243,6 +243,19 @@ def find_holders(account: Account, stack: Stack) -> list[Holder]:
     Raises:
         UserError: AWS refused for another reason.
     """
+    try:
+        return list_holders(account, stack)
+    except DeniedError:
+        return []
+
+
+def list_holders(account: Account, stack: Stack) -> list[Holder]:
+    """Return to whom the stack's policies for people are attached.
+
+    Raises:
+        DeniedError: the caller may not look.
+        UserError: AWS refused for another reason.
+    """
     holders: list[Holder] = []
     policies = [stack.outputs.get(output, "") for output in (Output.ANNEX_USER_POLICY_ARN, Output.START_POLICY_ARN)]
     for arn in filter(None, policies):
@@ -253,7 +266,35 @@ def find_holders(account: Account, stack: Stack) -> list[Holder]:
                     holders += [Holder("group", group["GroupName"], arn) for group in page["PolicyGroups"]]
                     holders += [Holder("role", role["RoleName"], arn) for role in page["PolicyRoles"]]
         except AwsError as error:
-            # The policy is gone already, or may not be read.
-            if not isinstance(error, DeniedError) and error.code != "NoSuchEntity":
+            # The policy is gone already.
+            if error.code != "NoSuchEntity":
                 raise
     return holders
+
+
+def find_people(account: Account, holders: Iterable[Holder]) -> dict[str, str]:
+    """Return the permissions boundaries of users and roles, as ``kind name``: those of groups by their members.
+
+    Returns:
+        The ARN of each one's boundary; nothing where it has none.
+
+    Raises:
+        DeniedError: the caller may not look.
+        UserError: AWS refused for another reason.
+    """
+    found: dict[str, str] = {}
+    users: list[str] = []
+    with explained("reading the boundaries of those who hold the stack's policies"):
+        for holder in holders:
+            if holder.kind == "role":
+                role = account.iam.get_role(RoleName=holder.name)["Role"]
+                found[f"role {holder.name}"] = role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", "")
+            elif holder.kind == "user":
+                users.append(holder.name)
+            else:
+                for page in account.iam.get_paginator("get_group").paginate(GroupName=holder.name):
+                    users += [user["UserName"] for user in page["Users"]]
+        for name in users:
+            user = account.iam.get_user(UserName=name)["User"]
+            found[f"user {name}"] = user.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", "")
+    return found

@@ -671,26 +671,125 @@ def test_no_private_key_is_replaced(guarded: Guarded, guarded_deployer: boto3.Se
     ssm.delete_parameter(Name=theirs)
 
 
+def annex_user_policy(guarded: Guarded) -> Any:
+    """Return what `AnnexUserPolicy` says now."""
+    iam, policy = guarded.root.client("iam"), guarded.stack.outputs[Output.ANNEX_USER_POLICY_ARN]
+    version = iam.get_policy(PolicyArn=policy)["Policy"]["DefaultVersionId"]
+    return iam.get_policy_version(PolicyArn=policy, VersionId=version)["PolicyVersion"]["Document"]
+
+
+@pytest.fixture
+def rewrite(guarded: Guarded, guarded_deployer: boto3.Session) -> Iterator[Callable[[], object]]:
+    """Return a function that rewrites `AnnexUserPolicy` as the deployer; the test's end puts it back."""
+    root, policy = guarded.root.client("iam"), guarded.stack.outputs[Output.ANNEX_USER_POLICY_ARN]
+    original = annex_user_policy(guarded)
+    yield partial(
+        guarded_deployer.client("iam").create_policy_version,
+        PolicyArn=policy,
+        PolicyDocument=EVERYTHING,
+        SetAsDefault=True,
+    )
+    root.create_policy_version(PolicyArn=policy, PolicyDocument=json.dumps(original), SetAsDefault=True)
+    for version in root.list_policy_versions(PolicyArn=policy)["Versions"]:
+        if not version["IsDefaultVersion"]:
+            root.delete_policy_version(PolicyArn=policy, VersionId=version["VersionId"])
+
+
 @attack(
     "Rewrite `AnnexUserPolicy`, so that every annex user becomes administrator",
     by=DEPLOYER,
     stopped_by="The users' boundary, which `credentials --boundary` puts on each user",
 )
 def test_a_rewritten_policy_for_users_gives_them_nothing(
-    guarded: Guarded, guarded_deployer: boto3.Session, annex_user: boto3.Session
+    guarded: Guarded, rewrite: Callable[[], object], annex_user: boto3.Session
 ) -> None:
-    policy = guarded.stack.outputs[Output.ANNEX_USER_POLICY_ARN]
-    root, iam = guarded.root.client("iam"), guarded_deployer.client("iam")
-    before = root.get_policy(PolicyArn=policy)["Policy"]["DefaultVersionId"]
-    original = root.get_policy_version(PolicyArn=policy, VersionId=before)["PolicyVersion"]["Document"]
-    version = iam.create_policy_version(PolicyArn=policy, PolicyDocument=EVERYTHING, SetAsDefault=True)
+    rewrite()
     refuse(
         lambda: annex_user.client("iam").create_user(UserName="stolen"),
         lambda: annex_user.client("s3").list_buckets(),
     )
     assert "stolen" not in guarded.users()
-    root.create_policy_version(PolicyArn=policy, PolicyDocument=json.dumps(original), SetAsDefault=True)
-    root.delete_policy_version(PolicyArn=policy, VersionId=version["PolicyVersion"]["VersionId"])
+
+
+@attack(
+    "Rewrite `AnnexUserPolicy` where an administrator has forgotten `credentials --boundary`",
+    by=DEPLOYER,
+    stopped_by="Where the stack's roles have a boundary, `credentials` gives its user one",
+)
+def test_a_user_of_a_stack_with_a_boundary_has_one(
+    local: LocalAws, guarded: Guarded, rewrite: Callable[[], object], tmp_path: Path
+) -> None:
+    administrator = CliUser(local, local.root, tmp_path, guarded.name)
+    said = administrator.must("credentials").stdout
+    assert f"Its permissions boundary is {guarded.boundaries[Holder.USERS]}" in said
+    keys = [(tmp_path / ".condor" / f"annex-{kind}-key-us-east-1").read_text().strip() for kind in ("access", "secret")]
+    annex_user = session(Credentials(*keys))
+    function = guarded.stack.outputs[Output.LEASE_FUNCTION_ARN]
+    assert annex_user.client("lambda").get_function(FunctionName=function)["Configuration"]["State"] == "Active"
+    rewrite()
+    refuse(lambda: annex_user.client("iam").create_user(UserName="stolen"))
+    assert "stolen" not in guarded.users()
+    administrator.must("credentials", "--remove", "--yes")
+
+
+@attack(
+    "Rewrite `AnnexUserPolicy` or `StartPolicy` that a person or a role without a boundary holds",
+    by=DEPLOYER,
+    stopped_by="`doctor` names every holder without a boundary, with the command to set it; or an administrator owns "
+    "the policy, as `policy start` and `policy user` print it",
+)
+def test_no_policy_of_people_is_rewritten_that_an_administrator_owns(
+    local: LocalAws,
+    guarded: Guarded,
+    guarded_deployer: boto3.Session,
+    new_user: Callable[[str], Credentials],
+    rewrite: Callable[[], object],
+    tmp_path: Path,
+) -> None:
+    iam, policy = guarded.root.client("iam"), guarded.stack.outputs[Output.ANNEX_USER_POLICY_ARN]
+    administrator = CliUser(local, local.root, tmp_path, guarded.name)
+
+    def holders() -> Any:
+        ran = administrator.run("doctor", "--output", "json").document["result"]["findings"]
+        (found,) = [finding for finding in ran if finding["id"] == "policy-holders"]
+        return found
+
+    # An inline policy cannot be anybody's but the administrator's who puts it.
+    printed = administrator.must("policy", "user")
+    assert "print it again after each deploy" in printed.stderr
+    original = annex_user_policy(guarded)
+    assert json.loads(printed.stdout) == original
+    person = session(new_user(printed.stdout))
+    name = person.client("sts").get_caller_identity()["Arn"].rpartition("/")[2]
+    function = guarded.stack.outputs[Output.LEASE_FUNCTION_ARN]
+    assert person.client("lambda").get_function(FunctionName=function)["Configuration"]["State"] == "Active"
+    assert holders()["level"] == "OK"
+    iam.attach_user_policy(UserName=name, PolicyArn=policy)
+    found = holders()
+    assert (found["level"], name in found["detail"]) == ("PROBLEM", True)
+    (command,) = found["commands"]
+    assert command == (
+        f"aws iam put-user-permissions-boundary --user-name {name} "
+        f"--permissions-boundary {guarded.boundaries[Holder.USERS]}"
+    )
+    rewrite()
+    # This is what the finding warns of.
+    person.client("iam").create_user(UserName="stolen")
+    iam.delete_user(UserName="stolen")
+    iam.put_user_permissions_boundary(UserName=name, PermissionsBoundary=guarded.boundaries[Holder.USERS])
+    assert holders()["level"] == "OK"
+    refuse(lambda: person.client("iam").create_user(UserName="stolen"))
+    iam.detach_user_policy(UserName=name, PolicyArn=policy)
+    iam.delete_user_permissions_boundary(UserName=name)
+    refuse(
+        lambda: person.client("iam").create_user(UserName="stolen"),
+        lambda: guarded_deployer.client("iam").put_user_policy(
+            UserName=name, PolicyName="policy", PolicyDocument=EVERYTHING
+        ),
+    )
+    assert "stolen" not in guarded.users()
+    # Printed now, it is what the template says, not what the deployer has written.
+    assert json.loads(administrator.must("policy", "user").stdout) == original
 
 
 @attack(

@@ -16,9 +16,9 @@ import pytest
 import trustme
 
 from annex_bootstrap.launch.verify import read_code
+from annex_bootstrap.stack.resolve import resolve
 from annex_contract.lease import LATEST
 from annex_contract.resources import BY_TYPE
-from docs_gen.resolve import resolve
 from local_aws.launcher import LocalAws, local_aws
 from template_gen.functions import RUNTIME
 from template_gen.template import build_text

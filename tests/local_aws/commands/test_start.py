@@ -73,6 +73,17 @@ def test_machines_start_with_a_lease_a_tarball_and_our_template(
     assert list((starter.home / ".condor/annex-requests").iterdir()) == []
 
 
+def test_an_administrator_gets_the_policy_for_it_as_the_stack_has_it(
+    starter: CliUser, root: boto3.Session, stacks: Mapping[str, DeployedStack]
+) -> None:
+    administrator = replace(starter, credentials=starter.local.root)
+    printed = administrator.must("policy", "start", "--region", REGION)
+    iam, policy = root.client("iam"), stacks[REGION].outputs[Output.START_POLICY_ARN]
+    version = iam.get_policy(PolicyArn=policy)["Policy"]["DefaultVersionId"]
+    found = iam.get_policy_version(PolicyArn=policy, VersionId=version)["PolicyVersion"]["Document"]
+    assert json.loads(printed.stdout) == found
+
+
 def test_the_preview_says_which_jobs_will_run(starter: CliUser) -> None:
     own = starter.must("start", "mine", *COUNT, "--dry-run").stdout
     assert 'Jobs     of alice that say +TargetAnnexName = "mine"\n' in own

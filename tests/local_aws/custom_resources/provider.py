@@ -25,9 +25,9 @@ from botocore.exceptions import ConnectionClosedError
 from botocore.httpsession import URLLib3Session
 from crhelper import CfnResource
 
+from annex_bootstrap.stack.resolve import resolve
 from annex_contract.resources import CUSTOM_RESOURCES
 from custom_resources import image_parts, lifecycle
-from docs_gen.resolve import resolve
 from local_aws.launcher import REGION
 from local_aws.server_settings import MACHINES
 from template_gen.parameters import INPUTS

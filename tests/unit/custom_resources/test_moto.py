@@ -12,10 +12,10 @@ import pytest
 from crhelper import CfnResource
 from moto import mock_aws
 
+from annex_bootstrap.stack.resolve import resolve
 from annex_contract.resources import CUSTOM_RESOURCES
 from custom_resources import image_builder, lifecycle, security_group
 from custom_resources.image_parts import name_of
-from docs_gen.resolve import resolve
 from tests.stack_values import TEMPLATE, conditions_of, new_stack_id, values_of
 
 if TYPE_CHECKING:

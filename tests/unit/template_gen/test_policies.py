@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from parliament import analyze_policy_string  # type: ignore[import-untyped]  # it has no types
 
+from annex_bootstrap.stack.resolve import resolve
 from annex_contract.stack import ROLE_PATH, LogicalId
 from docs_gen.permissions import policies, table
-from docs_gen.resolve import resolve
 from template_gen.template import build
 from tests.stack_values import TEMPLATE, conditions_of, new_stack_id, values_of
 

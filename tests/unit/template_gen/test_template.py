@@ -6,10 +6,11 @@ import json
 import re
 from typing import Any
 
+from annex_bootstrap.stack.resolve import resolve
 from annex_contract.resources import CUSTOM_RESOURCES
 from annex_contract.stack import ROLE_PATH, LogicalId, Part, function_of, sweep_rule_name
 from docs_gen.permissions import statements_of
-from docs_gen.resolve import references, resolve
+from docs_gen.resolve import references
 from template_gen import parameters
 from tests.stack_values import TEMPLATE, conditions_of, new_stack_id, values_of
 

@@ -16,6 +16,7 @@ from annex_bootstrap.doctor.aws_checks import (
     InstanceProfile,
     LeaseFunction,
     OrphanCheck,
+    PolicyHolders,
     Quota,
     SecurityGroup,
     StackCheck,
@@ -131,6 +132,51 @@ def test_a_bucket_that_is_gone_or_open_is_a_problem(blocks: dict[str, bool] | No
     finding = Bucket("b", blocks).judge()
     assert not is_ok(finding)
     assert says in finding.detail
+
+
+IAM = "arn:aws:iam::123456789012:policy/"
+USERS_BOUNDARY = f"{IAM}annex-bootstrap-users-boundary"
+
+
+def holders(**people: str) -> Finding:
+    return PolicyHolders(
+        f"{IAM}annex-bootstrap/", USERS_BOUNDARY, {k.replace("_", " "): people[k] for k in people}
+    ).judge()
+
+
+def test_holders_of_policies_that_all_have_a_boundary_are_ok() -> None:
+    assert holders().detail == "nobody has one yet"
+    finding = holders(user_alice=USERS_BOUNDARY, role_lab=f"{IAM}the-labs-own")
+    assert is_ok(finding)
+    assert finding.detail == "all have a permissions boundary"
+
+
+@pytest.mark.parametrize(
+    "boundary",
+    [
+        "",
+        "arn:aws:iam::aws:policy/AdministratorAccess",
+        "arn:aws:iam::aws:policy/PowerUserAccess",
+        # Whoever deploys a stack may write policies there.
+        f"{IAM}annex-bootstrap/mine-AnnexUserPolicy-a",
+    ],
+)
+def test_a_holder_whose_boundary_limits_nothing_is_a_problem_with_the_command_that_sets_one(boundary: str) -> None:
+    finding = holders(user_bob=USERS_BOUNDARY, user_alice=boundary, role_lab=boundary)
+    assert not is_ok(finding)
+    assert finding.detail == (
+        "role lab, user alice: no permissions boundary of your own, so whoever deploys the stack can give them any "
+        "right"
+    )
+    assert finding.commands == (
+        f"aws iam put-role-permissions-boundary --role-name lab --permissions-boundary {USERS_BOUNDARY}",
+        f"aws iam put-user-permissions-boundary --user-name alice --permissions-boundary {USERS_BOUNDARY}",
+    )
+
+
+def test_holders_that_may_not_be_read_are_an_administrators_to_check() -> None:
+    finding = PolicyHolders(f"{IAM}annex-bootstrap/", USERS_BOUNDARY, None).judge()
+    assert (finding.level, finding.advice) == (Level.SKIPPED, "let an administrator run annex-bootstrap doctor")
 
 
 def test_a_lease_function_that_is_called_is_ok() -> None:
