@@ -1,74 +1,154 @@
-"""The bucket, against answers of S3 that no local one gives."""
+"""The bucket: every setting of one that is made, what is adopted, and what is deleted."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+import json
+from collections.abc import Callable
 from typing import Any
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError, ParamValidationError
-from botocore.stub import Stubber
 
 from custom_resources import bucket
-from custom_resources.lifecycle import Request
+from custom_resources.lifecycle import ResourceError
+from tests.unit.custom_resources.conftest import OWN, request
+from tests.unit.recorded import Recorded, RefusedError
 
-STACK = "arn:aws:cloudformation:eu-west-1:123456789012:stack/s/12345678-1234-1234-1234-123456789012"
 NAME = "pool-bucket"
-REQUEST = Request(STACK, "Bucket", "r", NAME, {"BucketName": NAME, "ExpirationDays": "30"}, math.inf)
-TAGS = [{"Key": "annex-bootstrap:stack", "Value": STACK}]
-OURS = {"Bucket": NAME, "ObjectOwnership": "BucketOwnerEnforced"}
-"""What every creation asks for."""
+REQUEST = request(NAME, {"BucketName": NAME, "ExpirationDays": "30"})
+MISSING = RefusedError("404", status=404)
+CONFIGURED: list[tuple[str, dict[str, Any]]] = [
+    (
+        "PutPublicAccessBlock",
+        {
+            "Bucket": NAME,
+            "PublicAccessBlockConfiguration": {
+                "BlockPublicAcls": True,
+                "IgnorePublicAcls": True,
+                "BlockPublicPolicy": True,
+                "RestrictPublicBuckets": True,
+            },
+        },
+    ),
+    (
+        "PutBucketEncryption",
+        {
+            "Bucket": NAME,
+            "ServerSideEncryptionConfiguration": {
+                "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
+            },
+        },
+    ),
+    (
+        "PutBucketPolicy",
+        {
+            "Bucket": NAME,
+            "Policy": json.dumps(
+                {
+                    "Version": "2012-10-17",
+                    "Statement": [
+                        {
+                            "Sid": "TlsOnly",
+                            "Effect": "Deny",
+                            "Principal": "*",
+                            "Action": "s3:*",
+                            "Resource": [f"arn:aws:s3:::{NAME}", f"arn:aws:s3:::{NAME}/*"],
+                            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+                        }
+                    ],
+                }
+            ),
+        },
+    ),
+    (
+        "PutBucketLifecycleConfiguration",
+        {
+            "Bucket": NAME,
+            "LifecycleConfiguration": {
+                "Rules": [
+                    {
+                        "ID": "annex-configurations-expire",
+                        "Status": "Enabled",
+                        "Filter": {"Prefix": "config-"},
+                        "Expiration": {"Days": 30},
+                    },
+                    {
+                        "ID": "unfinished-uploads-expire",
+                        "Status": "Enabled",
+                        "Filter": {"Prefix": ""},
+                        "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
+                    },
+                ]
+            },
+        },
+    ),
+]
+"""The calls that configure a bucket that the stack made."""
+
+SETTINGS: dict[str, Any] = {name: {} for name, _ in CONFIGURED}
+IRELAND = {"LocationConstraint": "eu-west-1"}
 
 
 @pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stubber]:
-    """S3 in eu-west-1, which has no bucket of that name."""
-    client: Any = boto3.Session("AKIAMADEUP", "made-up", region_name="eu-west-1").client("s3")
-    monkeypatch.setattr(bucket, "client", lambda _service: client)
-    with Stubber(client) as stubber:
-        yield stubber
-        stubber.assert_no_pending_responses()
+def s3(aws: Callable[..., Recorded], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Recorded]:
+    """Return what makes an account in eu-west-1."""
+
+    def make(**answers: Any) -> Recorded:
+        made = aws(**answers)
+        monkeypatch.setattr(boto3, "client", lambda service, **_: made.client(service, "eu-west-1"))
+        return made
+
+    return make
 
 
-def missing(s3: Stubber) -> None:
-    """Expect that no bucket is found."""
-    s3.add_client_error("head_bucket", "404", "Not Found", 404)
+def creation(place: dict[str, Any] | None, tagged: bool) -> tuple[str, dict[str, Any]]:
+    configuration = (place or {}) | ({"Tags": [OWN]} if tagged else {})
+    asked = {"Bucket": NAME, "ObjectOwnership": "BucketOwnerEnforced"}
+    return "CreateBucket", asked | ({"CreateBucketConfiguration": configuration} if configuration else {})
 
 
-def configured(s3: Stubber) -> None:
-    """Expect the calls that configure a bucket of ours."""
-    for operation in (
-        "put_public_access_block",
-        "put_bucket_encryption",
-        "put_bucket_policy",
-        "put_bucket_lifecycle_configuration",
-    ):
-        s3.add_response(operation, {})
+LOOKED = ("HeadBucket", {"Bucket": NAME})
+TAGGED = ("PutBucketTagging", {"Bucket": NAME, "Tagging": {"TagSet": [OWN]}})
 
 
-def created_without_tags(s3: Stubber) -> None:
-    """Expect that the bucket is created without tags and gets them in the next call."""
-    place = {"LocationConstraint": "eu-west-1"}
-    s3.add_response("create_bucket", {}, OURS | {"CreateBucketConfiguration": place})
-    s3.add_response("put_bucket_tagging", {}, {"Bucket": NAME, "Tagging": {"TagSet": TAGS}})
+def test_a_bucket_is_made_with_its_owner_and_closed(s3: Callable[..., Recorded]) -> None:
+    made = s3(HeadBucket=MISSING, CreateBucket={}, **SETTINGS)
+    assert bucket.put(REQUEST) == {"BucketName": NAME}
+    assert made.calls == [LOOKED, creation(IRELAND, tagged=True), *CONFIGURED]
+
+
+def test_in_the_first_region_a_bucket_has_no_location(aws: Callable[..., Recorded]) -> None:
+    made = aws(HeadBucket=MISSING, CreateBucket={}, **SETTINGS)
+    bucket.put(REQUEST)
+    assert made.calls[1] == creation(None, tagged=True)
+    made = aws(
+        HeadBucket=MISSING, CreateBucket=[RefusedError("UnsupportedArgument"), {}], PutBucketTagging={}, **SETTINGS
+    )
+    bucket.put(REQUEST)
+    assert made.calls[1:4] == [creation(None, tagged=True), creation(None, tagged=False), TAGGED]
 
 
 @pytest.mark.parametrize("code", ["UnsupportedArgument", "MalformedXML"])
-def test_where_s3_takes_no_tags_with_a_creation_they_come_at_once_after_it(s3: Stubber, code: str) -> None:
-    missing(s3)
-    tagged = OURS | {"CreateBucketConfiguration": {"LocationConstraint": "eu-west-1", "Tags": TAGS}}
-    s3.add_client_error("create_bucket", code, "The request contained an unsupported argument.", 400, None, tagged)
-    created_without_tags(s3)
-    configured(s3)
+def test_where_s3_takes_no_tags_with_a_creation_they_come_at_once_after_it(
+    s3: Callable[..., Recorded], code: str
+) -> None:
+    made = s3(HeadBucket=MISSING, CreateBucket=[RefusedError(code), {}], PutBucketTagging={}, **SETTINGS)
     assert bucket.put(REQUEST) == {"BucketName": NAME}
+    assert made.calls == [
+        LOOKED,
+        creation(IRELAND, tagged=True),
+        creation(IRELAND, tagged=False),
+        TAGGED,
+        *CONFIGURED,
+    ]
 
 
 def test_a_botocore_that_knows_no_tags_of_a_creation_does_the_same(
-    s3: Stubber, monkeypatch: pytest.MonkeyPatch
+    s3: Callable[..., Recorded], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client: Any = s3.client
+    made = s3(HeadBucket=MISSING, CreateBucket={}, PutBucketTagging={}, **SETTINGS)
+    client = made.client("s3", "eu-west-1")
     create = client.create_bucket
 
     def create_as_before(**arguments: Any) -> Any:
@@ -77,14 +157,154 @@ def test_a_botocore_that_knows_no_tags_of_a_creation_does_the_same(
         return create(**arguments)
 
     monkeypatch.setattr(client, "create_bucket", create_as_before)
-    missing(s3)
-    created_without_tags(s3)
-    configured(s3)
     assert bucket.put(REQUEST) == {"BucketName": NAME}
+    assert made.calls == [LOOKED, creation(IRELAND, tagged=False), TAGGED, *CONFIGURED]
 
 
-def test_any_other_refusal_of_the_creation_does_not_concern_tags(s3: Stubber) -> None:
-    missing(s3)
-    s3.add_client_error("create_bucket", "TooManyBuckets", "no", 400)
+def test_any_other_refusal_of_the_creation_does_not_concern_tags(s3: Callable[..., Recorded]) -> None:
+    s3(HeadBucket=MISSING, CreateBucket=RefusedError("TooManyBuckets"))
     with pytest.raises(ClientError, match="TooManyBuckets"):
         bucket.put(REQUEST)
+
+
+def test_our_own_bucket_is_configured_as_a_new_one_is(s3: Callable[..., Recorded]) -> None:
+    made = s3(HeadBucket={}, GetBucketTagging={"TagSet": [OWN]}, PutBucketOwnershipControls={}, **SETTINGS)
+    assert bucket.put(REQUEST) == {"BucketName": NAME}
+    assert made.calls[2:] == [
+        (
+            "PutBucketOwnershipControls",
+            {"Bucket": NAME, "OwnershipControls": {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}},
+        ),
+        *CONFIGURED,
+    ]
+
+
+FOREIGN: dict[str, Any] = {
+    "HeadBucket": {},
+    "GetBucketTagging": RefusedError("NoSuchTagSet", status=404),
+    "GetBucketLocation": {"LocationConstraint": "eu-west-1"},
+}
+
+
+def test_a_bucket_that_is_closed_to_the_public_is_adopted_and_not_changed(s3: Callable[..., Recorded]) -> None:
+    closed = {"PublicAccessBlockConfiguration": {"IgnorePublicAcls": True, "RestrictPublicBuckets": True}}
+    made = s3(**FOREIGN, GetPublicAccessBlock=closed)
+    assert bucket.put(REQUEST) == {"BucketName": NAME}
+    assert made.names == ["HeadBucket", "GetBucketTagging", "GetBucketLocation", "GetPublicAccessBlock"]
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        RefusedError("NoSuchPublicAccessBlockConfiguration", status=404),
+        {"PublicAccessBlockConfiguration": {"IgnorePublicAcls": True, "RestrictPublicBuckets": False}},
+        {"PublicAccessBlockConfiguration": {"IgnorePublicAcls": False, "RestrictPublicBuckets": True}},
+    ],
+)
+def test_a_bucket_that_may_be_public_is_not_adopted(s3: Callable[..., Recorded], block: Any) -> None:
+    s3(**FOREIGN, GetPublicAccessBlock=block)
+    with pytest.raises(ResourceError, match="may be open to the public"):
+        bucket.put(REQUEST)
+
+
+def test_a_bucket_of_another_region_is_not_adopted(s3: Callable[..., Recorded]) -> None:
+    s3(**FOREIGN | {"GetBucketLocation": {"LocationConstraint": ""}})
+    with pytest.raises(ResourceError, match=r"is in us-east-1; choose one in eu-west-1"):
+        bucket.put(REQUEST)
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("403", "the function may not look at the bucket pool-bucket"),
+        ("301", "is in another region"),
+        ("400", "is in another region"),
+    ],
+)
+def test_a_bucket_that_cannot_be_looked_at_says_why(s3: Callable[..., Recorded], code: str, text: str) -> None:
+    s3(HeadBucket=RefusedError(code, status=int(code)))
+    with pytest.raises(ResourceError, match=text):
+        bucket.put(REQUEST)
+
+
+OWNED: dict[str, Any] = {"HeadBucket": {}, "GetBucketTagging": {"TagSet": [OWN]}}
+
+
+def test_deleting_takes_every_version_and_upload_of_ours_and_then_the_bucket(s3: Callable[..., Recorded]) -> None:
+    made = s3(
+        **OWNED,
+        ListObjectVersions={
+            "Versions": [{"Key": "config-a", "VersionId": "1"}],
+            "DeleteMarkers": [{"Key": "config-b", "VersionId": "2"}],
+        },
+        DeleteObjects={},
+        ListMultipartUploads={"Uploads": [{"Key": "config-c", "UploadId": "3"}]},
+        AbortMultipartUpload={},
+        DeleteBucket={},
+    )
+    assert bucket.delete(REQUEST) == ""
+    assert made.calls[2:] == [
+        ("ListObjectVersions", {"Bucket": NAME, "Prefix": "config-", "EncodingType": "url"}),
+        (
+            "DeleteObjects",
+            {
+                "Bucket": NAME,
+                "Delete": {
+                    "Objects": [{"Key": "config-a", "VersionId": "1"}, {"Key": "config-b", "VersionId": "2"}],
+                    "Quiet": True,
+                },
+            },
+        ),
+        ("ListMultipartUploads", {"Bucket": NAME, "Prefix": "config-"}),
+        ("AbortMultipartUpload", {"Bucket": NAME, "Key": "config-c", "UploadId": "3"}),
+        ("DeleteBucket", {"Bucket": NAME}),
+    ]
+
+
+EMPTY: dict[str, Any] = {"ListObjectVersions": {}, "ListMultipartUploads": {}}
+
+
+def test_a_bucket_that_holds_other_things_stays_and_that_is_said(s3: Callable[..., Recorded]) -> None:
+    s3(**OWNED, **EMPTY, DeleteBucket=RefusedError("BucketNotEmpty", status=409))
+    assert "holds objects that annex-bootstrap did not put there" in bucket.delete(REQUEST)
+    s3(**OWNED, **EMPTY, DeleteBucket=RefusedError("AccessDenied", status=403))
+    with pytest.raises(ClientError, match="AccessDenied"):
+        bucket.delete(REQUEST)
+
+
+def test_an_object_that_cannot_be_deleted_is_named(s3: Callable[..., Recorded]) -> None:
+    listed = {"Versions": [{"Key": "config-a", "VersionId": "1"}]}
+    errors = {"Errors": [{"Key": "config-a", "Code": "AccessDenied", "Message": "no"}]}
+    s3(**OWNED, ListObjectVersions=listed, DeleteObjects=errors)
+    with pytest.raises(ResourceError, match=f"config-a in {NAME} cannot be deleted: AccessDenied: no"):
+        bucket.delete(REQUEST)
+
+
+def test_an_adopted_bucket_and_one_that_is_gone_are_left_alone(s3: Callable[..., Recorded]) -> None:
+    adopted = s3(**FOREIGN)
+    assert bucket.delete(REQUEST) == ""
+    assert adopted.names == ["HeadBucket", "GetBucketTagging"]
+    gone = s3(HeadBucket=MISSING)
+    assert bucket.delete(REQUEST) == ""
+    assert gone.names == ["HeadBucket"]
+
+
+def test_every_call_names_the_owner_that_the_bucket_must_have(s3: Callable[..., Recorded]) -> None:
+    sent: list[str] = []
+    client = s3(HeadBucket=MISSING, CreateBucket={}, **SETTINGS).client("s3", "eu-west-1")
+
+    def note(model: Any, params: dict[str, Any], **_: object) -> None:
+        sent.append(f"{model.name} {params['headers'].get('x-amz-expected-bucket-owner')}")
+
+    # After the handler that names the owner, and before that which answers.
+    bucket._client(REQUEST)
+    client.meta.events.register("before-call.s3", note, unique_id="note")
+    try:
+        bucket.put(REQUEST)
+    finally:
+        client.meta.events.unregister("before-call.s3", unique_id="note")
+    assert sent == [
+        "HeadBucket 123456789012",
+        "CreateBucket None",
+        *(f"{name} 123456789012" for name, _ in CONFIGURED),
+    ]

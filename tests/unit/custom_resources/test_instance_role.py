@@ -1,72 +1,200 @@
-"""The machines' role and profile: the calls of a first creation, and of one that finds a profile left behind."""
+"""The machines' role and profile: the calls that make them, find one left behind, change and delete them."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-import boto3
 import pytest
-from botocore.stub import Stubber
+from botocore.exceptions import ClientError
 
 from custom_resources import instance_role
-from custom_resources.lifecycle import Request, ResourceError
+from custom_resources.lifecycle import ResourceError
+from tests.unit.custom_resources.conftest import OWN, request
+from tests.unit.recorded import Recorded, RefusedError
 
-STACK = "arn:aws:cloudformation:eu-west-1:123456789012:stack/s/12345678-1234-1234-1234-123456789012"
 NAME = "annex-bootstrap-instance-1"
-PROPERTIES = {
-    "RoleName": NAME,
-    "TrustedService": "ec2.amazonaws.com",
-    "BucketName": "pool-bucket",
-    "KeyPattern": "config-*.tar.gz",
-    "PermissionsBoundaryArn": "",
-}
-REQUEST = Request(STACK, "InstanceRole", "r", NAME, PROPERTIES, math.inf)
+REQUEST = request(
+    NAME,
+    {
+        "RoleName": NAME,
+        "TrustedService": "ec2.amazonaws.com",
+        "BucketName": "pool-bucket",
+        "KeyPattern": "config-*.tar.gz",
+        "PermissionsBoundaryArn": "",
+    },
+)
 MADE = {"Path": "/annex-bootstrap/", "CreateDate": datetime(2026, 1, 1, tzinfo=UTC)}
-ROLE = MADE | {
-    "RoleName": NAME,
-    "RoleId": "AROAMADEUPMADEUP",
-    "Arn": f"arn:aws:iam::123456789012:role/annex-bootstrap/{NAME}",
+ROLE_ARN = f"arn:aws:iam::123456789012:role/annex-bootstrap/{NAME}"
+PROFILE_ARN = f"arn:aws:iam::123456789012:instance-profile/annex-bootstrap/{NAME}"
+TRUST = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+    }
+)
+ROLE = MADE | {"RoleName": NAME, "RoleId": "AROAMADEUPMADEUP", "Arn": ROLE_ARN}
+FOUND = {"Role": ROLE | {"AssumeRolePolicyDocument": TRUST, "Tags": [OWN]}}
+NONE = RefusedError("NoSuchEntity", status=404)
+TAKEN = RefusedError("EntityAlreadyExists", status=409)
+LINK = {"InstanceProfileName": NAME, "RoleName": NAME}
+POLICIES = [
+    (
+        "PutRolePolicy",
+        {
+            "RoleName": NAME,
+            "PolicyName": name,
+            "PolicyDocument": json.dumps({"Version": "2012-10-17", "Statement": statements}),
+        },
+    )
+    for name, statements in (
+        (
+            "annex-configuration",
+            [
+                {
+                    "Sid": "ReadPoolConfiguration",
+                    "Effect": "Allow",
+                    "Action": "s3:GetObject",
+                    "Resource": "arn:aws:s3:::pool-bucket/config-*.tar.gz",
+                }
+            ],
+        ),
+        (
+            "annex-boot",
+            [
+                {
+                    "Sid": "ReadOwnRole",
+                    "Effect": "Allow",
+                    "Action": ["iam:GetRolePolicy", "iam:ListAttachedRolePolicies", "iam:ListRolePolicies"],
+                    "Resource": ROLE_ARN,
+                },
+                {
+                    "Sid": "ReadOwnProfile",
+                    "Effect": "Allow",
+                    "Action": "iam:GetInstanceProfile",
+                    "Resource": PROFILE_ARN,
+                },
+                {
+                    "Sid": "FindOwnAnnex",
+                    "Effect": "Allow",
+                    "Action": ["ec2:DescribeInstances", "ec2:DescribeSpotFleetRequests"],
+                    "Resource": "*",
+                },
+            ],
+        ),
+    )
+]
+
+
+def profile(tags: list[dict[str, str]], *roles: str) -> dict[str, Any]:
+    held = [ROLE | {"RoleName": name} for name in roles]
+    names = {"InstanceProfileName": NAME, "InstanceProfileId": "AIPAMADEUPMADEUP", "Arn": PROFILE_ARN}
+    return {"InstanceProfile": MADE | names | {"Roles": held, "Tags": tags}}
+
+
+NEW: dict[str, Any] = {
+    "GetRole": NONE,
+    "CreateRole": {"Role": ROLE},
+    "PutRolePolicy": {},
+    "AddRoleToInstanceProfile": {},
+    "RemoveRoleFromInstanceProfile": {},
 }
 
 
-def profile(tags: list[dict[str, str]]) -> dict[str, Any]:
-    arn = f"arn:aws:iam::123456789012:instance-profile/annex-bootstrap/{NAME}"
-    names = {"InstanceProfileName": NAME, "InstanceProfileId": "AIPAMADEUPMADEUP", "Arn": arn}
-    return {"InstanceProfile": MADE | names | {"Roles": [], "Tags": tags}}
+def test_a_first_creation_does_not_look_for_a_profile(aws: Callable[..., Recorded]) -> None:
+    made = aws(**NEW, CreateInstanceProfile=profile([]))
+    assert instance_role.put(REQUEST) == {"ProfileArn": PROFILE_ARN, "RoleArn": ROLE_ARN}
+    assert made.calls == [
+        ("GetRole", {"RoleName": NAME}),
+        (
+            "CreateRole",
+            {
+                "RoleName": NAME,
+                "Path": "/annex-bootstrap/",
+                "AssumeRolePolicyDocument": TRUST,
+                "Description": "Lets the machines of HTCondor annexes join the pool",
+                "Tags": [OWN],
+            },
+        ),
+        *POLICIES,
+        ("CreateInstanceProfile", {"InstanceProfileName": NAME, "Path": "/annex-bootstrap/", "Tags": [OWN]}),
+        ("AddRoleToInstanceProfile", LINK),
+    ]
 
 
-@pytest.fixture
-def iam(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stubber]:
-    """IAM, which has no such role, and takes one with its two policies."""
-    client: Any = boto3.Session("AKIAMADEUP", "made-up", region_name="eu-west-1").client("iam")
-    monkeypatch.setattr(instance_role, "client", lambda _service: client)
-    with Stubber(client) as stubber:
-        stubber.add_client_error("get_role", "NoSuchEntity")
-        stubber.add_response("create_role", {"Role": ROLE})
-        stubber.add_response("put_role_policy", {})
-        stubber.add_response("put_role_policy", {})
-        yield stubber
-        stubber.assert_no_pending_responses()
+def test_our_own_profile_without_its_role_is_used(aws: Callable[..., Recorded]) -> None:
+    made = aws(**NEW, CreateInstanceProfile=TAKEN, GetInstanceProfile=profile([OWN]))
+    instance_role.put(REQUEST)
+    assert made.calls[-2:] == [
+        ("GetInstanceProfile", {"InstanceProfileName": NAME}),
+        ("AddRoleToInstanceProfile", LINK),
+    ]
 
 
-def test_a_first_creation_does_not_look_for_a_profile(iam: Stubber) -> None:
-    iam.add_response("create_instance_profile", profile([]))
-    iam.add_response("add_role_to_instance_profile", {}, {"InstanceProfileName": NAME, "RoleName": NAME})
-    assert instance_role.put(REQUEST)["RoleArn"] == ROLE["Arn"]
-
-
-def test_our_own_profile_without_its_role_is_used(iam: Stubber) -> None:
-    iam.add_client_error("create_instance_profile", "EntityAlreadyExists")
-    iam.add_response("get_instance_profile", profile([{"Key": "annex-bootstrap:stack", "Value": STACK}]))
-    iam.add_response("add_role_to_instance_profile", {}, {"InstanceProfileName": NAME, "RoleName": NAME})
-    assert instance_role.put(REQUEST)["RoleArn"] == ROLE["Arn"]
-
-
-def test_a_profile_of_somebody_else_is_left_alone(iam: Stubber) -> None:
-    iam.add_client_error("create_instance_profile", "EntityAlreadyExists")
-    iam.add_response("get_instance_profile", profile([]))
+def test_a_profile_of_somebody_else_is_left_alone(aws: Callable[..., Recorded]) -> None:
+    made = aws(**NEW, CreateInstanceProfile=TAKEN, GetInstanceProfile=profile([]))
     with pytest.raises(ResourceError, match="was not made by this stack"):
         instance_role.put(REQUEST)
+    assert made.names[-1] == "GetInstanceProfile"
+
+
+def test_an_update_keeps_the_role_and_takes_another_one_out_of_the_profile(aws: Callable[..., Recorded]) -> None:
+    made = aws(**NEW | {"GetRole": FOUND}, GetInstanceProfile=profile([OWN], NAME, "other"))
+    assert instance_role.put(REQUEST) == {"ProfileArn": PROFILE_ARN, "RoleArn": ROLE_ARN}
+    assert made.calls == [
+        ("GetRole", {"RoleName": NAME}),
+        *POLICIES,
+        ("GetInstanceProfile", {"InstanceProfileName": NAME}),
+        ("RemoveRoleFromInstanceProfile", {"InstanceProfileName": NAME, "RoleName": "other"}),
+    ]
+
+
+def test_an_update_whose_profile_is_gone_makes_it(aws: Callable[..., Recorded]) -> None:
+    made = aws(**NEW | {"GetRole": FOUND}, GetInstanceProfile=NONE, CreateInstanceProfile=profile([]))
+    instance_role.put(REQUEST)
+    assert made.names[-3:] == ["GetInstanceProfile", "CreateInstanceProfile", "AddRoleToInstanceProfile"]
+
+
+def test_a_profile_that_appears_after_it_was_looked_for_is_looked_at_by_the_next_attempt(
+    aws: Callable[..., Recorded],
+) -> None:
+    aws(**NEW | {"GetRole": FOUND}, GetInstanceProfile=NONE, CreateInstanceProfile=TAKEN)
+    with pytest.raises(ClientError, match="EntityAlreadyExists"):
+        instance_role.put(REQUEST)
+
+
+def test_a_role_of_somebody_else_is_left_alone(aws: Callable[..., Recorded]) -> None:
+    made = aws(GetRole={"Role": ROLE | {"AssumeRolePolicyDocument": TRUST}})
+    with pytest.raises(ResourceError, match=f"a role {NAME} exists and was not made by this stack"):
+        instance_role.put(REQUEST)
+    assert made.names == ["GetRole"]
+
+
+def test_deleting_empties_and_deletes_the_profile_and_then_the_role(aws: Callable[..., Recorded]) -> None:
+    made = aws(
+        **NEW | {"GetRole": FOUND},
+        GetInstanceProfile=profile([OWN], NAME),
+        DeleteInstanceProfile={},
+        ListAttachedRolePolicies={"AttachedPolicies": []},
+        ListRolePolicies={"PolicyNames": []},
+        DeleteRole={},
+    )
+    assert instance_role.delete(REQUEST) == ""
+    assert made.calls == [
+        ("GetInstanceProfile", {"InstanceProfileName": NAME}),
+        ("RemoveRoleFromInstanceProfile", LINK),
+        ("DeleteInstanceProfile", {"InstanceProfileName": NAME}),
+        ("GetRole", {"RoleName": NAME}),
+        ("ListAttachedRolePolicies", {"RoleName": NAME}),
+        ("ListRolePolicies", {"RoleName": NAME}),
+        ("DeleteRole", {"RoleName": NAME}),
+    ]
+
+
+@pytest.mark.parametrize("found", [NONE, profile([], NAME)])
+def test_deleting_leaves_what_is_not_ours(aws: Callable[..., Recorded], found: Any) -> None:
+    made = aws(GetRole=NONE, GetInstanceProfile=found)
+    instance_role.delete(REQUEST)
+    assert made.names == ["GetInstanceProfile", "GetRole"]

@@ -58,17 +58,18 @@ def test_what_is_15_minutes_old_is_not_judged_yet(aws: FakeAws) -> None:
 
 
 def test_orphans_are_only_reported_by_default(aws: FakeAws, told: Told) -> None:
-    aws.start("gone")
+    machines = {aws.start("gone"), aws.start("gone")}
     aws.request_fleet("gone")
     aws.now += AGE + 1
     aws.tick(SWEEP_EVENT)
-    assert len(aws.running()) == 1
+    assert aws.running() == machines
     assert aws.calls["TerminateInstances"] == aws.calls["CancelSpotFleetRequests"] == 0
     _, metrics = told()
-    assert (metrics["OrphanMachines"], metrics["OrphanFleets"]) == ([1], [1])
+    assert (metrics["OrphanMachines"], metrics["OrphanFleets"]) == ([2], [1])
+    assert (metrics["MachinesEnded"], metrics["FleetsCancelled"]) == ([0], [0])
 
 
-def test_orphans_are_ended_where_the_settings_say_so(aws: FakeAws) -> None:
+def test_orphans_are_ended_where_the_settings_say_so(aws: FakeAws, told: Told) -> None:
     aws.put_lease("live", 0)
     spared = aws.start("live")
     for _ in range(3):
@@ -77,6 +78,8 @@ def test_orphans_are_ended_where_the_settings_say_so(aws: FakeAws) -> None:
     aws.now += AGE + 1
     line = aws.tick(SWEEP_EVENT, ENDING)
     assert (line["machines_ended"], line["fleets_cancelled"]) == (3, 1)
+    _, metrics = told()
+    assert (metrics["MachinesEnded"], metrics["FleetsCancelled"]) == ([3], [1])
     assert aws.running() == {spared}
     assert aws.fleets[fleet].state == "cancelled_terminating"
 

@@ -9,7 +9,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.response import StreamingBody
-from botocore.stub import ANY, Stubber
+from botocore.stub import Stubber
 
 from annex_bootstrap.aws import Account
 from annex_bootstrap.errors import UserError
@@ -21,6 +21,9 @@ BUCKET = "annex-bootstrap-staging-123456789012-us-east-1"
 NAMED = {"Bucket": BUCKET}
 KEY = f"mine/{__version__}/44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a/{TEMPLATE_NAME}"
 """With the digest of ``{}``."""
+URL = f"https://{BUCKET}.s3.amazonaws.com/{KEY}"
+FLAGS = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+CLOSED = {**NAMED, "PublicAccessBlockConfiguration": dict.fromkeys(FLAGS, True)}
 PUT = {**NAMED, "Key": KEY, "Body": b"{}", "ContentType": "application/json", "IfNoneMatch": "*"}
 
 
@@ -45,7 +48,7 @@ def stage(account: Account, pauses: list[float] | None = None) -> str:
 
 def put(s3: Stubber) -> None:
     """Expect that a bucket which is there is closed and written to."""
-    s3.add_response("put_public_access_block", {}, {**NAMED, "PublicAccessBlockConfiguration": ANY})
+    s3.add_response("put_public_access_block", {}, CLOSED)
     s3.add_response("put_object", {}, PUT)
 
 
@@ -62,8 +65,8 @@ def test_a_name_whose_bucket_was_just_deleted_is_waited_for(account: Account, s3
     s3.add_response("create_bucket", {}, {"Bucket": BUCKET})
     put(s3)
     pauses: list[float] = []
-    assert BUCKET in stage(account, pauses)
-    assert len(pauses) == 2
+    assert stage(account, pauses) == URL
+    assert pauses == [5.0, 5.0]
 
 
 def test_a_bucket_that_is_found_although_it_is_deleted_is_created_again(account: Account, s3: Stubber) -> None:
@@ -72,7 +75,7 @@ def test_a_bucket_that_is_found_although_it_is_deleted_is_created_again(account:
     missing(s3)
     s3.add_response("create_bucket", {}, {"Bucket": BUCKET})
     put(s3)
-    assert BUCKET in stage(account)
+    assert stage(account) == URL
 
 
 def test_a_name_that_is_never_given_again_ends_in_a_sentence_that_says_so(
@@ -95,7 +98,7 @@ def test_a_bucket_that_is_forbidden_is_final_and_nobody_is_accused(account: Acco
 def exists(s3: Stubber, body: bytes) -> None:
     """Expect that an object of the template's name is there, with these bytes."""
     s3.add_response("head_bucket", {"BucketRegion": "us-east-1"}, NAMED)
-    s3.add_response("put_public_access_block", {}, {**NAMED, "PublicAccessBlockConfiguration": ANY})
+    s3.add_response("put_public_access_block", {}, CLOSED)
     s3.add_client_error("put_object", "PreconditionFailed", "At least one did not hold", 412, expected_params=PUT)
     found = {"ContentLength": len(body), "Body": StreamingBody(io.BytesIO(body), len(body))}
     s3.add_response("get_object", found, {**NAMED, "Key": KEY})
@@ -103,7 +106,7 @@ def exists(s3: Stubber, body: bytes) -> None:
 
 def test_the_same_template_that_is_there_already_is_used(account: Account, s3: Stubber) -> None:
     exists(s3, b"{}")
-    assert stage(account) == f"https://{BUCKET}.s3.amazonaws.com/{KEY}"
+    assert stage(account) == URL
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{} ", b'{"Resources": {}}'])
@@ -115,10 +118,10 @@ def test_an_object_of_that_name_with_other_bytes_is_refused(account: Account, s3
 
 def test_another_upload_of_it_at_the_same_time_is_waited_for(account: Account, s3: Stubber) -> None:
     s3.add_response("head_bucket", {"BucketRegion": "us-east-1"}, NAMED)
-    s3.add_response("put_public_access_block", {}, {**NAMED, "PublicAccessBlockConfiguration": ANY})
+    s3.add_response("put_public_access_block", {}, CLOSED)
     s3.add_client_error("put_object", "ConditionalRequestConflict", "in progress", 409, expected_params=PUT)
     exists(s3, b"{}")
-    assert stage(account) == f"https://{BUCKET}.s3.amazonaws.com/{KEY}"
+    assert stage(account) == URL
 
 
 @pytest.mark.parametrize(("code", "gone"), [("NoSuchBucket", True), ("BucketNotEmpty", False)])
@@ -128,3 +131,22 @@ def test_only_the_stacks_own_templates_are_deleted(account: Account, s3: Stubber
     s3.add_response("delete_object", {}, {**NAMED, **version})
     s3.add_client_error("delete_bucket", code, "as it is", expected_params=NAMED)
     assert staging.delete(account, "mine") is gone
+
+
+def test_every_version_of_a_template_is_deleted_and_a_bucket_that_is_gone_is_gone(
+    account: Account, s3: Stubber
+) -> None:
+    listed = {
+        "Versions": [{"Key": "mine/a", "VersionId": "1"}, {"Key": "mine/a", "VersionId": "2"}],
+        "DeleteMarkers": [{"Key": "mine/b", "VersionId": "3"}],
+    }
+    s3.add_response("list_object_versions", listed, NAMED | {"Prefix": "mine/"})
+    for key, version in (("mine/a", "1"), ("mine/a", "2"), ("mine/b", "3")):
+        s3.add_response("delete_object", {}, NAMED | {"Key": key, "VersionId": version})
+    s3.add_response("delete_bucket", {}, NAMED)
+    assert staging.delete(account, "mine")
+    s3.add_client_error("list_object_versions", "NoSuchBucket", "The specified bucket does not exist", 404)
+    assert staging.delete(account, "mine")
+    s3.add_client_error("list_object_versions", "AccessDenied", "no", 403)
+    with pytest.raises(UserError, match="AccessDenied"):
+        staging.delete(account, "mine")

@@ -1,0 +1,324 @@
+"""The builder: the machine that it starts, what it installs, and what it makes of the machine's end."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from annex_contract.operating_system import SYSTEM
+from custom_resources import image_builder
+from custom_resources.lifecycle import Request, ResourceError
+from machine_image.user_data import ImageInputs, render_user_data
+from tests.unit.custom_resources.conftest import OWN, STACK, request
+from tests.unit.recorded import Recorded, RefusedError
+
+NAME = "pool-image-0123456789ab"
+PROPERTIES: dict[str, Any] = {
+    "ImageName": "pool-image",
+    "Architecture": "amd64",
+    "BaseImage": "",
+    "Revision": "1",
+    "AptSource": "deb http://example.org/debian stable main",
+    "Packages": ["python3-numpy", " ", " r-base "],
+    "Commands": "echo installed",
+    "BootCommands": "echo booted",
+    "Gpu": "no",
+    "Recipe": "1",
+    "BuilderType": "m7i.large",
+    "VpcId": "",
+    "SubnetIds": [""],
+}
+BASE = {
+    "ImageId": "ami-base",
+    "Architecture": "x86_64",
+    "RootDeviceName": "/dev/xvda",
+    "BlockDeviceMappings": [
+        {"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 8}},
+        {"DeviceName": "/dev/xvdb", "Ebs": {"VolumeSize": 500}},
+    ],
+}
+MARK = {"Key": "annex-bootstrap:image", "Value": NAME}
+MACHINE = {"InstanceId": "i-builder", "ImageId": "ami-base", "State": {"Name": "pending"}}
+MADE_FOR = [
+    {"Name": "tag:annex-bootstrap:stack", "Values": [STACK]},
+    {"Name": "tag:annex-bootstrap:image", "Values": [NAME]},
+]
+
+
+def console_of(text: str) -> dict[str, Any]:
+    return {"Output": base64.b64encode(text.encode()).decode()}
+
+
+def said(text: str) -> dict[str, Any]:
+    """Return a console on which the builder said something."""
+    return console_of(f"[   1.0] noise\nannex-bootstrap-image {NAME} {text}\n")
+
+
+def described(*machines: dict[str, Any]) -> dict[str, Any]:
+    return {"Reservations": [{"Instances": list(machines)}] if machines else []}
+
+
+def state(name: str, **more: Any) -> dict[str, Any]:
+    return described(MACHINE | {"State": {"Name": name}} | more)
+
+
+def answers(**changed: Any) -> dict[str, Any]:
+    """Return the answers of an account in which a builder starts, stops, and says that all is installed."""
+    return {
+        "DescribeImages": [{"Images": []}, {"Images": [BASE]}],
+        "DescribeInstances": [described(), state("pending"), state("running"), state("stopped")],
+        "GetParameter": {"Parameter": {"Value": "ami-newest"}},
+        "DescribeSubnets": {
+            "Subnets": [{"SubnetId": "subnet-b", "VpcId": "vpc-1"}, {"SubnetId": "subnet-a", "VpcId": "vpc-1"}]
+        },
+        "DescribeSecurityGroups": {"SecurityGroups": []},
+        "CreateSecurityGroup": {"GroupId": "sg-closed"},
+        "RunInstances": {"Instances": [MACHINE]},
+        "GetConsoleOutput": [{}, said("ok condor=23.9.6")],
+        "TerminateInstances": {},
+    } | changed
+
+
+def put(aws: Callable[..., Recorded], changed: dict[str, Any] | None = None, **properties: Any) -> Recorded:
+    """Make the builder, and return what was called."""
+    made = aws(**answers(**(changed or {})))
+    given = image_builder.put(request(NAME, PROPERTIES | properties))
+    assert given == {"BaseImage": "ami-base", "CondorVersion": "23.9.6"}
+    return made
+
+
+def test_a_builder_is_closed_private_tagged_and_stops_by_itself(aws: Callable[..., Recorded]) -> None:
+    made = put(aws)
+    (run,) = made.of("RunInstances")
+    del run["UserData"]
+    assert run == {
+        "ImageId": "ami-base",
+        "InstanceType": "m7i.large",
+        "MinCount": 1,
+        "MaxCount": 1,
+        "ClientToken": "r-0",
+        "SubnetId": "subnet-a",
+        "SecurityGroupIds": ["sg-closed"],
+        "InstanceInitiatedShutdownBehavior": "stop",
+        "MetadataOptions": {"HttpTokens": "required", "HttpEndpoint": "enabled", "HttpPutResponseHopLimit": 1},
+        "BlockDeviceMappings": [{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 16, "DeleteOnTermination": True}}],
+        "TagSpecifications": [
+            {
+                "ResourceType": "instance",
+                "Tags": [OWN, MARK, {"Key": "Name", "Value": "annex-bootstrap: builds the image"}],
+            },
+            {"ResourceType": "volume", "Tags": [OWN, MARK]},
+            {"ResourceType": "network-interface", "Tags": [OWN, MARK]},
+        ],
+    }
+    assert made.of("CreateSecurityGroup") == [
+        {
+            "GroupName": NAME,
+            "Description": "Machines of HTCondor annexes",
+            "VpcId": "vpc-1",
+            "TagSpecifications": [{"ResourceType": "security-group", "Tags": [OWN, MARK]}],
+        }
+    ]
+    assert made.of("DescribeImages") == [
+        {"Owners": ["self"], "Filters": MADE_FOR},
+        {"Filters": [{"Name": "image-id", "Values": ["ami-newest"]}]},
+    ]
+    assert made.of("GetParameter") == [{"Name": f"{SYSTEM.base_parameters}amd64"}]
+    assert made.of("DescribeSubnets") == [{"Filters": [{"Name": "default-for-az", "Values": ["true"]}]}]
+
+
+@pytest.mark.parametrize(("gpu", "driver"), [("no", False), ("yes", True)])
+def test_everything_that_the_parameters_ask_for_reaches_the_builder(
+    aws: Callable[..., Recorded], gpu: str, driver: bool
+) -> None:
+    (run,) = put(aws, Gpu=gpu).of("RunInstances")
+    inputs = ImageInputs(
+        NAME,
+        ("python3-numpy", "r-base"),
+        "echo installed",
+        "echo booted",
+        "deb http://example.org/debian stable main",
+        driver,
+    )
+    assert gzip.decompress(base64.b64decode(run["UserData"])) == gzip.decompress(render_user_data(inputs))
+
+
+def test_what_cannot_be_installed_is_refused_before_a_machine_starts(aws: Callable[..., Recorded]) -> None:
+    with pytest.raises(ResourceError, match="--force"):
+        put(aws, Packages=["--force"])
+
+
+def test_a_large_base_keeps_its_size(aws: Callable[..., Recorded]) -> None:
+    large = BASE | {"BlockDeviceMappings": [{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 40}}]}
+    (run,) = put(aws, {"DescribeImages": [{"Images": []}, {"Images": [large]}]}).of("RunInstances")
+    assert run["BlockDeviceMappings"][0]["Ebs"]["VolumeSize"] == 40
+
+
+def test_a_given_base_is_taken(aws: Callable[..., Recorded]) -> None:
+    made = put(aws, BaseImage="ami-given")
+    assert made.of("DescribeImages")[1] == {"Filters": [{"Name": "image-id", "Values": ["ami-given"]}]}
+    assert made.of("GetParameter") == []
+
+
+def test_given_subnets_are_used_in_their_order(aws: Callable[..., Recorded]) -> None:
+    made = put(aws, SubnetIds=[" subnet-b", "subnet-a"], VpcId="vpc-1")
+    assert made.of("DescribeSubnets") == [{"Filters": [{"Name": "subnet-id", "Values": ["subnet-b", "subnet-a"]}]}]
+    assert made.of("RunInstances")[0]["SubnetId"] == "subnet-b"
+
+
+def test_a_given_vpc_is_built_in(aws: Callable[..., Recorded]) -> None:
+    wanted = [{"Name": "default-for-az", "Values": ["true"]}, {"Name": "vpc-id", "Values": ["vpc-1"]}]
+    assert put(aws, VpcId="vpc-1").of("DescribeSubnets") == [{"Filters": wanted}]
+
+
+def test_a_zone_without_such_machines_is_passed_over_with_another_token(aws: Callable[..., Recorded]) -> None:
+    made = put(aws, {"RunInstances": [RefusedError("InsufficientInstanceCapacity"), {"Instances": [MACHINE]}]})
+    tried = [(run["SubnetId"], run["ClientToken"]) for run in made.of("RunInstances")]
+    assert tried == [("subnet-a", "r-0"), ("subnet-b", "r-1")]
+
+
+@pytest.mark.parametrize(
+    ("refusals", "tries"), [(["UnauthorizedOperation"], 1), (["Unsupported", "InsufficientInstanceCapacity"], 2)]
+)
+def test_any_other_refusal_and_that_of_the_last_zone_is_final(
+    aws: Callable[..., Recorded], refusals: list[str], tries: int
+) -> None:
+    made = aws(**answers(RunInstances=[RefusedError(code) for code in refusals]))
+    with pytest.raises(Exception, match=refusals[-1]):
+        image_builder.put(request(NAME, PROPERTIES))
+    assert len(made.of("RunInstances")) == tries
+
+
+@pytest.mark.parametrize(
+    ("changed", "properties", "text"),
+    [
+        ({"DescribeImages": [{"Images": []}, {"Images": []}]}, {}, "there is no image ami-newest in this region"),
+        (
+            {"DescribeImages": [{"Images": []}, {"Images": [BASE | {"Tags": [MARK]}]}]},
+            {},
+            "a stack made the image ami-newest",
+        ),
+        ({}, {"Architecture": "arm64"}, "the image ami-newest is for x86_64"),
+        ({"GetParameter": RefusedError("ParameterNotFound")}, {}, "publishes no image in this region's partition"),
+        ({}, {"SubnetIds": ["subnet-a", "subnet-c"]}, "there is no subnet subnet-c in this region"),
+        ({"DescribeSubnets": {"Subnets": []}}, {}, "^this region has no default subnet"),
+        ({"DescribeSubnets": {"Subnets": []}}, {"VpcId": "vpc-2"}, "^the VPC vpc-2 has no default subnet"),
+    ],
+)
+def test_where_nothing_can_be_built_no_machine_starts(
+    aws: Callable[..., Recorded], changed: dict[str, Any], properties: dict[str, Any], text: str
+) -> None:
+    made = aws(**answers(**changed))
+    with pytest.raises(ResourceError, match=text):
+        image_builder.put(request(NAME, PROPERTIES | properties))
+    assert made.of("RunInstances") == []
+
+
+def test_where_the_image_exists_nothing_is_built(aws: Callable[..., Recorded]) -> None:
+    tags = [
+        {"Key": "annex-bootstrap:base", "Value": "ami-base"},
+        {"Key": "annex-bootstrap:htcondor", "Value": "23.9.6"},
+    ]
+    made = put(aws, {"DescribeImages": {"Images": [{"ImageId": "ami-made", "Tags": tags}]}})
+    assert made.names == ["DescribeImages"]
+
+
+def test_a_builder_that_an_interrupted_creation_left_is_waited_for(aws: Callable[..., Recorded]) -> None:
+    made = put(
+        aws, {"DescribeInstances": [described(MACHINE), state("stopped")], "GetConsoleOutput": said("ok condor=23.9.6")}
+    )
+    assert made.of("RunInstances") == []
+    assert made.of("DescribeInstances") == [
+        {
+            "Filters": [
+                *MADE_FOR,
+                {"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]},
+            ]
+        },
+        {"InstanceIds": ["i-builder"]},
+    ]
+
+
+def test_the_console_of_a_running_builder_is_read_as_it_is_now(aws: Callable[..., Recorded]) -> None:
+    asked = put(aws).of("GetConsoleOutput")
+    assert asked == [{"InstanceId": "i-builder", "Latest": True}, {"InstanceId": "i-builder", "Latest": False}]
+
+
+@pytest.mark.parametrize(
+    ("states", "console", "reason"),
+    [
+        (
+            [state("running")],
+            said("failed installing ImagePackages"),
+            "building the image failed: installing ImagePackages failed",
+        ),
+        (
+            [state("shutting-down", StateReason={"Message": "Client.InternalError"})],
+            {},
+            "the builder i-builder was terminated: Client.InternalError",
+        ),
+        ([state("terminated")], {}, "the builder i-builder was terminated: AWS gives no reason"),
+        (
+            [state("stopped")] * 40,
+            console_of("one\n\ntwo\nthree\nfour\n"),
+            r"the builder i-builder shut down half-way; its console ends: two \| three \| four",
+        ),
+        ([state("stopped")] * 40, {}, "shut down half-way; its console ends: empty"),
+    ],
+)
+def test_a_build_that_fails_says_why_and_ends_its_machine(
+    aws: Callable[..., Recorded], states: list[dict[str, Any]], console: dict[str, Any], reason: str
+) -> None:
+    made = aws(**answers(GetConsoleOutput=console))
+    listed = iter([described(), *states])
+    made.answers["DescribeInstances"] = lambda arguments: (
+        described(MACHINE) if "Filters" in arguments and made.of("RunInstances") else next(listed)
+    )
+    with pytest.raises(ResourceError, match=reason):
+        image_builder.put(request(NAME, PROPERTIES))
+    assert made.of("TerminateInstances") == [{"InstanceIds": ["i-builder"]}]
+
+
+def test_a_builder_that_does_not_finish_in_time_is_terminated(aws: Callable[..., Recorded]) -> None:
+    made = aws(**answers(GetConsoleOutput=console_of("still at it")))
+    made.answers["DescribeInstances"] = lambda arguments: (
+        state("running") if "InstanceIds" in arguments or made.of("RunInstances") else described()
+    )
+    asked = Request(STACK, "Thing", "r", NAME, PROPERTIES, 130.0)
+    with pytest.raises(ResourceError, match="did not finish in time; its console ends: still at it"):
+        image_builder.put(asked)
+    assert made.of("TerminateInstances") == [{"InstanceIds": ["i-builder"]}]
+    # Seconds 0, 1, 3, 7, 15, and then every 15 until 30 before the deadline.
+    assert len(made.of("GetConsoleOutput")) == 10
+
+
+def test_deleting_ends_the_builder_and_then_its_group(aws: Callable[..., Recorded]) -> None:
+    made = aws(
+        DescribeInstances=[described(MACHINE), described()],
+        TerminateInstances={},
+        DescribeSecurityGroups={"SecurityGroups": [{"GroupId": "sg-closed"}]},
+        DeleteSecurityGroup={},
+    )
+    assert image_builder.delete(request(NAME, PROPERTIES)) == ""
+    assert made.names == [
+        "DescribeInstances",
+        "TerminateInstances",
+        "DescribeInstances",
+        "DescribeSecurityGroups",
+        "DeleteSecurityGroup",
+    ]
+    assert made.of("DescribeInstances")[1]["Filters"][-1] == {
+        "Name": "instance-state-name",
+        "Values": ["shutting-down", "pending", "running", "stopping", "stopped"],
+    }
+
+
+def test_a_builder_that_still_shuts_down_keeps_its_group(aws: Callable[..., Recorded]) -> None:
+    made = aws(DescribeInstances=[described(), state("shutting-down")])
+    with pytest.raises(ResourceError, match="the builder i-builder has not ended yet"):
+        image_builder.delete(request(NAME, PROPERTIES))
+    assert made.names == ["DescribeInstances", "DescribeInstances"]
