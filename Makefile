@@ -1,5 +1,5 @@
 # Thin names for the real commands. Each makes the virtual environment first, where none is there.
-.PHONY: demo docs test slow opinions thorough engines browser e2e vm live scan build lint lock
+.PHONY: bill-of-materials demo docs packages test slow opinions thorough engines browser e2e vm live scan build lint lock
 
 PYTHON ?= python3
 VENV := .venv
@@ -16,6 +16,13 @@ demo: build
 docs: build
 	@$(BIN)/python -m mkdocs build --quiet
 	@echo dist/site/index.html
+
+# Both wheels and the sdist, in dist/packages, each installed without a network into an empty environment and used.
+packages: build
+	@rm -rf dist/packages
+	@$(BIN)/hatchling build -d dist/packages
+	@cd local_aws && ../$(BIN)/hatchling build -t wheel -d ../dist/packages
+	@$(BIN)/python -m tests.packages
 
 # Linters, then the tests that take seconds each; three at a time, because each waits a third of its time.
 test: lint
@@ -70,6 +77,14 @@ lint: build
 	$(BIN)/mypy
 	cat machine_image/files/debian.sh machine_image/files/build.sh | $(BIN)/shellcheck --shell=bash -
 	$(BIN)/cfn-lint dist/annex-bootstrap.template.json
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/[!c]*.yml
+	$(BIN)/zizmor --offline --quiet --no-progress .github
+
+# Everything that a build and an installation are made of, as a CycloneDX bill of materials.
+bill-of-materials: build
+	@$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-reproducible \
+	  --output-file dist/annex-bootstrap.cdx.json
 
 # The versions and hashes of everything that is installed; needs uv. Commit what it writes.
 lock:

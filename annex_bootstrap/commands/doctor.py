@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 
 import click
 
@@ -19,9 +20,14 @@ COLOURS = {Level.OK: "green", Level.PROBLEM: "red", Level.SKIPPED: "magenta"}
 """No yellow, which cannot be read on a light terminal."""
 
 
+IDENTITIES = {re.compile(r"(?<!\d)\d{12}(?!\d)"): "ACCOUNT", re.compile(r"\bA[A-Z]{3}[A-Z2-7]{16}\b"): "KEY"}
+"""What the JSON document leaves out, so that it can be pasted into a report: account numbers, IDs of keys and users.
+Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-unique-ids"""
+
+
 @dataclass(frozen=True)
 class Diagnosis(Result):
-    """What the checks found.
+    """What the checks found, as the JSON document has it.
 
     Attributes:
         problems: how many of the findings are problems.
@@ -54,7 +60,23 @@ def doctor(screen: Screen, target: Target, collector: str = "") -> Diagnosis:
         show(screen, finding)
     problems = sum(finding.level is Level.PROBLEM for finding in findings)
     screen.say(f"\n{problems} {'problem' if problems == 1 else 'problems'}." if problems else "\nNo problems.")
-    return Diagnosis(problems, tuple(findings))
+    return Diagnosis(problems, tuple(anonymous(finding) for finding in findings))
+
+
+def anonymous(finding: Finding) -> Finding:
+    """Return a finding without account numbers and IDs of keys."""
+
+    def without(text: str) -> str:
+        for pattern, name in IDENTITIES.items():
+            text = pattern.sub(name, text)
+        return text
+
+    return replace(
+        finding,
+        detail=without(finding.detail),
+        advice=without(finding.advice),
+        commands=tuple(without(line) for line in finding.commands),
+    )
 
 
 def show(screen: Screen, finding: Finding) -> None:

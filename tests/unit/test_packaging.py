@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from annex_contract import __version__
+from hatch_build import CustomBuildHook
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGES = (
@@ -93,3 +94,28 @@ def test_without_the_extra_a_command_says_in_one_line_what_to_install(
     assert ended.stderr == (
         "annex-bootstrap: the local AWS is not installed: run pip install 'annex-bootstrap[local]', then try again\n"
     )
+
+
+def hook(root: Path) -> CustomBuildHook:
+    """Return the build hook for sources in a folder; it reads nothing else of what hatchling hands over."""
+    unused: Any = None
+    return CustomBuildHook(str(root), {}, unused, unused, str(root), "wheel")
+
+
+def test_a_build_from_a_checkout_embeds_the_versions_that_are_tested(tmp_path: Path) -> None:
+    needed = set(hook(tmp_path).dependencies())
+    assert needed - set(project(ROOT)["optional-dependencies"]["dev"]) == {"jmespath>=1.0"}
+    assert {name.partition("==")[0] for name in needed} > {"crhelper", "aws-lambda-powertools", "troposphere"}
+
+
+def test_a_build_from_an_sdist_needs_nothing_more(tmp_path: Path) -> None:
+    template = tmp_path / "annex_bootstrap" / "data" / "annex-bootstrap.template.json"
+    template.parent.mkdir(parents=True)
+    template.touch()
+    assert hook(tmp_path).dependencies() == []
+
+
+def test_an_installation_on_an_old_python_says_which_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, 9, 18))
+    with pytest.raises(SystemExit, match=r"annex-bootstrap needs Python 3\.11 or later, and this is 3\.9"):
+        hook(tmp_path).dependencies()
