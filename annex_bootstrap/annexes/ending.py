@@ -179,8 +179,8 @@ def _terminate(ec2: EC2Client, ids: list[str]) -> None:
                     ec2.terminate_instances(InstanceIds=[id_])
             except AwsError as refusal:
                 kept.append(refusal)
-        for refusal in kept:
-            raise refusal from error
+        if kept:
+            raise kept[0] from error
 
 
 def end_annex(account: Account, stack: Stack, lease: Lease) -> int:

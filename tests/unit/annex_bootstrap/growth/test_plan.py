@@ -34,7 +34,7 @@ from tests.unit.annex_bootstrap.growth.cases import KEYS, NOW, OTHER, REGION, gr
 RULES = Rules(cores=100, pool="pool", regions=(REGION, OTHER))
 ALL = frozenset(KEYS)
 
-few = settings(max_examples=settings.default.max_examples // 5)
+few = settings(max_examples=settings().max_examples // 5)
 """Whole readings are slow to make."""
 
 
