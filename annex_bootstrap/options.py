@@ -11,6 +11,7 @@ import click
 from annex_bootstrap.annexes.overview import ask_overview
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.launch.launch_links import REGIONS as REGIONS_WITH_CONSOLE
+from annex_bootstrap.policies.limits import BOUNDARY
 from annex_bootstrap.pool.blocks import Section
 from annex_bootstrap.pool.config_file import known_sections
 from annex_bootstrap.stack.template import built_template, parse_template
@@ -96,6 +97,30 @@ CONFIG = click.Option(
     metavar="FILE",
     help="Configuration file. Default: what condor_config_val USER_CONFIG_FILE says, or ~/.condor/user_config.",
 )
+
+
+def check_boundary(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    """Return the ARN of a managed policy, or nothing.
+
+    Raises:
+        click.BadParameter: it is something else.
+    """
+    if value and not BOUNDARY.fullmatch(value):
+        raise click.BadParameter(
+            f"{value!r} is not the ARN of a managed policy: type one such as arn:aws:iam::123456789012:policy/NAME"
+        )
+    return value
+
+
+def boundary_option(name: str, text: str) -> click.Option:
+    """Return an option that takes the ARN of a permissions boundary.
+
+    Args:
+        name: of the option.
+        text: of its help.
+    """
+    return click.Option([name], default="", metavar="ARN", callback=check_boundary, help=text)
+
 
 YES = click.Option(["--yes", "-y"], is_flag=True, help="Do not ask.")
 

@@ -20,6 +20,7 @@ class OperatingSystem:
         owner: the account that owns its images.
         base_parameters: with one of its architectures, the public parameter of Systems Manager that holds the ID of its
             newest image.
+        partitions: those in which it publishes images and that parameter.
         architectures: EC2's names of the architectures, by its own.
         script: the file of ``machine_image/files`` that knows its packages.
         package_pattern: a regular expression that matches the name of a package, with what the package manager allows
@@ -30,6 +31,7 @@ class OperatingSystem:
     release: str
     owner: str
     base_parameters: str
+    partitions: frozenset[str]
     architectures: Mapping[str, str]
     script: str
     package_pattern: str
@@ -40,8 +42,9 @@ DEBIAN = OperatingSystem(
     release="Debian 13",
     # https://wiki.debian.org/Cloud/AmazonEC2Image
     owner="136693071363",
-    # In no partition but aws: https://wiki.debian.org/Cloud/AmazonEC2Image/Trixie
     base_parameters="/aws/service/debian/release/13/latest/",
+    # Not in GovCloud: https://wiki.debian.org/Cloud/AmazonEC2Image/Trixie
+    partitions=frozenset({"aws"}),
     architectures={"amd64": "x86_64", "arm64": "arm64"},
     script="debian.sh",
     # A name that ends in - would have apt remove the package.

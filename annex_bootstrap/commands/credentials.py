@@ -12,9 +12,10 @@ from annex_bootstrap.console.command import OUTPUT, Command
 from annex_bootstrap.console.result import Result
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.errors import AwsError, UserError
-from annex_bootstrap.options import CONFIG, ONE_REGION, YES
+from annex_bootstrap.options import CONFIG, ONE_REGION, YES, boundary_option
 from annex_bootstrap.policies import users
 from annex_bootstrap.policies.boundary import Holder, boundary_arn
+from annex_bootstrap.policies.limits import check_boundary
 from annex_bootstrap.policies.users import AnnexUser, KeyFiles
 from annex_bootstrap.pool import config_file
 from annex_bootstrap.pool.file_knobs import read_knob, write_knobs
@@ -87,6 +88,7 @@ def credentials(
     config = config_file.find_file(target.config)
     config_file.check(config)
     account = target.connect()
+    check_boundary(account, boundary)
     name = user_name or users.default_user_name(target.stack_name, account.region)
     files = KeyFiles.below(directory, account.region)
     user = AnnexUser(account, name, files, boundary)
@@ -188,11 +190,9 @@ command = Command(
         help="The IAM user; must begin with the stack's name. Default: STACK-REGION.",
     ),
     KEY_DIRECTORY,
-    click.Option(
-        ["--boundary"],
-        default="",
-        metavar="ARN",
-        help="The user's permissions boundary. Default: that of policy boundary --for users, if the stack has one.",
+    boundary_option(
+        "--boundary",
+        "The user's permissions boundary. Default: that of policy boundary --for users, if the stack has one.",
     ),
     YES,
     *OUTPUT,

@@ -16,6 +16,7 @@ from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.machines import prices
 from annex_bootstrap.options import BUDGET, CONFIG, MANY_REGIONS, PARAMETERS, YES
+from annex_bootstrap.policies.limits import check_boundary
 from annex_bootstrap.pool import config_file
 from annex_bootstrap.pool.htcondor import version
 from annex_bootstrap.pool.pull import Pulled, pull
@@ -34,7 +35,7 @@ from annex_bootstrap.stack.preview import (
 from annex_bootstrap.stack.read import Stack, check_deployed
 from annex_bootstrap.stack.template import built_template, check_parameters, parse_template
 from annex_bootstrap.target import Target, in_each_region
-from annex_contract.stack import partition_problem, stack_name_problem
+from annex_contract.stack import Parameter, partition_problem, stack_name_problem
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,7 @@ def deploy(
     for account in accounts:
         if problem := partition_problem(account.partition):
             raise UserError(problem)
+        check_boundary(account, parameters.get(Parameter.PERMISSIONS_BOUNDARY_ARN, ""))
         if wanted_budget is not None:
             budget.check_partition(account)
     regions = [account.region for account in accounts]

@@ -12,10 +12,10 @@ from annex_bootstrap.aws import explained
 from annex_bootstrap.console.command import Command
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.options import ONE_REGION
+from annex_bootstrap.options import ONE_REGION, boundary_option
 from annex_bootstrap.policies import boundary as boundaries
 from annex_bootstrap.policies.deployer import deployer_policy
-from annex_bootstrap.policies.limits import INLINE_POLICY_LIMIT, size, split
+from annex_bootstrap.policies.limits import INLINE_POLICY_LIMIT, check_boundary, size, split
 from annex_bootstrap.policies.operator import operator_policy
 from annex_bootstrap.policies.people import people_policy
 from annex_bootstrap.stack.read import find_deployed
@@ -51,6 +51,7 @@ def print_deployer(screen: Screen, target: Target, boundary: str, part: int | No
         UserError: there are no credentials, our stacks cannot have that name, or there is no such part.
     """
     account = target.connect()
+    check_boundary(account, boundary)
     _print(screen, deployer_policy(account.partition, account.account_id, target.stack_name, boundary), boundary, part)
 
 
@@ -61,6 +62,7 @@ def print_operator(screen: Screen, target: Target, boundary: str) -> None:
         UserError: there are no credentials, or our stacks cannot have that name.
     """
     account = target.connect()
+    check_boundary(account, boundary)
     _print(screen, operator_policy(account.partition, account.account_id, target.stack_name, boundary), boundary, None)
 
 
@@ -109,12 +111,7 @@ def _print(screen: Screen, policy: dict[str, Any], boundary: str, part: int | No
     screen.result(json.dumps(shown, indent=2) + "\n")
 
 
-BOUNDARY = click.Option(
-    ["--boundary"],
-    default="",
-    metavar="ARN",
-    help="The boundary of every role or user that this policy's holder makes.",
-)
+BOUNDARY = boundary_option("--boundary", "The boundary of every role or user that this policy's holder makes.")
 
 command = click.Group(
     "policy",

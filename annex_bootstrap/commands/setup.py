@@ -22,7 +22,7 @@ from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.doctor.aws_checks import Quota
 from annex_bootstrap.errors import AwsError, UserError
 from annex_bootstrap.local_user import user_name
-from annex_bootstrap.options import BUDGET, CONFIG, ONE_REGION, PARAMETERS, YES
+from annex_bootstrap.options import BUDGET, CONFIG, ONE_REGION, PARAMETERS, YES, boundary_option
 from annex_bootstrap.pool.htcondor import version
 from annex_bootstrap.pool.pool_config import find_pool_file
 from annex_bootstrap.stack.read import find_deployed
@@ -203,12 +203,8 @@ command = Command(
     PARAMETERS,
     *BUDGET,
     CONFIG,
-    click.Option(
-        ["--roles-boundary"], default="", metavar="ARN", help="The permissions boundary of the stack's roles."
-    ),
-    click.Option(
-        ["--users-boundary"], default="", metavar="ARN", help="The permissions boundary of the user that runs annexes."
-    ),
+    boundary_option("--roles-boundary", "The permissions boundary of the stack's roles."),
+    boundary_option("--users-boundary", "The permissions boundary of the user that runs annexes."),
     POOL_COLLECTOR,
     POOL_USERS,
     KEY_DIRECTORY,

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.stack.template import check_parameters
+from annex_bootstrap.stack.template import check_parameters, default_image
 from annex_contract.stack import partition_problem, stack_name_problem
 
 CONSOLES: Mapping[str, str] = {
@@ -107,10 +107,11 @@ def quick_create_url(region: Region, template_url: str, stack_name: str, paramet
         region: where the stack is to be.
         template_url: where CloudFormation reads the template: an object in S3.
         stack_name: the stack's name.
-        parameters: by name, checked already; those not named get the template's defaults.
+        parameters: by name, checked already; those not named get the template's defaults, but for ``default_image``.
     """
     given = {"templateURL": template_url, "stackName": stack_name}
-    given |= {f"param_{name}": value for name, value in parameters.items()}
+    named = {**default_image(region.partition, parameters), **parameters}
+    given |= {f"param_{name}": value for name, value in named.items()}
     query = "&".join(f"{name}={quote(value, safe='')}" for name, value in given.items())
     return f"{console_url(region)}#/stacks/create/review?{query}"
 

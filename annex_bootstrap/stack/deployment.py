@@ -15,7 +15,7 @@ from annex_bootstrap.stack.follow import Watcher, delete_stack, follow, last_eve
 from annex_bootstrap.stack.image import Base, check_images, choose_base
 from annex_bootstrap.stack.plan import Step
 from annex_bootstrap.stack.read import Stack, check_deployed, find_earlier_setup
-from annex_bootstrap.stack.template import ParameterValue, Source, Template, plan_parameters
+from annex_bootstrap.stack.template import ParameterValue, Source, Template, default_image, plan_parameters
 from annex_contract import __version__
 from annex_contract.stack import Parameter
 from annex_contract.statuses import read_status
@@ -92,7 +92,9 @@ def preview(account: Account, request: DeployRequest, watcher: Watcher) -> Previ
     stack, joined = settle(account, request.stack_name, watcher)
     step = plan.choose_step(stack, request.stack_name)
     plan.check_version(stack, __version__, request.stack_name, request.allow_downgrade)
-    ahead = Preview(step, stack, plan_parameters(request.template, stack, request.given), None, joined)
+    fallback = default_image(account.partition, request.given) if step is Step.CREATE else {}
+    given = {**fallback, **request.given}
+    ahead = Preview(step, stack, plan_parameters(request.template, stack, given), None, joined)
     check_images(account, request.given, ahead.values[Parameter.IMAGE_ARCHITECTURE])
     if Parameter.BASE_IMAGE not in request.given:
         ahead = replace(ahead, base=choose_base(account, ahead.values))

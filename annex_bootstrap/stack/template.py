@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from annex_bootstrap.errors import UserError
 from annex_contract.image import IMAGE_NO
+from annex_contract.operating_system import SYSTEM
 from annex_contract.stack import TEMPLATE_NAME, Parameter
 from annex_contract.statuses import State
 
@@ -149,6 +150,18 @@ def _check_range(name: str, text: str) -> None:
         raise UserError(f"{name}: invalid range {text!r} ({error})") from error
     if ip_address(text.partition("/")[0]) != network.network_address:
         raise UserError(f"{name}: {text!r} is an address within a range: type {network} for the whole range")
+
+
+def default_image(partition: str, given: Mapping[str, str]) -> dict[str, str]:
+    """Return ``Image=no`` where a new stack would make an image, and there is none to make it from; else nothing.
+
+    Args:
+        partition: of the stack.
+        given: the parameters that were given, by name.
+    """
+    if partition in SYSTEM.partitions or given.get(Parameter.IMAGE) or given.get(Parameter.BASE_IMAGE):
+        return {}
+    return {Parameter.IMAGE.value: IMAGE_NO}
 
 
 def _is_allowed(parameter: Mapping[str, Any], value: str) -> bool:

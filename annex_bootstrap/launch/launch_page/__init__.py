@@ -18,6 +18,7 @@ from typing import Any
 
 from annex_bootstrap.launch import launch_links
 from annex_bootstrap.pool import blocks
+from annex_bootstrap.stack.template import default_image
 from annex_bootstrap.target import STACK_NAME
 from annex_bootstrap.words import TYPES
 from annex_contract import __version__
@@ -86,6 +87,7 @@ def _data(template: Mapping[str, Any], regions: list[launch_links.Region]) -> st
     known = ("Type", "Default", "AllowedPattern", "AllowedValues", "MinValue", "MaxValue", "ConstraintDescription")
     data = {
         "consoles": {region.name: launch_links.console_url(region) for region in regions},
+        "imageless": [region.name for region in regions if default_image(region.partition, {})],
         "defaultStackName": DEFAULT_STACK_NAME,
         "stackNamePattern": f"^{STACK_NAME_PATTERN}$",
         "stackNameRule": f"{STACK_NAME_RULE[0].upper()}{STACK_NAME_RULE[1:]}.",

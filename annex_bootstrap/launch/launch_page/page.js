@@ -33,7 +33,11 @@ function show(field, problem) {
 }
 
 function refresh() {
-  const region = at("region").value, stack = at("stack").value, chosen = [];
+  const region = at("region").value, stack = at("stack").value, image = at("Image");
+  // There is no image to make one from.
+  const imageless = data.imageless.includes(region)
+    && image.value === String(data.parameters.Image.Default) && !at("BaseImage").value;
+  const chosen = imageless ? [["param_Image", "no"]] : [];
   const wrong = [
     show(at("stack"), findStackProblem(stack)),
     show(at("template"), findTemplateProblem(at("template").value)),

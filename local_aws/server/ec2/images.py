@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from ministack.core.responses import AccountRegionScopedDict
+from ministack.core.responses import AccountRegionScopedDict, get_region
 from ministack.services import ec2, ssm
 
 from annex_contract.operating_system import SYSTEM
@@ -68,7 +68,8 @@ def public_parameter(name: str) -> dict[str, Any] | None:
         theirs: dict[str, Any] | None = _ministack_parameter(name)
         return theirs
     value = (scripts.settings().bases or {}).get(architecture, BASES[architecture][0])
-    if not value:
+    # GovCloud has none: https://wiki.debian.org/Cloud/AmazonEC2Image/Trixie
+    if not value or get_region().startswith("us-gov-"):
         return None
     # Any of MiniStack's own has the right form.
     form = _ministack_parameter(next(iter(ssm._PUBLIC_AMI_PARAMETERS)))

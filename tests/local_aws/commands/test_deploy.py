@@ -96,6 +96,20 @@ def test_an_update_says_what_it_replaces_and_keeps_earlier_parameters(deployer: 
     root.client("ec2").delete_vpc(VpcId=vpc)
 
 
+def test_where_no_base_is_published_a_new_stack_makes_no_image(deployer: CliUser) -> None:
+    shown = deployer.must("deploy", "--dry-run", "--region", "us-gov-west-1").stdout
+    assert "sets Image to no (it is yes)" in shown
+    refused = deployer.run("deploy", "--dry-run", "--region", "us-gov-west-1", "--param", "Image=yes")
+    assert "Debian publishes no image in us-gov-west-1: add --param BaseImage=ami-" in refused.stderr
+
+
+def test_a_boundary_of_another_account_is_refused_before_anything_is_made(deployer: CliUser) -> None:
+    boundary = "arn:aws:iam::210987654321:policy/annex"
+    refused = deployer.run("deploy", "--dry-run", "--param", f"PermissionsBoundaryArn={boundary}")
+    assert refused.returncode == 1
+    assert f"'{boundary}' cannot be a permissions boundary in this account" in refused.stderr
+
+
 def test_a_partition_in_which_condor_annex_finds_no_aws_is_refused(deployer: CliUser) -> None:
     refused = deployer.run("deploy", "--yes", "--region", "cn-north-1")
     assert refused.returncode == 1

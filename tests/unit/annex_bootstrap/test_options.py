@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+from types import SimpleNamespace
+
 import click
 import pytest
+from click.testing import CliRunner
 
 from annex_bootstrap import options
 from annex_bootstrap.annexes.leases import Lease
 from annex_bootstrap.annexes.overview import Overview
 from annex_bootstrap.commands.leases import command
+from annex_bootstrap.errors import UserError
+from annex_bootstrap.main import commands
 from annex_bootstrap.options import complete_annex
+from annex_bootstrap.policies.limits import check_boundary
 from annex_bootstrap.pool.blocks import Section
 
 
@@ -29,3 +36,51 @@ def test_annexes_of_the_chosen_region_are_completed(
     context = click.Context(end)
     context.params["region"] = region
     assert complete_annex(context, end.params[0], "fi") == expected
+
+
+@pytest.mark.parametrize(
+    "boundary",
+    [
+        "nonsense",
+        "annex-bootstrap-roles-boundary",
+        "arn:aws:iam::123456789012:role/annex",
+        "arn:aws:iam::12345:policy/annex",
+        "arn:aws:iam:us-east-1:123456789012:policy/annex",
+        "arn:aws:iam::123456789012:policy/",
+        "arn:aws:iam::123456789012:policy/with blank",
+        "arn:aws:iam::123456789012:policy/annex\n",
+        "arn:aws:iam::123456789012:policy/*?",
+    ],
+)
+@pytest.mark.parametrize(
+    "words",
+    [
+        "policy deployer --boundary",
+        "policy operator --boundary",
+        "credentials --boundary",
+        "setup --roles-boundary",
+        "setup --users-boundary",
+    ],
+)
+def test_what_is_no_arn_of_a_policy_is_refused_as_a_boundary_before_any_call_to_aws(words: str, boundary: str) -> None:
+    done = CliRunner().invoke(commands, [*words.split(), boundary], env={"AWS_PROFILE": "nobody"})
+    assert done.exit_code == 2
+    assert "is not the ARN of a managed policy: type one such as arn:aws:iam::123456789012:policy/NAME" in done.output
+
+
+@pytest.mark.parametrize(
+    ("boundary", "taken"),
+    [
+        ("", True),
+        ("arn:aws:iam::123456789012:policy/annex-bootstrap-roles-boundary", True),
+        ("arn:aws:iam::123456789012:policy/with/path/x", True),
+        ("arn:aws:iam::aws:policy/PowerUserAccess", True),
+        ("arn:aws:iam::210987654321:policy/annex", False),
+        ("arn:aws-us-gov:iam::123456789012:policy/annex", False),
+        ("nonsense", False),
+    ],
+)
+def test_a_boundary_is_of_the_account_itself_or_of_aws(boundary: str, taken: bool) -> None:
+    account = SimpleNamespace(partition="aws", account_id="123456789012")
+    with contextlib.nullcontext() if taken else pytest.raises(UserError, match="cannot be a permissions boundary"):
+        check_boundary(account, boundary)  # type: ignore[arg-type]  # has what it asks

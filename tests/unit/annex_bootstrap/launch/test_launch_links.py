@@ -115,3 +115,21 @@ def test_a_region_in_which_condor_annex_finds_no_aws_is_refused_with_that_reason
 def test_an_unknown_region_is_refused() -> None:
     with pytest.raises(UserError, match="us-moon-1"):
         launch_links.find_region("us-moon-1")
+
+
+@pytest.mark.parametrize(
+    ("region", "parameters", "query"),
+    [
+        ("us-gov-west-1", {}, "&param_Image=no"),
+        ("us-gov-west-1", {"KeyPair": "yes"}, "&param_Image=no&param_KeyPair=yes"),
+        ("us-gov-east-1", {"Image": "yes"}, "&param_Image=yes"),
+        ("us-gov-east-1", {"Image": "ami-0a1b2c3d"}, "&param_Image=ami-0a1b2c3d"),
+        ("us-gov-east-1", {"BaseImage": "ami-0a1b2c3d"}, "&param_BaseImage=ami-0a1b2c3d"),
+        ("us-east-1", {}, ""),
+    ],
+)
+def test_where_no_base_is_published_a_link_asks_for_no_image(
+    region: str, parameters: dict[str, str], query: str
+) -> None:
+    link = launch_links.quick_create_url(launch_links.find_region(region), URL, "mine", parameters)
+    assert link.endswith(f"&stackName=mine{query}")
