@@ -20,7 +20,7 @@ ROOT = facts.DOCS.parent
 WRITTEN = sorted([*ROOT.glob("*.md"), *(page for page in facts.DOCS.glob("*.md") if page.name != "e2e-transcript.md")])
 """Every page but the one that a program printed."""
 
-BUILT = {f"dist/{TEMPLATE_NAME}", f"dist/{PAGE_NAME}", "dist/site/"}
+BUILT = {f"dist/{TEMPLATE_NAME}", f"dist/{PAGE_NAME}", "dist/packages/", "dist/site/"}
 """What is named and may not have been built yet."""
 
 COMMAND = re.compile(r"^(?:\$ )?(annex-bootstrap .*?)(?: >>? \S+)?$|`(annex-bootstrap [^`]*)`", re.MULTILINE)
