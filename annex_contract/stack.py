@@ -12,7 +12,17 @@ STACK_TAG = "annex-bootstrap:stack"
 """The tag that marks what a stack made; its value is the stack's ID. Design: ownership is written on the resource."""
 
 ROLE_PATH = "/annex-bootstrap/"
-"""The IAM path of every role, profile and policy that the stack or its functions make."""
+"""The IAM path of the policies that stacks make, and the beginning of every other path."""
+
+
+def stack_path(stack_name: str) -> str:
+    """Return the IAM path of a stack's functions' roles and of its users: no other stack's path begins with it.
+
+    Args:
+        stack_name: the stack's name, or a reference to it.
+    """
+    return f"{ROLE_PATH}{stack_name}/"
+
 
 ANNEX_TAG = "htcondor:AnnexName"
 """The tag that condor_annex puts on the machines of an annex; its value is the annex ID."""
@@ -53,21 +63,26 @@ SPOT_SERVICE_LINKED_ROLES = {
 """The roles without which EC2 refuses a spot fleet, and their services, the same in every partition; same source."""
 
 
-LONGEST_STACK_NAME = 24
+LONGEST_STACK_NAME = 28
 """Characters of a stack's name. CloudFormation makes the names of our roles and functions of the stack's name, the
 resource's logical ID and up to 13 more characters, and cuts the stack's name where that exceeds IAM's and Lambda's 64.
-Every policy that is limited to our names begins with the whole stack's name. The longest logical ID has 25 characters:
-64 - 25 - 13 - 2 hyphens. No document says so; the rule is in ``IdentifierUtils`` of
+Every policy that is limited to our names begins with the whole stack's name. The longest logical ID has 21 characters:
+64 - 21 - 13 - 2 hyphens. No document says so; the rule is in ``IdentifierUtils`` of
 https://github.com/aws-cloudformation/cloudformation-cli-java-plugin, and https://github.com/KensioSoftware/yulin/pull/1113
 saw it in a real account."""
 
-STACK_NAME_PATTERN = rf"(?!.{{{LONGEST_STACK_NAME + 1}}})[A-Za-z](-?[A-Za-z0-9])*"
+_OF_RESOURCES = r"-[A-Za-z0-9]*(Function|FunctionLogs|ExecRole|Alarm|AlarmTopic|Policy|SweepRule)(-|$)"
+"""What the names of our resources have after the stack's name, and no stack's name has: a policy for the stack ``pool``
+names ``pool-LeaseFunction-*``, and so would mean a stack ``pool-LeaseFunction-b``."""
+
+STACK_NAME_PATTERN = rf"(?!.{{{LONGEST_STACK_NAME + 1}}})(?!.*{_OF_RESOURCES})[A-Za-z](-?[A-Za-z0-9])*"
 """A stack's name, for Python and JavaScript. CloudFormation itself allows more, but drops one of two hyphens in a row
 where it makes names, which then do not begin with the stack's name and the hyphen that our policies name."""
 
 STACK_NAME_RULE = (
     f"a stack's name starts with a letter and has at most {LONGEST_STACK_NAME} letters, digits and single hyphens, "
-    "because AWS shortens longer names of roles and functions"
+    "because AWS shortens longer names of roles and functions; and nothing after a hyphen ends like the name of a "
+    "stack's resource, such as LeaseFunction, ExecRole, Alarm or Policy"
 )
 
 PARTITIONS = frozenset({"aws", "aws-us-gov"})
@@ -164,15 +179,19 @@ class LogicalId(StrEnum):
     THROTTLE_ALARM = "ThrottleAlarm"
     SWEEP_ALARM = "SweepAlarm"
     SILENCE_ALARM = "SilenceAlarm"
+    ALARM_TOPIC = "AlarmTopic"
     ANNEX_USER_POLICY = "AnnexUserPolicy"
     LAUNCH_TEMPLATE = "LaunchTemplate"
     START_POLICY = "StartPolicy"
 
 
 class Part(StrEnum):
-    """What stands beside a function in the stack: the end of its logical ID, after the function's."""
+    """What stands beside a function in the stack: the end of its logical ID, after the function's.
 
-    ROLE = "Role"
+    A role's stands in place of ``Function``: the whole would leave a stack's name only 24 characters.
+    """
+
+    ROLE = "ExecRole"
     POLICY = "Policy"
     LOGS = "Logs"
     ONCE = "Once"
@@ -183,7 +202,7 @@ class Part(StrEnum):
         Args:
             function: the function's logical ID.
         """
-        return f"{function}{self}"
+        return f"{function.removesuffix('Function') if self is Part.ROLE else function}{self}"
 
 
 def sweep_rule_name(stack_name: str) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from troposphere import AWSHelperFn, GetAtt, If, Ref, Template
+from troposphere import AWSHelperFn, GetAtt, If, Ref, Sub, Template
 from troposphere.awslambda import Code, Environment, Function, LoggingConfig
 from troposphere.iam import Policy, Role, RolePolicy
 from troposphere.logs import LogGroup
 
 from annex_contract import __version__
 from annex_contract.iam import Statement, document, trust
-from annex_contract.stack import ROLE_PATH, Parameter, Part
+from annex_contract.stack import Parameter, Part, stack_path
 from template_gen import policies, stand_ins
 from template_gen.archive import CRHELPER, POWERTOOLS, Archive, inline_code
 from template_gen.findings import Finding, leave
@@ -115,7 +115,7 @@ def add_function(
             Part.ROLE.of(title),
             **conditional,
             **(with_role if statements_in_role else {}),
-            Path=ROLE_PATH,
+            Path=Sub(stack_path("${AWS::StackName}")),
             Description=f"Assumed by the function: {description}",
             PermissionsBoundary=boundary(),
             AssumeRolePolicyDocument=document([trust("lambda.amazonaws.com", "AssumedByLambda")]),

@@ -20,6 +20,7 @@ from annex_contract.stack import (
     SPOT_SERVICE_LINKED_ROLES,
     STACK_TAG,
     Parameter,
+    sweep_rule_name,
 )
 from template_gen import names
 
@@ -352,7 +353,7 @@ def annex_user(
         deny(
             "KeepOtherRules",
             "events: DeleteRule PutRule PutTargets RemoveTargets",
-            [names.arn("events", "rule/*/*"), names.arn("events", "rule/${AWS::StackName}-*")],
+            [names.arn("events", "rule/*/*"), names.arn("events", f"rule/{sweep_rule_name('*')}")],
         ),
         *_start_machines(group_id, vpc_id, image_id),
         allow(

@@ -34,6 +34,7 @@ from annex_contract.stack import (
     SPOT_SERVICE,
     STACK_TAG,
     LogicalId,
+    sweep_rule_name,
 )
 from template_gen import names
 from template_gen.custom import get
@@ -107,7 +108,7 @@ def _statements(lease_function: GetAtt, connectivity_function: GetAtt) -> list[S
         deny(
             "KeepOtherRules",
             "events: DeleteRule PutRule PutTargets",
-            [names.arn("events", "rule/*/*"), names.arn("events", "rule/${AWS::StackName}-*")],
+            [names.arn("events", "rule/*/*"), names.arn("events", f"rule/{sweep_rule_name('*')}")],
         ),
         *_fleets(instance),
         # Where the lease function does not work, leases end by this.

@@ -172,7 +172,7 @@ def _add_lease_function(template: Template) -> Function:
 def _add_alarms(template: Template, lease: Function) -> None:
     topic = template.add_resource(
         Topic(
-            "AlarmTopic",
+            LogicalId.ALARM_TOPIC,
             Condition="HasEmail",
             Metadata=leave(Finding.TOPIC_WITHOUT_KEY),
             DisplayName="annex-bootstrap",

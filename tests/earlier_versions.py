@@ -20,12 +20,16 @@ ROOT = Path(__file__).parent.parent
 PINNED = {
     "0.1.0": "a60161fe2c60aa12cd9710ec5a9c773c24c96619",
     "before-0.2.0": "c82caffd7e7f740b5333fe455da1a109bea66136",
+    "before-paths": "6edfdbc5867c754dc0aea490cb857f7722b00449",
 }
 """Commits that count as versions, although no tag names them."""
 
-REPLACEABLE = {"AWS::Events::Rule", "AWS::Lambda::Permission", IMAGE_BUILDER.resource_type, IMAGE.resource_type}
-"""Types that an update may replace: wiring inside the stack, which nobody outside it knows and which holds nothing; and
-the image, which a version that puts other things into it makes again."""
+REPLACEABLE = {
+    *("AWS::Events::Rule", "AWS::IAM::Role", "AWS::IAM::RolePolicy", "AWS::Lambda::Permission"),
+    *(IMAGE_BUILDER.resource_type, IMAGE.resource_type),
+}
+"""Types that an update may replace: wiring inside the stack, which nobody outside it knows and which holds nothing, as
+the roles of functions; and the image, which a version that puts other things into it makes again."""
 
 
 def versions() -> list[str]:

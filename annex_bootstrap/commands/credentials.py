@@ -91,7 +91,7 @@ def credentials(
     check_boundary(account, boundary)
     name = user_name or users.default_user_name(target.stack_name, account.region)
     files = KeyFiles.below(directory, account.region)
-    user = AnnexUser(account, name, files, boundary)
+    user = AnnexUser(account, target.stack_name, name, files, boundary)
 
     def write(access: str | None, secret: str | None) -> None:
         write_knobs(config, account.region, {ACCESS_KEY_KNOB: access, SECRET_KEY_KNOB: secret})

@@ -129,7 +129,7 @@ def start(
         raise click.UsageError("--subnet goes with one --region: a subnet is in one region")
     capacity = Capacity(count or 0, cores or 0, memory_per_core, types, spot)
     seconds, idle_seconds = parse_duration(duration), parse_duration(idle)
-    _check_name(name, target.stack_name)
+    _check_name(name)
     user = _user(owner)
     annex = Annex(name, "" if everybody else user, idle_seconds, int(time.time()) + seconds)
     accounts = target.connect_all()
@@ -198,14 +198,16 @@ def _each(regions: Sequence[str], do: Callable[[int], Made]) -> tuple[list[Made]
     return made, problems
 
 
-def _check_name(name: str, stack_name: str) -> None:
+def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         raise UserError(
             f"{name!r} cannot name an annex: use at most {ANNEX_ID_LENGTH} letters, digits, points, hyphens and "
             "underscores"
         )
-    if name.startswith(sweep_rule_name(stack_name).rpartition("-")[0] + "-"):
-        raise UserError(f"an annex's name cannot begin with that of the stack, {stack_name}-: choose another name")
+    if name.endswith(sweep_rule_name("")):
+        raise UserError(
+            f"an annex's name cannot end in {sweep_rule_name('')}, as stacks' own rules do: choose another name"
+        )
 
 
 def _user(owner: str) -> str:

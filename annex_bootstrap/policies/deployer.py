@@ -15,13 +15,27 @@ from annex_bootstrap.stack.staging import prefix
 from annex_contract.iam import Statement, allow, deny, document, only_targets
 from annex_contract.operating_system import SYSTEM
 from annex_contract.resources import CUSTOM_RESOURCES
-from annex_contract.stack import ROLE_PATH, STACK_TAG, LogicalId, Part, function_of, stack_name_problem
+from annex_contract.stack import (
+    ROLE_PATH,
+    STACK_TAG,
+    LogicalId,
+    Part,
+    function_of,
+    stack_name_problem,
+    stack_path,
+    sweep_rule_name,
+)
 
 FUNCTIONS = (
     *(function_of(resource.logical_id) for resource in CUSTOM_RESOURCES),
     *(LogicalId.LEASE_FUNCTION, LogicalId.CONNECTIVITY_FUNCTION),
 )
 """The logical IDs of the stack's functions."""
+
+ALARMS = (LogicalId.LEASE_ALARM, LogicalId.THROTTLE_ALARM, LogicalId.SWEEP_ALARM, LogicalId.SILENCE_ALARM)
+
+USER_POLICIES = (LogicalId.ANNEX_USER_POLICY, LogicalId.START_POLICY)
+"""The policies that a stack's users get, all under the one path: another path would replace them in every stack."""
 
 
 def deployer_policy(partition: str, account: str, stack_name: str, boundary: str = "") -> dict[str, Any]:
@@ -83,10 +97,16 @@ def _statements(partition: str, account: str, stack_name: str, boundary: str) ->
     stack = arn("cloudformation", f"stack/{stack_name}/*")
     # Their IDs say nothing, so their tag has to.
     launch_template = arn("ec2", "launch-template/*")
-    user_policy = arn("iam", f"policy{ROLE_PATH}{stack_name}-*", region="")
+    user_policies = [arn("iam", f"policy{ROLE_PATH}{stack_name}-{policy}-*", region="") for policy in USER_POLICIES]
     functions = [arn("lambda", f"function:{stack_name}-{function}-*") for function in FUNCTIONS]
     lease_function = arn("lambda", f"function:{stack_name}-{LogicalId.LEASE_FUNCTION}-*")
-    roles = [arn("iam", f"role{ROLE_PATH}{stack_name}-{Part.ROLE.of(function)}-*", region="") for function in FUNCTIONS]
+    alarms = [arn("cloudwatch", f"alarm:{stack_name}-{alarm}-*") for alarm in ALARMS]
+    topic = arn("sns", f"{stack_name}-{LogicalId.ALARM_TOPIC}-*")
+    # Under the stack's own path, and those of versions before it had one, which an update replaces.
+    roles = [
+        arn("iam", f"role{stack_path(stack_name)}{stack_name}-*{Part.ROLE}-*", region=""),
+        *(arn("iam", f"role{ROLE_PATH}{stack_name}-{function}Role-*", region="") for function in FUNCTIONS),
+    ]
     staging = f"arn:{partition}:s3:::annex-bootstrap-staging-{account}-*"
     staged = f"{staging}/{prefix(stack_name)}*"
     return [
@@ -119,7 +139,7 @@ def _statements(partition: str, account: str, stack_name: str, boundary: str) ->
         allow(
             "PassOverMissingRoles",
             "iam: DeleteRole DeleteRolePolicy GetRole GetRolePolicy ListAttachedRolePolicies ListRolePolicies",
-            arn("iam", f"role/{stack_name}-*Function{Part.ROLE}-*", region=""),
+            [arn("iam", f"role/{stack_name}-{Part.ROLE.of(function)}-*", region="") for function in FUNCTIONS],
         ),
         allow(
             "PassRolesToFunctions",
@@ -131,14 +151,14 @@ def _statements(partition: str, account: str, stack_name: str, boundary: str) ->
             "ManageUserPolicy",
             "iam: CreatePolicy CreatePolicyVersion DeletePolicy DeletePolicyVersion GetPolicy"
             " GetPolicyVersion ListEntitiesForPolicy ListPolicyVersions",
-            user_policy,
+            user_policies,
         ),
         # CloudFormation detaches the policy from everyone who still has it before deleting it.
         allow(
             "DetachUserPolicy",
             "iam: DetachGroupPolicy DetachRolePolicy DetachUserPolicy",
             [arn("iam", f"{kind}/*", region="") for kind in ("group", "role", "user")],
-            {"ArnLike": {"iam:PolicyARN": user_policy}},
+            {"ArnLike": {"iam:PolicyARN": user_policies}},
         ),
         allow(
             "ManageFunctions",
@@ -161,14 +181,14 @@ def _statements(partition: str, account: str, stack_name: str, boundary: str) ->
             "ManageLogGroups",
             "logs: CreateLogGroup DeleteLogGroup DeleteRetentionPolicy FilterLogEvents"
             " GetDataProtectionPolicy ListTagsForResource PutRetentionPolicy TagResource UntagResource",
-            arn("logs", f"log-group:{stack_name}-*"),
+            [arn("logs", f"log-group:{stack_name}-{Part.LOGS.of(function)}-*") for function in FUNCTIONS],
         ),
         allow("ReadLogSettings", "logs: DescribeIndexPolicies DescribeLogGroups DescribeResourcePolicies", "*"),
         allow(
             "ManageSweepRule",
             "events: DeleteRule DescribeRule ListTagsForResource ListTargetsByRule PutRule PutTargets"
             " RemoveTargets TagResource UntagResource",
-            arn("events", f"rule/{stack_name}-*"),
+            arn("events", f"rule/{sweep_rule_name(stack_name)}"),
         ),
         # Checked before deleting, so that no annex is left without its lease function.
         allow("ListLeases", "events: ListRuleNamesByTarget", "*"),
@@ -183,28 +203,30 @@ def _statements(partition: str, account: str, stack_name: str, boundary: str) ->
         allow(
             "ManageAlarm",
             "cloudwatch: DeleteAlarms DescribeAlarms ListTagsForResource TagResource UntagResource",
-            arn("cloudwatch", f"alarm:{stack_name}-*"),
+            alarms,
         ),
         # An alarm could also end machines of others, in CloudWatch's own name. Without Null: it may have no action:
         # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/iam-cw-condition-keys-alarm-actions.html
         allow(
             "PutAlarmThatMails",
             "cloudwatch: PutMetricAlarm",
-            arn("cloudwatch", f"alarm:{stack_name}-*"),
-            {"ForAllValues:StringLike": {"cloudwatch:AlarmActions": arn("sns", f"{stack_name}-*")}},
+            alarms,
+            {"ForAllValues:StringLike": {"cloudwatch:AlarmActions": topic}},
         ),
         allow(
             "ManageAlarmTopic",
             "sns: CreateTopic DeleteTopic GetDataProtectionPolicy GetTopicAttributes"
             " ListSubscriptionsByTopic ListTagsForResource SetTopicAttributes Subscribe TagResource"
             " Unsubscribe UntagResource",
-            arn("sns", f"{stack_name}-*"),
+            topic,
         ),
-        # No resource of the stack: CloudFormation makes no budgets in half of the regions.
+        # No resource of the stack: CloudFormation makes no budgets in half of the regions. A region ends its name, and
+        # so does that of a longer-named stack's; but that has the other stack's tag.
         allow(
             "ManageBudget",
             "budgets: ListTagsForResource ModifyBudget TagResource ViewBudget",
             arn("budgets", f"budget/{stack_name}-*", region=""),
+            {"StringLikeIfExists": {f"aws:ResourceTag/{STACK_TAG}": stack}},
         ),
         allow("ManageKeyPair", "ec2: CreateKeyPair DeleteKeyPair", arn("ec2", "key-pair/annex-bootstrap-*")),
         allow("DescribeKeyPairs", "ec2: DescribeKeyPairs", "*"),

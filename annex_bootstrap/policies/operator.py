@@ -9,10 +9,19 @@ from __future__ import annotations
 from typing import Any
 
 from annex_bootstrap.errors import UserError
+from annex_bootstrap.policies.deployer import ALARMS
 from annex_bootstrap.policies.limits import keep_boundaries
 from annex_contract.iam import UNPROTECTING, Statement, allow, deny, document, only_targets
 from annex_contract.operating_system import SYSTEM
-from annex_contract.stack import ROLE_PATH, STACK_TAG, LogicalId, stack_name_problem
+from annex_contract.stack import (
+    ROLE_PATH,
+    STACK_TAG,
+    LogicalId,
+    Part,
+    stack_name_problem,
+    stack_path,
+    sweep_rule_name,
+)
 
 
 def operator_policy(partition: str, account: str, stack_name: str, boundary: str = "") -> dict[str, Any]:
@@ -35,10 +44,10 @@ def operator_policy(partition: str, account: str, stack_name: str, boundary: str
         return f"arn:{partition}:{service}:{region}:{account}:{resource}"
 
     stack = arn("cloudformation", f"stack/{stack_name}/*")
-    user = arn("iam", f"user{ROLE_PATH}{stack_name}-*", region="")
+    user = arn("iam", f"user{stack_path(stack_name)}*", region="")
     # For a user that does not exist, IAM checks the ARN without a path.
     missing_user = arn("iam", f"user/{stack_name}-*", region="")
-    policy = arn("iam", f"policy{ROLE_PATH}{stack_name}-*", region="")
+    policy = arn("iam", f"policy{ROLE_PATH}{stack_name}-{LogicalId.ANNEX_USER_POLICY}-*", region="")
     roles = [arn("iam", f"{kind}{ROLE_PATH}*", region="") for kind in ("role", "instance-profile")]
     lease_function = arn("lambda", f"function:{stack_name}-{LogicalId.LEASE_FUNCTION}-*")
     connectivity = arn("lambda", f"function:{stack_name}-{LogicalId.CONNECTIVITY_FUNCTION}-*")
@@ -56,6 +65,15 @@ def operator_policy(partition: str, account: str, stack_name: str, boundary: str
                 "iam: CreateAccessKey DeleteAccessKey DeleteUser ListAccessKeys ListAttachedUserPolicies TagUser",
                 user,
             ),
+            # Those of versions before a stack had a path of its own, which credentials moves there; that takes the
+            # right for both paths. Their tag says whose they are.
+            allow(
+                "FindAndMoveEarlierUsers",
+                "iam: GetUser UpdateUser",
+                arn("iam", f"user{ROLE_PATH}{stack_name}-*", region=""),
+                {"StringLike": {f"aws:ResourceTag/{STACK_TAG}": stack}},
+            ),
+            allow("MoveUsersHere", "iam: UpdateUser", user),
             allow("CreateUsers", "iam: CreateUser DetachUserPolicy PutUserPermissionsBoundary", user, bounded),
             # Only the stack's own policy can be attached, so a user gains nothing but the right to run annexes.
             allow("AttachPolicy", "iam: AttachUserPolicy", user, bounded | {"ArnLike": {"iam:PolicyARN": policy}}),
@@ -76,7 +94,7 @@ def operator_policy(partition: str, account: str, stack_name: str, boundary: str
             deny(
                 "KeepOtherRules",
                 "events: PutTargets",
-                [arn("events", "rule/*/*"), arn("events", f"rule/{stack_name}-*")],
+                [arn("events", "rule/*/*"), arn("events", f"rule/{sweep_rule_name('*')}")],
             ),
             # Where the lease function does not work. No launch but one by the stack's template has this tag.
             allow(
@@ -106,11 +124,22 @@ def operator_policy(partition: str, account: str, stack_name: str, boundary: str
                 "lambda: GetFunctionConfiguration InvokeFunction",
                 [lease_function, connectivity],
             ),
-            allow("ReadLogs", "logs: FilterLogEvents", arn("logs", f"log-group:{stack_name}-*")),
+            allow(
+                "ReadLogs",
+                "logs: FilterLogEvents",
+                [
+                    arn("logs", f"log-group:{stack_name}-{Part.LOGS.of(function)}-*")
+                    for function in (LogicalId.LEASE_FUNCTION, LogicalId.CONNECTIVITY_FUNCTION)
+                ],
+            ),
             # GetMetricStatistics can be limited to nothing:
             # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatch.html
             allow("CountCalls", "cloudwatch: GetMetricStatistics", "*"),
-            allow("ReadAlarms", "cloudwatch: DescribeAlarms", arn("cloudwatch", f"alarm:{stack_name}-*")),
+            allow(
+                "ReadAlarms",
+                "cloudwatch: DescribeAlarms",
+                [arn("cloudwatch", f"alarm:{stack_name}-{alarm}-*") for alarm in ALARMS],
+            ),
             allow("CheckRoles", "iam: GetInstanceProfile GetRole", roles),
             allow("CheckBuckets", "s3: GetBucketPublicAccessBlock ListBucket", f"arn:{partition}:s3:::*"),
         ]

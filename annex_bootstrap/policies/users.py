@@ -15,7 +15,7 @@ from annex_bootstrap.aws import Account, explained, find_holder
 from annex_bootstrap.errors import AwsError, UserError
 from annex_bootstrap.local_user import expand_home
 from annex_bootstrap.pool.files import close_to_others, read_private, write_private
-from annex_contract.stack import ROLE_PATH, STACK_TAG
+from annex_contract.stack import ROLE_PATH, STACK_TAG, stack_path
 
 MOST_KEYS = 2
 """Access keys that IAM lets a user have."""
@@ -141,12 +141,14 @@ class AnnexUser:
 
     Attributes:
         account: where.
+        stack_name: of the stack; the user's path has it.
         name: its name, 64 characters at most.
         files: where its key is kept on this machine.
         boundary: the ARN of its permissions boundary; empty for none, or to leave the one that it has.
     """
 
     account: Account
+    stack_name: str
     name: str
     files: KeyFiles
     boundary: str = ""
@@ -250,7 +252,7 @@ class AnnexUser:
             UserError: the files hold one.
         """
         holder = self.files.holder(self.account)
-        if holder not in ("", f"user{ROLE_PATH}{self.name}"):
+        if holder and holder not in (f"user{path}{self.name}" for path in (ROLE_PATH, stack_path(self.stack_name))):
             raise UserError(
                 f"{self.files.access} holds the key of {holder}, which works, and its secret would be lost: give "
                 "--directory another directory, or remove that user first"
@@ -261,15 +263,14 @@ class AnnexUser:
         if owner is None:
             bounded: Any = {"PermissionsBoundary": self.boundary} if self.boundary else {}
             self.account.iam.create_user(
-                UserName=self.name, Path=ROLE_PATH, Tags=[{"Key": STACK_TAG, "Value": stack_id}], **bounded
+                UserName=self.name,
+                Path=stack_path(self.stack_name),
+                Tags=[{"Key": STACK_TAG, "Value": stack_id}],
+                **bounded,
             )
             # IAM may not find for a while what it has just made.
             self.account.iam.get_waiter("user_exists").wait(UserName=self.name)
         elif owner != stack_id:
-            if _name_and_region(owner) != _name_and_region(stack_id):
-                raise UserError(
-                    f"the IAM user {self.name} belongs to another stack, {owner}: give --user-name another name"
-                )
             # The stack was deleted and created again: its user still belongs to the same person.
             self.account.iam.tag_user(UserName=self.name, Tags=[{"Key": STACK_TAG, "Value": stack_id}])
         if owner is not None and self.boundary:
@@ -282,15 +283,30 @@ class AnnexUser:
                 self.account.iam.detach_user_policy(UserName=self.name, PolicyArn=other)
 
     def _owner(self) -> str | None:
+        """Return the ID of the user's stack, or None where there is no user; put the user under the stack's path.
+
+        Raises:
+            UserError: the user is another stack's, or somebody else's.
+        """
+        account, path = self.account, stack_path(self.stack_name)
         try:
-            user = self.account.iam.get_user(UserName=self.name)["User"]
-        except self.account.iam.exceptions.NoSuchEntityException:
+            user = account.iam.get_user(UserName=self.name)["User"]
+        except account.iam.exceptions.NoSuchEntityException:
             return None
         owners = [tag["Value"] for tag in user.get("Tags", []) if tag["Key"] == STACK_TAG]
-        if user["Path"] != ROLE_PATH or not owners:
+        if not user["Path"].startswith(ROLE_PATH) or not owners:
             raise UserError(
                 f"the IAM user {self.name} exists and was not made by annex-bootstrap: give --user-name another name"
             )
+        # A stack's ARN ends in a UUID, which differs for every new stack of the same name.
+        here = f"arn:{account.partition}:cloudformation:{account.region}:{account.account_id}:stack/{self.stack_name}"
+        if owners[0].rpartition("/")[0] != here:
+            raise UserError(
+                f"the IAM user {self.name} belongs to another stack, {owners[0]}: give --user-name another name"
+            )
+        if user["Path"] != path:
+            # Versions before a stack had a path of its own made it there. Its keys and policies stay as they are.
+            account.iam.update_user(UserName=self.name, NewPath=path)
         return owners[0]
 
     def _attached(self) -> list[str]:
@@ -314,8 +330,3 @@ class AnnexUser:
     def _delete_keys(self, key_ids: list[str] | tuple[str, ...]) -> None:
         for key_id in key_ids:
             self.account.iam.delete_access_key(UserName=self.name, AccessKeyId=key_id)
-
-
-def _name_and_region(stack_id: str) -> str:
-    # A stack's ARN ends in a UUID, which differs for every new stack of the same name.
-    return stack_id.rpartition("/")[0]

@@ -42,6 +42,7 @@ from local_aws.server.iam import (
     role_boundaries,
     role_policies,
     service_linked_roles,
+    users,
 )
 from local_aws.server.lambda_functions import environment, logs, processes
 from local_aws.server.logs import log_patterns
@@ -94,5 +95,6 @@ EXTENSIONS: tuple[Callable[[], None], ...] = (
     spot_requests.install,
     stack_names.install,
     template_url.install,
+    users.install,
 )
 """What ``app`` calls, in any order."""

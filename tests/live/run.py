@@ -286,7 +286,7 @@ class LiveTest:
         """Delete what there is, and return whether that succeeded."""
         with self._patient_step("clean up: the user"):
             name = default_user_name(STACK, self.operator.region)
-            OurUser(self.operator, name, self.keys).remove()
+            OurUser(self.operator, STACK, name, self.keys).remove()
         with self._patient_step("clean up: annexes and stack"):
             arguments = ("delete", "--yes", "--end-annexes", "--config", str(self.config))
             self._command(self.options.deployer, *arguments)

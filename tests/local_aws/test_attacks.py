@@ -39,7 +39,15 @@ from annex_contract.iam import allow, document, trust
 from annex_contract.machine_policies import FLEET_POLICY
 from annex_contract.outputs import profiles_of
 from annex_contract.resources import BY_TYPE
-from annex_contract.stack import ANNEX_TAG, FLEET_TAG, MARKING_PARAMETERS, ROLE_PATH, STACK_TAG, Output
+from annex_contract.stack import (
+    ANNEX_TAG,
+    FLEET_TAG,
+    MARKING_PARAMETERS,
+    STACK_TAG,
+    Output,
+    stack_path,
+    sweep_rule_name,
+)
 from local_aws.launcher import ACCOUNT, PASSED_ON, Credentials, LocalAws
 from tests.local_aws import stack
 from tests.local_aws.attacks import attack
@@ -429,7 +437,7 @@ def handler(event, context):
     boto3.client("iam").create_user(UserName=event["name"])
 """
 
-REFUSED = "AccessDenied|UnauthorizedOperation"
+REFUSED = "AccessDenied|AuthorizationError|UnauthorizedOperation"
 
 
 @dataclass(frozen=True)
@@ -520,7 +528,7 @@ def annex_user(guarded: Guarded) -> Iterator[boto3.Session]:
     """A user as `credentials --boundary` makes it."""
     iam, name = guarded.root.client("iam"), f"{guarded.name}-{uuid.uuid4().hex[:8]}"
     policy = guarded.stack.outputs[Output.ANNEX_USER_POLICY_ARN]
-    iam.create_user(UserName=name, Path=ROLE_PATH, PermissionsBoundary=guarded.boundaries[Holder.USERS])
+    iam.create_user(UserName=name, Path=stack_path(guarded.name), PermissionsBoundary=guarded.boundaries[Holder.USERS])
     iam.attach_user_policy(UserName=name, PolicyArn=policy)
     key = iam.create_access_key(UserName=name)["AccessKey"]
     yield session(Credentials(key["AccessKeyId"], key["SecretAccessKey"]))
@@ -543,6 +551,127 @@ def refuse(*calls: Callable[[], object]) -> None:
             call()
 
 
+# Two teams in one account
+
+
+@pytest.fixture(scope="module")
+def beside(guarded: Guarded, template: str, put_template: Callable[[str], str]) -> Iterator[Guarded]:
+    """The stack of another team: its name begins with the first one's and a hyphen."""
+    name, topic = f"{guarded.name}-b", {"NotificationEmail": "b@example.org", "KeyPair": "yes"}
+    parameters = {"PermissionsBoundaryArn": guarded.boundaries[Holder.ROLES], **topic}
+    with stack.deployed(guarded.root, name, put_template(template), parameters) as made:
+        yield Guarded(guarded.root, name, made, guarded.boundaries)
+
+
+@pytest.fixture
+def their_user(beside: Guarded) -> Iterator[str]:
+    """A user of the other team, as `credentials` makes it."""
+    iam, name = beside.root.client("iam"), f"{beside.name}-us-east-1"
+    iam.create_user(
+        UserName=name, Path=stack_path(beside.name), Tags=[{"Key": STACK_TAG, "Value": beside.stack.stack_id}]
+    )
+    yield name
+    iam.delete_user(UserName=name)
+
+
+@attack(
+    "Reach what belongs to the stack `pool-b` with a policy for the stack `pool`: its roles, functions, logs, alarms, "
+    "topic, hourly rule, and the policies of its users",
+    by=DEPLOYER,
+    stopped_by="Each name is followed by a resource's own, and roles have a path for each stack",
+)
+def test_a_deployer_reaches_nothing_of_a_stack_whose_name_begins_alike(
+    guarded: Guarded, beside: Guarded, guarded_deployer: boto3.Session
+) -> None:
+    client: Callable[[str], Any] = guarded_deployer.client  # type: ignore[assignment]  # it has a type for each service
+    iam, awslambda, logs = map(client, ("iam", "lambda", "logs"))
+    events, sns, cloudwatch = map(client, ("events", "sns", "cloudwatch"))
+    mine, theirs = guarded.resources, beside.resources
+    user_policy = beside.stack.outputs[Output.ANNEX_USER_POLICY_ARN]
+    sweep = partial(events.put_rule, ScheduleExpression="rate(1 hour)")
+
+    def calls(of: Mapping[str, str], policy: str) -> list[Callable[[], object]]:
+        return [
+            lambda: iam.get_role(RoleName=of["LeaseExecRole"]),
+            lambda: iam.get_policy(PolicyArn=policy),
+            lambda: awslambda.get_function(FunctionName=of["LeaseFunction"]),
+            lambda: logs.filter_log_events(logGroupName=of["LeaseFunctionLogs"]),
+            lambda: events.describe_rule(Name=of["SweepRule"].split("|")[-1]),
+            lambda: cloudwatch.describe_alarms(AlarmNames=[of["LeaseAlarm"]]),
+        ]
+
+    role, made_up = theirs["LeaseExecRole"], f"{beside.name}-LeaseExecRole-made-up"
+    trusting = json.dumps(document([trust("lambda.amazonaws.com")]))
+    bounded = {"PermissionsBoundary": guarded.boundaries[Holder.ROLES]}
+    refuse(
+        *calls(theirs, user_policy),
+        lambda: iam.put_role_policy(RoleName=role, PolicyName="all", PolicyDocument=EVERYTHING),
+        lambda: iam.create_role(
+            RoleName=made_up, Path="/annex-bootstrap/", AssumeRolePolicyDocument=trusting, **bounded
+        ),
+        lambda: iam.create_role(
+            RoleName=made_up, Path=stack_path(beside.name), AssumeRolePolicyDocument=trusting, **bounded
+        ),
+        lambda: iam.create_policy_version(PolicyArn=user_policy, PolicyDocument=EVERYTHING, SetAsDefault=True),
+        lambda: awslambda.invoke(FunctionName=theirs["BucketFunction"], Payload=b"{}"),
+        lambda: awslambda.delete_function(FunctionName=theirs["LeaseFunction"]),
+        lambda: logs.delete_log_group(logGroupName=theirs["LeaseFunctionLogs"]),
+        lambda: sweep(Name=sweep_rule_name(beside.name), State="DISABLED"),
+        lambda: events.remove_targets(Rule=sweep_rule_name(beside.name), Ids=["sweep"]),
+        lambda: cloudwatch.delete_alarms(AlarmNames=[theirs["LeaseAlarm"]]),
+        lambda: sns.delete_topic(TopicArn=theirs["AlarmTopic"]),
+    )
+    for call in calls(mine, guarded.stack.outputs[Output.ANNEX_USER_POLICY_ARN]):
+        call()
+
+
+@attack(
+    "Make a key for a user of the stack `pool-b` with a policy for the stack `pool`, or read its logs",
+    by=OPERATOR,
+    stopped_by="Users have a path for each stack",
+)
+def test_an_operator_reaches_no_user_of_a_stack_whose_name_begins_alike(
+    guarded: Guarded, beside: Guarded, guarded_operator: boto3.Session, their_user: str
+) -> None:
+    iam, logs = guarded_operator.client("iam"), guarded_operator.client("logs")
+    bounded = guarded.boundaries[Holder.USERS]
+    own, path = f"{guarded.name}-own", stack_path(guarded.name)
+    iam.create_user(UserName=own, Path=path, PermissionsBoundary=bounded)
+    key = iam.create_access_key(UserName=own)["AccessKey"]["AccessKeyId"]
+    refuse(
+        lambda: iam.create_access_key(UserName=their_user),
+        lambda: iam.update_user(UserName=their_user, NewPath=path),
+        lambda: iam.delete_user(UserName=their_user),
+        lambda: iam.create_user(UserName=f"{beside.name}-a", Path=stack_path(beside.name), PermissionsBoundary=bounded),
+        lambda: iam.attach_user_policy(UserName=own, PolicyArn=beside.stack.outputs[Output.ANNEX_USER_POLICY_ARN]),
+        lambda: logs.filter_log_events(logGroupName=beside.resources["LeaseFunctionLogs"]),
+    )
+    assert guarded.root.client("iam").list_access_keys(UserName=their_user)["AccessKeyMetadata"] == []
+    logs.filter_log_events(logGroupName=guarded.resources["LeaseFunctionLogs"])
+    iam.delete_access_key(UserName=own, AccessKeyId=key)
+    iam.delete_user(UserName=own)
+
+
+@attack(
+    "Switch off the hourly check of another stack, which finds annexes without a lease",
+    by=ANNEX_USER,
+    stopped_by="An explicit Deny on the hourly rules of all stacks",
+)
+def test_no_annex_user_switches_off_another_stacks_hourly_check(guarded: Guarded, annex_user: boto3.Session) -> None:
+    events, own = annex_user.client("events"), f"{guarded.name}-annex"
+    events.put_rule(Name=own, ScheduleExpression="rate(5 minutes)")
+    events.delete_rule(Name=own)
+    root, sweep = guarded.root.client("events"), sweep_rule_name(f"other-{uuid.uuid4().hex[:8]}")
+    root.put_rule(Name=sweep, ScheduleExpression="rate(1 hour)")
+    refuse(
+        lambda: events.put_rule(Name=sweep, ScheduleExpression="rate(5 minutes)", State="DISABLED"),
+        lambda: events.remove_targets(Rule=sweep, Ids=["sweep"]),
+        lambda: events.delete_rule(Name=sweep),
+    )
+    assert root.describe_rule(Name=sweep)["State"] == "ENABLED"
+    root.delete_rule(Name=sweep)
+
+
 @attack(
     "Put `*:*` on a function's role, replace its code and invoke it",
     by=DEPLOYER,
@@ -552,7 +681,7 @@ def test_a_role_that_is_given_everything_gains_nothing(
     guarded: Guarded, guarded_deployer: boto3.Session, template: str
 ) -> None:
     iam, awslambda = guarded_deployer.client("iam"), guarded_deployer.client("lambda")
-    function, role = (guarded.resources[f"ConnectivityFunction{part}"] for part in ("", "Role"))
+    function, role = guarded.resources["ConnectivityFunction"], guarded.resources["ConnectivityExecRole"]
 
     def put_code(code: str) -> str:
         archive = io.BytesIO()
@@ -580,9 +709,9 @@ def test_a_role_that_is_given_everything_gains_nothing(
     stopped_by="Conditions on `iam:PermissionsBoundary`, and an explicit Deny",
 )
 def test_no_role_loses_or_lacks_the_boundary(guarded: Guarded, guarded_deployer: boto3.Session) -> None:
-    iam, role = guarded_deployer.client("iam"), guarded.resources["LeaseFunctionRole"]
+    iam, role = guarded_deployer.client("iam"), guarded.resources["LeaseExecRole"]
     trusting = json.dumps(document([trust("lambda.amazonaws.com")]))
-    new, create = f"{guarded.name}-LeaseFunctionRole-new", partial(iam.create_role, Path=ROLE_PATH)
+    new, create = f"{guarded.name}-LeaseExecRole-new", partial(iam.create_role, Path=stack_path(guarded.name))
     administrator = "arn:aws:iam::aws:policy/AdministratorAccess"
     refuse(
         lambda: create(RoleName=new, AssumeRolePolicyDocument=trusting),
@@ -800,13 +929,13 @@ def test_no_policy_of_people_is_rewritten_that_an_administrator_owns(
 def test_no_user_is_made_that_may_do_more(guarded: Guarded, guarded_operator: boto3.Session) -> None:
     iam, name, bounded = guarded_operator.client("iam"), f"{guarded.name}-a", guarded.boundaries[Holder.USERS]
     policy = guarded.stack.outputs[Output.ANNEX_USER_POLICY_ARN]
-    administrator = "arn:aws:iam::aws:policy/AdministratorAccess"
+    administrator, path = "arn:aws:iam::aws:policy/AdministratorAccess", stack_path(guarded.name)
     refuse(
-        lambda: iam.create_user(UserName=name, Path=ROLE_PATH),
-        lambda: iam.create_user(UserName=name, Path=ROLE_PATH, PermissionsBoundary=administrator),
+        lambda: iam.create_user(UserName=name, Path=path),
+        lambda: iam.create_user(UserName=name, Path=path, PermissionsBoundary=administrator),
         lambda: iam.create_user(UserName=name, PermissionsBoundary=bounded),
     )
-    iam.create_user(UserName=name, Path=ROLE_PATH, PermissionsBoundary=bounded)
+    iam.create_user(UserName=name, Path=path, PermissionsBoundary=bounded)
     iam.attach_user_policy(UserName=name, PolicyArn=policy)
     refuse(
         lambda: iam.attach_user_policy(UserName=name, PolicyArn=administrator),

@@ -39,7 +39,7 @@ PARAMETERS: tuple[dict[str, str], ...] = (
 
 EXCEPTIONS: dict[tuple[str, Finding], str] = {
     (
-        "ImageBuilderFunctionRole",
+        "ImageBuilderExecRole",
         Finding("dependent action not granted", "ec2:RunInstances", "iam:PassRole"),
     ): "a builder has no role, and so nobody must be able to give it one",
 }

@@ -12,6 +12,7 @@ from ministack.services import iam
 
 from local_aws.server.iam.rules import Check, Context, Rules, action_of, value_of
 from local_aws.server.iam.service_linked_roles import NAMES
+from local_aws.server.iam.users import new_arn
 from local_aws.server.wire import Params
 
 _NAMED = (
@@ -83,7 +84,13 @@ def resource_context(arn: str) -> Context:
 
 
 def implied_checks(params: Params) -> Iterator[Check]:
-    """Yield iam:PassRole for the role that an instance profile gets, and tagging for tags set on creation."""
+    """Yield iam:PassRole for the role that an instance profile gets, tagging on creation, and the new path of a user.
+
+    "You must have the permission to perform this action on both the source and the target":
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/id_users_rename.html
+    """
+    if action_of(params) == "UpdateUser":
+        yield Check("iam:UpdateUser", new_arn(params), {})
     role = iam._roles.get(value_of(params, "RoleName"))
     if role and action_of(params) == "AddRoleToInstanceProfile":
         yield Check("iam:PassRole", role["Arn"], {"iam:PassedToService": "ec2.amazonaws.com"})

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from annex_contract.stack import DEFAULT_STACK_NAME, Output
-from local_aws.launcher import REGION
+from annex_contract.stack import DEFAULT_STACK_NAME, ROLE_PATH, STACK_TAG, Output, stack_path
+from local_aws.launcher import ACCOUNT, REGION
 from tests.local_aws.cli_user import CliUser
 from tests.local_aws.stack import DeployedStack
 
@@ -144,6 +145,33 @@ def test_the_operator_cannot_give_a_user_more_permissions(operator: CliUser) -> 
     iam = boto3.Session(operator.credentials.access_key_id, operator.credentials.secret_access_key).client("iam")
     with pytest.raises(ClientError, match="AccessDenied"):
         iam.attach_user_policy(UserName=USER, PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess")
+
+
+def test_a_user_of_an_earlier_version_keeps_its_key_and_gets_the_stacks_path(
+    operator: CliUser, root: boto3.Session
+) -> None:
+    operator.must("credentials")
+    iam, before = root.client("iam"), key_ids(root)
+    for action, paths in (((), [stack_path(DEFAULT_STACK_NAME)]), (("--remove", "--yes"), [])):
+        iam.update_user(UserName=USER, NewPath=ROLE_PATH)
+        assert session(operator).client("sts").get_caller_identity()["Arn"].endswith(f"user{ROLE_PATH}{USER}")
+        operator.must("credentials", *action)
+        assert [user["Path"] for user in iam.list_users()["Users"] if user["UserName"] == USER] == paths
+        assert not paths or key_ids(root) == before
+
+
+def test_a_user_of_another_stack_is_left_alone(operator: CliUser, root: boto3.Session) -> None:
+    iam, name = root.client("iam"), f"{DEFAULT_STACK_NAME}-b-{REGION}"
+    other = f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{DEFAULT_STACK_NAME}-b/1"
+    administrator = replace(operator, credentials=operator.local.root)
+    for path in (ROLE_PATH, stack_path(f"{DEFAULT_STACK_NAME}-b")):
+        iam.create_user(UserName=name, Path=path, Tags=[{"Key": STACK_TAG, "Value": other}])
+        for somebody, why in ((operator, "iam:GetUser"), (administrator, "another")):
+            for action in ((), ("--rotate",), ("--remove", "--yes")):
+                refused = somebody.run("credentials", "--user-name", name, *action)
+                assert (refused.returncode, why in refused.stderr) == (1, True), refused.stderr
+        assert iam.get_user(UserName=name)["User"]["Path"] == path
+        iam.delete_user(UserName=name)
 
 
 def test_from_instance_creates_no_user(operator: CliUser, root: boto3.Session) -> None:

@@ -69,7 +69,7 @@ def test_every_action_of_a_role_is_needed_and_every_call_has_one(
         call
         for action in actions
         if action not in ELSEWHERE
-        for call in call_of(f"{resource}FunctionRole", action).split(", ")
+        for call in call_of(f"{resource}ExecRole", action).split(", ")
     }
     assert calls == expected
     record_property("actions of custom resources' roles", len(actions))
@@ -176,7 +176,7 @@ def test_a_machine_reads_pool_configurations_and_nothing_else(
 
 
 def test_the_lease_function_cannot_terminate_an_untagged_machine(provider: Provider, account: Account) -> None:
-    (policy,) = TEMPLATE["LeaseFunctionRole"]["Properties"]["Policies"]
+    (policy,) = TEMPLATE["LeaseExecRole"]["Properties"]["Policies"]
     document = policy["PolicyDocument"]
     provider.hold({"lease": provider.resolved(document, {})})
     ours = account.ec2.run_instances(

@@ -13,7 +13,7 @@ import pytest
 from parliament import analyze_policy_string  # type: ignore[import-untyped]  # it has no types
 
 from annex_bootstrap.stack.resolve import resolve
-from annex_contract.stack import ROLE_PATH, LogicalId
+from annex_contract.stack import LogicalId
 from docs_gen.permissions import policies, table
 from template_gen.template import build
 from tests.stack_values import TEMPLATE, conditions_of, new_stack_id, values_of
@@ -26,15 +26,15 @@ NAMED = {"BucketName": "a-bucket", "FleetRoleName": "a-role", "VpcId": "vpc-0123
 
 EXCEPTIONS = {
     # It writes the policy that lets TLS in alone, and the rule by which configurations expire, on one bucket.
-    ("BucketFunctionRole", "RESOURCE_POLICY_PRIVILEGE_ESCALATION"),
+    ("BucketExecRole", "RESOURCE_POLICY_PRIVILEGE_ESCALATION"),
     # CreateSecurityGroup is authorized on two resources: the tag is asked of the group, and a VPC gets none.
-    ("SecurityGroupFunctionRole", "RESOURCE_MISMATCH"),
+    ("SecurityGroupExecRole", "RESOURCE_MISMATCH"),
     # So does the builder's, which has a group of its own; and RunInstances is authorized on many resources.
-    ("ImageBuilderFunctionRole", "RESOURCE_MISMATCH"),
+    ("ImageBuilderExecRole", "RESOURCE_MISMATCH"),
     # RunInstances is authorized on many resources, each with its own condition.
     (LogicalId.ANNEX_USER_POLICY, "RESOURCE_MISMATCH"),
     # CreateImage is authorized on the instance, by its tag, and on what is made of it, by the tags that it gets.
-    ("MachineImageFunctionRole", "RESOURCE_MISMATCH"),
+    ("MachineImageExecRole", "RESOURCE_MISMATCH"),
     # So are CreateFleet and RunInstances, on which some resources know other conditions.
     ("StartPolicy", "RESOURCE_MISMATCH"),
 }
@@ -97,7 +97,7 @@ def test_every_role_is_under_our_path_and_takes_the_boundary() -> None:
             resolve(properties, values, conditions_of(BOUND))["PermissionsBoundary"] == BOUND["PermissionsBoundaryArn"]
         ), title
         assert "PermissionsBoundary" not in resolve(properties, values, conditions_of({}))
-        assert properties["Path"] == ROLE_PATH
+        assert properties["Path"] == {"Fn::Sub": "/annex-bootstrap/${AWS::StackName}/"}
     for title in ("InstanceRole", "FleetRole"):
         assert TEMPLATE[title]["Properties"]["PermissionsBoundaryArn"] == {"Ref": "PermissionsBoundaryArn"}
 
@@ -117,7 +117,7 @@ def test_a_role_is_passed_only_by_who_starts_machines_and_the_function_that_puts
         for role, statements in statements_of({}).items()
         if any("iam:PassRole" in statement["Action"] for statement in statements)
     }
-    assert passing == {"AnnexUserPolicy", "FleetRole", "InstanceRoleFunctionRole", "StartPolicy"}
+    assert passing == {"AnnexUserPolicy", "FleetRole", "InstanceRoleExecRole", "StartPolicy"}
 
 
 @pytest.mark.parametrize("partition", ["aws-us-gov", "aws-cn"])

@@ -140,7 +140,7 @@ def test_a_custom_resource_is_deleted_before_the_policy_that_lets_its_function_d
 
 
 def test_the_rule_that_takes_a_minute_waits_only_for_a_role_and_its_function() -> None:
-    assert _before(LogicalId.SWEEP_RULE) == {LogicalId.LEASE_FUNCTION, "LeaseFunctionRole", "LeaseFunctionLogs"}
+    assert _before(LogicalId.SWEEP_RULE) == {LogicalId.LEASE_FUNCTION, "LeaseExecRole", "LeaseFunctionLogs"}
 
 
 def test_the_lease_function_knows_the_bucket_and_the_profile_by_the_names_that_they_get() -> None:

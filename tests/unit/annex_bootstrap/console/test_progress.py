@@ -36,8 +36,8 @@ def test_the_table_always_fits_the_terminal(width: int, height: int) -> None:
         watch = board.watcher(region)
         watch(event("annex-bootstrap", "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS"))
         for number in range(40):
-            watch(event(f"ConnectivityFunctionRole{number}", "CREATE_IN_PROGRESS", number))
-            watch(event(f"ConnectivityFunctionRole{number}", "CREATE_COMPLETE", number + 1))
+            watch(event(f"ConnectivityExecRole{number}", "CREATE_IN_PROGRESS", number))
+            watch(event(f"ConnectivityExecRole{number}", "CREATE_COMPLETE", number + 1))
     lines = draw(board, width, height)
     assert len(lines) < height
     assert max(map(len, lines)) <= width
