@@ -112,13 +112,7 @@ def _statements(lease_function: GetAtt, connectivity_function: GetAtt) -> list[S
         ),
         *_fleets(instance),
         # Where the lease function does not work, leases end by this.
-        allow(
-            "TerminateMachinesWithOurProfile",
-            "ec2: TerminateInstances",
-            instance,
-            ours,
-        ),
-        allow("UnprotectMachinesWithOurProfile", "ec2: ModifyInstanceAttribute", instance, ours | UNPROTECTING),
+        allow("EndMachines", "ec2: ModifyInstanceAttribute TerminateInstances", instance, ours | UNPROTECTING),
         allow(
             "TagOnCreation",
             "ec2: CreateTags",

@@ -59,21 +59,21 @@ def operator_policy(partition: str, account: str, stack_name: str, boundary: str
                 "cloudformation: DescribeStackResource DescribeStacks",
                 stack,
             ),
-            allow("FindUsers", "iam: GetUser", [user, missing_user]),
+            allow("FindNoUser", "iam: GetUser", missing_user),
             allow(
                 "ManageUsers",
-                "iam: CreateAccessKey DeleteAccessKey DeleteUser ListAccessKeys ListAttachedUserPolicies TagUser",
+                "iam: CreateAccessKey DeleteAccessKey DeleteUser GetUser ListAccessKeys ListAttachedUserPolicies TagUser"
+                " UpdateUser",
                 user,
             ),
             # Those of versions before a stack had a path of its own, which credentials moves there; that takes the
             # right for both paths. Their tag says whose they are.
             allow(
-                "FindAndMoveEarlierUsers",
+                "MoveEarlierUsers",
                 "iam: GetUser UpdateUser",
                 arn("iam", f"user{ROLE_PATH}{stack_name}-*", region=""),
                 {"StringLike": {f"aws:ResourceTag/{STACK_TAG}": stack}},
             ),
-            allow("MoveUsersHere", "iam: UpdateUser", user),
             allow("CreateUsers", "iam: CreateUser DetachUserPolicy PutUserPermissionsBoundary", user, bounded),
             # Only the stack's own policy can be attached, so a user gains nothing but the right to run annexes.
             allow("AttachPolicy", "iam: AttachUserPolicy", user, bounded | {"ArnLike": {"iam:PolicyARN": policy}}),
@@ -98,14 +98,8 @@ def operator_policy(partition: str, account: str, stack_name: str, boundary: str
             ),
             # Where the lease function does not work. No launch but one by the stack's template has this tag.
             allow(
-                "EndMachines",
-                "ec2: GetConsoleOutput TerminateInstances",
-                arn("ec2", "instance/*"),
-                {"StringLike": {f"aws:ResourceTag/{STACK_TAG}": stack}},
-            ),
-            allow(
-                "UnprotectMachines",
-                "ec2: ModifyInstanceAttribute",
+                "UnprotectAndEndMachines",
+                "ec2: GetConsoleOutput ModifyInstanceAttribute TerminateInstances",
                 arn("ec2", "instance/*"),
                 {"StringLike": {f"aws:ResourceTag/{STACK_TAG}": stack}} | UNPROTECTING,
             ),
