@@ -62,8 +62,8 @@ def operator_policy(partition: str, account: str, stack_name: str, boundary: str
             allow("FindNoUser", "iam: GetUser", missing_user),
             allow(
                 "ManageUsers",
-                "iam: CreateAccessKey DeleteAccessKey DeleteUser GetUser ListAccessKeys ListAttachedUserPolicies TagUser"
-                " UpdateUser",
+                "iam: CreateAccessKey DeleteAccessKey DeleteUser GetUser ListAccessKeys ListAttachedUserPolicies"
+                " TagUser UpdateUser",
                 user,
             ),
             # Those of versions before a stack had a path of its own, which credentials moves there; that takes the
