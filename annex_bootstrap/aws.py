@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from mypy_boto3_pricing import PricingClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_service_quotas import ServiceQuotasClient
+    from mypy_boto3_sns import SNSClient
     from mypy_boto3_ssm import SSMClient
     from mypy_boto3_sts.type_defs import GetCallerIdentityResponseTypeDef
 
@@ -126,6 +127,11 @@ class Account:
         return self.session.client("iam", region_name=self.region, config=_config())
 
     @cached_property
+    def kms(self) -> Any:
+        """The KMS client. Two calls do not need types of their own."""
+        return self.session.client("kms", region_name=self.region, config=_config())
+
+    @cached_property
     def lambda_(self) -> LambdaClient:
         """The Lambda client. It waits 300 seconds for an answer: a run of the lease function may take minutes."""
         return self.session.client("lambda", region_name=self.region, config=_config(300))
@@ -153,6 +159,11 @@ class Account:
         client = self.session.client("s3", region_name=self.region, config=_config())
         reach_own_buckets_only(client, lambda: self.account_id)
         return client
+
+    @cached_property
+    def sns(self) -> SNSClient:
+        """The SNS client."""
+        return self.session.client("sns", region_name=self.region, config=_config())
 
     @cached_property
     def ssm(self) -> SSMClient:

@@ -21,8 +21,8 @@ def allow(
 
     Args:
         sid: what it is for: letters and digits.
-        actions: a service and its actions, such as ``s3: GetObject PutObject``, or one action, such as
-            ``s3:GetObject``.
+        actions: a service and its actions, such as ``s3: GetObject PutObject``, several of these with ``; `` between
+            them, or one action, such as ``s3:GetObject``.
         resource: an ARN or several.
         condition: the Condition, if any.
         principal: the Principal, in a policy of a resource.
@@ -55,12 +55,15 @@ def document(statements: Iterable[Statement]) -> dict[str, Any]:
 def _statement(
     sid: str, effect: str, actions: str, resource: Expression, condition: Expression, principal: Expression
 ) -> Statement:
-    service, several, verbs = actions.partition(": ")
+    listed = []
+    for part in actions.split("; "):
+        service, several, verbs = part.partition(": ")
+        listed += [f"{service}:{verb}" for verb in sorted(verbs.split())] if several else [part]
     parts = {
         "Sid": sid,
         "Effect": effect,
         "Principal": principal,
-        "Action": [f"{service}:{verb}" for verb in sorted(verbs.split())] if several else actions,
+        "Action": listed if ": " in actions else actions,
         "Resource": resource,
         "Condition": condition,
     }

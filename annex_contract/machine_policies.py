@@ -9,10 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from annex_contract.iam import Expression, allow, document
+from annex_contract.keys import read_objects, through, use_for_volumes
 from annex_contract.stack import FLEET_TAG, PASSED_TO_EC2
 
 CONFIGURATION_POLICY = "annex-configuration"
 BOOT_POLICY = "annex-boot"
+KEY_POLICY = "annex-key"
 FLEET_POLICY = "annex-fleet"
 
 
@@ -36,7 +38,16 @@ def boot_policy(role_arn: str, profile_arn: str) -> dict[str, Any]:
     )
 
 
-def fleet_policy(partition: str, account: str, machine_role_arn: str) -> dict[str, Any]:
+def key_policy(key: str) -> dict[str, Any]:
+    """Return the policy that lets a machine read the pool's configuration where it is encrypted with a key.
+
+    Args:
+        key: its ARN.
+    """
+    return document([read_objects(key, through("s3", key))])
+
+
+def fleet_policy(partition: str, account: str, machine_role_arn: str, key: str = "") -> dict[str, Any]:
     """Return the policy that lets a spot fleet start, tag and end its own machines, with the machines' role or none.
 
     AWS's managed policy for this lets a fleet pass every role of the account, and end and tag every machine:
@@ -46,6 +57,7 @@ def fleet_policy(partition: str, account: str, machine_role_arn: str) -> dict[st
         partition: such as ``aws``.
         account: the account ID, 12 digits.
         machine_role_arn: the only role that the machines can have.
+        key: the ARN of the key of their volumes; empty for AWS's own.
     """
 
     def arn(resource: str) -> str:
@@ -75,5 +87,6 @@ def fleet_policy(partition: str, account: str, machine_role_arn: str) -> dict[st
                 machine_role_arn,
                 {"StringEquals": {"iam:PassedToService": PASSED_TO_EC2}},
             ),
+            *(use_for_volumes(key, through("ec2", key)) if key else []),
         ]
     )

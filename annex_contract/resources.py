@@ -29,6 +29,7 @@ class Property(StrEnum):
     GROUP_NAME = "GroupName"
     IMAGE_NAME = "ImageName"
     KEY_PATTERN = "KeyPattern"
+    KMS_KEY = "KmsKey"
     PACKAGES = "Packages"
     PERMISSIONS_BOUNDARY_ARN = "PermissionsBoundaryArn"
     RECIPE = "Recipe"
@@ -87,7 +88,7 @@ BUCKET = CustomResource(
     resource_type="Custom::AnnexBucket",
     module="bucket",
     name_property=Property.BUCKET_NAME,
-    properties={Property.BUCKET_NAME: str, Property.EXPIRATION_DAYS: int},
+    properties={Property.BUCKET_NAME: str, Property.EXPIRATION_DAYS: int, Property.KMS_KEY: str},
     attributes=(Attribute.BUCKET_NAME,),
 )
 
@@ -101,6 +102,7 @@ INSTANCE_ROLE = CustomResource(
         Property.TRUSTED_SERVICE: str,
         Property.BUCKET_NAME: str,
         Property.KEY_PATTERN: str,
+        Property.KMS_KEY: str,
         Property.PERMISSIONS_BOUNDARY_ARN: str,
     },
     attributes=(Attribute.PROFILE_ARN, Attribute.ROLE_ARN),
@@ -114,6 +116,7 @@ FLEET_ROLE = CustomResource(
     properties={
         Property.ROLE_NAME: str,
         Property.TRUSTED_SERVICE: str,
+        Property.KMS_KEY: str,
         Property.PERMISSIONS_BOUNDARY_ARN: str,
     },
     attributes=(Attribute.ROLE_ARN,),
@@ -152,6 +155,7 @@ IMAGE_BUILDER = CustomResource(
         Property.GPU: str,
         Property.RECIPE: str,
         Property.BUILDER_TYPE: str,
+        Property.KMS_KEY: str,
         Property.VPC_ID: str,
         Property.SUBNET_IDS: list,
     },
@@ -165,6 +169,7 @@ IMAGE_BUILDER = CustomResource(
         Property.COMMANDS,
         Property.BOOT_COMMANDS,
         Property.GPU,
+        Property.KMS_KEY,
         Property.RECIPE,
     ),
 )

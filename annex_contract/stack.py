@@ -156,6 +156,7 @@ class Parameter(StrEnum):
     IMAGE_GPU = "ImageGpu"
     BUCKET_NAME = "BucketName"
     CONFIG_KEY_PATTERN = "ConfigKeyPattern"
+    KMS_KEY_ARN = "KmsKeyArn"
     FLEET_ROLE_NAME = "FleetRoleName"
     PERMISSIONS_BOUNDARY_ARN = "PermissionsBoundaryArn"
     NOTIFICATION_EMAIL = "NotificationEmail"

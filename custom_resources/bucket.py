@@ -53,7 +53,7 @@ def put(request: Request) -> Mapping[str, str]:
         _check_adoptable(s3, request.name)
         logger.info("adopted the bucket %s", request.name)
         return {Attribute.BUCKET_NAME: request.name}
-    _configure(s3, request.name, int(request.properties[Property.EXPIRATION_DAYS]))
+    _configure(s3, request)
     return {Attribute.BUCKET_NAME: request.name}
 
 
@@ -155,7 +155,9 @@ def _create(s3: S3Client, request: Request) -> None:
         s3.put_bucket_tagging(Bucket=request.name, Tagging={"TagSet": request.tags})
 
 
-def _configure(s3: S3Client, bucket: str, expiration_days: int) -> None:
+def _configure(s3: S3Client, request: Request) -> None:
+    bucket, key = request.name, request.properties.get(Property.KMS_KEY, "")
+    expiration_days = int(request.properties[Property.EXPIRATION_DAYS])
     s3.put_public_access_block(
         Bucket=bucket,
         PublicAccessBlockConfiguration={
@@ -168,7 +170,14 @@ def _configure(s3: S3Client, bucket: str, expiration_days: int) -> None:
     s3.put_bucket_encryption(
         Bucket=bucket,
         ServerSideEncryptionConfiguration={
-            "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
+            "Rules": [
+                {
+                    "ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key},
+                    "BucketKeyEnabled": True,
+                }
+                if key
+                else {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+            ]
         },
     )
     s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(_tls_only(s3.meta.partition, bucket)))

@@ -43,7 +43,7 @@ def put(request: Request) -> Mapping[str, str]:
     role_arn = put_role(iam, request, role, "Lets spot fleets of HTCondor annexes start and tag machines")
     partition = role_arn.split(":")[1]
     machine_role = f"arn:{partition}:iam::{request.account}:role{ROLE_PATH}{_machine_role(request.stack_id)}"
-    document = fleet_policy(partition, request.account, machine_role)
+    document = fleet_policy(partition, request.account, machine_role, request.properties.get(Property.KMS_KEY, ""))
     iam.put_role_policy(RoleName=request.name, PolicyName=FLEET_POLICY, PolicyDocument=json.dumps(document))
     if role is not None:
         _detach_tagging_policy(iam, request.name)

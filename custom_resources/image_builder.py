@@ -148,7 +148,18 @@ def _run(
         # Stopped, not terminated: the image is made of the stopped machine.
         InstanceInitiatedShutdownBehavior="stop",
         MetadataOptions={"HttpTokens": "required", "HttpEndpoint": "enabled", "HttpPutResponseHopLimit": 1},
-        BlockDeviceMappings=[{"DeviceName": root, "Ebs": {"VolumeSize": size, "DeleteOnTermination": True}}],
+        # The image's snapshot gets the volume's key, and so do the volumes of machines that are started without one.
+        BlockDeviceMappings=[
+            {
+                "DeviceName": root,
+                "Ebs": {
+                    "VolumeSize": size,
+                    "DeleteOnTermination": True,
+                    "Encrypted": True,
+                    "KmsKeyId": request.properties[Property.KMS_KEY],
+                },
+            }
+        ],
         TagSpecifications=[
             {
                 "ResourceType": "instance",

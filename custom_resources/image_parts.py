@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from annex_contract.image import IMAGE_TAG
+from annex_contract.keys import EBS_KEY
 from annex_contract.lease import MACHINE_ENDING, MACHINE_RUNNING
 from annex_contract.resources import Property
 from annex_contract.stack import STACK_TAG
@@ -29,12 +30,14 @@ CONTENT = (
     Property.GPU,
     Property.RECIPE,
 )
-"""The properties that affect what is in the image."""
+"""The properties that affect what is in the image. A key of one's own does so too, and AWS's does not: images were
+made before there was a choice."""
 
 
 def name_of(properties: Mapping[str, Any]) -> str:
     """Return the name of a build: with other contents, another one."""
-    content = json.dumps([properties.get(name, "") for name in CONTENT])
+    key = properties.get(Property.KMS_KEY, EBS_KEY)
+    content = json.dumps([properties.get(name, "") for name in CONTENT] + ([key] if key != EBS_KEY else []))
     return f"{properties[Property.IMAGE_NAME]}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
 
 

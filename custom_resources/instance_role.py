@@ -7,11 +7,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from annex_contract.machine_policies import BOOT_POLICY, CONFIGURATION_POLICY, boot_policy, configuration_policy
+from annex_contract.machine_policies import (
+    BOOT_POLICY,
+    CONFIGURATION_POLICY,
+    KEY_POLICY,
+    boot_policy,
+    configuration_policy,
+    key_policy,
+)
 from annex_contract.resources import INSTANCE_ROLE, Attribute, Property
 from annex_contract.stack import ROLE_PATH
 from custom_resources.lifecycle import Request, ResourceError, client, error_code, serve
@@ -41,6 +49,11 @@ def put(request: Request) -> Mapping[str, str]:
     }
     for policy_name, document in policies.items():
         iam.put_role_policy(RoleName=request.name, PolicyName=policy_name, PolicyDocument=json.dumps(document))
+    if key := request.properties.get(Property.KMS_KEY, ""):
+        iam.put_role_policy(RoleName=request.name, PolicyName=KEY_POLICY, PolicyDocument=json.dumps(key_policy(key)))
+    elif request.old_properties.get(Property.KMS_KEY):
+        with suppress(iam.exceptions.NoSuchEntityException):
+            iam.delete_role_policy(RoleName=request.name, PolicyName=KEY_POLICY)
     _put_profile(iam, request, is_likely=role is not None)
     return {Attribute.PROFILE_ARN: profile_arn, Attribute.ROLE_ARN: role_arn}
 

@@ -14,7 +14,7 @@ from annex_bootstrap.launch.launch_links import CONSOLES, REGIONS
 from annex_contract.knobs import KNOBS
 from annex_contract.lease import ANNEX_ID_LENGTH, TICK_MINUTES
 from annex_contract.stack import LogicalId, Output, Parameter, Part
-from docs_gen.permissions import statements_of
+from docs_gen.permissions import chosen, statements_of
 from lambda_lease.sweeper import GRACE_SECONDS
 from template_gen import custom, template
 from template_gen.archive import ROOT
@@ -128,7 +128,7 @@ def _resources() -> dict[str, Any]:
 
 def _purposes(statements: Iterable[Mapping[str, Any]]) -> str:
     """Return the Sids of statements as words: ``TerminateTaggedMachines`` becomes ``terminate tagged machines``."""
-    return "; ".join(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", statement["Sid"]).lower() for statement in statements)
+    return "; ".join(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", chosen(statement)["Sid"]).lower() for statement in statements)
 
 
 def _every(rule: Mapping[str, Any]) -> str:

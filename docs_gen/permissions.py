@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from annex_bootstrap.stack.resolve import resolve
-from annex_contract.machine_policies import boot_policy, configuration_policy, fleet_policy
+from annex_contract.keys import FOR_VOLUMES
+from annex_contract.machine_policies import boot_policy, configuration_policy, fleet_policy, key_policy
 from annex_contract.resources import BUCKET, FLEET_ROLE, IMAGE, IMAGE_BUILDER, INSTANCE_ROLE, Attribute
-from annex_contract.stack import ROLE_PATH, LogicalId, Part, function_of
+from annex_contract.stack import ROLE_PATH, LogicalId, Parameter, Part, function_of
 from template_gen.parameters import CONDITIONS, INPUTS
 from template_gen.template import build
 
@@ -35,7 +36,23 @@ CALLS = {
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html and, for the rest, the
 service authorization reference."""
 
-OTHER_CALLS = {
+_FOR_VOLUMES = (*FOR_VOLUMES.removeprefix("kms: ").split(), "CreateGrant")
+
+OTHER_CALLS: dict[tuple[str, str], str] = {
+    **{
+        (role, f"kms:{verb}"): call
+        for role, call in (
+            (LogicalId.ANNEX_USER_POLICY, "RunInstances, RequestSpotFleet"),
+            (LogicalId.START_POLICY, "CreateFleet"),
+            (Part.ROLE.of(function_of(IMAGE_BUILDER.logical_id)), "RunInstances"),
+            (FLEET_ROLE.logical_id, "RunInstances"),
+        )
+        for verb in _FOR_VOLUMES
+    },
+    **{
+        (policy, "kms:GenerateDataKey"): "PutObject" for policy in (LogicalId.ANNEX_USER_POLICY, LogicalId.START_POLICY)
+    },
+    (INSTANCE_ROLE.logical_id, "kms:Decrypt"): "GetObject",
     (LogicalId.ANNEX_USER_POLICY, "ec2:CreateTags"): "RunInstances, RequestSpotFleet",
     (LogicalId.ANNEX_USER_POLICY, "iam:PassRole"): "RunInstances, RequestSpotFleet",
     (LogicalId.ANNEX_USER_POLICY, "lambda:InvokeFunction"): "Invoke",
@@ -58,7 +75,7 @@ Every IAM action that each role of a stack is allowed, on which resource, and fo
 generated from the template by `python -m docs_gen.permissions`, and a test keeps it up to date. `<Name>` stands for a
 parameter or an attribute of the stack, `<unique>` for the part of its ID that all its names contain. The conditions
 with `iam:PermissionsBoundary` apply if the parameter PermissionsBoundaryArn is set; it is also the boundary of every
-role.
+role. The actions of KMS are allowed if the parameter KmsKeyArn is set.
 """
 
 
@@ -91,6 +108,12 @@ def statements_of(resources: Mapping[str, Any], function: str) -> list[dict[str,
     return [statement for policy in held for statement in policy["PolicyDocument"]["Statement"]]
 
 
+def chosen(statement: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a statement, also one that a policy has under a condition only."""
+    found: Mapping[str, Any] = statement["Fn::If"][1] if "Fn::If" in statement else statement
+    return found
+
+
 def policies(values: Any, conditions: dict[str, bool]) -> dict[str, list[dict[str, Any]]]:
     """Return the statements of every role and policy of a stack, by logical ID.
 
@@ -115,15 +138,20 @@ def policies(values: Any, conditions: dict[str, bool]) -> dict[str, list[dict[st
         boot_policy(f"{role}role{ROLE_PATH}{name}", f"{role}instance-profile{ROLE_PATH}{name}"),
     )
     account, partition = values["AWS::AccountId"], values["AWS::Partition"]
-    found[FLEET_ROLE.logical_id] = fleet_policy(partition, account, f"{role}role{ROLE_PATH}{name}")["Statement"]
-    found[INSTANCE_ROLE.logical_id] = [statement for document in documents for statement in document["Statement"]]
+    key = values[Parameter.KMS_KEY_ARN] if conditions["HasKmsKey"] else ""
+    found[FLEET_ROLE.logical_id] = fleet_policy(partition, account, f"{role}role{ROLE_PATH}{name}", key)["Statement"]
+    with_key = [key_policy(key)] if key else []
+    found[INSTANCE_ROLE.logical_id] = [
+        statement for document in (*documents, *with_key) for statement in document["Statement"]
+    ]
     return found
 
 
 def table() -> str:
     """Return the document as Markdown."""
-    values = _Placeholders({"AWS::StackId": "-/-/<first>-1-2-3-<last>"})
-    conditions = {name: name in ("HasBoundary", "MakesImage") for name in CONDITIONS}
+    placed = {"AWS::StackId": "-/-/<first>-1-2-3-<last>", Parameter.KMS_KEY_ARN: "::<KmsKeyArn>:<Region>"}
+    values = _Placeholders(placed)
+    conditions = {name: name in ("HasBoundary", "HasKmsKey", "MakesImage") for name in CONDITIONS}
     lines = [INTRODUCTION]
     for role, statements in sorted(policies(values, conditions).items()):
         lines += [
@@ -135,7 +163,7 @@ def table() -> str:
         for statement in statements:
             lines += _rows(role, statement)
         lines.append("")
-    text = "\n".join(lines)
+    text = "\n".join(lines).replace(placed[Parameter.KMS_KEY_ARN], "<KmsKeyArn>")
     return text.replace("-/-/<first>-1-2-3-<last>", "<StackId>").replace("<first>-<last>", "<unique>")
 
 

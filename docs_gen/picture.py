@@ -14,7 +14,7 @@ from annex_bootstrap.words import TYPES
 from annex_contract.knobs import KNOBS
 from annex_contract.resources import BY_TYPE
 from annex_contract.stack import Part
-from docs_gen.permissions import statements_of
+from docs_gen.permissions import chosen, statements_of
 from template_gen.archive import ROOT
 from template_gen.template import build
 
@@ -149,7 +149,7 @@ def _resource(name: str, resources: Mapping[str, Any], row: float) -> Box:
 
 
 def _allowed(statements: Iterable[Mapping[str, Any]]) -> str:
-    actions = {action for statement in statements for action in statement["Action"]}
+    actions = {action for statement in statements for action in chosen(statement)["Action"]}
     return f"allowed {len(actions)} AWS actions"
 
 

@@ -13,6 +13,7 @@ from troposphere.cloudformation import AWSCustomObject
 
 from annex_contract import __version__
 from annex_contract.iam import Statement
+from annex_contract.keys import EBS_KEY
 from annex_contract.resources import (
     BUCKET,
     FLEET_ROLE,
@@ -93,7 +94,7 @@ def provisions() -> list[Provision]:
             BUCKET,
             "creates or adopts the private bucket",
             names.BUCKET,
-            {Property.EXPIRATION_DAYS: EXPIRATION_DAYS},
+            {Property.EXPIRATION_DAYS: EXPIRATION_DAYS, Property.KMS_KEY: Ref(Parameter.KMS_KEY_ARN)},
             policies.bucket(),
         ),
         Provision(
@@ -104,6 +105,7 @@ def provisions() -> list[Provision]:
                 Property.TRUSTED_SERVICE: EC2_SERVICE,
                 Property.BUCKET_NAME: names.BUCKET,
                 Property.KEY_PATTERN: Ref(Parameter.CONFIG_KEY_PATTERN),
+                Property.KMS_KEY: Ref(Parameter.KMS_KEY_ARN),
                 Property.PERMISSIONS_BOUNDARY_ARN: boundary,
             },
             policies.instance_role(),
@@ -114,6 +116,7 @@ def provisions() -> list[Provision]:
             names.FLEET_ROLE,
             {
                 Property.TRUSTED_SERVICE: SPOT_FLEET_SERVICE,
+                Property.KMS_KEY: Ref(Parameter.KMS_KEY_ARN),
                 Property.PERMISSIONS_BOUNDARY_ARN: boundary,
             },
             policies.fleet_role(),
@@ -146,6 +149,7 @@ def provisions() -> list[Provision]:
                 Property.GPU: Ref(Parameter.IMAGE_GPU),
                 Property.RECIPE: recipe(),
                 Property.BUILDER_TYPE: If("MakesImageForArm", BUILDER_TYPES["arm64"], BUILDER_TYPES["amd64"]),
+                Property.KMS_KEY: If("HasKmsKey", Ref(Parameter.KMS_KEY_ARN), EBS_KEY),
                 Property.VPC_ID: Ref(Parameter.VPC_ID),
                 Property.SUBNET_IDS: Ref(Parameter.SUBNET_IDS),
             },

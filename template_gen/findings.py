@@ -12,23 +12,17 @@ from typing import Any
 class Finding(StrEnum):
     """What checkov finds, by its ID. Checks: https://www.checkov.io/5.Policy%20Index/cloudformation.html."""
 
-    TOPIC_WITHOUT_KEY = "CKV_AWS_26"
     NO_RESERVED_CONCURRENCY = "CKV_AWS_115"
     NO_DEAD_LETTER_QUEUE = "CKV_AWS_116"
     NO_VPC = "CKV_AWS_117"
-    LOGS_WITHOUT_KEY = "CKV_AWS_158"
     ENVIRONMENT_WITHOUT_KEY = "CKV_AWS_173"
 
 
 REASONS = {
-    # https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html: alarms need a key of the customer's.
-    Finding.TOPIC_WITHOUT_KEY: "Alarms cannot use AWS's key for SNS",
     # 100 must stay unreserved: https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
     Finding.NO_RESERVED_CONCURRENCY: "New accounts have too few to reserve any",
     Finding.NO_DEAD_LETTER_QUEUE: "Failures reach the caller or an alarm",
     Finding.NO_VPC: "Uses nothing inside a VPC",
-    # https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/encrypt-log-data-kms.html
-    Finding.LOGS_WITHOUT_KEY: "Encrypted with CloudWatch's own key",
     # https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars-encryption.html
     Finding.ENVIRONMENT_WITHOUT_KEY: "No secrets; encrypted with Lambda's own key",
 }

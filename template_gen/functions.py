@@ -30,7 +30,8 @@ CUSTOM_RESOURCES = Archive(
     "CustomResources",
     (
         "annex_contract",
-        *("annex_contract.iam", "annex_contract.image", "annex_contract.lease", "annex_contract.machine_policies"),
+        *("annex_contract.iam", "annex_contract.image", "annex_contract.keys", "annex_contract.lease"),
+        "annex_contract.machine_policies",
         *("annex_contract.operating_system", "annex_contract.ownership", "annex_contract.resources"),
         *("annex_contract.stack",),
         "custom_resources.*",
@@ -105,7 +106,7 @@ def add_function(
         LogGroup(
             Part.LOGS.of(title),
             **conditional,
-            Metadata=leave(Finding.LOGS_WITHOUT_KEY),
+            KmsKeyId=If("HasKmsKey", Ref(Parameter.KMS_KEY_ARN), Ref("AWS::NoValue")),
             RetentionInDays=Ref(Parameter.LOG_RETENTION_DAYS),
         )
     )

@@ -10,6 +10,7 @@ import troposphere
 from troposphere import Equals, Not, Ref, Template
 
 from annex_contract.image import IMAGE_NO, IMAGE_YES
+from annex_contract.keys import KEY_PATTERN
 from annex_contract.knobs import DEFAULT_PORT
 from annex_contract.lease import TARBALL_PATTERN
 from annex_contract.operating_system import SYSTEM
@@ -225,6 +226,14 @@ GROUPS: Sequence[tuple[str, Sequence[Input]]] = (
                 "Type a pattern that starts with config- and contains one *, such as config-*.tar.gz.",
                 default=TARBALL_PATTERN,
             ),
+            _text(
+                Parameter.KMS_KEY_ARN,
+                "Encryption key",
+                "The key of KMS for all that the stack stores: machines' disks, the image, a new bucket, logs and the "
+                "alarms' topic. Its policy must allow that: annex-bootstrap policy key. Empty: AWS's own keys.",
+                f"^({KEY_PATTERN})?$",
+                "Type the ARN of a key (not of an alias) in this region, or leave it empty.",
+            ),
         ),
     ),
     (
@@ -312,6 +321,7 @@ CONDITIONS: Mapping[str, Condition] = {
     "HasFleetRoleName": Condition(Parameter.FLEET_ROLE_NAME),
     "HasBoundary": Condition(Parameter.PERMISSIONS_BOUNDARY_ARN),
     "HasEmail": Condition(Parameter.NOTIFICATION_EMAIL),
+    "HasKmsKey": Condition(Parameter.KMS_KEY_ARN),
     "HasImage": Condition(Parameter.IMAGE, IMAGE_NO),
     "HasInstanceType": Condition(Parameter.INSTANCE_TYPE),
     "HasReservedConcurrency": Condition(Parameter.RESERVED_CONCURRENCY),

@@ -11,6 +11,7 @@ from troposphere import AWSHelperFn, If, Join, Ref, Split, Sub
 
 from annex_contract.iam import ON_CREATION, UNPROTECTING, Statement, allow, deny, only_targets
 from annex_contract.image import IMAGE_TAG
+from annex_contract.keys import use_as_user, use_for_volumes
 from annex_contract.lease import TARBALL_PREFIX
 from annex_contract.operating_system import SYSTEM
 from annex_contract.stack import (
@@ -30,6 +31,22 @@ EVERYTHING = "*"
 OURS = {"StringEquals": {f"aws:ResourceTag/{STACK_TAG}": Ref("AWS::StackId")}}
 BUILDER = OURS | {"Null": {f"aws:ResourceTag/{IMAGE_TAG}": "false"}}
 TAGGED_OURS = {"StringEquals": {f"aws:RequestTag/{STACK_TAG}": Ref("AWS::StackId")}}
+
+
+def _with_key(statements: list[Statement]) -> list[AWSHelperFn]:
+    """Return statements that a policy has only where the stack has a key of its own."""
+    return [If("HasKmsKey", statement, Ref("AWS::NoValue")) for statement in statements]
+
+
+def key_for_volumes() -> list[AWSHelperFn]:
+    """Return the statements that let EC2 encrypt the volumes of the machines that somebody starts."""
+    return _with_key(use_for_volumes(Ref(Parameter.KMS_KEY_ARN), Sub("ec2.${AWS::Region}.${AWS::URLSuffix}")))
+
+
+def key_of_people() -> list[AWSHelperFn]:
+    """Return the statement for whoever starts machines and uploads the pool's configuration."""
+    ec2, s3 = (Sub(f"{service}.${{AWS::Region}}.${{AWS::URLSuffix}}") for service in ("ec2", "s3"))
+    return _with_key([use_as_user(Ref(Parameter.KMS_KEY_ARN), ec2, s3)])
 
 
 def write_logs(log_group_arn: AWSHelperFn) -> Statement:
@@ -229,6 +246,7 @@ def image_builder(types: list[str]) -> list[Statement]:
             [instance, names.arn("ec2", "network-interface/*"), names.arn("ec2", "volume/*")],
             {"StringEquals": {"ec2:CreateAction": "RunInstances"}},
         ),
+        *key_for_volumes(),
         allow("ReadConsoleOfBuilder", "ec2: GetConsoleOutput", instance, BUILDER),
         allow("TerminateBuilder", "ec2: TerminateInstances", instance, BUILDER),
     ]
@@ -356,6 +374,7 @@ def annex_user(
             [names.arn("events", "rule/*/*"), names.arn("events", f"rule/{sweep_rule_name('*')}")],
         ),
         *_start_machines(group_id, vpc_id, image_id),
+        *key_of_people(),
         allow(
             "InspectAndCancelFleets",
             "ec2: CancelSpotFleetRequests DescribeSpotFleetInstances",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from troposphere import GetAtt, Ref, Template
+from troposphere import GetAtt, If, Ref, Template
 from troposphere.awslambda import Function
 from troposphere.ec2 import (
     EBSBlockDevice,
@@ -24,6 +24,7 @@ from troposphere.ec2 import (
 from troposphere.iam import ManagedPolicy
 
 from annex_contract.iam import ON_CREATION, UNPROTECTING, Statement, allow, deny, document, only_targets
+from annex_contract.keys import EBS_KEY
 from annex_contract.lease import TARBALL_PREFIX
 from annex_contract.resources import IMAGE, INSTANCE_ROLE, SECURITY_GROUP, Attribute
 from annex_contract.stack import (
@@ -34,9 +35,10 @@ from annex_contract.stack import (
     SPOT_SERVICE,
     STACK_TAG,
     LogicalId,
+    Parameter,
     sweep_rule_name,
 )
-from template_gen import names
+from template_gen import names, policies
 from template_gen.custom import get
 
 CONDITION = "MakesImage"
@@ -64,7 +66,11 @@ def add_launch_template(template: Template) -> None:
                 BlockDeviceMappings=[
                     LaunchTemplateBlockDeviceMapping(
                         DeviceName=get(IMAGE, Attribute.ROOT_DEVICE),
-                        Ebs=EBSBlockDevice(Encrypted=True, DeleteOnTermination=True),
+                        Ebs=EBSBlockDevice(
+                            Encrypted=True,
+                            KmsKeyId=If("HasKmsKey", Ref(Parameter.KMS_KEY_ARN), EBS_KEY),
+                            DeleteOnTermination=True,
+                        ),
                     )
                 ],
                 # A machine without jobs shuts itself down, and must not go on costing its disk.
@@ -99,10 +105,8 @@ def _statements(lease_function: GetAtt, connectivity_function: GetAtt) -> list[S
     ours = {"ArnEquals": {"ec2:InstanceProfile": get(INSTANCE_ROLE, Attribute.PROFILE_ARN)}}
     return [
         allow("FindStack", "cloudformation: DescribeStacks", names.arn("cloudformation", "stack/${AWS::StackName}/*")),
-        allow("InvokeFunctions", "lambda: InvokeFunction", [lease_function, connectivity_function]),
-        allow("CheckLeaseFunction", "lambda: GetPolicy", lease_function),
+        allow("CheckAndInvokeFunctions", "lambda: GetPolicy InvokeFunction", [lease_function, connectivity_function]),
         allow("UploadPoolConfigurations", "s3: PutObject", names.bucket_arn(f"/{TARBALL_PREFIX}*")),
-        allow("ListLeases", "events: ListRuleNamesByTarget", "*"),
         allow("MakeAndReadLeases", "events: DeleteRule ListTargetsByRule PutRule", rule),
         allow("PutLeases", "events: PutTargets", rule, only_targets(lease_function)),
         deny(
@@ -111,12 +115,14 @@ def _statements(lease_function: GetAtt, connectivity_function: GetAtt) -> list[S
             [names.arn("events", "rule/*/*"), names.arn("events", f"rule/{sweep_rule_name('*')}")],
         ),
         *_fleets(instance),
+        *policies.key_of_people(),
         # Where the lease function does not work, leases end by this.
         allow("EndMachines", "ec2: ModifyInstanceAttribute TerminateInstances", instance, ours | UNPROTECTING),
         allow(
+            # Fleets, machines, volumes and network interfaces: these calls create nothing else that has tags.
             "TagOnCreation",
             "ec2: CreateTags",
-            [names.arn("ec2", f"{kind}/*") for kind in ("fleet", "instance", "network-interface", "volume")],
+            names.arn("ec2", "*"),
             ON_CREATION,
         ),
         allow(
@@ -132,14 +138,13 @@ def _statements(lease_function: GetAtt, connectivity_function: GetAtt) -> list[S
             {"StringEquals": {"iam:AWSServiceName": SPOT_SERVICE}},
         ),
         allow(
-            "SeeMachinesAndOffers",
+            "SeeLeasesMachinesAndOffers",
             "ec2: DescribeFleets DescribeImages DescribeInstanceTypes DescribeInstances DescribeRouteTables"
             " DescribeSecurityGroups DescribeSpotFleetRequests DescribeSpotInstanceRequests DescribeSpotPriceHistory"
             " DescribeSubnets"
-            " GetInstanceTypesFromInstanceRequirements",
+            " GetInstanceTypesFromInstanceRequirements; events: ListRuleNamesByTarget; pricing: GetProducts",
             "*",
         ),
-        allow("ReadPrices", "pricing: GetProducts", "*"),
         allow("ReadQuotas", "servicequotas: GetServiceQuota", names.arn("servicequotas", "ec2/*")),
     ]
 

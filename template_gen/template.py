@@ -22,7 +22,6 @@ from lambda_lease import settings
 from template_gen import names, policies, starting
 from template_gen.archive import add_archives
 from template_gen.custom import add_custom_resources, get
-from template_gen.findings import Finding, leave
 from template_gen.functions import ARCHIVES, CONNECTIVITY, LEASE, add_function
 from template_gen.outputs import add_outputs
 from template_gen.parameters import add_parameters
@@ -174,7 +173,7 @@ def _add_alarms(template: Template, lease: Function) -> None:
         Topic(
             LogicalId.ALARM_TOPIC,
             Condition="HasEmail",
-            Metadata=leave(Finding.TOPIC_WITHOUT_KEY),
+            KmsMasterKeyId=If("HasKmsKey", Ref(Parameter.KMS_KEY_ARN), Ref("AWS::NoValue")),
             DisplayName="annex-bootstrap",
             Subscription=[Subscription(Protocol="email", Endpoint=Ref(Parameter.NOTIFICATION_EMAIL))],
         )

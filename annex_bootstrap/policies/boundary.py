@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from annex_contract.iam import ON_CREATION, UNPROTECTING, Statement, allow, document, only_targets
+from annex_contract.keys import read_objects, through, use_as_user, use_for_volumes
 from annex_contract.lease import TARBALL_PREFIX
 from annex_contract.operating_system import SYSTEM
 from annex_contract.stack import (
@@ -45,13 +46,14 @@ def boundary_arn(partition: str, account: str, holder: Holder) -> str:
     return f"arn:{partition}:iam::{account}:policy/{boundary_name(holder)}"
 
 
-def boundary(partition: str, account: str, holder: Holder) -> dict[str, Any]:
+def boundary(partition: str, account: str, holder: Holder, key: str = "") -> dict[str, Any]:
     """Return the policy document of a boundary.
 
     Args:
         partition: such as ``aws``.
         account: the account ID, 12 digits.
         holder: whom it is for.
+        key: the ARN of the key that the stacks have; empty for none.
     """
 
     def arn(service: str, resource: str) -> str:
@@ -59,8 +61,10 @@ def boundary(partition: str, account: str, holder: Holder) -> dict[str, Any]:
         return f"arn:{partition}:{service}:{region}:{account}:{resource}"
 
     if holder is Holder.USERS:
-        return document(_users(partition, account, arn))
-    return document(_roles(partition, account, arn))
+        statements = [use_as_user(key, through("ec2", key), through("s3", key))] if key else []
+        return document([*_users(partition, account, arn), *statements])
+    statements = [*use_for_volumes(key, through("ec2", key)), read_objects(key, through("s3", key))] if key else []
+    return document([*_roles(partition, account, arn), *statements])
 
 
 def _made_roles(arn: Callable[[str, str], str]) -> list[str]:

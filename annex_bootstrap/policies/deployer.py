@@ -179,8 +179,8 @@ def _statements(partition: str, account: str, stack_name: str, boundary: str) ->
         ),
         allow(
             "ManageLogGroups",
-            "logs: CreateLogGroup DeleteLogGroup DeleteRetentionPolicy FilterLogEvents"
-            " GetDataProtectionPolicy ListTagsForResource PutRetentionPolicy TagResource UntagResource",
+            "logs: AssociateKmsKey CreateLogGroup DeleteLogGroup DeleteRetentionPolicy DisassociateKmsKey"
+            " FilterLogEvents GetDataProtectionPolicy ListTagsForResource PutRetentionPolicy TagResource UntagResource",
             [arn("logs", f"log-group:{stack_name}-{Part.LOGS.of(function)}-*") for function in FUNCTIONS],
         ),
         allow("ReadLogSettings", "logs: DescribeIndexPolicies DescribeLogGroups DescribeResourcePolicies", "*"),

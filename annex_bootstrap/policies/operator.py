@@ -24,7 +24,7 @@ from annex_contract.stack import (
 )
 
 
-def operator_policy(partition: str, account: str, stack_name: str, boundary: str = "") -> dict[str, Any]:
+def operator_policy(partition: str, account: str, stack_name: str, boundary: str = "", key: str = "") -> dict[str, Any]:
     """Return the policy document for operating a stack of that name in any region of an account.
 
     Args:
@@ -33,6 +33,7 @@ def operator_policy(partition: str, account: str, stack_name: str, boundary: str
         stack_name: the stack's name, with which the names of its functions, policies and users begin.
         boundary: the ARN of the permissions boundary that every user must have. Without one, a user may do anything
             that the stack's policy for users comes to allow.
+        key: the ARN of the stack's key, which ``doctor`` then checks; empty for none.
 
     Raises:
         UserError: our stacks cannot have that name.
@@ -118,6 +119,7 @@ def operator_policy(partition: str, account: str, stack_name: str, boundary: str
                 "lambda: GetFunctionConfiguration InvokeFunction",
                 [lease_function, connectivity],
             ),
+            *([allow("CheckKey", "kms: DescribeKey GetKeyPolicy", key)] if key else []),
             allow(
                 "ReadLogs",
                 "logs: FilterLogEvents",
@@ -133,6 +135,11 @@ def operator_policy(partition: str, account: str, stack_name: str, boundary: str
                 "ReadAlarms",
                 "cloudwatch: DescribeAlarms",
                 [arn("cloudwatch", f"alarm:{stack_name}-{alarm}-*") for alarm in ALARMS],
+            ),
+            allow(
+                "CheckMailOfAlarms",
+                "sns: ListSubscriptionsByTopic",
+                arn("sns", f"{stack_name}-{LogicalId.ALARM_TOPIC}-*"),
             ),
             allow("CheckRoles", "iam: GetInstanceProfile GetRole", roles),
             allow("CheckBuckets", "s3: GetBucketPublicAccessBlock ListBucket", f"arn:{partition}:s3:::*"),

@@ -11,6 +11,7 @@ import pytest
 from annex_bootstrap.commands import policy
 from annex_bootstrap.policies.boundary import Holder, boundary, boundary_arn
 from annex_bootstrap.policies.deployer import deployer_policy
+from annex_bootstrap.policies.key import key_policy
 from annex_bootstrap.policies.operator import operator_policy
 from custom_resources.bucket import _tls_only
 from docs_gen.permissions import policies
@@ -20,6 +21,8 @@ from tests.stack_values import conditions_of, new_stack_id, values_of
 
 ROLES, USERS = (boundary_arn("aws", ACCOUNT, holder) for holder in Holder)
 
+KEY = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/12345678-1234-1234-1234-123456789012"
+
 PRINTED = {
     "deployer": deployer_policy("aws", ACCOUNT, "lab"),
     "deployer --boundary": deployer_policy("aws", ACCOUNT, "lab", ROLES),
@@ -27,12 +30,17 @@ PRINTED = {
     "operator --boundary": operator_policy("aws", ACCOUNT, "lab", USERS),
     "boundary --for roles": boundary("aws", ACCOUNT, Holder.ROLES),
     "boundary --for users": boundary("aws", ACCOUNT, Holder.USERS),
+    "operator --key": operator_policy("aws", ACCOUNT, "lab", key=KEY),
+    "boundary --for roles --key": boundary("aws", ACCOUNT, Holder.ROLES, KEY),
+    "boundary --for users --key": boundary("aws", ACCOUNT, Holder.USERS, KEY),
+    "key": key_policy("aws", ACCOUNT, "us-east-1", "lab"),
 }
 """What `annex-bootstrap policy` prints, by subcommand."""
 
 PARAMETERS: tuple[dict[str, str], ...] = (
     {},
     {"PermissionsBoundaryArn": f"arn:aws:iam::{ACCOUNT}:policy/boundary"},
+    {"KmsKeyArn": KEY},
     {"BucketName": "a-bucket", "FleetRoleName": "a-role", "VpcId": "vpc-0123456789abcdef0"},
 )
 """Parameters that change what the template's policies say."""
@@ -42,6 +50,10 @@ EXCEPTIONS: dict[tuple[str, Finding], str] = {
         "ImageBuilderExecRole",
         Finding("dependent action not granted", "ec2:RunInstances", "iam:PassRole"),
     ): "a builder has no role, and so nobody must be able to give it one",
+    **{
+        ("key", Finding("required resource type not granted", f"kms:{verb}Alias", "alias")): "an alias is none of a key"
+        for verb in ("Create", "Delete", "Update")
+    },
 }
 """What the reference holds against a policy and why it is right all the same, by policy and finding."""
 
@@ -50,6 +62,8 @@ EXCEPTIONS: dict[tuple[str, Finding], str] = {
 def every_policy() -> dict[str, Sequence[Statement]]:
     """The statements of every policy, by name."""
     found: dict[str, Sequence[Statement]] = {name: document["Statement"] for name, document in PRINTED.items()}
+    # The resource of a key's policy is the key.
+    found["key"] = [{**statement, "Resource": KEY} for statement in found["key"]]
     found["the bucket's policy"] = _tls_only("aws", "a-bucket")["Statement"]
     for parameters in PARAMETERS:
         ours = policies(values_of(new_stack_id(), parameters), conditions_of(parameters))
@@ -64,7 +78,8 @@ def test_the_service_authorization_reference_knows_all_that_a_policy_says(name: 
 
 
 def test_no_printed_policy_is_left_out() -> None:
-    assert set(policy.command.commands) == {name.split()[0] for name in PRINTED}
+    # Those two print the stack's own policies, which the template's are.
+    assert set(policy.command.commands) == {name.split()[0] for name in PRINTED} | {"start", "user"}
 
 
 def statement(action: str, resource: str | list[str], **more: Any) -> Statement:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ministack.core import iam_evaluator
 from ministack.core.responses import AccountRegionScopedDict, get_account_id, get_region
-from ministack.services import kms
+from ministack.services import ec2, kms
 
 from local_aws.server import wire
 from local_aws.server.iam.caller import CALLER
@@ -60,16 +60,35 @@ def failure(request: Mapping[str, Any]) -> dict[str, str] | None:
     """Return the StateReason of a machine whose volumes the caller cannot encrypt; None where it can.
 
     Args:
-        request: the launch, with its BlockDeviceMappings. A volume that is to be encrypted and names no key takes the
-            account's.
+        request: the launch, with its ImageId and its BlockDeviceMappings.
     """
-    volumes = [mapping.get("Ebs", {}) for mapping in request.get("BlockDeviceMappings", [])]
-    encrypted = [volume for volume in volumes if volume.get("Encrypted") or _settings.get("encrypt", False)]
-    if not encrypted and _settings.get("encrypt", False):
-        # The volume of the image.
-        encrypted = [{}]
-    keys = {volume.get("KmsKeyId") or _default_key() for volume in encrypted} - {AWS_MANAGED}
-    return DENIED if any(not _can_use(_arn(key)) for key in keys) else None
+    of_image = _key_of_image(request)
+    keys = {key_of(request, mapping) for mapping in request.get("BlockDeviceMappings") or [{}]}
+    # A volume with another key than its snapshot's is encrypted anew, which takes both.
+    used = {key for key in (of_image, *keys) if key} - {AWS_MANAGED}
+    return DENIED if any(not _can_use(_arn(key)) for key in used) else None
+
+
+def key_of(request: Mapping[str, Any], mapping: Mapping[str, Any]) -> str:
+    """Return the key of a volume; empty where it is not encrypted.
+
+    One that names no key has that of its snapshot; else, where it is to be encrypted, the account's.
+    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/AMIEncryption.html
+
+    Args:
+        request: the launch.
+        mapping: a member of its BlockDeviceMappings; empty for the volume of the image.
+    """
+    volume = mapping.get("Ebs", {})
+    if volume.get("KmsKeyId"):
+        return str(volume["KmsKeyId"])
+    if of_image := _key_of_image(request):
+        return of_image
+    return _default_key() if volume.get("Encrypted") or _settings.get("encrypt", False) else ""
+
+
+def _key_of_image(request: Mapping[str, Any]) -> str:
+    return str(ec2._images.get(request.get("ImageId", ""), {}).get("KmsKeyId", ""))
 
 
 def _set_default(action: str, *, on: bool) -> Response:

@@ -15,12 +15,12 @@ from ministack.services import ec2, ssm
 
 from annex_contract.operating_system import SYSTEM
 from local_aws.server import wire
-from local_aws.server.ec2 import instances, machines, scripts
+from local_aws.server.ec2 import encryption, instances, machines, scripts
 from local_aws.server.wire import Params, RefusalError, Response
 from local_aws.server_settings import BASES
 
 Image = dict[str, Any]
-"""MiniStack's record of an image, with these more: SourceInstanceId, ReadyAt, ImdsSupport, Ended."""
+"""MiniStack's record of an image, with these more: KmsKeyId, SourceInstanceId, ReadyAt, ImdsSupport, Ended."""
 
 NEWER_BASES = {"amd64": "ami-0deb13000000b0001", "arm64": "ami-0deb13000000b0002"}
 """A newer image of each, which a test can make the latest."""
@@ -117,12 +117,18 @@ def create_image(params: Params) -> Response:
         "Architecture": next(
             (view["Architecture"] for view in views() if view["ImageId"] == instance["ImageId"]), "x86_64"
         ),
+        "KmsKeyId": _key_of(instance),
         "ReadyAt": time.monotonic() + current.image_seconds,
         "Ended": current.image,
     }
     if machines.has_disk(instance):
         machines.save(instance, image_id)
     return wire.answer("CreateImage", ImageId=image_id)
+
+
+def _key_of(instance: dict[str, Any]) -> str:
+    request = instance.get("LaunchRequest", {})
+    return encryption.key_of(request, next(iter(request.get("BlockDeviceMappings", [])), {}))
 
 
 def _record(image_id: str, name: str, snapshot_id: str, device: str, instance_id: str, size: int) -> Image:

@@ -26,14 +26,12 @@ NOT_TRIGGERED = {
         "elasticfilesystem:DescribeMountTargets",
         "s3files:ListMountTargets",
     },
-    "keys of the customer's own": {
+    "keys of the customer's own for functions": {
         "kms:CreateGrant",
         "kms:Decrypt",
         "kms:DescribeKey",
         "kms:Encrypt",
         "kms:GenerateDataKey",
-        "logs:AssociateKmsKey",
-        "logs:DisassociateKmsKey",
     },
     "code that is not inline, signed, layered, published or bound to a runtime's version": {
         "lambda:AssociateRuntimeAlias",

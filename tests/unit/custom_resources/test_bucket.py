@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import boto3
@@ -127,6 +128,33 @@ def test_in_the_first_region_a_bucket_has_no_location(aws: Callable[..., Recorde
     )
     bucket.put(REQUEST)
     assert made.calls[1:4] == [creation(None, tagged=True), creation(None, tagged=False), TAGGED]
+
+
+KEY = "arn:aws:kms:eu-west-1:123456789012:key/12345678-1234-1234-1234-123456789012"
+
+
+@pytest.mark.parametrize(
+    ("given", "rule"),
+    [
+        ({}, {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}),
+        ({"KmsKey": ""}, {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}),
+        (
+            {"KmsKey": KEY},
+            {
+                "ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": KEY},
+                "BucketKeyEnabled": True,
+            },
+        ),
+    ],
+    ids=["earlier version", "no key", "key"],
+)
+def test_what_is_put_into_the_bucket_is_encrypted_with_the_stacks_key(
+    s3: Callable[..., Recorded], given: dict[str, str], rule: dict[str, Any]
+) -> None:
+    made = s3(HeadBucket=MISSING, CreateBucket={}, **SETTINGS)
+    bucket.put(replace(REQUEST, properties={**REQUEST.properties, **given}))
+    (put,) = (arguments for name, arguments in made.calls if name == "PutBucketEncryption")
+    assert put["ServerSideEncryptionConfiguration"] == {"Rules": [rule]}
 
 
 @pytest.mark.parametrize("code", ["UnsupportedArgument", "MalformedXML"])

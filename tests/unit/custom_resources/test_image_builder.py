@@ -29,6 +29,7 @@ PROPERTIES: dict[str, Any] = {
     "Gpu": "no",
     "Recipe": "1",
     "BuilderType": "m7i.large",
+    "KmsKey": "alias/aws/ebs",
     "VpcId": "",
     "SubnetIds": [""],
 }
@@ -105,7 +106,17 @@ def test_a_builder_is_closed_private_tagged_and_stops_by_itself(aws: Callable[..
         "SecurityGroupIds": ["sg-closed"],
         "InstanceInitiatedShutdownBehavior": "stop",
         "MetadataOptions": {"HttpTokens": "required", "HttpEndpoint": "enabled", "HttpPutResponseHopLimit": 1},
-        "BlockDeviceMappings": [{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 16, "DeleteOnTermination": True}}],
+        "BlockDeviceMappings": [
+            {
+                "DeviceName": "/dev/xvda",
+                "Ebs": {
+                    "VolumeSize": 16,
+                    "DeleteOnTermination": True,
+                    "Encrypted": True,
+                    "KmsKeyId": "alias/aws/ebs",
+                },
+            }
+        ],
         "TagSpecifications": [
             {
                 "ResourceType": "instance",

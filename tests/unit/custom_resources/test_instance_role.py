@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -163,6 +164,33 @@ def test_a_profile_that_appears_after_it_was_looked_for_is_looked_at_by_the_next
     aws(**NEW | {"GetRole": FOUND}, GetInstanceProfile=NONE, CreateInstanceProfile=TAKEN)
     with pytest.raises(ClientError, match="EntityAlreadyExists"):
         instance_role.put(REQUEST)
+
+
+KEY = "arn:aws:kms:us-east-1:123456789012:key/12345678-1234-1234-1234-123456789012"
+PRESENT = NEW | {"GetRole": FOUND, "GetInstanceProfile": profile([OWN], NAME)}
+
+
+def test_where_the_stack_has_a_key_machines_may_read_with_it_through_s3(aws: Callable[..., Recorded]) -> None:
+    made = aws(**PRESENT)
+    instance_role.put(replace(REQUEST, properties={**REQUEST.properties, "KmsKey": KEY}))
+    put = made.of("PutRolePolicy")[-1]
+    assert put["PolicyName"] == "annex-key"
+    assert json.loads(put["PolicyDocument"])["Statement"] == [
+        {
+            "Sid": "DecryptPoolConfigurations",
+            "Effect": "Allow",
+            "Action": ["kms:Decrypt"],
+            "Resource": KEY,
+            "Condition": {"StringEquals": {"kms:ViaService": "s3.us-east-1.amazonaws.com"}},
+        }
+    ]
+
+
+@pytest.mark.parametrize("answer", [{}, NONE])
+def test_where_the_stack_has_its_key_no_longer_that_right_goes(aws: Callable[..., Recorded], answer: Any) -> None:
+    made = aws(**PRESENT | {"DeleteRolePolicy": answer})
+    instance_role.put(replace(REQUEST, old_properties={**REQUEST.properties, "KmsKey": KEY}))
+    assert made.of("DeleteRolePolicy") == [{"RoleName": NAME, "PolicyName": "annex-key"}]
 
 
 def test_a_role_of_somebody_else_is_left_alone(aws: Callable[..., Recorded]) -> None:

@@ -8,11 +8,9 @@ from template_gen.findings import REASONS, Finding
 from tests.stack_values import TEMPLATE
 
 LOOKED_FOR = {
-    Finding.TOPIC_WITHOUT_KEY: ("AWS::SNS::Topic", "KmsMasterKeyId"),
     Finding.NO_RESERVED_CONCURRENCY: ("AWS::Lambda::Function", "ReservedConcurrentExecutions"),
     Finding.NO_DEAD_LETTER_QUEUE: ("AWS::Lambda::Function", "DeadLetterConfig"),
     Finding.NO_VPC: ("AWS::Lambda::Function", "VpcConfig"),
-    Finding.LOGS_WITHOUT_KEY: ("AWS::Logs::LogGroup", "KmsKeyId"),
     Finding.ENVIRONMENT_WITHOUT_KEY: ("AWS::Lambda::Function", "KmsKeyArn"),
 }
 """The type of the resources that a check is about, and the property without which it fails:

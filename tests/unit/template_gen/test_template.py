@@ -9,7 +9,7 @@ from typing import Any
 from annex_bootstrap.stack.resolve import resolve
 from annex_contract.resources import CUSTOM_RESOURCES
 from annex_contract.stack import ROLE_PATH, LogicalId, Part, function_of, sweep_rule_name
-from docs_gen.permissions import statements_of
+from docs_gen.permissions import chosen, statements_of
 from docs_gen.resolve import references
 from template_gen import parameters
 from tests.stack_values import TEMPLATE, conditions_of, new_stack_id, values_of
@@ -101,12 +101,41 @@ def test_the_launch_template_makes_machines_closed_encrypted_and_gone_when_they_
     assert (options["HttpTokens"], options["HttpPutResponseHopLimit"]) == ("required", 1)
     assert options["InstanceMetadataTags"] == "enabled"
     (root,) = data["BlockDeviceMappings"]
-    assert root == {"DeviceName": "/dev/xvda", "Ebs": {"Encrypted": True, "DeleteOnTermination": True}}
+    ebs = {"Encrypted": True, "KmsKeyId": "alias/aws/ebs", "DeleteOnTermination": True}
+    assert root == {"DeviceName": "/dev/xvda", "Ebs": ebs}
     assert data["InstanceInitiatedShutdownBehavior"] == "terminate"
     # A type would exclude attributes, and a launch on demand fails by tags for a spot request.
     assert "InstanceType" not in data
     kinds = {specification["ResourceType"] for specification in data["TagSpecifications"]}
     assert kinds == {"instance", "volume", "network-interface"}
+
+
+KEY = "arn:aws:kms:us-east-1:123456789012:key/12345678-1234-1234-1234-123456789012"
+
+
+def test_one_key_encrypts_all_that_the_stack_stores() -> None:
+    given = MAILED | {"KmsKeyArn": KEY}
+    values = values_of(new_stack_id(), given) | {"LeaseFunction": "lease"}
+    found: dict[str, Any] = {
+        title: resolve(resource["Properties"], values, conditions_of(given))
+        for title, resource in TEMPLATE.items()
+        if resource["Type"] in ("AWS::EC2::LaunchTemplate", "AWS::Logs::LogGroup", "AWS::SNS::Topic")
+        or resource["Type"].startswith("Custom::")
+    }
+    (root,) = found[LogicalId.LAUNCH_TEMPLATE]["LaunchTemplateData"]["BlockDeviceMappings"]
+    assert root["Ebs"]["KmsKeyId"] == KEY
+    assert {found[title]["KmsKey"] for title in ("Bucket", "FleetRole", "ImageBuilder", "InstanceRole")} == {KEY}
+    assert found["AlarmTopic"]["KmsMasterKeyId"] == KEY
+    logs = [each for title, each in found.items() if title.endswith("Logs")]
+    assert len(logs) == 8
+    assert {each["KmsKeyId"] for each in logs} == {KEY}
+
+
+def test_without_a_key_machines_name_the_one_that_everybody_may_use_and_the_rest_names_none() -> None:
+    assert "KmsMasterKeyId" not in properties("AlarmTopic")
+    assert "KmsKeyId" not in properties("LeaseFunctionLogs")
+    assert properties("ImageBuilder")["KmsKey"] == "alias/aws/ebs"
+    assert properties("Bucket")["KmsKey"] == ""
 
 
 def test_tags_of_machines_have_keys_that_the_metadata_service_can_show() -> None:
@@ -125,12 +154,12 @@ def _before(title: str) -> set[str]:
 def test_whatever_a_function_may_do_but_log_is_allowed_before_it_is_there_and_until_it_is_gone() -> None:
     for function in (title for title, resource in TEMPLATE.items() if resource["Type"] == "AWS::Lambda::Function"):
         lasting = {
-            statement["Sid"]
+            chosen(statement)["Sid"]
             for title in _before(function)
             for policy in (TEMPLATE[title]["Properties"], *TEMPLATE[title]["Properties"].get("Policies", []))
             for statement in policy.get("PolicyDocument", {}).get("Statement", [])
         }
-        everything = {statement["Sid"] for statement in statements_of(TEMPLATE, function)}
+        everything = {chosen(statement)["Sid"] for statement in statements_of(TEMPLATE, function)}
         assert everything - lasting <= {"WriteOwnLogs"}, function
 
 

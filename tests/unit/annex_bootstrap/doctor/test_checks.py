@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from annex_bootstrap.doctor.aws_checks import (
+    AlarmMail,
     Bucket,
+    EncryptionKey,
     FleetRole,
     InstanceProfile,
     LeaseFunction,
@@ -367,3 +369,29 @@ def test_only_services_that_are_allowed_are_trusted() -> None:
 )
 def test_the_error_is_taken_from_a_log_line(line: str, text: str) -> None:
     assert log_message(line) == text
+
+
+KEY = "arn:aws:kms:us-east-1:123456789012:key/12345678-1234-1234-1234-123456789012"
+MAIL = "somebody@example.org"
+
+
+@pytest.mark.parametrize(
+    ("facts", "level", "said"),
+    [
+        (EncryptionKey(KEY, "Enabled"), Level.OK, "its policy lets AWS use it"),
+        (EncryptionKey(KEY, "Enabled", ["EncryptLogs"]), Level.PROBLEM, "lacks EncryptLogs"),
+        (EncryptionKey(KEY, "PendingDeletion"), Level.PROBLEM, "is PendingDeletion"),
+        (EncryptionKey(KEY, "Disabled", ["EncryptLogs"]), Level.PROBLEM, "is Disabled"),
+        (EncryptionKey(KEY), Level.PROBLEM, "is gone"),
+        (EncryptionKey(KEY, error=DeniedError("no", "AccessDenied", "no")), Level.SKIPPED, f"operator --key {KEY}"),
+        (AlarmMail(MAIL, confirmed=1), Level.OK, "has confirmed"),
+        (AlarmMail(MAIL, [MAIL]), Level.PROBLEM, f"{MAIL} did not confirm"),
+        (AlarmMail(MAIL, [MAIL], confirmed=1), Level.PROBLEM, f"{MAIL} did not confirm"),
+        (AlarmMail(MAIL), Level.PROBLEM, f"{MAIL} has unsubscribed"),
+        (AlarmMail(MAIL, error=DeniedError("no", "AccessDenied", "no")), Level.SKIPPED, "policy operator"),
+    ],
+)
+def test_the_key_and_the_mails_of_alarms(facts: AlarmMail | EncryptionKey, level: Level, said: str) -> None:
+    finding = facts.judge()
+    assert (finding.level, said in f"{finding.detail} {finding.advice}") == (level, True)
+    assert bool(finding.advice) == (level is not Level.OK)

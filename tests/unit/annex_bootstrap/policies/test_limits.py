@@ -54,7 +54,10 @@ def test_the_printed_policies_fit_into_a_few_managed_ones(bounded: bool) -> None
     assert size(operator_policy(PARTITION, ACCOUNT, LONGEST_NAME, users)) <= MANAGED_POLICY_LIMIT
 
 
-@pytest.mark.parametrize("parameters", [{}, BOUNDED])
+KEYED = {"KmsKeyArn": f"arn:{PARTITION}:kms:us-gov-west-1:{ACCOUNT}:key/mrk-{'0' * 32}"}
+
+
+@pytest.mark.parametrize("parameters", [{}, BOUNDED, KEYED])
 def test_the_policies_of_the_stack_fit(parameters: Mapping[str, str]) -> None:
     found: Mapping[str, list[dict[str, Any]]] = policies(
         values_of(new_stack_id(), parameters, PARTITION), conditions_of(parameters)
