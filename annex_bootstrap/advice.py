@@ -10,6 +10,8 @@ import json
 import re
 from datetime import datetime, timedelta
 
+from annex_contract.stack import SPOT_FLEET_SERVICE, SPOT_SERVICE
+
 EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
 
 UNKNOWN_KEYS = {
@@ -29,6 +31,10 @@ FORBIDDEN = "403"
 """What HeadBucket answers where access is denied: a HEAD has no body, and so no code but its status. Source:
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadBucket.html"""
 
+NO_SPOT_ROLE = "AuthFailure.ServiceLinkedRoleCreationNotPermitted"
+"""What EC2 answers where the account has no service-linked role for spot machines, and the caller may make none:
+https://github.com/determined-ai/determined/issues/1830"""
+
 THROTTLED = {"RequestLimitExceeded", "SlowDown", "Throttling", "ThrottlingException", "TooManyRequestsException"}
 
 QUOTAS = re.compile(r".*(Limit|Quota|Count)Exceeded(Exception)?|TooManyBuckets")
@@ -45,6 +51,11 @@ _TIMES = re.compile(r"Signature (?:expired|not yet current): (\d{8}T\d{6}Z) .*\(
 _ENCODED = re.compile(r"\.?\s*Encoded authorization failure message: (\S+)")
 
 POLICY = "the policy of this command (`annex-bootstrap policy --help` says which that is)"
+
+
+def service_linked_role_command(service: str) -> str:
+    """Return the line with which an administrator makes a service's own role."""
+    return f"aws iam create-service-linked-role --aws-service-name {service}"
 
 
 def find_encoded(reason: str) -> str:
@@ -109,6 +120,9 @@ def advise(code: str, reason: str, skew: timedelta = timedelta()) -> str:
             "lift its termination protection: aws ec2 modify-instance-attribute --no-disable-api-termination "
             "--instance-id with its ID"
         )
+    if code == NO_SPOT_ROLE:
+        line = service_linked_role_command(SPOT_FLEET_SERVICE if "Spot Fleet" in reason else SPOT_SERVICE)
+        return f"start machines on demand, or ask an administrator to run {line}"
     if code in THROTTLED:
         return "too many calls were made in this account: try again in a minute"
     if code in ("VcpuLimitExceeded", "MaxSpotInstanceCountExceeded", "InstanceLimitExceeded"):

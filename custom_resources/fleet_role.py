@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
 
 from annex_contract.machine_policies import FLEET_POLICY, fleet_policy
 from annex_contract.resources import FLEET_ROLE, Attribute, Property
 from annex_contract.stack import ROLE_PATH, SPOT_SERVICE_LINKED_ROLES, SPOT_TAGGING_POLICY
-from custom_resources.lifecycle import Request, ResourceError, client, serve
+from custom_resources.lifecycle import Request, ResourceError, client, error_code, serve
 from custom_resources.roles import delete_role, find_role, put_role
 
 if TYPE_CHECKING:
@@ -23,9 +26,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+FORBIDDEN = re.compile("with an explicit deny in|because no (?:service control policy|permissions boundary) allows")
+"""How a denial ends that comes from an organisation, a boundary or an explicit Deny:
+https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html"""
+
 
 def put(request: Request) -> Mapping[str, str]:
-    """Make the role, or check the one to adopt, and make sure that the service-linked roles exist.
+    """Make the role, or check the one to adopt, and the service-linked roles where that is not forbidden.
 
     Raises:
         ResourceError: a role of that name exists and the spot fleet service may not take it.
@@ -34,7 +41,7 @@ def put(request: Request) -> Mapping[str, str]:
     iam: IAMClient = client("iam")
     for role_name, service in SPOT_SERVICE_LINKED_ROLES.items():
         if find_role(iam, role_name) is None:
-            iam.create_service_linked_role(AWSServiceName=service)
+            _create_service_linked_role(iam, service)
     role = find_role(iam, request.name)
     if role is not None and not request.owns(role.get("Tags", [])):
         _check_adoptable(request, role)
@@ -54,6 +61,18 @@ def delete(request: Request) -> str:
     """Delete the role if this stack made it."""
     delete_role(client("iam"), request)
     return ""
+
+
+def _create_service_linked_role(iam: IAMClient, service: str) -> None:
+    try:
+        iam.create_service_linked_role(AWSServiceName=service)
+    except ClientError as error:
+        # Machines on demand need none, and an administrator may make it at any time. A denial for want of this
+        # function's own policy, which may be seconds old, is another matter.
+        reason = error.response["Error"].get("Message", "")
+        if error_code(error) != "AccessDenied" or not FORBIDDEN.search(reason):
+            raise
+        logger.warning("no service-linked role for %s, so no spot machines: %s", service, reason)
 
 
 def _detach_tagging_policy(iam: IAMClient, role_name: str) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, ClassVar, Self, TypeVar
 
+from annex_bootstrap.advice import service_linked_role_command
 from annex_bootstrap.aws import Account, explained, physical_id
 from annex_bootstrap.doctor.check import Check, Finding, Level, Setup
 from annex_bootstrap.errors import AwsError, DeniedError, UserError
@@ -21,7 +24,15 @@ from annex_bootstrap.stack.read import Stack, find_people, list_holders
 from annex_contract import __version__
 from annex_contract.knobs import DEFAULT_PORT
 from annex_contract.operating_system import SYSTEM
-from annex_contract.stack import ROLE_PATH, SPOT_FLEET_SERVICE, LogicalId, Output, Parameter, sweep_rule_name
+from annex_contract.stack import (
+    ROLE_PATH,
+    SPOT_FLEET_SERVICE,
+    SPOT_SERVICE_LINKED_ROLES,
+    LogicalId,
+    Output,
+    Parameter,
+    sweep_rule_name,
+)
 
 LEAST_VCPUS = 2
 """Of one machine of the stack's default type."""
@@ -445,11 +456,12 @@ class InstanceProfile(Check):
 
 @dataclass(frozen=True)
 class FleetRole(Check):
-    """The fleet role exists and spot fleets may assume it.
+    """The fleet role exists and spot fleets may assume it, and AWS's own roles for spot machines exist.
 
     Attributes:
         arn: of the role.
         trusted: the services that may assume it; None where there is no such role.
+        unlinked: the services without their service-linked role, as far as that may be read.
     """
 
     id = "fleet-role"
@@ -457,6 +469,7 @@ class FleetRole(Check):
 
     arn: str
     trusted: Sequence[str] | None
+    unlinked: Sequence[str] = ()
 
     @classmethod
     def read(cls, setup: Setup) -> Self | None:
@@ -468,7 +481,7 @@ class FleetRole(Check):
         if found is None:
             return cls(arn, None)
         document: Any = found["Role"]["AssumeRolePolicyDocument"]
-        return cls(arn, trusted_services(document))
+        return cls(arn, trusted_services(document), _unlinked(setup.account))
 
     def judge(self) -> Finding:
         if self.trusted is None:
@@ -476,6 +489,11 @@ class FleetRole(Check):
         if SPOT_FLEET_SERVICE not in self.trusted:
             advice = "add that service to its trust policy"
             return self.problem(f"{self.arn} does not trust {SPOT_FLEET_SERVICE}", advice)
+        if self.unlinked:
+            detail = f"AWS's own role for {' and '.join(self.unlinked)} is missing"
+            advice = "machines on demand need none; for spot machines ask an administrator to run:"
+            commands = tuple(map(service_linked_role_command, self.unlinked))
+            return Finding(self.id, self.subject, Level.SKIPPED, detail, advice, commands)
         return self.ok("trusts spot fleets")
 
 
@@ -612,6 +630,15 @@ class PolicyHolders(Check):
     def _limits(self, boundary: str) -> bool:
         """Tell whether a boundary limits something: it is no policy of AWS's, and no deployer can write it."""
         return bool(boundary) and ":iam::aws:" not in boundary and not boundary.startswith(self.path)
+
+
+def _unlinked(account: Account) -> list[str]:
+    unlinked = []
+    for name, service in SPOT_SERVICE_LINKED_ROLES.items():
+        with contextlib.suppress(DeniedError):
+            if _unless_gone(partial(account.iam.get_role, RoleName=name)) is None:
+                unlinked.append(service)
+    return unlinked
 
 
 def trusted_services(document: Mapping[str, Any]) -> list[str]:

@@ -15,6 +15,7 @@ from annex_contract.iam import UNPROTECTING, Statement, allow, deny, document, o
 from annex_contract.operating_system import SYSTEM
 from annex_contract.stack import (
     ROLE_PATH,
+    SPOT_ROLE,
     STACK_TAG,
     LogicalId,
     Part,
@@ -142,6 +143,12 @@ def operator_policy(partition: str, account: str, stack_name: str, boundary: str
                 arn("sns", f"{stack_name}-{LogicalId.ALARM_TOPIC}-*"),
             ),
             allow("CheckRoles", "iam: GetInstanceProfile GetRole", roles),
+            # For one that does not exist, IAM checks the ARN without a path.
+            allow(
+                "CheckRolesOfSpotMachines",
+                "iam: GetRole",
+                [arn("iam", f"role/{found}", region="") for found in ("aws-service-role/spot*", f"{SPOT_ROLE}*")],
+            ),
             allow("CheckBuckets", "s3: GetBucketPublicAccessBlock ListBucket", f"arn:{partition}:s3:::*"),
         ]
     )

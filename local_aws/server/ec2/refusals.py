@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from ministack.core.responses import get_region
-from ministack.services import ec2
+from ministack.core import iam_evaluator
+from ministack.core.responses import get_account_id, get_region
+from ministack.services import ec2, iam
 
+from annex_contract.stack import SPOT_SERVICE
 from local_aws.server import account
 from local_aws.server.ec2.catalogue import FREE_PLAN, instance_types
+from local_aws.server.iam import service_linked_roles
+from local_aws.server.iam.caller import CALLER
 from local_aws.server.quotas import service_quotas
 from local_aws.server.wire import RefusalError
 
@@ -58,6 +62,8 @@ def check_type(instance_type: str, lifecycle: str, count: int) -> None:
     Raises:
         RefusalError: the account's plan has no such type, or its quota allows no more.
     """
+    if lifecycle == "spot":
+        check_spot_role(SPOT_SERVICE, "EC2 Spot Instances")
     if account.settings().free_plan and instance_type not in FREE_PLAN:
         # https://github.com/splunk/attack_range/issues/1302
         raise RefusalError(
@@ -68,6 +74,34 @@ def check_type(instance_type: str, lifecycle: str, count: int) -> None:
     if count > left(instance_type, lifecycle):
         code, text = EXCEEDED[lifecycle]
         raise RefusalError(code, text.format(limit=service_quotas.value(QUOTA_CODES[lifecycle])))
+
+
+def check_spot_role(service: str, what: str) -> None:
+    """Make the service-linked role that spot machines need, as EC2 does with its caller's right.
+
+    Args:
+        service: whose role.
+        what: what EC2 calls it.
+
+    Raises:
+        RefusalError: it does not exist, and the caller may not make it.
+    """
+    name = service_linked_roles.NAMES[service]
+    if name in iam._roles:
+        return
+    action, arn = (
+        "iam:CreateServiceLinkedRole",
+        f"arn:aws:iam::{get_account_id()}:role/aws-service-role/{service}/{name}",
+    )
+    context = {"iam:AWSServiceName": service}
+    if iam_evaluator.enforce(CALLER.get(), action, "iam", get_region(), resource_arn=arn, service_context=context):
+        # https://github.com/c6fc/npk/issues/30
+        raise RefusalError(
+            "AuthFailure.ServiceLinkedRoleCreationNotPermitted",
+            f"The provided credentials do not have permission to create the service-linked role for {what}.",
+            status=403,
+        )
+    iam._IAM_HANDLERS["CreateServiceLinkedRole"]({"AWSServiceName": [service]})
 
 
 def left(instance_type: str, lifecycle: str) -> int:

@@ -13,6 +13,7 @@ from ministack.core import iam_evaluator
 from ministack.core.responses import AccountRegionScopedDict
 from ministack.services import ec2, iam
 
+from annex_contract.stack import SPOT_FLEET_SERVICE, SPOT_SERVICE
 from local_aws.server import wire
 from local_aws.server.ec2 import instances, refusals
 from local_aws.server.wire import Params, RefusalError, Response
@@ -107,6 +108,8 @@ def request_spot_fleet(params: Params) -> Response:
     if request.get("DryRun"):
         raise RefusalError("DryRunOperation", "Request would have succeeded, but DryRun flag is set.")
     refusals.check_account()
+    refusals.check_spot_role(SPOT_SERVICE, "EC2 Spot Instances")
+    refusals.check_spot_role(SPOT_FLEET_SERVICE, "EC2 Spot Fleet")
     token = config.get("ClientToken")
     fleet = next((f for f in _fleets.values() if token and f.config.get("ClientToken") == token), None)
     if fleet is None:

@@ -19,6 +19,7 @@ import pytest
 
 from annex_bootstrap.aws import Account
 from annex_bootstrap.policies.deployer import deployer_policy
+from annex_bootstrap.policies.operator import operator_policy
 from annex_bootstrap.stack import deployment, read, staging
 from annex_bootstrap.stack.deployment import DeployRequest
 from annex_bootstrap.stack.failure import function_log
@@ -31,6 +32,7 @@ from local_aws.demo.inventory import take_inventory
 from local_aws.launcher import ACCOUNT, Credentials
 from tests.local_aws import stack
 from tests.local_aws.cli_user import DEPLOY_WITHOUT_IMAGE, CliUser
+from tests.local_aws.custom_resources.account import Account as OfCustomResources
 
 NO_SUCH_VPC = "VpcId=vpc-00000000000000000"
 BUILDING = 4.0
@@ -101,6 +103,49 @@ def test_where_no_base_is_published_a_new_stack_makes_no_image(deployer: CliUser
     assert "sets Image to no (it is yes)" in shown
     refused = deployer.run("deploy", "--dry-run", "--region", "us-gov-west-1", "--param", "Image=yes")
     assert "Debian publishes no image in us-gov-west-1: add --param BaseImage=ami-" in refused.stderr
+
+
+NO_LINKED_ROLES = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Deny", "Action": "iam:CreateServiceLinkedRole", "Resource": "*"}],
+}
+
+
+@pytest.mark.parametrize("own_role", [False, True])
+def test_where_no_service_linked_role_may_be_made_the_stack_stands_and_doctor_says_who_makes_it(
+    deployer: CliUser,
+    root: boto3.Session,
+    account: OfCustomResources,
+    set_account: Callable[..., None],
+    new_user: Callable[[str], Credentials],
+    own_role: bool,
+) -> None:
+    iam, name = root.client("iam"), "fleet-role-of-ones-own"
+    trust = {"Effect": "Allow", "Principal": {"Service": "spotfleet.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    iam.create_role(RoleName=name, AssumeRolePolicyDocument=document)
+    account.forget_service_linked_roles()
+    set_account(service_control_policies=[NO_LINKED_ROLES])
+    try:
+        deployer.must(*DEPLOY_WITHOUT_IMAGE, *(["--param", f"FleetRoleName={name}"] if own_role else []))
+        policy = json.dumps(operator_policy("aws", ACCOUNT, deployer.stack_name))
+        operator = replace(deployer, credentials=new_user(policy))
+        (found,) = (
+            finding
+            for finding in operator.run("doctor", "--output", "json").document["result"]["findings"]
+            if finding["id"] == "fleet-role"
+        )
+    finally:
+        set_account()
+        iam.delete_role(RoleName=name)
+    if not own_role:
+        assert (found["level"], found["commands"]) == (
+            "SKIPPED",
+            [
+                "aws iam create-service-linked-role --aws-service-name spot.amazonaws.com",
+                "aws iam create-service-linked-role --aws-service-name spotfleet.amazonaws.com",
+            ],
+        )
 
 
 def test_a_boundary_of_another_account_is_refused_before_anything_is_made(deployer: CliUser) -> None:

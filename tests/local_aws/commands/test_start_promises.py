@@ -29,6 +29,7 @@ from tests.local_aws.commands import fake_htcondor
 from tests.local_aws.commands.annexes import COUNT, NAME, OTHER, REGION, leases_of, machines_of
 from tests.local_aws.commands.recording_screen import RecordingScreen
 from tests.local_aws.commands.test_start_faults import refusal
+from tests.local_aws.custom_resources.account import Account
 from tests.local_aws.stack import DeployedStack
 
 if TYPE_CHECKING:
@@ -475,6 +476,19 @@ def test_where_eventbridge_has_no_room_for_a_rule_it_says_so_and_uploads_nothing
     keys = [item["Key"] for item in root.client("s3").list_objects_v2(Bucket=bucket).get("Contents", [])]
     assert f"config-{name}.tar.gz" not in keys
     assert machines_of(root) == []
+
+
+def test_where_nobody_may_make_awss_role_for_spot_machines_it_says_who_may_and_machines_start_on_demand(
+    starter: CliUser, account: Account, set_account: SetAccount
+) -> None:
+    account.forget_service_linked_roles()
+    statement = {"Effect": "Deny", "Action": "iam:CreateServiceLinkedRole", "Resource": "*"}
+    set_account(service_control_policies=[{"Version": "2012-10-17", "Statement": [statement]}])
+    refused = starter.run("start", "cheap", *COUNT, "--spot")
+    assert refused.returncode == 1
+    assert "AuthFailure.ServiceLinkedRoleCreationNotPermitted" in refused.stderr
+    assert "run aws iam create-service-linked-role --aws-service-name spot.amazonaws.com" in refused.stderr
+    starter.must("start", "cheap", *COUNT)
 
 
 def test_a_user_whose_policy_reads_no_routes_still_starts(

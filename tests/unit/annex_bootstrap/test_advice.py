@@ -46,6 +46,16 @@ SCP = f"{WHO} with an explicit deny in a service control policy"
         ("RequestExpired", "Request has expired.", "renew your credentials"),
         ("RequestTimeTooSkewed", "The difference between the request time and the current time is too large.", "clock"),
         ("InvalidClientTokenId", "The security token included in the request is invalid.", "check the access key"),
+        (
+            "AuthFailure.ServiceLinkedRoleCreationNotPermitted",
+            "The provided credentials do not have permission to create the service-linked role for EC2 Spot Instances.",
+            "run aws iam create-service-linked-role --aws-service-name spot.amazonaws.com",
+        ),
+        (
+            "AuthFailure.ServiceLinkedRoleCreationNotPermitted",
+            "The provided credentials do not have permission to create the service-linked role for EC2 Spot Fleet.",
+            "run aws iam create-service-linked-role --aws-service-name spotfleet.amazonaws.com",
+        ),
         ("InternalFailure", "no", "try again, or check the stack"),
     ],
 )

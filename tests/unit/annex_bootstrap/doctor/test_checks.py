@@ -230,6 +230,19 @@ def test_a_fleet_role_needs_the_trust_of_spot_fleets() -> None:
     assert not is_ok(FleetRole("r", None).judge())
 
 
+def test_without_awss_roles_for_spot_machines_an_administrator_has_the_command() -> None:
+    arn, trusted = "arn:aws:iam::123456789012:role/fleet", ["spotfleet.amazonaws.com"]
+    finding = FleetRole(arn, trusted, ["spot.amazonaws.com", "spotfleet.amazonaws.com"]).judge()
+    assert finding.level is Level.SKIPPED
+    assert finding.detail == "AWS's own role for spot.amazonaws.com and spotfleet.amazonaws.com is missing"
+    assert "machines on demand need none" in finding.advice
+    assert finding.commands == (
+        "aws iam create-service-linked-role --aws-service-name spot.amazonaws.com",
+        "aws iam create-service-linked-role --aws-service-name spotfleet.amazonaws.com",
+    )
+    assert FleetRole(arn, [], ["spot.amazonaws.com"]).judge().level is Level.PROBLEM
+
+
 def test_a_security_group_needs_htcondors_port() -> None:
     assert is_ok(SecurityGroup("g", [(22, 22), (9000, 9700)], 9618).judge())
     assert not is_ok(SecurityGroup("g", [(22, 22)], 9618).judge())
