@@ -291,8 +291,8 @@ def test_the_next_region_is_tried_where_one_has_no_machine(
             Outcome({}, {"VcpuLimitExceeded": "too many."}),
             (
                 "no machine started in us-east-1: VcpuLimitExceeded: too many. Ask AWS for more with aws "
-                "service-quotas request-service-quota-increase --region us-east-1 --service-code ec2 --quota-code L-1216C47A "
-                "--desired-value NUMBER"
+                "service-quotas request-service-quota-increase --region us-east-1 --service-code ec2 "
+                "--quota-code L-1216C47A --desired-value NUMBER"
             ),
         ),
         (UnavailableError("not here"), "not here"),

@@ -1,12 +1,25 @@
-"""The sum that ``watch`` shows below several annexes."""
+"""``watch``: a row for each annex, the sum below several, and what it does until Ctrl-C."""
 
 from __future__ import annotations
 
+import subprocess
+import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any
 
-from annex_bootstrap.annexes.leases import NOTHING, Machines
-from annex_bootstrap.commands.watch import COLUMNS, sum_row
+import pytest
+
+from annex_bootstrap.annexes.leases import NOTHING, Lease, Leases, Machines
+from annex_bootstrap.commands import watch as module
+from annex_bootstrap.commands.watch import COLUMNS, Slots, sum_row
+from annex_bootstrap.console.screen import Screen
+from annex_bootstrap.errors import UserError
+from annex_bootstrap.machines import prices
+from annex_bootstrap.pool.htcondor import Configuration
+from annex_bootstrap.target import Target
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -27,3 +40,135 @@ def test_machines_and_dollars_of_all_annexes_are_added() -> None:
 def test_a_sum_with_an_unknown_price_is_unknown() -> None:
     row = sum_row([annex("m7i.large", 1), annex("rare.large", 1)], {"m7i.large": Decimal("0.10")}, NOW)
     assert row[6:8] == ["unknown", "unknown"]
+
+
+def pool(monkeypatch: pytest.MonkeyPatch, answers: dict[str, tuple[int, str]], collector: str = "") -> list[list[str]]:
+    """Let condor_status answer by the pool that it is asked about; return what it was asked."""
+    asked: list[list[str]] = []
+
+    def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+        asked.append(arguments)
+        code, text = answers[arguments[2] if "-pool" in arguments else ""]
+        return subprocess.CompletedProcess(arguments, code, text, "")
+
+    monkeypatch.setattr(module, "run", run)
+    monkeypatch.setattr(Configuration, "ask", lambda _, knob: collector if knob == "ANNEX_COLLECTOR" else "")
+    return asked
+
+
+def test_the_machines_and_busy_slots_of_each_annex_are_counted_in_both_pools(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = "first m1 Claimed\nfirst m1 Unclaimed\nfirst m2 Claimed\nundefined m3 Owner\n"
+    asked = pool(monkeypatch, {"": (0, here), "other:9618": (0, "second m4 Claimed\n")}, "other:9618")
+    assert module._ask_pool() == {"first": Slots(2, 2), "undefined": Slots(1, 0), "second": Slots(1, 1)}
+    assert asked == [
+        ["condor_status", "-af", "AnnexName", "Machine", "State"],
+        ["condor_status", "-pool", "other:9618", "-af", "AnnexName", "Machine", "State"],
+    ]
+
+
+def test_a_pool_that_does_not_answer_is_unknown_and_one_of_two_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = pool(monkeypatch, {"": (1, "first m1 Claimed\n")})
+    assert module._ask_pool() is None
+    assert asked == [["condor_status", "-af", "AnnexName", "Machine", "State"]]
+    pool(monkeypatch, {"": (1, ""), "other": (0, "")}, "other")
+    assert module._ask_pool() == {}
+
+
+END = int(NOW.timestamp()) + 3600
+
+
+def row(machines: Machines, slots: dict[str, Slots] | None, expiration: int | None = END) -> list[str]:
+    known = {"m7i.large": Decimal("0.10")}
+    return module._row(Lease("first", expiration, {}), machines, slots, known, NOW)
+
+
+def test_a_row_says_what_starts_runs_has_joined_and_costs() -> None:
+    running = replace(annex("m7i.large", 3, pending=1), starters=frozenset({"bob", "alice"}))
+    assert row(running, {"first": Slots(2, 1)}) == ["first", "1", "2", "2", "1", "1h 00m", "0.30", "0.60", "alice, bob"]
+    assert row(running, {})[3:5] == ["0", "0"]
+    assert row(NOTHING, None, None) == ["first", "0", "0", "unknown", "unknown", "unknown", "0.00", "0.00", "-"]
+
+
+class _Leases:
+    """The leases of an account.
+
+    Attributes:
+        held: the leases.
+        asked: how often machines were listed.
+    """
+
+    account = SimpleNamespace(region="us-east-1")
+    profile_arns: frozenset[str] = frozenset()
+
+    def __init__(self, *held: str) -> None:
+        self.held = [Lease(name, END, {}) for name in held]
+        self.asked = 0
+
+    def list(self) -> list[Lease]:
+        return self.held
+
+    def machines(self) -> dict[str, Machines]:
+        self.asked += 1
+        return {"first": annex("m7i.large", 1)}
+
+
+def poll(monkeypatch: pytest.MonkeyPatch, leases: _Leases, name: str, known: dict[str, Decimal]) -> list[list[str]]:
+    def on_demand(_account: object, types: set[str]) -> dict[str, Decimal]:
+        if "rare.large" in types:
+            raise UserError("no prices")
+        return dict.fromkeys(types, Decimal("0.25"))
+
+    monkeypatch.setattr(prices, "on_demand", on_demand)
+    pool(monkeypatch, {"": (0, "first m1 Claimed\n")})
+    return module._poll(leases, name, known)  # type: ignore[arg-type]  # has what it uses
+
+
+def test_all_annexes_have_a_row_and_a_sum_and_one_has_no_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+    known: dict[str, Decimal] = {}
+    rows = poll(monkeypatch, _Leases("first", "second"), "", known)
+    assert [row[0] for row in rows] == ["first", "second", "all annexes"]
+    assert (rows[0][3], rows[0][6], known) == ("1", "0.25", {"m7i.large": Decimal("0.25")})
+    assert [row[0] for row in poll(monkeypatch, _Leases("first", "second"), "second", known)] == ["second"]
+
+
+def test_where_there_is_no_annex_neither_aws_nor_the_pool_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    leases = _Leases("first")
+    assert poll(monkeypatch, leases, "other", {}) == []
+    assert leases.asked == 0
+    assert module._none(leases, "other") == "No annex other holds a lease in us-east-1."  # type: ignore[arg-type]
+    assert module._none(leases, "") == "No annex holds a lease in us-east-1."  # type: ignore[arg-type]  # as above
+
+
+def test_it_goes_on_after_a_refusal_until_ctrl_c_and_tells_a_failure_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    leases, pauses = _Leases("first"), list[float]()
+    answers: list[Any] = [[["first"] + ["1"] * 8], UserError("AWS is away"), [["first"] + ["2"] * 8]]
+
+    def poll_once(*_: object) -> list[list[str]]:
+        answer = answers.pop(0)
+        if isinstance(answer, UserError):
+            raise answer
+        rows: list[list[str]] = answer
+        return rows
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "_poll", poll_once)
+    monkeypatch.setattr(Leases, "of_target", lambda _: leases)
+    monkeypatch.setattr(module, "find_failures", lambda *_: {"first": {"no disk": 2}})
+    monkeypatch.setattr(time, "sleep", sleep)
+    module.watch(Screen(), Target(), "", 5.0)
+    said = capsys.readouterr()
+    assert pauses == [5.0, 5.0, 5.0]
+    assert [line.split("  ")[:2] for line in said.out.splitlines()] == [
+        ["ANNEX=first", "PENDING=1"],
+        ["ANNEX=first", "PENDING=2"],
+    ]
+    assert said.err.splitlines() == [
+        "annex-bootstrap: 2 machines of first ended in the last hour: no disk",
+        "annex-bootstrap: AWS is away",
+    ]
