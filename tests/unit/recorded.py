@@ -107,7 +107,10 @@ class _Wire:
         if model.output_shape is not None:
             validate_parameters(answer, model.output_shape)
         # Handlers of botocore decode parts of it in place.
-        return SimpleNamespace(status_code=200, raw=None), copy.deepcopy(dict(answer))
+        return SimpleNamespace(status_code=200, raw=None), {
+            **copy.deepcopy(dict(answer)),
+            "ResponseMetadata": {"HTTPStatusCode": 200},
+        }
 
 
 @cache

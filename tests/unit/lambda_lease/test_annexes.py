@@ -442,12 +442,11 @@ def test_the_error_names_every_failure_and_ends_in_the_cause(aws: FakeAws) -> No
 def test_machines_on_the_pages_before_a_page_that_fails_are_ended(aws: FakeAws) -> None:
     event = expired(aws)
     aws.page_size = 10
-    for _ in range(30):
-        aws.start(tag="test")
+    machines = [aws.start(tag="test") for _ in range(30)]
     aws.fail("DescribeInstances", when=lambda parameters: parameters.get("NextToken") == "20")
     with pytest.raises(NotEndedError, match="list machines"):
         aws.tick(event)
-    assert len(aws.running()) == 10
+    assert aws.running() == set(machines[20:])
 
 
 def test_machines_behind_a_page_that_fails_are_found_by_their_token(aws: FakeAws) -> None:

@@ -96,11 +96,11 @@ def test_what_replaces_orphans_ends_with_them(aws: FakeAws, kind: str) -> None:
 
 
 def test_a_rule_put_back_during_the_sweep_saves_its_annex(aws: FakeAws) -> None:
-    aws.start("gone")
+    spared = aws.start("gone")
     aws.now += AGE + 1
     aws.during("ListRules", lambda: aws.put_lease("gone", 2_000_000))
     assert aws.tick(SWEEP_EVENT, ENDING)["orphan_machines"] == []
-    assert len(aws.running()) == 1
+    assert aws.running() == {spared}
 
 
 def test_rules_on_any_page_count(aws: FakeAws) -> None:
@@ -113,12 +113,12 @@ def test_rules_on_any_page_count(aws: FakeAws) -> None:
 
 
 def test_while_the_rules_cannot_be_read_nothing_is_ended(aws: FakeAws) -> None:
-    aws.start("gone")
+    spared = aws.start("gone")
     aws.now += AGE + 1
     aws.fail("ListRules", ("AccessDeniedException", 400))
     with pytest.raises(ClientError):
         aws.tick(SWEEP_EVENT, ENDING)
-    assert len(aws.running()) == 1
+    assert aws.running() == {spared}
 
 
 def test_a_protected_orphan_is_ended(aws: FakeAws) -> None:

@@ -227,7 +227,7 @@ def test_subnets_go_with_one_region(steps: Steps, run: Run) -> None:
     [
         ("a b", "'a b' cannot name an annex"),
         ("a" * 28, "at most 27 letters"),
-        ("annex-bootstrap-mine", "cannot begin with that of the stack, annex-bootstrap-"),
+        ("mine-SweepRule", "cannot end in -SweepRule, as stacks' own rules do"),
     ],
 )
 def test_a_name_that_no_annex_can_have_is_refused(steps: Steps, run: Run, name: str, text: str) -> None:

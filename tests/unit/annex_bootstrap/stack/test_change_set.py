@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import boto3
 import pytest
-from botocore.stub import ANY, Stubber
+from botocore.stub import Stubber
 
 from annex_bootstrap import aws
 from annex_bootstrap.aws import Account
@@ -38,7 +38,7 @@ def cloudformation(account: Account) -> Iterator[Stubber]:
     with Stubber(account.cloudformation) as stubber:
         asked = {
             "StackName": "mine",
-            "ChangeSetName": ANY,
+            "ChangeSetName": "annex-bootstrap-1",
             "ChangeSetType": "CREATE",
             "TemplateURL": "https://example.com/template.json",
             "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],

@@ -1,0 +1,230 @@
+"""``setup``: the order of its steps, what each is given, and where it stops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from annex_bootstrap.commands import setup as module
+from annex_bootstrap.commands.setup import SetupResult, setup
+from annex_bootstrap.console.screen import Screen
+from annex_bootstrap.errors import UserError
+from annex_bootstrap.target import Target
+from tests.unit.annex_bootstrap.commands.conftest import a_stack
+from tests.unit.recorded import Recorded
+
+POLICY = "arn:aws:iam::123456789012:policy"
+
+
+class Steps:
+    """What the command does, instead of doing it.
+
+    Attributes:
+        done: each step with what it was given.
+        quiet: whether the screen names no next step meanwhile.
+        stack: what ``deploy`` did.
+        pool: what ``pool-config`` did.
+        diagnosis: what ``doctor`` found.
+        failing: the step that fails.
+        elsewhere: why the pool cannot be configured here.
+    """
+
+    def __init__(self) -> None:
+        self.done: list[tuple[Any, ...]] = []
+        self.quiet: list[bool] = []
+        self.stack = SimpleNamespace(declined=False, ok=True)
+        self.pool = SimpleNamespace(changed=False, complete=True)
+        self.diagnosis = SimpleNamespace(ok=True)
+        self.failing = ""
+        self.elsewhere = ""
+        self.version: tuple[int, int, int] | None = None
+        self.lets_start = False
+
+    def _do(self, screen: Screen, name: str, *given: Any) -> None:
+        self.quiet.append(screen.quiet)
+        if name == self.failing:
+            raise UserError("it fails")
+        self.done.append((name, *given))
+
+    def deploy(self, screen: Screen, _target: Target, parameters: Any, **options: Any) -> Any:
+        self._do(screen, "deploy", dict(parameters), options)
+        return self.stack
+
+    def credentials(self, screen: Screen, _target: Target, **options: Any) -> Any:
+        self._do(screen, "credentials", options)
+        return "keys"
+
+    def pool_config(self, screen: Screen, **options: Any) -> Any:
+        self._do(screen, "pool", options)
+        return self.pool
+
+    def doctor(self, screen: Screen, _target: Target) -> Any:
+        self._do(screen, "doctor")
+        return self.diagnosis
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
+    made = Steps()
+    for name in ("deploy", "credentials", "pool_config", "doctor"):
+        monkeypatch.setattr(module, name, getattr(made, name))
+    monkeypatch.setattr(module, "show", lambda _screen, finding: made.done.append(("quota", finding)))
+    monkeypatch.setattr(
+        module, "Quota", SimpleNamespace(of=lambda account: SimpleNamespace(judge=lambda: account.region))
+    )
+    monkeypatch.setattr(module, "_pool_is_elsewhere", lambda: made.elsewhere)
+    monkeypatch.setattr(module, "version", lambda: made.version)
+    monkeypatch.setattr(module, "lets_start", lambda user: made.lets_start and user == "alice")
+    monkeypatch.setattr(module, "user_name", lambda: "alice")
+    monkeypatch.setattr(module, "find_deployed", lambda *_: a_stack())
+    return made
+
+
+Run = Callable[..., SetupResult]
+
+
+@pytest.fixture
+def run(screen: Screen, targeted: Callable[..., Target], home: Path) -> Run:
+    def run(parameters: dict[str, str] | None = None, **options: Any) -> SetupResult:
+        account = Recorded(ListAccountAliases={"AccountAliases": ["lab"]})
+        return setup(screen, targeted(account), parameters or {}, directory=home, **options)
+
+    return run
+
+
+def test_the_steps_come_one_after_another_and_point_nowhere_before_the_last(
+    steps: Steps, run: Run, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = run({"CondorPort": "9700"}, yes=True)
+    assert steps.done == [
+        ("quota", "us-east-1"),
+        ("deploy", {"CondorPort": "9700"}, {"monthly_budget": None, "mail": None, "yes": True}),
+        ("credentials", {"directory": home, "boundary": ""}),
+        ("pool", {"collector": "", "users": (), "ask": False}),
+        ("doctor",),
+    ]
+    assert steps.quiet == [True] * 4
+    assert done == SetupResult(
+        "123456789012",
+        "us-east-1",
+        True,
+        steps.stack,  # type: ignore[arg-type]  # what deploy gave
+        "keys",  # type: ignore[arg-type]  # what credentials gave
+        steps.pool,  # type: ignore[arg-type]  # what pool-config gave
+        steps.diagnosis,  # type: ignore[arg-type]  # what doctor gave
+    )
+    assert done.ok
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("Step")] == [
+        "Step 1 of 5: AWS account",
+        "Step 2 of 5: Stack",
+        "Step 3 of 5: Keys for running annexes",
+        "Step 4 of 5: Pool",
+        "Step 5 of 5: Check",
+    ]
+    assert "Account 123456789012 (lab), region us-east-1." in lines
+    assert lines[-2] == "Next:"
+    assert lines[-1].startswith("  annex-bootstrap start my-first-annex --count 1  # rents one machine; needs the")
+
+
+def test_every_option_reaches_its_step(steps: Steps, run: Run, home: Path) -> None:
+    run(
+        monthly_budget="50",
+        mail="a@example.org",
+        roles_boundary=f"{POLICY}/roles",
+        users_boundary=f"{POLICY}/users",
+        collector="public:9700",
+        users=("bob",),
+    )
+    assert steps.done[1:4] == [
+        (
+            "deploy",
+            {"PermissionsBoundaryArn": f"{POLICY}/roles"},
+            {"monthly_budget": "50", "mail": "a@example.org", "yes": False},
+        ),
+        ("credentials", {"directory": home, "boundary": f"{POLICY}/users"}),
+        ("pool", {"collector": "public:9700", "users": ("bob",), "ask": True}),
+    ]
+
+
+def test_no_user_is_made_where_that_is_asked_for(steps: Steps, run: Run) -> None:
+    done = run(without_user=True)
+    assert "credentials" not in [step[0] for step in steps.done]
+    assert (done.credentials, done.complete) == (None, True)
+
+
+@pytest.mark.parametrize(("declined", "ok"), [(True, True), (False, False)])
+def test_it_stops_where_the_stack_does_not_stand(
+    steps: Steps, run: Run, capsys: pytest.CaptureFixture[str], declined: bool, ok: bool
+) -> None:
+    steps.stack = SimpleNamespace(declined=declined, ok=ok)
+    done = run(collector="public", users=("a", "b"))
+    assert steps.done[-1][0] == "deploy"
+    assert (done.ok, done.credentials) == (False, None)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("Stopped. annex-bootstrap setup --collector public --user a --user b --config ")
+    assert last.endswith(" goes on from here.")
+
+
+@pytest.mark.parametrize(
+    ("changed", "complete", "goes_on"), [(True, True, False), (False, False, False), (False, True, True)]
+)
+def test_after_a_change_of_the_pool_it_stops_before_the_check(
+    steps: Steps, run: Run, changed: bool, complete: bool, goes_on: bool
+) -> None:
+    steps.pool = SimpleNamespace(changed=changed, complete=complete)
+    done = run()
+    assert (steps.done[-1][0] == "doctor") is goes_on
+    assert done.ok is goes_on
+
+
+def test_a_problem_that_the_check_finds_is_left_to_do(
+    steps: Steps, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps.diagnosis = SimpleNamespace(ok=False)
+    assert not run().ok
+    assert (
+        capsys.readouterr().out.splitlines()[-1].startswith("Solve the problems above, then run annex-bootstrap setup")
+    )
+
+
+@pytest.mark.parametrize(
+    ("failing", "where"),
+    [
+        ("deploy", "step 2 of 5 (Stack)"),
+        ("credentials", "step 3 of 5 (Keys for running annexes)"),
+        ("pool", "step 4 of 5 (Pool)"),
+        ("doctor", "step 5 of 5 (Check)"),
+    ],
+)
+def test_a_step_that_fails_is_named_with_the_line_that_goes_on(
+    steps: Steps, run: Run, screen: Screen, failing: str, where: str
+) -> None:
+    steps.failing = failing
+    with pytest.raises(UserError) as failed:
+        run()
+    assert str(failed.value).startswith(f"{where}: it fails; then run annex-bootstrap setup --config ")
+    assert not screen.quiet
+
+
+def test_where_the_pool_is_elsewhere_what_to_run_there_is_said(
+    steps: Steps, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps.elsewhere = "it belongs to somebody else"
+    assert run(collector="public").complete
+    lines = capsys.readouterr().out.splitlines()
+    at = lines.index("Skipped: it belongs to somebody else.")
+    assert lines[at + 2 : at + 4] == [
+        "  annex-bootstrap pool-config --collector public --print  # shows what it changes",
+        "  annex-bootstrap pool-config --collector public",
+    ]
+    steps.version = (23, 9, 6)
+    run()
+    assert "  annex-bootstrap pool-config --user alice" in capsys.readouterr().out.splitlines()
+    steps.lets_start = True
+    run()
+    assert "already lets you start annexes." in capsys.readouterr().out
