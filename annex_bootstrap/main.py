@@ -74,6 +74,16 @@ class Grouped(click.Group):
                 return command
         return None
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that the arguments begin with; the error names those that come close."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.exceptions.NoSuchCommand as error:
+            known = self.list_commands(ctx)
+            raise click.exceptions.NoSuchCommand(error.command_name, possibilities=known, ctx=ctx) from None
+
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands under the headings of ``GROUPS``."""
         del context
@@ -137,8 +147,11 @@ def _run(screen: Screen) -> None:
         screen.fail(str(error))
         sys.exit(error.exit_code)
     except click.ClickException as error:
-        screen.document(None, error.format_message())
-        error.show()
+        text = error.format_message()
+        text = text[:1].lower() + text[1:]
+        screen.document(None, text)
+        path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else PROGRAM
+        screen.fail(f"{text}{'' if text.endswith(('.', '?', '?)')) else '.'} Try {path} --help.")
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         # A terminal that was closed takes no more output.

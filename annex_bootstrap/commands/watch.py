@@ -11,6 +11,7 @@ from decimal import Decimal
 
 import click
 
+from annex_bootstrap import PROGRAM
 from annex_bootstrap.annexes.failures import failure_lines, find_failures
 from annex_bootstrap.annexes.leases import NOTHING, Lease, Leases, Machines
 from annex_bootstrap.console.command import PLAIN, Command
@@ -56,7 +57,7 @@ class Slots:
 
 
 def watch(screen: Screen, target: Target, name: str, interval: float) -> None:
-    """Show the annexes until Ctrl-C, which changes nothing.
+    """Show the annexes until Ctrl-C, which changes nothing; a named one also until it has ended.
 
     Args:
         screen: where to print.
@@ -65,17 +66,21 @@ def watch(screen: Screen, target: Target, name: str, interval: float) -> None:
         interval: seconds between two polls.
 
     Raises:
-        UserError: there is no stack, or AWS refused the first poll. Later refusals are only reported.
+        UserError: there is no stack or no such annex, or AWS refused the first poll. Later refusals are only reported.
     """
     leases = Leases.of_target(target)
     known: dict[str, Decimal] = {}
     told: set[str] = set()
     rows = _poll(leases, name, known)
+    if name and not rows:
+        raise UserError(f"{_none(leases, name)} `{PROGRAM} leases` lists those that do.")
     try:
         with screen.live(COLUMNS, _none(leases, name)) as show:
             while True:
                 show(rows)
                 _tell_failures(screen, leases, [row[0] for row in rows], told)
+                if name and not rows:
+                    return
                 time.sleep(interval)
                 try:
                     rows = _poll(leases, name, known)
@@ -199,6 +204,7 @@ command = Command(
     PLAIN,
     help="""Watch the annexes, or the annex NAME: machines starting, running and in the pool, busy slots, time, cost.
 
-    A table on a terminal; in a pipe, or with --plain, a line for each change. Ctrl-C ends it and changes nothing.
+    A table on a terminal; in a pipe, or with --plain, a line for each change. Ctrl-C ends it and changes nothing; with
+    NAME it also ends with the annex.
     """,
 )

@@ -79,6 +79,19 @@ class Group(click.Group):
         _note_command(context, args)
         return super().parse_args(context, args)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that the arguments begin with; the error says that the group works without one."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.exceptions.NoSuchCommand as error:
+            if error.possibilities:
+                raise
+            takes = f"{ctx.command_path} takes {', '.join(self.list_commands(ctx))}, or nothing."
+            name = error.command_name
+            raise click.exceptions.NoSuchCommand(name, f"No such command {name!r}. {takes}", ctx=ctx) from None
+
     def _run(self, **values: Any) -> None:
         context = click.get_current_context()
         if context.invoked_subcommand is None:

@@ -15,6 +15,7 @@ import click
 from annex_bootstrap import PROGRAM
 from annex_bootstrap.console.result import Result, as_json
 from annex_bootstrap.console.tables import WIDE, Column, build_table, one_line, printable
+from annex_bootstrap.errors import UserError
 
 if TYPE_CHECKING:
     from annex_bootstrap.console.progress import Board
@@ -139,7 +140,9 @@ class Screen:
             click.echo(json.dumps(as_json(self.command, result, error), indent=2))
 
     def fail(self, message: str) -> None:
-        """Print what went wrong."""
+        """Print what went wrong, after what was printed before it also where both go into one file."""
+        if sys.stdout is not None:
+            sys.stdout.flush()
         text = _wrapped(f"{PROGRAM}: {message}", sys.stderr.isatty())
         click.secho(printable(text), fg="red", err=True, color=self._wants_style)
 
@@ -159,7 +162,8 @@ class Screen:
         """Ask a yes-or-no question.
 
         Raises:
-            click.UsageError: there is no terminal, or JSON is printed.
+            click.UsageError: JSON is printed.
+            UserError: there is no terminal.
             click.Abort: Ctrl-C.
         """
         if self.json:
@@ -170,7 +174,7 @@ class Screen:
             if sys.stdin.isatty() or isinstance(abort.__context__, KeyboardInterrupt):
                 raise
             click.echo(err=True)
-            raise click.UsageError("no terminal to confirm on: add --yes") from None
+            raise UserError("no terminal to confirm on: add --yes") from None
 
 
 def _wrapped(text: str, is_terminal: bool) -> str:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import Enum
 from importlib import resources
 from ipaddress import ip_address, ip_network
@@ -134,7 +135,9 @@ def check_parameters(template: Template, given: Mapping[str, str]) -> None:
     known = template["Parameters"]
     for name, value in given.items():
         if name not in known:
-            raise UserError(f"there is no parameter {name}: choose from {', '.join(sorted(known))}")
+            close = get_close_matches(name, known)
+            hint = f"did you mean {' or '.join(close)}?" if close else f"choose from {', '.join(sorted(known))}"
+            raise UserError(f"there is no parameter {name}: {hint}")
         if not _is_allowed(known[name], value):
             raise UserError(f"{name}={value!r} is not allowed: {_what_to_type(known[name])}")
         if name in (Parameter.CONDOR_CIDRS, Parameter.SSH_CIDRS):

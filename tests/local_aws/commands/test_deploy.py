@@ -187,7 +187,7 @@ def test_an_empty_stack_that_somebody_else_is_reviewing_is_neither_used_nor_dele
 
 def test_without_a_terminal_to_ask_nothing_changes_and_it_is_an_error(deployer: CliUser) -> None:
     ran = deployer.run("deploy")
-    assert (ran.returncode, ran.stderr.splitlines()[-1]) == (2, "Error: no terminal to confirm on: add --yes")
+    assert (ran.returncode, ran.stderr.splitlines()[-1]) == (1, "annex-bootstrap: no terminal to confirm on: add --yes")
     assert read.find(account(deployer).cloudformation, deployer.stack_name) is None
 
 

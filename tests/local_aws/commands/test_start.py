@@ -303,6 +303,21 @@ def test_watch_prints_a_line_for_each_change_and_ends_on_ctrl_c_without_touching
     assert len(machines_of(root)) == 2
 
 
+def test_watch_refuses_an_annex_that_has_no_lease_and_ends_with_one_that_has(starter: CliUser) -> None:
+    refused = starter.run("watch", "nosuch")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert f"No annex nosuch holds a lease in {REGION}. `annex-bootstrap leases` lists those that do." in refused.stderr
+    starter.must("start", "short", *COUNT)
+    command = starter.command("watch", "short", "--interval", "1")
+    watching = subprocess.Popen(command, env=starter.environ(), stdout=subprocess.PIPE, text=True)
+    assert watching.stdout is not None
+    assert "ANNEX=short" in watching.stdout.readline()
+    starter.must("leases", "end", "short", "--yes")
+    printed, _ = watching.communicate(timeout=PATIENCE)
+    assert printed.endswith(f"No annex short holds a lease in {REGION}.\n")
+    assert watching.returncode == 0
+
+
 def test_watch_and_leases_say_what_several_annexes_come_to(starter: CliUser) -> None:
     for annex in ("one", "other"):
         starter.must("start", annex, *COUNT)

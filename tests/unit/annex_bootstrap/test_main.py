@@ -172,12 +172,6 @@ def test_without_a_command_it_says_to_deploy_first_then_why_annexes_are_not_know
     assert max(len(shown.stdout.splitlines()) for shown in (first, second)) <= 10
 
 
-def test_wrong_usage_exits_with_two_and_says_how() -> None:
-    done = run("deploy", "--nonsense")
-    assert done.returncode == 2
-    assert "No such option" in done.stderr
-
-
 @pytest.mark.parametrize("name", ["", "1st", "two words", "under_score", "a" * 129, "arn:aws:cloudformation:us-east-1"])
 @pytest.mark.parametrize("command", ["deploy", "status", "delete"])
 def test_a_name_that_no_stack_can_have_is_refused_before_any_call_to_aws(command: str, name: str) -> None:
@@ -252,3 +246,32 @@ def test_a_closed_standard_output_prints_no_traceback() -> None:
     command = shlex.join([sys.executable, "-m", "annex_bootstrap", "generate-role", "made-up", "config-*"])
     done = subprocess.run(["sh", "-c", f"{command} >&-"], stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+LEASES = "annex-bootstrap leases"
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("strat", "no such command 'strat'. (Did you mean one of: 'start', 'status'?) Try annex-bootstrap --help."),
+        ("dokter", "no such command 'dokter'. Did you mean 'doctor'? Try annex-bootstrap --help."),
+        ("frobnicate", "no such command 'frobnicate'. Try annex-bootstrap --help."),
+        ("leases list", f"no such command 'list'. {LEASES} takes end, extend, or nothing. Try {LEASES} --help."),
+        ("leases edn", "no such command 'edn'. Did you mean 'end'? Try annex-bootstrap leases --help."),
+        ("deploy --nonsense", "no such option '--nonsense'. Try annex-bootstrap deploy --help."),
+        ("deploy --regio x", "no such option '--regio'. Did you mean '--region'? Try annex-bootstrap deploy --help."),
+        ("deploy more", "got unexpected extra argument (more). Try annex-bootstrap deploy --help."),
+        ("start", "missing argument 'NAME'. Try annex-bootstrap start --help."),
+    ],
+)
+def test_a_wrong_command_line_is_one_sentence_that_names_what_comes_close(command: str, said: str) -> None:
+    done = run(*command.split())
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"annex-bootstrap: {said}\n")
+
+
+def test_what_failed_stands_after_what_was_printed_before_it_where_both_go_into_one_file() -> None:
+    lines = ("import sys", "from annex_bootstrap.console.screen import Screen")
+    code = "\n".join([*lines, "sys.stdout.write('before\\n')", "Screen().fail('it')"])
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert done.stdout == "before\nannex-bootstrap: it\n"

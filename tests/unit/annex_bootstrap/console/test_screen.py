@@ -257,8 +257,8 @@ def test_json_prints_the_document_and_nothing_else_but_warnings(
     [
         (["an error", "--output", "json"], "there is no stack", 1),
         (["a question", "--output=json"], "add --yes: --output json asks nothing", 2),
-        (["everything", "--nonsense", "--output", "json"], "No such option", 2),
-        (["everything", "--output", "json", "too", "much"], "unexpected extra arguments", 2),
+        (["everything", "--nonsense", "--output", "json"], "no such option", 2),
+        (["everything", "--output", "json", "too", "much"], "got unexpected extra arguments", 2),
     ],
 )
 def test_json_is_one_document_whatever_goes_wrong(

@@ -128,6 +128,19 @@ def test_an_unknown_parameter_is_refused_with_those_there_are() -> None:
         check_parameters(TEMPLATE, {"Colour": "red"})
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("CondorCidr", "CondorCidrs or CondorPort"),
+        ("image", "Image or ImageIds or ImageGpu"),
+        ("SubnetId", "SubnetIds"),
+    ],
+)
+def test_a_mistyped_parameter_names_those_that_come_close(typed: str, meant: str) -> None:
+    with pytest.raises(UserError, match=rf"^there is no parameter {typed}: did you mean {meant}\?$"):
+        check_parameters(TEMPLATE, {typed: "x"})
+
+
 def test_parameters_are_described_where_they_change_or_are_not_the_default() -> None:
     stack = a_stack("CREATE_COMPLETE", {**OURS, "CondorCidrs": "192.0.2.0/24", "SshCidrs": "", "Image": "yes"})
     assert described(stack, {"CondorPort": "9619"}) == [
