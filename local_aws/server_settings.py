@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 BASES = {"amd64": ("ami-0deb13000000a0001", "x86_64"), "arm64": ("ami-0deb13000000a0002", "arm64")}
@@ -35,11 +36,17 @@ class Hardware:
         clock: where their clock starts, as QEMU's ``-rtc base`` has it.
         packages: whether Debian's mirror can be found.
         metadata: whether the metadata service answers.
+        instance_store: whether they have a disk of the instance store.
+        processors: how many they have.
+        without: units that do not start, because they take long to emulate.
     """
 
     clock: str = "utc"
     packages: bool = True
     metadata: bool = True
+    instance_store: bool = False
+    processors: int = 2
+    without: Sequence[str] = ()
 
     def to_json(self) -> str:
         """Return it as the parameter's value."""

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from local_aws.server_settings import Hardware
 
 MEMORY_MIB = 2048
 
@@ -36,6 +38,34 @@ Restart=always
 RestartSec=0
 """
 
+# systemd waits 90 seconds for a disk or a service, and boots into a shell for emergencies where the former is late. An
+# emulated machine on a busy processor needs that long. A name that ends with a dash is that of all units that begin so:
+# https://www.freedesktop.org/software/systemd/man/latest/systemd.unit.html
+_PATIENT = {
+    "systemd.unit-dropin.dev-.device": "[Unit]\nJobRunningTimeoutSec=15min\n",
+    "systemd.unit-dropin.systemd-.service": "[Service]\nTimeoutStartSec=15min\n",
+}
+
+STORE_UNIT = "local-aws-instance-store.service"
+STORE_SERIAL = "instance-store"
+
+# QEMU's disks all say that they are of one model. In this machine the kernel says of this one what it says on EC2:
+# https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/add-instance-store-volumes.html
+_STORE = f"""\
+[Unit]
+DefaultDependencies=no
+After=systemd-udev-settle.service local-fs.target
+Wants=systemd-udev-settle.service
+Before=annex-boot.service
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh -euc 'echo "Amazon EC2 NVMe Instance Storage" > /run/instance-store-model; \\
+    mount --bind /run/instance-store-model \\
+        "$$(dirname "$$(realpath "$$(grep -l {STORE_SERIAL} /sys/block/*/device/serial)")")/model"'
+"""
+
 
 @dataclass(frozen=True)
 class Guest:
@@ -49,7 +79,8 @@ class Guest:
         directory: for its console, its shell's socket, and its tables.
         mac: of its network interface.
         trusted: a certificate authority, as PEM, that its programs trust besides the public ones.
-        clock: where its clock starts, as ``-rtc base`` has it.
+        hardware: what it has that differs from other machines.
+        instance_store: a qcow2 file that it finds as a disk of the instance store.
     """
 
     instance_id: str
@@ -59,7 +90,8 @@ class Guest:
     directory: Path
     mac: str
     trusted: str = ""
-    clock: str = "utc"
+    hardware: Hardware = field(default_factory=Hardware)
+    instance_store: Path | None = None
 
     @property
     def console(self) -> Path:
@@ -83,7 +115,13 @@ def credentials(guest: Guest) -> dict[str, str]:
     given = {
         f"systemd.extra-unit.{SHELL_UNIT}": _SHELL,
         "systemd.unit-dropin.sysinit.target": f"[Unit]\nWants={SHELL_UNIT}\n",
+        **_PATIENT,
     }
+    for unit in guest.hardware.without:
+        given[f"systemd.unit-dropin.{unit}"] = "[Unit]\nConditionPathExists=!/\n"
+    if guest.instance_store:
+        given[f"systemd.extra-unit.{STORE_UNIT}"] = _STORE
+        given["systemd.unit-dropin.annex-boot.service"] = f"[Unit]\nRequires={STORE_UNIT}\n"
     if guest.trusted:
         encoded = base64.b64encode(guest.trusted.encode()).decode()
         given["tmpfiles.extra"] = f"w+~ /etc/ssl/certs/ca-certificates.crt - - - - {encoded}\n"
@@ -109,15 +147,39 @@ def command(guest: Guest, tables: Sequence[Path]) -> list[str]:
     """
     # Byte by byte the beginning of what EC2 gives: cloud-init looks at the first three letters of both.
     uuid = f"ec2{guest.instance_id.removeprefix('i-').rjust(17, '0')[:5]}-0000-4000-8000-{guest.mac.replace(':', '')}"
+    store = (
+        *("-drive", f"file={guest.instance_store},if=none,id=store,format=qcow2,cache=unsafe,discard=unmap"),
+        *("-device", f"nvme,drive=store,serial={STORE_SERIAL}"),
+    )
     forwards = "".join(f",hostfwd=tcp:{guest.public_address}:{port}-:{port}" for port in guest.ports)
     return [
-        *("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-machine", "q35", "-smp", "2"),
-        *("-m", str(MEMORY_MIB), "-nodefaults", "-display", "none", "-vga", "none", "-rtc", f"base={guest.clock}"),
+        *(
+            "qemu-system-x86_64",
+            "-accel",
+            "tcg,thread=multi",
+            "-machine",
+            "q35",
+            "-smp",
+            str(guest.hardware.processors),
+        ),
+        *(
+            "-m",
+            str(MEMORY_MIB),
+            "-nodefaults",
+            "-display",
+            "none",
+            "-vga",
+            "none",
+            "-rtc",
+            f"base={guest.hardware.clock}",
+        ),
         *("-smbios", f"type=1,manufacturer=Amazon EC2,product=m7i.large,uuid={uuid},serial={uuid}"),
         *("-smbios", "type=3,manufacturer=Amazon EC2,asset=Amazon EC2"),
         *(part for path in tables for part in ("-smbios", f"type=11,path={path}")),
         *("-drive", f"file={guest.disk},if=none,id=root,format=qcow2,cache=unsafe,discard=unmap"),
-        *("-device", f"nvme,drive=root,serial=vol{guest.instance_id.removeprefix('i-')}"),
+        # The firmware tries one disk only; without an order that is the one that answers first.
+        *("-device", f"nvme,drive=root,bootindex=0,serial=vol{guest.instance_id.removeprefix('i-')}"),
+        *(store if guest.instance_store else ()),
         *("-netdev", f"user,id=network{forwards}", "-device", f"virtio-net-pci,netdev=network,mac={guest.mac}"),
         *("-device", "virtio-rng-pci"),
         *("-serial", f"file:{guest.console}", "-serial", f"unix:{guest.shell},server=on,wait=off"),

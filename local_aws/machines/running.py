@@ -100,6 +100,16 @@ class Running:
         return (self.guest.directory / "qemu.log").read_text(errors="replace").strip()
 
 
+def new_store(disk: Path, gib: int) -> None:
+    """Make a disk with nothing on it.
+
+    Args:
+        disk: the file to make.
+        gib: its size in GiB.
+    """
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(disk), f"{gib}G"], check=True)
+
+
 def new_disk(base: Path, disk: Path, gib: int) -> None:
     """Make a root volume on top of an image's disk, which it only reads.
 

@@ -22,11 +22,18 @@ from annex_contract.image import IMAGE_TAG
 from local_aws.machines import names, packages
 from local_aws.machines.cable import CableError
 from local_aws.machines.qemu import Guest, mac_of
-from local_aws.machines.running import MachineError, Running, copy_disk, new_disk
+from local_aws.machines.running import MachineError, Running, copy_disk, new_disk, new_store
 from local_aws.machines.settings import MachineSettings, read
 from local_aws.server_settings import HARDWARE, Hardware
 
 Instance = dict[str, Any]
+
+VISIBLE = 3600.0
+"""Seconds for which a terminated instance is still described, "approximately one hour", with its console's output:
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/terminating-instances.html"""
+
+STORE_GIB = 4
+"""GiB of an instance store."""
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +115,8 @@ def has_shut_down(instance: Instance) -> None:
 
 def _terminate(instance: Instance) -> None:
     # MiniStack forgets an instance a minute after this time.
-    instance |= {"State": {"Code": 48, "Name": "terminated"}, "_terminated_at": time.time()}
+    visible_until = time.time() + VISIBLE - 60
+    instance |= {"State": {"Code": 48, "Name": "terminated"}, "_terminated_at": visible_until}
 
 
 def _keep(settings: MachineSettings) -> None:
@@ -149,6 +157,11 @@ def _power_on(settings: MachineSettings, instance: Instance) -> None:
         return
     if not disk.exists():
         new_disk(base, disk, _size(instance))
+    current = hardware()
+    store = Path(disk.parent, "store.qcow2") if current.instance_store else None
+    # It is empty whenever a machine has been stopped: the store belongs to the computer that it ran on.
+    if store:
+        new_store(store, STORE_GIB)
     guest = Guest(
         instance_id,
         disk,
@@ -157,7 +170,8 @@ def _power_on(settings: MachineSettings, instance: Instance) -> None:
         disk.parent,
         mac_of(instance_id),
         settings.trusted,
-        hardware().clock,
+        current,
+        store,
     )
     _running[instance_id] = Running(guest, Path(settings.directory, "resolv.conf"))
 
