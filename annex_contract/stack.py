@@ -152,6 +152,7 @@ class Parameter(StrEnum):
     IMAGE_PACKAGES = "ImagePackages"
     IMAGE_COMMANDS = "ImageCommands"
     BOOT_COMMANDS = "BootCommands"
+    BUILDER_TYPE = "BuilderType"
     IMAGE_IDS = "ImageIds"
     IMAGE_GPU = "ImageGpu"
     BUCKET_NAME = "BucketName"

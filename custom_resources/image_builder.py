@@ -24,7 +24,14 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from annex_contract.image import BASE_TAG, CONDOR_TAG, IMAGE_TAG
+from annex_contract.image import (
+    BASE_TAG,
+    BUILDER_TYPES,
+    CONDOR_TAG,
+    FREE_PLAN_TYPES,
+    IMAGE_TAG,
+    is_free_plan,
+)
 from annex_contract.lease import MACHINE_ENDING, MACHINE_RUNNING
 from annex_contract.operating_system import SYSTEM
 from annex_contract.resources import Attribute, Property
@@ -56,7 +63,7 @@ CLEAN_UP = 30.0
 """Seconds kept back for ending a builder that is too slow."""
 
 ELSEWHERE = frozenset({"InsufficientInstanceCapacity", "InsufficientFreeAddressesInSubnet", "Unsupported"})
-"""Refusals of a launch that another subnet, in another availability zone, may not meet."""
+"""Refusals of a launch that another subnet, in another availability zone, or another type may not meet."""
 
 
 def put(request: Request) -> Mapping[str, str]:
@@ -108,20 +115,46 @@ def _start(ec2: EC2Client, request: Request) -> InstanceTypeDef:
         Property.SSH_CIDRS: [],
     }
     group = security_group.put(replace(request, properties=closed, marks={IMAGE_TAG: request.name}))
-    for number, subnet in enumerate(subnets):
-        try:
-            return _run(ec2, request, f"{request.request_id}-{number}", base, subnet, group, user_data)
-        except ClientError as error:
-            if error_code(error) not in ELSEWHERE or subnet == subnets[-1]:
-                raise
-            logger.info("no builder in %s: %s", subnet, error)
-    raise AssertionError  # pragma: no cover  # there is at least one subnet
+    number, refusal = 0, None
+    for machine_type in _types(request):
+        for subnet in subnets:
+            token = f"{request.request_id}-{number}"
+            try:
+                return _run(ec2, request, token, machine_type, base, subnet, group, user_data)
+            except ClientError as error:
+                number, refusal = number + 1, error
+                logger.info("no %s in %s: %s", machine_type, subnet, error)
+                if _is_free_plan(error):
+                    break
+                if error_code(error) not in ELSEWHERE:
+                    raise
+    assert refusal is not None
+    if _is_free_plan(refusal):
+        given, types = (
+            request.properties[Property.BUILDER_TYPE],
+            FREE_PLAN_TYPES[request.properties[Property.ARCHITECTURE]],
+        )
+        raise ResourceError(
+            f"the account's free plan has no {given}: set BuilderType to {', '.join(types)}, or to nothing"
+        ) from refusal
+    raise refusal
+
+
+def _types(request: Request) -> tuple[str, ...]:
+    """Return the types that the builder may have: a chosen one, or the usual one and what the free plan has."""
+    given, architecture = request.properties[Property.BUILDER_TYPE], request.properties[Property.ARCHITECTURE]
+    return (given, *(FREE_PLAN_TYPES[architecture] if given == BUILDER_TYPES[architecture] else ()))
+
+
+def _is_free_plan(error: ClientError) -> bool:
+    return is_free_plan(error.response["Error"].get("Message", ""))
 
 
 def _run(
     ec2: EC2Client,
     request: Request,
     token: str,
+    machine_type: str,
     base: ImageTypeDef,
     subnet: str,
     group: Mapping[str, str],
@@ -138,7 +171,7 @@ def _run(
     )
     (machine,) = ec2.run_instances(
         ImageId=base["ImageId"],
-        InstanceType=request.properties[Property.BUILDER_TYPE],
+        InstanceType=machine_type,  # type: ignore[arg-type]  # any type
         MinCount=1,
         MaxCount=1,
         ClientToken=token,

@@ -53,6 +53,9 @@ PATIENCE: Mapping[str, float] = {
         ),
         60.0,
     ),
+    # A new account is verified at its first launch, which "normally" takes minutes. What is left of the function's time
+    # must do for building: https://github.com/skyplane-project/skyplane/issues/799.
+    "PendingVerification": 420.0,
     # The name belonged to a bucket that is not gone everywhere yet. S3 names no limit.
     **dict.fromkeys(("BucketAlreadyExists", "OperationAborted"), math.inf),
     # The function's own role is seconds old when the stack is, and IAM is eventually consistent. AWS names no time:

@@ -13,6 +13,7 @@ from troposphere.cloudformation import AWSCustomObject
 
 from annex_contract import __version__
 from annex_contract.iam import Statement
+from annex_contract.image import BUILDER_TYPES, FREE_PLAN_TYPES
 from annex_contract.keys import EBS_KEY
 from annex_contract.resources import (
     BUCKET,
@@ -39,11 +40,6 @@ GROUP_TIMEOUT = 900
 
 IMAGE_TIMEOUT = 900
 """Seconds for building the image, and for making it of the builder: again the maximum."""
-
-BUILDER_TYPES = {"amd64": "t3.medium", "arm64": "t4g.medium"}
-"""The type of the machine that an image is built on, by architecture: small, and one whose console can be read while
-it runs, as that of every type on Nitro:
-https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_GetConsoleOutput.html"""
 
 START_DELAY = 60
 """Seconds that a request may wait for its function to start: the minimum that Lambda allows. CloudFormation waits this
@@ -89,6 +85,7 @@ class Provision:
 def provisions() -> list[Provision]:
     """Return what the template adds to each custom resource, in the order in which they are created."""
     boundary = Ref(Parameter.PERMISSIONS_BOUNDARY_ARN)
+    usual_types = [each for name, usual in BUILDER_TYPES.items() for each in (usual, *FREE_PLAN_TYPES[name])]
     return [
         Provision(
             BUCKET,
@@ -148,12 +145,16 @@ def provisions() -> list[Provision]:
                 Property.BOOT_COMMANDS: Ref(Parameter.BOOT_COMMANDS),
                 Property.GPU: Ref(Parameter.IMAGE_GPU),
                 Property.RECIPE: recipe(),
-                Property.BUILDER_TYPE: If("MakesImageForArm", BUILDER_TYPES["arm64"], BUILDER_TYPES["amd64"]),
+                Property.BUILDER_TYPE: If(
+                    "HasBuilderType",
+                    Ref(Parameter.BUILDER_TYPE),
+                    If("MakesImageForArm", BUILDER_TYPES["arm64"], BUILDER_TYPES["amd64"]),
+                ),
                 Property.KMS_KEY: If("HasKmsKey", Ref(Parameter.KMS_KEY_ARN), EBS_KEY),
                 Property.VPC_ID: Ref(Parameter.VPC_ID),
                 Property.SUBNET_IDS: Ref(Parameter.SUBNET_IDS),
             },
-            policies.image_builder(list(BUILDER_TYPES.values())),
+            policies.image_builder(If("HasBuilderType", [Ref(Parameter.BUILDER_TYPE)], usual_types)),
             timeout=IMAGE_TIMEOUT,
             policy_name="function",
             condition="MakesImage",

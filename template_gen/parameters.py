@@ -9,7 +9,7 @@ from typing import Any
 import troposphere
 from troposphere import Equals, Not, Ref, Template
 
-from annex_contract.image import IMAGE_NO, IMAGE_YES
+from annex_contract.image import BUILDER_TYPES, IMAGE_NO, IMAGE_YES
 from annex_contract.keys import KEY_PATTERN
 from annex_contract.knobs import DEFAULT_PORT
 from annex_contract.lease import TARBALL_PATTERN
@@ -20,6 +20,8 @@ from machine_image.user_data import COMMANDS_LIMIT
 V4_RANGE = r"(\d{1,3}\.){3}\d{1,3}/(\d|[12]\d|3[0-2])"
 V6_RANGE = r"[0-9a-fA-F:]*:[0-9a-fA-F:.]*/(\d{1,2}|1[01]\d|12[0-8])"
 CIDRS = rf"^(({V4_RANGE})|({V6_RANGE}))?$"
+
+TYPE_NAME = r"^([a-z0-9-]+\.[a-z0-9-]+)?$"
 
 # A name with dots fails TLS on S3's virtual hosts, which is how condor_annex uploads.
 BUCKET_NAME = r"^([a-z0-9][a-z0-9-]{1,61}[a-z0-9])?$"
@@ -142,7 +144,7 @@ GROUPS: Sequence[tuple[str, Sequence[Input]]] = (
                 Parameter.INSTANCE_TYPE,
                 "Instance type",
                 "The type of on-demand machines that start from the image. Empty: m7i.large, or m7g.large for arm64.",
-                r"^([a-z0-9-]+\.[a-z0-9-]+)?$",
+                TYPE_NAME,
                 "Type an instance type, such as m7i.large, or leave it empty.",
             ),
             Input(
@@ -194,6 +196,14 @@ GROUPS: Sequence[tuple[str, Sequence[Input]]] = (
                 Parameter.BOOT_COMMANDS,
                 "Boot commands",
                 "Lines of shell that root runs on every machine before HTCondor starts, such as a mount.",
+            ),
+            _text(
+                Parameter.BUILDER_TYPE,
+                "Builder's instance type",
+                f"The type of the machine that makes the image. Empty: {BUILDER_TYPES['amd64']}, or "
+                f"{BUILDER_TYPES['arm64']} for arm64; on AWS's free plan, one of the few types that it has.",
+                TYPE_NAME,
+                "Type an instance type, such as c7i.large, or leave it empty.",
             ),
             _ids(
                 Parameter.IMAGE_IDS,
@@ -323,6 +333,7 @@ CONDITIONS: Mapping[str, Condition] = {
     "HasEmail": Condition(Parameter.NOTIFICATION_EMAIL),
     "HasKmsKey": Condition(Parameter.KMS_KEY_ARN),
     "HasImage": Condition(Parameter.IMAGE, IMAGE_NO),
+    "HasBuilderType": Condition(Parameter.BUILDER_TYPE),
     "HasInstanceType": Condition(Parameter.INSTANCE_TYPE),
     "HasReservedConcurrency": Condition(Parameter.RESERVED_CONCURRENCY),
     "MakesImage": Condition(Parameter.IMAGE, IMAGE_YES, equal=True),

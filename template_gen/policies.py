@@ -200,7 +200,7 @@ def _new_group(vpc: AWSHelperFn) -> list[Statement]:
     ]
 
 
-def image_builder(types: list[str]) -> list[Statement]:
+def image_builder(types: AWSHelperFn) -> list[Statement]:
     """Return the statements of the function that runs the image's builder, and makes the group that closes it.
 
     Args:

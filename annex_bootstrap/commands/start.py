@@ -34,16 +34,13 @@ from annex_bootstrap.pool.collector import private_schedds
 from annex_bootstrap.stack.read import Stack
 from annex_bootstrap.target import Target
 from annex_bootstrap.times import clock, parse_duration
+from annex_contract.image import FREE_PLAN_TYPES, is_free_plan
 from annex_contract.lease import ANNEX_ID_LENGTH
 from annex_contract.stack import sweep_rule_name
 
 QUOTA_CODES = ("VcpuLimitExceeded", "MaxSpotInstanceCountExceeded")
 """AWS's error codes for a quota of vCPUs:
 https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html"""
-
-FREE_TYPES = ("m7i-flex.large", "t3.small")
-"""Two of the types that an account on the free plan may start; the others are t3.micro, t4g.micro, t4g.small and
-c7i-flex.large: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-free-tier-usage.html"""
 
 Made = TypeVar("Made")
 
@@ -281,12 +278,13 @@ def _advice(shortfalls: Mapping[str, str], request: Request) -> str:
         elif code == NO_SPOT_ROLE:
             sentence = advise(code, message)
             advice.append(sentence[0].upper() + sentence[1:])
-        elif "Free Tier" in message:
-            advice.append(f"The account's free plan has few types: use --count with --type {' or '.join(FREE_TYPES)}")
+        elif is_free_plan(message):
+            types = ", ".join(name for names in FREE_PLAN_TYPES.values() for name in names)
+            advice.append(f"The account's free plan has few types: use --count with --type and one of {types}")
         elif code == "Client.InternalError":
             advice.append(
-                "The usual cause is a default key for EBS disks that the user who starts machines may not use: see "
-                "aws ec2 get-ebs-default-kms-key-id"
+                "The usual cause is an encryption key that may not be used: annex-bootstrap doctor checks the stack's; "
+                "one of an earlier version takes the account's default key until annex-bootstrap deploy updates it"
             )
     return "".join(f" {sentence}." for sentence in dict.fromkeys(advice)).removesuffix(".")
 

@@ -12,8 +12,8 @@ from local_aws.demo.annexes import InstanceType
 STACK = "annex-bootstrap-live"
 """The stack's name. The printed policies are for one name, so it is always the same."""
 
-INSTANCE_TYPE: InstanceType = "t3.nano"
-"""The smallest type that nearly every zone of every region offers."""
+INSTANCE_TYPE: InstanceType = "t3.micro"
+"""The smallest type that nearly every zone of every region offers, and an account on the free plan may start."""
 
 LEASE_SECONDS = 180
 

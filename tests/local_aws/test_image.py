@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import boto3
 import pytest
 
 from annex_contract.stack import Output
+from local_aws.launcher import REGION
 from local_aws.server_settings import MACHINES
 from tests.local_aws import stack
 from tests.local_aws.cli_user import CliUser, Result
@@ -63,6 +65,24 @@ def test_a_stack_makes_its_image_and_deletes_it_with_its_snapshot(
         # The builder is gone: an image, its snapshot and the builder's closed group are left.
         assert [name[:4] for name in left_of_images(ec2)] == ["ami-", "snap", "anne"]
     assert left_of_images(ec2) == []
+
+
+@pytest.mark.usefixtures("set_machines")
+def test_a_new_account_on_the_free_plan_gets_its_image_once_aws_has_verified_it(
+    root: boto3.Session,
+    ec2: EC2Client,
+    template: str,
+    put_template: Callable[[str], str],
+    set_account: Callable[..., None],
+) -> None:
+    set_account(free_plan=True, unverified_regions=[REGION])
+    verified = threading.Timer(10, set_account, kwargs={"free_plan": True})
+    verified.start()
+    with stack.deployed(root, "images", put_template(template), {"Image": "yes"}):
+        verified.join()
+        (image,) = ec2.describe_images(Owners=["self"])["Images"]
+        held = ec2.describe_instances(InstanceIds=[image["SourceInstanceId"]])["Reservations"][0]
+        assert held["Instances"][0]["InstanceType"] == "t3.small"
 
 
 BASE, NEWER = "ami-0deb13000000a0001", "ami-0deb13000000b0001"

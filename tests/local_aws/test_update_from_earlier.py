@@ -47,6 +47,22 @@ def test_a_stack_of_an_earlier_version_is_updated_by_this_client_and_keeps_all_t
     deployer.must("delete", "--yes")
 
 
+@pytest.mark.usefixtures("set_machines")
+def test_a_stack_of_the_last_version_takes_the_new_parameters_with_the_update(
+    root: boto3.Session, deployer: CliUser, put_template: Callable[[str], str]
+) -> None:
+    name, key = deployer.stack_name, root.client("kms").create_key()["KeyMetadata"]["Arn"]
+    asked = {str(Parameter.IMAGE): "yes"}
+    assert stack.create(root, name, put_template(template_of(versions()[-1])), asked) == "CREATE_COMPLETE"
+    before = stack.describe(root, name).outputs
+    deployer.must("deploy", "--yes", "--param", f"KmsKeyArn={key}", "--param", "BuilderType=c7i.large")
+    after = stack.describe(root, name).outputs
+    # The snapshot of the old image has another key.
+    assert before[Output.IMAGE_ID] != after[Output.IMAGE_ID]
+    assert before[Output.S3_BUCKET_NAME] == after[Output.S3_BUCKET_NAME]
+    deployer.must("delete", "--yes")
+
+
 @dataclass(frozen=True)
 class Resource:
     """One resource of a stack."""

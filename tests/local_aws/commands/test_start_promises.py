@@ -225,7 +225,7 @@ def test_a_machine_that_dies_at_once_has_not_started(starter: CliUser, set_accou
     assert result.returncode == 1
     assert "Started" not in result.stdout
     assert "no machine started in us-east-1: Client.InternalError: Client error on launch" in result.stderr
-    assert "default key for EBS disks" in result.stderr
+    assert "an encryption key that may not be used" in result.stderr
     set_account()
     starter.must("start", "dying", *COUNT)
     shown = starter.must("leases", "--output", "json").document["result"]["leases"]

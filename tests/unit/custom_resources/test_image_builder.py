@@ -192,6 +192,52 @@ def test_a_zone_without_such_machines_is_passed_over_with_another_token(aws: Cal
     assert tried == [("subnet-a", "r-0"), ("subnet-b", "r-1")]
 
 
+FREE_PLAN = RefusedError(
+    "InvalidParameterCombination",
+    "The specified instance type is not eligible for Free Tier. For a list of Free Tier instance types, run "
+    "'describe-instance-types' with the filter 'free-tier-eligible=true'.",
+)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "usual", "others"),
+    [
+        ("amd64", "t3.medium", ["t3.small", "c7i-flex.large", "m7i-flex.large", "t3.micro"]),
+        ("arm64", "t4g.medium", ["t4g.small", "t4g.micro"]),
+    ],
+)
+@pytest.mark.parametrize("refused", [1, 2])
+def test_on_the_free_plan_the_builder_is_one_of_its_types(
+    aws: Callable[..., Recorded], architecture: str, usual: str, others: list[str], refused: int
+) -> None:
+    base = BASE | {"Architecture": {"amd64": "x86_64", "arm64": "arm64"}[architecture]}
+    changed = {
+        "RunInstances": [*[FREE_PLAN] * refused, {"Instances": [MACHINE]}],
+        "DescribeImages": [{"Images": []}, {"Images": [base]}],
+    }
+    runs = put(aws, changed, Architecture=architecture, BuilderType=usual).of("RunInstances")
+    assert [run["InstanceType"] for run in runs] == [usual, *others][: refused + 1]
+    # Another zone would change nothing.
+    assert {run["SubnetId"] for run in runs} == {"subnet-a"}
+    assert [run["ClientToken"] for run in runs] == [f"r-{number}" for number in range(refused + 1)]
+
+
+def test_a_type_that_no_zone_has_gives_way_to_the_others(aws: Callable[..., Recorded]) -> None:
+    refusals: list[Any] = [RefusedError("Unsupported"), RefusedError("InsufficientInstanceCapacity")]
+    made = put(aws, {"RunInstances": [*refusals, {"Instances": [MACHINE]}]}, BuilderType="t3.medium")
+    tried = [(run["InstanceType"], run["SubnetId"]) for run in made.of("RunInstances")]
+    assert tried == [("t3.medium", "subnet-a"), ("t3.medium", "subnet-b"), ("t3.small", "subnet-a")]
+
+
+def test_a_chosen_type_has_no_other_and_the_refusal_says_which_the_free_plan_has(
+    aws: Callable[..., Recorded],
+) -> None:
+    made = aws(**answers(RunInstances=FREE_PLAN))
+    with pytest.raises(ResourceError, match=r"free plan has no m7i.large: set BuilderType to t3.small, c7i-flex.large"):
+        image_builder.put(request(NAME, PROPERTIES))
+    assert len(made.of("RunInstances")) == 1
+
+
 @pytest.mark.parametrize(
     ("refusals", "tries"), [(["UnauthorizedOperation"], 1), (["Unsupported", "InsufficientInstanceCapacity"], 2)]
 )

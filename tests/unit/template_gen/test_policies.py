@@ -110,6 +110,24 @@ def test_only_who_starts_machines_or_passes_configurations_may_use_the_key_and_o
     assert "kms:" not in json.dumps(statements_of({}))
 
 
+@pytest.mark.parametrize(
+    ("given", "types"),
+    [
+        (
+            {},
+            {
+                *("t3.medium", "t3.small", "t3.micro", "c7i-flex.large", "m7i-flex.large"),
+                *("t4g.medium", "t4g.small", "t4g.micro"),
+            },
+        ),
+        ({"BuilderType": "c7i.xlarge"}, {"c7i.xlarge"}),
+    ],
+)
+def test_a_builder_can_have_the_chosen_type_or_those_of_the_default(given: dict[str, str], types: set[str]) -> None:
+    (start,) = (each for each in statements_of(given)["ImageBuilderExecRole"] if each["Sid"] == "StartBuilder")
+    assert set(start["Condition"]["StringEquals"]["ec2:InstanceType"]) == types
+
+
 def test_cfn_lint_finds_nothing(tmp_path: Path) -> None:
     template = tmp_path / "template.json"
     template.write_text(build().to_json())

@@ -6,6 +6,8 @@ import json
 import re
 from typing import Any
 
+import pytest
+
 from annex_bootstrap.stack.resolve import resolve
 from annex_contract.resources import CUSTOM_RESOURCES
 from annex_contract.stack import ROLE_PATH, LogicalId, Part, function_of, sweep_rule_name
@@ -136,6 +138,20 @@ def test_without_a_key_machines_name_the_one_that_everybody_may_use_and_the_rest
     assert "KmsKeyId" not in properties("LeaseFunctionLogs")
     assert properties("ImageBuilder")["KmsKey"] == "alias/aws/ebs"
     assert properties("Bucket")["KmsKey"] == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({}, "t3.medium"),
+        ({"ImageArchitecture": "arm64"}, "t4g.medium"),
+        ({"BuilderType": "c7i.xlarge"}, "c7i.xlarge"),
+        ({"BuilderType": "c7g.xlarge", "ImageArchitecture": "arm64"}, "c7g.xlarge"),
+    ],
+)
+def test_the_type_of_the_builder_is_a_parameter(given: dict[str, str], wanted: str) -> None:
+    builder = resolve(TEMPLATE["ImageBuilder"]["Properties"], values_of(new_stack_id(), given), conditions_of(given))
+    assert builder["BuilderType"] == wanted
 
 
 def test_tags_of_machines_have_keys_that_the_metadata_service_can_show() -> None:

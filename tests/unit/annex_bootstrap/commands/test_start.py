@@ -312,8 +312,8 @@ def test_where_nothing_starts_in_the_last_region_the_command_fails_and_says_why(
     ("shortfalls", "advice"),
     [
         ({"PendingVerification": "wait"}, "AWS is verifying the account in this region"),
-        ({"Other": "Not in the Free Tier"}, "use --count with --type m7i-flex.large or t3.small"),
-        ({"Client.InternalError": "no"}, "The usual cause is a default key for EBS disks"),
+        ({"Other": "Not in the Free Tier"}, "use --count with --type and one of t3.small, c7i-flex.large"),
+        ({"Client.InternalError": "no"}, "The usual cause is an encryption key that may not be used"),
         ({"MaxSpotInstanceCountExceeded": "no"}, "--quota-code L-34B43A08 --desired-value NUMBER"),
     ],
 )
