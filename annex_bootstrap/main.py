@@ -32,6 +32,8 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
     },
     "Run": {
         "start": "Start machines for an annex.",
+        "grow": "Start machines for the jobs that wait.",
+        "explain": "Say why a job waits.",
         "leases": "List the running annexes; extend or end one.",
         "watch": "Watch the annexes until Ctrl-C.",
     },

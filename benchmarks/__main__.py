@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import client, creation, custom_resources, lease, machine, size
+from benchmarks import client, creation, custom_resources, growth, lease, machine, size
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 
@@ -18,6 +18,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "client": client.table,
     "creation": creation.table,
     "custom_resources": custom_resources.table,
+    "growth": growth.table,
     "lease": lease.table,
     "machine": machine.table,
     "size": size.table,

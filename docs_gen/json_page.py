@@ -78,7 +78,7 @@ def _results(group: click.Group, words: tuple[str, ...]) -> Iterator[tuple[str, 
         command = group.get_command(click.Context(group), name)
         own = command.own if isinstance(command, Group) else command
         if isinstance(own, Command) and any(option.name == "output" for option in own.params):
-            yield " ".join((*words, name)), get_type_hints(own.action)["return"]
+            yield " ".join((*words, name)), split_optional(get_type_hints(own.action)["return"])[0]
         if isinstance(command, click.Group):
             yield from _results(command, (*words, name))
 

@@ -99,7 +99,14 @@ def find_stack(account: Account, name: str) -> Stack:
     return stack
 
 
-def make_plan(account: Account, stack: Stack, annex: Annex, capacity: Capacity, subnet_ids: Sequence[str] = ()) -> Plan:
+def make_plan(
+    account: Account,
+    stack: Stack,
+    annex: Annex,
+    capacity: Capacity,
+    subnet_ids: Sequence[str] = (),
+    request_id: str = "",
+) -> Plan:
     """Find out what would be started, and make the request; nothing starts yet.
 
     Args:
@@ -108,6 +115,7 @@ def make_plan(account: Account, stack: Stack, annex: Annex, capacity: Capacity, 
         annex: which annex the machines are for.
         capacity: what to start.
         subnet_ids: of the subnets to start them in; empty for the stack's SubnetIds, else all of the VPC.
+        request_id: of the request; empty for a new one.
 
     Raises:
         UnavailableError: there is no image, type, subnet or quota for it, or AWS refused.
@@ -134,7 +142,7 @@ def make_plan(account: Account, stack: Stack, annex: Annex, capacity: Capacity, 
     expiration = max(annex.expiration, (lease.expiration or 0) if lease else 0)
     hours = Decimal(expiration - int(time.time())) / 3600 + LATE
     running = leases.machines().get(annex.name)
-    request_id = uuid.uuid4().hex
+    request_id = request_id or uuid.uuid4().hex
     fleet = fleet_arguments(
         capacity,
         machines,

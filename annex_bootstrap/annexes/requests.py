@@ -22,6 +22,8 @@ from annex_bootstrap.errors import UserError
 from annex_bootstrap.local_user import expand_home
 from annex_bootstrap.machines.capacity import Capacity
 from annex_bootstrap.pool.files import PRIVATE, make_private_directory, read_private, replace_file
+from annex_contract.lease import ANNEX_ID_LENGTH
+from annex_contract.stack import sweep_rule_name
 
 DIRECTORY = Path("~/.condor/annex-requests")
 
@@ -33,6 +35,24 @@ SILENCE = 10
 carries it out a second time has the same client token, and starts nothing more."""
 
 
+USER = re.compile(r"[A-Za-z0-9._-]+")
+"""Whose jobs machines can run: what stands in their configuration as it is."""
+
+_NAME = re.compile(rf"[A-Za-z0-9._-]{{1,{ANNEX_ID_LENGTH}}}")
+
+
+def name_problem(name: str) -> str:
+    """Return why an annex cannot have a name; nothing if it can."""
+    if not _NAME.fullmatch(name):
+        return (
+            f"{name!r} cannot name an annex: use at most {ANNEX_ID_LENGTH} letters, digits, points, hyphens and "
+            "underscores"
+        )
+    if name.endswith(sweep_rule_name("")):
+        return f"an annex's name cannot end in {sweep_rule_name('')}, as stacks' own rules do: choose another name"
+    return ""
+
+
 @dataclass(frozen=True)
 class Annex:
     """The annex that machines are for.
@@ -42,12 +62,14 @@ class Annex:
         owner: whose jobs its machines run; empty for everybody's.
         idle: seconds without a job after which a machine shuts down.
         expiration: when its lease is to end, in seconds since the epoch.
+        only: which jobs its machines run besides those that name it or may use AWS, an expression; empty for none.
     """
 
     name: str
     owner: str
     idle: int
     expiration: int
+    only: str = ""
 
 
 @dataclass(frozen=True)

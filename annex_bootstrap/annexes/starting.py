@@ -57,10 +57,12 @@ class Outcome:
     Attributes:
         machines: how many started, by type.
         shortfalls: why no more came: AWS's error codes, each with one of its messages.
+        lacks: the instance type, the subnet and the error code of what AWS did not have.
     """
 
     machines: Mapping[str, int]
     shortfalls: Mapping[str, str]
+    lacks: tuple[tuple[str, str, str], ...] = ()
 
     @property
     def count(self) -> int:
@@ -185,7 +187,7 @@ def _make_lease(leases: Leases, bucket: str, annex: Annex, request_id: str, pool
     before = find_lease(leases, annex.name)
     content = _put_lease(leases, annex, bucket, before, request_id)
     lease = _OwnLease(annex, bucket, content, before is None)
-    config = MachineConfig(annex.name, pool.address, annex.owner, annex.idle, request_id)
+    config = MachineConfig(annex.name, pool.address, annex.owner, annex.idle, request_id, annex.only)
     try:
         # After the lease, with which it ends.
         with explained(f"uploading the pool's configuration to {bucket}"):
@@ -256,7 +258,17 @@ def _create_fleet(account: Account, request: Request) -> Outcome:
         ) from error
     for launched in answer.get("Instances", []):
         started[launched["InstanceType"]] += len(launched["InstanceIds"])
-    return Outcome(started, {error["ErrorCode"]: error["ErrorMessage"] for error in answer.get("Errors", [])})
+    errors = answer.get("Errors", [])
+    return Outcome(
+        started,
+        {error["ErrorCode"]: error["ErrorMessage"] for error in errors},
+        tuple(
+            (override["InstanceType"], override.get("SubnetId", ""), error["ErrorCode"])
+            for error in errors
+            for override in [error.get("LaunchTemplateAndOverrides", {}).get("Overrides", {})]
+            if "InstanceType" in override
+        ),
+    )
 
 
 def _machines(account: Account, request_id: str) -> list[InstanceTypeDef]:
@@ -310,5 +322,5 @@ def _look(account: Account, request_id: str, outcome: Outcome) -> Outcome:
                 break
             time.sleep(LOOK_PAUSE)
         if failures:
-            return Outcome(alive, {**outcome.shortfalls, **dict(failures)})
+            return Outcome(alive, {**outcome.shortfalls, **dict(failures)}, outcome.lacks)
     return outcome

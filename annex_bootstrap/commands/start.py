@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from annex_bootstrap.annexes import starting
 from annex_bootstrap.annexes.joining import Pool, check_reachable, find_pool
 from annex_bootstrap.annexes.planning import Plan, find_stack, make_plan
 from annex_bootstrap.annexes.preview import RegionPlan, preview, summary, warnings
-from annex_bootstrap.annexes.requests import Annex, Request, find_requests
+from annex_bootstrap.annexes.requests import USER, Annex, Request, find_requests, name_problem
 from annex_bootstrap.annexes.starting import Outcome, check_lease_function
 from annex_bootstrap.aws import Account, in_background
 from annex_bootstrap.console.command import OUTPUT, Command
@@ -35,17 +34,12 @@ from annex_bootstrap.stack.read import Stack
 from annex_bootstrap.target import Target
 from annex_bootstrap.times import clock, parse_duration
 from annex_contract.image import FREE_PLAN_TYPES, is_free_plan
-from annex_contract.lease import ANNEX_ID_LENGTH
-from annex_contract.stack import sweep_rule_name
 
 QUOTA_CODES = ("VcpuLimitExceeded", "MaxSpotInstanceCountExceeded")
 """AWS's error codes for a quota of vCPUs:
 https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html"""
 
 Made = TypeVar("Made")
-
-_NAME = re.compile(rf"[A-Za-z0-9._-]{{1,{ANNEX_ID_LENGTH}}}")
-_USER = re.compile(r"[A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True)
@@ -127,7 +121,8 @@ def start(
         raise click.UsageError("--subnet goes with one --region: a subnet is in one region")
     capacity = Capacity(count or 0, cores or 0, memory_per_core, types, spot)
     seconds, idle_seconds = parse_duration(duration), parse_duration(idle)
-    _check_name(name)
+    if misnamed := name_problem(name):
+        raise UserError(misnamed)
     user = _user(owner)
     annex = Annex(name, "" if everybody else user, idle_seconds, int(time.time()) + seconds)
     accounts = target.connect_all()
@@ -196,24 +191,12 @@ def _each(regions: Sequence[str], do: Callable[[int], Made]) -> tuple[list[Made]
     return made, problems
 
 
-def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name):
-        raise UserError(
-            f"{name!r} cannot name an annex: use at most {ANNEX_ID_LENGTH} letters, digits, points, hyphens and "
-            "underscores"
-        )
-    if name.endswith(sweep_rule_name("")):
-        raise UserError(
-            f"an annex's name cannot end in {sweep_rule_name('')}, as stacks' own rules do: choose another name"
-        )
-
-
 def _user(owner: str) -> str:
     """Return whose jobs the machines run, where they do not run everybody's."""
     if os.geteuid() == 0 and not owner:
         raise UserError("root cannot own jobs: add --owner USER")
     user = owner or user_name()
-    if not _USER.fullmatch(user):
+    if not USER.fullmatch(user):
         raise UserError(f"{user!r} is not a user name: give --owner the name that condor_q shows under OWNER")
     return user
 

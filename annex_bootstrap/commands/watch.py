@@ -18,8 +18,10 @@ from annex_bootstrap.console.command import PLAIN, Command
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.console.tables import Column
 from annex_bootstrap.errors import UserError
+from annex_bootstrap.growth.record import Record
 from annex_bootstrap.machines import prices
 from annex_bootstrap.options import ONE_REGION, complete_annex
+from annex_bootstrap.pool.config_file import find_file
 from annex_bootstrap.pool.htcondor import IN_FORCE, run
 from annex_bootstrap.target import Target
 from annex_bootstrap.times import left
@@ -38,6 +40,9 @@ COLUMNS = [
     Column("STARTED BY", optional=True),
 ]
 
+
+RECENT = 3600
+"""Seconds after which nobody is told any more why jobs waited."""
 
 ALL = "all annexes"
 """The name of the last row where there are several annexes; none can have it, because of the blank."""
@@ -81,6 +86,7 @@ def watch(screen: Screen, target: Target, name: str, interval: float) -> None:
                 _tell_failures(screen, leases, [row[0] for row in rows], told)
                 if name and not rows:
                     return
+                _tell_waiting(screen, told)
                 time.sleep(interval)
                 try:
                     rows = _poll(leases, name, known)
@@ -99,6 +105,17 @@ def _tell_failures(screen: Screen, leases: Leases, annexes: Sequence[str], told:
             if line not in told:
                 screen.fail(line)
         told.update(lines)
+
+
+def _tell_waiting(screen: Screen, told: set[str]) -> None:
+    """Say once why jobs wait, as the last decision of ``grow`` on this machine has it."""
+    with contextlib.suppress(UserError):
+        waiting = next(reversed(Record.beside(find_file(None)).of("waiting")), None)
+        for group in waiting["groups"] if waiting and time.time() - waiting["at"] < RECENT else ():
+            line = f"{group['jobs']} jobs like {group['job']} of {group['owner']}: {group['why']}"
+            if line not in told:
+                screen.warn(line)
+            told.add(line)
 
 
 def _none(leases: Leases, name: str) -> str:

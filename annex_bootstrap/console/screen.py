@@ -37,6 +37,7 @@ class Screen:
         json: whether stdout gets one JSON document.
         quiet: whether to leave out the next steps.
         plain: whether a terminal gets neither live tables nor colours.
+        lines: whether a document is one line, because others follow it.
         command: the words of the command that runs, such as ``leases end``.
     """
 
@@ -44,6 +45,7 @@ class Screen:
         self.json = False
         self.quiet = False
         self.plain = False
+        self.lines = False
         self.command = ""
 
     def say(self, text: str = "", *, wrap: bool = True, **style: Any) -> None:
@@ -92,6 +94,14 @@ class Screen:
             console.width = WIDE
         console.print(build_table(columns, rows, console.width if console.is_terminal else None))
 
+    @property
+    def shows_live(self) -> bool:
+        """Whether ``live`` shows a table in place."""
+        from rich.console import Console
+
+        console = Console(highlight=False)
+        return console.is_terminal and not (console.is_dumb_terminal or self.plain or self.json)
+
     @contextmanager
     def live(self, columns: Sequence[Column], none: str) -> Iterator[Callable[[Sequence[Sequence[str]]], None]]:
         """Show a table's rows again and again until the context ends: in place on a terminal, else each changed row."""
@@ -99,7 +109,7 @@ class Screen:
         from rich.live import Live
 
         console = Console(highlight=False)
-        if console.is_terminal and not (console.is_dumb_terminal or self.plain):
+        if self.shows_live:
             with Live(console=console, auto_refresh=False) as shown:
                 yield lambda rows: shown.update(
                     build_table(columns, rows, console.width) if rows else printable(none), refresh=True
@@ -137,7 +147,8 @@ class Screen:
         if self.json:
             import json
 
-            click.echo(json.dumps(as_json(self.command, result, error), indent=2))
+            click.echo(json.dumps(as_json(self.command, result, error), indent=None if self.lines else 2))
+            sys.stdout.flush()
 
     def fail(self, message: str) -> None:
         """Print what went wrong, after what was printed before it also where both go into one file."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from enum import StrEnum
+from typing import Any
 
-from annex_bootstrap.machines.money import Budget, Charge
+from annex_bootstrap.machines.money import Budget, Charge, parse_budget
 
 BOOT_SECONDS = 600
 """A machine that has not joined the pool after this time never will: booting takes a minute or two."""
@@ -210,6 +211,25 @@ class Rules:
     regions: tuple[str, ...] = ()
     shared: bool = False
 
+    def as_event(self) -> dict[str, Any]:
+        """Return them as the record has them."""
+        return {**asdict(self), "budget": None if self.budget is None else str(self.budget)}
+
+    @classmethod
+    def of_event(cls, event: Mapping[str, Any]) -> Rules:
+        """Return them as the record has them."""
+        budget = event["budget"]
+        return cls(
+            event["cores"],
+            None if budget is None else parse_budget(budget),
+            Market(event["market"]),
+            event["wait"],
+            event["duration"],
+            event["pool"],
+            tuple(event["regions"]),
+            event["shared"],
+        )
+
 
 @dataclass(frozen=True)
 class Lack:
@@ -263,6 +283,7 @@ class Readings:
         history: what happened before.
         doubts: what could not be read, a sentence each: with any of them nothing is changed.
         denied: regions where nothing can start, and why.
+        refused: groups for which nothing may start, by key, and why.
     """
 
     groups: Sequence[Group] = ()
@@ -275,6 +296,7 @@ class Readings:
     history: History = History()
     doubts: Sequence[str] = ()
     denied: Mapping[str, str] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
 
 
 class Reason(StrEnum):

@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from annex_bootstrap.annexes.requests import USER, name_problem
 from annex_bootstrap.growth.model import (
     Decision,
     Extension,
@@ -72,10 +73,43 @@ def annex_of(group: Group, rules: Rules) -> str:
     """
     if group.annex:
         return group.annex
-    shape, owner = shape_of(group.needs), "" if rules.shared else group.owner
-    digest = hashlib.sha256(f"{rules.pool}\n{owner}\n{shape}".encode()).hexdigest()[:6]
+    return name_of(shape_of(group.needs), "" if rules.shared else group.owner, rules.pool)
+
+
+def name_of(shape: str, owner: str, pool: str) -> str:
+    """Return the name of the annex whose machines have a shape.
+
+    Args:
+        shape: of the machines.
+        owner: whose jobs they run; empty for everybody's.
+        pool: names pool and stack.
+    """
+    digest = hashlib.sha256(f"{pool}\n{owner}\n{shape}".encode()).hexdigest()[:6]
     plain = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in owner or "all")
     return f"{PREFIX}{shape}-{plain}"[: ANNEX_ID_LENGTH - 7].rstrip("-") + f"-{digest}"
+
+
+def refusal(group: Group, rules: Rules, existing: Mapping[str, str | None]) -> str:
+    """Return why nothing may start for a group; nothing if it may. Who submits a job chooses only its own annex.
+
+    Args:
+        group: the jobs.
+        rules: name the pool.
+        existing: the annexes that there are, and whose jobs they run as far as they were started here.
+    """
+    owner = "" if rules.shared else group.owner
+    if not USER.fullmatch(group.owner):
+        return f"{group.owner!r} is no user name that machines can have"
+    if not group.annex:
+        return ""
+    if problem := name_problem(group.annex):
+        return problem
+    if group.annex.startswith(PREFIX):
+        own = [name_of(shape, owner, rules.pool) for shape in (*(f"{size}g" for size in SHAPES), "large", "gpu")]
+        return "" if group.annex in own else f"{group.annex} is not an annex of {group.owner}: choose another name"
+    if group.annex in existing and existing[group.annex] != owner:
+        return f"the annex {group.annex} runs already, and was not started here for {group.owner}: it is left alone"
+    return ""
 
 
 def plan(readings: Readings, rules: Rules, now: int) -> Decision:
@@ -150,11 +184,14 @@ class _Planner:
         # Those who have waited longest first, whatever order the queue has.
         groups = sorted(self.readings.groups, key=lambda group: (group.since[:1], group.key))
         needs = list(self._needs(groups))
+        self.offers = {group.key: self._offers(group) for group in groups}
         allowances = Counter[str]()
         owners: dict[str, set[str]] = {}
         for need in needs:
-            allowances[need.annex] += need.missing
-            owners.setdefault(need.annex, set()).add("" if self.rules.shared else need.group.owner)
+            if self.offers[need.group.key] and need.group.key not in self.readings.refused:
+                allowances[need.annex] += need.missing
+            if need.group.key not in self.readings.refused:
+                owners.setdefault(need.annex, set()).add("" if self.rules.shared else need.group.owner)
         self.allowances = Counter({annex: math.ceil(missing / PART) for annex, missing in allowances.items()})
         self.contested = {annex for annex, users in owners.items() if len(users) > 1}
         verdicts = {need.group.key: self._serve(need) for need in needs}
@@ -187,9 +224,9 @@ class _Planner:
 
     def _start(self, need: _Need) -> tuple[Reason, int | None]:
         """Start machines for a group as far as anything allows it, and return why its jobs wait."""
-        if need.annex in self.contested:
+        if need.group.key in self.readings.refused or need.annex in self.contested:
             return Reason.NAME, None
-        offers = self._offers(need.group)
+        offers = self.offers[need.group.key]
         if not offers:
             return Reason.NO_TYPE, None
         launches = [machine.launched for machine in self.readings.machines if machine.annex == need.annex]
@@ -288,7 +325,7 @@ class _Planner:
         def cost(offer: Offer) -> tuple[bool, bool, Decimal, int, str]:
             each = offer.room.holds(group.needs)
             # As in choose_types: AWS may take one back or have none.
-            coarse = each > max(missing // PARTS, 1)
+            coarse = offer.vcpus > 2 and each > max(missing // PARTS, 1)
             unknown = offer.now is None and offer.most is None
             return unknown, coarse, price(offer) * math.ceil(missing / each), offer.vcpus, offer.type
 

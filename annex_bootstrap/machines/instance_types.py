@@ -32,12 +32,14 @@ class InstanceType:
         vcpus: how many.
         memory: MiB.
         special: bare metal, or full CPU only for a while: taken only where somebody asks for it.
+        gpus: how many.
     """
 
     name: str
     vcpus: int
     memory: int
     special: bool = False
+    gpus: int = 0
 
     @property
     def is_standard(self) -> bool:
@@ -178,6 +180,7 @@ def _instance_type(described: InstanceTypeInfoTypeDef) -> InstanceType:
         vcpus=described["VCpuInfo"]["DefaultVCpus"],
         memory=described["MemoryInfo"]["SizeInMiB"],
         special=described["BareMetal"] or described["BurstablePerformanceSupported"],
+        gpus=sum(gpu.get("Count", 0) for gpu in described.get("GpuInfo", {}).get("Gpus", [])),
     )
 
 

@@ -33,12 +33,15 @@ VOLATILE = frozenset({"CONFIG_ROOT", "LOCAL_CONFIG_DIR", "LOCAL_CONFIG_FILE", "P
 """Knobs that differ between two processes, or between HTCondor's configuration and our copy of it."""
 
 
-def run(arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def run(
+    arguments: Sequence[str], environment: Mapping[str, str] | None = None, seconds: int = SECONDS
+) -> subprocess.CompletedProcess[str]:
     """Run one of HTCondor's commands.
 
     Args:
         arguments: the command's name and its arguments.
         environment: variables besides those of this process.
+        seconds: how long it may take.
 
     Returns:
         What it did; exit code 127 where there is no such command or it does not end.
@@ -56,7 +59,7 @@ def run(arguments: Sequence[str], environment: Mapping[str, str] | None = None) 
             encoding="utf-8",
             # As Python has names of files, which a configuration may hold in any encoding.
             errors="surrogateescape",
-            timeout=SECONDS,
+            timeout=seconds,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):

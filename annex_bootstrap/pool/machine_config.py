@@ -14,6 +14,23 @@ CONFIG_MEMBER = "config.d/50-annex-bootstrap.config"
 TOKEN_MEMBER = "tokens.d/annex-bootstrap"
 
 
+def start_expression(owner: str, only: str = "") -> str:
+    """Return which jobs a machine runs, as HTCondor's START.
+
+    Args:
+        owner: whose; empty for everybody's.
+        only: besides those that name the annex or may use AWS, an expression; empty for none.
+    """
+    kinds = [
+        "TARGET.TargetAnnexName =?= MY.AnnexName",
+        # As condor_annex up to 24.10 has it; such a job names the annex in its requirements.
+        "TARGET.TargetAnnexName =?= undefined && TARGET.MayUseAWS =?= True",
+        *([only] if only else []),
+    ]
+    which = " || ".join(f"({kind})" for kind in kinds)
+    return f'({which}) && TARGET.Owner =?= "{owner}"' if owner else f"({which})"
+
+
 @dataclass(frozen=True)
 class MachineConfig:
     """What all machines of one request have in common.
@@ -24,6 +41,7 @@ class MachineConfig:
         owner: whose jobs they run; empty for everybody's.
         idle: seconds without a job after which a machine goes.
         request_id: of the request that starts them.
+        only: which jobs they run besides those that name the annex or may use AWS, an expression; empty for none.
     """
 
     annex_id: str
@@ -31,13 +49,10 @@ class MachineConfig:
     owner: str
     idle: int
     request_id: str
+    only: str = ""
 
     def render(self) -> str:
         """Return HTCondor's configuration."""
-        named = "TARGET.TargetAnnexName =?= MY.AnnexName"
-        # As condor_annex up to 24.10 has it; such a job names the annex in its requirements.
-        unnamed = "TARGET.TargetAnnexName =?= undefined && TARGET.MayUseAWS =?= True"
-        start = f"(({named}) || ({unnamed}))"
         lines = [
             f"COLLECTOR_HOST = {self.collector}",
             "# Nobody has to reach this machine: the collector passes on who wants to talk to it.",
@@ -53,7 +68,7 @@ class MachineConfig:
             "STARTD_ATTRS = $(STARTD_ATTRS) AnnexName IsAnnex",
             "MASTER_ATTRS = $(MASTER_ATTRS) AnnexName IsAnnex",
             f"STARTD_NOCLAIM_SHUTDOWN = {self.idle}",
-            f'START = {start} && TARGET.Owner =?= "{self.owner}"' if self.owner else f"START = {start}",
+            f"START = {start_expression(self.owner, self.only)}",
         ]
         return "".join(f"{line}\n" for line in lines)
 

@@ -52,6 +52,24 @@ CHANGING = (
     (r"\b(ami|i|lt|sg|subnet|vpc)-[0-9a-f]{17}", r"\1-0a1b2c3d4e5f6a7b8"),
 )
 
+QUEUE = [
+    {
+        "ClusterId": 12,
+        "ProcId": proc,
+        "JobStatus": 1,
+        "JobUniverse": 5,
+        "Owner": "you",
+        "MayUseAWS": True,
+        "RequestCpus": 1,
+        "RequestMemory": 2048,
+        "RequestDisk": 1000,
+        "EnteredCurrentStatus": 1_700_000_000,
+        "Requirements": "/Expr(TARGET.Memory >= RequestMemory)/",
+    }
+    for proc in range(40)
+]
+"""The jobs that wait, as condor_q prints them."""
+
 STARTER = "starter"
 UNTIL = "# ends with Ctrl-C"
 
@@ -79,6 +97,8 @@ def make_shell(local: LocalAws, home: Path) -> Shell:
     htcondor = home / "htcondor"
     htcondor.mkdir()
     fake_htcondor.install(htcondor)
+    (htcondor / fake_htcondor.QUEUE).write_text(json.dumps(QUEUE))
+    (htcondor / fake_htcondor.SLOTS).write_text("[]")
     # Nothing else, so that an HTCondor installed on this machine does not change the output.
     for tool in TOOLS:
         (program.parent / tool).symlink_to(str(shutil.which(tool)))

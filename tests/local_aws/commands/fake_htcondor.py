@@ -7,6 +7,9 @@ from pathlib import Path
 
 POOL = "pool.example.org"
 
+QUEUE, SLOTS = "queue.json", "slots.json"
+"""The files of the directory that say which jobs and which slots there are; without them nobody answers."""
+
 _TOOL = """\
 #!{python}
 import base64, json, sys
@@ -28,6 +31,34 @@ elif name == "condor_token_create":
     scopes = [after for before, after in zip(arguments, arguments[1:]) if before == "-authz"]
     claims = {{"sub": given["-identity"], "scope": " ".join("condor:/" + scope for scope in scopes)}}
     print(".".join([part({{"alg": "none"}}), part(claims), "made-up"]))
+elif name == "condor_status" and "-json" in arguments:
+    slots = Path({slots!r})
+    if not slots.exists():
+        sys.exit("Error: communication error")
+    print(slots.read_text())
+elif name == "condor_q" and "-jobads" in arguments:
+    given = dict(zip(arguments, arguments[1:]))
+    ads = [
+        dict(line.split(" = ", 1) for line in ad.splitlines())
+        for ad in Path(given["-jobads"]).read_text().split("\\n\\n")
+    ]
+    kinds = Path(given["-slotads"]).read_text() if "-slotads" in given else ""
+    for ad in ads:
+        fits = ad.get("Nowhere") != "true" and "Cpus = " in kinds
+        print(f"{{ad['ClusterId']}}.{{ad['ProcId']}}           1        0        0       0        {{int(fits)}} alice")
+    print("[0]           0  TARGET.Colour == \\"blue\\"")
+elif name == "condor_q":
+    queue = Path({queue!r})
+    if not queue.exists():
+        sys.exit("Error: Can't find address of local schedd")
+    wanted = {{word for word in arguments if word[0].isdigit()}}
+    jobs = [
+        job
+        for job in json.loads(queue.read_text())
+        if not wanted or wanted & {{f"{{job['ClusterId']}}.{{job['ProcId']}}", str(job["ClusterId"])}}
+        if wanted or (job["JobStatus"] == 1 and (job.get("MayUseAWS") is True or "TargetAnnexName" in job))
+    ]
+    print(json.dumps(jobs))
 """
 
 
@@ -38,7 +69,8 @@ def install(directory: Path, **knobs: str) -> None:
         directory: which.
         knobs: of the pool's configuration, besides the usual ones.
     """
-    for name in ("condor_config_val", "condor_status", "condor_token_create", "condor_version"):
+    files = {"queue": str(directory / QUEUE), "slots": str(directory / SLOTS)}
+    for name in ("condor_config_val", "condor_q", "condor_status", "condor_token_create", "condor_version"):
         path = directory / name
-        path.write_text(_TOOL.format(python=sys.executable, pool=POOL, knobs=knobs))
+        path.write_text(_TOOL.format(python=sys.executable, pool=POOL, knobs=knobs, **files))
         path.chmod(0o755)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -25,7 +26,7 @@ from annex_bootstrap.growth.model import (
     Slot,
     Start,
 )
-from annex_bootstrap.growth.plan import LATE, MOST_LOST, annex_of, plan, shape_of
+from annex_bootstrap.growth.plan import LATE, MOST_LOST, annex_of, name_of, plan, refusal, shape_of
 from annex_bootstrap.machines.money import Budget, Charge
 from annex_contract.lease import ANNEX_ID_LENGTH
 from tests.unit.annex_bootstrap.growth import cases
@@ -167,6 +168,11 @@ def test_many_small_groups_are_damped_together_and_share_machines() -> None:
     assert Counter(verdict.reason for verdict in decision.verdicts)[Reason.PACE] == 4
 
 
+def test_jobs_that_nothing_can_run_make_no_step_larger() -> None:
+    groups = [group(jobs=8), group("b", jobs=80, cpus=64)]
+    assert started(plan(Readings(groups=groups, offers=[offer()]), RULES, NOW)) == [("m7i.large", 2)]
+
+
 def test_an_annex_that_jobs_of_two_owners_name_belongs_to_neither() -> None:
     named = [group("a", annex="ours"), group("b", annex="ours", owner="bob")]
     decision = plan(Readings(groups=named, offers=[offer()]), RULES, NOW)
@@ -188,6 +194,37 @@ def test_a_lease_is_extended_only_while_its_machines_work() -> None:
     assert plan(readings, replace(RULES, budget=Budget(Decimal("0.01"), daily=False)), NOW).extensions == ()
     not_due = [replace(leases[0], expiration=NOW + 7200)]
     assert plan(replace(readings, leases=not_due), RULES, NOW).extensions == ()
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ({}, ""),
+        ({"annex": "mine"}, ""),
+        ({"annex": "ours"}, ""),
+        ({"annex": name_of("4g", "alice", "pool")}, ""),
+        ({"annex": name_of("4g", "bob", "pool")}, "is not an annex of alice"),
+        ({"annex": "hers"}, "the annex hers runs already, and was not started here for alice"),
+        ({"annex": "hand-started"}, "the annex hand-started runs already"),
+        ({"annex": "team-SweepRule"}, "cannot end in -SweepRule"),
+        ({"annex": 'a"\nSTART = true'}, "cannot name an annex"),
+        ({"annex": "a" * 28}, "cannot name an annex"),
+        ({"owner": 'x" || true || "'}, "is no user name"),
+        ({"owner": ""}, "is no user name"),
+    ],
+)
+def test_who_submits_a_job_reaches_no_annex_of_others_and_writes_no_configuration(
+    more: dict[str, Any], problem: str
+) -> None:
+    existing = {"ours": "alice", "hers": "bob", "hand-started": None}
+    said = refusal(replace(group(), **more), RULES, existing)
+    assert said == "" if not problem else problem in said
+
+
+def test_nothing_starts_for_a_group_that_is_refused_and_others_go_on() -> None:
+    groups = [group("a", annex="ours", owner="bob"), group("b", annex="ours")]
+    decision = plan(Readings(groups=groups, offers=[offer()], refused={"a": "no"}), RULES, NOW)
+    assert [verdict.reason for verdict in decision.verdicts] == [Reason.NAME, Reason.STARTED]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,106 @@
+"""Machines that follow the queue, by ``annex-bootstrap grow`` and nothing started by hand; in order.
+
+The pool has no slot of its own. Three groups of jobs wait; nothing can run one of them.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from annex_contract.stack import Output
+from tests.htcondor.namespaces import POOL, REGION
+from tests.htcondor.pool import USER
+from tests.htcondor.stand_in import ADMINISTRATOR, EVERYTHING, booted
+from tests.htcondor.testbed import HOME, Testbed, aws_profiles
+
+STARTER = "starter"
+
+JOBS = {
+    "small": "+MayUseAWS = True\nrequest_memory = 256M\n",
+    "wide": "+MayUseAWS = True\nrequest_cpus = 2\nrequest_memory = 512M\n",
+    "nowhere": "+MayUseAWS = True\nrequirements = TARGET.HasUnobtainium\n",
+    "home": "request_memory = 256M\n",
+}
+
+GROW = ("grow", "--max-cores", "4", "--wait", "0", "--once", "--max-dollars", "5/day", "--profile", STARTER)
+
+
+def document(testbed: Testbed, *arguments: str) -> Any:
+    """The result in the JSON document of one of our commands."""
+    return json.loads(testbed.annex_bootstrap(*arguments, "--output", "json"))["result"]
+
+
+def test_a_pool_a_stack_and_jobs_are_ready(testbed: Testbed) -> None:
+    """The stack's policy for start is all that growth needs."""
+    testbed.annex_bootstrap("pool-config", "--collector", POOL, "--user", USER, user="root")
+    testbed.pool.must(["condor_restart"])
+    ask = ["condor_status", "-schedd", "-af", "MyAddress"]
+    testbed.wait_until(lambda: ":9618" in testbed.pool.run(ask).stdout, "the pool runs behind port 9618")
+    keys = {ADMINISTRATOR: testbed.make_user(ADMINISTRATOR, EVERYTHING), STARTER: testbed.make_user(STARTER)}
+    for path, text in aws_profiles(keys).items():
+        testbed.pool.write(path, text)
+    testbed.annex_bootstrap("deploy", "--yes", "--profile", ADMINISTRATOR, "--region", REGION)
+    outputs = testbed.read_outputs(REGION)
+    testbed.root.client("iam").attach_user_policy(UserName=STARTER, PolicyArn=outputs[Output.START_POLICY_ARN])
+    for name, more in JOBS.items():
+        testbed.pool.must(["condor_submit", testbed.write_job(name, more)], user=USER)
+    testbed.checked("four jobs wait")
+
+
+def test_machines_come_for_the_jobs_that_may_leave_home_and_run_them(testbed: Testbed, image: Path) -> None:
+    """HTCondor judges what a machine would run; a job that nothing can run gets none, and is told why."""
+    decided = document(testbed, *GROW)
+    reasons = sorted(group["reason"] for group in decided["groups"])
+    assert reasons == ["no type", "started", "started"], decided
+    (nowhere,) = [group for group in decided["groups"] if group["reason"] == "no type"]
+    assert "no machine satisfies" in nowhere["why"]
+    assert "HasUnobtainium" in nowhere["why"]
+    annexes = {start["annex"] for start in decided["starts"]}
+    (annex,) = annexes
+    machines = testbed.machines(annex)
+    assert 1 <= len(machines) <= 2
+    assert testbed.leases() == annexes
+    testbed.checked("machines run for two of the groups, with a lease")
+    said = testbed.annex_bootstrap("explain", nowhere["job"], "--profile", STARTER)
+    assert "HasUnobtainium" in said
+    again = document(testbed, *GROW)
+    assert again["starts"] == []
+    testbed.checked("a second decision counts what boots")
+    with booted(testbed, image, machines[0]["InstanceId"]) as stand_in:
+        testbed.wait_until(lambda: "done; HTCondor starts" in stand_in.console, "the boot service is done")
+        joined = ["condor_status", "-af", "EC2InstanceID"]
+        testbed.wait_until(
+            lambda: machines[0]["InstanceId"] in testbed.pool.run(joined).stdout, "the machine is in the pool"
+        )
+        for name in ("small", "wide"):
+            code, _ = testbed.command("condor_wait", "-wait", "180", f"{name}.log")
+            assert code == 0, testbed.pool.run(["condor_q", "-better-analyze"]).stdout
+            assert testbed.pool.read(f"{HOME}/{name}.out") == "machine.example.org\n"
+        testbed.checked("both jobs ran there")
+        drained = document(testbed, *GROW)
+        assert (drained["starts"], [group["reason"] for group in drained["groups"]]) == ([], ["no type"])
+        testbed.checked("a queue without such jobs starts nothing; the real machine's ad says no to the other one too")
+    status = testbed.pool.must(["condor_q", USER, "-af", "JobStatus"]).split()
+    assert status == ["1", "1"]
+
+
+def test_a_collector_that_is_away_starts_nothing(testbed: Testbed) -> None:
+    """Nor does it end anything."""
+    before = testbed.leases()
+    ended = testbed.pool.run(
+        ["env", "_CONDOR_COLLECTOR_HOST=127.0.0.1:1", "annex-bootstrap", *GROW], user=USER, seconds=300
+    )
+    assert ended.returncode == 1, ended
+    assert "nothing starts: condor_status does not answer" in ended.stdout
+    assert testbed.leases() == before
+
+
+def test_the_lease_ends_everything(testbed: Testbed) -> None:
+    """As of any annex."""
+    for annex in testbed.leases():
+        testbed.annex_bootstrap("leases", "end", annex, "--yes", "--profile", STARTER)
+    testbed.wait_until(lambda: not testbed.leases(), "the leases are gone")
+    assert testbed.tarballs() == set()
+    testbed.checked("no lease and no tarball is left")

@@ -1,0 +1,66 @@
+"""The IDs of requests, by which two who decide alike start nothing twice."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from annex_bootstrap.growth.acting import request_id
+from annex_bootstrap.growth.cloud import Instance, parse_instance
+from annex_bootstrap.growth.model import Start
+from annex_bootstrap.growth.record import BACKOFF
+
+NOW = 1_800_000_000
+START = Start("grow-a", "alice", "us-east-1", ("m7i.large",), False, 2, 2, None, ("a",))
+THERE = Instance("i-1", "grow-a", "us-east-1", "m7i.large", False, NOW, True)
+
+
+def test_the_same_step_has_the_same_id_whatever_else_is_known() -> None:
+    first = request_id(START, "stack", [THERE], [], NOW)
+    assert len(first) == 32
+    other_view = replace(START, count=5, types=("c7i.large",))
+    elsewhere = replace(THERE, instance_id="i-2", annex="other")
+    assert request_id(other_view, "stack", [elsewhere, THERE], [], NOW + 5) == first
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        request_id(replace(START, annex="grow-b"), "stack", [THERE], [], NOW),
+        request_id(replace(START, spot=True), "stack", [THERE], [], NOW),
+        request_id(replace(START, keys=("b",)), "stack", [THERE], [], NOW),
+        request_id(START, "other", [THERE], [], NOW),
+        request_id(START, "stack", [], [], NOW),
+        request_id(START, "stack", [THERE], ["m7i.large"], NOW),
+        request_id(START, "stack", [THERE], [], NOW + BACKOFF),
+    ],
+)
+def test_another_step_has_another_id(other: str) -> None:
+    assert other != request_id(START, "stack", [THERE], [], NOW)
+
+
+def test_a_machine_that_ended_says_when_and_why() -> None:
+    described = {
+        "InstanceId": "i-1",
+        "InstanceType": "m7i.large",
+        "InstanceLifecycle": "spot",
+        "LaunchTime": datetime.fromtimestamp(NOW, UTC),
+        "State": {"Name": "terminated"},
+        "StateReason": {"Code": "Server.SpotInstanceTermination"},
+        "StateTransitionReason": "Server.SpotInstanceTermination (2027-01-15 08:10:00 GMT)",
+        "Tags": [
+            {"Key": "htcondor:AnnexName", "Value": "grow-a"},
+            {"Key": "annex-bootstrap:request", "Value": "r1"},
+        ],
+        "IamInstanceProfile": {"Arn": "profile"},
+    }
+    ended = int(datetime(2027, 1, 15, 8, 10, tzinfo=UTC).timestamp())
+    assert parse_instance(described, "us-east-1", frozenset({"profile"})) == Instance(
+        "i-1", "grow-a", "us-east-1", "m7i.large", True, NOW, False, "r1", "Server.SpotInstanceTermination", ended
+    )
+    running = {**described, "State": {"Name": "running"}, "StateTransitionReason": ""}
+    assert parse_instance(running, "us-east-1", frozenset({"profile"})) == Instance(
+        "i-1", "grow-a", "us-east-1", "m7i.large", True, NOW, True, "r1"
+    )
