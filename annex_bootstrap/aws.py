@@ -197,8 +197,12 @@ class Account:
 
     @property
     def caller(self) -> str:
-        """The name of the user, or of the session of a role, whose credentials these are."""
-        return self._caller["Arn"].rpartition(":")[2].rpartition("/")[2]
+        """Who calls, as IAM's policies know it: a user's name; of a session the ID of its role, and its own name.
+
+        Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html
+        """
+        arn = self._caller["Arn"]
+        return arn.rpartition("/")[2] if ":user/" in arn else self._caller["UserId"]
 
     @property
     def partition(self) -> str:

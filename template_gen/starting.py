@@ -34,6 +34,7 @@ from annex_contract.stack import (
     SPOT_ROLE,
     SPOT_SERVICE,
     STACK_TAG,
+    STARTED_BY_TAG,
     LogicalId,
     Parameter,
     sweep_rule_name,
@@ -107,7 +108,7 @@ def _statements(lease_function: GetAtt, connectivity_function: GetAtt) -> list[S
         allow("FindStack", "cloudformation: DescribeStacks", names.arn("cloudformation", "stack/${AWS::StackName}/*")),
         allow("CheckAndInvokeFunctions", "lambda: GetPolicy InvokeFunction", [lease_function, connectivity_function]),
         allow("UploadPoolConfigurations", "s3: PutObject", names.bucket_arn(f"/{TARBALL_PREFIX}*")),
-        allow("MakeAndReadLeases", "events: DeleteRule ListTargetsByRule PutRule", rule),
+        allow("MakeAndReadLeases", "events: DeleteRule DescribeRule ListTargetsByRule PutRule", rule),
         allow("PutLeases", "events: PutTargets", rule, only_targets(lease_function)),
         deny(
             "KeepOtherRules",
@@ -159,6 +160,9 @@ def _fleets(instance: Any) -> list[Statement]:
     image = names.public_arn("image/${Image}", Image=get(IMAGE, Attribute.IMAGE_ID))
     group = names.arn("ec2", "security-group/${Group}", Group=get(SECURITY_GROUP, Attribute.GROUP_ID))
     in_annex = {"Null": {f"aws:RequestTag/{ANNEX_TAG}": "false"}}
+    # The second is that of a role's session. Nobody can be both, and no name of a user has a colon:
+    # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html#policy-vars-infotouse
+    in_own_name = {"StringEquals": {f"aws:RequestTag/{STARTED_BY_TAG}": ["${aws:username}", "${aws:userid}"]}}
     by_template = {"ArnEquals": {"ec2:LaunchTemplate": launch_template}}
     return [
         # By these tags the lease function finds a fleet that replaces its machines.
@@ -168,7 +172,7 @@ def _fleets(instance: Any) -> list[Statement]:
             names.arn("ec2", "fleet/*"),
             in_annex | {"StringEquals": {f"aws:RequestTag/{STACK_TAG}": Ref("AWS::StackId")}},
         ),
-        allow("CreateMachinesOfAnnexes", "ec2: CreateFleet", instance, in_annex),
+        allow("CreateMachinesOfAnnexes", "ec2: CreateFleet", instance, in_annex | in_own_name),
         allow("CreateFleetsByTemplate", "ec2: CreateFleet", [launch_template, image, subnet, volume]),
         # A fleet's overrides may name both. Where they do not, no document promises that EC2 knows here what the
         # template says, so a machine also starts where there is no value: the image itself demands tokens.
@@ -181,6 +185,7 @@ def _fleets(instance: Any) -> list[Statement]:
                 "ArnEqualsIfExists": {"ec2:InstanceProfile": get(INSTANCE_ROLE, Attribute.PROFILE_ARN)},
                 "StringEqualsIfExists": {"ec2:MetadataHttpTokens": "required"},
                 **in_annex,
+                **in_own_name,
             },
         ),
         allow(

@@ -109,6 +109,12 @@ class Machines:
 NOTHING = Machines({}, 0, 0)
 
 
+def starter(caller: str) -> str:
+    """Return whom a tag with a caller means, for people: a user's name, or a session's, which its user may choose."""
+    role_id, _, session = caller.rpartition(":")
+    return f"{session} (session)" if role_id else caller
+
+
 def own_annex_of_machine(machine: Mapping[str, Any], profile_arns: frozenset[str]) -> str | None:
     """Return the annex of this stack that a machine belongs to, if any: another stack's may have the same name.
 
@@ -205,7 +211,7 @@ class Leases:
         Raises:
             UserError: AWS refused.
         """
-        return parse_target(annex_id, self._targets_if_any(annex_id), self.function_arn)
+        return parse_target(annex_id, self._targets_if_any(annex_id) or (), self.function_arn)
 
     def find(self, name: str) -> Lease:
         """Return the lease of an annex.
@@ -251,7 +257,7 @@ class Leases:
                     pending[annex_id] += machine["State"]["Name"] == "pending"
                     since.setdefault(annex_id, []).append((machine["InstanceType"], machine["LaunchTime"]))
                     starters.setdefault(annex_id, set()).update(
-                        tag["Value"] for tag in machine.get("Tags", []) if tag["Key"] == STARTED_BY_TAG
+                        starter(tag["Value"]) for tag in machine.get("Tags", []) if tag["Key"] == STARTED_BY_TAG
                     )
             for requests in self.account.ec2.get_paginator("describe_spot_fleet_requests").paginate():
                 for request in requests["SpotFleetRequestConfigs"]:
@@ -365,11 +371,25 @@ class Leases:
         Raises:
             UserError: it is; or AWS refused.
         """
-        if any(target["Arn"] != self.function_arn for target in self._targets_if_any(name)):
+        targets = self._targets_if_any(name)
+        if targets is None:
+            return
+        if any(target["Arn"] != self.function_arn for target in targets) or not (targets or self._is_unfinished(name)):
             raise UserError(
                 f"the EventBridge rule {name} in {self.account.region} is not the lease of an annex of this stack: "
                 "give the annex another name"
             )
+
+    def _is_unfinished(self, name: str) -> bool:
+        """Return whether a rule without targets is what an interrupted start has left, or is gone meanwhile."""
+        try:
+            with explained(f"reading the rule {name}"):
+                rule = self.account.events.describe_rule(Name=name)
+        except AwsError as error:
+            if error.code == "ResourceNotFoundException":
+                return True
+            raise
+        return rule.get("ScheduleExpression") == contract.TICK_RATE and not rule.get("EventPattern")
 
     def _put_target(self, annex_id: str, target: Mapping[str, Any]) -> None:
         with explained(f"setting the lease of {annex_id}"):
@@ -381,12 +401,12 @@ class Leases:
         pages = self.account.events.get_paginator("list_targets_by_rule").paginate(Rule=rule)
         return [target for page in pages for target in page["Targets"]]
 
-    def _targets_if_any(self, rule: str) -> Sequence[Mapping[str, Any]]:
-        """Return the targets of a rule, none where there is no such rule."""
+    def _targets_if_any(self, rule: str) -> Sequence[Mapping[str, Any]] | None:
+        """Return the targets of a rule; None where there is no such rule."""
         try:
             with explained(f"looking for a rule {rule}"):
                 return self._targets(rule)
         except AwsError as error:
             if error.code == "ResourceNotFoundException":
-                return []
+                return None
             raise

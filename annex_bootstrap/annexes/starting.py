@@ -76,13 +76,14 @@ def tags_of(request_id: str, annex_id: str, caller: str) -> dict[str, str]:
     Args:
         request_id: of the request.
         annex_id: of the annex.
-        caller: the user or session that asks for them.
+        caller: who asks for them, as the stack's policy demands.
     """
-    # A session's name may have a comma or an equals sign, a tag's value no comma.
+    # A session's name may have a comma, and EC2 allows any character in a tag's value:
+    # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html
     return {
         ANNEX_TAG: annex_id,
         REQUEST_TAG: request_id,
-        STARTED_BY_TAG: caller.replace(",", "-"),
+        STARTED_BY_TAG: caller,
         "Name": f"annex {annex_id}",
     }
 

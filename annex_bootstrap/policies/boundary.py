@@ -164,7 +164,7 @@ def _users(partition: str, account: str, arn: Callable[[str, str], str]) -> list
         ),
         allow(
             "ManageLeases",
-            "events: DeleteRule ListTargetsByRule PutRule RemoveTargets",
+            "events: DeleteRule DescribeRule ListTargetsByRule PutRule RemoveTargets",
             arn("events", "rule/*"),
         ),
         allow("ListLeases", "events: ListRuleNamesByTarget", "*"),

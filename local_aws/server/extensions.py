@@ -32,7 +32,7 @@ from local_aws.server.ec2 import (
     spot_fleets,
     spot_requests,
 )
-from local_aws.server.events import invocations, rule_quota, schedule
+from local_aws.server.events import invocations, missing_rules, rule_quota, schedule
 from local_aws.server.iam import (
     authorization,
     decisions,
@@ -73,6 +73,7 @@ EXTENSIONS: tuple[Callable[[], None], ...] = (
     log_patterns.install,
     logs.install,
     messages.install,
+    missing_rules.install,
     metadata.install,
     organisation.install,
     owners.install,

@@ -8,6 +8,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import socket
 import ssl
 import urllib.error
@@ -25,6 +26,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from annex_bootstrap.annexes.leases import Leases
 from annex_bootstrap.aws import Account as ClientAccount
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.launch.verify import read_code
@@ -36,6 +38,7 @@ from annex_bootstrap.stack.change_set import discard_change_set
 from annex_bootstrap.stack.deployment import DeployRequest
 from annex_bootstrap.stack.template import template_path
 from annex_contract.iam import allow, document, trust
+from annex_contract.lease import LATEST, Lease
 from annex_contract.machine_policies import FLEET_POLICY
 from annex_contract.outputs import profiles_of
 from annex_contract.resources import BY_TYPE
@@ -44,6 +47,7 @@ from annex_contract.stack import (
     FLEET_TAG,
     MARKING_PARAMETERS,
     STACK_TAG,
+    STARTED_BY_TAG,
     Output,
     stack_path,
     sweep_rule_name,
@@ -1453,11 +1457,13 @@ class Team:
     stack: stack.DeployedStack
     user: boto3.Session
 
-    def tags(self, annex: str, *kinds: str) -> Any:
-        """Return the tags that `start` puts on what it asks for, for an annex."""
+    def tags(self, annex: str, *kinds: str, starter: str = "") -> Any:
+        """Return the tags that `start` puts on what it asks for, for an annex; the user's own where no starter is."""
         of_annex, of_stack = {"Key": ANNEX_TAG, "Value": annex}, {"Key": STACK_TAG, "Value": self.stack.stack_id}
+        started_by = {"Key": STARTED_BY_TAG, "Value": starter or self.name}
         return [
-            {"ResourceType": kind, "Tags": [of_annex, of_stack] if kind == "fleet" else [of_annex]} for kind in kinds
+            {"ResourceType": kind, "Tags": [of_annex, of_stack] if kind == "fleet" else [of_annex, started_by]}
+            for kind in kinds
         ]
 
     def template(self, **more: Any) -> Any:
@@ -1607,3 +1613,81 @@ def test_a_lease_ends_what_replaces_its_machines(teams: tuple[Team, Team]) -> No
     assert profiles <= profiles_of(other.stack.outputs)
     assert other.end(annex)["fleets_cancelled"] == 2
     assert team.running() <= before
+
+
+@attack(
+    "Start machines in somebody else's name, so that `leases` shows another starter",
+    by=STARTER,
+    stopped_by="Condition on the tag `annex-bootstrap:started-by`: a user's own name, or the role's ID and the session",
+)
+def test_nobody_starts_machines_in_somebody_elses_name(teams: tuple[Team, Team]) -> None:
+    team, other = teams
+    iam, role = team.root.client("iam"), f"starters-{uuid.uuid4().hex[:8]}"
+    trusting = document([trust("ec2.amazonaws.com") | {"Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}}])
+    arn = iam.create_role(RoleName=role, AssumeRolePolicyDocument=json.dumps(trusting))["Role"]["Arn"]
+    policy = team.stack.outputs[Output.START_POLICY_ARN]
+    iam.attach_role_policy(RoleName=role, PolicyArn=policy)
+    keys = team.root.client("sts").assume_role(RoleArn=arn, RoleSessionName="alice@example.org")["Credentials"]
+    held = boto3.Session(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
+    principals = {principal: client_account(principal).caller for principal in (team.user, held)}
+    assert principals[team.user] == team.name
+    assert re.fullmatch("AROA[A-Z0-9]+:alice@example.org", principals[held])
+    before = team.running()
+    for principal, own in principals.items():
+        each = replace(team, user=principal)
+        others = {*principals.values(), other.name, "alice@example.org", f"{own}x"} - {own}
+        for starter in others:
+            tags = each.tags("plain", "fleet", "instance", starter=starter)
+            refuse(partial(each.fleet, {}, TagSpecifications=tags), partial(each.launch, TagSpecifications=tags[1:]))
+        assert team.running() <= before
+        tags = each.tags("plain", "fleet", "instance", starter=own)
+        made = [*each.fleet({}, TagSpecifications=tags), each.launch(TagSpecifications=tags[1:])]
+        # Nor afterwards.
+        forged: Any = [{"Key": STARTED_BY_TAG, "Value": other.name}]
+        refuse(partial(principal.client("ec2").create_tags, Resources=made, Tags=forged))
+        team.root.client("ec2").terminate_instances(InstanceIds=made)
+    iam.detach_role_policy(RoleName=role, PolicyArn=policy)
+    iam.delete_role(RoleName=role)
+
+
+@attack(
+    "Have `start NAME` take over a rule of that name that has no targets yet",
+    by="Nobody: a colleague whose annex has the name of somebody's rule",
+    stopped_by="`start` takes a rule without targets only if it has the schedule of leases",
+)
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        {"ScheduleExpression": "rate(1 day)"},
+        {"ScheduleExpression": "cron(0 3 * * ? *)"},
+        {"EventPattern": '{"source": ["aws.ec2"]}'},
+        {"EventPattern": '{"source": ["aws.ec2"]}', "ScheduleExpression": "rate(5 minutes)"},
+    ],
+)
+def test_start_takes_over_no_rule_without_targets(teams: tuple[Team, Team], theirs: Mapping[str, Any]) -> None:
+    team, _ = teams
+    events, account = team.root.client("events"), client_account(team.user)
+    leases = Leases.of(account, read.find_deployed(account, team.name))
+    # What a start that was killed has left is finished.
+    for name, described in (("left", {"ScheduleExpression": "rate(5 minutes)"}), ("nightly", theirs)):
+        name = f"{name}-{uuid.uuid4().hex[:8]}"
+        events.put_rule(Name=name, State="DISABLED", Description="made up", **described)
+        before = events.describe_rule(Name=name)
+        put = partial(leases.put, Lease(name, team.stack.outputs[Output.S3_BUCKET_NAME], LATEST), "request")
+        if described is theirs:
+            with pytest.raises(UserError, match=f"the EventBridge rule {name} .* is not the lease of an annex"):
+                put()
+            after = events.describe_rule(Name=name)
+            assert [after.get(key) for key in _OF_RULE] == [before.get(key) for key in _OF_RULE]
+            assert events.list_targets_by_rule(Rule=name)["Targets"] == []
+        else:
+            put()
+            assert events.describe_rule(Name=name)["State"] == "ENABLED"
+            events.remove_targets(Rule=name, Ids=[name])
+        events.delete_rule(Name=name)
+        with pytest.raises(ClientError, match="ResourceNotFoundException"):
+            events.list_targets_by_rule(Rule=name)
+        leases.check_name(name)
+
+
+_OF_RULE = ("ScheduleExpression", "EventPattern", "State", "Description")

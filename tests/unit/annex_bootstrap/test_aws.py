@@ -10,9 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import boto3
 import pytest
 
-from annex_bootstrap.aws import connect, in_background, open_session
+from annex_bootstrap.aws import Account, connect, in_background, open_session
 from annex_bootstrap.errors import UserError
 
 START_URL = "https://made-up.awsapps.example/start"
@@ -158,3 +159,19 @@ def test_a_local_aws_that_has_ended_is_named_before_any_attempt_is_repeated(monk
     with pytest.raises(UserError, match=rf"the local AWS at http://127.0.0.1:{port} does not answer .*annex-bootstrap"):
         connect("us-east-1", None)
     assert attempts == []
+
+
+@pytest.mark.parametrize(
+    ("arn", "user_id", "caller"),
+    [
+        ("arn:aws:iam::123456789012:user/alice", "AIDAMADEUP", "alice"),
+        ("arn:aws:iam::123456789012:user/lab/alice", "AIDAMADEUP", "alice"),
+        ("arn:aws:sts::123456789012:assumed-role/lab/alice@x.org", "AROAMADEUP:alice@x.org", "AROAMADEUP:alice@x.org"),
+        ("arn:aws:sts::123456789012:federated-user/alice", "123456789012:alice", "123456789012:alice"),
+        ("arn:aws:iam::123456789012:root", "123456789012", "123456789012"),
+    ],
+)
+def test_a_caller_is_called_as_policies_know_it(arn: str, user_id: str, caller: str) -> None:
+    account = Account(boto3.Session("AKIAMADEUP", "made-up"), "us-east-1")
+    account.__dict__["_caller"] = {"Arn": arn, "UserId": user_id, "Account": "123456789012"}
+    assert account.caller == caller

@@ -42,6 +42,7 @@ DENIED = ClientError({"Error": {"Code": "UnauthorizedOperation", "Message": "no"
 PROTECTED = ClientError(
     {"Error": {"Code": "OperationNotPermitted", "Message": "may not be terminated"}}, "TerminateInstances"
 )
+NO_RULE = ClientError({"Error": {"Code": "ResourceNotFoundException", "Message": "none"}}, "ListTargetsByRule")
 RULE_ALLOWED = {"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "lambda:InvokeFunction"}
 
 
@@ -51,6 +52,7 @@ class Memory:
     Attributes:
         calls: what was called, in order.
         targets: the target of each rule.
+        rules: as DescribeRule has them; one that has a target need not be here.
         machines: as DescribeInstances has them.
         ec2_fleets: as DescribeFleets has them.
         spot_requests: as DescribeSpotInstanceRequests has them.
@@ -65,6 +67,7 @@ class Memory:
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.targets: dict[str, dict[str, Any]] = {}
+        self.rules: dict[str, dict[str, Any]] = {}
         self.machines: list[dict[str, Any]] = []
         self.launch: Callable[[], dict[str, Any]] = lambda: self.launched(2)
         self.line: dict[str, Any] = {"decision": "wait"}
@@ -96,8 +99,12 @@ class Memory:
     def put_object(self, **_arguments: Any) -> None:
         self.calls.append("tarball")
 
-    def put_rule(self, **_arguments: Any) -> None:
+    def put_rule(self, **arguments: Any) -> None:
         self.calls.append("rule")
+        self.rules[arguments["Name"]] = arguments
+
+    def describe_rule(self, **arguments: Any) -> dict[str, Any]:
+        return self.rules[arguments["Name"]]
 
     def put_targets(self, **arguments: Any) -> dict[str, Any]:
         (target,) = arguments["Targets"]
@@ -120,8 +127,9 @@ class Memory:
         self.calls.append("remove")
         del self.targets[arguments["Rule"]]
 
-    def delete_rule(self, **_arguments: Any) -> None:
+    def delete_rule(self, **arguments: Any) -> None:
         self.calls.append("delete rule")
+        self.rules.pop(arguments["Name"], None)
 
     def delete_fleets(self, **arguments: Any) -> None:
         self.calls.append(f"delete {' '.join(arguments['FleetIds'])}")
@@ -159,7 +167,12 @@ class Memory:
     def paginate(self, **arguments: Any) -> Iterator[dict[str, Any]]:
         match self.operation:
             case "list_targets_by_rule":
-                yield {"Targets": [target] if (target := self.targets.get(arguments["Rule"])) else []}
+                rule = arguments["Rule"]
+                if rule not in {**self.targets, **self.rules}:
+                    raise ClientError(
+                        {"Error": {"Code": "ResourceNotFoundException", "Message": "none"}}, "ListTargets"
+                    )
+                yield {"Targets": [target] if (target := self.targets.get(rule)) else []}
             case "list_rule_names_by_target":
                 yield {"RuleNames": list(self.targets)}
             case "describe_spot_fleet_requests":

@@ -5,7 +5,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import boto3
 import pytest
@@ -13,11 +13,12 @@ from botocore.stub import Stubber
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annex_bootstrap.annexes.leases import Leases, Machines, parse_target
+from annex_bootstrap.annexes.leases import Leases, Machines, parse_target, starter
 from annex_bootstrap.aws import Account
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.times import clock, left, parse_duration
 from annex_contract.lease import LATEST
+from tests.unit.annex_bootstrap.annexes.memory import STACK, Memory
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("2h", 7200), ("90m", 5400), ("1d12h", 129_600), ("1d1h1m", 90_060)])
@@ -141,3 +142,39 @@ def test_the_token_of_the_oldest_machine_that_start_started_ends_first() -> None
     assert Machines({"a": 2}, 0, 0, since=since).earliest_token_end is None
     machines = Machines({"a": 2}, 0, 0, starters=frozenset({"alice"}), since=since)
     assert machines.earliest_token_end == int((began + timedelta(days=1)).timestamp())
+
+
+@pytest.mark.parametrize(
+    ("rule", "ours"),
+    [
+        ({"ScheduleExpression": "rate(5 minutes)"}, True),
+        ({"ScheduleExpression": "rate(5 minutes)", "EventPattern": ""}, True),
+        ({"ScheduleExpression": "rate(5 minutes)", "EventPattern": '{"source": ["aws.ec2"]}'}, False),
+        ({"ScheduleExpression": "rate(1 day)"}, False),
+        ({"EventPattern": '{"source": ["aws.ec2"]}'}, False),
+        ({}, False),
+    ],
+)
+def test_a_rule_without_targets_is_taken_only_with_the_schedule_of_leases(rule: dict[str, Any], ours: bool) -> None:
+    memory = Memory()
+    memory.rules["first"] = rule
+    leases = Leases.of(cast("Account", memory), STACK)
+    if ours:
+        leases.check_name("first")
+    else:
+        with pytest.raises(UserError, match=r"^the EventBridge rule first in us-east-1 is not the lease of an annex"):
+            leases.check_name("first")
+
+
+@pytest.mark.parametrize(
+    ("tag", "shown"),
+    [
+        ("alice", "alice"),
+        ("AROAMADEUPMADEUP12345:alice@example.org", "alice@example.org (session)"),
+        ("123456789012:alice", "alice (session)"),
+        ("123456789012", "123456789012"),
+        ("", ""),
+    ],
+)
+def test_a_session_is_not_shown_as_a_user(tag: str, shown: str) -> None:
+    assert starter(tag) == shown
