@@ -1,5 +1,5 @@
 # Thin names for the real commands. Each makes the virtual environment first, where none is there.
-.PHONY: bill-of-materials demo docs packages test slow opinions thorough engines browser e2e vm live scan build lint lock
+.PHONY: bill-of-materials demo docs packages test mutants slow opinions thorough engines browser e2e vm live scan build lint lock
 
 PYTHON ?= python3
 VENV := .venv
@@ -67,6 +67,11 @@ live: build
 # checkov on the built template, offline. It pins an old boto3, and so has a virtual environment of its own.
 scan: build $(SCANNER_READY)
 	@$(BIN)/python -m tests.scan $(SCANNER)/bin/checkov
+
+# Faults planted at random, one at a time in a copy of the checkout: names those that no test notices which calls the
+# function. Others each time; ARGS="--seed 7" repeats them.
+mutants: build
+	@$(BIN)/python -m tests.mutants $(ARGS)
 
 build: $(READY)
 	@$(BIN)/python build.py
