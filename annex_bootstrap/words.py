@@ -12,6 +12,7 @@ from annex_contract.resources import (
     IMAGE_BUILDER,
     INSTANCE_ROLE,
     SECURITY_GROUP,
+    START_ROLE,
 )
 from annex_contract.stack import LogicalId
 
@@ -44,6 +45,7 @@ TYPES: Mapping[str, Words] = {
         "private bucket for pool configurations", "The stored bytes: a few KB per annex", name="the bucket"
     ),
     INSTANCE_ROLE.resource_type: Words("role and instance profile for the machines", name="the machines' role"),
+    START_ROLE.resource_type: Words("role and profile for machines of start", name="the role of start's machines"),
     FLEET_ROLE.resource_type: Words("role for spot fleets", name="the fleet role"),
     SECURITY_GROUP.resource_type: Words("security group for the machines", name="the security group"),
     IMAGE_BUILDER.resource_type: Words(

@@ -41,6 +41,9 @@ TARBALL_PREFIX = "config-"
 TARBALL_PATTERN = f"{TARBALL_PREFIX}*.tar.gz"
 """The key of an annex's tarball, with ``*`` for the annex's whole name."""
 
+MACHINES_PREFIX = "machines/"
+"""How the S3 keys begin under which ``start`` puts the configuration of one machine each."""
+
 TICK_MINUTES = 5
 """Minutes between two ticks of an annex: its rule runs the lease function at ``TICK_RATE``. Source: as above."""
 
@@ -78,6 +81,20 @@ class Lease:
 def annex_id_of(name: str) -> str:
     """Return the ID of the annex with a name."""
     return name[:ANNEX_ID_LENGTH]
+
+
+def machine_key(annex_id: str, role_id: str, instance_id: str) -> str:
+    """Return the S3 key of the configuration of one machine that ``start`` starts.
+
+    It ends in what IAM calls ``aws:userid`` of the machine, which alone may read it:
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html#principaltable
+
+    Args:
+        annex_id: of the machine's annex, which has no slash.
+        role_id: the unique ID of the machine's role.
+        instance_id: of the machine.
+    """
+    return f"{MACHINES_PREFIX}{annex_id}/{role_id}:{instance_id}"
 
 
 def parse_lease(event: object) -> Lease:

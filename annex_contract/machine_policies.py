@@ -10,12 +10,14 @@ from typing import Any
 
 from annex_contract.iam import Expression, allow, document
 from annex_contract.keys import read_objects, through, use_for_volumes
+from annex_contract.lease import MACHINES_PREFIX
 from annex_contract.stack import FLEET_TAG, PASSED_TO_EC2
 
 CONFIGURATION_POLICY = "annex-configuration"
 BOOT_POLICY = "annex-boot"
 KEY_POLICY = "annex-key"
 FLEET_POLICY = "annex-fleet"
+START_POLICY = "annex-start"
 
 
 def configuration_policy(objects: Expression) -> dict[str, Any]:
@@ -45,6 +47,17 @@ def key_policy(key: str) -> dict[str, Any]:
         key: its ARN.
     """
     return document([read_objects(key, through("s3", key))])
+
+
+def start_policy(partition: str, bucket: str) -> dict[str, Any]:
+    """Return the policy that lets a machine read its own configuration and delete it, and nothing else.
+
+    Args:
+        partition: such as ``aws``.
+        bucket: in which it is, for each annex under its name.
+    """
+    own = f"arn:{partition}:s3:::{bucket}/{MACHINES_PREFIX}*/${{aws:userid}}"
+    return document([allow("ReadOwnConfigurationOnce", "s3: DeleteObject GetObject", own)])
 
 
 def fleet_policy(partition: str, account: str, machine_role_arn: str, key: str = "") -> dict[str, Any]:

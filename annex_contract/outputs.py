@@ -70,6 +70,8 @@ OUTPUTS: Mapping[Output, Rule] = {
     Output.LAUNCH_TEMPLATE_ID: Rule("lt-[0-9a-f]+", optional=True),
     Output.LAUNCH_TEMPLATE_VERSION: Rule("[0-9]+", optional=True),
     Output.START_POLICY_ARN: Rule(_POLICY, optional=True),
+    Output.START_INSTANCE_PROFILE: Rule(_PROFILE, optional=True),
+    Output.START_ROLE_ID: Rule("AROA[A-Z0-9]+", optional=True),
 }
 """The rule for every output. Of several knobs, a configuration has those of today first, in this order."""
 
@@ -80,7 +82,8 @@ def profiles_of(outputs: Mapping[str, str]) -> frozenset[str]:
     Args:
         outputs: of the stack.
     """
-    return frozenset(outputs[name] for name in (Output.INSTANCE_CONFIGURATION_PROFILE,) if name in outputs)
+    profiles = (Output.INSTANCE_CONFIGURATION_PROFILE, Output.START_INSTANCE_PROFILE)
+    return frozenset(outputs[name] for name in profiles if name in outputs)
 
 
 def find_wrong_output(outputs: Mapping[str, str]) -> str:
@@ -122,6 +125,7 @@ def find_foreign_output(outputs: Mapping[str, str], stack_id: str, adopted_bucke
         Output.LEASE_FUNCTION_ARN: functions + made(LogicalId.LEASE_FUNCTION),
         Output.CONNECTIVITY_FUNCTION_ARN: functions + made(LogicalId.CONNECTIVITY_FUNCTION),
         Output.INSTANCE_CONFIGURATION_PROFILE: f"{iam}instance-profile{ours}",
+        Output.START_INSTANCE_PROFILE: f"{iam}instance-profile{ours}",
         Output.INSTANCE_ROLE_ARN: f"{iam}role{ours}",
         # It may have been adopted, with any name.
         Output.IAM_FLEET_ROLE_ARN: f"{iam}role/.+",

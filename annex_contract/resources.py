@@ -51,6 +51,7 @@ class Attribute(StrEnum):
     IMAGE_ID = "ImageId"
     PROFILE_ARN = "ProfileArn"
     ROLE_ARN = "RoleArn"
+    ROLE_ID = "RoleId"
     ROOT_DEVICE = "RootDeviceName"
     VPC_ID = "VpcId"
 
@@ -106,6 +107,21 @@ INSTANCE_ROLE = CustomResource(
         Property.PERMISSIONS_BOUNDARY_ARN: str,
     },
     attributes=(Attribute.PROFILE_ARN, Attribute.ROLE_ARN),
+)
+
+START_ROLE = CustomResource(
+    logical_id="StartRole",
+    resource_type="Custom::AnnexStartRole",
+    module="start_role",
+    name_property=Property.ROLE_NAME,
+    properties={
+        Property.ROLE_NAME: str,
+        Property.TRUSTED_SERVICE: str,
+        Property.BUCKET_NAME: str,
+        Property.KMS_KEY: str,
+        Property.PERMISSIONS_BOUNDARY_ARN: str,
+    },
+    attributes=(Attribute.PROFILE_ARN, Attribute.ROLE_ARN, Attribute.ROLE_ID),
 )
 
 FLEET_ROLE = CustomResource(
@@ -183,6 +199,6 @@ IMAGE = CustomResource(
     attributes=(Attribute.IMAGE_ID, Attribute.ROOT_DEVICE),
 )
 
-CUSTOM_RESOURCES = (BUCKET, INSTANCE_ROLE, FLEET_ROLE, SECURITY_GROUP, IMAGE_BUILDER, IMAGE)
+CUSTOM_RESOURCES = (BUCKET, INSTANCE_ROLE, START_ROLE, FLEET_ROLE, SECURITY_GROUP, IMAGE_BUILDER, IMAGE)
 
 BY_TYPE: Mapping[str, CustomResource] = {resource.resource_type: resource for resource in CUSTOM_RESOURCES}

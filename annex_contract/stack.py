@@ -33,6 +33,10 @@ REQUEST_TAG = "annex-bootstrap:request"
 STARTED_BY_TAG = "annex-bootstrap:started-by"
 """The tag of machines with the name of the user or the session that started them."""
 
+CONFIGURATION_TAG = "annex-bootstrap:configuration"
+"""The tag of machines that ``start`` starts with the bucket in which each finds its configuration and the ID of their
+role, with a slash between them. The launch template sets it, and so a machine knows by whom it was started."""
+
 EC2_SERVICE = "ec2.amazonaws.com"
 """EC2 as a principal, the same in every partition; ``ec2.`` before a partition's own suffix is refused in the European
 Sovereign Cloud: https://github.com/aws/aws-cdk/issues/22589 and https://github.com/pulumi/pulumi-eks/issues/2341"""
@@ -133,6 +137,8 @@ class Output(StrEnum):
     LAUNCH_TEMPLATE_ID = "LaunchTemplateId"
     LAUNCH_TEMPLATE_VERSION = "LaunchTemplateVersion"
     START_POLICY_ARN = "StartPolicyARN"
+    START_INSTANCE_PROFILE = "StartInstanceProfile"
+    START_ROLE_ID = "StartRoleId"
 
 
 class Parameter(StrEnum):

@@ -1,8 +1,11 @@
-"""The private bucket: condor_annex uploads the pool's configuration and password there for the machines.
+"""The private bucket, in which machines find their configuration.
+
+condor_annex puts one there for all machines of an annex, ``config-*``, with the pool's password; ``start`` one for each
+machine, in ``machines/``.
 
 A bucket of that name that exists is adopted: checked, used, never changed and never deleted. One that this stack
-made is closed to the public, encrypted, open to TLS only, and deletes ``config-*`` after ``ExpirationDays``. It
-keeps no versions, because a pool password must not linger.
+made is closed to the public, encrypted, open to TLS only, and deletes ``config-*`` after ``ExpirationDays`` and what a
+machine of ``start`` never read after a day. It keeps no versions, because a pool password must not linger.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import ClientError, ParamValidationError
 
 from annex_contract.iam import deny, document
-from annex_contract.lease import TARBALL_PREFIX
+from annex_contract.lease import MACHINES_PREFIX, TARBALL_PREFIX
 from annex_contract.ownership import reach_own_buckets_only
 from annex_contract.resources import BUCKET, Attribute, Property
 from custom_resources.lifecycle import Request, ResourceError, client, error_code, serve
@@ -58,7 +61,7 @@ def put(request: Request) -> Mapping[str, str]:
 
 
 def delete(request: Request) -> str:
-    """Empty and delete the bucket if this stack made it; one that holds anything but ``config-*`` stays.
+    """Empty and delete the bucket if this stack made it; one that holds anything else than configurations stays.
 
     Raises:
         ResourceError: an object of ours could not be deleted.
@@ -67,7 +70,8 @@ def delete(request: Request) -> str:
     s3 = _client(request)
     if not _exists(s3, request) or not _is_ours(s3, request):
         return ""
-    _empty(s3, request.name)
+    for prefix in (TARBALL_PREFIX, MACHINES_PREFIX):
+        _empty(s3, request.name, prefix)
     try:
         s3.delete_bucket(Bucket=request.name)
     except ClientError as error:
@@ -192,6 +196,12 @@ def _configure(s3: S3Client, request: Request) -> None:
                     "Expiration": {"Days": expiration_days},
                 },
                 {
+                    "ID": "machine-configurations-expire",
+                    "Status": "Enabled",
+                    "Filter": {"Prefix": MACHINES_PREFIX},
+                    "Expiration": {"Days": 1},
+                },
+                {
                     "ID": "unfinished-uploads-expire",
                     "Status": "Enabled",
                     "Filter": {"Prefix": ""},
@@ -208,8 +218,8 @@ def _tls_only(partition: str, bucket: str) -> dict[str, Any]:
     return document([deny("TlsOnly", "s3:*", [arn, f"{arn}/*"], insecure, principal="*")])
 
 
-def _empty(s3: S3Client, bucket: str) -> None:
-    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=TARBALL_PREFIX):
+def _empty(s3: S3Client, bucket: str, prefix: str) -> None:
+    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix):
         found: list[ObjectIdentifierTypeDef] = [
             {"Key": item["Key"], "VersionId": item["VersionId"]}
             for item in (*page.get("Versions", []), *page.get("DeleteMarkers", []))
@@ -218,7 +228,7 @@ def _empty(s3: S3Client, bucket: str) -> None:
             continue
         for error in s3.delete_objects(Bucket=bucket, Delete={"Objects": found, "Quiet": True}).get("Errors", []):
             raise ResourceError(f"{error['Key']} in {bucket} cannot be deleted: {error['Code']}: {error['Message']}")
-    for uploads in s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=TARBALL_PREFIX):
+    for uploads in s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix):
         for upload in uploads.get("Uploads", []):
             s3.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
 

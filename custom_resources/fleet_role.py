@@ -47,7 +47,7 @@ def put(request: Request) -> Mapping[str, str]:
         _check_adoptable(request, role)
         logger.info("adopted the role %s", request.name)
         return {Attribute.ROLE_ARN: role["Arn"]}
-    role_arn = put_role(iam, request, role, "Lets spot fleets of HTCondor annexes start and tag machines")
+    role_arn = put_role(iam, request, role, "Lets spot fleets of HTCondor annexes start and tag machines")["Arn"]
     partition = role_arn.split(":")[1]
     machine_role = f"arn:{partition}:iam::{request.account}:role{ROLE_PATH}{_machine_role(request.stack_id)}"
     document = fleet_policy(partition, request.account, machine_role, request.properties.get(Property.KMS_KEY, ""))

@@ -28,7 +28,7 @@ def find_role(iam: IAMClient, role_name: str) -> RoleTypeDef | None:
         raise
 
 
-def put_role(iam: IAMClient, request: Request, existing: RoleTypeDef | None, description: str) -> str:
+def put_role(iam: IAMClient, request: Request, existing: RoleTypeDef | None, description: str) -> RoleTypeDef:
     """Make the role, or bring ours to what the properties ask for.
 
     Args:
@@ -39,7 +39,7 @@ def put_role(iam: IAMClient, request: Request, existing: RoleTypeDef | None, des
         description: what a person reads in the console.
 
     Returns:
-        The role's ARN.
+        The role as IAM has it.
 
     Raises:
         ResourceError: a role of that name exists and is not this stack's.
@@ -56,7 +56,7 @@ def put_role(iam: IAMClient, request: Request, existing: RoleTypeDef | None, des
             Tags=request.tags,
             **extra,
         )
-        return created["Role"]["Arn"]
+        return created["Role"]
     if not request.owns(existing.get("Tags", [])):
         raise ResourceError(f"a role {request.name} exists and was not made by this stack; delete or rename it")
     current = existing.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", "")
@@ -67,7 +67,7 @@ def put_role(iam: IAMClient, request: Request, existing: RoleTypeDef | None, des
         iam.delete_role_permissions_boundary(RoleName=request.name)
     if existing["AssumeRolePolicyDocument"] != trusting:
         iam.update_assume_role_policy(RoleName=request.name, PolicyDocument=json.dumps(trusting))
-    return existing["Arn"]
+    return existing
 
 
 def delete_role(iam: IAMClient, request: Request) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 
 from annex_bootstrap.stack.resolve import resolve
 from annex_contract.keys import FOR_VOLUMES
-from annex_contract.machine_policies import boot_policy, configuration_policy, fleet_policy, key_policy
-from annex_contract.resources import BUCKET, FLEET_ROLE, IMAGE, IMAGE_BUILDER, INSTANCE_ROLE, Attribute
+from annex_contract.machine_policies import boot_policy, configuration_policy, fleet_policy, key_policy, start_policy
+from annex_contract.resources import BUCKET, FLEET_ROLE, IMAGE, IMAGE_BUILDER, INSTANCE_ROLE, START_ROLE, Attribute
 from annex_contract.stack import ROLE_PATH, LogicalId, Parameter, Part, function_of
 from template_gen.parameters import CONDITIONS, INPUTS
 from template_gen.template import build
@@ -143,6 +143,9 @@ def policies(values: Any, conditions: dict[str, bool]) -> dict[str, list[dict[st
     with_key = [key_policy(key)] if key else []
     found[INSTANCE_ROLE.logical_id] = [
         statement for document in (*documents, *with_key) for statement in document["Statement"]
+    ]
+    found[START_ROLE.logical_id] = [
+        statement for document in (start_policy(partition, bucket), *with_key) for statement in document["Statement"]
     ]
     return found
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from annex_contract.lease import MACHINE_ENDING, MACHINE_RUNNING, TICK_RATE, Lease, parse_input
+from annex_contract.lease import MACHINE_ENDING, MACHINE_RUNNING, MACHINES_PREFIX, TICK_RATE, Lease, parse_input
 from lambda_lease import compute
 from lambda_lease.batches import Outcome, RefusedError, error_code
 from lambda_lease.lease import Expire, decide, is_tarball, tarball_prefix
@@ -72,7 +72,7 @@ class Ended:
     Attributes:
         fleets: fleets and spot requests cancelled.
         machines: machines terminated.
-        tarballs: tarballs deleted.
+        tarballs: tarballs deleted, also those that machines of ``start`` have not read.
         left: machines found besides: those that shut down already, and those that could not be terminated.
         rule_removed: whether nothing was found, so that the rule was removed.
         failures: the steps that did not work.
@@ -228,15 +228,17 @@ def _delete_tarballs(clients: Clients, annex_id: str, settings: Settings, failur
     keys = list[str]()
     with failures.collected(f"list the tarballs in bucket {settings.bucket}"):
         s3 = clients.s3
+        machines = f"{MACHINES_PREFIX}{annex_id}/"
         try:
-            for page in s3.get_paginator("list_objects_v2").paginate(
-                Bucket=settings.bucket,
-                ExpectedBucketOwner=settings.account,
-                Prefix=tarball_prefix(annex_id, settings),
-            ):
-                keys += [
-                    item["Key"] for item in page.get("Contents", []) if is_tarball(item["Key"], annex_id, settings)
-                ]
+            for prefix in (tarball_prefix(annex_id, settings), machines):
+                for page in s3.get_paginator("list_objects_v2").paginate(
+                    Bucket=settings.bucket, ExpectedBucketOwner=settings.account, Prefix=prefix
+                ):
+                    keys += [
+                        item["Key"]
+                        for item in page.get("Contents", [])
+                        if prefix == machines or is_tarball(item["Key"], annex_id, settings)
+                    ]
         except s3.exceptions.NoSuchBucket:
             return 0
     for key in keys:

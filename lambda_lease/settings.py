@@ -21,7 +21,7 @@ INSTANCE_PROFILE_ARN = "INSTANCE_PROFILE_ARN"
 the stack's."""
 
 START_PROFILE_ARN = "START_PROFILE_ARN"
-"""The one that it made for machines of ``start``; a stack without an image has none."""
+"""The one that it makes for machines of ``start``, if it makes an image."""
 
 STACK_ID = "STACK_ID"
 """The stack's own ID: with it are tagged the builders, images and snapshots whose leftovers the sweeper deletes."""

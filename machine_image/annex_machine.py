@@ -1,9 +1,10 @@
 """Make a machine part of its annex, and drain it when EC2 takes it back. Runs on the machine.
 
 With ``boot`` it does what the boot script of HTCondor's package condor-annex-ec2 does, for the tarballs of every
-``condor_annex`` and ``htcondor annex``, and asks the metadata service with a token only. It reports each step on its
-standard output, and exits with 1 when it gives up; its unit then shuts the machine down. With ``watch`` it waits for
-the notice that EC2 gives to a spot machine two minutes before it is interrupted.
+``condor_annex`` and ``htcondor annex``, and asks the metadata service with a token only. A machine of
+``annex-bootstrap start`` has a tarball that no other machine can read: it reads that once, and deletes it. It reports
+each step on its standard output, and exits with 1 when it gives up; its unit then shuts the machine down. With
+``watch`` it waits for the notice that EC2 gives to a spot machine two minutes before it is interrupted.
 
 Source of what the machine is given: HTCondor's ``src/condor_annex``; of the metadata:
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-categories.html
@@ -35,7 +36,11 @@ NOTICE_INTERVAL = 5.0
 """Seconds between two questions about a notice:
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html"""
 
+START_PATIENCE = 300.0
+"""Seconds after which a machine of ``start`` whose tarball never came gives up: whoever started it was interrupted."""
+
 ANNEX_TAG = "htcondor:AnnexName"
+CONFIGURATION_TAG = "annex-bootstrap:configuration"
 FLEET_TAG = "aws:ec2spot:fleet-request-id"
 
 INSTANCE_STORE = "Amazon EC2 NVMe Instance Storage"
@@ -49,6 +54,9 @@ METADATA = "http://169.254.169.254/latest"
 CONDOR = Path("/etc/condor")
 INSTANCE_CONFIG = CONDOR / "config.d/49-annex-instance.config"
 BOOT_COMMANDS = Path("/etc/annex-bootstrap/boot-commands")
+CONFIGURED = Path("/etc/annex-bootstrap/configured")
+"""Names the machine whose own tarball is unpacked, so that it needs none when it boots again."""
+
 RULES = Path(__file__).parent.with_name("metadata.nft")
 
 _TARBALL = re.compile(r"arn:[^:]+:s3:::([^/*]+)/(config-\*\.tar\.gz)")
@@ -237,13 +245,13 @@ def _persist(attempt: Callable[[], T], until: float) -> T:
     Raises:
         GiveUpError: it did not succeed in time.
     """
-    pause = 1.0
+    began, pause = time.monotonic(), 1.0
     while True:
         try:
             return attempt()
         except NotYetError as error:
             if time.monotonic() + pause > until:
-                raise GiveUpError(f"gave up after {PATIENCE / 60:.0f} minutes: {error}") from error
+                raise GiveUpError(f"gave up after {(time.monotonic() - began) / 60:.0f} minutes: {error}") from error
             _say(f"{error}; trying again in {pause:.0f} s")
         time.sleep(pause)
         pause = min(pause * 2, 30.0)
@@ -330,6 +338,51 @@ def find_tarball(calls: AwsCalls, role: str) -> tuple[str, str]:
     return found
 
 
+def own_tarball(configuration: str, annex_id: str, instance_id: str) -> tuple[str, str]:
+    """Return bucket and key of the tarball of one machine.
+
+    Args:
+        configuration: the value of its tag: the bucket and the ID of its role.
+        annex_id: of its annex.
+        instance_id: of the machine.
+    """
+    bucket, _, role_id = configuration.partition("/")
+    return bucket, f"machines/{annex_id}/{role_id}:{instance_id}"
+
+
+def configure_once(calls: AwsCalls, bucket: str, key: str, instance_id: str, until: float) -> None:
+    """Unpack the tarball of this machine and delete it, unless an earlier boot has.
+
+    Raises:
+        GiveUpError: it does not come, or cannot be deleted.
+    """
+    if CONFIGURED.is_file() and CONFIGURED.read_text() == instance_id:
+        _say("an earlier boot has read this machine's configuration")
+        return
+
+    def read() -> bytes:
+        try:
+            return calls.read_object(bucket, key)
+        except RefusedError as error:
+            raise NotYetError(
+                f"whoever started this machine has not put its configuration at s3://{bucket}/{key} yet ({error})"
+            ) from error
+
+    _unpack_once(_persist(read, until), f"s3://{bucket}/{key}")
+    # HTCondor starts only when nobody can read it any more.
+    _persist(lambda: _asked(lambda: calls.delete_object(bucket, key)), until)
+    CONFIGURED.write_text(instance_id)
+    _say("deleted it")
+
+
+def _unpack_once(content: bytes, name: str) -> None:
+    # It holds a secret: in memory, and root's alone.
+    with tempfile.TemporaryDirectory(dir="/run") as folder:
+        tarball = Path(folder, "config.tar.gz")
+        tarball.write_bytes(content)
+        _say(f"unpacked {name} in {unpack(tarball)}")
+
+
 def prepare_instance_store() -> None:
     """Let jobs use the instance store, unless it holds something that this script did not put there.
 
@@ -381,13 +434,14 @@ def boot() -> None:
     calls, role = _persist(lambda: _calls(metadata, region), until)
     annex_id = _persist(lambda: find_annex(metadata, calls, instance_id), until)
     _say(f"the annex is {annex_id}")
-    bucket, pattern = _persist(lambda: find_tarball(calls, role), until)
-    key = pattern.replace("*", annex_id)
-    # It holds a secret: in memory, and root's alone.
-    with tempfile.TemporaryDirectory(dir="/run") as folder:
-        tarball = Path(folder, "config.tar.gz")
-        tarball.write_bytes(_persist(lambda: _asked(lambda: calls.read_object(bucket, key)), until))
-        _say(f"unpacked s3://{bucket}/{key} in {unpack(tarball)}")
+    configuration = _persist(lambda: metadata.find(f"meta-data/tags/instance/{CONFIGURATION_TAG}"), until)
+    if configuration:
+        bucket, key = own_tarball(configuration, annex_id, instance_id)
+        configure_once(calls, bucket, key, instance_id, time.monotonic() + START_PATIENCE)
+    else:
+        bucket, pattern = _persist(lambda: find_tarball(calls, role), until)
+        key = pattern.replace("*", annex_id)
+        _unpack_once(_persist(lambda: _asked(lambda: calls.read_object(bucket, key)), until), f"s3://{bucket}/{key}")
     INSTANCE_CONFIG.write_text(instance_config(instance_id, public_address, ipv6_address))
     prepare_instance_store()
     if BOOT_COMMANDS.read_text().strip():

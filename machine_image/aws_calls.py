@@ -26,9 +26,9 @@ from xml.etree import ElementTree
 TRUSTED: str | None = "/etc/ssl/certs/ca-certificates.crt"
 """Whom programs on Debian trust."""
 
-Send: TypeAlias = Callable[[str, bytes, str, str, str], bytes]
-"""Returns the answer to a request: given its URL, its form, the service and region that sign, and what the call is, for
-the error."""
+Send: TypeAlias = Callable[[str, bytes, str, str, str, str], bytes]
+"""Returns the answer to a request: given its URL, its form, the service and region that sign, what the call is, for the
+error, and its method."""
 
 _IAM = {
     "aws": ("iam.amazonaws.com", "us-east-1"),
@@ -65,8 +65,8 @@ class Place:
     partition: str = "aws"
 
 
-def signed(url: str, form: bytes, service: str, region: str, keys: Keys, now: datetime) -> dict[str, str]:
-    """Return the headers of a signed request: of POST where it has a form, else of GET.
+def signed(url: str, form: bytes, service: str, region: str, keys: Keys, now: datetime, method: str) -> dict[str, str]:
+    """Return the headers of a signed request.
 
     Args:
         url: with its path encoded, and no query.
@@ -75,6 +75,7 @@ def signed(url: str, form: bytes, service: str, region: str, keys: Keys, now: da
         region: that signs.
         keys: of the role.
         now: the time, in UTC.
+        method: of HTTP.
     """
     parts = urlsplit(url)
     moment, day = f"{now:%Y%m%dT%H%M%SZ}", f"{now:%Y%m%d}"
@@ -87,7 +88,7 @@ def signed(url: str, form: bytes, service: str, region: str, keys: Keys, now: da
     }
     names = ";".join(headers)
     lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
-    canonical = f"{'POST' if form else 'GET'}\n{parts.path or '/'}\n\n{lines}\n{names}\n{digest}"
+    canonical = f"{method}\n{parts.path or '/'}\n\n{lines}\n{names}\n{digest}"
     scope = f"{day}/{region}/{service}/aws4_request"
     text = f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
     key = f"AWS4{keys.secret_access_key}".encode()
@@ -106,15 +107,15 @@ class SignedRequests:
         self._late = timedelta()
         self._tls = ssl.create_default_context(cafile=TRUSTED)
 
-    def send(self, url: str, form: bytes, service: str, region: str, what: str) -> bytes:
+    def send(self, url: str, form: bytes, service: str, region: str, what: str, method: str) -> bytes:
         """Return the answer to a request.
 
         Raises:
             RefusedError: AWS refused it, or does not answer.
         """
-        headers = signed(url, form, service, region, self._keys, datetime.now(UTC) + self._late)
+        headers = signed(url, form, service, region, self._keys, datetime.now(UTC) + self._late, method)
         try:
-            request = urllib.request.Request(url, form or None, headers)
+            request = urllib.request.Request(url, form or None, headers, method=method)
             with urllib.request.urlopen(request, timeout=60, context=self._tls) as answer:
                 return bytes(answer.read())
         except urllib.error.HTTPError as error:
@@ -163,10 +164,18 @@ class AwsCalls:
 
     def read_object(self, bucket: str, key: str) -> bytes:
         """Return an object of S3."""
+        return self._object("GET", "GetObject", bucket, key)
+
+    def delete_object(self, bucket: str, key: str) -> None:
+        """Delete an object of S3; one that is gone is fine."""
+        self._object("DELETE", "DeleteObject", bucket, key)
+
+    def _object(self, method: str, action: str, bucket: str, key: str) -> bytes:
         host = f"s3.{self._place.region}.{self._place.domain}"
         # A bucket's own host name has no certificate where the bucket's name has dots.
         url = f"https://{host}/{bucket}" if "." in bucket else f"https://{bucket}.{host}"
-        return self._send(f"{url}/{quote(key)}", b"", "s3", self._place.region, f"s3 GetObject s3://{bucket}/{key}")
+        what = f"s3 {action} s3://{bucket}/{key}"
+        return self._send(f"{url}/{quote(key)}", b"", "s3", self._place.region, what, method)
 
     def _ec2(self, action: str, parameters: Mapping[str, str]) -> ElementTree.Element:
         host = f"ec2.{self._place.region}.{self._place.domain}"
@@ -179,7 +188,7 @@ class AwsCalls:
     def _query(self, host: str, service: str, region: str, parameters: Mapping[str, str]) -> ElementTree.Element:
         form = urlencode(parameters).encode()
         what = f"{service} {parameters['Action']}"
-        root = ElementTree.fromstring(self._send(f"https://{host}/", form, service, region, what))
+        root = ElementTree.fromstring(self._send(f"https://{host}/", form, service, region, what, "POST"))
         for element in root.iter():
             element.tag = element.tag.rpartition("}")[2]
         return root

@@ -23,6 +23,7 @@ from annex_contract.resources import (
     INSTANCE_ROLE,
     SECURITY_GROUP,
     STACK_ID,
+    START_ROLE,
     Attribute,
     CustomResource,
     Property,
@@ -96,7 +97,7 @@ def provisions() -> list[Provision]:
         ),
         Provision(
             INSTANCE_ROLE,
-            "creates the machines' role and instance profile",
+            "creates the role and instance profile of condor_annex's machines",
             names.INSTANCE_ROLE,
             {
                 Property.TRUSTED_SERVICE: EC2_SERVICE,
@@ -105,7 +106,20 @@ def provisions() -> list[Provision]:
                 Property.KMS_KEY: Ref(Parameter.KMS_KEY_ARN),
                 Property.PERMISSIONS_BOUNDARY_ARN: boundary,
             },
-            policies.instance_role(),
+            policies.machine_role(names.INSTANCE_ROLE),
+        ),
+        Provision(
+            START_ROLE,
+            "creates the role and instance profile of start's machines",
+            names.START_ROLE,
+            {
+                Property.TRUSTED_SERVICE: EC2_SERVICE,
+                Property.BUCKET_NAME: names.BUCKET,
+                Property.KMS_KEY: Ref(Parameter.KMS_KEY_ARN),
+                Property.PERMISSIONS_BOUNDARY_ARN: boundary,
+            },
+            policies.machine_role(names.START_ROLE),
+            condition="MakesImage",
         ),
         Provision(
             FLEET_ROLE,

@@ -18,6 +18,8 @@ def _own(kind: str) -> AWSHelperFn:
 # 50 characters: 15 + 1 + 12 (account) + 1 + 8 + 1 + 12. S3 allows 63.
 BUCKET = If("HasBucketName", Ref(Parameter.BUCKET_NAME), Join("-", ["annex-bootstrap", Ref("AWS::AccountId"), UNIQUE]))
 INSTANCE_ROLE = _own("instance")
+# As the permissions boundaries let both be called.
+START_ROLE = _own("instance-start")
 FLEET_ROLE = If("HasFleetRoleName", Ref(Parameter.FLEET_ROLE_NAME), _own("fleet"))
 # Another VPC takes another group, and so another name.
 SECURITY_GROUP = If("HasVpcId", Join("-", [_own("machines"), Ref(Parameter.VPC_ID)]), _own("machines"))

@@ -12,8 +12,8 @@ DESCRIPTIONS = {
     stack.Output.S3_BUCKET_NAME: "The private bucket",
     stack.Output.LEASE_FUNCTION_ARN: "The function that ends an annex when its lease expires",
     stack.Output.CONNECTIVITY_FUNCTION_ARN: "The function that checks whether AWS can reach the pool",
-    stack.Output.INSTANCE_CONFIGURATION_PROFILE: "The instance profile of the machines",
-    stack.Output.INSTANCE_ROLE_ARN: "The role of the machines",
+    stack.Output.INSTANCE_CONFIGURATION_PROFILE: "The instance profile of condor_annex's machines",
+    stack.Output.INSTANCE_ROLE_ARN: "The role of condor_annex's machines",
     stack.Output.IAM_FLEET_ROLE_ARN: "The role of spot fleets",
     stack.Output.SECURITY_GROUP_ID: "The security group of the machines",
     stack.Output.ANNEX_USER_POLICY_ARN: "The policy for the user that runs condor_annex",
@@ -24,6 +24,8 @@ DESCRIPTIONS = {
     stack.Output.LAUNCH_TEMPLATE_ID: "The launch template of annex-bootstrap start",
     stack.Output.LAUNCH_TEMPLATE_VERSION: "The version of the launch template",
     stack.Output.START_POLICY_ARN: "The policy for users of annex-bootstrap start",
+    stack.Output.START_INSTANCE_PROFILE: "The instance profile of the machines of annex-bootstrap start",
+    stack.Output.START_ROLE_ID: "The unique ID of their role, a part of the name of each one's configuration",
 }
 
 CONDITIONS = {
@@ -33,6 +35,8 @@ CONDITIONS = {
     stack.Output.LAUNCH_TEMPLATE_ID: "MakesImage",
     stack.Output.LAUNCH_TEMPLATE_VERSION: "MakesImage",
     stack.Output.START_POLICY_ARN: "MakesImage",
+    stack.Output.START_INSTANCE_PROFILE: "MakesImage",
+    stack.Output.START_ROLE_ID: "MakesImage",
 }
 """The conditions of those outputs that a stack may not have."""
 

@@ -12,7 +12,7 @@ from troposphere import AWSHelperFn, If, Join, Ref, Split, Sub
 from annex_contract.iam import ON_CREATION, UNPROTECTING, Statement, allow, deny, only_targets
 from annex_contract.image import IMAGE_TAG
 from annex_contract.keys import use_as_user, use_for_volumes
-from annex_contract.lease import TARBALL_PREFIX
+from annex_contract.lease import MACHINES_PREFIX, TARBALL_PREFIX
 from annex_contract.operating_system import SYSTEM
 from annex_contract.stack import (
     ANNEX_TAG,
@@ -77,7 +77,7 @@ def bucket() -> list[Statement]:
         allow(
             "DeletePoolConfigurations",
             "s3: AbortMultipartUpload DeleteObject DeleteObjectVersion",
-            names.bucket_arn(f"/{TARBALL_PREFIX}*"),
+            [names.bucket_arn(f"/{prefix}*") for prefix in (TARBALL_PREFIX, MACHINES_PREFIX)],
         ),
     ]
 
@@ -119,9 +119,12 @@ def _bounded(condition: dict[str, Any]) -> AWSHelperFn:
     return If("HasBoundary", condition | {"ArnEquals": condition.get("ArnEquals", {}) | boundary}, condition)
 
 
-def instance_role() -> list[Statement]:
-    """Return the statements of the function for the machines' role and instance profile."""
-    name = names.INSTANCE_ROLE
+def machine_role(name: AWSHelperFn) -> list[Statement]:
+    """Return the statements of a function for a role of machines and its instance profile.
+
+    Args:
+        name: of both.
+    """
     profile = names.role_arn(name, kind="instance-profile")
     return [
         # For a role that does not exist, IAM checks the ARN without a path.
@@ -280,8 +283,12 @@ def delete_images() -> list[Statement]:
     ]
 
 
-def lease(instance_profile_arn: AWSHelperFn) -> list[Statement]:
-    """Return the statements of the lease function, which can terminate annex machines and no others."""
+def lease(profile_arns: list[AWSHelperFn]) -> list[Statement]:
+    """Return the statements of the lease function, which can terminate annex machines and no others.
+
+    Args:
+        profile_arns: the instance profiles of the machines.
+    """
     rule = names.arn("events", "rule/*")
     instance = names.arn("ec2", "instance/*")
     return [
@@ -322,21 +329,25 @@ def lease(instance_profile_arn: AWSHelperFn) -> list[Statement]:
             "TerminateMachinesWithOurProfile",
             "ec2: TerminateInstances",
             instance,
-            {"ArnEquals": {"ec2:InstanceProfile": instance_profile_arn}},
+            {"ArnEquals": {"ec2:InstanceProfile": profile_arns}},
         ),
         allow(
             "UnprotectMachinesWithOurProfile",
             "ec2: ModifyInstanceAttribute",
             instance,
-            {"ArnEquals": {"ec2:InstanceProfile": instance_profile_arn}} | UNPROTECTING,
+            {"ArnEquals": {"ec2:InstanceProfile": profile_arns}} | UNPROTECTING,
         ),
         allow(
             "ListPoolConfigurations",
             "s3: ListBucket",
             names.bucket_arn(),
-            {"StringLike": {"s3:prefix": f"{TARBALL_PREFIX}*"}},
+            {"StringLike": {"s3:prefix": [f"{TARBALL_PREFIX}*", f"{MACHINES_PREFIX}*"]}},
         ),
-        allow("DeletePoolConfigurations", "s3: DeleteObject", names.bucket_arn(f"/{TARBALL_PREFIX}*")),
+        allow(
+            "DeletePoolConfigurations",
+            "s3: DeleteObject",
+            [names.bucket_arn(f"/{prefix}*") for prefix in (TARBALL_PREFIX, MACHINES_PREFIX)],
+        ),
     ]
 
 

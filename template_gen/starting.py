@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from troposphere import GetAtt, If, Ref, Template
+from troposphere import GetAtt, If, Ref, Sub, Template
 from troposphere.awslambda import Function
 from troposphere.ec2 import (
     EBSBlockDevice,
@@ -25,10 +25,11 @@ from troposphere.iam import ManagedPolicy
 
 from annex_contract.iam import ON_CREATION, UNPROTECTING, Statement, allow, deny, document, only_targets
 from annex_contract.keys import EBS_KEY
-from annex_contract.lease import TARBALL_PREFIX
-from annex_contract.resources import IMAGE, INSTANCE_ROLE, SECURITY_GROUP, Attribute
+from annex_contract.lease import MACHINES_PREFIX
+from annex_contract.resources import IMAGE, SECURITY_GROUP, START_ROLE, Attribute
 from annex_contract.stack import (
     ANNEX_TAG,
+    CONFIGURATION_TAG,
     PASSED_TO_EC2,
     ROLE_PATH,
     SPOT_ROLE,
@@ -48,6 +49,13 @@ CONDITION = "MakesImage"
 def add_launch_template(template: Template) -> None:
     """Add the launch template of the machines."""
     ours = [{"Key": STACK_TAG, "Value": Ref("AWS::StackId")}]
+    configured = [
+        *ours,
+        {
+            "Key": CONFIGURATION_TAG,
+            "Value": Sub("${Bucket}/${Role}", Bucket=names.BUCKET, Role=get(START_ROLE, Attribute.ROLE_ID)),
+        },
+    ]
     template.add_resource(
         LaunchTemplate(
             LogicalId.LAUNCH_TEMPLATE,
@@ -55,13 +63,13 @@ def add_launch_template(template: Template) -> None:
             TagSpecifications=[TagSpecifications(ResourceType="launch-template", Tags=ours)],
             LaunchTemplateData=LaunchTemplateData(
                 ImageId=get(IMAGE, Attribute.IMAGE_ID),
-                IamInstanceProfile=IamInstanceProfile(Arn=get(INSTANCE_ROLE, Attribute.PROFILE_ARN)),
+                IamInstanceProfile=IamInstanceProfile(Arn=get(START_ROLE, Attribute.PROFILE_ARN)),
                 SecurityGroupIds=[get(SECURITY_GROUP, Attribute.GROUP_ID)],
                 MetadataOptions=MetadataOptions(
                     HttpEndpoint="enabled",
                     HttpTokens="required",
                     HttpPutResponseHopLimit=1,
-                    # The machine finds its annex there.
+                    # The machine finds its annex and its configuration there.
                     InstanceMetadataTags="enabled",
                 ),
                 BlockDeviceMappings=[
@@ -79,8 +87,8 @@ def add_launch_template(template: Template) -> None:
                 # Not of spot requests: a launch on demand, which makes none, would fail by it. Source:
                 # https://github.com/aws/karpenter-provider-aws/issues/5850
                 TagSpecifications=[
-                    TagSpecifications(ResourceType=kind, Tags=ours)
-                    for kind in ("instance", "volume", "network-interface")
+                    TagSpecifications(ResourceType=kind, Tags=tags)
+                    for kind, tags in (("instance", configured), ("volume", ours), ("network-interface", ours))
                 ],
             ),
         )
@@ -103,11 +111,17 @@ def add_policy(template: Template, lease_function: Function, connectivity_functi
 
 def _statements(lease_function: GetAtt, connectivity_function: GetAtt) -> list[Statement]:
     rule, instance = names.arn("events", "rule/*"), names.arn("ec2", "instance/*")
-    ours = {"ArnEquals": {"ec2:InstanceProfile": get(INSTANCE_ROLE, Attribute.PROFILE_ARN)}}
+    ours = {"ArnEquals": {"ec2:InstanceProfile": get(START_ROLE, Attribute.PROFILE_ARN)}}
     return [
         allow("FindStack", "cloudformation: DescribeStacks", names.arn("cloudformation", "stack/${AWS::StackName}/*")),
         allow("CheckAndInvokeFunctions", "lambda: GetPolicy InvokeFunction", [lease_function, connectivity_function]),
-        allow("UploadPoolConfigurations", "s3: PutObject", names.bucket_arn(f"/{TARBALL_PREFIX}*")),
+        # Once each: nothing that is there is replaced, and no machine reads a second one.
+        allow(
+            "PutMachineConfigurations",
+            "s3: PutObject",
+            names.bucket_arn(f"/{MACHINES_PREFIX}*"),
+            {"Null": {"s3:if-none-match": "false"}},
+        ),
         allow("MakeAndReadLeases", "events: DeleteRule DescribeRule ListTargetsByRule PutRule", rule),
         allow("PutLeases", "events: PutTargets", rule, only_targets(lease_function)),
         deny(
@@ -129,7 +143,7 @@ def _statements(lease_function: GetAtt, connectivity_function: GetAtt) -> list[S
         allow(
             "PassMachineRole",
             "iam: PassRole",
-            get(INSTANCE_ROLE, Attribute.ROLE_ARN),
+            get(START_ROLE, Attribute.ROLE_ARN),
             {"StringEquals": {"iam:PassedToService": PASSED_TO_EC2}},
         ),
         allow(
@@ -182,7 +196,7 @@ def _fleets(instance: Any) -> list[Statement]:
             instance,
             {
                 "ArnEquals": by_template["ArnEquals"],
-                "ArnEqualsIfExists": {"ec2:InstanceProfile": get(INSTANCE_ROLE, Attribute.PROFILE_ARN)},
+                "ArnEqualsIfExists": {"ec2:InstanceProfile": get(START_ROLE, Attribute.PROFILE_ARN)},
                 "StringEqualsIfExists": {"ec2:MetadataHttpTokens": "required"},
                 **in_annex,
                 **in_own_name,

@@ -16,7 +16,7 @@ from troposphere.sns import Subscription, Topic
 from annex_contract import __version__
 from annex_contract.iam import document
 from annex_contract.image import MACHINE_TYPES
-from annex_contract.resources import BUCKET, FLEET_ROLE, IMAGE, INSTANCE_ROLE, SECURITY_GROUP, Attribute
+from annex_contract.resources import BUCKET, FLEET_ROLE, IMAGE, INSTANCE_ROLE, SECURITY_GROUP, START_ROLE, Attribute
 from annex_contract.stack import ROLE_PATH, LogicalId, Output, Parameter, sweep_rule_name
 from lambda_lease import settings
 from template_gen import names, policies, starting
@@ -109,6 +109,8 @@ def build() -> Template:
             # A change of the template makes a version and leaves the default one as it was.
             Output.LAUNCH_TEMPLATE_VERSION: GetAtt(LogicalId.LAUNCH_TEMPLATE, "LatestVersionNumber"),
             Output.START_POLICY_ARN: Ref(LogicalId.START_POLICY),
+            Output.START_INSTANCE_PROFILE: get(START_ROLE, Attribute.PROFILE_ARN),
+            Output.START_ROLE_ID: get(START_ROLE, Attribute.ROLE_ID),
         },
     )
     return template
@@ -121,20 +123,23 @@ def build_text() -> str:
 
 def _add_lease_function(template: Template) -> Function:
     # The sweep's rule takes a minute to create, and so is what a stack without an image waits for. Its function waits
-    # for its role alone, and knows the bucket and the profile by their names.
-    instance_profile = names.role_arn(names.INSTANCE_ROLE, kind="instance-profile")
+    # for its role alone, and knows the bucket and the profiles by their names.
+    instance_profile, start_profile = (
+        names.role_arn(name, kind="instance-profile") for name in (names.INSTANCE_ROLE, names.START_ROLE)
+    )
     lease = add_function(
         template,
         LogicalId.LEASE_FUNCTION,
         "annex-bootstrap: ends an annex when its lease expires",
         LEASE,
         "lambda_lease.handler",
-        policies.lease(instance_profile),
+        policies.lease([instance_profile, start_profile]),
         timeout=LEASE_TIMEOUT,
         environment={
             settings.BUCKET_NAME: names.BUCKET,
             settings.CONFIG_KEY_PATTERN: Ref(Parameter.CONFIG_KEY_PATTERN),
             settings.INSTANCE_PROFILE_ARN: instance_profile,
+            settings.START_PROFILE_ARN: start_profile,
             settings.STACK_ID: Ref("AWS::StackId"),
             settings.END_ORPHANS: Ref(Parameter.END_ORPHANS),
             "POWERTOOLS_LOG_LEVEL": "INFO",

@@ -87,7 +87,7 @@ def find_stack(account: Account, name: str) -> Stack:
     """Return a stack whose machines join by themselves.
 
     Raises:
-        UserError: there is none of that name, or it makes no image.
+        UserError: there is none of that name, it makes no image, or it is of an earlier version.
     """
     stack = find_deployed(account, name)
     if Output.LAUNCH_TEMPLATE_ID not in stack.outputs:
@@ -95,6 +95,11 @@ def find_stack(account: Account, name: str) -> Stack:
             f"the stack {name} in {account.region} makes no image of its own, and only such machines join by "
             f"themselves: run annex-bootstrap deploy --region {account.region} --param Image=yes, or start the annex "
             "with HTCondor's own command"
+        )
+    if Output.START_ROLE_ID not in stack.outputs:
+        raise UserError(
+            f"the stack {name} in {account.region} is of an earlier version, whose machines could read the secrets of "
+            f"all annexes: update it with annex-bootstrap deploy --region {account.region}"
         )
     return stack
 

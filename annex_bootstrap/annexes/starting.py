@@ -1,7 +1,8 @@
-"""Starting machines for an annex: its lease, then its tarball, and only then the machines.
+"""Starting machines for an annex: its lease first, then the machines, and then the configuration of each of them.
 
-So nothing ever runs without a lease, whatever fails and whenever the client is killed; and a lease that nothing runs
-for ends by itself. A request may be carried out again and again: its ID is the client token of its fleet.
+So nothing ever runs without a lease, whatever fails and whenever the client is killed; a lease that nothing runs for
+ends by itself, and so does a machine whose configuration never comes. A request may be carried out again and again: its
+ID is the client token of its fleet.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import contextlib
 import json
 import time
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from annex_bootstrap.annexes.ending import expire
@@ -42,6 +44,9 @@ THROTTLED = ("RequestLimitExceeded", "Throttling", "ThrottlingException")
 SCHEDULER = "events.amazonaws.com"
 """EventBridge as a principal, whose rules run the lease function."""
 
+WRITERS = 10
+"""Configurations that are put at the same time: as many as botocore keeps connections."""
+
 HARMLESS = 86400
 """Seconds from now at which the lease ends that the lease function is asked about: it waits, and touches nothing."""
 
@@ -58,11 +63,13 @@ class Outcome:
         machines: how many started, by type.
         shortfalls: why no more came: AWS's error codes, each with one of its messages.
         lacks: the instance type, the subnet and the error code of what AWS did not have.
+        ids: of the machines that started.
     """
 
     machines: Mapping[str, int]
     shortfalls: Mapping[str, str]
     lacks: tuple[tuple[str, str, str], ...] = ()
+    ids: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def count(self) -> int:
@@ -145,15 +152,17 @@ def carry_out(account: Account, stack: Stack, request: Request, pool: Pool) -> O
         pool: that the machines join.
 
     Raises:
-        UncertainError: there was no answer to whether machines start; the request may be carried out again.
+        UncertainError: there was no answer to whether machines start, or some have no configuration; the request may be
+            carried out again.
         UserError: AWS refused; nothing of this request runs.
     """
     leases = Leases.of(account, stack)
     with request.under_way():
         try:
-            lease = _make_lease(leases, stack.outputs[Output.S3_BUCKET_NAME], request.annex, request.request_id, pool)
+            lease = _make_lease(leases, stack.outputs[Output.S3_BUCKET_NAME], request.annex, request.request_id)
             outcome = _launch(leases, lease, request)
             if outcome.count:
+                _configure(account, stack.outputs, request, pool, outcome.ids)
                 outcome = _look(account, request.request_id, outcome)
                 if not outcome.count:
                     _end_unused(leases, lease)
@@ -184,21 +193,39 @@ class _OwnLease:
     is_new: bool
 
 
-def _make_lease(leases: Leases, bucket: str, annex: Annex, request_id: str, pool: Pool) -> _OwnLease:
+def _configure(account: Account, outputs: Mapping[str, str], request: Request, pool: Pool, ids: Sequence[str]) -> None:
+    """Put the configuration of each machine where it alone may read it, unless it is there already.
+
+    Raises:
+        UncertainError: some could not be put.
+    """
+    annex, bucket, role_id = request.annex, outputs[Output.S3_BUCKET_NAME], outputs[Output.START_ROLE_ID]
+    body = MachineConfig(annex.name, pool.address, annex.owner, annex.idle, request.request_id, annex.only).pack(
+        pool.token
+    )
+
+    def put(instance_id: str) -> UserError | None:
+        key = contract.machine_key(annex.name, role_id, instance_id)
+        try:
+            with explained(f"putting the configuration of {instance_id} into {bucket}"):
+                account.s3.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*")
+        except UserError as error:
+            there = isinstance(error, AwsError) and error.code == "PreconditionFailed"
+            return None if there else error
+        return None
+
+    with ThreadPoolExecutor(WRITERS) as writers:
+        problems = [problem for problem in writers.map(put, ids) if problem is not None]
+    for problem in problems:
+        raise UncertainError(
+            f"{len(problems)} of {len(ids)} machines of {annex.name} have no configuration and shut down without it "
+            f"after five minutes ({problem}): run the same command again before"
+        )
+
+
+def _make_lease(leases: Leases, bucket: str, annex: Annex, request_id: str) -> _OwnLease:
     before = find_lease(leases, annex.name)
-    content = _put_lease(leases, annex, bucket, before, request_id)
-    lease = _OwnLease(annex, bucket, content, before is None)
-    config = MachineConfig(annex.name, pool.address, annex.owner, annex.idle, request_id, annex.only)
-    try:
-        # After the lease, with which it ends.
-        with explained(f"uploading the pool's configuration to {bucket}"):
-            leases.account.s3.put_object(
-                Bucket=bucket, Key=contract.TARBALL_PATTERN.replace("*", annex.name), Body=config.pack(pool.token)
-            )
-    except UserError:
-        _end_unused(leases, lease)
-        raise
-    return lease
+    return _OwnLease(annex, bucket, _put_lease(leases, annex, bucket, before, request_id), before is None)
 
 
 def _put_lease(leases: Leases, annex: Annex, bucket: str, before: Lease | None, request_id: str) -> str:
@@ -241,10 +268,17 @@ def _launch(leases: Leases, lease: _OwnLease, request: Request) -> Outcome:
 
 
 def _create_fleet(account: Account, request: Request) -> Outcome:
-    started = Counter[str](machine["InstanceType"] for machine in _machines(account, request.request_id))
-    if started:
+    if earlier := _machines(account, request.request_id):
         # An earlier try got so far.
-        return Outcome(started, {})
+        alive = [machine for machine in earlier if machine["State"]["Name"] in contract.MACHINE_RUNNING]
+        if not alive:
+            raise UserError(
+                f"the machines of the interrupted start of {request.annex.name} have ended: run the same command again "
+                "to start others"
+            )
+        ids = tuple(machine["InstanceId"] for machine in alive)
+        return Outcome(Counter(machine["InstanceType"] for machine in alive), {}, ids=ids)
+    started, ids = Counter[str](), ()
     try:
         with explained("starting machines"):
             answer = account.fleets.create_fleet(**request.fleet)
@@ -259,6 +293,7 @@ def _create_fleet(account: Account, request: Request) -> Outcome:
         ) from error
     for launched in answer.get("Instances", []):
         started[launched["InstanceType"]] += len(launched["InstanceIds"])
+        ids += tuple(launched["InstanceIds"])
     errors = answer.get("Errors", [])
     return Outcome(
         started,
@@ -269,6 +304,7 @@ def _create_fleet(account: Account, request: Request) -> Outcome:
             for override in [error.get("LaunchTemplateAndOverrides", {}).get("Overrides", {})]
             if "InstanceType" in override
         ),
+        ids,
     )
 
 

@@ -34,6 +34,7 @@ from annex_bootstrap.stack.read import Stack
 from annex_bootstrap.target import Target
 from annex_bootstrap.times import clock, parse_duration
 from annex_contract.image import FREE_PLAN_TYPES, is_free_plan
+from annex_contract.stack import Output
 
 QUOTA_CODES = ("VcpuLimitExceeded", "MaxSpotInstanceCountExceeded")
 """AWS's error codes for a quota of vCPUs:
@@ -132,7 +133,7 @@ def start(
     )
     for account, stack in places:
         for earlier in find_requests(account.account_id, account.region, name):
-            if _finishes(screen, earlier, dry_run=dry_run, yes=yes):
+            if _finishes(screen, stack, earlier, dry_run=dry_run, yes=yes):
                 pool = find_pool(collector, earlier.annex.owner or user, earlier.annex.expiration - int(time.time()))
                 return _carry_out(screen, target, [(account, stack, earlier)], pool)
     pool = find_pool(collector, user, seconds)
@@ -201,13 +202,21 @@ def _user(owner: str) -> str:
     return user
 
 
-def _finishes(screen: Screen, earlier: Request, *, dry_run: bool, yes: bool) -> bool:
-    """Return whether a request is to be finished; forget an interrupted one that is not."""
+def _finishes(screen: Screen, stack: Stack, earlier: Request, *, dry_run: bool, yes: bool) -> bool:
+    """Return whether a request is to be finished; forget an interrupted one that is not, or cannot be."""
     if earlier.annex.expiration <= time.time():
         earlier.forget()
         return False
     if earlier.is_alive():
         # Another start of the same annex, which adds its own machines.
+        return False
+    (config,) = earlier.fleet["LaunchTemplateConfigs"]
+    if config["LaunchTemplateSpecification"]["Version"] != stack.outputs[Output.LAUNCH_TEMPLATE_VERSION]:
+        screen.say(
+            f"An earlier start of {earlier.annex.name} was interrupted before the stack was updated, so it cannot be "
+            "finished; machines that it started end with their lease."
+        )
+        earlier.forget()
         return False
     screen.say(
         f"An earlier start of {earlier.annex.name} in {earlier.region} was interrupted: {earlier.capacity}, until "

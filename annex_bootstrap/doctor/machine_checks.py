@@ -86,6 +86,41 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Replacements(Check):
+    """Fleets and persistent spot requests that start machines again belong to annexes that hold a lease.
+
+    Attributes:
+        found: how many of them each annex has.
+        leases: the annexes that hold one.
+    """
+
+    id = "replacements"
+    subject = "fleets and spot requests"
+
+    found: Mapping[str, int]
+    leases: Collection[str]
+
+    @classmethod
+    def read(cls, setup: Setup) -> Self | None:
+        stack = setup.deployed
+        if stack is None:
+            return None
+        leases = Leases.of(setup.account, stack)
+        found = {annex_id: annex.fleets for annex_id, annex in leases.machines().items() if annex.fleets}
+        # Few annexes have any.
+        return cls(found, {lease.annex_id for lease in leases.list()}) if found else None
+
+    def judge(self) -> Finding:
+        endless = sorted(self.found.keys() - set(self.leases))
+        if not endless:
+            return self.ok(f"{sum(self.found.values())} may start machines, until the leases of their annexes end")
+        return self.problem(
+            f"machines start again without end for {', '.join(endless)}, which no lease ends",
+            "cancel them on the page Spot Requests of the EC2 console, or deploy with --param EndOrphans=yes",
+        )
+
+
+@dataclass(frozen=True)
 class Machines(Check):
     """The machines of annexes have joined the pool; else why not, as far as it can be known.
 

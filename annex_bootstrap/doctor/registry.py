@@ -35,6 +35,7 @@ CHECKS: Sequence[type[Check]] = (
     pool_checks.UsersImage,
     pool_checks.Collector,
     machine_checks.Machines,
+    machine_checks.Replacements,
     file_checks.FleetFile,
     file_checks.FleetImages,
     file_checks.FleetTypes,

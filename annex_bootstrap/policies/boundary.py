@@ -14,7 +14,7 @@ from typing import Any
 
 from annex_contract.iam import ON_CREATION, UNPROTECTING, Statement, allow, document, only_targets
 from annex_contract.keys import read_objects, through, use_as_user, use_for_volumes
-from annex_contract.lease import TARBALL_PREFIX
+from annex_contract.lease import MACHINES_PREFIX, TARBALL_PREFIX
 from annex_contract.operating_system import SYSTEM
 from annex_contract.stack import (
     ANNEX_TAG,
@@ -96,9 +96,9 @@ def _roles(partition: str, account: str, arn: Callable[[str, str], str]) -> list
             f"arn:{partition}:s3:::annex-bootstrap-*",
         ),
         allow(
-            "Tarballs",
+            "Configurations",
             "s3: AbortMultipartUpload DeleteObject* GetObject",
-            f"arn:{partition}:s3:::*/{TARBALL_PREFIX}*",
+            [f"arn:{partition}:s3:::*/{prefix}*" for prefix in (TARBALL_PREFIX, MACHINES_PREFIX)],
             same_account,
         ),
         # Which policies a bounded role has does not matter: it never does more than this boundary lets it.
@@ -159,7 +159,7 @@ def _users(partition: str, account: str, arn: Callable[[str, str], str]) -> list
         allow(
             "UploadPoolConfigurations",
             "s3: PutObject",
-            f"arn:{partition}:s3:::*/{TARBALL_PREFIX}*",
+            [f"arn:{partition}:s3:::*/{prefix}*" for prefix in (TARBALL_PREFIX, MACHINES_PREFIX)],
             {"StringEquals": {"aws:ResourceAccount": account}},
         ),
         allow(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from annex_contract.lease import machine_key
 from annex_contract.stack import STARTED_BY_TAG, Output
 from tests.htcondor.image import ImageMachine
 from tests.htcondor.namespaces import POOL, REGION
@@ -70,6 +71,8 @@ def test_a_machine_joins_with_the_narrow_token_and_runs_a_job(
     assert ("InstanceLifecycle" in machine) is ("--spot" in kind)
     assert testbed.lease(annex)["LeaseExpiration"] > time.time()
     testbed.checked("one machine runs, with a lease, and says who started it")
+    key = machine_key(annex, testbed.outputs[REGION][Output.START_ROLE_ID], machine["InstanceId"])
+    assert testbed.tarballs() == {key}
     for user, job in ((USER, JOB), (VISITOR, VISITORS_JOB)):
         submit = testbed.write_job(annex, job.format(annex=annex), user=user)
         testbed.pool.must(["condor_submit", submit], user=user)
@@ -77,6 +80,9 @@ def test_a_machine_joins_with_the_narrow_token_and_runs_a_job(
         testbed.wait_until(lambda: "done; HTCondor starts" in stand_in.console, "the boot service is done")
         testbed.transcript.file("What the machine's console says", "\n".join(said_by(stand_in)))
         assert f"the annex is {annex}" in said_by(stand_in)
+        assert "deleted it" in said_by(stand_in)
+        assert testbed.tarballs() == set()
+        testbed.checked("the machine has read its own configuration and deleted it")
         slots = ["condor_status", "-af", "AnnexName", "AuthenticatedIdentity"]
         joined = f"{annex} {USER}@{POOL}"
         testbed.wait_until(lambda: joined in testbed.pool.run(slots).stdout, "the machine is in the pool")

@@ -38,7 +38,7 @@ from annex_bootstrap.stack.change_set import discard_change_set
 from annex_bootstrap.stack.deployment import DeployRequest
 from annex_bootstrap.stack.template import template_path
 from annex_contract.iam import allow, document, trust
-from annex_contract.lease import LATEST, Lease
+from annex_contract.lease import LATEST, Lease, machine_key
 from annex_contract.machine_policies import FLEET_POLICY
 from annex_contract.outputs import profiles_of
 from annex_contract.resources import BY_TYPE
@@ -52,11 +52,12 @@ from annex_contract.stack import (
     stack_path,
     sweep_rule_name,
 )
-from local_aws.launcher import ACCOUNT, PASSED_ON, Credentials, LocalAws
+from local_aws.launcher import ACCOUNT, PASSED_ON, STAND_IN_TAG, Credentials, LocalAws
 from tests.local_aws import stack
 from tests.local_aws.attacks import attack
 from tests.local_aws.cli_user import CliUser
 from tests.local_aws.custom_resources.account import Account
+from tests.local_aws.server.test_metadata import ask
 from tests.unit.lambda_connectivity.peer import Peer, daemon
 
 if TYPE_CHECKING:
@@ -1554,7 +1555,7 @@ def test_nothing_overrides_the_launch_template(
         "profile": [
             {"IamInstanceProfile": {"Name": administrators}},
             # With the other team's policy its role may be passed.
-            {"IamInstanceProfile": {"Arn": other.stack.outputs[Output.INSTANCE_CONFIGURATION_PROFILE]}},
+            {"IamInstanceProfile": {"Arn": other.stack.outputs[Output.START_INSTANCE_PROFILE]}},
         ],
         "key": [{"KeyName": key}],
         "disk": [{"BlockDeviceMappings": [{"DeviceName": "/dev/xvda", "Ebs": disk}]}],
@@ -1691,3 +1692,76 @@ def test_start_takes_over_no_rule_without_targets(teams: tuple[Team, Team], thei
 
 
 _OF_RULE = ("ScheduleExpression", "EventPattern", "State", "Description")
+
+
+def keys_of(local: LocalAws, root: boto3.Session, instance_id: str) -> boto3.Session:
+    """Return a session with the keys that a machine gets of the metadata service."""
+    ec2 = root.client("ec2")
+    ec2.create_tags(Resources=[instance_id], Tags=[{"Key": STAND_IN_TAG, "Value": "yes"}])
+    # The template's machines answer to a token alone.
+    _, token = ask(local, "api/token", {"X-aws-ec2-metadata-token-ttl-seconds": "60"}, "PUT")
+    known, credentials = {"X-aws-ec2-metadata-token": token}, "meta-data/iam/security-credentials/"
+    _, role = ask(local, credentials, known)
+    keys = json.loads(ask(local, credentials + role, known)[1])
+    ec2.delete_tags(Resources=[instance_id], Tags=[{"Key": STAND_IN_TAG}])
+    return session(Credentials(keys["AccessKeyId"], keys["SecretAccessKey"]), keys["Token"])
+
+
+@attack(
+    "Read the token of another machine, of another annex or of another team from a machine, or one's own twice",
+    by="Root on a machine that `start` started",
+    stopped_by="The role may read and delete the one object that ends in `aws:userid`, which is the machine's own",
+)
+def test_a_machine_reads_its_own_configuration_once_and_no_other(teams: tuple[Team, Team], local: LocalAws) -> None:
+    team, other = teams
+    root, annexes = team.root, ("plain", "secret")
+    s3, bucket = root.client("s3"), team.stack.outputs[Output.S3_BUCKET_NAME]
+
+    def started(each: Team, annex: str) -> tuple[str, str]:
+        (machine,) = each.fleet({}, annex)
+        key = machine_key(annex, each.stack.outputs[Output.START_ROLE_ID], machine)
+        named = {"Bucket": each.stack.outputs[Output.S3_BUCKET_NAME], "Key": key, "Body": f"of {machine}".encode()}
+        # As start puts it; nobody replaces it, not even who put it.
+        each.user.client("s3").put_object(**named, IfNoneMatch="*")  # type: ignore[arg-type]  # three texts
+        refuse(lambda: each.user.client("s3").put_object(**named))  # type: ignore[arg-type]  # too
+        with pytest.raises(ClientError, match="PreconditionFailed"):
+            each.user.client("s3").put_object(**named, IfNoneMatch="*")  # type: ignore[arg-type]  # too
+        return machine, key
+
+    (mine, own), (neighbour, next_to_it), (third, of_other_annex) = (
+        started(team, annex) for annex in (annexes[0], annexes[0], annexes[1])
+    )
+    theirs, of_other_team = started(other, annexes[0])
+    s3.put_object(Bucket=bucket, Key="config-plain.tar.gz", Body=b"of condor_annex")
+    machine = keys_of(local, root, mine).client("s3")
+    other_bucket = other.stack.outputs[Output.S3_BUCKET_NAME]
+    refuse(
+        *(
+            partial(read, Bucket=bucket, Key=key)
+            for key in (next_to_it, of_other_annex, "config-plain.tar.gz", own + "0")
+            for read in (machine.get_object, machine.delete_object)
+        ),
+        lambda: machine.get_object(Bucket=other_bucket, Key=of_other_team),
+        lambda: machine.list_objects_v2(Bucket=bucket),
+        lambda: machine.put_object(Bucket=bucket, Key=own, Body=b"made up", IfNoneMatch="*"),
+        lambda: team.user.client("s3").get_object(Bucket=bucket, Key=own),
+        lambda: team.user.client("s3").put_object(Bucket=other_bucket, Key=own, Body=b"made up", IfNoneMatch="*"),
+    )
+    assert machine.get_object(Bucket=bucket, Key=own)["Body"].read() == f"of {mine}".encode()
+    machine.delete_object(Bucket=bucket, Key=own)
+    with pytest.raises(ClientError, match=f"{REFUSED}|NoSuchKey"):
+        machine.get_object(Bucket=bucket, Key=own)
+    # What condor_annex starts has another profile, which reads none of these.
+    profile: Any = {"Arn": team.stack.outputs[Output.INSTANCE_CONFIGURATION_PROFILE]}
+    stock = root.client("ec2").run_instances(ImageId=PUBLIC_IMAGE, MinCount=1, MaxCount=1, IamInstanceProfile=profile)
+    annexed = stock["Instances"][0]["InstanceId"]
+    reader = keys_of(local, root, annexed).client("s3")
+    assert reader.get_object(Bucket=bucket, Key="config-plain.tar.gz")["Body"].read() == b"of condor_annex"
+    refuse(lambda: reader.get_object(Bucket=bucket, Key=next_to_it))
+    # The lease ends with what nobody has read of its annex, and of no other.
+    root.client("ec2").terminate_instances(InstanceIds=[annexed, theirs, third])
+    assert team.end(annexes[0])["tarballs_deleted"] == 2
+    left = {each["Key"] for each in s3.list_objects_v2(Bucket=bucket)["Contents"]}
+    assert left == {of_other_annex}
+    assert [each["Key"] for each in s3.list_objects_v2(Bucket=other_bucket)["Contents"]] == [of_other_team]
+    assert neighbour not in team.running()

@@ -30,7 +30,7 @@ def requests(local: LocalAws, monkeypatch: pytest.MonkeyPatch) -> SignedRequests
 
 
 def test_a_machines_signature_is_taken(local: LocalAws, requests: SignedRequests) -> None:
-    assert b"<ListUsersResponse" in requests.send(f"{local.endpoint}/", USERS, "iam", REGION, "iam ListUsers")
+    assert b"<ListUsersResponse" in requests.send(f"{local.endpoint}/", USERS, "iam", REGION, "iam ListUsers", "POST")
 
 
 def test_a_machine_whose_clock_is_wrong_by_an_hour_learns_the_time_from_a_refusal(
@@ -38,5 +38,5 @@ def test_a_machine_whose_clock_is_wrong_by_an_hour_learns_the_time_from_a_refusa
 ) -> None:
     monkeypatch.setattr(aws_calls, "datetime", Ahead)
     with pytest.raises(RefusedError, match=r"^iam ListUsers: 403 .*Signature not yet current"):
-        requests.send(f"{local.endpoint}/", USERS, "iam", REGION, "iam ListUsers")
-    assert b"<ListUsersResponse" in requests.send(f"{local.endpoint}/", USERS, "iam", REGION, "iam ListUsers")
+        requests.send(f"{local.endpoint}/", USERS, "iam", REGION, "iam ListUsers", "POST")
+    assert b"<ListUsersResponse" in requests.send(f"{local.endpoint}/", USERS, "iam", REGION, "iam ListUsers", "POST")

@@ -20,6 +20,7 @@ import pytest
 
 from annex_bootstrap.policies.deployer import deployer_policy
 from annex_bootstrap.policies.operator import operator_policy
+from annex_contract.lease import machine_key
 from annex_contract.stack import ANNEX_TAG, REQUEST_TAG, STACK_TAG, STARTED_BY_TAG, Output
 from lambda_lease.settings import SWEEP_EVENT
 from local_aws.launcher import ACCOUNT, Credentials
@@ -32,15 +33,15 @@ PATIENCE = 60
 """Seconds to wait for anything."""
 
 
-def tarball_of(root: boto3.Session, made: DeployedStack, annex: str) -> dict[str, str]:
-    """The members of an annex's tarball."""
-    bucket = made.outputs[Output.S3_BUCKET_NAME]
-    body = root.client("s3").get_object(Bucket=bucket, Key=f"config-{annex}.tar.gz")["Body"].read()
+def configuration_of(root: boto3.Session, made: DeployedStack, annex: str, machine: str) -> dict[str, str]:
+    """The members of the tarball of a machine of an annex."""
+    bucket, key = made.outputs[Output.S3_BUCKET_NAME], machine_key(annex, made.outputs[Output.START_ROLE_ID], machine)
+    body = root.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
     with tarfile.open(fileobj=io.BytesIO(gzip.decompress(body))) as archive:
         return {member.name: archive.extractfile(member).read().decode() for member in archive}  # type: ignore[union-attr]  # all are files
 
 
-def test_machines_start_with_a_lease_a_tarball_and_our_template(
+def test_machines_start_with_a_lease_a_configuration_each_and_our_template(
     starter: CliUser, root: boto3.Session, stacks: Mapping[str, DeployedStack]
 ) -> None:
     began = int(time.time())
@@ -57,10 +58,11 @@ def test_machines_start_with_a_lease_a_tarball_and_our_template(
         assert tags[STARTED_BY_TAG] == starter.extra["LOGNAME"]
         assert tags["annex-bootstrap:stack"] == made.stack_id
         assert machine["ImageId"] == made.outputs[Output.IMAGE_ID]
-        assert machine["IamInstanceProfile"]["Arn"] == made.outputs[Output.INSTANCE_CONFIGURATION_PROFILE]
+        assert machine["IamInstanceProfile"]["Arn"] == made.outputs[Output.START_INSTANCE_PROFILE]
         assert [group["GroupId"] for group in machine["SecurityGroups"]] == [made.outputs[Output.SECURITY_GROUP_ID]]
     assert began + 7200 <= leases_of(root, REGION, made)["first"] <= time.time() + 7200
-    files = tarball_of(root, made, "first")
+    files, other = (configuration_of(root, made, "first", machine["InstanceId"]) for machine in two)
+    assert files == other
     config = files["config.d/50-annex-bootstrap.config"]
     assert f"COLLECTOR_HOST = {fake_htcondor.POOL}:9618\n" in config
     assert "STARTD_NOCLAIM_SHUTDOWN = 600\n" in config
@@ -248,7 +250,7 @@ def test_its_policy_starts_nothing_but_by_the_template(
         .replace(made.outputs[Output.LAUNCH_TEMPLATE_ID], other)
         .replace(f'"Version": "{template["Version"]}"', '"Version": "1"')
     )
-    profile = made.outputs[Output.INSTANCE_CONFIGURATION_PROFILE]
+    profile = made.outputs[Output.START_INSTANCE_PROFILE]
     attempts: list[Callable[[], object]] = [
         # Without an annex, nobody would ever end it.
         lambda: ec2.create_fleet(**fleet),

@@ -6,6 +6,7 @@ However it ends, no machine is without a lease; and the same command, given agai
 from __future__ import annotations
 
 import re
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +24,8 @@ from botocore.httpsession import URLLib3Session
 from annex_bootstrap.commands.start import start
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.target import Target
+from annex_contract.lease import MACHINES_PREFIX, machine_key
+from annex_contract.stack import Output
 from local_aws.launcher import LocalAws
 from tests.local_aws import stack
 from tests.local_aws.commands import fake_htcondor
@@ -68,6 +71,7 @@ class Network:
     def __init__(self, patch: pytest.MonkeyPatch, fault: str, at: int) -> None:
         self.fault, self.at = fault, at
         self.calls = 0
+        self.counting = threading.Lock()
         self.operations: set[str] = set()
         call = BaseClient._make_api_call  # type: ignore[attr-defined]  # the stubs lack it
 
@@ -80,8 +84,9 @@ class Network:
         patch.setattr(URLLib3Session, "send", lambda session, request: self.send(session, request))
 
     def send(self, session: URLLib3Session, request: Any) -> Any:
-        number = self.calls
-        self.calls += 1
+        with self.counting:
+            number = self.calls
+            self.calls += 1
         if self.fault.startswith("dead") and number > self.at >= 0:
             raise ConnectionClosedError(endpoint_url=request.url)
         if number != self.at:
@@ -167,6 +172,16 @@ def check_leases(root: boto3.Session, made: DeployedStack) -> None:
         assert held.get(annex, 0) > time.time(), f"{machine['InstanceId']} of {annex} has no lease"
 
 
+def check_configurations(root: boto3.Session, made: DeployedStack, annex: str) -> None:
+    """Check that every machine has its configuration."""
+    s3, bucket = root.client("s3"), made.outputs[Output.S3_BUCKET_NAME]
+    listed = s3.list_objects_v2(Bucket=bucket, Prefix=MACHINES_PREFIX).get("Contents", [])
+    wanted = {
+        machine_key(annex, made.outputs[Output.START_ROLE_ID], machine["InstanceId"]) for machine in machines_of(root)
+    }
+    assert wanted <= {each["Key"] for each in listed}
+
+
 def test_the_documentation_says_of_every_call_what_becomes_of_a_start_when_it_fails(
     run: Callable[..., Network],
 ) -> None:
@@ -200,6 +215,7 @@ def test_a_fault_at_any_call_leaves_no_machine_without_a_lease_and_is_made_good_
                 run(annex)
             check_leases(root, made)
             assert len(machines_of(root)) == COUNT
+            check_configurations(root, made, annex)
         except (AssertionError, UserError) as error:
             problems.append(f"call {at} of {calls}, {fault}, which ended {ended}: {error}")
         end_all(root, REGION, made)

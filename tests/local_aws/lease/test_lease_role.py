@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 LAMBDA_CALLS = {"logs:CreateLogStream", "logs:PutLogEvents"}
 """What Lambda itself does with the role."""
 
-ACTIONS = sorted({action for statement in policies.lease("any") for action in statement["Action"]})
+ACTIONS = sorted({action for statement in policies.lease(["any"]) for action in statement["Action"]})
 
 LEASE, LATER = 3600, 7200
 """Seconds of the annex's lease, and until the sweep and the ticks of the tests.

@@ -30,6 +30,8 @@ SAMPLES = {
     Output.LAUNCH_TEMPLATE_ID: "lt-0123456789abcdef0",
     Output.LAUNCH_TEMPLATE_VERSION: "1",
     Output.START_POLICY_ARN: "arn:aws:iam::123456789012:policy/annex-bootstrap/annex-bootstrap-StartPolicy",
+    Output.START_INSTANCE_PROFILE: "arn:aws:iam::123456789012:instance-profile/annex-bootstrap/start",
+    Output.START_ROLE_ID: "AROA0123456789ABCDEFG",
 }
 
 each_output = pytest.mark.parametrize("output", Output)
@@ -80,6 +82,8 @@ OWN: dict[str, str] = {
     Output.IAM_FLEET_ROLE_ARN: "arn:aws:iam::123456789012:role/any/fleet",
     Output.ANNEX_USER_POLICY_ARN: "arn:aws:iam::123456789012:policy/annex-bootstrap/lab-AnnexUserPolicy-AbC123",
     Output.START_POLICY_ARN: "arn:aws:iam::123456789012:policy/annex-bootstrap/lab-StartPolicy-AbC123",
+    Output.START_INSTANCE_PROFILE: "arn:aws:iam::123456789012:instance-profile/annex-bootstrap/"
+    "annex-bootstrap-instance-start-0a1b2c3d-0123456789ab",
 }
 
 

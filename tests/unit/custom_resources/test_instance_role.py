@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from custom_resources import instance_role
 from custom_resources.lifecycle import ResourceError
+from custom_resources.profiles import delete_profile_and_role
 from tests.unit.custom_resources.conftest import OWN, request
 from tests.unit.recorded import Recorded, RefusedError
 
@@ -209,7 +210,7 @@ def test_deleting_empties_and_deletes_the_profile_and_then_the_role(aws: Callabl
         ListRolePolicies={"PolicyNames": []},
         DeleteRole={},
     )
-    assert instance_role.delete(REQUEST) == ""
+    assert delete_profile_and_role(REQUEST) == ""
     assert made.calls == [
         ("GetInstanceProfile", {"InstanceProfileName": NAME}),
         ("RemoveRoleFromInstanceProfile", LINK),
@@ -224,5 +225,5 @@ def test_deleting_empties_and_deletes_the_profile_and_then_the_role(aws: Callabl
 @pytest.mark.parametrize("found", [NONE, profile([], NAME)])
 def test_deleting_leaves_what_is_not_ours(aws: Callable[..., Recorded], found: Any) -> None:
     made = aws(GetRole=NONE, GetInstanceProfile=found)
-    instance_role.delete(REQUEST)
+    delete_profile_and_role(REQUEST)
     assert made.names == ["GetInstanceProfile", "GetRole"]

@@ -479,6 +479,15 @@ def test_an_ending_machine_without_a_tag_keeps_the_rule(aws: FakeAws) -> None:
     assert "test" in aws.rules
 
 
+def test_what_machines_have_not_read_goes_with_their_annex_and_with_no_other(aws: FakeAws) -> None:
+    event = expired(aws)
+    mine = {f"machines/test/AROA1:i-{number}" for number in range(3)}
+    others = {"machines/test2/AROA1:i-9", "machines/tes/AROA1:i-8", "machines/test", "config-test2.tar.gz"}
+    aws.objects |= mine | others
+    assert aws.tick(event)["tarballs_deleted"] == 4
+    assert aws.objects == others
+
+
 def test_a_tarball_that_is_gone_is_fine(aws: FakeAws) -> None:
     event = expired(aws)
     aws.objects.clear()

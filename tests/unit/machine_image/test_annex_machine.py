@@ -6,15 +6,16 @@ import io
 import subprocess
 import sys
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annex_contract.lease import TARBALL_PATTERN, annex_of
+from annex_contract.lease import TARBALL_PATTERN, annex_of, machine_key
 from annex_contract.machine_policies import configuration_policy
-from annex_contract.stack import ANNEX_TAG
+from annex_contract.stack import ANNEX_TAG, CONFIGURATION_TAG
 from machine_image import annex_machine
 from machine_image.annex_machine import (
     CONDOR,
@@ -22,15 +23,18 @@ from machine_image.annex_machine import (
     JOBS_LABEL,
     GiveUpError,
     annex_of_token,
+    configure_once,
     holds_anything,
     instance_config,
     instance_store,
     is_ours_or_blank,
     mode_of,
+    own_tarball,
     tarball_of,
     target_of,
     unpack,
 )
+from machine_image.aws_calls import RefusedError
 
 BEFORE_24_11 = {"00ec2-dynamic.config": "A = 1", "password_file.pl": "made-up secret"}
 SINCE_24_11 = {
@@ -73,6 +77,66 @@ def test_the_annex_id_ends_before_the_last_underscore(token: str, annex_id: str 
 
 def test_the_machine_and_the_stack_name_the_same_tag() -> None:
     assert annex_machine.ANNEX_TAG == ANNEX_TAG
+    assert annex_machine.CONFIGURATION_TAG == CONFIGURATION_TAG
+
+
+def test_a_machine_looks_where_the_client_puts_its_configuration() -> None:
+    assert own_tarball("a-bucket/AROA1", "first", "i-1") == ("a-bucket", machine_key("first", "AROA1", "i-1"))
+
+
+class Objects:
+    """The calls of a machine whose configuration comes at a later try, or never."""
+
+    def __init__(self, content: bytes, tries: int) -> None:
+        self.content, self.tries, self.calls = content, tries, list[str]()
+
+    def read_object(self, bucket: str, key: str) -> bytes:
+        """Refuse so many times, and then answer."""
+        self.calls.append(f"read {bucket} {key}")
+        if len(self.calls) <= self.tries:
+            raise RefusedError("s3 GetObject: 403 AccessDenied")
+        return self.content
+
+    def delete_object(self, bucket: str, key: str) -> None:
+        """Note it."""
+        self.calls.append(f"delete {bucket} {key}")
+
+
+@pytest.fixture
+def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file that names the machine whose configuration is unpacked; what is unpacked goes beside it."""
+    path = tmp_path / "configured"
+    monkeypatch.setattr(annex_machine, "CONFIGURED", path)
+    monkeypatch.setattr(annex_machine, "_unpack_once", lambda content, _: (tmp_path / "unpacked").write_bytes(content))
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    return path
+
+
+def configure(objects: Objects, seconds: float = 60) -> None:
+    configure_once(objects, "b", "k", "i-1", time.monotonic() + seconds)  # type: ignore[arg-type]  # two of its calls
+
+
+def test_a_machine_waits_for_its_configuration_reads_it_once_and_deletes_it(configured: Path) -> None:
+    objects = Objects(b"made up", 2)
+    configure(objects)
+    assert objects.calls == ["read b k"] * 3 + ["delete b k"]
+    assert (configured.read_text(), configured.with_name("unpacked").read_bytes()) == ("i-1", b"made up")
+    # When it boots again there is none, and it needs none.
+    configure(objects)
+    assert len(objects.calls) == 4
+
+
+def test_the_image_of_a_machine_makes_no_machine_that_is_configured(configured: Path) -> None:
+    configured.write_text("i-0")
+    objects = Objects(b"made up", 0)
+    configure(objects)
+    assert objects.calls == ["read b k", "delete b k"]
+
+
+def test_a_machine_whose_configuration_never_comes_gives_up_and_says_so(configured: Path) -> None:
+    with pytest.raises(GiveUpError, match=r"whoever started this machine has not put its configuration at s3://b/k"):
+        configure(Objects(b"", 100), 0.5)
+    assert not configured.exists()
 
 
 @pytest.mark.parametrize("partition", ["aws", "aws-cn", "aws-us-gov"])

@@ -11,7 +11,7 @@ import pytest
 from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from machine_image import aws_calls
@@ -29,20 +29,20 @@ class Recorder:
         """Keep nothing yet."""
         self.urls: list[str] = []
         self.forms: list[bytes] = []
+        self.methods: list[str] = []
 
-    def __call__(self, url: str, form: bytes, *_: object) -> bytes:
+    def __call__(self, url: str, form: bytes, *rest: str) -> bytes:
         """Take a request."""
+        self.methods.append(rest[-1])
         self.urls.append(url)
         self.forms.append(form)
         return b"<Answer/>"
 
 
-def _by_botocore(url: str, form: bytes, service: str, headers: dict[str, str]) -> str:
+def _by_botocore(url: str, form: bytes, service: str, headers: dict[str, str], method: str) -> str:
     signer = S3SigV4Auth if service == "s3" else SigV4Auth
     credentials = Credentials(KEYS.access_key_id, KEYS.secret_access_key, KEYS.token)
-    request = AWSRequest(
-        "POST" if form else "GET", url, headers={"X-Amz-Content-SHA256": headers["x-amz-content-sha256"]}, data=form
-    )
+    request = AWSRequest(method, url, headers={"X-Amz-Content-SHA256": headers["x-amz-content-sha256"]}, data=form)
     with mock.patch("botocore.auth.get_current_datetime", return_value=NOW.replace(tzinfo=None)):
         signer(credentials, service, "us-east-1").add_auth(request)
     return str(request.headers["Authorization"])
@@ -61,12 +61,14 @@ def _asked(place: Place, ask: str) -> list[str]:
     return recorder.urls
 
 
-@given(service=st.sampled_from(["ec2", "iam", "s3"]), value=TEXT)
-def test_a_machine_signs_as_botocore_does(service: str, value: str) -> None:
+@given(service=st.sampled_from(["ec2", "iam", "s3"]), value=TEXT, method=st.sampled_from(["GET", "DELETE"]))
+@example(service="s3", value="machines/first/AROAEXAMPLE:i-0123456789abcdef0", method="DELETE")
+def test_a_machine_signs_as_botocore_does(service: str, value: str, method: str) -> None:
     url = f"https://s3.example.org/{quote(value, safe='')}" if service == "s3" else "https://x.example.org/"
     form = b"" if service == "s3" else urlencode({"Action": "A", "Name": value}).encode()
-    headers = signed(url, form, service, "us-east-1", KEYS, NOW)
-    assert headers["Authorization"] == _by_botocore(url, form, service, headers)
+    method = "POST" if form else method
+    headers = signed(url, form, service, "us-east-1", KEYS, NOW, method)
+    assert headers["Authorization"] == _by_botocore(url, form, service, headers, method)
 
 
 @pytest.mark.parametrize(
@@ -93,6 +95,15 @@ def test_a_bucket_has_its_own_host_name_unless_no_certificate_has_it() -> None:
     place = Place("us-west-2")
     assert _asked(place, "a-bucket") == ["https://a-bucket.s3.us-west-2.amazonaws.com/config-my%20annex.tar.gz"]
     assert _asked(place, "a.bucket") == ["https://s3.us-west-2.amazonaws.com/a.bucket/config-my%20annex.tar.gz"]
+
+
+def test_a_machine_reads_and_deletes_its_own_object() -> None:
+    recorder, key = Recorder(), "machines/first/AROAEXAMPLE:i-0123456789abcdef0"
+    calls = AwsCalls(Place("us-west-2"), KEYS, recorder)
+    calls.read_object("a-bucket", key)
+    calls.delete_object("a-bucket", key)
+    url = "https://a-bucket.s3.us-west-2.amazonaws.com/machines/first/AROAEXAMPLE%3Ai-0123456789abcdef0"
+    assert (recorder.urls, recorder.methods) == ([url, url], ["GET", "DELETE"])
 
 
 def test_a_call_that_gets_no_answer_says_which_it_was(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -147,7 +147,7 @@ def test_everything_is_allowed_only_where_an_action_knows_no_resource() -> None:
 
 def test_every_role_is_under_our_path_and_takes_the_boundary() -> None:
     roles = {title: role["Properties"] for title, role in TEMPLATE.items() if role["Type"] == "AWS::IAM::Role"}
-    assert len(roles) == 8
+    assert len(roles) == 9
     for title, properties in roles.items():
         values = values_of(new_stack_id(), BOUND)
         assert (
@@ -155,7 +155,7 @@ def test_every_role_is_under_our_path_and_takes_the_boundary() -> None:
         ), title
         assert "PermissionsBoundary" not in resolve(properties, values, conditions_of({}))
         assert properties["Path"] == {"Fn::Sub": "/annex-bootstrap/${AWS::StackName}/"}
-    for title in ("InstanceRole", "FleetRole"):
+    for title in ("InstanceRole", "StartRole", "FleetRole"):
         assert TEMPLATE[title]["Properties"]["PermissionsBoundaryArn"] == {"Ref": "PermissionsBoundaryArn"}
 
 
@@ -174,7 +174,7 @@ def test_a_role_is_passed_only_by_who_starts_machines_and_the_function_that_puts
         for role, statements in statements_of({}).items()
         if any("iam:PassRole" in statement["Action"] for statement in statements)
     }
-    assert passing == {"AnnexUserPolicy", "FleetRole", "InstanceRoleExecRole", "StartPolicy"}
+    assert passing == {"AnnexUserPolicy", "FleetRole", "InstanceRoleExecRole", "StartPolicy", "StartRoleExecRole"}
 
 
 @pytest.mark.parametrize("partition", ["aws-us-gov", "aws-cn"])

@@ -10,7 +10,7 @@ import pytest
 
 from annex_bootstrap.stack.resolve import resolve
 from annex_contract.resources import CUSTOM_RESOURCES
-from annex_contract.stack import ROLE_PATH, LogicalId, Part, function_of, sweep_rule_name
+from annex_contract.stack import CONFIGURATION_TAG, ROLE_PATH, LogicalId, Part, function_of, sweep_rule_name
 from docs_gen.permissions import chosen, statements_of
 from docs_gen.resolve import references
 from template_gen import parameters
@@ -98,7 +98,7 @@ def test_a_parameter_that_is_an_address_mails_every_alarm() -> None:
 def test_the_launch_template_makes_machines_closed_encrypted_and_gone_when_they_shut_down() -> None:
     data = properties(LogicalId.LAUNCH_TEMPLATE)["LaunchTemplateData"]
     assert (data["ImageId"], data["SecurityGroupIds"]) == ("ami-0123456789abcdef0", ["sg-0123456789abcdef0"])
-    assert data["IamInstanceProfile"] == {"Arn": "arn:aws:iam::123456789012:instance-profile/annex-bootstrap/pool"}
+    assert data["IamInstanceProfile"] == {"Arn": "arn:aws:iam::123456789012:instance-profile/annex-bootstrap/start"}
     options = data["MetadataOptions"]
     assert (options["HttpTokens"], options["HttpPutResponseHopLimit"]) == ("required", 1)
     assert options["InstanceMetadataTags"] == "enabled"
@@ -110,6 +110,11 @@ def test_the_launch_template_makes_machines_closed_encrypted_and_gone_when_they_
     assert "InstanceType" not in data
     kinds = {specification["ResourceType"] for specification in data["TagSpecifications"]}
     assert kinds == {"instance", "volume", "network-interface"}
+    (tags,) = (each["Tags"] for each in data["TagSpecifications"] if each["ResourceType"] == "instance")
+    bucket, role = "annex-bootstrap-123456789012-", "/AROA0123456789ABCDEFG"
+    (value,) = (tag["Value"] for tag in tags if tag["Key"] == CONFIGURATION_TAG)
+    assert value.startswith(bucket)
+    assert value.endswith(role)
 
 
 KEY = "arn:aws:kms:us-east-1:123456789012:key/12345678-1234-1234-1234-123456789012"

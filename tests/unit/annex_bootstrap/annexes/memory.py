@@ -24,6 +24,7 @@ OUTPUTS: Mapping[str, str] = {
     Output.LEASE_FUNCTION_ARN: FUNCTION,
     Output.INSTANCE_CONFIGURATION_PROFILE: PROFILE,
     Output.S3_BUCKET_NAME: "pool-bucket",
+    Output.START_ROLE_ID: "AROAEXAMPLE",
 }
 STACK = Stack("arn:stack", "pool", "CREATE_COMPLETE", "", {}, OUTPUTS, datetime(2026, 1, 1, tzinfo=UTC))
 POOL = Pool((Address("pool.example.org", 9618),), "alice@pool", "made-up")
@@ -54,6 +55,7 @@ class Memory:
         targets: the target of each rule.
         rules: as DescribeRule has them; one that has a target need not be here.
         machines: as DescribeInstances has them.
+        objects: the keys in the bucket.
         ec2_fleets: as DescribeFleets has them.
         spot_requests: as DescribeSpotInstanceRequests has them.
         launch: what CreateFleet does.
@@ -74,6 +76,7 @@ class Memory:
         self.fails = False
         self.protected: set[str] = set()
         self.policy: list[dict[str, Any]] | None = [RULE_ALLOWED]
+        self.objects: set[str] = set()
         self.ec2_fleets: list[dict[str, Any]] = []
         self.spot_requests: list[dict[str, Any]] = []
         self.cloudformation = self.ec2 = self.events = self.s3 = self.lambda_ = self.fleets = self
@@ -81,10 +84,12 @@ class Memory:
     def launched(self, count: int, state: str = "running", **more: Any) -> dict[str, Any]:
         """Start machines, and return what CreateFleet answers."""
         tags = [{"Key": ANNEX_TAG, "Value": "first"}, {"Key": REQUEST_TAG, "Value": REQUEST.request_id}]
-        for number in range(count):
+        first, ids = len(self.machines), []
+        for number in range(first, first + count):
+            ids.append(f"i-{number}")
             machine = {"InstanceId": f"i-{number}", "InstanceType": "m7i.large", "State": {"Name": state}, "Tags": tags}
             self.machines.append(machine | {"LaunchTime": None} | more)
-        return {"Instances": [{"InstanceType": "m7i.large", "InstanceIds": ["i"] * count}], "Errors": []}
+        return {"Instances": [{"InstanceType": "m7i.large", "InstanceIds": ids}], "Errors": []}
 
     def lease(self, name: str = "first") -> dict[str, Any]:
         """The content of a lease."""
@@ -96,8 +101,13 @@ class Memory:
         content = {"AnnexID": "first", "S3BucketName": "pool-bucket", "LeaseExpiration": expiration}
         self.targets["first"] = {"Id": "first", "Arn": arn, "Input": json.dumps(content | {"Request": request_id})}
 
-    def put_object(self, **_arguments: Any) -> None:
-        self.calls.append("tarball")
+    def put_object(self, **arguments: Any) -> None:
+        key = arguments["Key"]
+        assert (arguments["Bucket"], arguments["IfNoneMatch"]) == ("pool-bucket", "*")
+        self.calls.append(f"configuration {key}")
+        if key in self.objects:
+            raise ClientError({"Error": {"Code": "PreconditionFailed", "Message": "there"}}, "PutObject")
+        self.objects.add(key)
 
     def put_rule(self, **arguments: Any) -> None:
         self.calls.append("rule")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from annex_bootstrap.annexes import planning
 from annex_bootstrap.annexes.planning import MachineImage, machine_image
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.stack.read import Stack
@@ -53,3 +55,24 @@ def test_an_image_that_the_stack_did_not_make_is_refused(tags: dict[str, str]) -
 def test_an_image_that_is_gone_is_named_with_the_way_to_another(images: list[dict[str, Any]]) -> None:
     with answering(ec2=call(*images)) as account, pytest.raises(UserError, match="run annex-bootstrap image rebuild"):
         machine_image(account, STACK)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "problem"),
+    [
+        ({}, "the stack pool in us-east-1 makes no image of its own"),
+        ({Output.LAUNCH_TEMPLATE_ID: "lt-1"}, "the stack pool in us-east-1 is of an earlier version"),
+        ({Output.LAUNCH_TEMPLATE_ID: "lt-1", Output.START_ROLE_ID: "AROA1"}, ""),
+    ],
+)
+def test_machines_start_only_from_a_stack_whose_machines_read_what_is_their_own(
+    monkeypatch: pytest.MonkeyPatch, outputs: dict[str, str], problem: str
+) -> None:
+    stack = replace(STACK, outputs=outputs)
+    monkeypatch.setattr(planning, "find_deployed", lambda *_: stack)
+    with answering() as account:
+        if problem:
+            with pytest.raises(UserError, match=problem):
+                planning.find_stack(account, "pool")
+        else:
+            assert planning.find_stack(account, "pool") == stack

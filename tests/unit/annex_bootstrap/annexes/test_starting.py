@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError, ConnectionClosedError
 from annex_bootstrap.annexes import requests, starting
 from annex_bootstrap.annexes.requests import Request, find_requests
 from annex_bootstrap.annexes.starting import Outcome, UncertainError, carry_out, check_lease_function
-from annex_bootstrap.errors import AwsError, UnavailableError
+from annex_bootstrap.errors import AwsError, UnavailableError, UserError
 from tests.unit.annex_bootstrap.annexes.memory import (
     DENIED,
     EXPIRATION,
@@ -40,9 +40,13 @@ def saved() -> list[Request]:
     return find_requests("123456789012", "us-east-1", "first")
 
 
-def test_the_lease_comes_before_the_tarball_and_the_tarball_before_the_machines(memory: Memory) -> None:
+CONFIGURATIONS = ["configuration machines/first/AROAEXAMPLE:i-0", "configuration machines/first/AROAEXAMPLE:i-1"]
+
+
+def test_the_lease_comes_before_the_machines_and_their_configurations_after(memory: Memory) -> None:
     assert run(memory) == Outcome({"m7i.large": 2}, {})
-    assert memory.calls == ["rule", "lease", "tarball", "machines"]
+    assert memory.calls[:3] == ["rule", "lease", "machines"]
+    assert sorted(memory.calls[3:]) == CONFIGURATIONS
     assert memory.lease()["LeaseExpiration"] == EXPIRATION
     assert saved() == []
 
@@ -62,7 +66,7 @@ def test_a_first_start_that_is_refused_ends_its_lease(memory: Memory) -> None:
     memory.launch = raising(DENIED)
     with pytest.raises(AwsError):
         run(memory)
-    assert memory.calls == ["rule", "lease", "tarball", "machines", "end", "function first"]
+    assert memory.calls == ["rule", "lease", "machines", "end", "function first"]
     assert saved() == []
 
 
@@ -77,7 +81,7 @@ def test_a_refused_top_up_leaves_the_annex_alone(memory: Memory) -> None:
     memory.launch = raising(DENIED)
     with pytest.raises(AwsError):
         run(memory)
-    assert memory.calls == ["rule", "lease", "tarball", "machines"]
+    assert memory.calls == ["rule", "lease", "machines"]
 
 
 NO_ROOM = ClientError(
@@ -97,18 +101,6 @@ def test_without_room_for_another_rule_nothing_is_uploaded_and_the_quota_is_name
         run(memory)
     assert memory.calls == []
     assert saved() == []
-
-
-def test_where_the_tarball_is_refused_a_new_lease_ends_and_another_one_stays(memory: Memory) -> None:
-    memory.put_object = raising(DENIED)  # type: ignore[method-assign]  # the policy of an earlier stack
-    with pytest.raises(AwsError):
-        run(memory)
-    assert memory.calls == ["rule", "lease", "end", "function first"]
-    memory.calls.clear()
-    memory.hold(EXPIRATION)
-    with pytest.raises(AwsError):
-        run(memory)
-    assert memory.calls == ["rule", "lease"]
 
 
 def test_a_lease_that_somebody_put_meanwhile_is_not_ended(memory: Memory) -> None:
@@ -150,6 +142,33 @@ def test_without_an_answer_nothing_is_ended_and_the_request_stays_to_be_finished
     assert saved() == []
 
 
+def test_finishing_puts_only_what_is_missing(memory: Memory) -> None:
+    puts = memory.put_object
+
+    def first_only(**arguments: Any) -> None:
+        if arguments["Key"].endswith("i-1"):
+            raise ConnectionClosedError(endpoint_url="https://s3.us-east-1.amazonaws.com")
+        puts(**arguments)
+
+    memory.put_object = first_only  # type: ignore[method-assign]  # a network that fails
+    with pytest.raises(UncertainError, match="1 of 2 machines of first have no configuration"):
+        run(memory)
+    assert saved() == [REQUEST]
+    memory.put_object = puts  # type: ignore[method-assign]  # and works again
+    memory.launch = raising(AssertionError("asked twice"))
+    run(memory)
+    assert memory.objects == {call.split()[1] for call in CONFIGURATIONS}
+    assert saved() == []
+
+
+def test_a_start_whose_machines_have_ended_meanwhile_cannot_be_finished(memory: Memory) -> None:
+    memory.launched(2, "terminated")
+    with pytest.raises(UserError, match="the machines of the interrupted start of first have ended"):
+        run(memory)
+    assert saved() == []
+    assert memory.calls == ["rule", "lease", "end", "function first"]
+
+
 def throttled() -> ClientError:
     answer: Any = {
         "Error": {"Code": "RequestLimitExceeded", "Message": "Request limit exceeded."},
@@ -184,7 +203,7 @@ def test_a_lease_that_ended_during_the_launch_is_put_again(memory: Memory) -> No
 
     memory.launch = slow
     run(memory)
-    assert memory.calls == ["rule", "lease", "tarball", "machines", "rule", "lease"]
+    assert memory.calls[:5] == ["rule", "lease", "machines", "rule", "lease"]
     assert memory.lease()["LeaseExpiration"] == EXPIRATION
 
 

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from annex_bootstrap.doctor.check import Finding, Level
-from annex_bootstrap.doctor.machine_checks import BOOT_SECONDS, SHOWN, Machine, Machines, Place, annex_here
+from annex_bootstrap.doctor.machine_checks import (
+    BOOT_SECONDS,
+    SHOWN,
+    Machine,
+    Machines,
+    Place,
+    Replacements,
+    annex_here,
+)
 from annex_bootstrap.machines.console import STARTED, Console
 from annex_bootstrap.pool.refusals import last_refusal, read_refusals
 from annex_contract.stack import ANNEX_TAG, STACK_TAG
@@ -44,6 +52,14 @@ def machine(console: str | None, seconds: float = BOOT_SECONDS, *, running: bool
 def judged(*machines: Machine, refusals: list[str] | None = None, version: tuple[int, int, int] = OLD) -> Finding:
     """Return the finding about machines of which none is in the pool."""
     return Machines(version, machines, [], PLACE, refusals).judge()
+
+
+def test_what_starts_machines_again_needs_a_lease() -> None:
+    ok = Replacements({"first": 2}, ["first", "second"]).judge()
+    assert (ok.level, ok.detail) == (Level.OK, "2 may start machines, until the leases of their annexes end")
+    problem = Replacements({"first": 2, "gone": 1}, ["first"]).judge()
+    assert problem.level is Level.PROBLEM
+    assert problem.detail == "machines start again without end for gone, which no lease ends"
 
 
 def test_machines_that_have_joined_are_ok() -> None:
