@@ -121,7 +121,7 @@ START_ROLE = CustomResource(
         Property.KMS_KEY: str,
         Property.PERMISSIONS_BOUNDARY_ARN: str,
     },
-    attributes=(Attribute.PROFILE_ARN, Attribute.ROLE_ARN, Attribute.ROLE_ID),
+    attributes=(Attribute.PROFILE_ARN, Attribute.ROLE_ID),
 )
 
 FLEET_ROLE = CustomResource(

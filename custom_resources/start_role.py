@@ -35,7 +35,6 @@ def put(request: Request) -> Mapping[str, str]:
     put_profile(iam, request, is_likely=existing is not None)
     return {
         Attribute.PROFILE_ARN: profile_arn(request, role["Arn"]),
-        Attribute.ROLE_ARN: role["Arn"],
         Attribute.ROLE_ID: role["RoleId"],
     }
 

@@ -143,7 +143,7 @@ def _statements(lease_function: GetAtt, connectivity_function: GetAtt) -> list[S
         allow(
             "PassMachineRole",
             "iam: PassRole",
-            get(START_ROLE, Attribute.ROLE_ARN),
+            names.role_arn(names.START_ROLE),
             {"StringEquals": {"iam:PassedToService": PASSED_TO_EC2}},
         ),
         allow(

@@ -49,7 +49,6 @@ def values_of(stack_id: str, parameters: Mapping[str, str], partition: str = "aw
         "InstanceRole.ProfileArn": f"{own}instance-profile/annex-bootstrap/pool",
         "InstanceRole.RoleArn": f"{own}role/annex-bootstrap/pool",
         "StartRole.ProfileArn": f"{own}instance-profile/annex-bootstrap/start",
-        "StartRole.RoleArn": f"{own}role/annex-bootstrap/start",
         "StartRole.RoleId": "AROA0123456789ABCDEFG",
         "FleetRole.RoleArn": f"{own}role/annex-bootstrap/fleet",
         "SecurityGroup.VpcId": "vpc-0123456789abcdef0",

@@ -75,6 +75,12 @@ CONFIGURED: list[tuple[str, dict[str, Any]]] = [
                         "Expiration": {"Days": 30},
                     },
                     {
+                        "ID": "machine-configurations-expire",
+                        "Status": "Enabled",
+                        "Filter": {"Prefix": "machines/"},
+                        "Expiration": {"Days": 1},
+                    },
+                    {
                         "ID": "unfinished-uploads-expire",
                         "Status": "Enabled",
                         "Filter": {"Prefix": ""},
@@ -261,12 +267,15 @@ OWNED: dict[str, Any] = {"HeadBucket": {}, "GetBucketTagging": {"TagSet": [OWN]}
 def test_deleting_takes_every_version_and_upload_of_ours_and_then_the_bucket(s3: Callable[..., Recorded]) -> None:
     made = s3(
         **OWNED,
-        ListObjectVersions={
-            "Versions": [{"Key": "config-a", "VersionId": "1"}],
-            "DeleteMarkers": [{"Key": "config-b", "VersionId": "2"}],
-        },
-        DeleteObjects={},
-        ListMultipartUploads={"Uploads": [{"Key": "config-c", "UploadId": "3"}]},
+        ListObjectVersions=[
+            {
+                "Versions": [{"Key": "config-a", "VersionId": "1"}],
+                "DeleteMarkers": [{"Key": "config-b", "VersionId": "2"}],
+            },
+            {"Versions": [{"Key": "machines/a/b", "VersionId": "4"}]},
+        ],
+        DeleteObjects=[{}, {}],
+        ListMultipartUploads=[{"Uploads": [{"Key": "config-c", "UploadId": "3"}]}, {}],
         AbortMultipartUpload={},
         DeleteBucket={},
     )
@@ -285,6 +294,12 @@ def test_deleting_takes_every_version_and_upload_of_ours_and_then_the_bucket(s3:
         ),
         ("ListMultipartUploads", {"Bucket": NAME, "Prefix": "config-"}),
         ("AbortMultipartUpload", {"Bucket": NAME, "Key": "config-c", "UploadId": "3"}),
+        ("ListObjectVersions", {"Bucket": NAME, "Prefix": "machines/", "EncodingType": "url"}),
+        (
+            "DeleteObjects",
+            {"Bucket": NAME, "Delete": {"Objects": [{"Key": "machines/a/b", "VersionId": "4"}], "Quiet": True}},
+        ),
+        ("ListMultipartUploads", {"Bucket": NAME, "Prefix": "machines/"}),
         ("DeleteBucket", {"Bucket": NAME}),
     ]
 

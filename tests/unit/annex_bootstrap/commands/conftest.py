@@ -37,6 +37,10 @@ OUTPUTS = {
     str(Output.LAUNCH_TEMPLATE_ID): "lt-0a1b",
     str(Output.LAUNCH_TEMPLATE_VERSION): "3",
     str(Output.START_POLICY_ARN): f"{_IAM}:policy/annex-bootstrap/annex-bootstrap-StartPolicy-A",
+    str(Output.START_INSTANCE_PROFILE): (
+        f"{_IAM}:instance-profile/annex-bootstrap/annex-bootstrap-instance-start-0a1b2c3d-0a1b2c3d4e5f"
+    ),
+    str(Output.START_ROLE_ID): "AROA0A1B2C3D4E5F",
 }
 PARAMETERS = {
     "CondorCidrs": "0.0.0.0/0",

@@ -32,6 +32,7 @@ OUTPUTS: Mapping[str, str] = {
     Output.S3_BUCKET_NAME: VALUES["Bucket.BucketName"],
     Output.IMAGE_ID: VALUES["MachineImage.ImageId"],
     Output.LAUNCH_TEMPLATE_ID: VALUES["LaunchTemplate"],
+    Output.START_INSTANCE_PROFILE: VALUES["StartRole.ProfileArn"],
 }
 
 
