@@ -106,6 +106,7 @@ def test_only_who_starts_machines_or_passes_configurations_may_use_the_key_and_o
         "ImageBuilderExecRole": starting,
         "InstanceRole": [({"kms:Decrypt"}, {"StringEquals": {"kms:ViaService": s3}})],
         "StartPolicy": people,
+        "StartRole": [({"kms:Decrypt"}, {"StringEquals": {"kms:ViaService": s3}})],
     }
     assert "kms:" not in json.dumps(statements_of({}))
 

@@ -131,10 +131,11 @@ def test_one_key_encrypts_all_that_the_stack_stores() -> None:
     }
     (root,) = found[LogicalId.LAUNCH_TEMPLATE]["LaunchTemplateData"]["BlockDeviceMappings"]
     assert root["Ebs"]["KmsKeyId"] == KEY
-    assert {found[title]["KmsKey"] for title in ("Bucket", "FleetRole", "ImageBuilder", "InstanceRole")} == {KEY}
+    with_key = ("Bucket", "FleetRole", "ImageBuilder", "InstanceRole", "StartRole")
+    assert {found[title]["KmsKey"] for title in with_key} == {KEY}
     assert found["AlarmTopic"]["KmsMasterKeyId"] == KEY
     logs = [each for title, each in found.items() if title.endswith("Logs")]
-    assert len(logs) == 8
+    assert len(logs) == 9
     assert {each["KmsKeyId"] for each in logs} == {KEY}
 
 
