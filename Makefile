@@ -58,7 +58,7 @@ e2e: build
 
 # Machines that really boot, by QEMU without help of the processor; needs root rights on Debian or Ubuntu.
 vm: build
-	@$(BIN)/python -m tests.machines
+	@$(BIN)/python -m tests.machines $(ARGS)
 
 # The stack in a real account of yours: says what that costs, and does nothing before you agree.
 live: build

@@ -7,9 +7,11 @@ are not cached. Afterwards the machines reach Debian's packages by a socket of t
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from local_aws.machines import packages
@@ -20,31 +22,50 @@ from tests.htcondor.namespaces import enter
 from tests.htcondor.root import OVERRIDE, ensure_root
 from tests.machines.given import Given
 
-MACHINES = 2
+MACHINES = 3
 """How many run at once, at most."""
+
+ALL = "--all"
+"""The option with which the slow tests run as well."""
 
 
 def main() -> int:
     """Run pytest on this folder, or with the arguments given.
 
     Returns:
-        Its exit code.
+        The first exit code that is not 0, if any.
     """
+    # So that its directory is deleted then as well.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     pytest = [sys.executable, "-m", "pytest", "--capture=no", "--quiet", "--exitfirst"]
-    arguments = sys.argv[1:] or ["tests/machines"]
+    everything = ALL in sys.argv
+    given_arguments = [argument for argument in sys.argv[1:] if argument != ALL]
+    runs = [given_arguments] if given_arguments else runs_of(everything=everything)
     try:
         check(MACHINES)
-        root, base, origins = ensure_root("trixie"), ensure_base(), packages.sources()
+        with ThreadPoolExecutor() as workers:
+            building = workers.submit(ensure_base)
+            root, origins, base = ensure_root("trixie"), packages.sources(), building.result()
         command = enter(root)
     except UnavailableError as error:
         sys.exit(str(error))
     # The disks of machines belong on a disk: the namespaces' own temporary directory is in memory.
     with tempfile.TemporaryDirectory(dir=cache_directory(), prefix="machines.") as name:
         socket = Path(name, "packages.sock")
-        given = Given(name, str(base), str(socket))
+        given = Given(name, str(base), str(socket), everything)
         with packages.offered(socket, origins):
             environment = {**os.environ, **given.environ(), OVERRIDE: str(root)}
-            return subprocess.run([*command, *pytest, *arguments], env=environment, check=False).returncode
+            for arguments in runs:
+                code = subprocess.run([*command, *pytest, *arguments], env=environment, check=False).returncode
+                if code:
+                    return code
+    return 0
+
+
+def runs_of(*, everything: bool) -> list[list[str]]:
+    """Return the arguments of each pytest; each has a network of its own, because each has a local AWS."""
+    story, local = "tests/machines/test_machines.py", "tests/machines/test_local.py"
+    return [[story], [local]] if everything else [["-m", "not slow", story]]
 
 
 if __name__ == "__main__":

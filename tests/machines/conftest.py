@@ -33,8 +33,9 @@ def laboratory(prepared: Given) -> Iterator[Laboratory]:
 @pytest.fixture(autouse=True)
 def _print_step(request: pytest.FixtureRequest) -> None:
     """Let the transcript begin a step for each test."""
-    testbed: Testbed = request.getfixturevalue("laboratory").testbed
-    testbed.transcript.step(request.function.__name__, request.function.__doc__)
+    if "laboratory" in request.fixturenames:
+        testbed: Testbed = request.getfixturevalue("laboratory").testbed
+        testbed.transcript.step(request.function.__name__, request.function.__doc__)
 
 
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:

@@ -17,11 +17,13 @@ class Given:
         directory: on a disk, for those of machines.
         base: the file with Debian's disk.
         packages: the Unix socket where Debian's packages are.
+        everything: whether the slow tests run as well, and with them the packages that they need in the image.
     """
 
     directory: str
     base: str
     packages: str
+    everything: bool = False
 
     def environ(self) -> dict[str, str]:
         """Return the variable that ``read`` reads."""

@@ -6,12 +6,13 @@ import hashlib
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from annex_contract.stack import Output
 from local_aws.machines.debian import cache_directory
 from local_aws.machines.qemu import mac_of
 from local_aws.machines.running import Shell
@@ -19,18 +20,37 @@ from local_aws.machines.settings import MachineSettings
 from local_aws.server_settings import BASES, HARDWARE, Hardware
 from machine_image.user_data import ImageInputs, render_script
 from tests.htcondor import namespaces
-from tests.htcondor.testbed import Testbed
+from tests.htcondor.pool import USER, Pool
+from tests.htcondor.testbed import HOME, Testbed
 from tests.machines.given import Given
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import InstanceTypeDef
 
-PATIENCE = 2400.0
+PATIENCE = 3600.0
 """Seconds to wait for anything: the machines are emulated, and others may be at work on the same processor."""
 
 BASE_IMAGE = BASES["amd64"][0]
 PACKAGES = ("jq",)
+CONTAINERS = ("docker.io", "busybox-static")
+"""Packages that only the slow tests need."""
 BOOT_COMMANDS = 'echo "$ANNEX_ID in $AWS_REGION" > /run/boot-commands'
+
+LEAN = Hardware(processors=1, without=("apparmor.service", "unattended-upgrades.service"))
+"""For machines that boot beside another one; at least one has all that Debian starts."""
+
+JOB = """\
+executable = {annex}.sh
+transfer_executable = True
+should_transfer_files = YES
+when_to_transfer_output = ON_EXIT_OR_EVICT
+output = {annex}.out
+error = {annex}.err
+log = {annex}.log
+requirements = TARGET.AnnexName == "{annex}"
++TargetAnnexName = "{annex}"
+queue
+"""
 
 
 class StillWaitingError(AssertionError):
@@ -44,9 +64,14 @@ def base_settings(given: Given, directory: Path) -> MachineSettings:
     return MachineSettings(str(directory), namespaces.AWS_ADDRESS, {BASE_IMAGE: given.base}, built, given.packages)
 
 
+def packages(given: Given) -> tuple[str, ...]:
+    """Return what ImagePackages is."""
+    return (*PACKAGES, *CONTAINERS) if given.everything else PACKAGES
+
+
 def cached_image(given: Given) -> Path:
     """Return where our image is kept, by the hash of Debian's disk and of the script that makes it one."""
-    script = render_script(ImageInputs("any", packages=PACKAGES, boot_commands=BOOT_COMMANDS))
+    script = render_script(ImageInputs("any", packages=packages(given), boot_commands=BOOT_COMMANDS))
     digest = hashlib.sha256(f"{given.base}\n{script}".encode()).hexdigest()[:12]
     return cache_directory() / f"image-{digest}.qcow2"
 
@@ -60,19 +85,21 @@ class Machine:
         instance_id: its ID.
         directory: with its disk and shell.
         began: when it was first seen, by the monotonic clock.
+        objects: keys in the stack's bucket that came with it.
     """
 
     testbed: Testbed
     instance_id: str
     directory: Path
     began: float
+    objects: Collection[str] = ()
 
     @property
     def shell(self) -> Shell:
         """A root shell on it."""
         return Shell(self.directory / "shell.sock")
 
-    def must(self, script: str, seconds: float = 300) -> str:
+    def must(self, script: str, seconds: float = PATIENCE) -> str:
         """Return what a script printed; it must succeed."""
         code, said = self.shell.run(script, seconds)
         assert code == 0, said
@@ -143,11 +170,13 @@ class Laboratory:
         testbed: pool and local AWS.
         given: what was prepared.
         directory: where the local AWS keeps its machines.
+        started: the machines of ``start``, by their annexes.
     """
 
     testbed: Testbed
     given: Given
     directory: Path
+    started: dict[str, Machine] = field(default_factory=dict)
 
     @contextmanager
     def hardware(self, hardware: Hardware) -> Iterator[None]:
@@ -167,22 +196,44 @@ class Laboratory:
         """Return an instance as a machine."""
         return Machine(self.testbed, instance_id, self.directory / instance_id, time.monotonic())
 
-    def machine_of(self, annex: str) -> Machine:
-        """Return the only machine of an annex, once there is one."""
+    def start(self, annex: str, *options: str) -> Machine:
+        """Start an annex of one machine with ``annex-bootstrap start``, and return when the machine is on."""
+        before = self.testbed.tarballs()
+        self.testbed.annex_bootstrap("start", annex, "--cores", "2", "--yes", *options)
         wait_until(lambda: self.testbed.machines(annex), f"{annex} has a machine")
         (instance,) = self.testbed.machines(annex)
-        return self.machine(instance["InstanceId"])
+        machine = replace(self.machine(instance["InstanceId"]), objects=self.testbed.tarballs() - before)
+        assert machine.objects
+        wait_until((machine.directory / "qemu.log").exists, f"the machine of {annex} is on")
+        self.started[annex] = machine
+        return machine
+
+    def set_objects(self, machine: Machine, body: bytes | None) -> bytes:
+        """Put something in place of a machine's objects in the bucket, or delete them; return what the last one was."""
+        s3, bucket = self.testbed.root.client("s3"), self.testbed.outputs[namespaces.REGION][Output.S3_BUCKET_NAME]
+        was = b""
+        for key in machine.objects:
+            if body is None:
+                was = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+                s3.delete_object(Bucket=bucket, Key=key)
+            else:
+                s3.put_object(Bucket=bucket, Key=key, Body=body)
+        return was
 
     def run_base(self, script: str) -> Machine:
         """Start a machine from Debian's image with a script as its user data, which stops when it shuts down."""
+        return self.run(BASE_IMAGE, UserData=script)
+
+    def run(self, image: str, **more: str) -> Machine:
+        """Start a machine that belongs to no annex."""
         (instance,) = self.testbed.root.client("ec2").run_instances(
-            ImageId=BASE_IMAGE,
+            ImageId=image,
             InstanceType="m7i.large",
             MinCount=1,
             MaxCount=1,
-            UserData=script,
             MetadataOptions={"HttpTokens": "required"},
             InstanceInitiatedShutdownBehavior="stop",
+            **more,  # type: ignore[arg-type]  # which of the strings boto3 takes, the caller knows
         )["Instances"]
         return self.machine(instance["InstanceId"])
 
@@ -209,6 +260,22 @@ class Laboratory:
     def slots(self, *attributes: str) -> str:
         """Return attributes of all slots in the pool."""
         return self.testbed.pool.run(["condor_status", "-af", *attributes]).stdout
+
+
+def submit(pool: Pool, annex: str, script: str) -> None:
+    """Submit a job that runs in one annex only; it is named like the annex."""
+    pool.write(f"{HOME}/{annex}.sh", script)
+    pool.write(f"{HOME}/{annex}.submit", JOB.format(annex=annex))
+    pool.must(["condor_submit", f"{annex}.submit"], user=USER)
+
+
+def wait_until_ended(pool: Pool, annex: str) -> None:
+    """Wait until the job of an annex has ended."""
+
+    def log() -> str:
+        return pool.read(f"{HOME}/{annex}.log")
+
+    wait_until(lambda: "Job terminated" in log(), f"the job of {annex} has ended", log)
 
 
 def without_sequences(text: str) -> str:

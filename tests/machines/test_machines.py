@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from annex_contract.stack import Output
+import pytest
+
 from local_aws.launcher import INTERRUPTION_TAG
 from local_aws.server_settings import Hardware
 from machine_image.user_data import ImageInputs, read_outcome
@@ -20,38 +22,29 @@ from tests.htcondor.stand_in import ADMINISTRATOR, EVERYTHING
 from tests.htcondor.testbed import HOME, aws_profiles
 from tests.machines.laboratory import (
     BOOT_COMMANDS,
-    PACKAGES,
+    LEAN,
     PATIENCE,
     Laboratory,
     Machine,
     cached_image,
+    packages,
     patched,
+    submit,
     wait_until,
+    wait_until_ended,
     without_sequences,
 )
 
 IDLE = "2m"
 
-JOB = """\
-executable = {annex}.sh
-transfer_executable = True
-should_transfer_files = YES
-when_to_transfer_output = ON_EXIT_OR_EVICT
-output = {annex}.out
-error = {annex}.err
-log = {annex}.log
-requirements = TARGET.AnnexName == "{annex}"
-+TargetAnnexName = "{annex}"
-queue
-"""
-
-# It asks the metadata service, where a job must get no answer.
+# It asks the metadata service, where a job must get no answer, and ends when whoever looks at the machine has done so.
 USEFUL = """\
 #!/bin/sh
 echo '{"answer": 42}' | jq .answer
 ask='import urllib.request as r; print(r.urlopen(r.Request("http://169.254.169.254/latest/api/token", method="PUT",
 headers={"X-aws-ec2-metadata-token-ttl-seconds": "60"}), timeout=5).status)'
 python3 -c "$ask" || echo "no metadata"
+until [ -e /run/looked-at ]; do sleep 1; done
 """
 
 LONG = """\
@@ -71,7 +64,7 @@ def test_a_builder_makes_the_image(laboratory: Laboratory) -> None:
     for path, text in aws_profiles({ADMINISTRATOR: testbed.make_user(ADMINISTRATOR, EVERYTHING)}).items():
         testbed.pool.write(path, text)
     cached = cached_image(laboratory.given).exists()
-    parameters = [f"ImagePackages={' '.join(PACKAGES)}", f"BootCommands={BOOT_COMMANDS}"]
+    parameters = [f"ImagePackages={' '.join(packages(laboratory.given))}", f"BootCommands={BOOT_COMMANDS}"]
     options = [part for parameter in parameters for part in ("--param", parameter)]
     began = time.monotonic()
     command = ["annex-bootstrap", "deploy", "--yes", "--profile", ADMINISTRATOR, "--region", REGION, *options]
@@ -84,77 +77,176 @@ def test_a_builder_makes_the_image(laboratory: Laboratory) -> None:
         laboratory.keep_image()
 
 
-def test_a_machine_joins_late_with_a_wrong_clock_and_goes_when_it_is_idle(laboratory: Laboratory) -> None:
-    """Its clock is an hour ahead, and until systemd runs it gets no metadata."""
+def test_a_machine_joins_although_everything_is_late(laboratory: Laboratory) -> None:
+    """Until systemd runs it gets no metadata, its configuration comes later still, and its clock is an hour ahead."""
     testbed = laboratory.testbed
     ahead = datetime.now(UTC) + timedelta(hours=1)
-    with laboratory.hardware(Hardware(clock=f"{ahead:%Y-%m-%dT%H:%M:%S}", metadata=False)):
-        machine = _started(laboratory, "plain")
-        _submit(laboratory, "plain", USEFUL)
+    with laboratory.hardware(Hardware(clock=f"{ahead:%Y-%m-%dT%H:%M:%S}", metadata=False, processors=1)):
+        machine = _started(laboratory, "late")
+        configuration = laboratory.set_objects(machine, None)
+        submit(testbed.pool, "late", USEFUL)
         wait_until(lambda: "systemd[1]: Hostname set" in machine.console, "systemd runs", machine.last_words)
+    with laboratory.hardware(replace(LEAN, instance_store=True)):
+        _started(laboratory, "spot", "--spot")
+    submit(testbed.pool, "spot", LONG)
+    wait_until(lambda: _misses_its_configuration(machine), "the configuration is missed", machine.last_words)
+    laboratory.set_objects(machine, configuration)
     _wait_until_joined(laboratory, machine)
-    facts = machine.must(FACTS)
-    testbed.transcript.file("What the machine is", facts)
-    wait_until(lambda: "Job terminated" in testbed.pool.read(f"{HOME}/plain.log"), "the job has run")
-    assert testbed.pool.read(f"{HOME}/plain.out") == "42\nno metadata\n"
-    testbed.checked("the job used the program of ImagePackages, and could not reach the metadata service")
-    said = machine.said()
-    testbed.transcript.file("What the machine's console says", "\n".join(said))
-    assert machine.must("cat /run/boot-commands") == f"plain in {REGION}\n"
+    testbed.transcript.file("What the machine is", machine.must(FACTS))
+    assert int(machine.must("date +%s")) - time.time() > timedelta(minutes=50).total_seconds()
+    testbed.checked("the machine joined although its clock is still an hour ahead")
+    testbed.transcript.file("What the machine's console says", "\n".join(machine.said()))
+    assert machine.must("cat /run/boot-commands") == f"late in {REGION}\n"
     _check_image(laboratory, machine)
     _check_rules(machine)
     testbed.checked("the rules of the metadata service can be loaded with the modules that a builder has loaded")
-    seconds = machine.wait_until_off("terminated")
-    testbed.checked(f"without a job the machine shut itself down, and is terminated, after {seconds:.0f} s in all")
-    wait_until(lambda: machine.instance_id not in laboratory.slots("EC2InstanceID"), "the slot is gone")
+    machine.must("touch /run/looked-at")
+    wait_until_ended(testbed.pool, "late")
+    assert testbed.pool.read(f"{HOME}/late.out") == "42\nno metadata\n"
+    testbed.checked("the job used the program of ImagePackages, and could not reach the metadata service")
 
 
-def test_a_spot_machine_drains_and_another_says_why_it_cannot_join(laboratory: Laboratory) -> None:
-    """One gets the notice two minutes before its end. The tarball of the other is no archive."""
-    testbed = laboratory.testbed
-    broken = _started(laboratory, "broken")
-    bucket = testbed.outputs[REGION][Output.S3_BUCKET_NAME]
-    testbed.root.client("s3").put_object(Bucket=bucket, Key="config-broken.tar.gz", Body=b"no archive")
-    spot = _started(laboratory, "spot", "--spot")
-    _submit(laboratory, "spot", LONG)
+def test_a_spot_machine_drains_when_ec2_takes_it_back(laboratory: Laboratory) -> None:
+    """Its jobs are on the instance store. EC2 gives notice two minutes before the machine's end."""
+    testbed, spot, log = laboratory.testbed, laboratory.started["spot"], f"{HOME}/spot.log"
     _wait_until_joined(laboratory, spot)
-    log = f"{HOME}/spot.log"
+    with laboratory.hardware(LEAN):
+        broken = _started(laboratory, "broken")
+        laboratory.set_objects(broken, b"no archive")
     wait_until(lambda: "Job executing" in testbed.pool.read(log), "the job is running")
-    _reboot(laboratory, spot)
-    wait_until(lambda: testbed.pool.read(log).count("Job executing") > 1, "the job is running again")
+    _check_instance_store(laboratory, spot)
     end = datetime.now(UTC) + timedelta(minutes=2)
     notice = f"{end:%Y-%m-%dT%H:%M:%SZ}"
     ec2 = testbed.root.client("ec2")
     ec2.create_tags(Resources=[spot.instance_id], Tags=[{"Key": INTERRUPTION_TAG, "Value": notice}])
-    spot.wait_until_off("terminated")
+    seconds = spot.wait_until_off("terminated")
     assert "Job was evicted" in testbed.pool.read(log)
-    testbed.checked("the spot machine told its job to end, left the pool, and is terminated")
-    broken.wait_until_off("terminated")
-    assert "giving up, the machine shuts down: config.tar.gz cannot be unpacked" in broken.said()[-1]
-    assert "Started condor.service" not in without_sequences(broken.console)
-    testbed.checked("the machine with the broken tarball said why, and is terminated; HTCondor never started")
+    testbed.checked(f"the spot machine told its job to end, left the pool, and is terminated, after {seconds:.0f} s")
 
 
+def test_a_machine_goes_when_it_is_idle(laboratory: Laboratory) -> None:
+    """Its only job has ended."""
+    machine = laboratory.started["late"]
+    seconds = machine.wait_until_off("terminated")
+    laboratory.testbed.checked(f"without a job the machine shut itself down, and is terminated, after {seconds:.0f} s")
+    wait_until(lambda: machine.instance_id not in laboratory.slots("EC2InstanceID"), "the slot is gone")
+
+
+def test_a_machine_without_a_configuration_says_why(laboratory: Laboratory) -> None:
+    """What it was to unpack is no archive."""
+    machine = laboratory.started["broken"]
+    machine.wait_until_off("terminated")
+    said = machine.said()[-1]
+    assert said.startswith("giving up, the machine shuts down: ")
+    assert "cannot be unpacked" in said
+    assert "Started condor.service" not in without_sequences(machine.console)
+    laboratory.testbed.checked("the machine said why, and is terminated; HTCondor never started")
+
+
+@pytest.mark.slow
 def test_builders_that_fail_say_why_and_end(laboratory: Laboratory) -> None:
-    """One has no way out; the other is at its time limit, which is a minute here."""
+    """One has no way out; the other is at its time limit, which is a minute here.
+
+    Meanwhile a machine waits ten minutes for a configuration that never comes.
+    """
     testbed = laboratory.testbed
+    with laboratory.hardware(LEAN):
+        missing = _started(laboratory, "missing")
+    laboratory.set_objects(missing, None)
     with laboratory.hardware(Hardware(packages=False)):
-        cut_off = laboratory.run_base(patched(ImageInputs("cut-off")))
-        slow = laboratory.run_base(patched(ImageInputs("slow"), TIME_LIMIT_MINUTES="1"))
+        cut_off = laboratory.run_base(patched(ImageInputs("cut-off"), TIME_LIMIT_MINUTES=str(LIMIT_UNDER_TEST)))
         cut_off.wait_until_off("stopped")
-        slow.wait_until_off("stopped")
     outcome = read_outcome(cut_off.console, "cut-off")
     assert outcome is not None
     testbed.transcript.file("Why the build failed", outcome.reason)
     assert outcome.reason.startswith("reaching Debian's packages failed")
     assert "No way to the packages: the builder's subnet needs a way out" in outcome.reason
+    slow = laboratory.run_base(patched(ImageInputs("slow"), TIME_LIMIT_MINUTES="1"))
+    slow.wait_until_off("stopped")
     # What systemd says where it has to wait for processes that do not end, up to 90 seconds.
     assert "Waiting for process" not in slow.console
     outcome = read_outcome(slow.console, "slow")
     assert outcome is not None
     assert not outcome.succeeded
     testbed.checked("nothing kept the machine from ending at its time limit")
+    missing.wait_until_off("terminated")
+    assert missing.said()[-1].startswith("giving up, the machine shuts down: gave up after 10 minutes: ")
+    assert "Started condor.service" not in without_sequences(missing.console)
+    testbed.checked("the machine without a configuration gave up after ten minutes, and is terminated")
 
+
+@pytest.mark.slow
+def test_a_machine_that_runs_containers_comes_back_from_a_reboot(laboratory: Laboratory) -> None:
+    """Docker has a network of its own, from which even root gets no keys of the machine's role."""
+    testbed = laboratory.testbed
+    with laboratory.hardware(Hardware(instance_store=True)):
+        machine = _started(laboratory, "boxes")
+    _wait_until_joined(laboratory, machine)
+    _check_instance_store(laboratory, machine)
+    _reboot(laboratory, machine)
+    _check_instance_store(laboratory, machine)
+    machine.must(BOX)
+    wait_until(lambda: "true" in testbed.pool.run(["condor_status", "-af", "HasDocker"]).stdout, "the slot has Docker")
+    testbed.pool.write(f"{HOME}/boxes.submit", BOXED_JOB)
+    testbed.pool.must(["condor_submit", "boxes.submit"], user=USER)
+    code, said = machine.shell.run(f"docker run --rm box {ASK_FROM_BOX}", PATIENCE)
+    assert code
+    assert "onnection refused" in said
+    wait_until_ended(testbed.pool, "boxes")
+    assert testbed.pool.read(f"{HOME}/boxes.out") == "in a box\n"
+    testbed.checked("a job ran in a container, and root in a container got no answer of the metadata service")
+    machine.wait_until_off("terminated")
+
+
+@pytest.mark.slow
+def test_an_image_for_gpus_boots_the_kernel_that_the_driver_needs(laboratory: Laboratory) -> None:
+    """Without the driver itself, which takes hours to compile without help of the processor."""
+    ec2 = laboratory.testbed.root.client("ec2")
+    script = _without_driver(patched(ImageInputs("gpu", gpu=True)))
+    builder = laboratory.run_base(script)
+    builder.wait_until_off("stopped")
+    outcome = read_outcome(builder.console, "gpu")
+    assert outcome is not None
+    assert outcome.succeeded, outcome.reason
+    image = ec2.create_image(InstanceId=builder.instance_id, Name="gpu")["ImageId"]
+    ec2.get_waiter("image_available").wait(ImageIds=[image])
+    machine = laboratory.run(image)
+    wait_until(lambda: "annex-boot: this is" in machine.console, "the machine has booted", machine.last_words)
+    kernel = machine.must("uname -r").strip()
+    assert "cloud" not in kernel
+    assert machine.must("ls /lib/modules").split() == [kernel]
+    laboratory.testbed.checked(f"the machine runs {kernel}, which has what the driver needs, and no other is there")
+    ec2.terminate_instances(InstanceIds=[machine.instance_id, builder.instance_id])
+
+
+LIMIT_UNDER_TEST = 120
+"""Minutes: a machine under test must not end for another reason than the test's."""
+
+# The image of a container: one program.
+BOX = """\
+mkdir -p /root/box/bin
+cp "$(command -v busybox)" /root/box/bin/busybox
+ln -s busybox /root/box/bin/sh
+tar --create --directory /root/box . | docker import - box
+"""
+
+ASK_FROM_BOX = "/bin/busybox wget -T 20 -O - http://169.254.169.254/latest/meta-data/"
+
+BOXED_JOB = """\
+universe = docker
+docker_image = box
+executable = /bin/sh
+arguments = "-c 'echo in a box'"
+transfer_executable = False
+should_transfer_files = YES
+when_to_transfer_output = ON_EXIT
+output = boxes.out
+error = boxes.err
+log = boxes.log
+requirements = TARGET.AnnexName == "boxes"
++TargetAnnexName = "boxes"
+queue
+"""
 
 FACTS = """uname -r
 cloud-init status
@@ -170,17 +262,23 @@ awk '/^btime/ { print $2 }' /proc/stat
 """When the seed of the random numbers came to be, and when the machine booted; both by the machine's clock."""
 
 
-def _started(laboratory: Laboratory, annex: str, *more: str) -> Machine:
-    options = ["--cores", "2", *more, "--duration", "2h", "--idle", IDLE, "--yes", "--profile", ADMINISTRATOR]
-    laboratory.testbed.annex_bootstrap("start", annex, *options)
-    return laboratory.machine_of(annex)
+def _started(laboratory: Laboratory, annex: str, *options: str) -> Machine:
+    return laboratory.start(annex, *options, "--duration", "2h", "--idle", IDLE, "--profile", ADMINISTRATOR)
 
 
-def _submit(laboratory: Laboratory, annex: str, script: str) -> None:
-    pool = laboratory.testbed.pool
-    pool.write(f"{HOME}/{annex}.sh", script)
-    pool.write(f"{HOME}/{annex}.submit", JOB.format(annex=annex))
-    pool.must(["condor_submit", f"{annex}.submit"], user=USER)
+def _misses_its_configuration(machine: Machine) -> bool:
+    return any("s3 GetObject" in line and "trying again" in line for line in machine.said())
+
+
+def _without_driver(script: str) -> str:
+    """Return a builder's script that gets ready for the driver of GPUs, and does not install it."""
+    script, count = re.subn(r" \\\n +nvidia-.*", "", script)
+    assert count == 1
+    script, count = re.subn(
+        r"^    for kernel in /lib/modules/\*; do\n.*?^    done\n", "", script, flags=re.DOTALL | re.M
+    )
+    assert count == 1
+    return script
 
 
 def _wait_until_joined(laboratory: Laboratory, machine: Machine) -> None:
@@ -198,6 +296,13 @@ def _reboot(laboratory: Laboratory, machine: Machine) -> None:
     again = lambda: laboratory.testbed.pool.run(ask).stdout not in ("", started)  # noqa: E731  # as above
     seconds = wait_until(again, f"{machine.instance_id} is in the pool again", machine.last_words)
     laboratory.testbed.checked(f"after a reboot the machine was in the pool again in {seconds:.0f} s")
+
+
+def _check_instance_store(laboratory: Laboratory, machine: Machine) -> None:
+    (said,) = {line for line in machine.said() if "instance store" in line}
+    device = said.removeprefix("jobs run on ").partition(",")[0]
+    assert machine.must("findmnt --noheadings --output SOURCE $(condor_config_val EXECUTE)").strip() == device
+    laboratory.testbed.checked(f"jobs run on {device}, a disk of the instance store")
 
 
 def _check_image(laboratory: Laboratory, machine: Machine) -> None:
