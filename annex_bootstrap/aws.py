@@ -402,8 +402,14 @@ def retry(
         waited += RETRY_PAUSE
 
 
-def physical_id(account: Account, stack_id: str, logical_id: str) -> str:
+def physical_id(account: Account, stack_id: str, logical_id: str, resource_type: str = "") -> str:
     """Return the physical ID of a resource of a stack; nothing where the stack has none, or it is deleted.
+
+    Args:
+        account: where.
+        stack_id: the stack's ARN.
+        logical_id: the resource's.
+        resource_type: which it must have; empty for any.
 
     Raises:
         AwsError: AWS refused.
@@ -416,7 +422,9 @@ def physical_id(account: Account, stack_id: str, logical_id: str) -> str:
             return ""
         raise
     found = detail["StackResourceDetail"]
-    return "" if found["ResourceStatus"] == DELETE_COMPLETE else found.get("PhysicalResourceId", "")
+    if found["ResourceStatus"] == DELETE_COMPLETE or (resource_type and found["ResourceType"] != resource_type):
+        return ""
+    return found.get("PhysicalResourceId", "")
 
 
 def find_image(account: Account, image_id: str) -> ImageTypeDef | None:

@@ -422,7 +422,12 @@ def annex_user(
             # AdminPolicy, names EC2 alone; HTCondor's documentation and ours have named the spot fleet service.
             {"StringEquals": {"iam:PassedToService": [*PASSED_TO_EC2, SPOT_FLEET_SERVICE]}},
         ),
-        allow("DescribeSetupStacks", "cloudformation: DescribeStacks", names.arn("cloudformation", "stack/*")),
+        # The others are those of condor_annex -setup, which it looks for itself.
+        allow(
+            "DescribeOwnAndSetupStacks",
+            "cloudformation: DescribeStacks",
+            [names.arn("cloudformation", f"stack/{name}/*") for name in ("${AWS::StackName}", "HTCondorAnnex-*")],
+        ),
     ]
 
 

@@ -14,7 +14,7 @@ from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.options import CONFIG, MANY_REGIONS
 from annex_bootstrap.pool import blocks, config_file
 from annex_bootstrap.pool.pull import pull, put_stacks
-from annex_bootstrap.stack.read import find_deployed
+from annex_bootstrap.stack.read import check_outputs, find_deployed
 from annex_bootstrap.target import Target
 
 
@@ -68,7 +68,10 @@ def pull_config(
     path = config_file.find_file(target.config)
     if not (check or print_only):
         config_file.check(path)
-    stacks = {account.region: find_deployed(account, target.stack_name) for account in target.connect_all()}
+    stacks = {
+        account.region: check_outputs(account, find_deployed(account, target.stack_name))
+        for account in target.connect_all()
+    }
     edit = config_file.preview(path, put_stacks(stacks, default_region))
     block = blocks.render_block(blocks.read_block(edit.new))
     if print_only:

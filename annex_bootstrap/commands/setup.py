@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from annex_bootstrap.annexes.overview import first_annex
+from annex_bootstrap.aws import explained
 from annex_bootstrap.commands.credentials import DIRECTORY, KEY_DIRECTORY, Credentials, credentials
 from annex_bootstrap.commands.deploy import Deployment, deploy
 from annex_bootstrap.commands.doctor import Diagnosis, doctor, show
@@ -25,13 +26,18 @@ from annex_bootstrap.local_user import user_name
 from annex_bootstrap.options import BUDGET, CONFIG, ONE_REGION, PARAMETERS, YES, boundary_option
 from annex_bootstrap.pool.htcondor import version
 from annex_bootstrap.pool.pool_config import find_pool_file
-from annex_bootstrap.stack.read import find_deployed
+from annex_bootstrap.stack.read import find, find_deployed
 from annex_bootstrap.target import Target
+from annex_contract.image import IMAGE_YES
 from annex_contract.stack import Parameter
 
 STEPS = ("AWS account", "Stack", "Keys for running annexes", "Pool", "Check")
 
 WITHOUT_USER = "--without-user"
+
+OPEN_PORTS = "--open-ports"
+CLOSED = {Parameter.CONDOR_CIDRS.value: "", Parameter.SSH_CIDRS.value: ""}
+"""Machines of ``start`` connect to the pool by themselves, so nobody has to reach them."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,7 @@ def setup(
     users: Sequence[str] = (),
     directory: Path = DIRECTORY,
     without_user: bool = False,
+    open_ports: bool = False,
     yes: bool = False,
 ) -> SetupResult:
     """Do everything that comes before the first annex. What is done already is left as it is.
@@ -91,6 +98,7 @@ def setup(
         users: who may start annexes; empty for the user who runs this, also through sudo.
         directory: where the key files go.
         without_user: whether to make no IAM user: ``start`` needs none.
+        open_ports: whether a new stack opens the ports of machines, as condor_annex needs and the parameters say.
         yes: whether to go ahead without asking.
 
     Raises:
@@ -100,6 +108,7 @@ def setup(
         *(["--collector", collector] if collector else []),
         *(word for user in users for word in ("--user", user)),
         *([WITHOUT_USER] if without_user else []),
+        *([OPEN_PORTS] if open_ports else []),
     ]
     line = target.command(shlex.join(["setup", *given]), config=True)
     boundary = {Parameter.PERMISSIONS_BOUNDARY_ARN.value: roles_boundary} if roles_boundary else {}
@@ -111,7 +120,12 @@ def setup(
         # Before all else, because AWS may take days to grant more.
         show(screen, Quota.of(account).judge())
     with _step(screen, 2, line):
-        stack = deploy(screen, target, {**parameters, **boundary}, monthly_budget=monthly_budget, mail=mail, yes=yes)
+        with explained("looking for the stack"):
+            is_new = find(account.cloudformation, target.stack_name) is None
+        # Without an image there is no start, only condor_annex.
+        closes = is_new and not open_ports and parameters.get(Parameter.IMAGE, IMAGE_YES) == IMAGE_YES
+        chosen = {**(CLOSED if closes else {}), **parameters, **boundary}
+        stack = deploy(screen, target, chosen, monthly_budget=monthly_budget, mail=mail, yes=yes)
         done = replace(done, stack=stack)
     if stack.declined or not stack.ok:
         return _stopped(screen, done, line)
@@ -212,6 +226,11 @@ command = Command(
         [WITHOUT_USER],
         is_flag=True,
         help="Make no IAM user and no keys: annex-bootstrap start uses your own credentials.",
+    ),
+    click.Option(
+        [OPEN_PORTS],
+        is_flag=True,
+        help="Let a new stack open the machines' ports, which condor_annex needs and start does not.",
     ),
     YES,
     *OUTPUT,

@@ -43,9 +43,7 @@ AMPLE_VCPUS = 64
 GONE = {
     "404",
     "InvalidGroup.NotFound",
-    "NoSuchBucket",
     "NoSuchEntity",
-    "NoSuchPublicAccessBlockConfiguration",
     "NotFoundException",
     "ResourceNotFoundException",
 }
@@ -140,6 +138,7 @@ class StackCheck(Check):
         name: of the stack.
         stack: None where there is none.
         version: of this client.
+        wrong: the name of an output that is not the stack's own; empty where there is none.
     """
 
     id = "stack"
@@ -148,10 +147,11 @@ class StackCheck(Check):
     name: str
     stack: Stack | None
     version: str
+    wrong: str = ""
 
     @classmethod
     def read(cls, setup: Setup) -> Self:
-        return cls(setup.stack_name, setup.stack, __version__)
+        return cls(setup.stack_name, setup.stack, __version__, setup.wrong_output)
 
     def judge(self) -> Finding:
         if self.stack is None:
@@ -159,7 +159,7 @@ class StackCheck(Check):
         if not self.stack.is_deployed:
             advice = "run annex-bootstrap deploy, which fixes or explains it"
             return self.problem(f"{self.name} is in {self.stack.status}", advice)
-        if wrong := self.stack.wrong_output:
+        if wrong := self.stack.wrong_output or self.wrong:
             detail = (
                 f"the output {wrong} of {self.name} is not what annex-bootstrap puts there, so nothing of it is used"
             )
@@ -192,11 +192,14 @@ class Bucket(Check):
         if setup.deployed is None:
             return None
         s3, name = setup.account.s3, setup.deployed.outputs[Output.S3_BUCKET_NAME]
-        with explained(f"checking the bucket {name}"):
-            if _unless_gone(lambda: s3.head_bucket(Bucket=name)) is None:
-                return cls(name, None)
-            blocks = _unless_gone(lambda: s3.get_public_access_block(Bucket=name))
-        return cls(name, dict(blocks["PublicAccessBlockConfiguration"]) if blocks else {})
+        try:
+            # HeadBucket would take the right to list what is in it.
+            with explained(f"checking the bucket {name}"):
+                return cls(name, {**s3.get_public_access_block(Bucket=name)["PublicAccessBlockConfiguration"]})
+        except AwsError as error:
+            if error.code not in ("NoSuchBucket", "NoSuchPublicAccessBlockConfiguration"):
+                raise
+            return cls(name, None if error.code == "NoSuchBucket" else {})
 
     def judge(self) -> Finding:
         if self.blocks is None:
@@ -499,12 +502,13 @@ class FleetRole(Check):
 
 @dataclass(frozen=True)
 class SecurityGroup(Check):
-    """The machines' security group lets HTCondor in.
+    """The machines' security group lets HTCondor in, unless the stack closes the port.
 
     Attributes:
         group_id: of the group.
         ports: the ranges that are open to somebody; None where there is no such group.
         port: HTCondor's, as the stack has it.
+        closed: whether the stack is to let nobody in.
     """
 
     id = "security-group"
@@ -513,27 +517,32 @@ class SecurityGroup(Check):
     group_id: str
     ports: Sequence[tuple[int, int]] | None
     port: int
+    closed: bool = False
 
     @classmethod
     def read(cls, setup: Setup) -> Self | None:
         if setup.deployed is None:
             return None
         ec2, group_id = setup.account.ec2, setup.deployed.outputs[Output.SECURITY_GROUP_ID]
+        closed = setup.deployed.parameters.get(Parameter.CONDOR_CIDRS) == ""
         port = int(setup.deployed.parameters.get(Parameter.CONDOR_PORT, DEFAULT_PORT))
         with explained("checking the security group"):
             found = _unless_gone(lambda: ec2.describe_security_groups(GroupIds=[group_id]))
         if found is None:
-            return cls(group_id, None, port)
+            return cls(group_id, None, port, closed)
         ports = [
             (rule.get("FromPort", 0), rule.get("ToPort", 65535))
             for rule in found["SecurityGroups"][0]["IpPermissions"]
             if rule["IpProtocol"] in ("tcp", "-1")
         ]
-        return cls(group_id, ports, port)
+        return cls(group_id, ports, port, closed)
 
     def judge(self) -> Finding:
         if self.ports is None:
             return self.problem(f"{self.group_id} is gone", _DEPLOY_AGAIN)
+        if self.closed:
+            detail = f"{self.group_id} closes port {self.port}; annex-bootstrap start needs none, condor_annex does"
+            return self.ok(detail)
         if not any(first <= self.port <= last for first, last in self.ports):
             advice = "deploy with --param CondorCidrs=0.0.0.0/0, or with the networks of your pool"
             return self.problem(f"{self.group_id} does not open port {self.port}", advice)

@@ -84,8 +84,17 @@ class Setup:
         """The stack, if it can be read and has its outputs, all of them its own."""
         with contextlib.suppress(UserError):
             stack = self.stack
-            return stack if stack is not None and stack.version and not stack.wrong_output else None
+            return stack if stack is not None and stack.version and not self.wrong_output else None
         return None
+
+    @cached_property
+    def wrong_output(self) -> str:
+        """The name of an output that is not the stack's own; empty where there is none, or no stack.
+
+        Raises:
+            UserError: AWS refused.
+        """
+        return "" if self.stack is None else read.find_wrong_output_of(self.account, self.stack)
 
     @cached_property
     def content(self) -> bytes:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from annex_bootstrap.aws import Account, explained
+from annex_bootstrap.aws import Account, explained, physical_id
 from annex_bootstrap.errors import AwsError, DeniedError, UserError
 from annex_contract.outputs import find_foreign_output, find_wrong_output
+from annex_contract.resources import BUCKET
 from annex_contract.stack import MARKING_PARAMETERS, Output, Parameter
 from annex_contract.statuses import State, read_status
 
@@ -182,11 +183,40 @@ def check_deployed(stack: Stack | None, stack_name: str, region: str) -> Stack:
     if not stack.outputs.get(Output.LEASE_FUNCTION_ARN):
         raise UserError(f"the stack {stack_name} is in {stack.status} and has no outputs: run annex-bootstrap deploy")
     if wrong := stack.wrong_output:
-        raise UserError(
-            f"the output {wrong} of the stack {stack_name} is not what annex-bootstrap puts there: nothing of the "
-            "stack was used; ask the person who changed it, or give --stack-name"
-        )
+        raise _wrong(wrong, stack_name)
     return stack
+
+
+def find_wrong_output_of(account: Account, stack: Stack) -> str:
+    """Return the name of an output that is not the stack's own, or an empty text.
+
+    Whoever may only create stacks can say in a parameter that one has adopted any bucket: its resource has to say so.
+
+    Raises:
+        UserError: AWS refused.
+    """
+    if stack.wrong_output or not stack.version or not stack.parameters.get(Parameter.BUCKET_NAME):
+        return stack.wrong_output
+    adopted = physical_id(account, stack.stack_id, BUCKET.logical_id, BUCKET.resource_type)
+    return "" if adopted == stack.outputs.get(Output.S3_BUCKET_NAME) else Output.S3_BUCKET_NAME
+
+
+def check_outputs(account: Account, stack: Stack) -> Stack:
+    """Return a stack whose outputs are all its own.
+
+    Raises:
+        UserError: one is not, or AWS refused.
+    """
+    if wrong := find_wrong_output_of(account, stack):
+        raise _wrong(wrong, stack.name)
+    return stack
+
+
+def _wrong(output: str, stack_name: str) -> UserError:
+    return UserError(
+        f"the output {output} of the stack {stack_name} is not what annex-bootstrap puts there: nothing of the "
+        "stack was used; ask the person who changed it, or give --stack-name"
+    )
 
 
 def check_ours(stack: Stack | None, name: str) -> None:

@@ -203,10 +203,11 @@ def forge(root: boto3.Session, put_template: Callable[[str], str]) -> Iterator[F
         unique = {"Fn::Join": ["-", [{"Fn::Select": [number, words]} for number in (0, 4)]]}
         return {"Fn::Join": ["", [parts[0], unique, parts[1]]]} if len(parts) == 2 else parts[0]
 
-    def make(outputs: Mapping[str, str], parameters: Iterable[str] = MARKING_PARAMETERS) -> str:
+    def make(outputs: Mapping[str, str], parameters: Iterable[str] = MARKING_PARAMETERS, bucket: str = "") -> str:
         made.append(f"forged-{uuid.uuid4().hex[:8]}")
         document = {
-            "Parameters": {name: {"Type": "String", "Default": "any"} for name in parameters},
+            "Parameters": {name: {"Type": "String", "Default": "any"} for name in parameters}
+            | {"BucketName": {"Type": "String", "Default": bucket}},
             "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
             "Outputs": {name: {"Value": own(value)} for name, value in outputs.items()},
         }
@@ -273,6 +274,22 @@ def test_no_output_names_what_is_not_the_stacks_own(
     assert (stack_finding["level"], output in stack_finding["detail"]) == ("PROBLEM", True)
     later = [finding["level"] for finding in findings if finding["id"] in SEEN_BY_OUTPUTS]
     assert set(later) <= {"SKIPPED"}
+
+
+@attack(
+    "Have a pool put its password into a bucket of others, by a stack whose parameter says that it has adopted it",
+    by=SOMEBODY,
+    stopped_by="`pull-config` and `doctor` ask the stack's own resource, of our type, which bucket it has adopted",
+)
+def test_no_parameter_adopts_a_bucket(local: LocalAws, forge: Forge, tmp_path: Path) -> None:
+    forged = forge(HARMLESS | {Output.S3_BUCKET_NAME: "somebody-elses"}, bucket="somebody-elses")
+    user = CliUser(local, local.root, tmp_path, forged)
+    ran = user.run("pull-config")
+    assert (ran.returncode, user.config.exists()) == (1, False)
+    assert f"the output S3BucketName of the stack {forged} is not what annex-bootstrap puts there" in ran.stderr
+    findings = user.run("doctor", "--collector", "pool.example.org", "--output", "json").document["result"]["findings"]
+    assert [each["level"] for each in findings if each["id"] == "stack"] == ["PROBLEM"]
+    assert {each["level"] for each in findings if each["id"] in SEEN_BY_OUTPUTS} <= {"SKIPPED"}
 
 
 @attack(
@@ -1295,6 +1312,26 @@ def test_a_rule_is_pointed_only_at_the_lease_function(
         events.put_targets(Rule=rule, Targets=[lease])
         root.remove_targets(Rule=rule, Ids=[rule])
     root.delete_rule(Name=rule)
+
+
+@attack(
+    "Read the parameters and outputs of every stack, or list what is in every bucket",
+    by="Annex user and operator",
+    stopped_by="Only the stack's own and those of `condor_annex -setup`; no right to list a bucket",
+)
+def test_nobody_reads_other_stacks_or_lists_buckets(
+    guarded: Guarded, annex_user: boto3.Session, guarded_operator: boto3.Session, forge: Forge
+) -> None:
+    other, bucket = forge(HARMLESS), guarded.stack.outputs[Output.S3_BUCKET_NAME]
+    for principal in (annex_user, guarded_operator):
+        cloudformation, s3 = principal.client("cloudformation"), principal.client("s3")
+        assert cloudformation.describe_stacks(StackName=guarded.name)["Stacks"][0]["StackId"] == guarded.stack.stack_id
+        refuse(
+            partial(cloudformation.describe_stacks, StackName=other),
+            partial(cloudformation.describe_stacks),
+            partial(s3.list_objects_v2, Bucket=bucket),
+        )
+    assert guarded_operator.client("s3").get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"]
 
 
 @attack(

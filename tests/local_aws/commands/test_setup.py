@@ -86,6 +86,20 @@ def test_a_no_stops_it_and_the_same_command_goes_on(owner: CliUser) -> None:
     assert owner.run("status").stdout.startswith("There is no stack")
 
 
+def test_a_new_stack_opens_no_port_unless_condor_annex_needs_it(owner: CliUser) -> None:
+    opens = "port 9618 (HTCondor) to everyone on the Internet"
+    closed = owner.run("setup", text="n\n").stdout
+    assert opens not in closed
+    assert "goes on from here" in closed
+    assert opens in owner.run("setup", "--open-ports", text="n\n").stdout
+    # Without an image there is no start.
+    assert opens in owner.run("setup", "--param", "Image=no", text="n\n").stdout
+    assert (
+        "port 9618 (HTCondor) to 192.0.2.0/24"
+        in owner.run("setup", "--param", "CondorCidrs=192.0.2.0/24", text="n\n").stdout
+    )
+
+
 def test_a_step_that_fails_is_named_with_what_to_run_again(owner: CliUser) -> None:
     failed = owner.run("setup", "--yes", "--param", "CondorPort=0")
     assert failed.returncode == 1

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
+from botocore.stub import Stubber
 
+from annex_bootstrap.aws import Account
 from annex_bootstrap.doctor.aws_checks import (
     AlarmMail,
     Bucket,
@@ -25,14 +29,14 @@ from annex_bootstrap.doctor.aws_checks import (
     log_message,
     trusted_services,
 )
-from annex_bootstrap.doctor.check import Finding, Level
+from annex_bootstrap.doctor.check import Finding, Level, Setup
 from annex_bootstrap.doctor.file_checks import ConfigurationCheck, FleetFile, FleetTypes, Keys, named_in_fleet
 from annex_bootstrap.doctor.pool_checks import Collector, PoolPassword
 from annex_bootstrap.errors import DeniedError, UserError
 from annex_bootstrap.pool.blocks import render
 from annex_bootstrap.pool.file_knobs import read_knob
 from annex_bootstrap.stack.connectivity import Reach
-from annex_bootstrap.stack.read import Stack
+from annex_bootstrap.stack.read import Stack, find_wrong_output_of
 from annex_contract.knobs import ACCESS_KEY_KNOB, KNOBS, SECRET_KEY_KNOB
 from annex_contract.stack import Output
 
@@ -247,6 +251,10 @@ def test_a_security_group_needs_htcondors_port() -> None:
     assert is_ok(SecurityGroup("g", [(22, 22), (9000, 9700)], 9618).judge())
     assert not is_ok(SecurityGroup("g", [(22, 22)], 9618).judge())
     assert not is_ok(SecurityGroup("g", None, 9618).judge())
+    assert not is_ok(SecurityGroup("g", None, 9618, closed=True).judge())
+    closed = SecurityGroup("g", [(22, 22)], 9618, closed=True).judge()
+    assert is_ok(closed)
+    assert closed.detail == "g closes port 9618; annex-bootstrap start needs none, condor_annex does"
 
 
 def test_a_configuration_that_names_the_stack_is_ok() -> None:
@@ -408,3 +416,60 @@ def test_the_key_and_the_mails_of_alarms(facts: AlarmMail | EncryptionKey, level
     finding = facts.judge()
     assert (finding.level, said in f"{finding.detail} {finding.advice}") == (level, True)
     assert bool(finding.advice) == (level is not Level.OK)
+
+
+def bucket_of(code: str) -> Finding:
+    account = Account(boto3.Session("AKIAMADEUP", "made-up"), "us-east-1")
+    account.__dict__["account_id"] = "123456789012"
+    setup = Setup(account, "s", Path("c"))
+    setup.__dict__["deployed"] = stack(S3BucketName="b")
+    with Stubber(account.s3) as s3:
+        if code:
+            s3.add_client_error("get_public_access_block", code, "no", expected_params={"Bucket": "b"})
+        else:
+            s3.add_response("get_public_access_block", {"PublicAccessBlockConfiguration": BLOCKS}, {"Bucket": "b"})
+        facts = Bucket.read(setup)
+    assert facts is not None
+    return facts.judge()
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("", "b is closed to the public"),
+        ("NoSuchBucket", "b is gone"),
+        ("NoSuchPublicAccessBlockConfiguration", "b is not closed to the public (no block is set)"),
+    ],
+)
+def test_a_bucket_is_checked_without_a_right_to_list_it(code: str, says: str) -> None:
+    assert bucket_of(code).detail == says
+
+
+@pytest.mark.parametrize(
+    ("resource_type", "physical_id", "wrong"),
+    [
+        ("Custom::AnnexBucket", "mine", ""),
+        ("Custom::AnnexBucket", "another", "S3BucketName"),
+        ("AWS::S3::Bucket", "mine", "S3BucketName"),
+        (None, "", "S3BucketName"),
+    ],
+)
+def test_a_bucket_is_adopted_where_the_stacks_own_resource_says_so(
+    resource_type: str | None, physical_id: str, wrong: str
+) -> None:
+    account = Account(boto3.Session("AKIAMADEUP", "made-up"), "us-east-1")
+    forged = replace(stack(S3BucketName="mine"), parameters={"BucketName": "mine"})
+    detail = {
+        "LogicalResourceId": "Bucket",
+        "ResourceType": resource_type or "",
+        "PhysicalResourceId": physical_id,
+        "ResourceStatus": "CREATE_COMPLETE",
+        "LastUpdatedTimestamp": datetime(2026, 1, 1, tzinfo=UTC),
+    }
+    asked = {"StackName": forged.stack_id, "LogicalResourceId": "Bucket"}
+    with Stubber(account.cloudformation) as cloudformation:
+        if resource_type is None:
+            cloudformation.add_client_error("describe_stack_resource", "ValidationError", "Resource does not exist")
+        else:
+            cloudformation.add_response("describe_stack_resource", {"StackResourceDetail": detail}, asked)
+        assert find_wrong_output_of(account, forged) == wrong
