@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from annex_bootstrap.advice import read_reason
 from annex_bootstrap.annexes.ending import expire
 from annex_bootstrap.annexes.failures import failure_of
 from annex_bootstrap.annexes.joining import Pool
@@ -297,7 +298,7 @@ def _create_fleet(account: Account, request: Request) -> Outcome:
     errors = answer.get("Errors", [])
     return Outcome(
         started,
-        {error["ErrorCode"]: error["ErrorMessage"] for error in errors},
+        {error["ErrorCode"]: read_reason(error["ErrorMessage"]) for error in errors},
         tuple(
             (override["InstanceType"], override.get("SubnetId", ""), error["ErrorCode"])
             for error in errors

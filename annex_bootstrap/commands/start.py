@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import click
 
-from annex_bootstrap.advice import NO_SPOT_ROLE, advise
+from annex_bootstrap.advice import DENIED, NO_SPOT_ROLE, advise
 from annex_bootstrap.annexes import starting
 from annex_bootstrap.annexes.joining import Pool, check_reachable, find_pool
 from annex_bootstrap.annexes.planning import Plan, find_stack, make_plan
@@ -267,7 +267,7 @@ def _advice(shortfalls: Mapping[str, str], request: Request) -> str:
             advice.append(f"Ask AWS for more with {increase_command(request.region, 'NUMBER', spot=spot)}")
         elif code == "PendingVerification":
             advice.append("AWS is verifying the account in this region: try again in some minutes, at most four hours")
-        elif code == NO_SPOT_ROLE:
+        elif code == NO_SPOT_ROLE or code in DENIED:
             sentence = advise(code, message)
             advice.append(sentence[0].upper() + sentence[1:])
         elif is_free_plan(message):

@@ -230,6 +230,7 @@ def fleet_arguments(
         overrides += [{"SubnetId": subnet} | override for subnet in subnet_ids]
     template_id, version = launch_template
     tag_list = [{"Key": key, "Value": value} for key, value in tags.items()]
+    owned = [*tag_list, {"Key": STACK_TAG, "Value": stack_id}]
     options: dict[str, Any] = (
         {"SpotOptions": {"AllocationStrategy": "price-capacity-optimized", "InstanceInterruptionBehavior": "terminate"}}
         if capacity.spot
@@ -249,8 +250,11 @@ def fleet_arguments(
             "DefaultTargetCapacityType": "spot" if capacity.spot else "on-demand",
         },
         **options,
+        # Karpenter sends these kinds (aws/karpenter-provider-aws). Of network interfaces no document says that a fleet
+        # tags them, so they have their launch template's tags.
         "TagSpecifications": [
-            {"ResourceType": "fleet", "Tags": [*tag_list, {"Key": STACK_TAG, "Value": stack_id}]},
+            {"ResourceType": "fleet", "Tags": owned},
             {"ResourceType": "instance", "Tags": tag_list},
+            {"ResourceType": "volume", "Tags": owned},
         ],
     }

@@ -59,6 +59,10 @@ def test_machines_start_with_a_lease_a_configuration_each_and_our_template(
         assert tags["annex-bootstrap:stack"] == made.stack_id
         assert machine["ImageId"] == made.outputs[Output.IMAGE_ID]
         assert machine["IamInstanceProfile"]["Arn"] == made.outputs[Output.START_INSTANCE_PROFILE]
+        volumes = [mapping["Ebs"]["VolumeId"] for mapping in machine["BlockDeviceMappings"]]
+        for volume in root.client("ec2").describe_volumes(VolumeIds=volumes)["Volumes"]:
+            on_volume = {tag["Key"]: tag["Value"] for tag in volume["Tags"]}
+            assert (on_volume[ANNEX_TAG], on_volume["annex-bootstrap:stack"]) == ("first", made.stack_id)
         assert [group["GroupId"] for group in machine["SecurityGroups"]] == [made.outputs[Output.SECURITY_GROUP_ID]]
     assert began + 7200 <= leases_of(root, REGION, made)["first"] <= time.time() + 7200
     files, other = (configuration_of(root, made, "first", machine["InstanceId"]) for machine in two)

@@ -106,6 +106,7 @@ def fleet(overrides: list[dict[str, Any]], target: int, **more: Any) -> dict[str
         "TagSpecifications": [
             {"ResourceType": "fleet", "Tags": [*tags, {"Key": "annex-bootstrap:stack", "Value": STACK_ID}]},
             {"ResourceType": "instance", "Tags": tags},
+            {"ResourceType": "volume", "Tags": [*tags, {"Key": "annex-bootstrap:stack", "Value": STACK_ID}]},
         ],
     } | more
 

@@ -311,6 +311,10 @@ def test_where_nothing_starts_in_the_last_region_the_command_fails_and_says_why(
 @pytest.mark.parametrize(
     ("shortfalls", "advice"),
     [
+        (
+            {"UnauthorizedOperation": "not allowed with an explicit deny in a service control policy"},
+            "A service control policy of your organisation forbids it",
+        ),
         ({"PendingVerification": "wait"}, "AWS is verifying the account in this region"),
         ({"Other": "Not in the Free Tier"}, "use --count with --type and one of t3.small, c7i-flex.large"),
         ({"Client.InternalError": "no"}, "The usual cause is an encryption key that may not be used"),

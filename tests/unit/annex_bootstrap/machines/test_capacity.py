@@ -62,7 +62,7 @@ def test_every_request_is_one_that_ec2_takes(
     assert all(("MaxPrice" in override) is capacity.spot for override in overrides)
     # EC2 takes the unit only with attributes.
     assert "TargetCapacityUnitType" not in request["TargetCapacitySpecification"]
-    assert {tags["ResourceType"] for tags in request["TagSpecifications"]} == {"fleet", "instance"}
+    assert {tags["ResourceType"] for tags in request["TagSpecifications"]} == {"fleet", "instance", "volume"}
 
 
 def arguments(capacity: Capacity, *machines: InstanceType) -> dict[str, Any]:
@@ -80,6 +80,10 @@ COMMON = {
             "Tags": [{"Key": "Name", "Value": "annex a"}, {"Key": "annex-bootstrap:stack", "Value": "arn:stack"}],
         },
         {"ResourceType": "instance", "Tags": [{"Key": "Name", "Value": "annex a"}]},
+        {
+            "ResourceType": "volume",
+            "Tags": [{"Key": "Name", "Value": "annex a"}, {"Key": "annex-bootstrap:stack", "Value": "arn:stack"}],
+        },
     ],
 }
 SPOT = {"AllocationStrategy": "price-capacity-optimized", "InstanceInterruptionBehavior": "terminate"}
