@@ -110,7 +110,7 @@ def _explain(target: Target, ad: Ad, job: str) -> Explanation:
         )
     verdict, group = like[0], view.group(sort.key)
     unmet = reader.find_unmet(view, group) if verdict.reason is Reason.NO_TYPE else []
-    sentences = [words.why(verdict, group, view.readings, decision, rules, now, unmet)]
+    sentences = [words.why(verdict, group, view.readings, decision, rules, now, unmet, would=True)]
     if verdict.jobs > 1:
         sentences.append(
             f"{verdict.jobs} jobs are like it: {verdict.home} suit free slots of the pool, {verdict.booting} machines "
@@ -120,7 +120,7 @@ def _explain(target: Target, ad: Ad, job: str) -> Explanation:
     if back:
         sentences.append(back)
     if known is None:
-        sentences.append("annex-bootstrap grow has not run with this configuration: nothing starts without it")
+        sentences.append("no annex-bootstrap grow has run with this configuration, and nothing starts without one")
     return Explanation(job, verdict.reason, tuple(f"{text[0].upper()}{text[1:]}." for text in sentences), verdict.jobs)
 
 

@@ -300,7 +300,7 @@ def _result(
     for verdict in decision.verdicts:
         group = view.group(verdict.key)
         unmet = reader.find_unmet(view, group) if verdict.reason is Reason.NO_TYPE else []
-        why = words.why(verdict, group, view.readings, decision, rules, now, unmet)
+        why = words.why(verdict, group, view.readings, decision, rules, now, unmet, would=dry_run)
         groups.append(
             Waiting(
                 group.job,

@@ -42,6 +42,8 @@ def why(
     rules: Rules,
     now: int,
     unmet: Sequence[str] = (),
+    *,
+    would: bool = False,
 ) -> str:
     """Return why jobs of a group wait, without a full stop.
 
@@ -53,6 +55,7 @@ def why(
         rules: what is wanted.
         now: when it was decided, in seconds since the epoch.
         unmet: conditions of the jobs' requirements that no machine meets.
+        would: whether nothing is done of what was decided.
     """
     one = verdict.jobs == 1
     until = "" if verdict.until is None else f" until {datetime.fromtimestamp(verdict.until).astimezone():%H:%M}"
@@ -99,6 +102,8 @@ def why(
         case Reason.PACE:
             return f"machines start half by half, a step a minute; the next one comes{until.replace('until', 'at')}"
         case Reason.STARTED:
+            if would:
+                return "a machine would start for it" if one else f"machines would start for {verdict.missing} of them"
             return "a machine for it is starting" if one else f"machines for {verdict.missing} of them are starting"
 
 

@@ -53,16 +53,17 @@ def test_machines_come_for_the_jobs_that_may_leave_home_and_run_them(testbed: Te
     """HTCondor judges what a machine would run; a job that nothing can run gets none, and is told why."""
     decided = document(testbed, *GROW)
     reasons = sorted(group["reason"] for group in decided["groups"])
-    assert reasons == ["no type", "started", "started"], decided
+    # Half of what is missing; the other half would follow after a minute.
+    assert reasons == ["no type", "pace", "started"], decided
     (nowhere,) = [group for group in decided["groups"] if group["reason"] == "no type"]
     assert "no machine satisfies" in nowhere["why"]
     assert "HasUnobtainium" in nowhere["why"]
     annexes = {start["annex"] for start in decided["starts"]}
     (annex,) = annexes
     machines = testbed.machines(annex)
-    assert 1 <= len(machines) <= 2
+    assert len(machines) == 1
     assert testbed.leases() == annexes
-    testbed.checked("machines run for two of the groups, with a lease")
+    testbed.checked("a machine runs for one of the groups, with a lease")
     said = testbed.annex_bootstrap("explain", nowhere["job"], "--profile", STARTER)
     assert "HasUnobtainium" in said
     again = document(testbed, *GROW)

@@ -51,6 +51,12 @@ def test_every_reason_is_said(reason: Reason, text: str) -> None:
     assert text in why(verdict, jobs, READINGS, decision, RULES, NOW)
 
 
+def test_what_is_only_shown_is_said_to_be_so() -> None:
+    verdict, decision = Verdict("a", 9, 0, 0, 0, 3, Reason.STARTED), Decision((), (), (), 0)
+    said = why(verdict, group(jobs=9), READINGS, decision, RULES, NOW, would=True)
+    assert said == "machines would start for 3 of them"
+
+
 def test_the_condition_that_nothing_meets_is_named() -> None:
     verdict = Verdict("a", 1, 0, 0, 0, 1, Reason.NO_TYPE)
     said = why(
