@@ -254,3 +254,10 @@ def test_an_event_that_wants_what_the_template_does_not_is_refused(
         assert answer["Status"] == "FAILED"
         assert f"does not ask for this {wrong}" in answer["Reason"]
     assert (put, runner.deleted) == ([], [])
+
+
+def test_a_delete_may_name_what_the_template_asked_for_before(runner: Runner) -> None:
+    runner.environment = {"Name": "new", "CondorPort": "9618"}
+    before = {"Name": "a", "CondorPort": "9700"}
+    answer = runner.send("Delete", lambda _: "", ResourceProperties=before, PhysicalResourceId="a")
+    assert (answer["Status"], runner.deleted) == ("SUCCESS", ["a"])
