@@ -23,7 +23,7 @@ from troposphere.ec2 import (
 )
 from troposphere.iam import ManagedPolicy
 
-from annex_contract.iam import ON_CREATION, UNPROTECTING, Statement, allow, deny, document, only_targets
+from annex_contract.iam import UNPROTECTING, Statement, allow, deny, document, only_targets
 from annex_contract.keys import EBS_KEY
 from annex_contract.lease import MACHINES_PREFIX
 from annex_contract.resources import IMAGE, SECURITY_GROUP, START_ROLE, Attribute
@@ -117,7 +117,7 @@ def _statements(lease_function: GetAtt, connectivity_function: GetAtt) -> list[S
         allow("CheckAndInvokeFunctions", "lambda: GetPolicy InvokeFunction", [lease_function, connectivity_function]),
         # Once each: nothing that is there is replaced, and no machine reads a second one.
         allow(
-            "PutMachineConfigurations",
+            "ConfigureMachines",
             "s3: PutObject",
             names.bucket_arn(f"/{MACHINES_PREFIX}*"),
             {"Null": {"s3:if-none-match": "false"}},
@@ -138,7 +138,7 @@ def _statements(lease_function: GetAtt, connectivity_function: GetAtt) -> list[S
             "TagOnCreation",
             "ec2: CreateTags",
             names.arn("ec2", "*"),
-            ON_CREATION,
+            {"StringEquals": {"ec2:CreateAction": ["CreateFleet", "RunInstances"]}},
         ),
         allow(
             "PassMachineRole",
@@ -153,7 +153,7 @@ def _statements(lease_function: GetAtt, connectivity_function: GetAtt) -> list[S
             {"StringEquals": {"iam:AWSServiceName": SPOT_SERVICE}},
         ),
         allow(
-            "SeeLeasesMachinesAndOffers",
+            "SeeOffers",
             "ec2: DescribeFleets DescribeImages DescribeInstanceTypes DescribeInstances DescribeRouteTables"
             " DescribeSecurityGroups DescribeSpotFleetRequests DescribeSpotInstanceRequests DescribeSpotPriceHistory"
             " DescribeSubnets"
@@ -186,12 +186,12 @@ def _fleets(instance: Any) -> list[Statement]:
             names.arn("ec2", "fleet/*"),
             in_annex | {"StringEquals": {f"aws:RequestTag/{STACK_TAG}": Ref("AWS::StackId")}},
         ),
-        allow("CreateMachinesOfAnnexes", "ec2: CreateFleet", instance, in_annex | in_own_name),
-        allow("CreateFleetsByTemplate", "ec2: CreateFleet", [launch_template, image, subnet, volume]),
+        allow("CreateMachines", "ec2: CreateFleet", instance, in_annex),
+        allow("FleetsByTemplate", "ec2: CreateFleet", [launch_template, image, subnet, volume]),
         # A fleet's overrides may name both. Where they do not, no document promises that EC2 knows here what the
         # template says, so a machine also starts where there is no value: the image itself demands tokens.
         allow(
-            "RunMachinesOfAnnexes",
+            "RunMachines",
             "ec2: RunInstances",
             instance,
             {
@@ -203,14 +203,14 @@ def _fleets(instance: Any) -> list[Statement]:
             },
         ),
         allow(
-            "RunMachinesByTemplate",
+            "RunByTemplate",
             "ec2: RunInstances",
             [launch_template, names.arn("ec2", "network-interface/*"), subnet],
             by_template,
         ),
         # None may differ from what the template says. No key pair is among them, so there is none.
         allow(
-            "RunOurImageDisksAndGroup",
+            "RunOurParts",
             "ec2: RunInstances",
             [image, names.public_arn("snapshot/*"), volume, group],
             by_template | {"Bool": {"ec2:IsLaunchTemplateResource": "true"}},

@@ -80,17 +80,18 @@ def operator_policy(partition: str, account: str, stack_name: str, boundary: str
             # Only the stack's own policy can be attached, so a user gains nothing but the right to run annexes.
             allow("AttachPolicy", "iam: AttachUserPolicy", user, bounded | {"ArnLike": {"iam:PolicyARN": policy}}),
             *_keep_boundary(arn("iam", "user/*", region=""), boundary),
+            # None of these can be limited to a resource, GetMetricStatistics to nothing at all:
+            # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatch.html
             allow(
-                "DescribeMachinesAndOffers",
+                "SeeOffers",
                 "ec2: DescribeImages DescribeInstanceTypeOfferings DescribeInstanceTypes DescribeInstances"
                 " DescribeFleets DescribeRouteTables DescribeSecurityGroups DescribeSpotFleetRequests"
-                " DescribeSpotInstanceRequests DescribeSubnets",
+                " DescribeSpotInstanceRequests DescribeSubnets; cloudwatch: GetMetricStatistics;"
+                " events: ListRuleNamesByTarget; pricing: GetProducts",
                 "*",
             ),
             allow("FindNewestBase", "ssm: GetParameter", f"arn:{partition}:ssm:*::parameter{SYSTEM.base_parameters}*"),
-            allow("ReadPrices", "pricing: GetProducts", "*"),
             allow("ReadQuotas", "servicequotas: GetServiceQuota", arn("servicequotas", "ec2/*")),
-            allow("ListLeases", "events: ListRuleNamesByTarget", "*"),
             allow("ReadLeases", "events: ListTargetsByRule", arn("events", "rule/*")),
             allow("UpdateLeases", "events: PutTargets", arn("events", "rule/*"), only_targets(lease_function)),
             deny(
@@ -129,9 +130,6 @@ def operator_policy(partition: str, account: str, stack_name: str, boundary: str
                     for function in (LogicalId.LEASE_FUNCTION, LogicalId.CONNECTIVITY_FUNCTION)
                 ],
             ),
-            # GetMetricStatistics can be limited to nothing:
-            # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatch.html
-            allow("CountCalls", "cloudwatch: GetMetricStatistics", "*"),
             allow(
                 "ReadAlarms",
                 "cloudwatch: DescribeAlarms",
