@@ -49,6 +49,11 @@ TICK_MINUTES = 5
 
 TICK_RATE = f"rate({TICK_MINUTES} minutes)"
 
+SWEEP_RATE = "rate(1 hour)"
+
+SWEEP_EVENT: Mapping[str, object] = {"Sweep": True}
+"""The constant input of the stack's own hourly rule, by which the function knows it."""
+
 LATEST = 32_503_679_999
 """The end of the year 2999, in seconds since the epoch. No lease ends later: dates after 9999 cannot even be shown."""
 

@@ -182,6 +182,7 @@ class LogicalId(StrEnum):
 
     LEASE_FUNCTION = "LeaseFunction"
     CONNECTIVITY_FUNCTION = "ConnectivityFunction"
+    LEASE_PERMISSION = "LeasePermission"
     SWEEP_RULE = "SweepRule"
     LEASE_ALARM = "LeaseAlarm"
     THROTTLE_ALARM = "ThrottleAlarm"

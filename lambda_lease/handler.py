@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.metrics import Metrics, MetricUnit
 
-from annex_contract.lease import parse_lease
+from annex_contract.lease import SWEEP_EVENT, parse_lease
 from lambda_lease.lease import Wait, decide
-from lambda_lease.settings import SWEEP_EVENT, Settings
+from lambda_lease.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

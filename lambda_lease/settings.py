@@ -32,9 +32,6 @@ FUNCTION_NAME = "AWS_LAMBDA_FUNCTION_NAME"
 END_ORPHANS = "END_ORPHANS"
 """``yes``: the sweeper ends orphans. Anything else: it only reports them."""
 
-SWEEP_EVENT: Mapping[str, object] = {"Sweep": True}
-"""The constant input of the stack's own hourly rule, by which the function knows it."""
-
 
 class SettingsError(ValueError):
     """The function's environment is not what the template sets."""

@@ -16,6 +16,7 @@ from troposphere.sns import Subscription, Topic
 from annex_contract import __version__
 from annex_contract.iam import document
 from annex_contract.image import MACHINE_TYPES
+from annex_contract.lease import SWEEP_EVENT, SWEEP_RATE
 from annex_contract.resources import BUCKET, FLEET_ROLE, IMAGE, INSTANCE_ROLE, SECURITY_GROUP, START_ROLE, Attribute
 from annex_contract.stack import ROLE_PATH, LogicalId, Output, Parameter, sweep_rule_name
 from lambda_lease import settings
@@ -154,7 +155,7 @@ def _add_lease_function(template: Template) -> Function:
     # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-troubleshooting.html
     template.add_resource(
         Permission(
-            "LeasePermission",
+            LogicalId.LEASE_PERMISSION,
             Action="lambda:InvokeFunction",
             FunctionName=Ref(lease),
             Principal="events.amazonaws.com",
@@ -166,8 +167,8 @@ def _add_lease_function(template: Template) -> Function:
             LogicalId.SWEEP_RULE,
             Name=Sub(sweep_rule_name("${AWS::StackName}")),
             Description="annex-bootstrap: checks every hour for annex machines without a lease",
-            ScheduleExpression="rate(1 hour)",
-            Targets=[Target(Id="sweep", Arn=GetAtt(lease, "Arn"), Input=json.dumps(settings.SWEEP_EVENT))],
+            ScheduleExpression=SWEEP_RATE,
+            Targets=[Target(Id="sweep", Arn=GetAtt(lease, "Arn"), Input=json.dumps(SWEEP_EVENT))],
         )
     )
     return lease

@@ -117,7 +117,7 @@ def check_lease_function(account: Account, outputs: Mapping[str, str], annex_id:
                 problem = f"it fails: {answer['Payload'].read().decode(errors='replace')[:200]}"
     except AwsError as error:
         problem = "it is gone" if error.code == "ResourceNotFoundException" else str(error)
-    if not problem and not _may_be_scheduled(account, arn):
+    if not problem and not may_be_scheduled(account, arn):
         problem = "EventBridge may not run it"
     if problem:
         raise UnavailableError(
@@ -126,8 +126,12 @@ def check_lease_function(account: Account, outputs: Mapping[str, str], annex_id:
         )
 
 
-def _may_be_scheduled(account: Account, arn: str) -> bool:
-    """Return whether the lease function's own policy lets EventBridge run it; also where that cannot be read."""
+def may_be_scheduled(account: Account, arn: str) -> bool:
+    """Return whether the lease function's own policy lets EventBridge run it; also where that cannot be read.
+
+    Raises:
+        UserError: AWS refused for another reason than want of a right.
+    """
     try:
         with explained("reading the policy of the lease function"):
             policy = json.loads(account.lambda_.get_policy(FunctionName=arn)["Policy"])

@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from functools import partial
 from typing import Any, ClassVar, Self, TypeVar
 
 from annex_bootstrap.advice import service_linked_role_command
+from annex_bootstrap.annexes.starting import may_be_scheduled
 from annex_bootstrap.aws import Account, explained, physical_id
 from annex_bootstrap.doctor.check import Check, Finding, Level, Setup
 from annex_bootstrap.errors import AwsError, DeniedError, UserError
@@ -23,7 +25,9 @@ from annex_bootstrap.stack.image import StackImage, read_image
 from annex_bootstrap.stack.read import Stack, find_people, list_holders
 from annex_contract import __version__
 from annex_contract.knobs import DEFAULT_PORT
+from annex_contract.lease import SWEEP_EVENT, SWEEP_RATE
 from annex_contract.operating_system import SYSTEM
+from annex_contract.resources import CUSTOM_RESOURCES
 from annex_contract.stack import (
     ROLE_PATH,
     SPOT_FLEET_SERVICE,
@@ -31,6 +35,7 @@ from annex_contract.stack import (
     LogicalId,
     Output,
     Parameter,
+    function_of,
     sweep_rule_name,
 )
 
@@ -43,6 +48,8 @@ AMPLE_VCPUS = 64
 GONE = {
     "404",
     "InvalidGroup.NotFound",
+    "InvalidLaunchTemplateId.NotFound",
+    "InvalidLaunchTemplateId.NotFoundException",
     "NoSuchEntity",
     "NotFoundException",
     "ResourceNotFoundException",
@@ -300,13 +307,121 @@ class OrphanCheck(Check):
         if self.refused:
             count = _times(self.refused)
             detail = f"EventBridge could not call the lease function {count} in the last {metrics.HOURS} hours"
-            return self.problem(detail, "run annex-bootstrap deploy; until it can, leases do not end annexes")
+            return self.problem(detail, "see the next check; until it can, leases do not end annexes")
         if self.calls:
             return self.ok(f"the lease function was called {_times(self.calls)} in the last {metrics.HOURS} hours")
         if self.age < metrics.HOURS * 3600:
             return self.skipped("the stack is new, and nothing has called the lease function yet", "try again later")
         detail = f"nothing has called the lease function in the last {metrics.HOURS} hours"
-        return self.problem(detail, "enable the rule SweepRule in the EventBridge console, or deploy the stack again")
+        advice = "enable the rule SweepRule in the EventBridge console; where it is gone, the next check says so"
+        return self.problem(detail, advice)
+
+
+class Lost(StrEnum):
+    """What somebody may have deleted by hand, beside what the other checks find."""
+
+    SWEEP_RULE = "the rule of the orphan check"
+    PERMISSION = "EventBridge's permission to run the lease function"
+    LAUNCH_TEMPLATE = "the launch template"
+
+
+@dataclass(frozen=True)
+class Parts(Check):
+    """What the stack made and no other check looks at is still there: a deployment would not notice.
+
+    Attributes:
+        region: of the stack.
+        function_arn: the lease function.
+        rule: the name of the rule of the orphan check.
+        statement: the name of the permission.
+        lost: what is gone.
+        functions: the functions of custom resources that are gone.
+        unread: what may not be read.
+    """
+
+    id = "parts"
+    subject = "parts of the stack"
+
+    region: str
+    function_arn: str
+    rule: str
+    statement: str
+    lost: Sequence[Lost] = ()
+    functions: Sequence[str] = ()
+    unread: Sequence[str] = ()
+
+    @classmethod
+    def read(cls, setup: Setup) -> Self | None:
+        stack, account = setup.deployed, setup.account
+        if stack is None:
+            return None
+        arn, rule = stack.outputs[Output.LEASE_FUNCTION_ARN], sweep_rule_name(stack.name)
+        template = stack.outputs.get(Output.LAUNCH_TEMPLATE_ID)
+        unread: list[str] = []
+
+        def is_gone(what: str, find: Callable[[], Any]) -> bool:
+            try:
+                return not _unless_gone(find)
+            except DeniedError:
+                unread.append(what)
+                return False
+
+        def find_template() -> Any:
+            return account.ec2.describe_launch_templates(LaunchTemplateIds=[str(template)])["LaunchTemplates"]
+
+        lost = [
+            part
+            for part, gone in (
+                (Lost.SWEEP_RULE, is_gone(Lost.SWEEP_RULE, lambda: account.events.describe_rule(Name=rule))),
+                (Lost.PERMISSION, not may_be_scheduled(account, arn)),
+                (Lost.LAUNCH_TEMPLATE, bool(template) and is_gone(Lost.LAUNCH_TEMPLATE, find_template)),
+            )
+            if gone
+        ]
+        names = {
+            function: name
+            for resource in CUSTOM_RESOURCES
+            if (name := physical_id(account, stack.stack_id, function := function_of(resource.logical_id)))
+        }
+        gone = [
+            function
+            for function, name in names.items()
+            if is_gone(function, partial(account.lambda_.get_function_configuration, FunctionName=name))
+        ]
+        statement = physical_id(account, stack.stack_id, LogicalId.LEASE_PERMISSION)
+        return cls(account.region, arn, rule, statement, lost, gone, unread)
+
+    def judge(self) -> Finding:
+        if not (self.lost or self.functions):
+            return self.ok("those that may be read here are there" if self.unread else "all are there")
+        detail = f"gone: {', '.join([*self.lost, *self.functions])}"
+        advice, commands = [], tuple(self._commands())
+        if commands:
+            advice.append("until these lines have been run, leases do not end annexes, or nothing looks for orphans")
+        if Lost.LAUNCH_TEMPLATE in self.lost:
+            advice.append(f"without the launch template annex-bootstrap start starts nothing: {_DEPLOY_AGAIN}")
+        if self.functions:
+            advice.append(
+                "without these functions no deployment and no deletion succeeds: annexes run and end as before; to be "
+                "rid of the stack, run annex-bootstrap delete --end-annexes twice: the second time it says how to "
+                "abandon what is left"
+            )
+        return Finding(self.id, self.subject, Level.PROBLEM, detail, "; ".join(advice), commands)
+
+    def _commands(self) -> Iterator[str]:
+        """Yield the lines that make rule and permission again, as the stack has them."""
+        region, account = self.region, self.function_arn.split(":")[4]
+        partition = self.function_arn.split(":")[1]
+        if Lost.SWEEP_RULE in self.lost:
+            targets = json.dumps([{"Id": "sweep", "Arn": self.function_arn, "Input": json.dumps(SWEEP_EVENT)}])
+            yield f"aws events put-rule --region {region} --name {self.rule} --schedule-expression '{SWEEP_RATE}'"
+            yield f"aws events put-targets --region {region} --rule {self.rule} --targets '{targets}'"
+        if Lost.PERMISSION in self.lost:
+            yield (
+                f"aws lambda add-permission --region {region} --function-name {self.function_arn.rpartition(':')[2]} "
+                f"--statement-id {self.statement} --action lambda:InvokeFunction --principal events.amazonaws.com "
+                f"--source-arn 'arn:{partition}:events:{region}:{account}:rule/*'"
+            )
 
 
 @dataclass(frozen=True)
@@ -452,7 +567,7 @@ class InstanceProfile(Check):
         if self.roles is None:
             return self.problem(f"{self.arn} is gone", _DEPLOY_AGAIN)
         if self.expected_role not in self.roles:
-            advice = "put the role back, or deploy the stack again"
+            advice = f"put the role back, or {_DEPLOY_AGAIN}"
             return self.problem(f"{self.arn} does not hold {self.expected_role}", advice)
         return self.ok("holds the machines' role")
 
@@ -488,7 +603,7 @@ class FleetRole(Check):
 
     def judge(self) -> Finding:
         if self.trusted is None:
-            return self.problem(f"{self.arn} is gone", "deploy the stack again: spot annexes need it")
+            return self.problem(f"{self.arn} is gone", f"spot annexes need it: {_DEPLOY_AGAIN}")
         if SPOT_FLEET_SERVICE not in self.trusted:
             advice = "add that service to its trust policy"
             return self.problem(f"{self.arn} does not trust {SPOT_FLEET_SERVICE}", advice)

@@ -15,6 +15,7 @@ CHECKS: Sequence[type[Check]] = (
     aws_checks.Bucket,
     aws_checks.LeaseFunction,
     aws_checks.OrphanCheck,
+    aws_checks.Parts,
     aws_checks.ConnectivityFunction,
     aws_checks.InstanceProfile,
     aws_checks.FleetRole,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from annex_bootstrap import PROGRAM
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.policies.deployer import ALARMS
 from annex_bootstrap.policies.limits import keep_boundaries
@@ -50,7 +51,7 @@ def operator_policy(partition: str, account: str, stack_name: str, boundary: str
     # For a user that does not exist, IAM checks the ARN without a path.
     missing_user = arn("iam", f"user/{stack_name}-*", region="")
     policy = arn("iam", f"policy{ROLE_PATH}{stack_name}-{LogicalId.ANNEX_USER_POLICY}-*", region="")
-    roles = [arn("iam", f"{kind}{ROLE_PATH}*", region="") for kind in ("role", "instance-profile")]
+    profiles = arn("iam", f"instance-profile{ROLE_PATH}*", region="")
     lease_function = arn("lambda", f"function:{stack_name}-{LogicalId.LEASE_FUNCTION}-*")
     connectivity = arn("lambda", f"function:{stack_name}-{LogicalId.CONNECTIVITY_FUNCTION}-*")
     bounded = {"StringEquals": {"iam:PermissionsBoundary": boundary}} if boundary else {}
@@ -85,14 +86,14 @@ def operator_policy(partition: str, account: str, stack_name: str, boundary: str
             allow(
                 "SeeOffers",
                 "ec2: DescribeImages DescribeInstanceTypeOfferings DescribeInstanceTypes DescribeInstances"
-                " DescribeFleets DescribeRouteTables DescribeSecurityGroups DescribeSpotFleetRequests"
+                " DescribeFleets DescribeLaunchTemplates DescribeRouteTables DescribeSecurityGroups DescribeSpotFleetRequests"
                 " DescribeSpotInstanceRequests DescribeSubnets; cloudwatch: GetMetricStatistics;"
                 " events: ListRuleNamesByTarget; pricing: GetProducts",
                 "*",
             ),
             allow("FindNewestBase", "ssm: GetParameter", f"arn:{partition}:ssm:*::parameter{SYSTEM.base_parameters}*"),
             allow("ReadQuotas", "servicequotas: GetServiceQuota", arn("servicequotas", "ec2/*")),
-            allow("ReadLeases", "events: ListTargetsByRule", arn("events", "rule/*")),
+            allow("ReadLeases", "events: DescribeRule ListTargetsByRule", arn("events", "rule/*")),
             allow("UpdateLeases", "events: PutTargets", arn("events", "rule/*"), only_targets(lease_function)),
             deny(
                 "KeepOtherRules",
@@ -113,12 +114,12 @@ def operator_policy(partition: str, account: str, stack_name: str, boundary: str
                 "ReadConsoles",
                 "ec2: GetConsoleOutput",
                 arn("ec2", "instance/*"),
-                {"ArnLike": {"ec2:InstanceProfile": roles[1]}},
+                {"ArnLike": {"ec2:InstanceProfile": profiles}},
             ),
             # Not the functions of custom resources: only CloudFormation sends them events.
             allow(
                 "CheckAndInvokeFunctions",
-                "lambda: GetFunctionConfiguration InvokeFunction",
+                "lambda: GetFunctionConfiguration GetPolicy InvokeFunction",
                 [lease_function, connectivity],
             ),
             *([allow("CheckKey", "kms: DescribeKey GetKeyPolicy", key)] if key else []),
@@ -140,12 +141,14 @@ def operator_policy(partition: str, account: str, stack_name: str, boundary: str
                 "sns: ListSubscriptionsByTopic",
                 arn("sns", f"{stack_name}-{LogicalId.ALARM_TOPIC}-*"),
             ),
-            allow("CheckRoles", "iam: GetInstanceProfile GetRole", roles),
-            # For one that does not exist, IAM checks the ARN without a path.
+            # Also without a path, as IAM checks the ARN of what does not exist; those of spot machines are AWS's own.
             allow(
-                "CheckRolesOfSpotMachines",
-                "iam: GetRole",
-                [arn("iam", f"role/{found}", region="") for found in ("aws-service-role/spot*", f"{SPOT_ROLE}*")],
+                "CheckRoles",
+                "iam: GetInstanceProfile GetRole",
+                [
+                    arn("iam", name, region="")
+                    for name in (f"role/{PROGRAM}*", f"instance-profile/{PROGRAM}*", f"role/*{SPOT_ROLE}*")
+                ],
             ),
             # Whatever an adopted one is called; no keys are listed.
             allow("CheckBuckets", "s3: GetBucketPublicAccessBlock", f"arn:{partition}:s3:::*"),

@@ -26,8 +26,8 @@ from annex_bootstrap.policies.users import AnnexUser as OurUser
 from annex_bootstrap.policies.users import KeyFiles, default_user_name
 from annex_bootstrap.stack.read import events, find
 from annex_contract import __version__
+from annex_contract.lease import SWEEP_EVENT
 from annex_contract.stack import Output
-from lambda_lease.settings import SWEEP_EVENT
 from local_aws.demo.annexes import Annex, AnnexUser
 from tests.live.census import take_census
 from tests.live.options import ENDING, INSTANCE_TYPE, STACK, Options

@@ -20,9 +20,8 @@ import pytest
 
 from annex_bootstrap.policies.deployer import deployer_policy
 from annex_bootstrap.policies.operator import operator_policy
-from annex_contract.lease import machine_key
+from annex_contract.lease import SWEEP_EVENT, machine_key
 from annex_contract.stack import ANNEX_TAG, REQUEST_TAG, STACK_TAG, STARTED_BY_TAG, Output
-from lambda_lease.settings import SWEEP_EVENT
 from local_aws.launcher import ACCOUNT, Credentials
 from tests.local_aws.cli_user import CliUser
 from tests.local_aws.commands import fake_htcondor

@@ -12,12 +12,12 @@ import boto3
 import pytest
 
 from annex_contract.iam import document as document_of
-from annex_contract.lease import TICK_RATE
+from annex_contract.lease import SWEEP_EVENT, TICK_RATE
 from annex_contract.outputs import profiles_of
 from annex_contract.stack import Output, sweep_rule_name
 from lambda_lease import handler
 from lambda_lease.clients import Clients
-from lambda_lease.settings import SWEEP_EVENT, Settings
+from lambda_lease.settings import Settings
 from local_aws.demo.annexes import AnnexUser
 from local_aws.launcher import Credentials
 from template_gen import policies

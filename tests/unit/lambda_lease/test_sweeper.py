@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from botocore.exceptions import ClientError
 
+from annex_contract.lease import SWEEP_EVENT
 from annex_contract.stack import ANNEX_TAG, STACK_TAG
 from lambda_lease.annexes import NotEndedError
-from lambda_lease.settings import SWEEP_EVENT
 from tests.unit.lambda_lease.conftest import Told
 from tests.unit.lambda_lease.fake_aws import SETTINGS, STACK_ID, UUID, FakeAws
 
