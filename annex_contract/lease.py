@@ -173,10 +173,10 @@ def input_ending_at(text: str, expiration: int) -> str:
 def annex_of(tag: str | None, client_token: str | None, *, ours: bool) -> str | None:
     """Return the annex that something belongs to: one at most, so that ending an annex never touches another.
 
-    A tag wins over the client token, in both directions: it is what people see and change, and what the
-    function's IAM policy tests. 8.7.0 tags nothing, so without a tag the client token decides. It is
-    ``<annex ID>_<uuid>``, and an annex ID may itself hold underscores. Others choose such tokens too, so one counts
-    only where something runs with the stack's own instance profile.
+    Nothing without the stack's own instance profile belongs to an annex of the stack: others choose tags and client
+    tokens as they like, and only the profile takes a right that the stack gives. Of its machines, a tag wins over the
+    client token, in both directions: it is what people see and change. 8.7.0 tags nothing, so without a tag the client
+    token decides. It is ``<annex ID>_<uuid>``, and an annex ID may itself hold underscores.
 
     Args:
         tag: the value of the tag ``htcondor:AnnexName``; ``None`` where there is no such tag.
@@ -186,10 +186,10 @@ def annex_of(tag: str | None, client_token: str | None, *, ours: bool) -> str | 
     Returns:
         The annex ID, or ``None`` where it belongs to no annex.
     """
-    if tag is not None:
-        return tag or None
     if not ours:
         return None
+    if tag is not None:
+        return tag or None
     annex_id, _, _ = (client_token or "").rpartition("_")
     return annex_id or None
 

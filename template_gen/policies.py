@@ -318,13 +318,7 @@ def lease(profile_arns: list[AWSHelperFn]) -> list[Statement]:
             names.arn("ec2", "spot-instances-request/*"),
             {"StringEqualsIfExists": OURS["StringEquals"]},
         ),
-        allow(
-            "TerminateTaggedMachines",
-            "ec2: TerminateInstances",
-            instance,
-            {"Null": {f"aws:ResourceTag/{ANNEX_TAG}": "false"}},
-        ),
-        # Clients as old as HTCondor 8.7.0 tag nothing, so recognize the machines by our instance profile.
+        # Others choose tags as they like, and HTCondor 8.7.0 puts none.
         allow(
             "TerminateMachinesWithOurProfile",
             "ec2: TerminateInstances",
@@ -355,6 +349,7 @@ def annex_user(
     lease_function: AWSHelperFn,
     connectivity_function: AWSHelperFn,
     instance_role_arn: AWSHelperFn,
+    instance_profile_arn: AWSHelperFn,
     fleet_role_arn: AWSHelperFn,
     group_id: AWSHelperFn,
     vpc_id: AWSHelperFn,
@@ -368,6 +363,7 @@ def annex_user(
         lease_function: its ARN.
         connectivity_function: its ARN.
         instance_role_arn: of the machines.
+        instance_profile_arn: of the machines, by which the user's own are known.
         fleet_role_arn: of spot fleets.
         group_id: the only security group that machines may have.
         vpc_id: the only VPC that they may be in.
@@ -387,8 +383,8 @@ def annex_user(
         *_start_machines(group_id, vpc_id, image_id),
         *key_of_people(),
         allow(
-            "InspectAndCancelFleets",
-            "ec2: CancelSpotFleetRequests DescribeSpotFleetInstances",
+            "InspectFleets",
+            "ec2: DescribeSpotFleetInstances",
             names.arn("ec2", "spot-fleet-request/*"),
         ),
         allow(
@@ -398,10 +394,10 @@ def annex_user(
             ON_CREATION,
         ),
         allow(
-            "TerminateTaggedMachines",
+            "TerminateMachinesWithOurProfile",
             "ec2: TerminateInstances",
             names.arn("ec2", "instance/*"),
-            {"Null": {f"aws:ResourceTag/{ANNEX_TAG}": "false"}},
+            {"ArnEquals": {"ec2:InstanceProfile": instance_profile_arn}},
         ),
         allow(
             "DescribeMachinesAndFleets",

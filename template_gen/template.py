@@ -74,6 +74,7 @@ def build() -> Template:
                     GetAtt(lease, "Arn"),
                     GetAtt(connectivity, "Arn"),
                     get(INSTANCE_ROLE, Attribute.ROLE_ARN),
+                    get(INSTANCE_ROLE, Attribute.PROFILE_ARN),
                     get(FLEET_ROLE, Attribute.ROLE_ARN),
                     get(SECURITY_GROUP, Attribute.GROUP_ID),
                     get(SECURITY_GROUP, Attribute.VPC_ID),

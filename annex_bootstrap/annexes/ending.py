@@ -8,11 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from annex_bootstrap.annexes.leases import Lease, Leases, own_annex_of_fleet, own_annex_of_machine
+from annex_bootstrap.annexes.leases import Lease, Leases
 from annex_bootstrap.aws import Account, explained, physical_id
 from annex_bootstrap.errors import AwsError, DeniedError, UserError
 from annex_bootstrap.stack.read import Stack
-from annex_contract.lease import FLEET_RUNNING, MACHINE_RUNNING
+from annex_contract.lease import FLEET_RUNNING, MACHINE_RUNNING, annex_of_fleet, annex_of_machine
 from annex_contract.outputs import profiles_of
 from annex_contract.stack import ANNEX_TAG, LogicalId
 
@@ -137,7 +137,7 @@ def terminate(leases: Leases, annex_id: str) -> int:
             for page in ec2.get_paginator("describe_spot_fleet_requests").paginate()
             for request in page["SpotFleetRequestConfigs"]
             if request["SpotFleetRequestState"] in FLEET_RUNNING
-            and own_annex_of_fleet(request["SpotFleetRequestConfig"], profiles) == annex_id
+            and annex_of_fleet(request["SpotFleetRequestConfig"], profiles) == annex_id
         ]
         if fleets:
             ec2.cancel_spot_fleet_requests(SpotFleetRequestIds=fleets, TerminateInstances=True)
@@ -149,7 +149,7 @@ def terminate(leases: Leases, annex_id: str) -> int:
             for page in pages
             for reservation in page["Reservations"]
             for machine in reservation["Instances"]
-            if own_annex_of_machine(machine, profiles) == annex_id
+            if annex_of_machine(machine, profiles) == annex_id
         ]
         replacing = [id_ for id_, owner in leases.replacing(dict.fromkeys(machines, annex_id)) if owner == annex_id]
         if ec2_fleets := [id_ for id_ in replacing if id_.startswith("fleet-")]:

@@ -29,7 +29,7 @@ from annex_contract.lease import (
     parse_input,
 )
 from annex_contract.outputs import profiles_of
-from annex_contract.stack import ROLE_PATH, STARTED_BY_TAG, Output
+from annex_contract.stack import STARTED_BY_TAG, Output
 
 PAGE_SIZE = 500
 
@@ -113,33 +113,6 @@ def starter(caller: str) -> str:
     """Return whom a tag with a caller means, for people: a user's name, or a session's, which its user may choose."""
     role_id, _, session = caller.rpartition(":")
     return f"{session} (session)" if role_id else caller
-
-
-def own_annex_of_machine(machine: Mapping[str, Any], profile_arns: frozenset[str]) -> str | None:
-    """Return the annex of this stack that a machine belongs to, if any: another stack's may have the same name.
-
-    Args:
-        machine: as DescribeInstances describes it.
-        profile_arns: the instance profiles of the stack's machines.
-    """
-    return None if _is_of_another_stack(machine, profile_arns) else annex_of_machine(machine, profile_arns)
-
-
-def own_annex_of_fleet(config: Mapping[str, Any], profile_arns: frozenset[str]) -> str | None:
-    """Return the annex of this stack that a spot fleet request belongs to, if any, as for a machine.
-
-    Args:
-        config: its ``SpotFleetRequestConfig``, as DescribeSpotFleetRequests describes it.
-        profile_arns: the instance profiles of the stack's machines.
-    """
-    specifications = config.get("LaunchSpecifications", [])
-    others = any(_is_of_another_stack(specification, profile_arns) for specification in specifications)
-    return None if others else annex_of_fleet(config, profile_arns)
-
-
-def _is_of_another_stack(started: Mapping[str, Any], profile_arns: frozenset[str]) -> bool:
-    profile = started.get("IamInstanceProfile", {}).get("Arn", "")
-    return profile not in profile_arns and f":instance-profile{ROLE_PATH}" in profile
 
 
 def parse_target(rule: str, targets: Iterable[Mapping[str, Any]], function_arn: str) -> Lease | None:
@@ -247,11 +220,10 @@ class Leases:
                 for machine in (
                     machine for reservation in page["Reservations"] for machine in reservation["Instances"]
                 ):
-                    annex_id = own_annex_of_machine(machine, self.profile_arns)
+                    annex_id = annex_of_machine(machine, self.profile_arns)
                     if annex_id is None:
                         continue
-                    if machine.get("IamInstanceProfile", {}).get("Arn") in self.profile_arns:
-                        annexes[machine["InstanceId"]] = annex_id
+                    annexes[machine["InstanceId"]] = annex_id
                     types.setdefault(annex_id, Counter())[machine["InstanceType"]] += 1
                     spot[annex_id] += machine.get("InstanceLifecycle") == "spot"
                     pending[annex_id] += machine["State"]["Name"] == "pending"
@@ -261,7 +233,7 @@ class Leases:
                     )
             for requests in self.account.ec2.get_paginator("describe_spot_fleet_requests").paginate():
                 for request in requests["SpotFleetRequestConfigs"]:
-                    fleet_annex = own_annex_of_fleet(request["SpotFleetRequestConfig"], self.profile_arns)
+                    fleet_annex = annex_of_fleet(request["SpotFleetRequestConfig"], self.profile_arns)
                     if fleet_annex is not None and request["SpotFleetRequestState"] in FLEET_RUNNING:
                         fleets[fleet_annex] += 1
         fleets.update(annex_id for _, annex_id in self.replacing(annexes))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
-from annex_bootstrap.annexes.leases import Leases, own_annex_of_machine
+from annex_bootstrap.annexes.leases import Leases
 from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.doctor.check import Check, Finding, Level, Setup
 from annex_bootstrap.doctor.pool_checks import written
@@ -18,6 +18,7 @@ from annex_bootstrap.pool.htcondor import AP_COLLECTOR, COLLECTOR, Version, star
 from annex_bootstrap.pool.refusals import PATTERN, last_refusal, log_path, read_refusals
 from annex_bootstrap.stack.read import Stack
 from annex_contract.knobs import DEFAULT_PORT
+from annex_contract.lease import annex_of_machine
 from annex_contract.stack import ANNEX_TAG, STACK_TAG
 
 if TYPE_CHECKING:
@@ -301,14 +302,13 @@ def annex_here(
         machine: as DescribeInstances describes it; AWS need not show the profile of one that is terminated.
         profile_arns: the instance profiles of the stack's machines.
         stack_id: of the stack, which `start` tags its machines with.
-        leases: the annexes that hold a lease of this stack: their machines may have a profile of somebody's own.
+        leases: the annexes that hold a lease of this stack, by which a machine without a profile counts.
     """
+    if "IamInstanceProfile" in machine:
+        return annex_of_machine(machine, profile_arns)
     tags = {tag["Key"]: tag["Value"] for tag in machine.get("Tags", [])}
-    if STACK_TAG in tags:
-        return tags.get(ANNEX_TAG) if tags[STACK_TAG] == stack_id else None
-    annex_id = own_annex_of_machine(machine, profile_arns)
-    ours = machine.get("IamInstanceProfile", {}).get("Arn", "") in profile_arns
-    return annex_id if ours or annex_id in leases else None
+    annex_id, owner = tags.get(ANNEX_TAG), tags.get(STACK_TAG)
+    return annex_id if owner == stack_id or (owner is None and annex_id in leases) else None
 
 
 def _addresses(machine: InstanceTypeDef) -> Iterator[str]:

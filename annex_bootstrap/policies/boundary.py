@@ -17,7 +17,6 @@ from annex_contract.keys import read_objects, through, use_as_user, use_for_volu
 from annex_contract.lease import MACHINES_PREFIX, TARBALL_PREFIX
 from annex_contract.operating_system import SYSTEM
 from annex_contract.stack import (
-    ANNEX_TAG,
     FLEET_TAG,
     PASSED_TO_EC2,
     ROLE_PATH,
@@ -136,12 +135,11 @@ def _roles(partition: str, account: str, arn: Callable[[str, str], str]) -> list
             _machine_parts(partition, arn),
             {"Null": {f"aws:ResourceTag/{STACK_TAG}": "false"}},
         ),
-        *(
-            allow(sid, actions, instance, {"Null": {f"aws:ResourceTag/{tag}": "false"}})
-            for sid, actions, tag in (
-                ("EndTagged", "ec2:TerminateInstances", ANNEX_TAG),
-                ("OfFleets", "ec2: CreateTags TerminateInstances", FLEET_TAG),
-            )
+        allow(
+            "OfFleets",
+            "ec2: CreateTags TerminateInstances",
+            instance,
+            {"Null": {f"aws:ResourceTag/{FLEET_TAG}": "false"}},
         ),
         allow("EndOurs", "ec2: ModifyInstanceAttribute TerminateInstances", instance, ours),
         allow("ReadStack", "cloudformation: DescribeStackResource DescribeStacks", arn("cloudformation", "stack/*")),
@@ -171,20 +169,14 @@ def _users(partition: str, account: str, arn: Callable[[str, str], str]) -> list
         allow("PutLeases", "events: PutTargets", arn("events", "rule/*"), only_targets(lease)),
         allow("StartMachines", "ec2: CreateFleet RequestSpotFleet RunInstances", _machine_parts(partition, arn)),
         allow(
-            "InspectAndCancelFleets",
-            "ec2: CancelSpotFleetRequests DescribeSpotFleetInstances",
+            "InspectFleets",
+            "ec2: DescribeSpotFleetInstances",
             arn("ec2", "spot-fleet-request/*"),
         ),
         allow("TagOnCreation", "ec2: CreateTags", arn("ec2", "*"), ON_CREATION),
         allow(
-            "TerminateTaggedMachines",
-            "ec2: TerminateInstances",
-            arn("ec2", "instance/*"),
-            {"Null": {f"aws:ResourceTag/{ANNEX_TAG}": "false"}},
-        ),
-        allow(
-            "UnprotectMachines",
-            "ec2: ModifyInstanceAttribute",
+            "EndMachines",
+            "ec2: ModifyInstanceAttribute TerminateInstances",
             arn("ec2", "instance/*"),
             {"ArnLike": {"ec2:InstanceProfile": _profiles(arn)}} | UNPROTECTING,
         ),

@@ -695,6 +695,47 @@ def test_no_annex_user_switches_off_another_stacks_hourly_check(guarded: Guarded
 
 
 @attack(
+    "End another stack's machines and spot fleets, which have the tag of an annex, oneself or by the lease function",
+    by="Annex user and operator",
+    stopped_by="They are an annex's only with this stack's instance profile, and annex users cancel no fleet",
+)
+def test_nobody_ends_machines_and_fleets_of_another_stack(
+    guarded: Guarded, beside: Guarded, annex_user: boto3.Session, guarded_operator: boto3.Session
+) -> None:
+    root, ec2, name = guarded.root.client("ec2"), annex_user.client("ec2"), f"x-{uuid.uuid4().hex[:8]}"
+
+    def start(of: Guarded) -> tuple[str, str]:
+        profile: dict[str, Any] = {
+            "IamInstanceProfile": {"Arn": of.stack.outputs[Output.INSTANCE_CONFIGURATION_PROFILE]}
+        }
+        tags: Any = [{"ResourceType": "instance", "Tags": [{"Key": ANNEX_TAG, "Value": name}]}]
+        launch = Launch(root, of.stack.outputs)
+        return launch.machine(TagSpecifications=tags, **profile), launch.fleet(TagSpecifications=tags, **profile)
+
+    def states(machine: str, fleet: str) -> tuple[str, str]:
+        (found,) = root.describe_instances(InstanceIds=[machine])["Reservations"][0]["Instances"]
+        (request,) = root.describe_spot_fleet_requests(SpotFleetRequestIds=[fleet])["SpotFleetRequestConfigs"]
+        return found["State"]["Name"], request["SpotFleetRequestState"]
+
+    own, second, theirs = start(guarded), start(guarded), start(beside)
+    refuse(
+        lambda: ec2.terminate_instances(InstanceIds=[theirs[0]]),
+        lambda: ec2.cancel_spot_fleet_requests(SpotFleetRequestIds=[theirs[1]], TerminateInstances=True),
+    )
+    ec2.terminate_instances(InstanceIds=[own[0]])
+    lease = {"AnnexID": name, "S3BucketName": "", "LeaseExpiration": 1}
+    answer = guarded_operator.client("lambda").invoke(
+        FunctionName=guarded.stack.outputs[Output.LEASE_FUNCTION_ARN], Payload=json.dumps(lease).encode()
+    )
+    said = json.loads(answer["Payload"].read())
+    assert said["fleets_cancelled"] == 2, said
+    assert states(*second)[0] in ("shutting-down", "terminated")
+    assert states(*theirs) == ("running", "active")
+    root.cancel_spot_fleet_requests(SpotFleetRequestIds=[theirs[1]], TerminateInstances=True)
+    root.terminate_instances(InstanceIds=[theirs[0]])
+
+
+@attack(
     "Put `*:*` on a function's role, replace its code and invoke it",
     by=DEPLOYER,
     stopped_by="The permissions boundary limits the role to what a stack's roles need",

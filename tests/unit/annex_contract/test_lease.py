@@ -125,9 +125,10 @@ def test_an_empty_tag_names_no_annex_even_beside_a_client_token() -> None:
     assert annex_of("", "test_uuid", ours=True) is None
 
 
-def test_a_client_token_names_no_annex_where_something_runs_with_another_profile() -> None:
+def test_neither_tag_nor_token_names_an_annex_where_something_runs_with_another_profile() -> None:
     assert annex_of(None, "render_2024", ours=False) is None
-    assert annex_of("render", "other_2024", ours=False) == "render"
+    assert annex_of("render", "render_2024", ours=False) is None
+    assert annex_of_specifications(["render"], "render_2024", ours=False) is None
     assert annex_of_specifications([None], "render_2024", ours=False) is None
 
 
