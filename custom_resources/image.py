@@ -73,13 +73,17 @@ def delete(request: Request) -> str:
 
 
 def _create(ec2: EC2Client, request: Request) -> str:
-    machines = find_machines(ec2, request, "stopped")
+    base = request.properties[Property.BASE_IMAGE]
+    machines = [each for each in find_machines(ec2, request, "stopped") if each["ImageId"] == base]
     if not machines:
         raise ResourceError("the builder is gone, and so there is nothing to make the image of; try again")
+    if len(machines) > 1:
+        found = ", ".join(each["InstanceId"] for each in machines)
+        raise ResourceError(f"one machine is the builder, and these look like it: {found}; terminate all and try again")
     tags: list[TagTypeDef] = [
         *tags_of(request),
         {"Key": "Name", "Value": request.name},
-        {"Key": BASE_TAG, "Value": request.properties[Property.BASE_IMAGE]},
+        {"Key": BASE_TAG, "Value": base},
         {"Key": CONDOR_TAG, "Value": request.properties[Property.CONDOR_VERSION]},
     ]
     # The name is unique in an account and region, so a repeated call makes no second image.

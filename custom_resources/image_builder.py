@@ -79,7 +79,11 @@ def put(request: Request) -> Mapping[str, str]:
         tags = {tag["Key"]: tag["Value"] for tag in image.get("Tags", [])}
         return _attributes(tags[BASE_TAG], tags[CONDOR_TAG])
     machines = find_machines(ec2, request, *MACHINE_RUNNING)
-    machine = machines[0] if machines else _start(ec2, request)
+    # Lambda may repeat a request. What another one left says nothing that this one could trust.
+    repeated = [each for each in machines if each.get("ClientToken", "").startswith(f"{request.request_id}-")]
+    if machines and len(repeated) != 1:
+        terminate(ec2, request)
+    machine = repeated[0] if len(repeated) == 1 else _start(ec2, request)
     outcome = _wait(ec2, request, machine)
     if outcome.reason:
         terminate(ec2, request)
@@ -210,7 +214,8 @@ def _user_data(request: Request) -> bytes:
     try:
         return render_user_data(
             ImageInputs(
-                build_id=request.name,
+                # Whose console says it is the machine that got this user data.
+                build_id=request.secret,
                 packages=tuple(filter(None, map(str.strip, given[Property.PACKAGES]))),
                 commands=given[Property.COMMANDS],
                 boot_commands=given[Property.BOOT_COMMANDS],
@@ -279,7 +284,7 @@ def _wait(ec2: EC2Client, request: Request, machine: InstanceTypeDef) -> Outcome
         state = described["State"]["Name"]
         console = _console(ec2, machine_id, state) or console
         # Seen once, it counts: what is kept of a stopped machine's console may be older.
-        outcome = read_outcome(console, request.name) or outcome
+        outcome = read_outcome(console, request.secret) or outcome
         if outcome is not None and not outcome.succeeded:
             logger.error("the console of %s:\n%s", machine_id, console)
             return replace(outcome, reason=f"building the image failed: {outcome.reason}")

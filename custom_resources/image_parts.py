@@ -61,10 +61,20 @@ def find_image(ec2: EC2Client, request: Request) -> ImageTypeDef | None:
 
 
 def find_machines(ec2: EC2Client, request: Request, *states: str) -> list[InstanceTypeDef]:
-    """Return the builders of one image that are in one of these states."""
+    """Return the builders of one image that are in one of these states.
+
+    Others may give a machine the tags. A builder is alone in a group of its own, and has no instance profile.
+    """
     filters: list[FilterTypeDef] = [{"Name": "instance-state-name", "Values": list(states)}]
     pages = ec2.get_paginator("describe_instances").paginate(Filters=[*made_for(request), *filters])
-    return [machine for page in pages for held in page["Reservations"] for machine in held["Instances"]]
+    return [
+        machine
+        for page in pages
+        for held in page["Reservations"]
+        for machine in held["Instances"]
+        if "IamInstanceProfile" not in machine
+        and [group.get("GroupName") for group in machine["SecurityGroups"]] == [request.name]
+    ]
 
 
 def terminate(ec2: EC2Client, request: Request) -> None:

@@ -11,6 +11,7 @@ Wire format: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 import os
@@ -99,6 +100,8 @@ class Request:
         deadline: when to give up waiting, in seconds of ``time.monotonic``.
         old_properties: those before an Update; else empty.
         marks: further tags of what is made.
+        secret: 32 digits that nobody else knows, the same when Lambda repeats the request: a digest of the signed URL
+            that it is answered at.
     """
 
     stack_id: str
@@ -109,6 +112,7 @@ class Request:
     deadline: float
     old_properties: Mapping[str, Any] = field(default_factory=dict)
     marks: Mapping[str, str] = field(default_factory=dict)
+    secret: str = field(default="", repr=False)
 
     @property
     def account(self) -> str:
@@ -257,6 +261,7 @@ def _request(event: Mapping[str, Any], context: Any, name: str) -> Request:
         properties=event["ResourceProperties"],
         deadline=monotonic() + context.get_remaining_time_in_millis() / 1000 - ANSWER_MARGIN,
         old_properties=event.get("OldResourceProperties", {}),
+        secret=hashlib.sha256(event["ResponseURL"].encode()).hexdigest()[:32],
     )
 
 

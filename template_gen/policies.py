@@ -391,7 +391,7 @@ def annex_user(
             "TagMachinesAndFleets",
             "ec2: CreateTags",
             [names.arn("ec2", "instance/*"), names.arn("ec2", "spot-fleet-request/*")],
-            ON_CREATION,
+            ON_CREATION | {"Null": {f"aws:RequestTag/{tag}": "true" for tag in (STACK_TAG, IMAGE_TAG)}},
         ),
         allow(
             "TerminateMachinesWithOurProfile",

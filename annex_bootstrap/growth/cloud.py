@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from annex_bootstrap.annexes.failures import ENDED
-from annex_bootstrap.annexes.leases import Leases, own_annex_of_machine
+from annex_bootstrap.annexes.leases import Leases, annex_of_machine
 from annex_bootstrap.annexes.planning import MachineImage, find_stack, machine_image
 from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import UserError
@@ -125,7 +125,7 @@ def read_place(account: Account, stack_name: str) -> Place:
 
 def parse_instance(described: Mapping[str, Any], region: str, profiles: frozenset[str]) -> Instance | None:
     """Return a machine as DescribeInstances describes it; None where it belongs to no annex of the stack."""
-    annex = own_annex_of_machine(described, profiles)
+    annex = annex_of_machine(described, profiles)
     if annex is None:
         return None
     tags = {tag["Key"]: tag["Value"] for tag in described.get("Tags", [])}

@@ -38,6 +38,7 @@ from annex_bootstrap.stack.change_set import discard_change_set
 from annex_bootstrap.stack.deployment import DeployRequest
 from annex_bootstrap.stack.template import template_path
 from annex_contract.iam import allow, document, trust
+from annex_contract.image import IMAGE_TAG
 from annex_contract.lease import LATEST, Lease, machine_key
 from annex_contract.machine_policies import FLEET_POLICY
 from annex_contract.outputs import profiles_of
@@ -733,6 +734,28 @@ def test_nobody_ends_machines_and_fleets_of_another_stack(
     assert states(*theirs) == ("running", "active")
     root.cancel_spot_fleet_requests(SpotFleetRequestIds=[theirs[1]], TerminateInstances=True)
     root.terminate_instances(InstanceIds=[theirs[0]])
+
+
+@attack(
+    "Pass a machine off as another stack's, or as the builder that another stack's image is made of",
+    by=ANNEX_USER,
+    stopped_by="Users put no tags of stacks. A builder is alone in its own group, has no profile, and prints a secret",
+)
+def test_no_annex_user_tags_a_machine_as_a_builder(
+    guarded: Guarded, beside: Guarded, annex_user: boto3.Session
+) -> None:
+    launch, before = Launch(annex_user.client("ec2"), guarded.stack.outputs), _machines_and_fleets(guarded)
+
+    def tagged(*tags: tuple[str, str]) -> dict[str, Any]:
+        listed = [{"Key": key, "Value": value} for key, value in tags]
+        return {"TagSpecifications": [{"ResourceType": "instance", "Tags": listed}]}
+
+    annex, stack_tag, image = (ANNEX_TAG, "a"), (STACK_TAG, beside.stack.stack_id), (IMAGE_TAG, "made-up")
+    for tags in ((stack_tag,), (image,), (stack_tag, image), (annex, stack_tag)):
+        refuse(partial(launch.machine, **tagged(*tags)), partial(launch.fleet, **tagged(*tags)))
+    assert _machines_and_fleets(guarded) <= before
+    root = guarded.root.client("ec2")
+    root.terminate_instances(InstanceIds=[launch.machine(**tagged(annex, ("team", "a")))])
 
 
 @attack(

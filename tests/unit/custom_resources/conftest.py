@@ -16,11 +16,13 @@ from tests.unit.recorded import Recorded
 STACK = "arn:aws:cloudformation:us-east-1:123456789012:stack/s/12345678-1234-1234-1234-123456789012"
 OWN = {"Key": "annex-bootstrap:stack", "Value": STACK}
 """The tag of what the stack made."""
+SECRET = "0123456789abcdef" * 2
+"""What nobody but CloudFormation and the function knows of the request."""
 
 
 def request(name: str, properties: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> Request:
     """Return a request of the stack for a resource of that name."""
-    return Request(STACK, "Thing", "r", name, properties, math.inf, before or {})
+    return Request(STACK, "Thing", "r", name, properties, math.inf, before or {}, secret=SECRET)
 
 
 @pytest.fixture

@@ -28,7 +28,12 @@ MADE_FOR = [
     {"Name": "tag:annex-bootstrap:stack", "Values": [STACK]},
     {"Name": "tag:annex-bootstrap:image", "Values": [NAME]},
 ]
-BUILDER = {"Reservations": [{"Instances": [{"InstanceId": "i-builder"}]}]}
+MACHINE: dict[str, Any] = {
+    "InstanceId": "i-builder",
+    "ImageId": "ami-base",
+    "SecurityGroups": [{"GroupName": NAME, "GroupId": "sg-closed"}],
+}
+BUILDER = {"Reservations": [{"Instances": [MACHINE]}]}
 
 
 def images(*described: dict[str, Any]) -> dict[str, Any]:
@@ -129,6 +134,31 @@ def test_an_image_that_does_not_keep_imdsv2_is_not_used(aws: Callable[..., Recor
 def test_without_a_builder_there_is_no_image(aws: Callable[..., Recorded]) -> None:
     made = aws(**answers(DescribeInstances={"Reservations": []}))
     with pytest.raises(ResourceError, match="the builder is gone"):
+        image.put(request(NAME, PROPERTIES))
+    assert "CreateImage" not in made.names
+
+
+@pytest.mark.parametrize(
+    ("machine", "why"),
+    [
+        ({"IamInstanceProfile": {"Arn": "arn:aws:iam::123456789012:instance-profile/b"}}, "the builder is gone"),
+        ({"SecurityGroups": [{"GroupName": "b", "GroupId": "sg-b"}]}, "the builder is gone"),
+        ({"ImageId": "ami-b"}, "the builder is gone"),
+    ],
+)
+def test_a_machine_that_only_has_the_tags_becomes_no_image(
+    aws: Callable[..., Recorded], machine: dict[str, Any], why: str
+) -> None:
+    made = aws(**answers(DescribeInstances={"Reservations": [{"Instances": [MACHINE | machine]}]}))
+    with pytest.raises(ResourceError, match=why):
+        image.put(request(NAME, PROPERTIES))
+    assert {"CreateImage", "TerminateInstances"}.isdisjoint(made.names)
+
+
+def test_of_two_builders_none_becomes_an_image(aws: Callable[..., Recorded]) -> None:
+    two = {"Reservations": [{"Instances": [MACHINE, MACHINE | {"InstanceId": "i-twin"}]}]}
+    made = aws(**answers(DescribeInstances=two))
+    with pytest.raises(ResourceError, match="these look like it: i-builder, i-twin"):
         image.put(request(NAME, PROPERTIES))
     assert "CreateImage" not in made.names
 

@@ -13,7 +13,7 @@ from annex_contract.operating_system import SYSTEM
 from custom_resources import image_builder
 from custom_resources.lifecycle import Request, ResourceError
 from machine_image.user_data import ImageInputs, render_user_data
-from tests.unit.custom_resources.conftest import OWN, STACK, request
+from tests.unit.custom_resources.conftest import OWN, SECRET, STACK, request
 from tests.unit.recorded import Recorded, RefusedError
 
 NAME = "pool-image-0123456789ab"
@@ -43,7 +43,13 @@ BASE = {
     ],
 }
 MARK = {"Key": "annex-bootstrap:image", "Value": NAME}
-MACHINE = {"InstanceId": "i-builder", "ImageId": "ami-base", "State": {"Name": "pending"}}
+MACHINE: dict[str, Any] = {
+    "InstanceId": "i-builder",
+    "ImageId": "ami-base",
+    "State": {"Name": "pending"},
+    "ClientToken": "r-0",
+    "SecurityGroups": [{"GroupName": NAME, "GroupId": "sg-closed"}],
+}
 MADE_FOR = [
     {"Name": "tag:annex-bootstrap:stack", "Values": [STACK]},
     {"Name": "tag:annex-bootstrap:image", "Values": [NAME]},
@@ -56,7 +62,7 @@ def console_of(text: str) -> dict[str, Any]:
 
 def said(text: str) -> dict[str, Any]:
     """Return a console on which the builder said something."""
-    return console_of(f"[   1.0] noise\nannex-bootstrap-image {NAME} {text}\n")
+    return console_of(f"[   1.0] noise\nannex-bootstrap-image {SECRET} {text}\n")
 
 
 def described(*machines: dict[str, Any]) -> dict[str, Any]:
@@ -148,7 +154,7 @@ def test_everything_that_the_parameters_ask_for_reaches_the_builder(
 ) -> None:
     (run,) = put(aws, Gpu=gpu).of("RunInstances")
     inputs = ImageInputs(
-        NAME,
+        SECRET,
         ("python3-numpy", "r-base"),
         "echo installed",
         "echo booted",
@@ -300,6 +306,41 @@ def test_a_builder_that_an_interrupted_creation_left_is_waited_for(aws: Callable
     ]
 
 
+OTHERS: dict[str, dict[str, Any]] = {
+    "another profile": {"IamInstanceProfile": {"Arn": "arn:aws:iam::123456789012:instance-profile/b"}},
+    "another group": {"SecurityGroups": [{"GroupName": "b", "GroupId": "sg-b"}]},
+    "one more group": {"SecurityGroups": [*MACHINE["SecurityGroups"], {"GroupName": "b", "GroupId": "sg-b"}]},
+}
+"""What tells a machine of somebody else, with all the tags of a builder."""
+
+
+@pytest.mark.parametrize("how", OTHERS)
+def test_a_machine_that_only_has_the_tags_is_neither_waited_for_nor_ended(
+    aws: Callable[..., Recorded], how: str
+) -> None:
+    twin = MACHINE | {"InstanceId": "i-twin"} | OTHERS[how]
+    made = put(aws, {"DescribeInstances": [described(twin), state("running"), state("stopped")]})
+    assert len(made.of("RunInstances")) == 1
+    assert made.of("TerminateInstances") == []
+    made = aws(DescribeInstances=described(twin), DescribeSecurityGroups={"SecurityGroups": []})
+    assert image_builder.delete(request(NAME, PROPERTIES)) == ""
+    assert made.of("TerminateInstances") == []
+
+
+def test_a_builder_of_another_request_is_ended_and_not_believed(aws: Callable[..., Recorded]) -> None:
+    left = described(MACHINE | {"InstanceId": "i-left", "ClientToken": "earlier-0"})
+    made = put(aws, {"DescribeInstances": [left, left, state("running"), state("stopped")]})
+    assert made.of("TerminateInstances") == [{"InstanceIds": ["i-left"]}]
+    assert len(made.of("RunInstances")) == 1
+
+
+def test_success_that_another_machine_could_print_is_no_success(aws: Callable[..., Recorded]) -> None:
+    lines = {"Output": base64.b64encode(f"annex-bootstrap-image {NAME} ok condor=1\n".encode()).decode()}
+    aws(**answers(GetConsoleOutput=lines, DescribeInstances=[described(), *[state("stopped")] * 100]))
+    with pytest.raises(ResourceError, match="shut down half-way"):
+        image_builder.put(request(NAME, PROPERTIES))
+
+
 def test_the_console_of_a_running_builder_is_read_as_it_is_now(aws: Callable[..., Recorded]) -> None:
     asked = put(aws).of("GetConsoleOutput")
     assert asked == [{"InstanceId": "i-builder", "Latest": True}, {"InstanceId": "i-builder", "Latest": False}]
@@ -345,7 +386,7 @@ def test_a_builder_that_does_not_finish_in_time_is_terminated(aws: Callable[...,
     made.answers["DescribeInstances"] = lambda arguments: (
         state("running") if "InstanceIds" in arguments or made.of("RunInstances") else described()
     )
-    asked = Request(STACK, "Thing", "r", NAME, PROPERTIES, 130.0)
+    asked = Request(STACK, "Thing", "r", NAME, PROPERTIES, 130.0, secret=SECRET)
     with pytest.raises(ResourceError, match="did not finish in time; its console ends: still at it"):
         image_builder.put(asked)
     assert made.of("TerminateInstances") == [{"InstanceIds": ["i-builder"]}]
