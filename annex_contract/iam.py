@@ -79,6 +79,11 @@ def only_targets(function: Expression) -> dict[str, Any]:
     return {"ForAllValues:ArnLike": {"events:TargetArn": function}, "Null": {"events:TargetArn": "false"}}
 
 
+REQUIRING_TOKENS: dict[str, Any] = {"StringEqualsIgnoreCaseIfExists": {"ec2:Attribute": "ImdsSupport"}}
+"""The condition that ModifyImageAttribute does nothing but require IMDSv2: it would also share the image. The reference
+lists the key, and nothing says how EC2 spells its value or whether it always sends it, as below; an image must not fail
+by that."""
+
 UNPROTECTING: dict[str, Any] = {
     "StringEqualsIgnoreCaseIfExists": {
         "ec2:Attribute": "DisableApiTermination",

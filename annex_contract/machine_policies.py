@@ -76,12 +76,13 @@ def fleet_policy(partition: str, account: str, machine_role_arn: str, key: str =
     def arn(resource: str) -> str:
         return f"arn:{partition}:ec2:*:{account}:{resource}"
 
-    public = [f"arn:{partition}:ec2:*::image/*", f"arn:{partition}:ec2:*::snapshot/*"]
+    # Not of snapshots: those of an image are not asked for, only those that a request names itself.
+    image = f"arn:{partition}:ec2:*::image/*"
     kinds = ("instance", "spot-fleet-request", "spot-instances-request", "volume")
     return document(
         [
             allow("FindMachines", "ec2: DescribeImages DescribeInstanceStatus DescribeSubnets", "*"),
-            allow("StartMachines", "ec2: RequestSpotInstances RunInstances", [arn("*"), *public]),
+            allow("StartMachines", "ec2: RequestSpotInstances RunInstances", [arn("*"), image]),
             allow(
                 "TagNewMachines",
                 "ec2:CreateTags",

@@ -9,7 +9,7 @@ from typing import Any
 
 from troposphere import AWSHelperFn, If, Join, Ref, Split, Sub
 
-from annex_contract.iam import ON_CREATION, UNPROTECTING, Statement, allow, deny, only_targets
+from annex_contract.iam import ON_CREATION, REQUIRING_TOKENS, UNPROTECTING, Statement, allow, deny, only_targets
 from annex_contract.image import IMAGE_TAG
 from annex_contract.keys import use_as_user, use_for_volumes
 from annex_contract.lease import MACHINES_PREFIX, TARBALL_PREFIX
@@ -269,7 +269,7 @@ def image() -> list[Statement]:
         allow(
             "TagNewImage", "ec2: CreateTags", [made, snapshots], {"StringEquals": {"ec2:CreateAction": "CreateImage"}}
         ),
-        allow("RequireTokens", "ec2: ModifyImageAttribute", made, OURS),
+        allow("RequireTokens", "ec2: ModifyImageAttribute", made, OURS | REQUIRING_TOKENS),
         *delete_images(),
         allow("TerminateBuilder", "ec2: TerminateInstances", instance, BUILDER),
     ]

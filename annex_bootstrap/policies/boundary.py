@@ -12,7 +12,8 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
 
-from annex_contract.iam import ON_CREATION, UNPROTECTING, Statement, allow, document, only_targets
+from annex_contract.iam import ON_CREATION, REQUIRING_TOKENS, UNPROTECTING, Statement, allow, document, only_targets
+from annex_contract.image import IMAGE_TAG
 from annex_contract.keys import read_objects, through, use_as_user, use_for_volumes
 from annex_contract.lease import MACHINES_PREFIX, TARBALL_PREFIX
 from annex_contract.operating_system import SYSTEM
@@ -123,17 +124,36 @@ def _roles(partition: str, account: str, arn: Callable[[str, str], str]) -> list
         allow("Describe", "ec2:Describe*", "*"),
         allow(
             "Machines",
-            "ec2: CancelSpotFleetRequests CancelSpotInstanceRequests CreateImage CreateSecurityGroup"
-            " RequestSpotInstances RunInstances",
-            _machine_parts(partition, arn),
+            "ec2: CancelSpotFleetRequests CancelSpotInstanceRequests CreateSecurityGroup RequestSpotInstances"
+            " RunInstances",
+            # Not of snapshots: those of an image are not asked for, only those that a request names itself.
+            [arn("ec2", "*"), f"arn:{partition}:ec2:*::image/*"],
+        ),
+        allow(
+            "ImageOfBuilder",
+            "ec2:CreateImage",
+            instance,
+            {"Null": {f"aws:ResourceTag/{tag}": "false" for tag in (STACK_TAG, IMAGE_TAG)}},
+        ),
+        allow(
+            "TaggedImage",
+            "ec2:CreateImage",
+            _machine_parts(partition, arn)[1:],
+            {"Null": {f"aws:RequestTag/{STACK_TAG}": "false"}},
         ),
         allow("TagNew", "ec2:CreateTags", _machine_parts(partition, arn), {"Null": {"ec2:CreateAction": "false"}}),
         allow(
             "OfStacks",
             "ec2: *SecurityGroupIngress DeleteFleets DeleteSecurityGroup DeleteSnapshot DeregisterImage"
-            " GetConsoleOutput ModifyImageAttribute TerminateInstances",
+            " GetConsoleOutput TerminateInstances",
             _machine_parts(partition, arn),
             {"Null": {f"aws:ResourceTag/{STACK_TAG}": "false"}},
+        ),
+        allow(
+            "RequireTokens",
+            "ec2:ModifyImageAttribute",
+            f"arn:{partition}:ec2:*::image/*",
+            {"Null": {f"aws:ResourceTag/{STACK_TAG}": "false"}} | REQUIRING_TOKENS,
         ),
         allow(
             "OfFleets",

@@ -789,6 +789,80 @@ def test_a_role_that_is_given_everything_gains_nothing(
         iam.delete_role_policy(RoleName=role, PolicyName="all")
 
 
+SPY = """
+import boto3, botocore
+def handler(event, context):
+    ec2, said = boto3.client("ec2", region_name="us-east-1"), {}
+    for name, (call, arguments) in event.items():
+        try:
+            getattr(ec2, call)(**arguments)
+            said[name] = "done"
+        except botocore.exceptions.ClientError as error:
+            said[name] = error.response["Error"]["Code"]
+    return said
+"""
+
+
+@attack(
+    "Make an image of any machine, share a stack's image with another account, or start a machine with any snapshot, "
+    "with `*:*` on a function's role",
+    by=DEPLOYER,
+    stopped_by="The roles' boundary: images of builders alone, nothing of an image but IMDSv2, and no snapshots",
+)
+def test_the_boundary_keeps_roles_from_images_and_snapshots_of_others(
+    guarded: Guarded, guarded_deployer: boto3.Session, template: str, theirs: Mapping[str, str]
+) -> None:
+    root, iam, awslambda = guarded.root.client("ec2"), guarded_deployer.client("iam"), guarded_deployer.client("lambda")
+    function, role = guarded.resources["ConnectivityFunction"], guarded.resources["ConnectivityExecRole"]
+    launch: dict[str, Any] = {"ImageId": PUBLIC_IMAGE, "MinCount": 1, "MaxCount": 1}
+    marks: Any = [
+        {"Key": STACK_TAG, "Value": guarded.stack.stack_id},
+        {"Key": IMAGE_TAG, "Value": "made-up"},
+    ]
+    victim, builder = (root.run_instances(**launch)["Instances"][0]["InstanceId"] for _ in range(2))
+    root.create_tags(Resources=[builder], Tags=marks)
+    shared = root.create_image(InstanceId=builder, Name=f"spy-{uuid.uuid4().hex[:8]}")["ImageId"]
+    root.create_tags(Resources=[shared], Tags=marks)
+    tags = [{"ResourceType": kind, "Tags": marks} for kind in ("image", "snapshot")]
+    disk = {"DeviceName": "/dev/sdf", "Ebs": {"SnapshotId": theirs["snapshot"]}}
+    everyone = {"Add": [{"UserId": "999999999999"}]}
+    asked = {
+        "own": ("create_image", {"InstanceId": builder, "Name": "spy-own", "TagSpecifications": tags}),
+        "tokens": ("modify_image_attribute", {"ImageId": shared, "ImdsSupport": {"Value": "v2.0"}}),
+        "start": ("run_instances", launch),
+        "image": ("create_image", {"InstanceId": victim, "Name": "spy-theirs", "TagSpecifications": tags}),
+        "untagged": ("create_image", {"InstanceId": builder, "Name": "spy-untagged"}),
+        "share": ("modify_image_attribute", {"ImageId": shared, "LaunchPermission": everyone}),
+        "share by list": (
+            "modify_image_attribute",
+            {"ImageId": shared, "Attribute": "launchPermission", "OperationType": "add", "UserIds": ["999999999999"]},
+        ),
+        "snapshot": ("run_instances", {**launch, "BlockDeviceMappings": [disk]}),
+    }
+
+    def put_code(code: str) -> None:
+        archive = io.BytesIO()
+        with zipfile.ZipFile(archive, "w") as file:
+            file.writestr("index.py", code)
+        awslambda.update_function_code(FunctionName=function, ZipFile=archive.getvalue())
+
+    iam.put_role_policy(RoleName=role, PolicyName="all", PolicyDocument=EVERYTHING)
+    try:
+        put_code(SPY)
+        answer = awslambda.invoke(FunctionName=function, Payload=json.dumps(asked).encode())
+        said = json.loads(answer["Payload"].read())
+    finally:
+        put_code(read_code(template)["ConnectivityFunction"])
+        iam.delete_role_policy(RoleName=role, PolicyName="all")
+    allowed = {"own", "tokens", "start"}
+    assert said == {name: "done" if name in allowed else "UnauthorizedOperation" for name in asked}
+    for image in root.describe_images(Filters=[{"Name": "name", "Values": ["spy-*"]}])["Images"]:
+        root.deregister_image(ImageId=image["ImageId"])
+        for mapping in image["BlockDeviceMappings"]:
+            root.delete_snapshot(SnapshotId=mapping["Ebs"]["SnapshotId"])
+    root.terminate_instances(InstanceIds=[victim, builder])
+
+
 @attack(
     "Make a role without the boundary, or take the boundary off",
     by=DEPLOYER,

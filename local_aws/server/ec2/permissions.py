@@ -47,7 +47,7 @@ def request_context(params: Params, arn: str) -> Context:
     AWS lists each key with the types of resources that have it. MiniStack sees tags only where a member is named Tags.
     """
     action = action_of(params)
-    if action == "ModifyInstanceAttribute":
+    if action in ("ModifyImageAttribute", "ModifyInstanceAttribute"):
         return _attribute_context(wire.read(action, params))
     if action not in _TAGGED_ON_CREATION:
         return {}
@@ -59,13 +59,16 @@ def request_context(params: Params, arn: str) -> Context:
 
 
 def _attribute_context(request: Mapping[str, Any]) -> Context:
-    """Return which attribute of a machine is modified, in either of its spellings, and to what."""
+    """Return which attribute of a machine or an image is modified, in either of its spellings, and to what."""
     for name, value in request.items():
         if isinstance(value, dict) and "Value" in value:
             return {"ec2:Attribute": name, f"ec2:Attribute/{name}": str(value["Value"]).lower()}
     name = request.get("Attribute", "")
     name = name[:1].upper() + name[1:]
-    return {"ec2:Attribute": name, f"ec2:Attribute/{name}": request["Value"]} if "Value" in request else {}
+    if "LaunchPermission" in request:
+        name = "LaunchPermission"
+    value = {f"ec2:Attribute/{name}": request["Value"]} if "Value" in request else {}
+    return {"ec2:Attribute": name, **value} if name else {}
 
 
 def resource_context(arn: str) -> Context:

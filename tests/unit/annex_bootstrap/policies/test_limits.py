@@ -25,7 +25,7 @@ LONGEST_NAME = "s" * LONGEST_STACK_NAME
 ROLE_INLINE_LIMIT = 10_240
 """Characters of all inline policies of a role without white space."""
 
-ROOMY = 4800
+ROOMY = 5300
 """Characters of a boundary: a managed policy has 6,144, and an administrator makes it once for all later versions."""
 
 MOST_PARTS = 10
