@@ -66,16 +66,16 @@ def print_deployer(screen: Screen, target: Target, boundary: str, part: int | No
     _print(screen, deployer_policy(account.partition, account.account_id, target.stack_name, boundary), boundary, part)
 
 
-def print_operator(screen: Screen, target: Target, boundary: str, key: str) -> None:
+def print_operator(screen: Screen, target: Target, boundary: str, key: str, part: int | None) -> None:
     """Print the policy for ``credentials`` and what goes with it.
 
     Raises:
-        UserError: there are no credentials, or our stacks cannot have that name.
+        UserError: there are no credentials, our stacks cannot have that name, or there is no such part.
     """
     account = target.connect()
     check_boundary(account, boundary)
     policy = operator_policy(account.partition, account.account_id, target.stack_name, boundary, key)
-    _print(screen, policy, boundary, None)
+    _print(screen, policy, boundary, part)
 
 
 def print_people(screen: Screen, target: Target, policy: LogicalId) -> None:
@@ -136,6 +136,8 @@ KEY = click.Option(
     ["--key"], default="", metavar="ARN", callback=_parse_key, help="The key that the stack has as KmsKeyArn."
 )
 
+PART = click.Option(["--part"], type=click.IntRange(min=1), help="Print this part: each fits into a managed policy.")
+
 command = click.Group(
     "policy",
     help="""Print IAM policies for an administrator to grant.
@@ -182,7 +184,7 @@ command.add_command(
         print_deployer,
         *ONE_REGION,
         BOUNDARY,
-        click.Option(["--part"], type=click.IntRange(min=1), help="Print this part: each fits into a managed policy."),
+        PART,
         help="Print the minimal policy with which deploy, status, pull-config and delete work.",
     )
 )
@@ -193,6 +195,7 @@ command.add_command(
         *ONE_REGION,
         BOUNDARY,
         KEY,
+        PART,
         help="Print the minimal policy with which credentials, fleet-config, leases and doctor work.",
     )
 )

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from annex_bootstrap.annexes.failures import ENDED
-from annex_bootstrap.annexes.leases import Leases, annex_of_machine
+from annex_bootstrap.annexes.leases import Leases
 from annex_bootstrap.annexes.planning import MachineImage, find_stack, machine_image
 from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import UserError
@@ -20,6 +20,7 @@ from annex_bootstrap.machines.prices import ADDRESS, DISK, find_prices
 from annex_bootstrap.machines.subnets import Subnet, find_subnets, stack_subnets
 from annex_bootstrap.pool.tokens import MARGIN
 from annex_bootstrap.stack.read import Stack
+from annex_contract.lease import annex_of_machine
 from annex_contract.outputs import profiles_of
 from annex_contract.stack import REQUEST_TAG, Output, Parameter
 
