@@ -210,8 +210,9 @@ def _finishes(screen: Screen, stack: Stack, earlier: Request, *, dry_run: bool, 
     if earlier.is_alive():
         # Another start of the same annex, which adds its own machines.
         return False
-    (config,) = earlier.fleet["LaunchTemplateConfigs"]
-    if config["LaunchTemplateSpecification"]["Version"] != stack.outputs[Output.LAUNCH_TEMPLATE_VERSION]:
+    now = stack.outputs[Output.LAUNCH_TEMPLATE_VERSION]
+    configs = earlier.fleet.get("LaunchTemplateConfigs", [])
+    if any(config["LaunchTemplateSpecification"]["Version"] != now for config in configs):
         screen.say(
             f"An earlier start of {earlier.annex.name} was interrupted before the stack was updated, so it cannot be "
             "finished; machines that it started end with their lease."

@@ -229,11 +229,12 @@ def test_its_policy_starts_nothing_but_by_the_template(
     keys = (starter.credentials.access_key_id, starter.credentials.secret_access_key)
     ec2 = boto3.Session(*keys, region_name=REGION).client("ec2")
     of_annex, of_stack = {"Key": ANNEX_TAG, "Value": "a"}, {"Key": STACK_TAG, "Value": made.stack_id}
+    by_user = {"Key": STARTED_BY_TAG, "Value": starter.extra["LOGNAME"]}
     tags: Any = [
-        {"ResourceType": "fleet", "Tags": [of_annex, of_stack]},
-        {"ResourceType": "instance", "Tags": [of_annex]},
+        {"ResourceType": "fleet", "Tags": [of_annex, of_stack, by_user]},
+        {"ResourceType": "instance", "Tags": [of_annex, by_user]},
     ]
-    other_stack: Any = [{"ResourceType": "fleet", "Tags": [of_annex, of_stack | {"Value": "b"}]}, tags[1]]
+    other_stack: Any = [{"ResourceType": "fleet", "Tags": [of_annex, of_stack | {"Value": "b"}, by_user]}, tags[1]]
     template = {
         "LaunchTemplateId": made.outputs[Output.LAUNCH_TEMPLATE_ID],
         "Version": made.outputs[Output.LAUNCH_TEMPLATE_VERSION],
