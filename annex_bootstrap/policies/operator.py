@@ -86,9 +86,9 @@ def operator_policy(partition: str, account: str, stack_name: str, boundary: str
             allow(
                 "SeeOffers",
                 "ec2: DescribeImages DescribeInstanceTypeOfferings DescribeInstanceTypes DescribeInstances"
-                " DescribeFleets DescribeLaunchTemplates DescribeRouteTables DescribeSecurityGroups DescribeSpotFleetRequests"
-                " DescribeSpotInstanceRequests DescribeSubnets; cloudwatch: GetMetricStatistics;"
-                " events: ListRuleNamesByTarget; pricing: GetProducts",
+                " DescribeFleets DescribeLaunchTemplates DescribeRouteTables DescribeSecurityGroups"
+                " DescribeSpotFleetRequests DescribeSpotInstanceRequests DescribeSubnets;"
+                " cloudwatch: GetMetricStatistics; events: ListRuleNamesByTarget; pricing: GetProducts",
                 "*",
             ),
             allow("FindNewestBase", "ssm: GetParameter", f"arn:{partition}:ssm:*::parameter{SYSTEM.base_parameters}*"),
