@@ -448,7 +448,7 @@ def test_a_first_region_without_its_image_is_left_out(starter: CliUser, root: bo
 @pytest.mark.parametrize(
     ("account", "advice"),
     [
-        ({"free_plan": True}, "use --count with --type m7i-flex.large or t3.small"),
+        ({"free_plan": True}, "use --count with --type and one of t3.small, c7i-flex.large, m7i-flex.large, t3.micro,"),
         ({"unverified_regions": [REGION]}, "try again in some minutes"),
     ],
 )
