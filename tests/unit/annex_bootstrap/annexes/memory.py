@@ -88,7 +88,8 @@ class Memory:
         for number in range(first, first + count):
             ids.append(f"i-{number}")
             machine = {"InstanceId": f"i-{number}", "InstanceType": "m7i.large", "State": {"Name": state}, "Tags": tags}
-            self.machines.append(machine | {"LaunchTime": None} | more)
+            profile = {"IamInstanceProfile": {"Arn": PROFILE}}
+            self.machines.append(machine | {"LaunchTime": None} | profile | more)
         return {"Instances": [{"InstanceType": "m7i.large", "InstanceIds": ids}], "Errors": []}
 
     def lease(self, name: str = "first") -> dict[str, Any]:

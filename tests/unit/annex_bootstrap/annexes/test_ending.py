@@ -13,8 +13,8 @@ from annex_bootstrap.annexes import ending
 from annex_bootstrap.annexes.ending import end_annex, end_now
 from annex_bootstrap.annexes.leases import Leases
 from annex_bootstrap.errors import UserError
-from annex_contract.stack import ANNEX_TAG, STACK_TAG, Output
-from tests.unit.annex_bootstrap.annexes.memory import EXPIRATION, OUTPUTS, STACK, Memory, raising
+from annex_contract.stack import ANNEX_TAG, STACK_TAG
+from tests.unit.annex_bootstrap.annexes.memory import EXPIRATION, STACK, Memory, raising
 
 GONE = ClientError({"Error": {"Code": "ResourceNotFoundException", "Message": "none"}}, "Invoke")
 DENIED = ClientError({"Error": {"Code": "UnauthorizedOperation", "Message": "no"}}, "TerminateInstances")
@@ -55,8 +55,6 @@ def test_without_a_lease_function_the_client_ends_what_replaces_machines_first(m
         {"SpotInstanceRequestId": "sir-2", "InstanceId": "i-2"},
         {"SpotInstanceRequestId": "sir-3"},
     ]
-    for machine in memory.machines:
-        machine["IamInstanceProfile"] = {"Arn": OUTPUTS[Output.INSTANCE_CONFIGURATION_PROFILE]}
     memory.invoke = raising(GONE)  # type: ignore[method-assign]  # a function that is gone
     assert Leases.of(memory, STACK).machines()["first"].fleets == 2  # type: ignore[arg-type]  # has what it uses
     end(memory)

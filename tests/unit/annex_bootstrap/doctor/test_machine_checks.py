@@ -212,12 +212,14 @@ OURS, OTHERS, OWN = (
         (OTHERS, {ANNEX_TAG: "first"}, {"first"}, None),
         (OTHERS, {ANNEX_TAG: "first", STACK_TAG: "arn:others"}, {"first"}, None),
         (OTHERS, {}, {"token"}, None),
-        # A profile of the user's own, or of the stack of condor_annex -setup.
-        (OWN, {ANNEX_TAG: "first"}, {"first"}, "first"),
-        (OWN, {ANNEX_TAG: "first"}, {"second"}, None),
+        # A profile of the user's own, or of the stack of condor_annex -setup: no lease of this stack ends it.
+        (OWN, {ANNEX_TAG: "first"}, {"first"}, None),
+        (OWN, {ANNEX_TAG: "first", STACK_TAG: "arn:ours"}, {"first"}, None),
         (OWN, {}, {"token"}, None),
         # AWS no longer shows the profile of a machine that is terminated.
         (None, {ANNEX_TAG: "first", STACK_TAG: "arn:ours"}, set(), "first"),
+        (None, {ANNEX_TAG: "first"}, {"first"}, "first"),
+        (None, {ANNEX_TAG: "first"}, {"second"}, None),
         (None, {ANNEX_TAG: "first", STACK_TAG: "arn:others"}, {"first"}, None),
         # What the stack made and no annex is, such as the image's builder.
         (None, {STACK_TAG: "arn:ours"}, {"first"}, None),
