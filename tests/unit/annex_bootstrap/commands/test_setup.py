@@ -13,11 +13,14 @@ from annex_bootstrap.commands import setup as module
 from annex_bootstrap.commands.setup import SetupResult, setup
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.errors import UserError
+from annex_bootstrap.stack.read import Stack
 from annex_bootstrap.target import Target
-from tests.unit.annex_bootstrap.commands.conftest import a_stack
-from tests.unit.recorded import Recorded
+from tests.unit.annex_bootstrap.commands.conftest import a_stack, described
+from tests.unit.recorded import Recorded, RefusedError
 
 POLICY = "arn:aws:iam::123456789012:policy"
+CLOSED = {"CondorCidrs": "", "SshCidrs": ""}
+NO_STACK = RefusedError("ValidationError", "Stack with id annex-bootstrap does not exist")
 
 
 class Steps:
@@ -26,6 +29,7 @@ class Steps:
     Attributes:
         done: each step with what it was given.
         quiet: whether the screen names no next step meanwhile.
+        deployed: the stack that is there before.
         stack: what ``deploy`` did.
         pool: what ``pool-config`` did.
         diagnosis: what ``doctor`` found.
@@ -36,6 +40,7 @@ class Steps:
     def __init__(self) -> None:
         self.done: list[tuple[Any, ...]] = []
         self.quiet: list[bool] = []
+        self.deployed: Stack | None = None
         self.stack = SimpleNamespace(declined=False, ok=True)
         self.pool = SimpleNamespace(changed=False, complete=True)
         self.diagnosis = SimpleNamespace(ok=True)
@@ -88,9 +93,12 @@ Run = Callable[..., SetupResult]
 
 
 @pytest.fixture
-def run(screen: Screen, targeted: Callable[..., Target], home: Path) -> Run:
+def run(steps: Steps, screen: Screen, targeted: Callable[..., Target], home: Path) -> Run:
     def run(parameters: dict[str, str] | None = None, **options: Any) -> SetupResult:
-        account = Recorded(ListAccountAliases={"AccountAliases": ["lab"]})
+        account = Recorded(
+            ListAccountAliases={"AccountAliases": ["lab"]},
+            DescribeStacks=NO_STACK if steps.deployed is None else described(steps.deployed),
+        )
         return setup(screen, targeted(account), parameters or {}, directory=home, **options)
 
     return run
@@ -102,7 +110,7 @@ def test_the_steps_come_one_after_another_and_point_nowhere_before_the_last(
     done = run({"CondorPort": "9700"}, yes=True)
     assert steps.done == [
         ("quota", "us-east-1"),
-        ("deploy", {"CondorPort": "9700"}, {"monthly_budget": None, "mail": None, "yes": True}),
+        ("deploy", {**CLOSED, "CondorPort": "9700"}, {"monthly_budget": None, "mail": None, "yes": True}),
         ("credentials", {"directory": home, "boundary": ""}),
         ("pool", {"collector": "", "users": (), "ask": False}),
         ("doctor",),
@@ -143,12 +151,38 @@ def test_every_option_reaches_its_step(steps: Steps, run: Run, home: Path) -> No
     assert steps.done[1:4] == [
         (
             "deploy",
-            {"PermissionsBoundaryArn": f"{POLICY}/roles"},
+            {**CLOSED, "PermissionsBoundaryArn": f"{POLICY}/roles"},
             {"monthly_budget": "50", "mail": "a@example.org", "yes": False},
         ),
         ("credentials", {"directory": home, "boundary": f"{POLICY}/users"}),
         ("pool", {"collector": "public:9700", "users": ("bob",), "ask": True}),
     ]
+
+
+@pytest.mark.parametrize(
+    ("deployed", "given", "open_ports", "chosen"),
+    [
+        (None, {}, False, CLOSED),
+        (None, {"CondorCidrs": "192.0.2.0/24"}, False, {"CondorCidrs": "192.0.2.0/24", "SshCidrs": ""}),
+        (None, {"Image": "yes"}, False, {**CLOSED, "Image": "yes"}),
+        # No start without an image, and condor_annex needs the ports.
+        (None, {"Image": "no"}, False, {"Image": "no"}),
+        (None, {}, True, {}),
+        (a_stack(), {}, False, {}),
+        (a_stack(), {"CondorPort": "9700"}, False, {"CondorPort": "9700"}),
+    ],
+)
+def test_only_a_new_stack_that_can_start_closes_its_ports(
+    steps: Steps,
+    run: Run,
+    deployed: Stack | None,
+    given: dict[str, str],
+    open_ports: bool,
+    chosen: dict[str, str],
+) -> None:
+    steps.deployed = deployed
+    run(given, open_ports=open_ports)
+    assert [step[1] for step in steps.done if step[0] == "deploy"] == [chosen]
 
 
 def test_no_user_is_made_where_that_is_asked_for(steps: Steps, run: Run) -> None:
