@@ -163,9 +163,9 @@ def test_a_partition_in_which_condor_annex_finds_no_aws_is_refused(deployer: Cli
 
 @pytest.mark.parametrize("arguments", [("deploy", "--yes"), ("policy", "deployer"), ("policy", "operator")])
 def test_a_name_that_cloudformation_would_shorten_is_refused(deployer: CliUser, arguments: tuple[str, ...]) -> None:
-    refused = replace(deployer, stack_name="twenty-five-characters-ab").run(*arguments)
+    refused = replace(deployer, stack_name="twenty-nine-characters-abcdef").run(*arguments)
     assert refused.returncode == 1
-    assert "has at most 24 letters, digits and single hyphens" in refused.stderr
+    assert "has at most 28 letters, digits and single hyphens" in refused.stderr
 
 
 def test_an_empty_stack_that_somebody_else_is_reviewing_is_neither_used_nor_deleted(

@@ -97,7 +97,7 @@ def test_every_default_of_the_template_is_allowed() -> None:
         ("http://example.org/t.json", "mine", {}, "https"),
         ("template.json", "mine", {}, "https"),
         (URL, "1st", {}, "letter"),
-        (URL, "a" * 25, {}, "at most 24"),
+        (URL, "a" * 29, {}, "at most 28"),
         (URL, "mine", {"CondorCidr": "10.0.0.0/8"}, "CondorCidrs"),
     ],
 )
