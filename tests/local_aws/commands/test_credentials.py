@@ -198,7 +198,7 @@ def test_the_files_of_one_user_are_not_overwritten_by_the_key_of_another(
     refused = operator.run("credentials", "--user-name", other_user, *(["--rotate"] if rotate else []))
     assert refused.returncode == 1
     access = key_files(operator)[0]
-    assert f"{access} holds the key of user/annex-bootstrap/{USER}, which works" in refused.stderr
+    assert f"{access} holds the key of user/annex-bootstrap/{DEFAULT_STACK_NAME}/{USER}, which works" in refused.stderr
     assert "--directory" in refused.stderr
     assert ([path.read_text() for path in key_files(operator)], operator.config.read_text()) == (kept, config)
     with pytest.raises(root.client("iam").exceptions.NoSuchEntityException):

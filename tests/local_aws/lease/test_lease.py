@@ -111,10 +111,14 @@ def test_a_spot_annex_ends_with_its_fleet_and_another_fleet_lives(root: boto3.Se
     eventually(lambda: not has_rule(root, "spot2"), "the end of the other spot annex")
 
 
-def test_the_function_cannot_terminate_a_machine_without_an_annex(root: boto3.Session, deployed: DeployedStack) -> None:
+def test_the_function_can_terminate_only_machines_with_the_stacks_profile(
+    root: boto3.Session, deployed: DeployedStack
+) -> None:
     ec2 = root.client("ec2")
-    foreign = ec2.run_instances(ImageId="ami-0123456789abcdef0", InstanceType="m5.large", MinCount=1, MaxCount=1)
-    instance_id = foreign["Instances"][0]["InstanceId"]
+    request: Any = {"ImageId": "ami-0123456789abcdef0", "InstanceType": "m5.large", "MinCount": 1, "MaxCount": 1}
+    request["TagSpecifications"] = [{"ResourceType": "instance", "Tags": [{"Key": ANNEX_TAG, "Value": "any"}]}]
+    with_profile = request | {"IamInstanceProfile": {"Arn": deployed.outputs[Output.INSTANCE_CONFIGURATION_PROFILE]}}
+    foreign, own = (ec2.run_instances(**asked)["Instances"][0]["InstanceId"] for asked in (request, with_profile))
     role = root.client("lambda").get_function_configuration(FunctionName=deployed.outputs[Output.LEASE_FUNCTION_ARN])[
         "Role"
     ]
@@ -128,9 +132,9 @@ def test_the_function_cannot_terminate_a_machine_without_an_annex(root: boto3.Se
     iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(trust))
     as_function = boto3.Session(taken["AccessKeyId"], taken["SecretAccessKey"], taken["SessionToken"])
     with pytest.raises(as_function.client("ec2").exceptions.ClientError, match="UnauthorizedOperation"):
-        as_function.client("ec2").terminate_instances(InstanceIds=[instance_id])
-    ec2.create_tags(Resources=[instance_id], Tags=[{"Key": ANNEX_TAG, "Value": "any"}])
-    as_function.client("ec2").terminate_instances(InstanceIds=[instance_id])
+        as_function.client("ec2").terminate_instances(InstanceIds=[foreign])
+    as_function.client("ec2").terminate_instances(InstanceIds=[own])
+    ec2.terminate_instances(InstanceIds=[foreign])
 
 
 def test_the_sweeper_runs_in_the_same_function_and_leaves_young_machines_alone(

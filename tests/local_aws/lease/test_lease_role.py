@@ -14,7 +14,7 @@ import pytest
 from annex_contract.iam import document as document_of
 from annex_contract.lease import SWEEP_EVENT, TICK_RATE
 from annex_contract.outputs import profiles_of
-from annex_contract.stack import Output, sweep_rule_name
+from annex_contract.stack import ANNEX_TAG, STACK_TAG, Output, sweep_rule_name
 from lambda_lease import handler
 from lambda_lease.clients import Clients
 from lambda_lease.settings import Settings
@@ -28,7 +28,12 @@ from tests.local_aws.stack import DeployedStack
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
-    from mypy_boto3_ec2.type_defs import FilterTypeDef, TagTypeDef
+    from mypy_boto3_ec2.type_defs import (
+        FilterTypeDef,
+        FleetLaunchTemplateConfigRequestTypeDef,
+        InstanceMarketOptionsRequestTypeDef,
+        TagTypeDef,
+    )
 
 LAMBDA_CALLS = {"logs:CreateLogStream", "logs:PutLogEvents"}
 """What Lambda itself does with the role."""
@@ -70,7 +75,10 @@ def document(root: boto3.Session, deployed: DeployedStack) -> dict[str, Any]:
 
 @pytest.fixture
 def expired(root: boto3.Session, deployed: DeployedStack, set_machines: Callable[..., None]) -> Iterator[str]:
-    """An annex with a protected machine, fleet and a tarball, whose lease is over by `LATER`. Its rule is disabled."""
+    """An annex with everything that a lease ends, one machine protected, whose lease is over by `LATER`.
+
+    Its rule is disabled.
+    """
     # An image that is pending cannot be deregistered: the sweep would leave it to the next one.
     set_machines(image_seconds=0)
     annex_id = f"role-{uuid.uuid4().hex[:8]}"
@@ -82,16 +90,56 @@ def expired(root: boto3.Session, deployed: DeployedStack, set_machines: Callable
     ec2 = root.client("ec2")
     for instance_id in annex.instance_ids:
         ec2.modify_instance_attribute(InstanceId=instance_id, DisableApiTermination={"Value": True})
+    template, replacing, persistent = request_replacements(ec2, deployed, annex_id)
     leave_image(ec2, deployed.stack_id)
     yield annex_id
     delete_left(ec2, deployed.stack_id)
+    ec2.delete_fleets(FleetIds=[replacing], TerminateInstances=True)
+    ec2.delete_launch_template(LaunchTemplateId=template)
+    ec2.cancel_spot_instance_requests(SpotInstanceRequestIds=[persistent])
     ec2.cancel_spot_fleet_requests(SpotFleetRequestIds=[fleet], TerminateInstances=True)
     for instance_id in annex.instance_ids:
         ec2.modify_instance_attribute(InstanceId=instance_id, DisableApiTermination={"Value": False})
-    ec2.terminate_instances(InstanceIds=list(annex.instance_ids))
+    left: list[FilterTypeDef] = [{"Name": f"tag:{ANNEX_TAG}", "Values": [annex_id]}]
+    for reservation in ec2.describe_instances(Filters=left)["Reservations"]:
+        ec2.terminate_instances(InstanceIds=[machine["InstanceId"] for machine in reservation["Instances"]])
     if any(rule["Name"] == annex_id for rule in events.list_rules(NamePrefix=annex_id)["Rules"]):
         events.remove_targets(Rule=annex_id, Ids=[annex_id])
         events.delete_rule(Name=annex_id)
+
+
+def request_replacements(ec2: EC2Client, deployed: DeployedStack, annex_id: str) -> tuple[str, str, str]:
+    """Start a machine by a fleet, and one by a spot request, that would come back.
+
+    Returns:
+        The IDs of the fleet's launch template, of the fleet and of the request.
+    """
+    tag: TagTypeDef = {"Key": ANNEX_TAG, "Value": annex_id}
+    request: Any = {
+        "ImageId": "ami-0123456789abcdef0",
+        "InstanceType": "m7i.large",
+        "IamInstanceProfile": {"Arn": deployed.outputs[Output.INSTANCE_CONFIGURATION_PROFILE]},
+        "TagSpecifications": [{"ResourceType": "instance", "Tags": [tag]}],
+    }
+    persistent: InstanceMarketOptionsRequestTypeDef = {
+        "MarketType": "spot",
+        "SpotOptions": {"SpotInstanceType": "persistent"},
+    }
+    (machine,) = ec2.run_instances(**request, MinCount=1, MaxCount=1, InstanceMarketOptions=persistent)["Instances"]
+    template = ec2.create_launch_template(LaunchTemplateName=annex_id, LaunchTemplateData=request)["LaunchTemplate"]
+    configuration: FleetLaunchTemplateConfigRequestTypeDef = {
+        "LaunchTemplateSpecification": {"LaunchTemplateId": template["LaunchTemplateId"], "Version": "1"},
+        "Overrides": [{"InstanceType": "m7i.large"}],
+    }
+    fleet = ec2.create_fleet(
+        Type="maintain",
+        LaunchTemplateConfigs=[configuration],
+        TargetCapacitySpecification={"TotalTargetCapacity": 1, "DefaultTargetCapacityType": "on-demand"},
+        TagSpecifications=[
+            {"ResourceType": "fleet", "Tags": [tag, {"Key": STACK_TAG, "Value": deployed.stack_id}]},
+        ],
+    )
+    return template["LaunchTemplateId"], fleet["FleetId"], machine["SpotInstanceRequestId"]
 
 
 def leave_image(ec2: EC2Client, stack_id: str) -> None:
@@ -158,7 +206,8 @@ def test_the_whole_policy_is_enough(
     deployed: DeployedStack, document: dict[str, Any], expired: str, new_user: Callable[[str], Credentials]
 ) -> None:
     first, second, *_ = sweep_and_tick(expired, deployed, new_user(json.dumps(document)))
-    assert (first["machines_ended"], first["fleets_cancelled"], first["tarballs_deleted"]) == (1, 1, 1)
+    # The protected machine and that of the request; a spot fleet, a fleet and the request.
+    assert (first["machines_ended"], first["fleets_cancelled"], first["tarballs_deleted"]) == (2, 3, 1)
     assert second["rule_removed"] is True
 
 
