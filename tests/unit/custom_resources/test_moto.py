@@ -145,23 +145,31 @@ def test_another_stacks_group_of_that_name_is_not_deleted(stack: Stack, ec2: EC2
 def test_a_builder_that_is_left_is_terminated_and_no_other_machine(stack: Stack, ec2: EC2Client) -> None:
     properties = resolve(TEMPLATE["ImageBuilder"]["Properties"], values_of(stack.id, {}), conditions_of({}))
     name = name_of(properties)
-    marks = {
-        "annex-bootstrap:stack": (stack.id, new_stack_id()),
-        "annex-bootstrap:image": (name, name),
-    }
-    builder, other = (
+    vpc = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
+    own, default = (
+        ec2.create_security_group(GroupName=name, Description="made up", VpcId=vpc)["GroupId"],
+        ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": ["default"]}])["SecurityGroups"][0][
+            "GroupId"
+        ],
+    )
+    # The tags are anybody's: only the builder is alone in the builder's group.
+    builder, other, tagged = (
         ec2.run_instances(
             ImageId=ec2.describe_images()["Images"][0]["ImageId"],
             MinCount=1,
             MaxCount=1,
+            SecurityGroupIds=[group],
             TagSpecifications=[
                 {
                     "ResourceType": "instance",
-                    "Tags": [{"Key": key, "Value": values[number]} for key, values in marks.items()],
+                    "Tags": [
+                        {"Key": "annex-bootstrap:stack", "Value": stack_id},
+                        {"Key": "annex-bootstrap:image", "Value": name},
+                    ],
                 }
             ],
         )["Instances"][0]["InstanceId"]
-        for number in (0, 1)
+        for stack_id, group in ((stack.id, own), (new_stack_id(), own), (stack.id, default))
     )
     assert stack.send("Delete", "ImageBuilder", {}, PhysicalResourceId=name)["Status"] == "SUCCESS"
     states = {
@@ -169,4 +177,4 @@ def test_a_builder_that_is_left_is_terminated_and_no_other_machine(stack: Stack,
         for held in ec2.describe_instances()["Reservations"]
         for machine in held["Instances"]
     }
-    assert states == {builder: "terminated", other: "running"}
+    assert states == {builder: "terminated", other: "running", tagged: "running"}

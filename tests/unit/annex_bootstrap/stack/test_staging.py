@@ -28,9 +28,7 @@ PUT = {**NAMED, "Key": KEY, "Body": b"{}", "ContentType": "application/json", "I
 
 
 @pytest.fixture
-def account(monkeypatch: pytest.MonkeyPatch) -> Account:
-    # Other tests of this process may use a local AWS, whose host names are not those of S3.
-    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+def account() -> Account:
     made = Account(boto3.Session("AKIAMADEUP", "made-up"), "us-east-1")
     made.__dict__["account_id"] = "123456789012"
     return made
