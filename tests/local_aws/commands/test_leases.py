@@ -72,7 +72,7 @@ def test_an_annex_is_listed_with_its_machines_time_left_and_cost(operator: CliUs
 
 
 def test_a_spot_annex_is_distinguished_from_an_on_demand_one(
-    operator: CliUser, scientist: AnnexUser, shared_stack: DeployedStack
+    operator: CliUser, scientist: AnnexUser, root: boto3.Session, shared_stack: DeployedStack
 ) -> None:
     scientist.set_lease("cheap", 3600)
     ec2 = scientist.session.client("ec2")
@@ -93,7 +93,7 @@ def test_a_spot_annex_is_distinguished_from_an_on_demand_one(
         }
     )["SpotFleetRequestId"]
     row = listed(operator)["cheap"]
-    ec2.cancel_spot_fleet_requests(SpotFleetRequestIds=[fleet_id], TerminateInstances=True)
+    root.client("ec2").cancel_spot_fleet_requests(SpotFleetRequestIds=[fleet_id], TerminateInstances=True)
     assert (row["kind"], row["machines"]) == ("spot", 3)
     assert row["dollars_per_hour"] == 0.26775
 

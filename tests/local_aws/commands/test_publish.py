@@ -277,7 +277,7 @@ def test_nothing_becomes_public_without_a_yes(
     assert f"In the new bucket {bucket} (account {ACCOUNT}, {REGION}):\n" in declined.stdout
     assert "lets everyone on the Internet read what is below annex-bootstrap/, now and later\n" in declined.stdout
     assert "Nothing was changed." in declined.stdout
-    assert run(*command).returncode == 2
+    assert run(*command).returncode == 1
     as_json = run(*command, "--output", "json")
     assert (as_json.returncode, as_json.document["error"]) == (2, "add --yes: --output json asks nothing")
     s3 = root.client("s3")
