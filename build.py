@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +73,10 @@ def main() -> int:
     target.mkdir(exist_ok=True)
     for name, content in built.items():
         body = content.encode()
-        (target / name).write_bytes(body)
+        # Whoever reads it meanwhile, such as a test beside this one, sees the old file or the new one.
+        fresh = target / f".{name}.{os.getpid()}"
+        fresh.write_bytes(body)
+        fresh.replace(target / name)
         sys.stdout.write(f"dist/{name}  {len(body):,} bytes  sha256 {hashlib.sha256(body).hexdigest()}\n")
     return 0
 
