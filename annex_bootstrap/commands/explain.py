@@ -106,7 +106,7 @@ def _explain(target: Target, ad: Ad, job: str) -> Explanation:
         return Explanation(job, Reason.DOUBT, tuple(f"Not known: {doubt}." for doubt in decision.doubts), 1)
     if not like:
         return Explanation(
-            job, None, ("Nothing starts for it: --only names other jobs, or what it asks for is no number.",), 1
+            job, None, ("Nothing starts for it: --only names other jobs, or what it asks for is not a number.",), 1
         )
     verdict, group = like[0], view.group(sort.key)
     unmet = reader.find_unmet(view, group) if verdict.reason is Reason.NO_TYPE else []

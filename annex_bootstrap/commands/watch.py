@@ -42,7 +42,7 @@ COLUMNS = [
 
 
 RECENT = 3600
-"""Seconds after which nobody is told any more why jobs waited."""
+"""Seconds for which the reasons why jobs waited are shown."""
 
 ALL = "all annexes"
 """The name of the last row where there are several annexes; none can have it, because of the blank."""

@@ -99,7 +99,7 @@ def refusal(group: Group, rules: Rules, existing: Mapping[str, str | None]) -> s
     """
     owner = "" if rules.shared else group.owner
     if not USER.fullmatch(group.owner):
-        return f"{group.owner!r} is no user name that machines can have"
+        return f"{group.owner!r} cannot be a user name on machines"
     if not group.annex:
         return ""
     if problem := name_problem(group.annex):

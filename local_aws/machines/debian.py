@@ -70,7 +70,7 @@ def install(programs: Iterable[str], packages: Sequence[str]) -> None:
         return
     if not shutil.which("apt-get"):
         raise UnavailableError(f"{', '.join(missing)} cannot be found: use a Debian machine with {' '.join(packages)}.")
-    # Another program on this computer may be installing, and so may another run of ours.
+    # Another program on this computer may be installing, and so may another run of this.
     wait = ["-o", f"DPkg::Lock::Timeout={_APT_PATIENCE}"]
     with _lock(cache_directory() / "apt.lock"):
         run("refreshing apt's lists", ["apt-get", *wait, "update"])

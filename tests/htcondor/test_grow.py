@@ -50,7 +50,7 @@ def test_a_pool_a_stack_and_jobs_are_ready(testbed: Testbed) -> None:
 
 
 def test_machines_come_for_the_jobs_that_may_leave_home_and_run_them(testbed: Testbed, image: Path) -> None:
-    """HTCondor judges what a machine would run; a job that nothing can run gets none, and is told why."""
+    """HTCondor judges what a machine would run; a job that nothing can run gets none, and `explain` says why."""
     decided = document(testbed, *GROW)
     reasons = sorted(group["reason"] for group in decided["groups"])
     # Half of what is missing; the other half would follow after a minute.

@@ -34,7 +34,7 @@ def key(root: boto3.Session) -> str:
 
 @pytest.fixture
 def unusable_default(root: boto3.Session, key: str) -> Iterator[None]:
-    """A key that encrypts every volume that names none, and that no policy of ours allows."""
+    """A key that encrypts every volume that names none, and that none of our policies allows."""
     ec2 = root.client("ec2")
     ec2.modify_ebs_default_kms_key_id(KmsKeyId=key)
     ec2.enable_ebs_encryption_by_default()
@@ -134,7 +134,7 @@ def test_a_key_encrypts_all_that_a_stack_stores_for_those_who_have_its_policies_
         assert encryption() == {"SSEAlgorithm": "AES256"}
         assert keys_of_logs() == {None}
         assert KEY_POLICY not in policies_of_machines()
-        # The image is made anew: the old one's snapshot still had the key.
+        # The image is rebuilt: the old one's snapshot still had the key.
         (made_anew,) = root.client("ec2").describe_images(Owners=["self"])["Images"]
         assert made_anew["ImageId"] != image
         assert run(stranger, made_anew["ImageId"]) == "running"

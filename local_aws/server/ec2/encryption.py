@@ -64,7 +64,7 @@ def failure(request: Mapping[str, Any]) -> dict[str, str] | None:
     """
     of_image = _key_of_image(request)
     keys = {key_of(request, mapping) for mapping in request.get("BlockDeviceMappings") or [{}]}
-    # A volume with another key than its snapshot's is encrypted anew, which takes both.
+    # A volume with another key than its snapshot's is encrypted again, which takes both.
     used = {key for key in (of_image, *keys) if key} - {AWS_MANAGED}
     return DENIED if any(not _can_use(_arn(key)) for key in used) else None
 
