@@ -86,6 +86,7 @@ def test_a_spot_annex_is_distinguished_from_an_on_demand_one(
                 {
                     "ImageId": IMAGE,
                     "InstanceType": "c7i.large",
+                    "IamInstanceProfile": {"Arn": shared_stack.outputs[Output.INSTANCE_CONFIGURATION_PROFILE]},
                     "SecurityGroups": [{"GroupId": shared_stack.outputs[Output.SECURITY_GROUP_ID]}],
                     "TagSpecifications": [{"ResourceType": "instance", "Tags": [{"Key": ANNEX_TAG, "Value": "cheap"}]}],
                 }

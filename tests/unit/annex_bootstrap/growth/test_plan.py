@@ -209,8 +209,8 @@ def test_a_lease_is_extended_only_while_its_machines_work() -> None:
         ({"annex": "team-SweepRule"}, "cannot end in -SweepRule"),
         ({"annex": 'a"\nSTART = true'}, "cannot name an annex"),
         ({"annex": "a" * 28}, "cannot name an annex"),
-        ({"owner": 'x" || true || "'}, "is no user name"),
-        ({"owner": ""}, "is no user name"),
+        ({"owner": 'x" || true || "'}, "cannot be a user name"),
+        ({"owner": ""}, "cannot be a user name"),
     ],
 )
 def test_who_submits_a_job_reaches_no_annex_of_others_and_writes_no_configuration(
