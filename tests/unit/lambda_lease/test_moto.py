@@ -38,6 +38,8 @@ def _moto(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     # moto refuses this filter; so it takes it, without wildcards, and finds machines by their tags.
     monkeypatch.setitem(filter_dict_attribute_mapping, "client-token", "client_token")
     with mock_aws():
+        path, name = PROFILE.partition("instance-profile")[2].rsplit("/", 1)
+        boto3.client("iam").create_instance_profile(InstanceProfileName=name, Path=f"{path}/")
         handler._connect.cache_clear()
         yield
     handler._connect.cache_clear()
@@ -48,10 +50,15 @@ def start(ec2: EC2Client, annex_id: str, count: int) -> list[str]:
         ImageId=IMAGE,
         MinCount=count,
         MaxCount=count,
+        IamInstanceProfile={"Arn": PROFILE},
         ClientToken=f"{annex_id}_{UUID}",
         TagSpecifications=[{"ResourceType": "instance", "Tags": [{"Key": "htcondor:AnnexName", "Value": annex_id}]}],
     )
-    return [instance["InstanceId"] for instance in answer["Instances"]]
+    ids = [instance["InstanceId"] for instance in answer["Instances"]]
+    # moto gives the profile to the first machine only.
+    for instance_id in ids[1:]:
+        ec2.associate_iam_instance_profile(InstanceId=instance_id, IamInstanceProfile={"Arn": PROFILE})
+    return ids
 
 
 def states(ec2: EC2Client, ids: list[str]) -> set[str]:
@@ -114,6 +121,7 @@ def test_a_spot_annex_is_ended_with_its_fleet() -> None:
                     {
                         "ImageId": IMAGE,
                         "InstanceType": "t2.small",
+                        "IamInstanceProfile": {"Arn": PROFILE},
                         "TagSpecifications": [
                             {
                                 "ResourceType": "instance",
