@@ -28,7 +28,7 @@ MOST_KINDS = 40
 """Kinds in one file: each job is compared as often as the square of that."""
 
 MOST_OF_POOL = 400
-"""Kinds of free slots of a pool that are told apart; beyond that a slot counts as one that suits every job, so that
+"""Kinds of free slots of a pool that are distinguished; beyond that a slot counts as one that suits every job, so that
 nothing is started for jobs that it may run."""
 
 SIZES = {"Cpus": "TotalCpus", "Memory": "TotalMemory", "Disk": "TotalDisk", "GPUs": "TotalGPUs"}

@@ -175,7 +175,7 @@ def sort_jobs(ads: Iterable[Ad]) -> list[Sort]:
 
 
 def needs_of(values: Sequence[Any]) -> Room | None:
-    """Return what a job asks for; None where that is no number, so that nobody knows what would hold it.
+    """Return what a job asks for; None where that is not a number, so that nobody knows what would hold it.
 
     Args:
         values: of ``AMOUNTS``, evaluated; those that are not defined are None.

@@ -72,7 +72,7 @@ def test_only_what_differs_is_changed_and_new_ranges_come_before_old_ones_go(aws
         DescribeSecurityGroups=groups(
             permission(22, ("192.0.2.0/24", "198.51.100.0/24")),
             permission(9618, ("0.0.0.0/0",), ("2001:db8:1::/48",)),
-            # What somebody added by hand and what is no rule of ours stays.
+            # What somebody added by hand and what is not one of our rules stays.
             permission(80, ToPort=90),
             permission(53, ("0.0.0.0/0",), IpProtocol="udp"),
         ),

@@ -159,7 +159,7 @@ def test_spot_machines_have_the_spot_quota_spot_prices_and_the_price_on_demand_a
     (asked,) = aws.of("DescribeSpotPriceHistory")
     assert asked.pop("StartTime") == asked.pop("EndTime")
     assert asked == {"InstanceTypes": ["m7i.large"], "ProductDescriptions": ["Linux/UNIX"]}
-    # Without a public subnet there is no address to pay.
+    # Without a public subnet there is no address to pay for.
     hourly = Decimal("0.10") + 16 * Decimal("0.16") / 730
     assert plan.estimate == Estimate((1, 1), 2, Decimal("0.04"), Decimal("0.04"), hourly)
     assert plan.request.fleet["LaunchTemplateConfigs"][0]["Overrides"] == [

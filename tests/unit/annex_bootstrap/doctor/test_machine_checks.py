@@ -208,7 +208,7 @@ OURS, OTHERS, OWN = (
         (OURS, {ANNEX_TAG: "first"}, set(), "first"),
         (OURS, {ANNEX_TAG: "first", STACK_TAG: "arn:ours"}, set(), "first"),
         (OURS, {}, set(), "token"),
-        # Another stack's, with the same name as one of ours.
+        # Another stack's, with the same name as one of this stack's.
         (OTHERS, {ANNEX_TAG: "first"}, {"first"}, None),
         (OTHERS, {ANNEX_TAG: "first", STACK_TAG: "arn:others"}, {"first"}, None),
         (OTHERS, {}, {"token"}, None),
