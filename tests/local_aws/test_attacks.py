@@ -815,6 +815,9 @@ def test_the_boundary_keeps_roles_from_images_and_snapshots_of_others(
 ) -> None:
     root, iam, awslambda = guarded.root.client("ec2"), guarded_deployer.client("iam"), guarded_deployer.client("lambda")
     function, role = guarded.resources["ConnectivityFunction"], guarded.resources["ConnectivityExecRole"]
+    # The hourly check, every twelve seconds here, deletes images that the stack does not own.
+    events, sweep = guarded.root.client("events"), sweep_rule_name(guarded.name)
+    events.disable_rule(Name=sweep)
     launch: dict[str, Any] = {"ImageId": PUBLIC_IMAGE, "MinCount": 1, "MaxCount": 1}
     marks: Any = [
         {"Key": STACK_TAG, "Value": guarded.stack.stack_id},
@@ -867,6 +870,7 @@ def test_the_boundary_keeps_roles_from_images_and_snapshots_of_others(
         for mapping in image["BlockDeviceMappings"]:
             root.delete_snapshot(SnapshotId=mapping["Ebs"]["SnapshotId"])
     root.terminate_instances(InstanceIds=[victim, builder])
+    events.enable_rule(Name=sweep)
 
 
 @attack(
