@@ -37,7 +37,8 @@ class Callers:
     def of(self, path: str, code: str, line: int) -> list[str]:
         """Return the tests to ask about a fault, those of the same module first, then the fastest ones.
 
-        They are those that run the function around that line; outside of all functions, those that run the module.
+        They are those that run the function around that line; outside of all functions, those that run the module, and
+        the unit tests of its package.
 
         Args:
             path: the file, below the root.
@@ -45,11 +46,14 @@ class Callers:
             line: where the fault is.
         """
         ran = self.data.contexts_by_lineno(str(self.root / path))
-        lines = _function_around(code, line) or range(1, max(ran, default=0) + 1)
+        around = _function_around(code, line)
+        lines = around or range(1, max(ran, default=0) + 1)
         tests = {_PHASE.sub("", context) for number in lines for context in ran.get(number, [])}
+        if around is None:
+            tests |= {test for test in self.seconds if test.startswith(f"tests/unit/{Path(path).parent}/test_")}
         if place := ELSEWHERE.get(path.partition("/")[0]):
             tests |= {test for test in self.seconds if test.startswith(place)}
-        own = f"{Path(path).parent}/test_{Path(path).stem}"
+        own = f"{Path(path).parent}/test_{Path(path).name}"
         known = sorted(
             (test for test in tests if test in self.seconds),
             key=lambda test: (own not in test, "/local_aws/" in test, self.seconds[test], test),

@@ -95,6 +95,7 @@ def test_the_tests_that_call_the_function_are_asked_those_of_its_module_first_th
     names = ("test_slow", "test_fast", "test_elsewhere")
     seconds = {f"tests/unit/other/test_b.py::{name}": float(len(name)) for name in names}
     seconds |= {"tests/unit/m/test_a.py::test_own": 20.0, "tests/local_aws/test_c.py::test_process": 0.5}
+    seconds |= {"tests/unit/m/test_all.py::test_package": 0.1, "tests/unit/m/n/test_d.py::test_below": 0.1}
     callers = Callers(tmp_path, data, seconds)
     assert callers.of("m/a.py", CODE, 17) == [
         "tests/unit/m/test_a.py::test_own",
@@ -103,4 +104,12 @@ def test_the_tests_that_call_the_function_are_asked_those_of_its_module_first_th
         "tests/local_aws/test_c.py::test_process",
     ]
     assert callers.of("m/a.py", CODE, 11) == ["tests/unit/other/test_b.py::test_elsewhere"]
+    assert callers.of("m/a.py", CODE, 5) == [
+        "tests/unit/m/test_a.py::test_own",
+        "tests/unit/m/test_all.py::test_package",
+        "tests/unit/other/test_b.py::test_fast",
+        "tests/unit/other/test_b.py::test_slow",
+        "tests/unit/other/test_b.py::test_elsewhere",
+        "tests/local_aws/test_c.py::test_process",
+    ]
     assert callers.of("m/none.py", CODE, 17) == []
