@@ -4,8 +4,9 @@ condor_annex puts one there for all machines of an annex, ``config-*``, with the
 machine, in ``machines/``.
 
 A bucket of that name that exists is adopted: checked, used, never changed and never deleted. One that this stack
-made is closed to the public, encrypted, open to TLS only, and deletes ``config-*`` after ``ExpirationDays`` and what a
-machine of ``start`` never read after a day. It keeps no versions, because a pool password must not linger.
+made is closed to the public and to other stacks, encrypted, open to TLS only, and deletes ``config-*`` after
+``ExpirationDays`` and what a machine of ``start`` never read after a day. It keeps no versions, because a pool password
+must not linger.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from annex_contract.iam import deny, document
 from annex_contract.lease import MACHINES_PREFIX, TARBALL_PREFIX
 from annex_contract.ownership import reach_own_buckets_only
 from annex_contract.resources import BUCKET, Attribute, Property
+from annex_contract.stack import ROLE_PATH, LogicalId, function_of, stack_path
 from custom_resources.lifecycle import Request, ResourceError, client, error_code, serve
 
 if TYPE_CHECKING:
@@ -184,7 +186,7 @@ def _configure(s3: S3Client, request: Request) -> None:
             ]
         },
     )
-    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(_tls_only(s3.meta.partition, bucket)))
+    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(bucket_policy(s3.meta.partition, bucket, request.stack_id)))
     s3.put_bucket_lifecycle_configuration(
         Bucket=bucket,
         LifecycleConfiguration={
@@ -212,10 +214,41 @@ def _configure(s3: S3Client, request: Request) -> None:
     )
 
 
-def _tls_only(partition: str, bucket: str) -> dict[str, Any]:
-    arn = f"arn:{partition}:s3:::{bucket}"
+def bucket_policy(partition: str, bucket: str, stack_id: str) -> dict[str, Any]:
+    """Return the policy that denies the bucket to requests without TLS, and to roles and users of other stacks.
+
+    ``aws:PrincipalArn`` is the ARN of a role, with its path, whatever session it has:
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-principalarn
+
+    Args:
+        partition: such as ``aws``.
+        bucket: its name.
+        stack_id: the stack's ARN.
+    """
+    arns = [f"arn:{partition}:s3:::{bucket}", f"arn:{partition}:s3:::{bucket}/*"]
     insecure = {"Bool": {"aws:SecureTransport": "false"}}
-    return document([deny("TlsOnly", "s3:*", [arn, f"{arn}/*"], insecure, principal="*")])
+    account, stack_name, number = stack_id.split(":")[4], *stack_id.split("/")[1:]
+    first, *_, last = number.split("-")
+    # Versions before a stack had a path of its own made roles with these names. Their users cannot be told apart.
+    earlier = (
+        *(f"{stack_name}-{function}Role-*" for function in (function_of(BUCKET.logical_id), LogicalId.LEASE_FUNCTION)),
+        *(f"annex-bootstrap-{made}-{first}-{last}" for made in ("instance", "instance-start")),
+    )
+
+    def iam(*resources: str) -> dict[str, list[str]]:
+        return {"aws:PrincipalArn": [f"arn:{partition}:iam::{account}:{resource}" for resource in resources]}
+
+    of_stacks = iam(f"role{ROLE_PATH}*", f"user{ROLE_PATH}*/*")
+    own = iam(
+        *(f"{kind}{stack_path(stack_name)}*" for kind in ("role", "user")),
+        *(f"role{ROLE_PATH}{name}" for name in earlier),
+    )
+    return document(
+        [
+            deny("TlsOnly", "s3:*", arns, insecure, principal="*"),
+            deny("NoOtherStacks", "s3:*", arns, {"ArnLike": of_stacks, "ArnNotLike": own}, principal="*"),
+        ]
+    )
 
 
 def _empty(s3: S3Client, bucket: str, prefix: str) -> None:

@@ -793,15 +793,48 @@ def test_a_role_that_is_given_everything_gains_nothing(
 SPY = """
 import boto3, botocore
 def handler(event, context):
-    ec2, said = boto3.client("ec2", region_name="us-east-1"), {}
+    said = {}
     for name, (call, arguments) in event.items():
+        service, _, call = call.rpartition(".")
         try:
-            getattr(ec2, call)(**arguments)
+            getattr(boto3.client(service or "ec2", region_name="us-east-1"), call)(**arguments)
             said[name] = "done"
         except botocore.exceptions.ClientError as error:
             said[name] = error.response["Error"]["Code"]
     return said
 """
+
+
+def spy(
+    guarded: Guarded, deployer: boto3.Session, template: str, asked: Mapping[str, tuple[str, Mapping[str, Any]]]
+) -> dict[str, str]:
+    """Return what becomes of calls by a function's role that the deployer has given everything, by their names.
+
+    Args:
+        guarded: the deployer's stack.
+        deployer: its session.
+        template: with the function's own code, which is put back.
+        asked: each call, such as ``s3.get_object``, and its arguments.
+    """
+    iam, awslambda = deployer.client("iam"), deployer.client("lambda")
+    function, role = guarded.resources["ConnectivityFunction"], guarded.resources["ConnectivityExecRole"]
+
+    def put_code(code: str) -> None:
+        archive = io.BytesIO()
+        with zipfile.ZipFile(archive, "w") as file:
+            file.writestr("index.py", code)
+        awslambda.update_function_code(FunctionName=function, ZipFile=archive.getvalue())
+
+    iam.put_role_policy(RoleName=role, PolicyName="all", PolicyDocument=EVERYTHING)
+    try:
+        put_code(SPY)
+        answer = awslambda.invoke(FunctionName=function, Payload=json.dumps(asked).encode())
+        said: dict[str, str] = json.loads(answer["Payload"].read())
+        return said
+    finally:
+        # Other attacks on this stack ask the function.
+        put_code(read_code(template)["ConnectivityFunction"])
+        iam.delete_role_policy(RoleName=role, PolicyName="all")
 
 
 @attack(
@@ -813,8 +846,7 @@ def handler(event, context):
 def test_the_boundary_keeps_roles_from_images_and_snapshots_of_others(
     guarded: Guarded, guarded_deployer: boto3.Session, template: str, theirs: Mapping[str, str]
 ) -> None:
-    root, iam, awslambda = guarded.root.client("ec2"), guarded_deployer.client("iam"), guarded_deployer.client("lambda")
-    function, role = guarded.resources["ConnectivityFunction"], guarded.resources["ConnectivityExecRole"]
+    root = guarded.root.client("ec2")
     # The hourly check, every twelve seconds here, deletes images that the stack does not own.
     events, sweep = guarded.root.client("events"), sweep_rule_name(guarded.name)
     events.disable_rule(Name=sweep)
@@ -834,7 +866,7 @@ def test_the_boundary_keeps_roles_from_images_and_snapshots_of_others(
     tags = [{"ResourceType": kind, "Tags": marks} for kind in ("image", "snapshot")]
     disk = {"DeviceName": "/dev/sdf", "Ebs": {"SnapshotId": theirs["snapshot"]}}
     everyone = {"Add": [{"UserId": "999999999999"}]}
-    asked = {
+    asked: dict[str, tuple[str, dict[str, Any]]] = {
         "own": ("create_image", {"InstanceId": builder, "Name": "spy-own", "TagSpecifications": tags}),
         "tokens": ("modify_image_attribute", {"ImageId": shared, "ImdsSupport": {"Value": "v2.0"}}),
         "start": ("run_instances", launch),
@@ -848,20 +880,7 @@ def test_the_boundary_keeps_roles_from_images_and_snapshots_of_others(
         "snapshot": ("run_instances", {**launch, "BlockDeviceMappings": [disk]}),
     }
 
-    def put_code(code: str) -> None:
-        archive = io.BytesIO()
-        with zipfile.ZipFile(archive, "w") as file:
-            file.writestr("index.py", code)
-        awslambda.update_function_code(FunctionName=function, ZipFile=archive.getvalue())
-
-    iam.put_role_policy(RoleName=role, PolicyName="all", PolicyDocument=EVERYTHING)
-    try:
-        put_code(SPY)
-        answer = awslambda.invoke(FunctionName=function, Payload=json.dumps(asked).encode())
-        said = json.loads(answer["Payload"].read())
-    finally:
-        put_code(read_code(template)["ConnectivityFunction"])
-        iam.delete_role_policy(RoleName=role, PolicyName="all")
+    said = spy(guarded, guarded_deployer, template, asked)
     allowed = {"own", "tokens", "start"}
     assert said == {name: "done" if name in allowed else "UnauthorizedOperation" for name in asked}
     wait()
@@ -871,6 +890,36 @@ def test_the_boundary_keeps_roles_from_images_and_snapshots_of_others(
             root.delete_snapshot(SnapshotId=mapping["Ebs"]["SnapshotId"])
     root.terminate_instances(InstanceIds=[victim, builder])
     events.enable_rule(Name=sweep)
+
+
+@attack(
+    "Read the configurations in another stack's bucket, or open the bucket, with `*:*` on a function's role",
+    by=DEPLOYER,
+    stopped_by="The policy of each bucket that a stack has made denies it to roles and users of other stacks",
+)
+def test_no_role_reaches_the_bucket_of_another_stack(
+    guarded: Guarded, beside: Guarded, guarded_deployer: boto3.Session, template: str
+) -> None:
+    s3, key = guarded.root.client("s3"), "config-plain.tar.gz"
+
+    def calls(of: Guarded) -> dict[str, tuple[str, dict[str, Any]]]:
+        bucket = of.stack.outputs[Output.S3_BUCKET_NAME]
+        s3.put_object(Bucket=bucket, Key=key, Body=b"made up")
+        policy = s3.get_bucket_policy(Bucket=bucket)["Policy"]
+        return {
+            "read": ("s3.get_object", {"Bucket": bucket, "Key": key}),
+            "list": ("s3.list_objects_v2", {"Bucket": bucket}),
+            "policy": ("s3.get_bucket_policy", {"Bucket": bucket}),
+            "open": ("s3.put_bucket_policy", {"Bucket": bucket, "Policy": policy}),
+            "delete": ("s3.delete_object", {"Bucket": bucket, "Key": key}),
+        }
+
+    own, theirs = calls(guarded), calls(beside)
+    assert spy(guarded, guarded_deployer, template, own) == dict.fromkeys(own, "done")
+    assert spy(guarded, guarded_deployer, template, theirs) == dict.fromkeys(theirs, "AccessDenied")
+    assert s3.get_object(Bucket=beside.stack.outputs[Output.S3_BUCKET_NAME], Key=key)["Body"].read() == b"made up"
+    # No person is kept from it by this.
+    s3.delete_object(Bucket=beside.stack.outputs[Output.S3_BUCKET_NAME], Key=key)
 
 
 @attack(

@@ -13,7 +13,7 @@ from annex_bootstrap.policies.boundary import Holder, boundary, boundary_arn
 from annex_bootstrap.policies.deployer import deployer_policy
 from annex_bootstrap.policies.key import key_policy
 from annex_bootstrap.policies.operator import operator_policy
-from custom_resources.bucket import _tls_only
+from custom_resources.bucket import bucket_policy
 from docs_gen.permissions import policies
 from local_aws.launcher import ACCOUNT
 from tests.service_reference import Finding, Statement, findings
@@ -64,7 +64,7 @@ def every_policy() -> dict[str, Sequence[Statement]]:
     found: dict[str, Sequence[Statement]] = {name: document["Statement"] for name, document in PRINTED.items()}
     # The resource of a key's policy is the key.
     found["key"] = [{**statement, "Resource": KEY} for statement in found["key"]]
-    found["the bucket's policy"] = _tls_only("aws", "a-bucket")["Statement"]
+    found["the bucket's policy"] = bucket_policy("aws", "a-bucket", new_stack_id())["Statement"]
     for parameters in PARAMETERS:
         ours = policies(values_of(new_stack_id(), parameters), conditions_of(parameters))
         found |= {" with ".join([name, *parameters]): statements for name, statements in ours.items()}

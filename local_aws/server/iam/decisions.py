@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
 from ministack.core import iam_evaluator
+from ministack.services import iam
 
 from local_aws.server import recording
 from local_aws.server.iam import organisation, variables
@@ -51,6 +52,7 @@ last_denial: contextvars.ContextVar[Denial | None] = contextvars.ContextVar("las
 def install() -> None:
     """Let MiniStack's evaluation note what it looks at, and know variables."""
     evaluate, combine = iam_evaluator.evaluate, iam_evaluator.combine_resource_policy
+    resolve_key = iam_evaluator._resolve_condition_key
 
     def noting_evaluate(ctx: Any, policies: Any, *limits: Any) -> Any:
         parts = _parts.get()
@@ -65,6 +67,15 @@ def install() -> None:
             parts["resource_policy"] = policy
         return combine(identity, ctx, policy, owner, **more)
 
+    def resolve_key_of_roles(key: str, ctx: Any) -> Any:
+        # Of a session, it is the role's with its path:
+        # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-principalarn
+        name = iam_evaluator._role_name_from_assumed_arn(ctx.principal_arn)
+        if key.lower() == "aws:principalarn" and ":assumed-role/" in ctx.principal_arn and name in iam._roles:
+            return iam._roles[name]["Arn"]
+        return resolve_key(key, ctx)
+
+    iam_evaluator._resolve_condition_key = resolve_key_of_roles
     iam_evaluator.evaluate = noting_evaluate
     iam_evaluator.combine_resource_policy = noting_combine
 
@@ -111,6 +122,8 @@ def _parsed(documents: Iterable[dict[str, Any]]) -> Policies:
 def _document(parts: dict[str, Any], *, allowed: bool) -> dict[str, Any]:
     ctx, policies, limits = parts["evaluated"]
     resource_policy = parts.get("resource_policy")
+    if isinstance(resource_policy, str):
+        resource_policy = json.loads(resource_policy or "null")
     documents = [_policy(statements) for statements in policies]
     limiting = [[_policy(statements) for statements in layer] for layer in limits]
     controls = organisation.policies() if organisation.applies(ctx) else []
@@ -119,13 +132,19 @@ def _document(parts: dict[str, Any], *, allowed: bool) -> dict[str, Any]:
         "account": ctx.principal_account,
         "action": ctx.action,
         "resource": ctx.resource_arn,
-        "context": _context(ctx, [*documents, *controls, *(each for layer in limiting for each in layer)]),
+        "context": _context(
+            ctx,
+            [
+                *documents,
+                *controls,
+                *(each for layer in limiting for each in layer),
+                resource_policy or {"Statement": []},
+            ],
+        ),
         "policies": documents,
         "limits": limiting,
         "controls": controls,
-        "resource_policy": json.loads(resource_policy or "null")
-        if isinstance(resource_policy, str)
-        else resource_policy,
+        "resource_policy": resource_policy,
         "allowed": allowed,
     }
 

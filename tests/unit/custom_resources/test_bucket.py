@@ -18,6 +18,7 @@ from tests.unit.recorded import Recorded, RefusedError
 
 NAME = "pool-bucket"
 REQUEST = request(NAME, {"BucketName": NAME, "ExpirationDays": "30"})
+IAM = "arn:aws:iam::123456789012"
 MISSING = RefusedError("404", status=404)
 CONFIGURED: list[tuple[str, dict[str, Any]]] = [
     (
@@ -56,7 +57,32 @@ CONFIGURED: list[tuple[str, dict[str, Any]]] = [
                             "Action": "s3:*",
                             "Resource": [f"arn:aws:s3:::{NAME}", f"arn:aws:s3:::{NAME}/*"],
                             "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-                        }
+                        },
+                        {
+                            "Sid": "NoOtherStacks",
+                            "Effect": "Deny",
+                            "Principal": "*",
+                            "Action": "s3:*",
+                            "Resource": [f"arn:aws:s3:::{NAME}", f"arn:aws:s3:::{NAME}/*"],
+                            "Condition": {
+                                "ArnLike": {
+                                    "aws:PrincipalArn": [
+                                        f"{IAM}:role/annex-bootstrap/*",
+                                        f"{IAM}:user/annex-bootstrap/*/*",
+                                    ]
+                                },
+                                "ArnNotLike": {
+                                    "aws:PrincipalArn": [
+                                        f"{IAM}:role/annex-bootstrap/s/*",
+                                        f"{IAM}:user/annex-bootstrap/s/*",
+                                        f"{IAM}:role/annex-bootstrap/s-BucketFunctionRole-*",
+                                        f"{IAM}:role/annex-bootstrap/s-LeaseFunctionRole-*",
+                                        f"{IAM}:role/annex-bootstrap/annex-bootstrap-instance-12345678-123456789012",
+                                        f"{IAM}:role/annex-bootstrap/annex-bootstrap-instance-start-12345678-123456789012",
+                                    ]
+                                },
+                            },
+                        },
                     ],
                 }
             ),
