@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,6 +47,40 @@ def test_a_function_does_not_make_the_log_group_that_it_names(
     said = logs.filter_log_events(logGroupName=name)["events"]
     logs.delete_log_group(logGroupName=name)
     assert "said" in [event["message"] for event in said]
+
+
+SLOW = """
+import pathlib, threading
+def handler(event, context):
+    with pathlib.Path(event["log"]).open("a") as log:
+        print("start", file=log, flush=True)
+        threading.Event().wait(2)
+        print("end", file=log)
+"""
+
+
+def test_a_rule_calls_again_when_its_last_call_has_ended(
+    server: Server, put_function: Callable[[str], str], tmp_path: Path
+) -> None:
+    name = put_function(SLOW)
+    functions, events, log = server.client("lambda"), server.client("events"), tmp_path / "log"
+    functions.add_permission(
+        FunctionName=name, StatementId="s", Action="lambda:InvokeFunction", Principal="events.amazonaws.com"
+    )
+    arn = functions.get_function(FunctionName=name)["Configuration"]["FunctionArn"]
+    # Ten times while the function runs.
+    events.put_rule(Name=name, ScheduleExpression="rate(1 minute)")
+    events.put_targets(Rule=name, Targets=[{"Id": "t", "Arn": arn, "Input": json.dumps({"log": str(log)})}])
+    try:
+        for _ in range(200):
+            lines = log.read_text().split() if log.exists() else []
+            if len(lines) >= 4:
+                break
+            time.sleep(0.1)
+    finally:
+        events.remove_targets(Rule=name, Ids=["t"])
+        events.delete_rule(Name=name)
+    assert lines[:4] == ["start", "end"] * 2
 
 
 def first_count(server: Server, function: str, permission: dict[str, str] | None) -> str:
