@@ -14,8 +14,13 @@ async function decide ({ principal, action, resource, account, context, policies
     resourceControlPolicies: []
   }, { simulationMode: 'Strict' })
   if (result.resultType === 'error') return { error: JSON.stringify(result.errors) }
-  const first = result.resultType === 'single' ? result.result : result.results[0]
-  return { allowed: result.overallResult === 'Allowed', ignored: first?.ignoredContextKeys ?? [] }
+  if (result.resultType === 'single') {
+    return { allowed: result.overallResult === 'Allowed', ignored: result.result.ignoredContextKeys ?? [] }
+  }
+  // A call that names no resource, such as DescribeStacks of all stacks, reaches all of them. The simulator calls it
+  // allowed where a policy allows one.
+  const allowed = result.results.some(({ resourcePattern, analysis }) => resourcePattern === '*' && analysis.result === 'Allowed')
+  return { allowed, ignored: result.results[0]?.ignoredContextKeys ?? [] }
 }
 
 for await (const line of createInterface({ input: process.stdin })) {
