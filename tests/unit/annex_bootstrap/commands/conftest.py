@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -131,5 +132,17 @@ def targeted(monkeypatch: pytest.MonkeyPatch, home: Path) -> Callable[..., Targe
         monkeypatch.setattr(target_module, "connect", lambda region, *_: aws.account(region or "us-east-1"))
         monkeypatch.setattr(target_module, "open_session", lambda *_: None)
         return Target(regions=regions, config=config or home / "user_config")
+
+    return make
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Return what makes standard output a narrow terminal without colours, on which lines to paste stay whole."""
+
+    def make() -> None:
+        monkeypatch.setenv("COLUMNS", "30")
+        monkeypatch.setenv("NO_COLOR", "1")
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
 
     return make

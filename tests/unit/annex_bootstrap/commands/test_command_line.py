@@ -24,11 +24,14 @@ def walk(group: click.Group, *words: str) -> Iterator[tuple[str, Command]]:
     """Give the words of each command, and the command."""
     for name in group.list_commands(click.Context(group)):
         command = group.get_command(click.Context(group), name)
+        assert command is not None
+        assert (command.name, bool(command.help)) == (name, True)
         if isinstance(command, Command):
             yield " ".join([*words, name]), command
             continue
         assert isinstance(command, click.Group)
         if isinstance(command, Group):
+            assert command.own.name == name
             yield " ".join([*words, name]), command.own
         yield from walk(command, *words, name)
 

@@ -39,6 +39,8 @@ class Steps:
         previews: by region.
         failing: what fails.
         requests: what was asked for.
+        pulled: the stacks that the configuration was to name.
+        pulled_anything: whether that changes it.
     """
 
     def __init__(self) -> None:
@@ -47,6 +49,7 @@ class Steps:
         self.failing: set[str] = set()
         self.requests: list[DeployRequest] = []
         self.pulled: list[Any] = []
+        self.pulled_anything = True
 
     def _do(self, what: str) -> None:
         if what.partition(" ")[0] in self.failing:
@@ -70,7 +73,7 @@ class Steps:
     def pull(self, stacks: Any, path: Path) -> Pulled:
         self.pulled.append(stacks)
         self._do("pull")
-        return Pulled(path, True, ("a warning",))
+        return Pulled(path, True, ("a warning",)) if self.pulled_anything else Pulled(path, False)
 
     def set_budget(self, account: Any, _stack: Stack, wanted: budget.Budget) -> bool:
         self._do(f"budget {wanted.monthly} {wanted.mail} {account.region}")
@@ -159,13 +162,18 @@ def test_an_interrupted_preview_leaves_no_change_set(steps: Steps, run: Run, mon
 
 
 def test_a_stack_that_is_up_to_date_is_only_named_and_nobody_is_asked(
-    steps: Steps, run: Run, asked: Asked, capsys: pytest.CaptureFixture[str]
+    steps: Steps, run: Run, asked: Asked, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     steps.previews["us-east-1"] = preview(Step.UPDATE, a_stack(), None)
+    steps.pulled_anything = False
     done = run(yes=False)
     assert (asked.questions, steps.done) == ([], ["preview us-east-1", "pull"])
     assert done.regions == (RegionDeployment("us-east-1", "annex-bootstrap", "CREATE_COMPLETE", None, (), OUTPUTS),)
-    assert capsys.readouterr().out.splitlines()[0] == "The stack annex-bootstrap in us-east-1 is up to date."
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        "The stack annex-bootstrap in us-east-1 is up to date.",
+        f"{home}/user_config already names the stack annex-bootstrap in us-east-1.",
+    ]
 
 
 def test_the_configuration_is_left_alone_where_that_is_asked_for(steps: Steps, run: Run) -> None:

@@ -13,8 +13,9 @@ from annex_bootstrap.commands.image import ImageStatus, rebuild_image, show_imag
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.stack.image import StackImage
+from annex_bootstrap.stack.read import Stack
 from annex_bootstrap.target import Target
-from tests.unit.annex_bootstrap.commands.conftest import a_stack
+from tests.unit.annex_bootstrap.commands.conftest import a_stack, described
 from tests.unit.recorded import Recorded
 
 MADE = datetime.now(UTC) - timedelta(days=31, hours=1)
@@ -26,9 +27,12 @@ def show(
     screen: Screen, targeted: Callable[..., Target], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[StackImage | None], ImageStatus]:
     def show(image: StackImage | None) -> ImageStatus:
-        monkeypatch.setattr(module, "find_deployed", lambda *_: a_stack())
-        monkeypatch.setattr(module, "read_image", lambda *_: image)
-        return show_image(screen, targeted(Recorded()))
+        def read_image(account: Any, stack: Stack) -> StackImage | None:
+            assert (account.region, stack) == ("eu-west-1", a_stack())
+            return image
+
+        monkeypatch.setattr(module, "read_image", read_image)
+        return show_image(screen, targeted(Recorded(DescribeStacks=described(a_stack())), "eu-west-1"))
 
     return show
 
@@ -37,7 +41,7 @@ def test_the_stacks_image_is_shown_with_its_age_and_a_newer_base(
     show: Callable[[StackImage | None], ImageStatus], capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = show(OWN)
-    assert found == ImageStatus("us-east-1", "ami-0a1b", True, "available", 31, "23.9.6", "ami-base", "ami-newer")
+    assert found == ImageStatus("eu-west-1", "ami-0a1b", True, "available", 31, "23.9.6", "ami-base", "ami-newer")
     assert found.ok
     assert capsys.readouterr().out.splitlines() == [
         "Image     ami-0a1b, available",
@@ -46,7 +50,7 @@ def test_the_stacks_image_is_shown_with_its_age_and_a_newer_base(
         "Base      ami-base",
         "Debian has a newer image, ami-newer.",
         "Next:",
-        "  annex-bootstrap image rebuild  # rebuild it; takes about ten minutes",
+        "  annex-bootstrap image rebuild --region eu-west-1  # rebuild it; takes about ten minutes",
     ]
 
 
@@ -54,13 +58,13 @@ def test_a_users_image_and_one_that_is_gone_are_said_to_be_that(
     show: Callable[[StackImage | None], ImageStatus], capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = show(StackImage("ami-mine", False, "pending", MADE, "", "", ""))
-    assert found == ImageStatus("us-east-1", "ami-mine", False, "pending", 31)
+    assert found == ImageStatus("eu-west-1", "ami-mine", False, "pending", 31)
     assert not found.ok
     assert capsys.readouterr().out.splitlines() == [
         "Image     ami-mine, pending",
         "Made      by you; the stack never touches it",
     ]
-    assert show(StackImage("ami-0a1b", True, "", None, "", "", "")) == ImageStatus("us-east-1", "ami-0a1b", True)
+    assert show(StackImage("ami-0a1b", True, "", None, "", "", "")) == ImageStatus("eu-west-1", "ami-0a1b", True)
     lines = capsys.readouterr().out.splitlines()
     assert (lines[0], lines[2:]) == (
         "Image     ami-0a1b, which is gone",
@@ -71,8 +75,11 @@ def test_a_users_image_and_one_that_is_gone_are_said_to_be_that(
 def test_a_stack_without_an_image_is_told_how_to_make_one(
     show: Callable[[StackImage | None], ImageStatus], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert show(None) == ImageStatus("us-east-1")
-    assert "  annex-bootstrap deploy --param Image=yes  # let the stack make one" in capsys.readouterr().out
+    assert show(None) == ImageStatus("eu-west-1")
+    assert (
+        "  annex-bootstrap deploy --param Image=yes --region eu-west-1  # let the stack make one"
+        in capsys.readouterr().out
+    )
 
 
 def test_a_rebuild_is_an_update_with_a_new_revision(
@@ -86,9 +93,12 @@ def test_a_rebuild_is_an_update_with_a_new_revision(
 
     images = {"us-east-1": "yes", "eu-west-1": "yes"}
     monkeypatch.setattr(module, "deploy", deploy)
-    monkeypatch.setattr(
-        module, "find_deployed", lambda account, _: a_stack(parameters={"Image": images[account.region]})
-    )
+
+    def find_deployed(account: Any, name: str) -> Stack:
+        assert name == "annex-bootstrap"
+        return a_stack(parameters={"Image": images[account.region]})
+
+    monkeypatch.setattr(module, "find_deployed", find_deployed)
     target = targeted(Recorded(), "us-east-1", "eu-west-1")
     assert rebuild_image(screen, target, yes=True) == "deployed"  # type: ignore[comparison-overlap]  # as made up
     ((regions, parameters, yes),) = asked

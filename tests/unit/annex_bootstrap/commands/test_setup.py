@@ -34,6 +34,7 @@ class Steps:
         pool: what ``pool-config`` did.
         diagnosis: what ``doctor`` found.
         failing: the step that fails.
+        target: what each is given.
         elsewhere: why the pool cannot be configured here.
     """
 
@@ -48,6 +49,7 @@ class Steps:
         self.elsewhere = ""
         self.version: tuple[int, int, int] | None = None
         self.lets_start = False
+        self.target = Target()
 
     def _do(self, screen: Screen, name: str, *given: Any) -> None:
         self.quiet.append(screen.quiet)
@@ -55,11 +57,17 @@ class Steps:
             raise UserError("it fails")
         self.done.append((name, *given))
 
-    def deploy(self, screen: Screen, _target: Target, parameters: Any, **options: Any) -> Any:
+    def find_deployed(self, account: Any, name: str) -> Stack:
+        assert (account.region, name) == ("us-east-1", "annex-bootstrap")
+        return a_stack()
+
+    def deploy(self, screen: Screen, target: Target, parameters: Any, **options: Any) -> Any:
+        assert target == self.target
         self._do(screen, "deploy", dict(parameters), options)
         return self.stack
 
-    def credentials(self, screen: Screen, _target: Target, **options: Any) -> Any:
+    def credentials(self, screen: Screen, target: Target, **options: Any) -> Any:
+        assert target == self.target
         self._do(screen, "credentials", options)
         return "keys"
 
@@ -67,7 +75,8 @@ class Steps:
         self._do(screen, "pool", options)
         return self.pool
 
-    def doctor(self, screen: Screen, _target: Target) -> Any:
+    def doctor(self, screen: Screen, target: Target) -> Any:
+        assert target == self.target
         self._do(screen, "doctor")
         return self.diagnosis
 
@@ -85,7 +94,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
     monkeypatch.setattr(module, "version", lambda: made.version)
     monkeypatch.setattr(module, "lets_start", lambda user: made.lets_start and user == "alice")
     monkeypatch.setattr(module, "user_name", lambda: "alice")
-    monkeypatch.setattr(module, "find_deployed", lambda *_: a_stack())
+    monkeypatch.setattr(module, "find_deployed", made.find_deployed)
     return made
 
 
@@ -99,7 +108,8 @@ def run(steps: Steps, screen: Screen, targeted: Callable[..., Target], home: Pat
             ListAccountAliases={"AccountAliases": ["lab"]},
             DescribeStacks=NO_STACK if steps.deployed is None else described(steps.deployed),
         )
-        return setup(screen, targeted(account), parameters or {}, directory=home, **options)
+        steps.target = targeted(account)
+        return setup(screen, steps.target, parameters or {}, directory=home, **options)
 
     return run
 
@@ -193,15 +203,17 @@ def test_no_user_is_made_where_that_is_asked_for(steps: Steps, run: Run) -> None
 
 @pytest.mark.parametrize(("declined", "ok"), [(True, True), (False, False)])
 def test_it_stops_where_the_stack_does_not_stand(
-    steps: Steps, run: Run, capsys: pytest.CaptureFixture[str], declined: bool, ok: bool
+    steps: Steps, run: Run, home: Path, capsys: pytest.CaptureFixture[str], declined: bool, ok: bool
 ) -> None:
     steps.stack = SimpleNamespace(declined=declined, ok=ok)
-    done = run(collector="public", users=("a", "b"))
+    done = run(collector="public", users=("a", "b"), without_user=True, open_ports=True)
     assert steps.done[-1][0] == "deploy"
-    assert (done.ok, done.credentials) == (False, None)
-    last = capsys.readouterr().out.splitlines()[-1]
-    assert last.startswith("Stopped. annex-bootstrap setup --collector public --user a --user b --config ")
-    assert last.endswith(" goes on from here.")
+    assert done == SetupResult("123456789012", "us-east-1", stack=steps.stack)  # type: ignore[arg-type]  # what deploy gave
+    assert (done.ok, done.credentials, done.pool, done.doctor) == (False, None, None, None)
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "Stopped. annex-bootstrap setup --collector public --user a --user b --without-user --open-ports "
+        f"--config {home}/user_config goes on from here."
+    )
 
 
 @pytest.mark.parametrize(

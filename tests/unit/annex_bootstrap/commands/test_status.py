@@ -68,6 +68,16 @@ def test_things_are_called_by_their_name_and_fit_into_eighty_columns() -> None:
     assert max(len(f"  {line}") for line in lines) <= 80
 
 
+def test_every_output_that_people_know_has_a_name() -> None:
+    outputs = {str(output): f"arn:x:y/{output}" for output in Output}
+    lines = shown(replace(STATUS, outputs=outputs, image=None))
+    assert [line.split("  ")[0] for line in lines[3:-3]] == [
+        *("bucket", "lease function", "connectivity check", "machines' profile", "fleet role", "security group"),
+        *("policy for users", "policy for start", "launch template", "image", "instance type", "key pair"),
+    ]
+    assert lines[9] == "policy for users    AnnexUserPolicyARN"
+
+
 def test_alarms_that_are_raised_are_named_and_what_aws_does_not_say_is_unknown() -> None:
     lines = shown(replace(STATUS, alarms={"LeaseAlarm": "ALARM", "SweepAlarm": "OK"}, image=None))
     assert "alarms              ALARM: LeaseAlarm; run annex-bootstrap doctor" in lines
