@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import click
 from annex_bootstrap.annexes.overview import ask_overview
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.launch.launch_links import REGIONS as REGIONS_WITH_CONSOLE
+from annex_bootstrap.machines.money import Budget, parse_budget
 from annex_bootstrap.policies.limits import BOUNDARY
 from annex_bootstrap.pool.blocks import Section
 from annex_bootstrap.pool.config_file import known_sections
@@ -166,6 +168,21 @@ def parse_memory(_context: click.Context, _option: click.Parameter, text: str) -
     if not mebibytes:
         raise click.BadParameter(f"{text!r} is not a memory size: type one such as 2G or 1500M")
     return mebibytes
+
+
+def parse_dollars(_context: click.Context, _option: click.Parameter, text: str | None) -> Decimal | None:
+    """Return a sum of money such as ``200`` or ``12.50``; None where none is given.
+
+    Raises:
+        click.BadParameter: it is something else, nothing, or a sum a day.
+    """
+    try:
+        budget = None if text is None else parse_budget(text)
+    except UserError:
+        budget = Budget(Decimal(0), daily=True)
+    if budget is not None and budget.daily:
+        raise click.BadParameter(f"{text!r} is not a sum of money: type dollars such as 200 or 12.50")
+    return None if budget is None else budget.dollars
 
 
 BUDGET = (

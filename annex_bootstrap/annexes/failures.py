@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from annex_bootstrap.aws import Account, explained
 from annex_contract.lease import MACHINE_ENDING, annex_of_machine
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2.type_defs import InstanceTypeDef
 
 ENDED = (MACHINE_ENDING, "terminated")
 """The states of a machine that has ended; AWS shows it for about an hour:
@@ -32,6 +35,24 @@ def failure_of(instance: Mapping[str, Any]) -> tuple[str, str] | None:
     return code, reason.get("Message", "").removeprefix(f"{code}: ") or "no reason given"
 
 
+def describe_ended(account: Account, profile_arns: frozenset[str]) -> list[InstanceTypeDef]:
+    """Return the stack's machines that ended lately, as DescribeInstances describes them.
+
+    Raises:
+        UserError: AWS refused.
+    """
+    with explained("listing the machines that ended"):
+        pages = account.ec2.get_paginator("describe_instances").paginate(
+            Filters=[
+                {"Name": "instance-state-name", "Values": list(ENDED)},
+                {"Name": "iam-instance-profile.arn", "Values": sorted(profile_arns)},
+            ]
+        )
+        return [
+            machine for page in pages for reservation in page["Reservations"] for machine in reservation["Instances"]
+        ]
+
+
 def find_failures(account: Account, profile_arns: frozenset[str]) -> dict[str, Counter[str]]:
     """Return how many machines of each annex ended by themselves lately, by the reason.
 
@@ -43,18 +64,10 @@ def find_failures(account: Account, profile_arns: frozenset[str]) -> dict[str, C
         UserError: AWS refused.
     """
     failures: dict[str, Counter[str]] = {}
-    with explained("listing the machines that ended"):
-        pages = account.ec2.get_paginator("describe_instances").paginate(
-            Filters=[
-                {"Name": "instance-state-name", "Values": list(ENDED)},
-                {"Name": "iam-instance-profile.arn", "Values": sorted(profile_arns)},
-            ]
-        )
-        for page in pages:
-            for machine in (machine for reservation in page["Reservations"] for machine in reservation["Instances"]):
-                annex_id, failure = annex_of_machine(machine, profile_arns), failure_of(machine)
-                if annex_id is not None and failure is not None:
-                    failures.setdefault(annex_id, Counter())[": ".join(failure)] += 1
+    for machine in describe_ended(account, profile_arns):
+        annex_id, failure = annex_of_machine(machine, profile_arns), failure_of(machine)
+        if annex_id is not None and failure is not None:
+            failures.setdefault(annex_id, Counter())[": ".join(failure)] += 1
     return failures
 
 

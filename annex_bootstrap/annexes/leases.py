@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Self
 
+from annex_bootstrap.annexes.failures import describe_ended
 from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import AwsError, DeniedError, UnavailableError, UserError
+from annex_bootstrap.machines.money import Allowance
 from annex_bootstrap.pool.tokens import MARGIN
 from annex_bootstrap.stack.read import Stack, find_deployed
 from annex_bootstrap.target import Target
@@ -33,6 +36,11 @@ from annex_contract.stack import STARTED_BY_TAG, Output
 
 PAGE_SIZE = 500
 
+MONEY = "Money"
+"""Where a lease has what its annex may spend, which the lease function leaves alone."""
+
+_ENDED_AT = re.compile(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) GMT\)")
+
 
 @dataclass(frozen=True)
 class Lease:
@@ -47,6 +55,22 @@ class Lease:
     annex_id: str
     expiration: int | None
     target: Mapping[str, Any] = field(compare=False)
+
+    @property
+    def allowance(self) -> Allowance | None:
+        """What the annex may spend; None where that is not limited, or the lease cannot be read.
+
+        Raises:
+            UserError: the limit cannot be read.
+        """
+        found = None if self.expiration is None else json.loads(self.target.get("Input", "{}")).get(MONEY)
+        try:
+            return None if found is None else Allowance.parse(found)
+        except ValueError as error:
+            raise UserError(
+                f"the sum of money in the lease of {self.annex_id} cannot be read, so nobody knows what is left: end "
+                f"it with annex-bootstrap leases end {self.annex_id}"
+            ) from error
 
     def ending_at(self, expiration: int) -> dict[str, Any]:
         """Return the target with another end, in seconds since the epoch."""
@@ -107,6 +131,17 @@ class Machines:
 
 
 NOTHING = Machines({}, 0, 0)
+
+
+def ended_at(machine: Mapping[str, Any]) -> int | None:
+    """Return when a machine ended, in seconds since the epoch; None where nobody knows.
+
+    Args:
+        machine: as DescribeInstances describes it; its StateTransitionReason may have the time:
+            https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Instance.html
+    """
+    when = _ENDED_AT.search(machine.get("StateTransitionReason", ""))
+    return int(datetime.strptime(when[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC).timestamp()) if when else None
 
 
 def starter(caller: str) -> str:
@@ -277,12 +312,27 @@ class Leases:
             ]
         return []
 
-    def put(self, lease: contract.Lease, request_id: str) -> str:
+    def ended(self, annex_id: str) -> Sequence[tuple[str, int, int]]:
+        """Return type, launch and end of an annex's machines that ended lately, in seconds since the epoch.
+
+        Those of which nobody knows when they ended are missing.
+
+        Raises:
+            UserError: AWS refused.
+        """
+        return [
+            (machine["InstanceType"], int(machine["LaunchTime"].timestamp()), end)
+            for machine in describe_ended(self.account, self.profile_arns)
+            if annex_of_machine(machine, self.profile_arns) == annex_id and (end := ended_at(machine)) is not None
+        ]
+
+    def put(self, lease: contract.Lease, request_id: str, money: Mapping[str, str] | None = None) -> str:
         """Make a lease, or give it another end: a rule that runs the lease function, and its target.
 
         Args:
             lease: what the rule's target says.
             request_id: of the request that wants it: the lease tells who put it last.
+            money: what the annex may spend, as ``Allowance.content`` returns it; None where that is not limited.
 
         Returns:
             The target's input.
@@ -303,7 +353,8 @@ class Leases:
                 f"EventBridge has no room in {self.account.region} for another rule, and each annex needs one: end "
                 "annexes, delete rules that nobody needs, or ask AWS's Service Quotas for more Rules of EventBridge"
             ) from error
-        content = json.dumps(lease.event() | {"Request": request_id})
+        limit = {} if money is None else {MONEY: money}
+        content = json.dumps(lease.event() | {"Request": request_id} | limit)
         target = {"Id": lease.annex_id, "Arn": self.function_arn, "Input": content}
         try:
             self._put_target(lease.annex_id, target)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from annex_bootstrap.annexes.leases import Lease, Leases
+from annex_bootstrap.annexes.money import cents, read_balance
 from annex_bootstrap.annexes.requests import Annex, Request
 from annex_bootstrap.annexes.starting import find_lease, tags_of
 from annex_bootstrap.aws import Account, find_image
@@ -23,12 +24,15 @@ from annex_bootstrap.machines.capacity import (
     price_caps,
 )
 from annex_bootstrap.machines.instance_types import InstanceType, describe_types, find_types
+from annex_bootstrap.machines.money import Allowance, lasts_until
 from annex_bootstrap.machines.prices import ADDRESS, DISK, LATE, find_prices
 from annex_bootstrap.machines.quotas import Quota, check_room, find_quota
 from annex_bootstrap.machines.subnets import Subnet, find_subnets, stack_subnets
 from annex_bootstrap.stack.read import Stack, find_deployed
 from annex_contract.image import CONDOR_TAG, IMAGE_TAG
 from annex_contract.stack import STACK_TAG, Output
+
+HOUR = 3600
 
 
 @dataclass(frozen=True)
@@ -46,9 +50,11 @@ class Plan:
         unpriced: why prices are missing; empty where they are not.
         lease: that the annex has already, or None.
         running: how many machines the annex has already.
-        expiration: when its lease will end, in seconds since the epoch: it is never shortened.
+        expiration: when its lease will end, in seconds since the epoch: only money shortens it.
         most: dollars that the machines cost at most until then; None where that is unknown.
         request: what to carry out.
+        limit: what the annex may spend, with these machines; None where that is not limited.
+        money_end: until when that lasts, in seconds since the epoch; 0 where it is not limited.
     """
 
     account: Account
@@ -64,6 +70,8 @@ class Plan:
     expiration: int
     most: Decimal | None
     request: Request
+    limit: Allowance | None = None
+    money_end: int = 0
 
 
 @dataclass(frozen=True)
@@ -111,6 +119,7 @@ def make_plan(
     capacity: Capacity,
     subnet_ids: Sequence[str] = (),
     request_id: str = "",
+    dollars: Decimal | None = None,
 ) -> Plan:
     """Find out what would be started, and make the request; nothing starts yet.
 
@@ -121,10 +130,12 @@ def make_plan(
         capacity: what to start.
         subnet_ids: of the subnets to start them in; empty for the stack's SubnetIds, else all of the VPC.
         request_id: of the request; empty for a new one.
+        dollars: that the annex may spend in all; None for what its lease says, if it says so.
 
     Raises:
-        UnavailableError: there is no image, type, subnet or quota for it, or AWS refused.
-        UserError: the annex cannot have that name.
+        UnavailableError: there is no image, type, subnet, quota or money for it, a price that limits it is unknown, or
+            AWS refused.
+        UserError: the annex cannot have that name, or nobody knows what it spends.
     """
     outputs = stack.outputs
     leases = Leases.of(account, stack)
@@ -144,8 +155,34 @@ def make_plan(
     caps = price_caps(capacity, machines, prices)
     expected = estimate(capacity, machines, prices.now, caps, extras)
     lease = find_lease(leases, annex.name)
+    now = int(time.time())
     expiration = max(annex.expiration, (lease.expiration or 0) if lease else 0)
-    hours = Decimal(expiration - int(time.time())) / 3600 + LATE
+    # What ended before a lease that has run out is another annex of the same name.
+    live = lease if lease is not None and (lease.expiration or 0) > now else None
+    held = None if live is None else live.allowance
+    limit, money_end = None, 0
+    dollars = held.dollars if dollars is None and held is not None else dollars
+    if dollars is not None:
+        if expected.most is None:
+            raise UnavailableError(
+                f"a price is not known in {account.region}, so nobody can say how long ${dollars} last: "
+                f"{unpriced or 'AWS names none'}; give --type another type"
+            )
+        besides = max(extras, held.extras) if held is not None else extras
+        found = read_balance(leases, annex.name, held, besides, now, with_ended=live is not None)
+        limit = Allowance(
+            dollars,
+            found.spent,
+            now,
+            len(found.running) + expected.machines[1],
+            max([caps[machine.name] + extras for machine in machines] + list(found.running)),
+            besides,
+        )
+        money_end = lasts_until(dollars - found.spent, found.per_hour + expected.most, now)
+        _check_lasts(account.region, limit, money_end, min(expiration, now + HOUR), found.per_hour + expected.most)
+        expiration = min(expiration, money_end)
+        annex = replace(annex, expiration=expiration, money=limit.content())
+    hours = Decimal(expiration - now) / 3600 + LATE
     running = leases.machines().get(annex.name)
     request_id = request_id or uuid.uuid4().hex
     fleet = fleet_arguments(
@@ -181,7 +218,31 @@ def make_plan(
             stack_id=stack.stack_id,
             fleet=fleet,
         ),
+        limit=limit,
+        money_end=money_end,
     )
+
+
+def _check_lasts(region: str, limit: Allowance, end: int, least: int, per_hour: Decimal) -> None:
+    """Refuse to start machines whose money lasts less than an hour, or than it is to.
+
+    Args:
+        region: where.
+        limit: what the annex may spend.
+        end: until when it lasts, in seconds since the epoch.
+        least: until when it has to, the same.
+        per_hour: dollars at most, of all machines.
+
+    Raises:
+        UnavailableError: it does not.
+    """
+    if end < least:
+        spent = f", of which at most ${cents(limit.spent)} are spent," if limit.spent else ""
+        raise UnavailableError(
+            f"${limit.dollars}{spent} may not last an hour: the machines in {region} cost at most "
+            f"${cents(per_hour)}/hour, and a lease may end {int(LATE * 60)} minutes late: give a larger --max-dollars, "
+            "fewer machines, or a cheaper --type"
+        )
 
 
 def _find_machines(account: Account, capacity: Capacity, architecture: str) -> list[InstanceType]:

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import ROUND_UP, Decimal
+from decimal import Decimal
 
 from annex_bootstrap.annexes.joining import Pool
+from annex_bootstrap.annexes.money import cents
 from annex_bootstrap.annexes.planning import Plan
 from annex_bootstrap.machines.capacity import Estimate
 from annex_bootstrap.machines.instance_types import MIB_PER_GIB, InstanceType
+from annex_bootstrap.machines.money import Allowance
 from annex_bootstrap.machines.subnets import Subnet
 from annex_bootstrap.times import clock
 
 MOST_NAMES = 6
 """Instance types that the preview names."""
-
-CENT = Decimal("0.01")
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,9 @@ class RegionPlan:
         subnets: in which they start.
         adds: whether the annex runs already.
         image: that the machines start from.
+        dollars_limit: that the annex may spend in all; None where that is not limited.
+        dollars_spent_most: of them, at most, by now; None where that is not limited.
+        money_end: until when they last; None where that is not limited.
     """
 
     region: str
@@ -49,6 +52,9 @@ class RegionPlan:
     subnets: tuple[str, ...]
     adds: bool
     image: str
+    dollars_limit: Decimal | None = None
+    dollars_spent_most: Decimal | None = None
+    money_end: datetime | None = None
 
 
 def preview(plan: Plan, pool: Pool) -> list[tuple[str, list[str]]]:
@@ -69,6 +75,7 @@ def preview(plan: Plan, pool: Pool) -> list[tuple[str, list[str]]]:
         ("Types", [f"{names}{more}"]),
         ("Subnets", [", ".join(f"{subnet.subnet_id} ({subnet.zone})" for subnet in plan.subnets)]),
         ("Price", [_price(estimate, plan.most, "/hour now" if capacity.spot else "/hour")]),
+        *([("Money", [_money(plan.limit, plan)])] if plan.limit is not None else []),
         ("Lease", [f"until {clock(plan.expiration)}; {idle}"]),
         ("Image", [f"{plan.image.image_id}, HTCondor {plan.image.condor}"]),
         ("Pool", [f"{pool.address}; the machines join as {pool.identity}"]),
@@ -95,8 +102,18 @@ def warnings(subnets: Sequence[Subnet], unpriced: str) -> list[str]:
 def _running(plan: Plan) -> str:
     until = (plan.lease.expiration or 0) if plan.lease else 0
     running = "1 machine, which runs" if plan.running == 1 else f"{plan.running} machines, which run"
-    later = f", then until {clock(plan.expiration)}" if plan.expiration != until else ""
+    word = "then" if plan.expiration > until else "now only"
+    later = f", {word} until {clock(plan.expiration)}" if plan.expiration != until else ""
     return f"{running} until {clock(until)}{later}"
+
+
+def _money(limit: Allowance, plan: Plan) -> str:
+    spent = f", at most ${cents(limit.spent)} of it spent" if limit.spent else ""
+    ends = "so the lease ends then" if plan.expiration == plan.money_end else "and the lease ends earlier"
+    return (
+        f"${limit.dollars} in all{spent}; lasts until {clock(plan.money_end)}, {ends}; traffic and the stored image "
+        "are not counted"
+    )
 
 
 def _price(estimate: Estimate, most: Decimal | None, unit: str) -> str:
@@ -109,7 +126,7 @@ def _price(estimate: Estimate, most: Decimal | None, unit: str) -> str:
         price = f"${dearest:.2f}{unit}" if cheapest == dearest else f"${cheapest:.2f} to ${dearest:.2f}{unit}"
     if most is None:
         return f"{price}; at most: unknown"
-    return f"{price}; at most ${most.quantize(CENT, ROUND_UP)} until the lease ends, with disks and addresses"
+    return f"{price}; at most ${cents(most)} until the lease ends, with disks and addresses"
 
 
 def _sized(machine: InstanceType) -> str:
@@ -131,4 +148,7 @@ def summary(plan: Plan) -> RegionPlan:
         subnets=tuple(subnet.subnet_id for subnet in plan.subnets),
         adds=plan.lease is not None,
         image=plan.image.image_id,
+        dollars_limit=None if plan.limit is None else plan.limit.dollars,
+        dollars_spent_most=None if plan.limit is None else plan.limit.spent,
+        money_end=None if plan.limit is None else datetime.fromtimestamp(plan.money_end, UTC),
     )

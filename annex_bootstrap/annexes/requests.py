@@ -63,6 +63,7 @@ class Annex:
         idle: seconds without a job after which a machine shuts down.
         expiration: when its lease is to end, in seconds since the epoch.
         only: which jobs its machines run besides those that name it or may use AWS, an expression; empty for none.
+        money: what it may spend, as ``Allowance.content`` returns it; None where that is not limited.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Annex:
     idle: int
     expiration: int
     only: str = ""
+    money: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)

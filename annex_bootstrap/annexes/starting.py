@@ -13,7 +13,8 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from annex_bootstrap.advice import read_reason
@@ -21,9 +22,11 @@ from annex_bootstrap.annexes.ending import expire
 from annex_bootstrap.annexes.failures import failure_of
 from annex_bootstrap.annexes.joining import Pool
 from annex_bootstrap.annexes.leases import NOTHING, Lease, Leases
+from annex_bootstrap.annexes.money import read_balance
 from annex_bootstrap.annexes.requests import Annex, Request
 from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import AwsError, DeniedError, UnavailableError, UserError
+from annex_bootstrap.machines.money import Allowance, lasts_until
 from annex_bootstrap.pool.machine_config import MachineConfig
 from annex_bootstrap.stack.read import Stack
 from annex_contract import lease as contract
@@ -167,6 +170,7 @@ def carry_out(account: Account, stack: Stack, request: Request, pool: Pool) -> O
             lease = _make_lease(leases, stack.outputs[Output.S3_BUCKET_NAME], request.annex, request.request_id)
             outcome = _launch(leases, lease, request)
             if outcome.count:
+                lease = _keep_lease(leases, lease, request, outcome)
                 _configure(account, stack.outputs, request, pool, outcome.ids)
                 outcome = _look(account, request.request_id, outcome)
                 if not outcome.count:
@@ -236,10 +240,26 @@ def _make_lease(leases: Leases, bucket: str, annex: Annex, request_id: str) -> _
 def _put_lease(leases: Leases, annex: Annex, bucket: str, before: Lease | None, request_id: str) -> str:
     """Let the lease end when the annex is to, or later where it already does.
 
-    It is put also where its end stays: so that the one who put it before knows that others count on it.
+    It is put also where its end stays: so that the one who put it before knows that others count on it. With money, it
+    ends when the plan said.
+
+    Raises:
+        UserError: AWS refused, or the annex's money was spent on other machines since the plan was made.
     """
-    expiration = max(annex.expiration, (before.expiration or 0) if before else 0)
-    return leases.put(contract.Lease(annex.name, bucket, expiration), request_id)
+    now = int(time.time())
+    live = before if before is not None and (before.expiration or 0) > now else None
+    held, money = None if live is None else live.allowance, annex.money
+    ours = live is not None and json.loads(live.target["Input"]).get("Request") == request_id
+    if held is not None and not ours and (money is None or held.since > int(money["Since"])):
+        raise UserError(
+            f"somebody else has started machines of {annex.name} meanwhile, and its money is counted: run the same "
+            "command again"
+        )
+    if live is None and money is not None and not Decimal(money["Spent"]):
+        # Nothing ran while somebody thought about the plan.
+        money = {**money, "Since": str(now)}
+    later = (before.expiration or 0) if before is not None and money is None else 0
+    return leases.put(contract.Lease(annex.name, bucket, max(annex.expiration, later)), request_id, money)
 
 
 def find_lease(leases: Leases, annex_id: str) -> Lease | None:
@@ -265,9 +285,7 @@ def _launch(leases: Leases, lease: _OwnLease, request: Request) -> Outcome:
     except UserError:
         _end_unused(leases, lease)
         raise
-    if outcome.count:
-        _keep_lease(leases, lease, request.request_id)
-    else:
+    if not outcome.count:
         _end_unused(leases, lease)
     return outcome
 
@@ -324,21 +342,47 @@ def _machines(account: Account, request_id: str) -> list[InstanceTypeDef]:
         ]
 
 
-def _keep_lease(leases: Leases, lease: _OwnLease, request_id: str) -> None:
-    """Put the lease again if it is gone or shorter.
+def _keep_lease(leases: Leases, lease: _OwnLease, request: Request, outcome: Outcome) -> _OwnLease:
+    """Put the lease again if it is gone, shorter, or does not know what its money is spent on; return what it is then.
 
     It had run out just before and the lease function was ending it, or another start put its own meanwhile.
     """
     annex = lease.annex
     try:
         now = find_lease(leases, annex.name)
+        if annex.money is not None:
+            return replace(lease, content=_settle(leases, lease, now, request, outcome))
         if now is None or (now.expiration or 0) < annex.expiration:
-            _put_lease(leases, annex, lease.bucket, now, request_id)
+            _put_lease(leases, annex, lease.bucket, now, request.request_id)
     except UserError as error:
         raise UncertainError(
             f"the machines of {annex.name} started, but their lease could not be checked ({error}): run the same "
             "command again"
         ) from error
+    return lease
+
+
+def _settle(leases: Leases, lease: _OwnLease, now: Lease | None, request: Request, outcome: Outcome) -> str:
+    """Count what runs now, whoever started it meanwhile, and let the lease end before the money is spent on that."""
+    annex, clock = lease.annex, int(time.time())
+    allowances = [Allowance.parse(annex.money or {})]
+    if now is not None and now.allowance is not None:
+        allowances.append(now.allowance)
+    held = max(allowances, key=lambda allowance: allowance.since)
+    found = read_balance(leases, annex.name, held, held.extras, clock)
+    # EC2 may not show yet what has just started.
+    hidden = max(outcome.count - len(_machines(leases.account, request.request_id)), 0)
+    per_hour = found.per_hour + hidden * held.most
+    counted = replace(
+        held,
+        spent=found.spent,
+        since=clock,
+        machines=len(found.running) + hidden,
+        most=max([held.most, *found.running]),
+    )
+    wanted = max(annex.expiration, (now.expiration or 0) if now is not None else 0)
+    end = min(wanted, lasts_until(held.dollars - found.spent, per_hour, clock)) if per_hour else wanted
+    return leases.put(contract.Lease(annex.name, lease.bucket, end), request.request_id, counted.content())
 
 
 def _end_unused(leases: Leases, lease: _OwnLease) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -13,6 +13,7 @@ import click
 from annex_bootstrap.annexes.ending import end_now
 from annex_bootstrap.annexes.failures import failure_lines, find_failures
 from annex_bootstrap.annexes.leases import NOTHING, Lease, Leases, Machines
+from annex_bootstrap.annexes.money import cents, check_extension, read_balance
 from annex_bootstrap.console.command import OUTPUT, Command, Group
 from annex_bootstrap.console.result import Result
 from annex_bootstrap.console.screen import Screen
@@ -48,6 +49,8 @@ class AnnexLease:
         dollars_per_hour: on demand; None where a price is unknown.
         started_by: the users or sessions that started machines, as far as their tags say.
         failures: machines that ended by themselves in the last hour, by AWS's reason.
+        dollars_limit: that it may spend in all; None where that is not limited.
+        dollars_spent_most: of them, at most, by now; None where that is not limited, or not known.
     """
 
     annex: str
@@ -59,6 +62,8 @@ class AnnexLease:
     dollars_per_hour: Decimal | None
     started_by: tuple[str, ...]
     failures: Mapping[str, int]
+    dollars_limit: Decimal | None = None
+    dollars_spent_most: Decimal | None = None
 
 
 @dataclass(frozen=True)
@@ -119,6 +124,7 @@ def list_leases(screen: Screen, target: Target) -> LeaseList:
         _annex(lease, running.get(lease.annex_id, NOTHING), failures.get(lease.annex_id, {}), known, now)
         for lease in found
     )
+    annexes = tuple(_with_money(screen, leases, lease, annex, now) for lease, annex in zip(found, annexes, strict=True))
     if not annexes:
         screen.say(f"No annex holds a lease in {leases.account.region}.")
     else:
@@ -128,6 +134,11 @@ def list_leases(screen: Screen, target: Target) -> LeaseList:
             total = sum(cost for cost in costs if cost is not None)
             screen.say(f"Total: ${total:.4f}/hour{'' if None not in costs else ' (excluding unknown prices)'}")
     for annex in annexes:
+        if annex.dollars_spent_most is not None:
+            screen.say(
+                f"{annex.annex}: at most ${cents(annex.dollars_spent_most)} of ${annex.dollars_limit} spent, and its "
+                "lease ends before the rest can be; traffic and the stored image are not counted."
+            )
         if annex.fleets:
             what = "1 fleet or spot request" if annex.fleets == 1 else f"{annex.fleets} fleets and spot requests"
             screen.say(f"{what} of {annex.annex} may start more machines until its lease ends.")
@@ -152,6 +163,7 @@ def extend_lease(screen: Screen, target: Target, name: str, duration: str) -> Ex
             f"{name} already runs until {clock(lease.expiration)}, which is later: "
             "to end it sooner use annex-bootstrap leases end"
         )
+    check_extension(leases, lease, until, int(time.time()))
     token_end = leases.machines().get(lease.annex_id, NOTHING).earliest_token_end
     leases.extend(lease, until)
     screen.say(f"{lease.annex_id} now runs until {clock(until)}.")
@@ -222,6 +234,20 @@ def _annex(
         started_by=tuple(sorted(machines.starters)),
         failures=failures,
     )
+
+
+def _with_money(screen: Screen, leases: Leases, lease: Lease, annex: AnnexLease, now: int) -> AnnexLease:
+    """Return it with what it may spend and has spent, or say why that is not known."""
+    try:
+        allowance = lease.allowance
+        if allowance is None:
+            return annex
+        annex = replace(annex, dollars_limit=allowance.dollars)
+        found = read_balance(leases, lease.annex_id, allowance, allowance.extras, now)
+    except UserError as error:
+        screen.fail(str(error))
+        return annex
+    return replace(annex, dollars_spent_most=found.spent)
 
 
 def _row(annex: AnnexLease) -> list[str]:

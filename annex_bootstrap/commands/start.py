@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import partial
 from typing import TypeVar
 
@@ -28,7 +29,7 @@ from annex_bootstrap.local_user import user_name
 from annex_bootstrap.machines.capacity import Capacity
 from annex_bootstrap.machines.instance_types import MIB_PER_GIB
 from annex_bootstrap.machines.quotas import increase_command
-from annex_bootstrap.options import MANY_REGIONS, YES, complete_annex, parse_memory
+from annex_bootstrap.options import MANY_REGIONS, YES, complete_annex, parse_dollars, parse_memory
 from annex_bootstrap.pool.collector import private_schedds
 from annex_bootstrap.stack.read import Stack
 from annex_bootstrap.target import Target
@@ -81,6 +82,7 @@ def start(
     spot: bool = False,
     subnet_ids: tuple[str, ...] = (),
     duration: str = "8h",
+    max_dollars: Decimal | None = None,
     idle: str = "15m",
     owner: str = "",
     everybody: bool = False,
@@ -102,6 +104,7 @@ def start(
         spot: whether to start spot machines.
         subnet_ids: of the subnets to start in, with one region; empty for the stack's, else one of each zone.
         duration: how long the lease lasts from now, such as ``8h``.
+        max_dollars: that the annex may spend in all; None for what its lease says, if it says so.
         idle: how long a machine without a job waits before it shuts down, such as ``15m``.
         owner: whose jobs the machines run; empty for those of the user of this process.
         everybody: whether they run everybody's jobs.
@@ -133,7 +136,7 @@ def start(
     )
     for account, stack in places:
         for earlier in find_requests(account.account_id, account.region, name):
-            if _finishes(screen, stack, earlier, dry_run=dry_run, yes=yes):
+            if _finishes(screen, stack, earlier, max_dollars, dry_run=dry_run, yes=yes):
                 pool = find_pool(collector, earlier.annex.owner or user, earlier.annex.expiration - int(time.time()))
                 return _carry_out(screen, target, [(account, stack, earlier)], pool)
     pool = find_pool(collector, user, seconds)
@@ -144,7 +147,7 @@ def start(
         checks = [in_background(partial(check_lease_function, account, stack.outputs, name))]
         if not skip_pool_check:
             checks.append(in_background(partial(check_reachable, account.lambda_, stack, pool)))
-        made = make_plan(account, stack, annex, capacity, subnet_ids)
+        made = make_plan(account, stack, annex, capacity, subnet_ids, dollars=max_dollars)
         for check in checks:
             check.result()
         return made
@@ -152,6 +155,7 @@ def start(
     plans, more = _each([account.region for account, _ in places], plan)
     for region, problem in (problems | more).items():
         screen.fail(f"{region} is left out: {problem}")
+    plans = _with_money(screen, name, plans)
     for made in plans:
         for head, lines in preview(made, pool):
             screen.item(head, lines)
@@ -192,6 +196,22 @@ def _each(regions: Sequence[str], do: Callable[[int], Made]) -> tuple[list[Made]
     return made, problems
 
 
+def _with_money(screen: Screen, name: str, plans: list[Plan]) -> list[Plan]:
+    """Return the plans that an annex's money allows: it is counted in one region.
+
+    Raises:
+        UserError: the annex runs in several regions already.
+    """
+    held = [made for made in plans if made.lease is not None]
+    if len(plans) < 2 or not held or all(made.limit is None for made in plans):
+        return plans
+    regions = ", ".join(made.account.region for made in held)
+    if len(held) > 1:
+        raise UserError(f"{name} runs in {regions}, and money is counted in one region: give --region one of them")
+    screen.say(f"{name} runs in {regions}, and its money is counted there, so nothing starts elsewhere.")
+    return held
+
+
 def _user(owner: str) -> str:
     """Return whose jobs the machines run, where they do not run everybody's."""
     if os.geteuid() == 0 and not owner:
@@ -202,7 +222,9 @@ def _user(owner: str) -> str:
     return user
 
 
-def _finishes(screen: Screen, stack: Stack, earlier: Request, *, dry_run: bool, yes: bool) -> bool:
+def _finishes(
+    screen: Screen, stack: Stack, earlier: Request, max_dollars: Decimal | None, *, dry_run: bool, yes: bool
+) -> bool:
     """Return whether a request is to be finished; forget an interrupted one that is not, or cannot be."""
     if earlier.annex.expiration <= time.time():
         earlier.forget()
@@ -224,6 +246,10 @@ def _finishes(screen: Screen, stack: Stack, earlier: Request, *, dry_run: bool, 
         f"{clock(earlier.annex.expiration)}. Some of its machines may already be running."
     )
     if dry_run:
+        return False
+    if max_dollars is not None and max_dollars != Decimal((earlier.annex.money or {}).get("Dollars", "0")):
+        screen.say("It had another sum of money, so it is not finished; what it started is counted.")
+        earlier.forget()
         return False
     if yes or screen.confirm("Finish that one instead of starting more?", default=True):
         return True
@@ -346,6 +372,12 @@ command = Command(
     click.Option(["--spot"], is_flag=True, help="Spot machines: cheaper, and AWS may take them back."),
     click.Option(
         ["--duration"], default="8h", show_default=True, help="How long the lease lasts, such as 8h or 1d12h."
+    ),
+    click.Option(
+        ["--max-dollars"],
+        metavar="DOLLARS",
+        callback=parse_dollars,
+        help="What the annex may spend in all: its lease ends before that.",
     ),
     click.Option(["--idle"], default="15m", show_default=True, help="Shut down machines that are idle this long."),
     click.Option(["--owner"], default="", metavar="USER", help="Whose jobs the machines run. Default: yours."),

@@ -14,6 +14,7 @@ import click
 from annex_bootstrap import PROGRAM
 from annex_bootstrap.annexes.failures import failure_lines, find_failures
 from annex_bootstrap.annexes.leases import NOTHING, Lease, Leases, Machines
+from annex_bootstrap.annexes.money import balance, cents
 from annex_bootstrap.console.command import PLAIN, Command
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.console.tables import Column
@@ -28,6 +29,8 @@ from annex_bootstrap.times import left
 from annex_contract.knobs import Macro
 from annex_contract.lease import annex_id_of
 
+SO_FAR = "$ SO FAR"
+
 COLUMNS = [
     Column("ANNEX"),
     Column("PENDING", number=True),
@@ -36,7 +39,7 @@ COLUMNS = [
     Column("BUSY", number=True),
     Column("TIME LEFT", number=True),
     Column("$/HOUR", number=True, optional=True),
-    Column("$ SO FAR", number=True),
+    Column(SO_FAR, number=True),
     Column("STARTED BY", optional=True),
 ]
 
@@ -129,7 +132,7 @@ def _poll(leases: Leases, name: str, known: dict[str, Decimal]) -> list[list[str
     slots = _ask_pool() if shown else None
     now = datetime.now(UTC)
     annexes = [(lease, running.get(lease.annex_id, NOTHING)) for lease in shown]
-    rows = [_row(lease, machines, slots, known, now) for lease, machines in annexes]
+    rows = [_with_money(leases, *each, _row(*each, slots, known, now), known, now) for each in annexes]
     return [*rows, sum_row([machines for _, machines in annexes], known, now)] if len(rows) > 1 else rows
 
 
@@ -177,6 +180,24 @@ def _row(
         *_dollars([cost, spent]),
         ", ".join(sorted(machines.starters)) or "-",
     ]
+
+
+def _with_money(
+    leases: Leases, lease: Lease, machines: Machines, row: list[str], known: dict[str, Decimal], now: datetime
+) -> list[str]:
+    """Return the row of an annex, with what it may have spent of its money, if that is limited."""
+    try:
+        allowance = lease.allowance
+        if allowance is None:
+            return row
+        ended = leases.ended(lease.annex_id)
+        _learn_prices(leases, {kind for kind, _, _ in ended}, known)
+        found = balance(allowance, machines, ended, known, allowance.extras, int(now.timestamp()))
+        spent = f"{'unknown' if found is None else cents(found.spent)} of {allowance.dollars}"
+    except UserError:
+        spent = "unknown"
+    place = [column.name for column in COLUMNS].index(SO_FAR)
+    return [*row[:place], spent, *row[place + 1 :]]
 
 
 def sum_row(annexes: Sequence[Machines], known: Mapping[str, Decimal], now: datetime) -> list[str]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from annex_bootstrap.annexes import starting
 from annex_bootstrap.annexes.joining import Pool, check_reachable, find_pool
 from annex_bootstrap.annexes.leases import Leases
+from annex_bootstrap.annexes.money import check_extension
 from annex_bootstrap.annexes.planning import make_plan
 from annex_bootstrap.annexes.requests import Annex, find_requests
 from annex_bootstrap.errors import AwsError, UnavailableError, UserError
@@ -186,6 +187,7 @@ class Actor:
             # Somebody ended or extended it meanwhile.
             if lease is None or lease.expiration is None or lease.expiration >= extension.expiration:
                 return ""
+            check_extension(leases, lease, extension.expiration, int(time.time()))
             leases.extend(lease, extension.expiration)
         except UserError as error:
             return str(error)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from annex_bootstrap.annexes.failures import ENDED
-from annex_bootstrap.annexes.leases import Leases
+from annex_bootstrap.annexes.leases import Leases, ended_at
 from annex_bootstrap.annexes.planning import MachineImage, find_stack, machine_image
 from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import UserError
@@ -35,8 +33,6 @@ LARGE_DISK = 100
 
 LARGEST = 192
 """vCPUs of the largest machine that is taken."""
-
-_ENDED_AT = re.compile(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) GMT\)")
 
 
 @dataclass(frozen=True)
@@ -131,8 +127,6 @@ def parse_instance(described: Mapping[str, Any], region: str, profiles: frozense
         return None
     tags = {tag["Key"]: tag["Value"] for tag in described.get("Tags", [])}
     runs = described["State"]["Name"] not in (*ENDED, "stopping", "stopped")
-    when = _ENDED_AT.search(described.get("StateTransitionReason", ""))
-    ended = datetime.strptime(when[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC) if when else None
     return Instance(
         described["InstanceId"],
         annex,
@@ -143,7 +137,7 @@ def parse_instance(described: Mapping[str, Any], region: str, profiles: frozense
         runs,
         tags.get(REQUEST_TAG, ""),
         "" if runs else described.get("StateReason", {}).get("Code", ""),
-        None if runs or ended is None else int(ended.timestamp()),
+        None if runs else ended_at(described),
     )
 
 

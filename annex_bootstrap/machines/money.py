@@ -6,11 +6,12 @@ It errs on the side of more: a machine that runs counts until its lease ends, at
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from annex_bootstrap.errors import UserError
+from annex_bootstrap.machines.prices import LATE
 
 DAY = 86400
 """Seconds. Days begin at midnight UTC, as on AWS's bills."""
@@ -99,3 +100,83 @@ def parse_budget(text: str) -> Budget:
     if not found or not Decimal(found[1]):
         raise UserError(f"{text!r} is not a sum of money: give dollars such as 50/day, or 200 for all days together")
     return Budget(Decimal(found[1]), bool(found[2]))
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """A sum for one annex, and what may have been spent of it; its lease keeps it.
+
+    AWS forgets a machine about an hour after its end, so the lease has how many there were.
+
+    Attributes:
+        dollars: the sum.
+        spent: dollars at most, until ``since``.
+        since: seconds since the epoch.
+        machines: how many ran then, or were about to start.
+        most: dollars an hour of the dearest of them.
+        extras: dollars an hour that each costs besides its type's price.
+    """
+
+    dollars: Decimal
+    spent: Decimal
+    since: int
+    machines: int
+    most: Decimal
+    extras: Decimal
+
+    @classmethod
+    def parse(cls, content: Mapping[str, str]) -> Allowance:
+        """Read what ``content`` returns.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        try:
+            dollars, spent, most, extras = (Decimal(content[key]) for key in ("Dollars", "Spent", "Most", "Extras"))
+            allowance = cls(dollars, spent, int(content["Since"]), int(content["Machines"]), most, extras)
+        except (ArithmeticError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(str(error)) from error
+        numbers = (dollars, spent, most, extras, Decimal(allowance.since), Decimal(allowance.machines))
+        if not all(number.is_finite() and number >= 0 for number in numbers):
+            raise ValueError("a number is not finite, or below zero")
+        return allowance
+
+    def content(self) -> dict[str, str]:
+        """Return it as the lease has it."""
+        return {
+            "Dollars": f"{self.dollars:f}",
+            "Spent": f"{self.spent:f}",
+            "Since": str(self.since),
+            "Machines": str(self.machines),
+            "Most": f"{self.most:f}",
+            "Extras": f"{self.extras:f}",
+        }
+
+    def spent_by(self, now: int, running: Sequence[Decimal], ended: Sequence[tuple[Decimal, int]]) -> Decimal:
+        """Return dollars that may have been spent by now.
+
+        Args:
+            now: seconds since the epoch.
+            running: dollars an hour of each machine that runs; each counts from ``since``, for one that was stopped
+                and started again has another launch time.
+            ended: dollars an hour of each one that ended, and when.
+        """
+        lately = [(price, end) for price, end in ended if end > self.since]
+        unseen = max(self.machines - len(running) - len(lately), 0)
+        charges = [
+            *(Charge(price, self.since, now) for price in running),
+            *(Charge(price, self.since, end) for price, end in lately),
+            *[Charge(self.most, self.since, now)] * unseen,
+        ]
+        return self.spent + sum((charge.within(self.since, FOREVER) for charge in charges), Decimal(0)) / 3600
+
+
+def lasts_until(dollars: Decimal, per_hour: Decimal, now: int) -> int:
+    """Return when a lease has to end, in seconds since the epoch, so that no more is spent until machines end.
+
+    Args:
+        dollars: what is left.
+        per_hour: dollars at most, of all machines; more than nothing.
+        now: seconds since the epoch.
+    """
+    return now + min(int(dollars * 3600 / per_hour), FOREVER) - int(LATE * 3600)

@@ -111,6 +111,37 @@ def test_starting_again_adds_machines_and_never_shortens_the_lease(
     assert sorted(machine["InstanceType"] for machine in machines_of(root)) == ["c7i.large"] * 2 + ["m7i.large"] * 3
 
 
+@pytest.mark.slow
+def test_money_ends_the_lease_and_more_machines_end_it_earlier(
+    starter: CliUser, root: boto3.Session, stacks: Mapping[str, DeployedStack]
+) -> None:
+    made = stacks[REGION]
+    began = int(time.time())
+    said = starter.must("start", "paid", *COUNT, "--duration", "7d", "--max-dollars", "2").stdout
+    assert re.search(r"Money +\$2 in all; lasts until .*, so the lease ends then; traffic and the stored", said)
+    first = leases_of(root, REGION, made)["paid"]
+    # Two machines at $0.1 an hour each, with disks and addresses.
+    assert began + 8 * 3600 < first < began + 10 * 3600
+    said = starter.must("start", "paid", *COUNT, "--duration", "7d").stdout
+    assert re.search(r"Money +\$2 in all, at most \$0\.\d\d of it spent; lasts until ", said)
+    second = leases_of(root, REGION, made)["paid"]
+    assert began + 4 * 3600 < second < began + 5 * 3600
+    listed = starter.must("leases")
+    assert re.search(r"^paid: at most \$0\.\d\d of \$2 spent, and its lease ends before", listed.stdout, re.MULTILINE)
+    refused = starter.run("leases", "extend", "paid", "8h")
+    assert refused.returncode == 1
+    assert "the $2 of paid may be spent by" in refused.stderr
+    poor = starter.run("start", "paid", *COUNT, "--max-dollars", "0.10")
+    assert poor.returncode == 1
+    assert "may not last an hour" in poor.stderr
+    assert leases_of(root, REGION, made)["paid"] == second
+    assert len(machines_of(root)) == 4
+    # An annex that ended, and one of the same name: it begins with all its money.
+    starter.must("leases", "end", "paid", "--yes")
+    said = starter.must("start", "paid", *COUNT, "--max-dollars", "3", "--dry-run").stdout
+    assert re.search(r"Money +\$3 in all; lasts until ", said)
+
+
 def test_cores_on_the_spot_market_are_chosen_by_attributes(starter: CliUser, root: boto3.Session) -> None:
     options = ("--cores", "20", "--memory-per-core", "2G", "--spot", *COUNT[2:])
     said = starter.must("start", "cheap", *options).stdout

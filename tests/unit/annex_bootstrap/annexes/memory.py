@@ -193,13 +193,15 @@ class Memory:
             case "describe_spot_instance_requests":
                 yield {"SpotInstanceRequests": self.spot_requests}
             case "describe_instances":
-                (wanted,) = arguments["Filters"]
-                yield {"Reservations": [{"Instances": [m for m in self.machines if _matches(m, wanted)]}]}
+                found = [m for m in self.machines if all(_matches(m, wanted) for wanted in arguments["Filters"])]
+                yield {"Reservations": [{"Instances": found}]}
 
 
 def _matches(machine: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     if wanted["Name"] == "instance-state-name":
         return machine["State"]["Name"] in wanted["Values"]
+    if wanted["Name"] == "iam-instance-profile.arn":
+        return machine["IamInstanceProfile"]["Arn"] in wanted["Values"]
     key = wanted["Name"].removeprefix("tag:")
     return any(tag["Key"] == key and tag["Value"] in wanted["Values"] for tag in machine["Tags"])
 

@@ -17,7 +17,8 @@ from annex_bootstrap.annexes.requests import Annex, Request
 from annex_bootstrap.errors import UnavailableError, UserError
 from annex_bootstrap.machines.capacity import Capacity, Estimate
 from annex_bootstrap.machines.instance_types import InstanceType
-from annex_bootstrap.machines.prices import LATE
+from annex_bootstrap.machines.money import Allowance
+from annex_bootstrap.machines.prices import ADDRESS, DISK, LATE
 from annex_bootstrap.machines.quotas import Quota
 from annex_bootstrap.machines.subnets import Subnet
 from tests.unit.annex_bootstrap.answers import described_type
@@ -256,6 +257,120 @@ def test_a_plan_for_an_annex_that_runs_counts_its_machines_and_never_shortens_it
     assert plan.request.annex == ANNEX
     shorter = Recorded(**answers(ListTargetsByRule=held(NOW + 60)))
     assert make_plan(shorter.account(), a_stack(), ANNEX, Capacity(count=1)).expiration == NOW + 3600
+
+
+HOURLY = Decimal("0.10") + 16 * DISK + ADDRESS
+"""Dollars an hour of a machine, at most."""
+
+
+def test_money_gives_the_lease_an_end_before_which_it_cannot_be_spent() -> None:
+    annex = replace(ANNEX, expiration=NOW + 86400)
+    plan = make_plan(Recorded(**answers()).account(), a_stack(), annex, Capacity(count=3), dollars=Decimal(2))
+    end = NOW + int(Decimal(2) * 3600 / (3 * HOURLY)) - 360
+    assert (plan.expiration, plan.money_end) == (end, end)
+    assert plan.most is not None
+    assert Decimal("1.99") < plan.most <= 2
+    assert plan.limit == Allowance(Decimal(2), Decimal(0), NOW, 3, HOURLY, 16 * DISK + ADDRESS)
+    assert plan.request.annex == replace(annex, expiration=end, money=plan.limit.content())
+    # A shorter duration wins.
+    shorter = make_plan(Recorded(**answers()).account(), a_stack(), ANNEX, Capacity(count=3), dollars=Decimal(2))
+    assert (shorter.expiration, shorter.money_end) == (NOW + 3600, end)
+
+
+def limited(expiration: int, **changed: str) -> dict[str, Any]:
+    """Return the lease of an annex that had two machines an hour ago, and ten dollars."""
+    allowance = Allowance(Decimal(10), Decimal(1), NOW - 3600, 2, Decimal("0.50"), Decimal("0.02")).content() | changed
+    lease = {"AnnexID": "first", "S3BucketName": "b", "LeaseExpiration": expiration, "Money": allowance}
+    return {"Targets": [{"Id": "first", "Arn": FUNCTION, "Input": json.dumps(lease)}]}
+
+
+ONE = {
+    "InstanceId": "i-0",
+    "InstanceType": "m7i.large",
+    "State": {"Name": "running"},
+    "LaunchTime": datetime.fromtimestamp(NOW - 3600, UTC),
+    "IamInstanceProfile": PROFILE,
+    "Tags": [{"Key": "htcondor:AnnexName", "Value": "first"}],
+}
+
+
+def running(arguments: dict[str, Any]) -> dict[str, Any]:
+    ended = any("terminated" in each["Values"] for each in arguments["Filters"])
+    return {"Reservations": [] if ended else [{"Instances": [ONE]}]}
+
+
+def test_machines_that_are_added_shorten_what_the_money_of_the_lease_lasts() -> None:
+    aws = Recorded(**answers(ListTargetsByRule=limited(NOW + 7 * 86400), DescribeInstances=running))
+    plan = make_plan(aws.account(), a_stack(), ANNEX, Capacity(count=1))
+    # One runs at its price, and one that nobody sees counts as the dearest.
+    spent = Decimal(1) + (Decimal("0.10") + Decimal("0.02")) + Decimal("0.50")
+    assert plan.limit is not None
+    assert (plan.limit.dollars, plan.limit.spent, plan.limit.machines) == (Decimal(10), spent, 2)
+    assert plan.expiration == NOW + int((10 - spent) * 3600 / (Decimal("0.12") + HOURLY)) - 360
+    assert plan.expiration < NOW + 7 * 86400
+    # A sum that is given is that of the whole annex.
+    more = make_plan(
+        aws.account(), a_stack(), replace(ANNEX, expiration=NOW + 86400), Capacity(count=1), dollars=Decimal(4)
+    )
+    assert more.limit is not None
+    assert (more.limit.dollars, more.limit.spent) == (Decimal(4), spent)
+
+
+def test_an_annex_whose_lease_has_run_out_begins_with_all_its_money() -> None:
+    aws = Recorded(**answers(ListTargetsByRule=limited(NOW - 60)))
+    plan = make_plan(aws.account(), a_stack(), ANNEX, Capacity(count=1), dollars=Decimal(5))
+    assert plan.limit is not None
+    assert (plan.limit.dollars, plan.limit.spent) == (Decimal(5), Decimal(0))
+    assert make_plan(aws.account(), a_stack(), ANNEX, Capacity(count=1)).limit is None
+
+
+def test_machines_that_run_before_the_money_is_limited_count_from_their_start() -> None:
+    aws = Recorded(**answers(ListTargetsByRule=held(NOW + 7200), DescribeInstances=running))
+    plan = make_plan(aws.account(), a_stack(), ANNEX, Capacity(count=1), dollars=Decimal(5))
+    assert plan.limit is not None
+    assert (plan.limit.spent, plan.limit.machines) == (HOURLY, 2)
+
+
+@pytest.mark.parametrize(
+    ("dollars", "changed", "text"),
+    [
+        ("0.10", {}, r"\$0.10 may not last an hour: the machines in us-east-1 cost at most \$0.11/hour"),
+        ("1.70", {"ListTargetsByRule": limited(NOW + 86400)}, r"\$1.70, of which at most \$2.00 are spent, may not"),
+        (
+            "200",
+            {"GetProducts": {"PriceList": []}},
+            r"a price is not known in us-east-1, so nobody can say how long \$200",
+        ),
+        (
+            "200",
+            {"ListTargetsByRule": limited(NOW + 86400, Spent="nan")},
+            "the sum of money in the lease of first cannot",
+        ),
+        (
+            "200",
+            {
+                "DescribeFleets": {
+                    "Fleets": [
+                        {
+                            "FleetId": "fleet-1",
+                            "FleetState": "active",
+                            "Tags": [
+                                {"Key": "htcondor:AnnexName", "Value": "first"},
+                                {"Key": "annex-bootstrap:stack", "Value": STACK_ID},
+                            ],
+                        }
+                    ]
+                }
+            },
+            "a fleet or spot request of first may start more machines at any time",
+        ),
+    ],
+)
+def test_money_that_bounds_nothing_starts_nothing(dollars: str, changed: dict[str, Any], text: str) -> None:
+    with pytest.raises(UserError, match=text):
+        make_plan(
+            Recorded(**answers(**changed)).account(), a_stack(), ANNEX, Capacity(count=1), dollars=Decimal(dollars)
+        )
 
 
 def test_a_rule_of_somebody_else_keeps_its_name() -> None:

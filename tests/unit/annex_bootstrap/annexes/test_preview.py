@@ -14,6 +14,7 @@ from annex_bootstrap.annexes.planning import MachineImage, Plan
 from annex_bootstrap.annexes.preview import RegionPlan, preview, summary, warnings
 from annex_bootstrap.machines.capacity import Capacity, Estimate
 from annex_bootstrap.machines.instance_types import InstanceType
+from annex_bootstrap.machines.money import Allowance
 from annex_bootstrap.machines.quotas import Quota
 from annex_bootstrap.machines.subnets import Subnet
 from annex_bootstrap.stack.read import Stack
@@ -91,11 +92,27 @@ def test_the_price_of_spot_machines_is_that_of_now() -> None:
     [
         (1, UNTIL, "1 machine, which runs until <2000000000>"),
         (2, 5, "2 machines, which run until <5>, then until <2000000000>"),
+        (2, UNTIL + 5, "2 machines, which run until <2000000005>, now only until <2000000000>"),
     ],
 )
 def test_what_runs_already_runs_longer_where_the_lease_does(count: int, expiration: int, text: str) -> None:
     shown = lines(replace(PLAN, lease=Lease("first", expiration, {}), running=count))
     assert shown["Adds to"] == text
+
+
+def test_money_says_what_is_spent_how_long_it_lasts_and_what_it_leaves_out() -> None:
+    limit = Allowance(Decimal(200), Decimal(0), 5, 2, Decimal("0.12"), Decimal("0.02"))
+    assert lines(replace(PLAN, limit=limit, money_end=UNTIL))["Money"] == (
+        "$200 in all; lasts until <2000000000>, so the lease ends then; traffic and the stored image are not counted"
+    )
+    spent = replace(limit, spent=Decimal("1.231"))
+    assert lines(replace(PLAN, limit=spent, money_end=UNTIL + 60))["Money"] == (
+        "$200 in all, at most $1.24 of it spent; lasts until <2000000060>, and the lease ends earlier; traffic and the "
+        "stored image are not counted"
+    )
+    made = summary(replace(PLAN, limit=spent, money_end=UNTIL))
+    assert (made.dollars_limit, made.dollars_spent_most) == (Decimal(200), Decimal("1.231"))
+    assert made.money_end == datetime.fromtimestamp(UNTIL, UTC)
 
 
 def test_many_types_are_counted_and_an_unknown_quota_is_said() -> None:

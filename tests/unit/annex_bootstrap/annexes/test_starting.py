@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import time
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,8 @@ from annex_bootstrap.annexes import requests, starting
 from annex_bootstrap.annexes.requests import Request, find_requests
 from annex_bootstrap.annexes.starting import Outcome, UncertainError, carry_out, check_lease_function
 from annex_bootstrap.errors import AwsError, UnavailableError, UserError
+from annex_bootstrap.machines import prices
+from annex_bootstrap.machines.money import Allowance
 from tests.unit.annex_bootstrap.annexes.memory import (
     DENIED,
     EXPIRATION,
@@ -215,6 +221,95 @@ def test_a_lease_that_somebody_shortened_during_the_launch_is_put_again(memory: 
     memory.launch = slow
     run(memory)
     assert memory.lease()["LeaseExpiration"] == EXPIRATION
+
+
+LIMITED = replace(
+    REQUEST,
+    annex=replace(
+        REQUEST.annex,
+        money=Allowance(Decimal(10), Decimal(0), int(time.time()), 2, Decimal("0.12"), Decimal("0.02")).content(),
+    ),
+)
+
+
+@pytest.fixture
+def priced(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> Memory:
+    monkeypatch.setattr(prices, "on_demand", lambda _account, names: dict.fromkeys(names, Decimal("0.10")))
+    return memory
+
+
+def start_limited(memory: Memory) -> Outcome:
+    return carry_out(memory, STACK, LIMITED, POOL)  # type: ignore[arg-type]  # has what a start uses
+
+
+def test_a_lease_with_money_has_the_sum_and_what_runs(priced: Memory) -> None:
+    assert start_limited(priced).count == 2
+    lease = priced.lease()
+    assert lease["LeaseExpiration"] == EXPIRATION
+    assert lease["Money"] | {"Since": "", "Spent": ""} == {
+        "Dollars": "10",
+        "Spent": "",
+        "Since": "",
+        "Machines": "2",
+        "Most": "0.12",
+        "Extras": "0.02",
+    }
+    assert saved() == []
+
+
+def test_machines_that_another_start_brought_meanwhile_shorten_the_lease(priced: Memory) -> None:
+    def crowded() -> dict[str, Any]:
+        priced.launched(98)
+        return priced.launched(2)
+
+    priced.launch = crowded
+    start_limited(priced)
+    # A hundred machines at $0.12/hour.
+    assert abs(priced.lease()["LeaseExpiration"] - (time.time() + 3000 - 360)) < 90
+    assert priced.lease()["Money"]["Machines"] == "100"
+
+
+def test_machines_that_ec2_does_not_show_yet_count(priced: Memory) -> None:
+    def hidden() -> dict[str, Any]:
+        answer = priced.launched(100)
+        priced.machines.clear()
+        return answer
+
+    priced.launch = hidden
+    start_limited(priced)
+    assert priced.lease()["Money"]["Machines"] == "100"
+    assert abs(priced.lease()["LeaseExpiration"] - (time.time() + 3000 - 360)) < 90
+
+
+@pytest.mark.parametrize("request_", [REQUEST, LIMITED])
+def test_money_that_somebody_else_spends_meanwhile_is_not_overwritten(priced: Memory, request_: Request) -> None:
+    other = Allowance(Decimal(10), Decimal(1), int(time.time()) + 60, 5, Decimal("0.12"), Decimal("0.02")).content()
+    priced.hold(EXPIRATION)
+    content = priced.lease() | {"Money": other}
+    priced.targets["first"]["Input"] = json.dumps(content)
+    with pytest.raises(UserError, match="somebody else has started machines of first meanwhile"):
+        carry_out(priced, STACK, request_, POOL)  # type: ignore[arg-type]  # has what a start uses
+    assert (priced.lease(), "machines" in priced.calls) == (content, False)
+
+
+def test_a_request_with_money_is_finished_with_it(priced: Memory) -> None:
+    def lost() -> dict[str, Any]:
+        priced.launched(2)
+        raise ConnectionClosedError(endpoint_url="https://ec2")
+
+    priced.launch = lost
+    with pytest.raises(UncertainError):
+        start_limited(priced)
+    (earlier,) = saved()
+    assert earlier == LIMITED
+    assert carry_out(priced, STACK, earlier, POOL).count == 2  # type: ignore[arg-type]  # has what a start uses
+    assert priced.lease()["Money"]["Machines"] == "2"
+
+
+def test_with_money_machines_that_end_at_once_end_the_lease_too(priced: Memory) -> None:
+    priced.launch = lambda: priced.launched(2, "terminated", **DYING)
+    assert start_limited(priced).count == 0
+    assert priced.calls[-2:] == ["end", "function first"]
 
 
 DYING = {"StateReason": {"Code": "Client.InternalError", "Message": "Client.InternalError: Client error on launch"}}

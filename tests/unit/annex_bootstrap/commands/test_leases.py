@@ -17,6 +17,7 @@ from annex_bootstrap.commands import leases as module
 from annex_bootstrap.commands.leases import AnnexLease, end_leases, extend_lease, list_leases
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.errors import UserError
+from annex_bootstrap.machines.money import Allowance
 from annex_bootstrap.target import Target
 from tests.unit.annex_bootstrap.annexes.test_plan import product
 from tests.unit.annex_bootstrap.commands.conftest import OUTPUTS, Asked, a_stack, described
@@ -160,6 +161,62 @@ def test_an_extension_beyond_the_machines_tokens_is_warned_of(
     assert "tokens of machines of first may end from 2033-05-18 04:33 UTC on" in capsys.readouterr().err
     extend_lease(screen, targeted(aws), "first", "60m")
     assert capsys.readouterr().err == ""
+
+
+LIMIT = Allowance(Decimal(5), Decimal(1), NOW - 3600, 3, Decimal("0.30"), Decimal("0.02"))
+
+
+def limited(arguments: dict[str, Any]) -> dict[str, Any]:
+    target = target_of(arguments["Rule"], ENDS[arguments["Rule"]])
+    content = json.loads(target["Input"]) | ({"Money": LIMIT.content()} if arguments["Rule"] == "first" else {})
+    return {"Targets": [target | {"Input": json.dumps(content)}]}
+
+
+ENDED = machine(
+    5,
+    "first",
+    State={"Name": "terminated"},
+    StateTransitionReason=f"User initiated ({datetime.fromtimestamp(NOW - 1800, UTC):%Y-%m-%d %H:%M:%S} GMT)",
+)
+SPENT = Decimal(1) + Decimal("0.12") + Decimal("0.06") + Decimal("0.30")
+"""One runs for an hour, one ran for half an hour, and one was forgotten."""
+
+
+def test_the_list_says_what_an_annex_may_have_spent_of_its_money(
+    screen: Screen, targeted: Callable[..., Target], capsys: pytest.CaptureFixture[str]
+) -> None:
+    aws = Recorded(**answers([machine(1, "first"), ENDED], ListTargetsByRule=limited))
+    first, later = list_leases(screen, targeted(aws)).leases
+    assert (first.dollars_limit, first.dollars_spent_most) == (Decimal(5), SPENT)
+    assert (later.dollars_limit, later.dollars_spent_most) == (None, None)
+    said = capsys.readouterr().out
+    assert "first: at most $1.48 of $5 spent, and its lease ends before the rest can be; traffic and the" in said
+
+
+def test_where_money_cannot_be_counted_the_list_says_why(
+    screen: Screen, targeted: Callable[..., Target], capsys: pytest.CaptureFixture[str]
+) -> None:
+    aws = Recorded(**answers([machine(1, "first")], ListTargetsByRule=limited, GetProducts={"PriceList": []}))
+    first, _ = list_leases(screen, targeted(aws)).leases
+    assert (first.dollars_limit, first.dollars_spent_most) == (Decimal(5), None)
+    assert (
+        "AWS names no price of m7i.large in us-east-1, so nobody can say what first has spent"
+        in capsys.readouterr().err
+    )
+
+
+def test_an_extension_beyond_the_money_is_refused(screen: Screen, targeted: Callable[..., Target]) -> None:
+    aws = Recorded(**answers([machine(1, "first"), ENDED], ListTargetsByRule=limited))
+    # What is left lasts a little over 29 hours.
+    with pytest.raises(
+        UserError, match=r"the \$5 of first may be spent by 2033-05-19 08:47 UTC, so its lease must not"
+    ):
+        extend_lease(screen, targeted(aws), "first", "30h")
+    assert "PutTargets" not in aws.names
+    extend_lease(screen, targeted(aws), "first", "29h")
+    (put,) = aws.of("PutTargets")
+    content = json.loads(put["Targets"][0]["Input"])
+    assert (content["LeaseExpiration"], content["Money"]) == (NOW + 29 * 3600, LIMIT.content())
 
 
 def test_an_extension_never_shortens(screen: Screen, targeted: Callable[..., Target]) -> None:

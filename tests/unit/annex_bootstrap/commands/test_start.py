@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from types import SimpleNamespace
@@ -10,9 +11,11 @@ from typing import Any
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from annex_bootstrap.annexes import starting
 from annex_bootstrap.annexes.joining import Pool
+from annex_bootstrap.annexes.leases import Lease
 from annex_bootstrap.annexes.planning import MachineImage, Plan
 from annex_bootstrap.annexes.requests import Annex, Request
 from annex_bootstrap.annexes.starting import Outcome
@@ -22,7 +25,9 @@ from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.errors import AwsError, UnavailableError, UserError
 from annex_bootstrap.machines.capacity import Capacity, Estimate
 from annex_bootstrap.machines.instance_types import InstanceType
+from annex_bootstrap.machines.money import Allowance
 from annex_bootstrap.machines.subnets import Subnet
+from annex_bootstrap.main import commands
 from annex_bootstrap.pool.collector import Address
 from annex_bootstrap.stack.read import Stack
 from annex_bootstrap.target import Target
@@ -60,6 +65,9 @@ class Steps:
         self.missing: dict[str, UserError] = {}
         self.pools: list[tuple[str, str, int]] = []
         self.private: list[tuple[str, str]] = []
+        self.dollars: list[Decimal | None] = []
+        self.limit: Allowance | None = None
+        self.leases: dict[str, Lease] = {}
 
     def find_stack(self, account: Any, name: str) -> Stack:
         self.done.append(f"stack {name} {account.region}")
@@ -81,7 +89,10 @@ class Steps:
         assert pool == POOL
         self.done.append("reachable")
 
-    def make_plan(self, account: Any, stack: Stack, annex: Annex, capacity: Capacity, subnets: Any) -> Plan:
+    def make_plan(
+        self, account: Any, stack: Stack, annex: Annex, capacity: Capacity, subnets: Any, *, dollars: Decimal | None
+    ) -> Plan:
+        self.dollars.append(dollars)
         if account.region in self.missing:
             raise self.missing[account.region]
         self.planned.append((account.region, annex, capacity, subnets))
@@ -95,11 +106,12 @@ class Steps:
             Estimate((2, 2), 4, Decimal("0.2"), Decimal("0.2"), Decimal("0.3")),
             None,
             "no prices today",
-            None,
+            self.leases.get(account.region),
             0,
             annex.expiration,
             Decimal("2.4"),
             request(capacity, account.region),
+            self.limit,
         )
 
     def carry_out(self, account: Any, stack: Stack, asked: Request, pool: Pool) -> Outcome:
@@ -399,3 +411,42 @@ def test_an_access_point_that_aws_cannot_reach_is_named(
     steps.private = [("ap", "10.0.0.1")]
     run()
     assert "the access point ap has the private address 10.0.0.1" in capsys.readouterr().err
+
+
+HELD = Allowance(Decimal(200), Decimal(0), NOW, 2, Decimal("0.12"), Decimal("0.02"))
+
+
+def test_a_sum_of_money_reaches_the_plan(steps: Steps, run: Run) -> None:
+    run(max_dollars=Decimal(200))
+    run()
+    assert steps.dollars == [Decimal(200), None]
+
+
+@pytest.mark.parametrize("text", ["0", "0.00", "-5", "nan", "inf", "200$", "50/day", "1e3", "", "0.001", "2,5"])
+def test_what_is_no_sum_of_money_is_refused_as_a_command_line(text: str) -> None:
+    answer = CliRunner().invoke(commands, ["start", "first", "--count", "1", "--max-dollars", text])
+    assert answer.exit_code == 2
+    assert f"{text!r} is not a sum of money: type dollars such as 200 or 12.50" in answer.output
+
+
+def test_money_is_counted_where_the_annex_runs(steps: Steps, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    steps.limit, steps.leases = HELD, {"us-east-1": Lease("first", NOW + 60, {})}
+    assert run("eu-west-1", "us-east-1", max_dollars=Decimal(200)).region == "us-east-1"
+    said = capsys.readouterr().out
+    assert "first runs in us-east-1, and its money is counted there, so nothing starts elsewhere.\n" in said
+    steps.leases["eu-west-1"] = steps.leases["us-east-1"]
+    with pytest.raises(UserError, match="first runs in eu-west-1, us-east-1, and money is counted in one region"):
+        run("eu-west-1", "us-east-1", max_dollars=Decimal(200))
+
+
+@pytest.mark.parametrize(
+    ("held", "dollars", "finished"), [(None, 200, False), ("200", 200, True), ("200", 50, False), ("200", None, True)]
+)
+def test_an_interrupted_start_with_another_sum_of_money_is_not_finished(
+    steps: Steps, run: Run, held: str | None, dollars: int | None, finished: bool
+) -> None:
+    money = None if held is None else HELD.content()
+    steps.earlier = [replace(EARLIER, annex=replace(EARLIER.annex, money=money))]
+    run(max_dollars=None if dollars is None else Decimal(dollars))
+    assert ("forget us-east-1" in steps.done) is not finished
+    assert steps.done[-1] == f"carry out {5 if finished else 2} machines on demand in us-east-1"

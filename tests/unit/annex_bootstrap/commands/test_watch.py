@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -18,6 +20,7 @@ from annex_bootstrap.commands.watch import COLUMNS, Slots, sum_row
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.machines import prices
+from annex_bootstrap.machines.money import Allowance
 from annex_bootstrap.pool.htcondor import Configuration
 from annex_bootstrap.target import Target
 
@@ -107,6 +110,10 @@ class _Leases:
     def list(self) -> list[Lease]:
         return self.held
 
+    def ended(self, annex_id: str) -> Sequence[tuple[str, int, int]]:
+        assert annex_id == "first"
+        return []
+
     def machines(self) -> dict[str, Machines]:
         self.asked += 1
         return {"first": annex("m7i.large", 1)}
@@ -129,6 +136,17 @@ def test_all_annexes_have_a_row_and_a_sum_and_one_has_no_sum(monkeypatch: pytest
     assert [row[0] for row in rows] == ["first", "second", "all annexes"]
     assert (rows[0][3], rows[0][6], known) == ("1", "0.25", {"m7i.large": Decimal("0.25")})
     assert [row[0] for row in poll(monkeypatch, _Leases("first", "second"), "second", known)] == ["second"]
+
+
+@pytest.mark.parametrize(("spent", "shown"), [("1.00", "1.25 of 200"), ("nan", "unknown")])
+def test_an_annex_with_money_shows_how_much_of_it_may_be_spent(
+    monkeypatch: pytest.MonkeyPatch, spent: str, shown: str
+) -> None:
+    now = int(time.time())
+    limit = Allowance(Decimal(200), Decimal(0), now - 3600, 1, Decimal("0.25"), Decimal(0)).content() | {"Spent": spent}
+    leases = _Leases("first")
+    leases.held = [Lease("first", END, {"Input": json.dumps({"Money": limit})})]
+    assert poll(monkeypatch, leases, "", {})[0][7] == shown
 
 
 def test_where_there_is_no_annex_neither_aws_nor_the_pool_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:

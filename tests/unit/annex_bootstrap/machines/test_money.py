@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.machines.money import DAY, Budget, Charge, parse_budget
+from annex_bootstrap.machines.money import DAY, Allowance, Budget, Charge, lasts_until, parse_budget
 
 HOUR = 3600
 
@@ -78,3 +78,63 @@ def test_what_can_be_afforded_exceeds_no_day_and_one_more_would(
     if count:
         assert spent(count) <= dollars + Decimal("1e-20")
     assert spent(count + 1) >= dollars - Decimal("1e-20")
+
+
+HELD = Allowance(Decimal(200), Decimal("1.50"), 1000, 3, Decimal("0.20"), Decimal("0.01"))
+
+
+def test_an_allowance_is_read_as_it_was_written() -> None:
+    assert HELD.content() == {
+        "Dollars": "200",
+        "Spent": "1.50",
+        "Since": "1000",
+        "Machines": "3",
+        "Most": "0.20",
+        "Extras": "0.01",
+    }
+    assert Allowance.parse(HELD.content()) == HELD
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"Spent": "nan"}, {"Dollars": "inf"}, {"Most": "-1"}, {"Since": "soon"}, {"Machines": None}, {"Extras": "1$"}],
+)
+def test_an_allowance_that_is_no_sum_is_not_read(changed: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=r"Conversion|finite|invalid literal|int\(\)"):
+        Allowance.parse(HELD.content() | changed)
+    with pytest.raises(ValueError, match="Dollars"):
+        Allowance.parse({})
+
+
+def test_machines_that_run_ended_or_are_forgotten_count() -> None:
+    now = 1000 + 2 * HOUR
+    # Two hours each of one that runs and of one that nobody sees, one hour of one that ended.
+    assert HELD.spent_by(now, [Decimal("0.10")], [(Decimal("0.10"), 1000 + HOUR)]) == Decimal("1.50") + Decimal("0.70")
+    # One that ended before was counted then.
+    assert HELD.spent_by(now, [Decimal("0.10")] * 3, [(Decimal("9"), 1000)]) == Decimal("1.50") + Decimal("0.60")
+    # One more than was known costs more.
+    assert HELD.spent_by(now, [Decimal("0.10")] * 4, []) == Decimal("1.50") + Decimal("0.80")
+
+
+def test_what_is_left_lasts_until_the_lease_that_ends_late_has_ended() -> None:
+    assert lasts_until(Decimal(10), Decimal("2.5"), 1000) == 1000 + 4 * HOUR - 360
+    assert lasts_until(Decimal(-1), Decimal(1), 1000) == 1000 - HOUR - 360
+    # A part of a second is not there.
+    assert lasts_until(Decimal("0.0005"), Decimal(1), 1000) == 1000 + 1 - 360
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2 * HOUR), st.integers(0, 3 * HOUR), st.booleans()), max_size=6),
+    st.integers(0, 4 * HOUR),
+)
+def test_no_history_of_machines_costs_more_than_is_counted(lives: list[tuple[int, int, bool]], now: int) -> None:
+    price = Decimal("0.36")
+    held = Allowance(Decimal(200), Decimal(0), 0, len(lives), price, Decimal(0))
+    ends = [begin + length for begin, length, _ in lives]
+    true = sum(
+        (Charge(price, begin, min(end, now)).within(0, now) for (begin, _, _), end in zip(lives, ends, strict=True)),
+        Decimal(0),
+    )
+    shown = [(price, end) for (_, _, seen), end in zip(lives, ends, strict=True) if seen and 0 < end <= now]
+    running = [price] * sum(end > now for end in ends)
+    assert held.spent_by(now, running, shown) * 3600 >= true
