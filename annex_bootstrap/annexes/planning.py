@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -120,6 +120,7 @@ def make_plan(
     subnet_ids: Sequence[str] = (),
     request_id: str = "",
     dollars: Decimal | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> Plan:
     """Find out what would be started, and make the request; nothing starts yet.
 
@@ -131,6 +132,7 @@ def make_plan(
         subnet_ids: of the subnets to start them in; empty for the stack's SubnetIds, else all of the VPC.
         request_id: of the request; empty for a new one.
         dollars: that the annex may spend in all; None for what its lease says, if it says so.
+        tags: of the machines, their disks and the fleet, besides those that every annex has.
 
     Raises:
         UnavailableError: there is no image, type, subnet, quota or money for it, a price that limits it is unknown, or
@@ -192,7 +194,7 @@ def make_plan(
         request_id,
         (outputs[Output.LAUNCH_TEMPLATE_ID], outputs[Output.LAUNCH_TEMPLATE_VERSION]),
         [subnet.subnet_id for subnet in subnets],
-        tags_of(request_id, annex.name, account.caller),
+        {**(tags or {}), **tags_of(request_id, annex.name, account.caller)},
         stack.stack_id,
     )
     return Plan(

@@ -29,6 +29,7 @@ from annex_bootstrap.local_user import user_name
 from annex_bootstrap.machines.capacity import Capacity
 from annex_bootstrap.machines.instance_types import MIB_PER_GIB
 from annex_bootstrap.machines.quotas import increase_command
+from annex_bootstrap.machines.tags import parse_tags
 from annex_bootstrap.options import MANY_REGIONS, YES, complete_annex, parse_dollars, parse_memory
 from annex_bootstrap.pool.collector import private_schedds
 from annex_bootstrap.stack.read import Stack
@@ -83,6 +84,7 @@ def start(
     subnet_ids: tuple[str, ...] = (),
     duration: str = "8h",
     max_dollars: Decimal | None = None,
+    tags: tuple[str, ...] = (),
     idle: str = "15m",
     owner: str = "",
     everybody: bool = False,
@@ -105,6 +107,7 @@ def start(
         subnet_ids: of the subnets to start in, with one region; empty for the stack's, else one of each zone.
         duration: how long the lease lasts from now, such as ``8h``.
         max_dollars: that the annex may spend in all; None for what its lease says, if it says so.
+        tags: ``KEY=VALUE``, of the machines, their disks and the fleet.
         idle: how long a machine without a job waits before it shuts down, such as ``15m``.
         owner: whose jobs the machines run; empty for those of the user of this process.
         everybody: whether they run everybody's jobs.
@@ -124,6 +127,7 @@ def start(
     if subnet_ids and len(target.regions) > 1:
         raise click.UsageError("--subnet goes with one --region: a subnet is in one region")
     capacity = Capacity(count or 0, cores or 0, memory_per_core, types, spot)
+    given = parse_tags(tags)
     seconds, idle_seconds = parse_duration(duration), parse_duration(idle)
     if misnamed := name_problem(name):
         raise UserError(misnamed)
@@ -147,7 +151,7 @@ def start(
         checks = [in_background(partial(check_lease_function, account, stack.outputs, name))]
         if not skip_pool_check:
             checks.append(in_background(partial(check_reachable, account.lambda_, stack, pool)))
-        made = make_plan(account, stack, annex, capacity, subnet_ids, dollars=max_dollars)
+        made = make_plan(account, stack, annex, capacity, subnet_ids, dollars=max_dollars, tags=given)
         for check in checks:
             check.result()
         return made
@@ -378,6 +382,12 @@ command = Command(
         metavar="DOLLARS",
         callback=parse_dollars,
         help="What the annex may spend in all: its lease ends before that.",
+    ),
+    click.Option(
+        ["--tag", "tags"],
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="A tag of the machines, their disks and the fleet; repeatable.",
     ),
     click.Option(["--idle"], default="15m", show_default=True, help="Shut down machines that are idle this long."),
     click.Option(["--owner"], default="", metavar="USER", help="Whose jobs the machines run. Default: yours."),

@@ -418,20 +418,26 @@ def test_the_next_region_is_tried_whatever_keeps_the_first_one_from_it(
 
 
 @pytest.mark.parametrize("in_answer", [False, True])
-def test_an_organisation_that_denies_untagged_machines_is_named(
+def test_an_organisation_that_denies_untagged_machines_is_named_and_stops_no_tagged_ones(
     starter: CliUser, root: boto3.Session, set_account: SetAccount, in_answer: bool
 ) -> None:
     untagged = {"Null": {"aws:RequestTag/cost-center": "true"}}
-    deny = {"Effect": "Deny", "Action": "ec2:RunInstances", "Resource": "arn:aws:ec2:*:*:instance/*"}
+    kinds = [f"arn:aws:ec2:*:*:{kind}/*" for kind in ("fleet", "instance", "volume")]
+    deny = {"Effect": "Deny", "Action": ["ec2:CreateFleet", "ec2:RunInstances"], "Resource": kinds}
     policy = {"Version": "2012-10-17", "Statement": [deny | {"Condition": untagged}]}
     set_account(service_control_policies=[policy], fleet_denials_in_answer=in_answer)
     result = starter.run("start", "untagged", *COUNT)
+    starter.must("start", "tagged", *COUNT, "--tag", "cost-center=42")
     set_account()
     assert result.returncode == 1
     said = " ".join(result.stderr.split())
     assert "explicit deny in a service control policy" in said
     assert "Encoded authorization failure message" not in said
-    assert machines_of(root) == []
+    machines = machines_of(root)
+    assert len(machines) == 2
+    for machine in machines:
+        tags = {tag["Key"]: tag["Value"] for tag in machine["Tags"]}
+        assert (tags["cost-center"], tags["htcondor:AnnexName"]) == ("42", "tagged")
 
 
 def test_a_first_region_without_its_image_is_left_out(starter: CliUser, root: boto3.Session, stacks: Stacks) -> None:

@@ -259,6 +259,14 @@ def test_a_plan_for_an_annex_that_runs_counts_its_machines_and_never_shortens_it
     assert make_plan(shorter.account(), a_stack(), ANNEX, Capacity(count=1)).expiration == NOW + 3600
 
 
+def test_tags_are_on_the_fleet_its_machines_and_their_disks_and_change_none_of_the_annexes() -> None:
+    given = {"cost-center": "42", "htcondor:AnnexName": "other"}
+    plan = make_plan(Recorded(**answers()).account(), a_stack(), ANNEX, Capacity(count=1), tags=given)
+    for each in plan.request.fleet["TagSpecifications"]:
+        tags = {tag["Key"]: tag["Value"] for tag in each["Tags"]}
+        assert (tags["cost-center"], tags["htcondor:AnnexName"]) == ("42", "first")
+
+
 HOURLY = Decimal("0.10") + 16 * DISK + ADDRESS
 """Dollars an hour of a machine, at most."""
 

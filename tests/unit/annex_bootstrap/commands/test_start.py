@@ -65,6 +65,7 @@ class Steps:
         self.missing: dict[str, UserError] = {}
         self.pools: list[tuple[str, str, int]] = []
         self.private: list[tuple[str, str]] = []
+        self.tags: dict[str, str] = {}
         self.dollars: list[Decimal | None] = []
         self.limit: Allowance | None = None
         self.leases: dict[str, Lease] = {}
@@ -90,9 +91,11 @@ class Steps:
         self.done.append("reachable")
 
     def make_plan(
-        self, account: Any, stack: Stack, annex: Annex, capacity: Capacity, subnets: Any, *, dollars: Decimal | None
+        self, account: Any, stack: Stack, annex: Annex, capacity: Capacity, subnets: Any, **more: Any
     ) -> Plan:
-        self.dollars.append(dollars)
+        self.dollars.append(more.pop("dollars"))
+        self.tags = more.pop("tags")
+        assert not more
         if account.region in self.missing:
             raise self.missing[account.region]
         self.planned.append((account.region, annex, capacity, subnets))
@@ -420,6 +423,15 @@ def test_a_sum_of_money_reaches_the_plan(steps: Steps, run: Run) -> None:
     run(max_dollars=Decimal(200))
     run()
     assert steps.dollars == [Decimal(200), None]
+
+
+def test_tags_reach_the_plan_and_a_wrong_one_stops_before_anything_is_asked(steps: Steps, run: Run) -> None:
+    run(tags=("cost-center=42", "project=blast"))
+    assert steps.tags == {"cost-center": "42", "project": "blast"}
+    steps.done.clear()
+    with pytest.raises(UserError, match="the tag aws:a is not free"):
+        run(tags=("aws:a=1",))
+    assert steps.done == []
 
 
 @pytest.mark.parametrize("text", ["0", "0.00", "-5", "nan", "inf", "200$", "50/day", "1e3", "", "0.001", "2,5"])

@@ -1,0 +1,54 @@
+"""Tags that people give their machines: what EC2 takes, and what a machine's metadata service can show. Pure.
+
+Sources: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html#tag-restrictions and
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/work-with-tags-in-IMDS.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from annex_bootstrap.errors import UserError
+
+MOST_TAGS = 40
+"""Tags of a resource that people may give: EC2 takes 50, and a machine has some already."""
+
+RESERVED = ("aws:", "annex-bootstrap:", "htcondor:")
+"""How the keys begin that AWS, the stack and HTCondor use, in any case of letters."""
+
+NAME = "Name"
+"""The tag that names the annex in EC2's console."""
+
+_KEY = re.compile(r"[\w+=.,:@-]{1,128}")
+_VALUE = re.compile(r"[\w +=.:/@-]{0,256}")
+
+
+def parse_tags(texts: Iterable[str]) -> dict[str, str]:
+    """Read tags such as ``cost-center=42``.
+
+    Raises:
+        UserError: one is none, or AWS or the stack do not take it.
+    """
+    tags: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise UserError(f"{text!r} is not a tag: give KEY=VALUE, such as cost-center=42")
+        if key.lower().startswith(RESERVED) or key == NAME:
+            raise UserError(f"the tag {key} is not free: keys that begin with {', '.join(RESERVED)} and {NAME} are set")
+        # EC2 shows a machine its tags by their keys, as a part of a path.
+        if not _KEY.fullmatch(key) or key in (".", "..", "_index"):
+            raise UserError(
+                f"{key!r} cannot be the key of a machine's tag: use at most 128 letters, digits and + - = . , _ : @"
+            )
+        if not _VALUE.fullmatch(value):
+            raise UserError(
+                f"{value!r} cannot be the value of the tag {key}: use at most 256 letters, digits, blanks and "
+                "+ - = . _ : / @"
+            )
+        if tags.setdefault(key, value) != value:
+            raise UserError(f"the tag {key} is given twice: {tags[key]!r} and {value!r}")
+    if len(tags) > MOST_TAGS:
+        raise UserError(f"{len(tags)} tags are too many: give at most {MOST_TAGS}")
+    return tags
