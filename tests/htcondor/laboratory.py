@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import ssl
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import trustme
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 from cryptography.hazmat.primitives.hashes import SHA256
 
+from tests.htcondor.https_server import serving
 from tests.htcondor.pool import HOST, USER, Pool
 from tests.htcondor.testbed import CLIENT_DIRECTORIES, install_client
 
@@ -96,30 +94,8 @@ def _issuer(ca: trustme.CA, key: ec.EllipticCurvePrivateKey) -> Iterator[None]:
         "/keys": {"keys": [{"kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": "1", **coordinates}]},
     }
 
-    class Requests(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            found = self.path in documents
-            body = json.dumps(documents[self.path] if found else {}).encode()
-            self.send_response(200 if found else 404)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    ca.issue_cert(ISSUER).configure_cert(tls)
-    with ThreadingHTTPServer((ISSUER_ADDRESS, 443), Requests) as server:
-        server.socket = tls.wrap_socket(server.socket, server_side=True)
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(ca, ISSUER, ISSUER_ADDRESS, lambda _method, path, _body: documents.get(path)):
+        yield
 
 
 def _scitoken(key: ec.EllipticCurvePrivateKey) -> str:

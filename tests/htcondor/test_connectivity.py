@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 import re
 import socket
-import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 import trustme
 
 from annex_bootstrap.pool.htcondor import FIRST_HTCONDOR_ANNEX
 from lambda_connectivity.handler import handler
+from tests.htcondor.https_server import serving
 from tests.htcondor.pool import USER, USER_PASSWORD_FILE, Pool
 from tests.htcondor.root import version
 
@@ -94,36 +92,12 @@ class Function:
 def lambda_endpoint(function: Function) -> Iterator[None]:
     """Serve Invoke of the one function; answer every other request with 404."""
 
-    class Requests(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            event = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            self._reply(200, function.answer(event))
+    def answer(method: str, path: str, body: bytes) -> dict[str, str] | None:
+        function.asked.append(f"{method} {path}")
+        return function.answer(json.loads(body)) if method == "POST" else None
 
-        def do_GET(self) -> None:
-            self._reply(404, {})
-
-        def _reply(self, status: int, body: dict[str, str]) -> None:
-            function.asked.append(f"{self.command} {self.path}")
-            payload = json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(payload)))
-            self.end_headers()
-            self.wfile.write(payload)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    function.ca.issue_cert(LAMBDA).configure_cert(tls)
-    with ThreadingHTTPServer((LAMBDA_ADDRESS, 443), Requests) as server:
-        server.socket = tls.wrap_socket(server.socket, server_side=True)
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(function.ca, LAMBDA, LAMBDA_ADDRESS, answer):
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from tests.htcondor.image import INPUTS, Builder, base_image
 from tests.htcondor.namespaces import POOL, REGION
 from tests.htcondor.pool import USER
 from tests.htcondor.stand_in import ADMINISTRATOR, EVERYTHING, booted, said_by
-from tests.htcondor.testbed import CONDOR, HOME, INSTANCE_TYPE, USER_CONFIG, Testbed, aws_profiles
+from tests.htcondor.testbed import CONDOR, INSTANCE_TYPE, USER_CONFIG, Testbed, aws_profiles, submit
 
 # Also for the tests that look at the image alone: the transcript is the testbed's.
 pytestmark = pytest.mark.usefixtures("testbed")
@@ -33,20 +33,6 @@ SEC_PASSWORD_FILE = {CONDOR}/annex_pool_password
 ANNEX_DEFAULT_ODI_INSTANCE_TYPE = {INSTANCE_TYPE}
 us_east_1.ANNEX_DEFAULT_ODI_IMAGE_ID = {{image}}
 ANNEX_DEFAULT_UNCLAIMED_TIMEOUT = {IDLE_SECONDS}
-"""
-
-JOB = """\
-executable = {annex}.sh
-transfer_executable = True
-should_transfer_files = YES
-when_to_transfer_output = ON_EXIT_OR_EVICT
-output = {annex}.out
-error = {annex}.err
-log = {annex}.log
-requirements = TARGET.AnnexName == MY.TargetAnnexName
-+TargetAnnexName = "{annex}"
-+MayUseAWS = True
-queue
 """
 
 # It asks as the stock boot script of condor-annex-ec2 would, and with a token; a slot user must get neither answer.
@@ -115,7 +101,7 @@ def test_a_machine_of_an_annex_boots_with_tokens_only_and_runs_a_job(testbed: Te
     testbed.start_annex("plain")
     (machine,) = testbed.machines("plain")
     instance_id = machine["InstanceId"]
-    _submit(testbed, "plain", USEFUL)
+    submit(testbed.pool, "plain", USEFUL)
     with booted(testbed, image, instance_id) as stand_in:
         testbed.wait_until(lambda: "done; HTCondor starts" in stand_in.console, "the boot service is done")
         said = said_by(stand_in)
@@ -145,7 +131,7 @@ def test_a_spot_machine_drains_when_ec2_takes_it_back(testbed: Testbed, image: P
     instance_id = testbed.machines("spot")[0]["InstanceId"]
     ec2 = testbed.root.client("ec2")
     ec2.modify_instance_metadata_options(InstanceId=instance_id, InstanceMetadataTags="enabled")
-    _submit(testbed, "spot", LONG)
+    submit(testbed.pool, "spot", LONG)
     with booted(testbed, image, instance_id) as stand_in:
         log = ["cat", "spot.log"]
         testbed.wait_until(lambda: "Job executing" in testbed.pool.run(log).stdout, "the job is running")
@@ -208,12 +194,6 @@ class _WithoutSources(Builder):
     def _prepare(self) -> None:
         super()._prepare()
         self.must(["rm", "/etc/apt/sources.list"])
-
-
-def _submit(testbed: Testbed, annex: str, script: str) -> None:
-    testbed.pool.write(f"{HOME}/{annex}.sh", script)
-    testbed.pool.write(f"{HOME}/{annex}.submit", JOB.format(annex=annex))
-    testbed.pool.must(["condor_submit", f"{annex}.submit"], user=USER)
 
 
 def _slots(testbed: Testbed) -> str:

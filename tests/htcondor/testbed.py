@@ -69,6 +69,17 @@ requirements = TARGET.AnnexName == MY.TargetAnnexName
 """
 """What ``htcondor job submit --annex-name`` adds by itself, where there is such a command."""
 
+_SCRIPT_JOB = f"""\
+executable = {{annex}}.sh
+transfer_executable = True
+should_transfer_files = YES
+when_to_transfer_output = ON_EXIT_OR_EVICT
+output = {{annex}}.out
+error = {{annex}}.err
+log = {{annex}}.log
+{_CHOOSE_ANNEX}queue
+"""
+
 _COMMAND = "/usr/bin/annex-bootstrap"
 _SOURCES, _PACKAGES = "/opt/annex-bootstrap/sources", "/opt/annex-bootstrap/packages"
 # What an installation compiles once is compiled by the first run here: the sources are read-only.
@@ -170,10 +181,10 @@ class Testbed:
         Returns:
             The file's name.
         """
-        submit, text = f"{name}.submit", f"{_JOB.format(name=name)}{more}queue\n"
-        self.pool.write(f"/home/{user}/{submit}", text, user=user)
-        self.transcript.file(submit, text)
-        return submit
+        file, text = f"{name}.submit", f"{_JOB.format(name=name)}{more}queue\n"
+        self.pool.write(f"/home/{user}/{file}", text, user=user)
+        self.transcript.file(file, text)
+        return file
 
     def submit_job(self, annex: str) -> None:
         """Submit a job that runs in one annex only, with HTCondor's command for people; it is named like the annex."""
@@ -343,6 +354,13 @@ def start_testbed(root: Path, machines: MachineSettings | None = None) -> Iterat
         htcondor = version(root)
         transcript.begin(INTRODUCTION.format(version=".".join(map(str, htcondor))))
         yield Testbed(local, session, pool, transcript, before, htcondor)
+
+
+def submit(pool: Pool, annex: str, script: str) -> None:
+    """Submit a job that runs a script in one annex only; it is named like the annex."""
+    pool.write(f"{HOME}/{annex}.sh", script)
+    pool.write(f"{HOME}/{annex}.submit", _SCRIPT_JOB.format(annex=annex))
+    pool.must(["condor_submit", f"{annex}.submit"], user=USER)
 
 
 def install_client(pool: Host) -> None:

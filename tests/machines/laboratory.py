@@ -20,7 +20,7 @@ from local_aws.machines.settings import MachineSettings
 from local_aws.server_settings import BASES, HARDWARE, Hardware
 from machine_image.user_data import ImageInputs, render_script
 from tests.htcondor import namespaces
-from tests.htcondor.pool import USER, Pool
+from tests.htcondor.pool import Pool
 from tests.htcondor.testbed import HOME, Testbed
 from tests.machines.given import Given
 
@@ -38,19 +38,6 @@ BOOT_COMMANDS = 'echo "$ANNEX_ID in $AWS_REGION" > /run/boot-commands'
 
 LEAN = Hardware(processors=1, without=("apparmor.service", "unattended-upgrades.service"))
 """For machines that boot beside another one; at least one has all that Debian starts."""
-
-JOB = """\
-executable = {annex}.sh
-transfer_executable = True
-should_transfer_files = YES
-when_to_transfer_output = ON_EXIT_OR_EVICT
-output = {annex}.out
-error = {annex}.err
-log = {annex}.log
-requirements = TARGET.AnnexName == "{annex}"
-+TargetAnnexName = "{annex}"
-queue
-"""
 
 
 class StillWaitingError(AssertionError):
@@ -260,13 +247,6 @@ class Laboratory:
     def slots(self, *attributes: str) -> str:
         """Return attributes of all slots in the pool."""
         return self.testbed.pool.run(["condor_status", "-af", *attributes]).stdout
-
-
-def submit(pool: Pool, annex: str, script: str) -> None:
-    """Submit a job that runs in one annex only; it is named like the annex."""
-    pool.write(f"{HOME}/{annex}.sh", script)
-    pool.write(f"{HOME}/{annex}.submit", JOB.format(annex=annex))
-    pool.must(["condor_submit", f"{annex}.submit"], user=USER)
 
 
 def wait_until_ended(pool: Pool, annex: str) -> None:

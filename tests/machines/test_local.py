@@ -20,9 +20,9 @@ from local_aws.server_settings import HARDWARE
 from tests.htcondor.namespaces import POOL, POOL_ADDRESS
 from tests.htcondor.pool import USER, Pool
 from tests.htcondor.root import ensure_roots
-from tests.htcondor.testbed import CLIENT_DIRECTORIES, HOME, install_client
+from tests.htcondor.testbed import CLIENT_DIRECTORIES, HOME, install_client, submit
 from tests.machines.given import Given
-from tests.machines.laboratory import BOOT_COMMANDS, LEAN, PATIENCE, packages, submit, wait_until, wait_until_ended
+from tests.machines.laboratory import BOOT_COMMANDS, LEAN, PATIENCE, packages, wait_until, wait_until_ended
 
 USEFUL = """\
 #!/bin/sh

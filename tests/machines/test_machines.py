@@ -19,7 +19,7 @@ from machine_image.user_data import ImageInputs, read_outcome
 from tests.htcondor.namespaces import POOL, REGION
 from tests.htcondor.pool import USER
 from tests.htcondor.stand_in import ADMINISTRATOR, EVERYTHING
-from tests.htcondor.testbed import HOME, aws_profiles
+from tests.htcondor.testbed import HOME, aws_profiles, submit
 from tests.machines.laboratory import (
     BOOT_COMMANDS,
     LEAN,
@@ -29,7 +29,6 @@ from tests.machines.laboratory import (
     cached_image,
     packages,
     patched,
-    submit,
     wait_until,
     wait_until_ended,
     without_sequences,
