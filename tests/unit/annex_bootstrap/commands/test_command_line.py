@@ -128,7 +128,8 @@ SYNOPSES = {
     ),
     "start": (
         "NAME [--count 1..] [--cores 1..] [--memory-per-core SIZE=2G] [--type TYPE]... [--subnet ID]... [--spot] "
-        "[--duration TEXT=8h] [--idle TEXT=15m] [--owner USER] [--open] [--collector HOST[:PORT]] "
+        "[--duration TEXT=8h] [--max-dollars DOLLARS] [--tag KEY=VALUE]... "
+        "[--idle TEXT=15m] [--owner USER] [--open] [--collector HOST[:PORT]] "
         "[--skip-pool-check] [--dry-run] [--yes|-y] STACKS OUTPUT"
     ),
     "status": "STACKS [--config FILE] [--verbose] OUTPUT",
@@ -224,6 +225,8 @@ START = {
     "subnet_ids": (),
     "spot": False,
     "duration": "8h",
+    "max_dollars": None,
+    "tags": (),
     "idle": "15m",
     "owner": "",
     "everybody": False,
@@ -443,7 +446,8 @@ LINES: list[tuple[str, dict[str, Any]]] = [
     (
         (
             f"start {TWO.removesuffix(' --config /f')} first --count 2 --cores 3 --memory-per-core 4G --type a "
-            "--type b --subnet c --subnet d --spot --duration 1h --idle 5m --owner bob --open --collector c "
+            "--type b --subnet c --subnet d --spot --duration 1h --max-dollars 200.50 --tag e=1 "
+            "--tag f=2 --idle 5m --owner bob --open --collector c "
             "--skip-pool-check --dry-run --yes"
         ),
         {
@@ -455,6 +459,8 @@ LINES: list[tuple[str, dict[str, Any]]] = [
             "types": ("a", "b"),
             "subnet_ids": ("c", "d"),
             "duration": "1h",
+            "max_dollars": Decimal("200.50"),
+            "tags": ("e=1", "f=2"),
             "idle": "5m",
             "owner": "bob",
             "collector": "c",
