@@ -224,7 +224,7 @@ def test_on_the_free_plan_the_builder_is_one_of_its_types(
     runs = put(aws, changed, Architecture=architecture, BuilderType=usual).of("RunInstances")
     assert [run["InstanceType"] for run in runs] == [usual, *others][: refused + 1]
     # Another zone would change nothing.
-    assert {run["SubnetId"] for run in runs} == {"subnet-a"}
+    assert [run["SubnetId"] for run in runs] == ["subnet-a"] * (refused + 1)
     assert [run["ClientToken"] for run in runs] == [f"r-{number}" for number in range(refused + 1)]
 
 
@@ -245,15 +245,19 @@ def test_a_chosen_type_has_no_other_and_the_refusal_says_which_the_free_plan_has
 
 
 @pytest.mark.parametrize(
-    ("refusals", "tries"), [(["UnauthorizedOperation"], 1), (["Unsupported", "InsufficientInstanceCapacity"], 2)]
+    ("refusals", "subnets"),
+    [
+        (["UnauthorizedOperation"], ["subnet-a"]),
+        (["Unsupported", "InsufficientInstanceCapacity"], ["subnet-a", "subnet-b"]),
+    ],
 )
 def test_any_other_refusal_and_that_of_the_last_zone_is_final(
-    aws: Callable[..., Recorded], refusals: list[str], tries: int
+    aws: Callable[..., Recorded], refusals: list[str], subnets: list[str]
 ) -> None:
     made = aws(**answers(RunInstances=[RefusedError(code) for code in refusals]))
     with pytest.raises(Exception, match=refusals[-1]):
         image_builder.put(request(NAME, PROPERTIES))
-    assert len(made.of("RunInstances")) == tries
+    assert [run["SubnetId"] for run in made.of("RunInstances")] == subnets
 
 
 @pytest.mark.parametrize(

@@ -69,8 +69,8 @@ def test_machines_start_only_from_a_stack_whose_machines_read_what_is_their_own(
     monkeypatch: pytest.MonkeyPatch, outputs: dict[str, str], problem: str
 ) -> None:
     stack = replace(STACK, outputs=outputs)
-    monkeypatch.setattr(planning, "find_deployed", lambda *_: stack)
     with answering() as account:
+        monkeypatch.setattr(planning, "find_deployed", lambda *asked: {(account, "pool"): stack}[asked])
         if problem:
             with pytest.raises(UserError, match=problem):
                 planning.find_stack(account, "pool")

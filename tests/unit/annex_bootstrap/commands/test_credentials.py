@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from annex_bootstrap.aws import Account
 from annex_bootstrap.commands import credentials as module
 from annex_bootstrap.commands.credentials import Action, Credentials, credentials
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.errors import AwsError, UserError
 from annex_bootstrap.policies.users import AnnexUser, KeyFiles
+from annex_bootstrap.stack.read import Stack
 from annex_bootstrap.target import Target
 from tests.unit.annex_bootstrap.commands.conftest import OUTPUTS, STACK_ID, Asked, a_stack
 from tests.unit.recorded import Recorded
@@ -31,6 +33,7 @@ class Users:
         bounded: whether the user has a boundary.
         deleted: the keys that are deleted; None where there is no such user.
         error: what fails.
+        stack: the stack.
     """
 
     def __init__(self) -> None:
@@ -38,6 +41,11 @@ class Users:
         self.made, self.bounded = True, False
         self.deleted: tuple[str, ...] | None = ("AKIAMADEUPOLD",)
         self.error: Exception | None = None
+        self.stack = a_stack()
+
+    def find_deployed(self, account: Account, name: str) -> Stack:
+        assert (account.region, name) == ("us-east-1", "annex-bootstrap")
+        return self.stack
 
     def _do(self, user: AnnexUser, *what: Any) -> None:
         if self.error is not None:
@@ -65,8 +73,8 @@ def users(monkeypatch: pytest.MonkeyPatch) -> Users:
     monkeypatch.setattr(AnnexUser, "rotate", lambda user, *given: made.rotate(user, *given))
     monkeypatch.setattr(AnnexUser, "remove", lambda user: made.remove(user))
     monkeypatch.setattr(AnnexUser, "is_bounded", lambda _: made.bounded)
-    monkeypatch.setattr(KeyFiles, "holder", lambda *_: "")
-    monkeypatch.setattr(module, "find_deployed", lambda *_: a_stack())
+    monkeypatch.setattr(KeyFiles, "holder", lambda _files, _account: "")
+    monkeypatch.setattr(module, "find_deployed", made.find_deployed)
     return made
 
 
@@ -135,7 +143,6 @@ def test_a_rotation_names_the_keys_that_it_deleted(users: Users, run: Run, capsy
 def test_where_the_stacks_roles_are_bounded_so_is_the_user(
     users: Users,
     run: Run,
-    monkeypatch: pytest.MonkeyPatch,
     roles_bounded: bool,
     user_bounded: bool,
     given: str,
@@ -143,7 +150,7 @@ def test_where_the_stacks_roles_are_bounded_so_is_the_user(
 ) -> None:
     users.bounded = user_bounded
     stack = a_stack(parameters={"PermissionsBoundaryArn": "arn:roles"} if roles_bounded else {})
-    monkeypatch.setattr(module, "find_deployed", lambda *_: stack)
+    users.stack = stack
     run(boundary=given)
     assert users.done[0][-1] == boundary
 
@@ -159,7 +166,8 @@ def test_a_boundary_that_does_not_exist_is_said_with_the_way_to_it(users: Users,
 def test_a_machines_role_needs_no_user(users: Users, run: Run, home: Path) -> None:
     assert run(Action.FROM_INSTANCE) == Credentials(home / "user_config", None, changed=False)
     assert users.done == []
-    assert set(knobs(home).values()) == {"FROM INSTANCE"}
+    names = [f"ANNEX_DEFAULT_{kind}_KEY_FILE" for kind in ("ACCESS", "SECRET")]
+    assert knobs(home) == dict.fromkeys([*names, *(f"us_east_1.{name}" for name in names)], "FROM INSTANCE")
 
 
 def test_removal_asks_deletes_the_user_and_takes_the_knobs_out(

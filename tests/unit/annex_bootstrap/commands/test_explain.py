@@ -17,7 +17,7 @@ from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.growth import queue
 from annex_bootstrap.growth.cloud import Instance
-from annex_bootstrap.growth.model import Market, Readings, Reason, Room, Rules, Slot
+from annex_bootstrap.growth.model import Group, Market, Readings, Reason, Room, Rules, Slot
 from annex_bootstrap.growth.reading import Reader, View
 from annex_bootstrap.machines.money import Budget
 from annex_bootstrap.target import Target
@@ -56,6 +56,10 @@ class Steps:
         self.asked.append(arguments)
         return self.ads
 
+    def find_unmet(self, view: View, asked: Group) -> list[str]:
+        assert (view, asked.key) == (self.view, KEY)
+        return self.unmet
+
     def read(self, reader: Reader, now: int) -> View:
         self.readers.append((reader, now))
         return self.view
@@ -67,7 +71,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
     monkeypatch.setattr(queue, "check_here", lambda: None)
     monkeypatch.setattr(queue, "read_ads", made.read_ads)
     monkeypatch.setattr(Reader, "read", lambda reader, now: made.read(reader, now))
-    monkeypatch.setattr(Reader, "find_unmet", lambda *_: made.unmet)
+    monkeypatch.setattr(Reader, "find_unmet", lambda _, view, asked: made.find_unmet(view, asked))
     monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: NOW + 0.5))
     return made
 

@@ -56,13 +56,15 @@ def test_every_request_is_one_that_ec2_takes(
     # A number: the default version stays at the first, whatever the stack's updates add.
     assert config["LaunchTemplateSpecification"]["Version"] == "7"
     overrides = config["Overrides"]
-    assert {override["SubnetId"] for override in overrides} == set(subnets)
-    assert {override["InstanceType"] for override in overrides} == {machine.name for machine in machines}
-    assert all(("WeightedCapacity" in override) is bool(capacity.cores) for override in overrides)
+    assert [(override["InstanceType"], override["SubnetId"]) for override in overrides] == [
+        (machine.name, subnet) for machine in machines for subnet in subnets
+    ]
+    weights = [machine.vcpus if capacity.cores else None for machine in machines for _ in subnets]
+    assert [override.get("WeightedCapacity") for override in overrides] == weights
     assert all(("MaxPrice" in override) is capacity.spot for override in overrides)
     # EC2 takes the unit only with attributes.
     assert "TargetCapacityUnitType" not in request["TargetCapacitySpecification"]
-    assert {tags["ResourceType"] for tags in request["TagSpecifications"]} == {"fleet", "instance", "volume"}
+    assert sorted(tags["ResourceType"] for tags in request["TagSpecifications"]) == ["fleet", "instance", "volume"]
 
 
 def arguments(capacity: Capacity, *machines: InstanceType) -> dict[str, Any]:
