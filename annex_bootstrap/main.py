@@ -50,6 +50,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
     },
     "Try": {
         "demo": "Demonstrate everything on a local AWS.",
+        "rehearse": "Try an institution's policies on a local AWS.",
         "local": "Run a local AWS until Ctrl-C.",
         "completion": "Print shell completion for bash, zsh or fish.",
     },

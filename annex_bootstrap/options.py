@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 
-def _complete_region(_context: click.Context, _option: click.Parameter, begun: str) -> list[str | CompletionItem]:
+def complete_region(_context: click.Context, _option: click.Parameter, begun: str) -> list[str | CompletionItem]:
+    """Return the regions of AWS."""
     return [region.name for region in REGIONS_WITH_CONSOLE if region.name.startswith(begun)]
 
 
@@ -63,7 +64,7 @@ def check_stack_name(_context: click.Context, _option: click.Parameter, name: st
 REGION = click.Option(
     ["--region"],
     metavar="REGION",
-    shell_complete=_complete_region,
+    shell_complete=complete_region,
     help="AWS region. Default: AWS_REGION or the profile's.",
 )
 
@@ -71,7 +72,7 @@ REGIONS = click.Option(
     ["--region", "regions"],
     metavar="REGION",
     multiple=True,
-    shell_complete=_complete_region,
+    shell_complete=complete_region,
     help="AWS region; repeatable. Default: AWS_REGION or the profile's.",
 )
 

@@ -105,7 +105,9 @@ def _type_name(hint: Any) -> str:
     hint, optional = split_optional(hint)
     element = element_of(hint)
     if element is not None:
-        name = f"list of {_type_name(element[1])}s" if element[0] == "[]" else f"object of {_type_name(element[1])}s"
+        inner = _type_name(element[1])
+        several = f"lists{inner.removeprefix('list')}" if inner.startswith("list of ") else f"{inner}s"
+        name = f"{'list' if element[0] == '[]' else 'object'} of {several}"
     elif is_dataclass(hint):
         name = "object"
     elif issubclass(hint, Enum):

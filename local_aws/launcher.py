@@ -133,7 +133,7 @@ def local_aws(
             for AWS's own host names there, and it is the metadata service of one machine (see
             ``local_aws.server.ec2.metadata``). Only for a network namespace of its own, in which those names and the
             metadata address lead here.
-        strictness: AWS at its worst; needs the packages of a checkout.
+        strictness: AWS at its worst.
         records: a directory for what it exchanges and decides (see ``local_aws.server.recording``).
         machines: what it runs its instances with, as virtual machines; it fills in what only it knows.
 

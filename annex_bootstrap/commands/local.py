@@ -20,7 +20,7 @@ MODULES = {"local_aws", "ministack", "trustme"}
 
 @contextmanager
 def local_extra() -> Iterator[None]:
-    """Guard the import of the local AWS, which only ``demo`` and ``local`` need.
+    """Guard the import of the local AWS, which only ``demo``, ``local`` and ``rehearse`` need.
 
     Raises:
         UserError: the extra is not installed.

@@ -37,9 +37,13 @@ class Account:
         foreign_buckets: that belong to another account, which lets everybody in.
         free_plan: whether the account is on the free plan, which has few instance types.
         launch_failure: the StateReason, Code and Message, with which every machine ends as soon as it has started.
+        rehearsed: an institution's documents, each with its ``file`` and ``document``. What these alone deny is
+            recorded and then happens anyway (see ``local_aws.server.iam.rehearsal``), and CloudFormation asks for its
+            caller's rights.
         service_control_policies: documents that the organisation attaches. ``FullAWSAccess`` is attached beside them,
             unless one of them allows something itself.
             https://docs.aws.amazon.com/organizations/latest/userguide/orgs_manage_policies_scps_evaluation.html
+        tag_policies: documents that the organisation attaches, which deny noncompliant values of tags.
         throttled_regions: where EC2 starts nothing because it throttles.
         unsubscribed_regions: where the account is not signed up for any service (OptInRequired).
         unverified_regions: where the account is being verified, so that it starts nothing yet.
@@ -57,7 +61,9 @@ class Account:
     foreign_buckets: list[str] = field(default_factory=list)
     free_plan: bool = False
     launch_failure: dict[str, str] | None = None
+    rehearsed: list[dict[str, Any]] = field(default_factory=list)
     service_control_policies: list[dict[str, Any]] = field(default_factory=list)
+    tag_policies: list[dict[str, Any]] = field(default_factory=list)
     throttled_regions: list[str] = field(default_factory=list)
     unsubscribed_regions: list[str] = field(default_factory=list)
     unverified_regions: list[str] = field(default_factory=list)

@@ -41,7 +41,7 @@ for install in (machines.install, patience.install):
     install()
 
 if is_strict():
-    # Only now, because these need packages that only a checkout has.
+    # On top of the extensions.
     from local_aws.server.strict.all import STRICT
 
     for install in STRICT:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from local_aws.server.cloudformation import (
+    caller_rights,
     change_sets,
     deletion,
     early_validation,
@@ -57,6 +58,7 @@ EXTENSIONS: tuple[Callable[[], None], ...] = (
     alarm_dimensions.install,
     attributes.install,
     authorization.install,
+    caller_rights.install,
     change_sets.install,
     images.install,
     decisions.install,

@@ -17,6 +17,8 @@ from local_aws.server.gate import App, Message, Receive, Send
 EXCHANGES = "exchanges.jsonl"
 DECISIONS = "decisions.jsonl"
 FAULTS = "faults.jsonl"
+DENIALS = "denials.jsonl"
+CONDITION_KEYS = "condition_keys.jsonl"
 
 
 def directory() -> Path | None:

@@ -47,13 +47,13 @@ MAY_IMPORT = {
 }
 """What each package may import of ours besides itself."""
 
-KNOW_LOCAL_AWS = {"annex_bootstrap.commands.demo", "annex_bootstrap.commands.local"}
+KNOW_LOCAL_AWS = {f"annex_bootstrap.commands.{name}" for name in ("demo", "local", "rehearse")}
 """The modules of the client that may import the local AWS, which a plain install does not have."""
 
 
-BUILT_OF_OTHERS = {"delete", "demo", "image", "setup"}
-"""The commands that use other commands' actions: ``delete`` removes users as ``credentials`` does, ``demo`` what it
-shares with ``local``, ``image rebuild`` is a ``deploy``, ``setup`` has several for its steps."""
+BUILT_OF_OTHERS = {"delete", "demo", "image", "rehearse", "setup"}
+"""The commands that use other commands' actions: ``delete`` removes users as ``credentials`` does, ``demo`` and
+``rehearse`` what they share with ``local``, ``image rebuild`` is a ``deploy``, ``setup`` has several for its steps."""
 
 
 def modules() -> dict[str, Path]:
@@ -158,7 +158,7 @@ def _packages(path: Path) -> set[str]:
     return {name.split(".")[0] for name in named}
 
 
-def test_of_the_client_only_the_commands_local_and_demo_know_the_local_aws() -> None:
+def test_of_the_client_only_three_commands_know_the_local_aws() -> None:
     client = {module: names for module, names in GRAPH.items() if module.split(".")[0] == "annex_bootstrap"}
     knowing = {module for module, names in client.items() if any(name.split(".")[0] == "local_aws" for name in names)}
     assert knowing == KNOW_LOCAL_AWS

@@ -11,6 +11,7 @@ from typing import Any
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import ec2, iam
 
+from local_aws.server.ec2.encryption import key_of
 from local_aws.server.ec2.launch_templates import merged, read_template
 from local_aws.server.iam.rules import Check, Context
 from local_aws.server.wire import RefusalError
@@ -165,6 +166,10 @@ def creation_context(request: Mapping[str, Any], arn: str) -> Context:
         context |= {"ec2:InstanceType": request["InstanceType"]} if "InstanceType" in request else {}
         profile = profile_of(request)
         context |= {"ec2:InstanceProfile": profile["Arn"]} if profile else {}
+    if arn.endswith(":volume/*"):
+        volumes = request.get("BlockDeviceMappings") or [{}]
+        encrypted = all(key_of(request, volume) for volume in volumes if "VirtualName" not in volume)
+        context |= {"ec2:Encrypted": str(encrypted).lower()}
     if arn.endswith(":network-interface/*"):
         context |= vpc_keys(ec2._subnets.get(subnet_of(request)))
     return context

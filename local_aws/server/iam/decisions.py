@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
@@ -12,7 +12,7 @@ from ministack.core import iam_evaluator
 from ministack.services import iam
 
 from local_aws.server import recording
-from local_aws.server.iam import organisation, variables
+from local_aws.server.iam import organisation, rehearsal, variables
 
 _parts: contextvars.ContextVar[dict[str, Any] | None] = contextvars.ContextVar("parts", default=None)
 
@@ -90,7 +90,12 @@ def decide(enforce: Callable[[], Any]) -> Any:
         if "evaluated" not in parts:
             return answer
         ctx, policies, limits = parts["evaluated"]
-        denial = _denial(ctx, policies, limits, answer)
+        layers = _layers(ctx, policies, limits, denied=answer is not None)
+        denial = _denial(ctx, layers, denied=answer is not None)
+        if rehearsal.is_on():
+            rehearsal.note_keys(ctx)
+            if denial and rehearsal.sets_aside(ctx, layers, denied=answer is not None):
+                return None
         last_denial.set(denial)
         if recording.directory() and ctx.principal_type != "Root":
             recording.write(recording.DECISIONS, _document(parts, allowed=denial is None))
@@ -102,17 +107,25 @@ def decide(enforce: Callable[[], Any]) -> Any:
         _parts.reset(token)
 
 
-def _denial(ctx: Any, policies: Policies, limits: Iterable[Policies], answer: Any) -> Denial | None:
-    layers = [("service control policy", _parsed(organisation.policies()))] if organisation.applies(ctx) else []
-    if answer is not None:
-        layers += [("identity-based policy", policies), *(("permissions boundary", layer) for layer in limits)]
+def _layers(ctx: Any, policies: Policies, limits: Iterable[Policies], *, denied: bool) -> Sequence[rehearsal.Layer]:
+    """Return what may deny a call: the organisation's policies and, where MiniStack denies it, the principal's."""
+    layers: list[rehearsal.Layer] = [(kind, [*_parsed(documents)]) for kind, documents in organisation.layers(ctx)]
+    if denied:
+        layers += [
+            ("identity-based policy", [*policies]),
+            *(("permissions boundary", [*layer]) for layer in limits),
+        ]
+    return layers
+
+
+def _denial(ctx: Any, layers: Iterable[rehearsal.Layer], *, denied: bool) -> Denial | None:
     decisions = [(kind, iam_evaluator.evaluate(ctx, layer).decision) for kind, layer in layers]
     for wanted in ("Deny", "ImplicitDeny"):
         for kind, decision in decisions:
-            if decision == wanted and (answer is not None or organisation.STEERING not in ctx.resource_arn):
+            if decision == wanted and (denied or organisation.STEERING not in ctx.resource_arn):
                 return Denial(ctx, wanted == "Deny", kind)
     # Denied, and not by any of these.
-    return None if answer is None else Denial(ctx, True, "resource-based policy")
+    return Denial(ctx, True, "resource-based policy") if denied else None
 
 
 def _parsed(documents: Iterable[dict[str, Any]]) -> Policies:
@@ -126,7 +139,7 @@ def _document(parts: dict[str, Any], *, allowed: bool) -> dict[str, Any]:
         resource_policy = json.loads(resource_policy or "null")
     documents = [_policy(statements) for statements in policies]
     limiting = [[_policy(statements) for statements in layer] for layer in limits]
-    controls = organisation.policies() if organisation.applies(ctx) else []
+    controls = [document for _, documents in organisation.layers(ctx) for document in documents]
     return {
         "principal": ctx.principal_arn,
         "account": ctx.principal_account,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from local_aws.server.strict import caller_rights, late_events, late_iam, late_reads, requests
+from local_aws.server.strict import late_events, late_iam, late_reads, late_resources, requests
 
 STRICT: tuple[Callable[[], None], ...] = (
-    caller_rights.install,
     late_events.install,
     late_iam.install,
     late_reads.install,
+    late_resources.install,
     requests.install,
 )
 """What ``app`` calls where AWS is at its worst."""

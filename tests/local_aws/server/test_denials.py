@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -291,3 +292,66 @@ def test_metadata_options_of_a_fleets_override_count_and_not_those_of_its_templa
                 client.create_fleet(**request)
         else:
             client.create_fleet(**request)
+
+
+def test_an_organisation_demands_encrypted_volumes(server: Server, set_account: SetAccount) -> None:
+    client = server.user(EVERYTHING)
+    unencrypted = {
+        "Effect": "Deny",
+        "Action": "ec2:RunInstances",
+        "Resource": "arn:aws:ec2:*:*:volume/*",
+        "Condition": {"Bool": {"ec2:Encrypted": False}},
+    }
+    set_account(service_control_policies=[policy(unencrypted)])
+    plain, encrypted = (
+        {"DeviceName": f"/dev/xvd{letter}", "Ebs": {"VolumeSize": 8, "Encrypted": letter == "b"}} for letter in "ab"
+    )
+    for disks in ([], [plain], [encrypted, plain]):
+        with pytest.raises(ClientError) as error:
+            run(client, BlockDeviceMappings=disks)
+        assert refusal(error) == "UnauthorizedOperation"
+    run(client, BlockDeviceMappings=[encrypted])
+
+
+def test_a_tag_policy_denies_other_values(server: Server, set_account: SetAccount) -> None:
+    client = server.user(EVERYTHING)
+    rule = {"tag_value": {"@@assign": ["a"]}, "enforced_for": {"@@assign": ["ec2:instance"]}}
+    set_account(tag_policies=[{"tags": {"project": rule}}])
+    for value, denied in (("b", True), ("a", False)):
+        tags = [{"ResourceType": "instance", "Tags": [{"Key": "project", "Value": value}]}]
+        if denied:
+            with pytest.raises(ClientError, match="with an explicit deny in a tag policy"):
+                run(client, TagSpecifications=tags)
+        else:
+            run(client, TagSpecifications=tags)
+
+
+def test_what_only_a_rehearsed_document_denies_happens_anyway(server: Server, set_account: SetAccount) -> None:
+    no_users = policy({"Effect": "Deny", "Action": ["iam:CreateUser", "s3:*"], "Resource": "*"})
+    iam = server.iam_user({"Action": "iam:CreateUser", "Resource": "*"})
+    set_account(service_control_policies=[no_users])
+    with pytest.raises(ClientError, match="with an explicit deny in a service control policy"):
+        iam.create_user(UserName=str(uuid.uuid4()))
+    set_account(service_control_policies=[no_users], rehearsed=[{"file": "scp.json", "document": no_users}])
+    name = str(uuid.uuid4())
+    iam.create_user(UserName=name)
+    server.iam().delete_user(UserName=name)
+    with pytest.raises(ClientError, match="because no identity-based policy allows the iam:ListRoles action"):
+        iam.list_roles()
+
+
+def test_cloudformation_asks_for_its_callers_rights_in_a_rehearsal(server: Server, set_account: SetAccount) -> None:
+    key = server.key({"Action": "cloudformation:*", "Resource": "*"})
+    cloudformation = server.client("cloudformation", credentials=key)
+    trust = policy({"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"})
+    role = {"Type": "AWS::IAM::Role", "Properties": {"AssumeRolePolicyDocument": trust}}
+    body = json.dumps({"Resources": {"Role": role}})
+    for rehearsed, status in (([], "CREATE_COMPLETE"), ([{"file": "f", "document": policy()}], "ROLLBACK_COMPLETE")):
+        set_account(rehearsed=rehearsed)
+        name = f"s-{uuid.uuid4().hex[:8]}"
+        cloudformation.create_stack(StackName=name, TemplateBody=body, Capabilities=["CAPABILITY_IAM"])
+        while (seen := cloudformation.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"]).endswith("PROGRESS"):
+            time.sleep(0.1)
+        assert seen == status
+        set_account()
+        cloudformation.delete_stack(StackName=name)

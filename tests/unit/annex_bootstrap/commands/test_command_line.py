@@ -122,6 +122,10 @@ SYNOPSES = {
     ),
     "publish": "STACK --bucket NAME [--prefix TEXT=annex-bootstrap] [--create-bucket] [--public] [--yes|-y] OUTPUT",
     "pull-config": "STACKS [--default-region REGION] [--config FILE] [--check] [--print] OUTPUT",
+    "rehearse": (
+        "[--scp FILE]... [--boundary FILE] [--policy FILE]... [--tag-policy FILE]... [--param NAME=VALUE]... "
+        "[--region REGION=us-east-1] OUTPUT"
+    ),
     "setup": (
         "STACK [--param NAME=VALUE]... BUDGET [--config FILE] [--roles-boundary ARN] [--users-boundary ARN] "
         "[--collector HOST[:PORT]] [--user NAME[@DOMAIN]]... KEYS [--without-user] [--open-ports] [--yes|-y] OUTPUT"
@@ -271,6 +275,15 @@ POOL = {
 }
 CREDENTIALS = {"action": None, "user_name": None, "directory": HERE, "boundary": "", "yes": False}
 
+REHEARSAL: dict[str, Any] = {
+    "scps": (),
+    "boundary": None,
+    "policies": (),
+    "tag_policies": (),
+    "parameters": {},
+    "region": "us-east-1",
+}
+
 LINES: list[tuple[str, dict[str, Any]]] = [
     ("completion fish", {"shell": "fish"}),
     ("credentials", CREDENTIALS | {"target": ANYWHERE}),
@@ -371,6 +384,18 @@ LINES: list[tuple[str, dict[str, Any]]] = [
     (f"leases extend {ONE} first 2h", {"target": AT_ONE, "name": "first", "duration": "2h"}),
     ("local", {"schedule_speed": 1, "machines": False}),
     ("local --schedule-speed 60 --machines", {"schedule_speed": 60, "machines": True}),
+    ("rehearse", REHEARSAL),
+    (
+        "rehearse --scp a --scp b --boundary c --policy d --tag-policy e --param A=1 --region eu-west-1",
+        {
+            "scps": (Path("a"), Path("b")),
+            "boundary": Path("c"),
+            "policies": (Path("d"),),
+            "tag_policies": (Path("e"),),
+            "parameters": {"A": "1"},
+            "region": "eu-west-1",
+        },
+    ),
     ("policy boundary --for roles", {"target": ANYWHERE, "holder": "roles", "key": ""}),
     (f"policy boundary {ONE} --for users --key {KEY}", {"target": AT_ONE, "holder": "users", "key": KEY}),
     ("policy deployer", {"target": ANYWHERE, "boundary": "", "part": None}),
@@ -512,6 +537,9 @@ def test_the_lines_above_run_every_command() -> None:
         ("pool-config --port 65536", "65536 is not in the range 1<=x<=65535."),
         ("pool-config --user a/b", "'a/b' is not a user name: give one such as "),
         ("publish", "Missing option '--bucket'."),
+        ("rehearse --region mars", "'mars' is not a region of the local AWS: type one such as us-west-2"),
+        ("rehearse --region cn-north-1", "'cn-north-1' is not a region of the local AWS"),
+        ("rehearse --param A", "'A' is not of the form NAME=VALUE"),
         ("setup --roles-boundary me", "'me' is not the ARN of a managed policy"),
         ("setup --users-boundary me", "'me' is not the ARN of a managed policy"),
         ("setup --user a/b", "'a/b' is not a user name: give one such as "),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from annex_bootstrap.policies.deployer import deployer_policy
-from local_aws.server.strict.registry import HANDLERS, NOT_TRIGGERED, listed, needed
 from template_gen.template import build
+from tests.handler_schemas import HANDLERS, NOT_TRIGGERED, listed, needed
 
 
 def granted() -> set[str]:

