@@ -44,6 +44,8 @@ DEPLOYER, STARTER = "deployer", "starter"
 
 PEOPLE = {DEPLOYER: "whoever deploys", STARTER: "whoever starts machines"}
 
+FULL_ACCESS = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+
 UPDATE = {Parameter.SSH_CIDRS: "192.0.2.0/24", Parameter.END_ORPHANS: "yes", Parameter.LOG_RETENTION_DAYS: "60"}
 """Parameters whose change updates a custom resource, a function and a log group."""
 
@@ -152,7 +154,11 @@ class _Life:
         settings = {
             "service_control_policies": [document.content for document in self._of(Kind.SCP)],
             "tag_policies": [document.content for document in self._of(Kind.TAG_POLICY)],
-            "rehearsed": [{"file": str(each.file), "document": each.content} for each in self.documents],
+            "rehearsed": [
+                {"file": str(file), "document": document}
+                # The first one denies nothing: rights are asked for without a document as well.
+                for file, document in [("", FULL_ACCESS), *((each.file, each.content) for each in self.documents)]
+            ],
         }
         ssm = self.root.client("ssm", region_name=REGION)
         ssm.put_parameter(Name=SETTINGS, Type="String", Tier="Advanced", Value=json.dumps(settings))
