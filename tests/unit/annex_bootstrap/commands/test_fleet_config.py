@@ -190,6 +190,12 @@ def test_an_image_is_found_by_its_name_the_newest_first(steps: Steps, run: Run) 
     assert steps.asked
 
 
+def test_an_image_without_a_name_is_shown_by_its_id(steps: Steps, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    run([{name: value for name, value in IMAGE.items() if name != "Name"}])
+    assert "Image    ami-0a1b " in capsys.readouterr().out.splitlines()
+    assert steps.asked
+
+
 @pytest.mark.parametrize(
     ("images", "options", "text"),
     [

@@ -381,6 +381,18 @@ def test_users_of_condor_annex_need_copies_of_roots_password(
     )
 
 
+def test_lines_to_paste_stay_whole_on_a_narrow_terminal(
+    run: Run, machine: Machine, home: Path, narrow: Callable[[], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine.uid, machine.version, machine.token = 0, (23, 9, 6), None
+    kept = home / "kept"
+    narrow()
+    run(stored_password=kept, collector="a-name-that-is-longer-than-that.example.org", users=("bob",))
+    lines = capsys.readouterr().out.splitlines()
+    assert f"  install -D -m 600 -o USER {kept} ~USER/.condor/annex_pool_password" in lines
+    assert lines[-1].endswith(": COLLECTOR_HOST = a-name-that-is-longer-than-that.example.org:9618")
+
+
 @pytest.fixture
 def with_password(machine: Machine, home: Path) -> Path:
     """A pool that authenticates with a password already."""

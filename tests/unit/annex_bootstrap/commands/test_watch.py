@@ -101,7 +101,7 @@ class _Leases:
     """
 
     account = SimpleNamespace(region="us-east-1")
-    profile_arns: frozenset[str] = frozenset()
+    profile_arns = frozenset({"arn:profile"})
 
     def __init__(self, *held: str) -> None:
         self.held = [Lease(name, END, {}) for name in held]
@@ -161,7 +161,7 @@ def test_it_goes_on_after_a_refusal_until_ctrl_c_and_tells_a_failure_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     leases, pauses = _Leases("first"), list[float]()
-    answers: list[Any] = [[["first"] + ["1"] * 8], UserError("AWS is away"), [["first"] + ["2"] * 8]]
+    answers: list[Any] = [[["first"] + ["1"] * 8], UserError("AWS is away"), [["first"] + ["2"] * 8], []]
 
     def poll_once(*_: object) -> list[list[str]]:
         answer = answers.pop(0)
@@ -170,21 +170,27 @@ def test_it_goes_on_after_a_refusal_until_ctrl_c_and_tells_a_failure_once(
         rows: list[list[str]] = answer
         return rows
 
+    def find_failures(account: object, profiles: frozenset[str]) -> dict[str, dict[str, int]]:
+        assert (account, profiles) == (leases.account, leases.profile_arns)
+        return {"first": {"no disk": 2}}
+
     def sleep(seconds: float) -> None:
         pauses.append(seconds)
-        if len(pauses) == 3:
+        if len(pauses) == 4:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(module, "_poll", poll_once)
     monkeypatch.setattr(Leases, "of_target", lambda _: leases)
-    monkeypatch.setattr(module, "find_failures", lambda *_: {"first": {"no disk": 2}})
+    monkeypatch.setattr(module, "find_failures", find_failures)
     monkeypatch.setattr(time, "sleep", sleep)
     module.watch(Screen(), Target(), "", 5.0)
     said = capsys.readouterr()
-    assert pauses == [5.0, 5.0, 5.0]
+    assert pauses == [5.0] * 4
     assert [line.split("  ")[:2] for line in said.out.splitlines()] == [
         ["ANNEX=first", "PENDING=1"],
         ["ANNEX=first", "PENDING=2"],
+        ["ANNEX=first", "gone"],
+        ["No annex holds a lease in us-east-1."],
     ]
     assert said.err.splitlines() == [
         "annex-bootstrap: 2 machines of first ended in the last hour: no disk",
