@@ -18,12 +18,14 @@ from annex_bootstrap.aws import Account, explained, physical_id
 from annex_bootstrap.doctor.check import Check, Finding, Level, Setup
 from annex_bootstrap.errors import AwsError, DeniedError, UserError
 from annex_bootstrap.machines.quotas import increase_command, read_quota
+from annex_bootstrap.machines.subnets import EVERYWHERE, find_ways, route_tables, stack_subnets
 from annex_bootstrap.policies.boundary import Holder, boundary_arn
 from annex_bootstrap.policies.key import key_policy, missing
 from annex_bootstrap.stack import metrics
 from annex_bootstrap.stack.image import StackImage, read_image
 from annex_bootstrap.stack.read import Stack, find_people, list_holders
 from annex_contract import __version__
+from annex_contract.image import IMAGE_YES
 from annex_contract.knobs import DEFAULT_PORT
 from annex_contract.lease import SWEEP_EVENT, SWEEP_RATE
 from annex_contract.operating_system import SYSTEM
@@ -662,6 +664,75 @@ class SecurityGroup(Check):
             advice = "deploy with --param CondorCidrs=0.0.0.0/0, or with the networks of your pool"
             return self.problem(f"{self.group_id} does not open port {self.port}", advice)
         return self.ok(f"{self.group_id} opens port {self.port}")
+
+
+@dataclass(frozen=True)
+class Subnets(Check):
+    """The subnets that the stack names lead out: what from each one machines reach, and through what.
+
+    Attributes:
+        ways: what each subnet reaches, as ``find_ways`` returns it; None where it is gone.
+        builds: whether the stack builds its image in them.
+    """
+
+    id = "subnets"
+    subject = "subnets"
+
+    ways: Mapping[str, Mapping[str, str] | None]
+    builds: bool
+
+    @classmethod
+    def read(cls, setup: Setup) -> Self | None:
+        named = stack_subnets(setup.deployed) if setup.deployed else []
+        if setup.deployed is None or not named:
+            return None
+        with explained("checking the subnets"):
+            # By a filter, which leaves out what is gone, where an ID would be an error.
+            pages = setup.account.ec2.get_paginator("describe_subnets").paginate(
+                Filters=[{"Name": "subnet-id", "Values": named}]
+            )
+            found = {subnet["SubnetId"]: subnet for page in pages for subnet in page["Subnets"]}
+        ways: dict[str, Mapping[str, str] | None] = dict.fromkeys(named)
+        # All are in one VPC: the stack's security group is there too.
+        for vpc in sorted({subnet["VpcId"] for subnet in found.values()}):
+            tables = route_tables(setup.account, vpc)
+            if tables is None:
+                raise UserError("these credentials may not read the route tables: grant ec2:DescribeRouteTables")
+            for subnet_id, subnet in found.items():
+                if subnet["VpcId"] == vpc:
+                    ways[subnet_id] = find_ways(subnet_id, tables, public=subnet.get("MapPublicIpOnLaunch", False))
+        return cls(ways, setup.deployed.parameters.get(Parameter.IMAGE) == IMAGE_YES)
+
+    def judge(self) -> Finding:
+        if gone := [subnet_id for subnet_id, ways in self.ways.items() if ways is None]:
+            return self.problem(f"{', '.join(gone)} is gone", "deploy with --param SubnetIds= and those that are there")
+        known = {subnet_id: ways for subnet_id, ways in self.ways.items() if ways is not None}
+        detail = "; ".join(f"{subnet_id}: {_ways_in_words(ways)}" for subnet_id, ways in known.items())
+        closed = [ways for ways in known.values() if EVERYWHERE not in ways]
+        if not closed:
+            return self.ok(detail)
+        if self.builds or not all(closed):
+            builder, image = (
+                (f", and the image's builder {SYSTEM.name}'s packages", ", or --param Image= and an image of yours")
+                if self.builds
+                else ("", "")
+            )
+            return self.problem(
+                detail,
+                f"machines need EC2, S3 and the pool's port{builder}: add a NAT gateway, or deploy with "
+                f"--param SubnetIds= and other subnets{image}",
+            )
+        return self.skipped(
+            detail,
+            "ask who runs the network whether EC2 (an interface endpoint), S3 (a gateway endpoint) and the pool's port"
+            " are among these",
+        )
+
+
+def _ways_in_words(ways: Mapping[str, str]) -> str:
+    if EVERYWHERE in ways:
+        return f"everything, by {ways[EVERYWHERE]}"
+    return ", ".join(f"only {destination}, by {target}" for destination, target in ways.items()) or "nothing"
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ CHECKS: Sequence[type[Check]] = (
     aws_checks.InstanceProfile,
     aws_checks.FleetRole,
     aws_checks.SecurityGroup,
+    aws_checks.Subnets,
     aws_checks.Image,
     aws_checks.PolicyHolders,
     aws_checks.EncryptionKey,

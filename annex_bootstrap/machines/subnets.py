@@ -61,7 +61,7 @@ def find_subnets(account: Account, group_id: str, subnet_ids: Sequence[str]) -> 
             f"the VPC {vpc} has no subnet {', '.join(missing)}".rstrip() + ": give --subnet one of the VPC that the "
             "stack's security group is in"
         )
-    tables = _route_tables(account, vpc)
+    tables = route_tables(account, vpc)
     subnets = []
     for each in described:
         subnet_id, public = each["SubnetId"], each.get("MapPublicIpOnLaunch", False)
@@ -74,7 +74,8 @@ def find_subnets(account: Account, group_id: str, subnet_ids: Sequence[str]) -> 
     return chosen if subnet_ids else [subnet for subnet in chosen if subnet.way_out is not False] or chosen
 
 
-def _route_tables(account: Account, vpc: str) -> list[RouteTableTypeDef] | None:
+def route_tables(account: Account, vpc: str) -> list[RouteTableTypeDef] | None:
+    """Return the route tables of a VPC; None where the credentials may not read them."""
     try:
         with explained("reading the route tables"):
             pages = account.ec2.get_paginator("describe_route_tables").paginate(
@@ -86,7 +87,12 @@ def _route_tables(account: Account, vpc: str) -> list[RouteTableTypeDef] | None:
 
 
 def has_way_out(subnet_id: str, tables: Iterable[Mapping[str, Any]], *, public: bool) -> bool:
-    """Return whether a machine in a subnet reaches the internet.
+    """Return whether a machine in a subnet reaches the internet. The arguments are those of ``find_ways``."""
+    return EVERYWHERE in find_ways(subnet_id, tables, public=public)
+
+
+def find_ways(subnet_id: str, tables: Iterable[Mapping[str, Any]], *, public: bool) -> dict[str, str]:
+    """Return what a machine in a subnet reaches outside of its VPC, and through what.
 
     Source: https://docs.aws.amazon.com/vpc/latest/userguide/VPC_Route_Tables.html
 
@@ -94,6 +100,9 @@ def has_way_out(subnet_id: str, tables: Iterable[Mapping[str, Any]], *, public: 
         subnet_id: its ID.
         tables: all of the VPC, as DescribeRouteTables returns them. A subnet that none names has the main one.
         public: whether machines get a public address in it, without which an internet gateway leads nowhere.
+
+    Returns:
+        The ID of each route's target by its destination: a CIDR range, or the ID of a gateway endpoint's prefix list.
     """
     main: Mapping[str, Any] = {}
     own: Mapping[str, Any] = {}
@@ -103,10 +112,15 @@ def has_way_out(subnet_id: str, tables: Iterable[Mapping[str, Any]], *, public: 
                 own = table
             elif association.get("Main"):
                 main = table
+    ways = {}
     for route in (own or main).get("Routes", []):
-        if route.get("DestinationCidrBlock") == EVERYWHERE and route.get("State") != "blackhole":
-            return public or not route.get("GatewayId", "").startswith("igw-")
-    return False
+        destination = route.get("DestinationCidrBlock") or route.get("DestinationPrefixListId")
+        targets = [value for name, value in route.items() if name.endswith("Id") and name != "DestinationPrefixListId"]
+        target = next((each for each in targets if each != "local"), "")
+        leads = target and route.get("State") != "blackhole" and (public or not target.startswith("igw-"))
+        if destination and leads:
+            ways[destination] = target
+    return ways
 
 
 def one_per_zone(subnets: Sequence[Subnet]) -> list[Subnet]:

@@ -196,3 +196,7 @@ def test_without_a_choice_of_subnets_the_fleet_keeps_to_those_of_the_stack(
     with deployed(root, name, put_template(template), {"SubnetIds": f"{first}, {second}"}):
         assert subnets(fleet(user, "--types", "c7i.large")) == {first, second}
         assert subnets(fleet(user, "--types", "c7i.large", "--subnet", third)) == {third}
+        findings = user.run("doctor", "--output", "json").document["result"]["findings"]
+        (seen,) = [finding for finding in findings if finding["id"] == "subnets"]
+        assert seen["level"] == "OK"
+        assert seen["detail"].startswith(f"{first}: everything, by igw-")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from annex_bootstrap.errors import UnavailableError
-from annex_bootstrap.machines.subnets import Subnet, find_subnets, has_way_out, one_per_zone
+from annex_bootstrap.machines.subnets import Subnet, find_subnets, find_ways, has_way_out, one_per_zone
 from tests.unit.annex_bootstrap.answers import answering
 
 TO_INTERNET = {"DestinationCidrBlock": "0.0.0.0/0", "GatewayId": "igw-1", "State": "active"}
@@ -35,6 +35,16 @@ def test_a_way_out_is_a_route_that_the_machines_of_a_subnet_can_use(
     tables = [table(route, subnet="subnet-1")]
     assert has_way_out("subnet-1", tables, public=True) is public
     assert has_way_out("subnet-1", tables, public=False) is private
+
+
+def test_the_ways_of_a_subnet_are_its_destinations_and_what_leads_there() -> None:
+    endpoint = {"DestinationPrefixListId": "pl-1", "GatewayId": "vpce-1", "State": "active"}
+    campus = {"DestinationCidrBlock": "172.16.0.0/12", "TransitGatewayId": "tgw-1", "State": "active"}
+    gone = {"DestinationCidrBlock": "192.0.2.0/24", "VpcPeeringConnectionId": "pcx-1", "State": "blackhole"}
+    tables = [table(endpoint, campus, gone, TO_INTERNET, subnet="subnet-1")]
+    private = {"pl-1": "vpce-1", "172.16.0.0/12": "tgw-1"}
+    assert find_ways("subnet-1", tables, public=False) == private
+    assert find_ways("subnet-1", tables, public=True) == private | {"0.0.0.0/0": "igw-1"}
 
 
 def test_a_subnet_without_a_table_of_its_own_has_the_main_one() -> None:

@@ -1,0 +1,94 @@
+"""What doctor says of the subnets that a stack names."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from annex_bootstrap.doctor import aws_checks
+from annex_bootstrap.doctor.aws_checks import Subnets
+from annex_bootstrap.doctor.check import Finding, Level, Setup
+from annex_bootstrap.errors import UserError
+from annex_bootstrap.stack.read import Stack
+from tests.unit.annex_bootstrap.answers import answering
+
+OUT = {"0.0.0.0/0": "nat-1", "10.1.0.0/16": "pcx-1"}
+CAMPUS = {"172.16.0.0/12": "tgw-1", "pl-1": "vpce-1"}
+NEEDS = "machines need EC2, S3 and the pool's port"
+OTHERS = "add a NAT gateway, or deploy with --param SubnetIds= and other subnets"
+ASK = (
+    "ask who runs the network whether EC2 (an interface endpoint), S3 (a gateway endpoint) and the pool's port are"
+    " among these"
+)
+STACK = Stack("arn", "s", "CREATE_COMPLETE", "", {}, {"Version": "1"}, datetime(2026, 1, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("ways", "builds", "level", "detail", "advice"),
+    [
+        ({"a": OUT, "b": OUT}, True, Level.OK, "a: everything, by nat-1; b: everything, by nat-1", ""),
+        (
+            {"a": OUT, "b": None},
+            True,
+            Level.PROBLEM,
+            "b is gone",
+            "deploy with --param SubnetIds= and those that are there",
+        ),
+        ({"a": OUT, "b": {}}, False, Level.PROBLEM, "a: everything, by nat-1; b: nothing", f"{NEEDS}: {OTHERS}"),
+        (
+            {"a": CAMPUS},
+            True,
+            Level.PROBLEM,
+            "a: only 172.16.0.0/12, by tgw-1, only pl-1, by vpce-1",
+            f"{NEEDS}, and the image's builder Debian's packages: {OTHERS}, or --param Image= and an image of yours",
+        ),
+        (
+            {"a": CAMPUS},
+            False,
+            Level.SKIPPED,
+            "a: only 172.16.0.0/12, by tgw-1, only pl-1, by vpce-1",
+            ASK,
+        ),
+    ],
+)
+def test_what_a_subnet_leads_to_is_said(ways: Any, builds: bool, level: Level, detail: str, advice: str) -> None:
+    assert Subnets(ways, builds).judge() == Finding("subnets", "subnets", level, detail, advice)
+
+
+def setup(account: Any, subnets: str) -> Setup:
+    made = Setup(account, "s", Path("config"))
+    # A cached property, which is read from AWS otherwise.
+    vars(made)["deployed"] = replace(STACK, parameters={"SubnetIds": subnets, "Image": "yes"})
+    return made
+
+
+DESCRIBED = (
+    "describe_subnets",
+    {"Filters": [{"Name": "subnet-id", "Values": ["subnet-a", "subnet-b"]}]},
+    {"Subnets": [{"SubnetId": "subnet-a", "VpcId": "vpc-1"}]},
+)
+
+
+def test_named_subnets_are_looked_up_and_one_that_is_gone_is_noticed() -> None:
+    route = {"DestinationCidrBlock": "0.0.0.0/0", "NatGatewayId": "nat-1", "State": "active"}
+    tables = {"RouteTables": [{"Associations": [{"Main": True}], "Routes": [route]}]}
+    vpc = {"Filters": [{"Name": "vpc-id", "Values": ["vpc-1"]}]}
+    with answering(ec2=[DESCRIBED, ("describe_route_tables", vpc, tables)]) as account:
+        assert Subnets.read(setup(account, "subnet-a, subnet-b")) == Subnets(
+            {"subnet-a": {"0.0.0.0/0": "nat-1"}, "subnet-b": None}, builds=True
+        )
+
+
+def test_without_the_right_to_read_routes_the_right_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aws_checks, "route_tables", lambda *_: None)
+    with answering(ec2=[DESCRIBED]) as account, pytest.raises(UserError, match="grant ec2:DescribeRouteTables"):
+        Subnets.read(setup(account, "subnet-a,subnet-b"))
+
+
+def test_a_stack_that_names_none_is_not_asked_about() -> None:
+    with answering(ec2=[]) as account:
+        assert Subnets.read(setup(account, "")) is None
