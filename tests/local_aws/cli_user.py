@@ -13,9 +13,12 @@ from typing import Any
 
 from local_aws.launcher import Credentials, LocalAws
 from tests import json_documents
+from tests.local_aws import forked
 
 DEPLOY_WITHOUT_IMAGE = ("deploy", "--yes", "--param", "Image=no")
 """Deploys a stack that makes no image: few tests need one, and it takes longer than all the rest."""
+
+PYTHON = (sys.executable, "-m", "annex_bootstrap")
 
 TIMEOUT = 300
 """Seconds that a command may take."""
@@ -72,7 +75,7 @@ class CliUser:
     def command(self, *arguments: str) -> list[str]:
         """Return the command line of one of our commands."""
         options = ["--stack-name", self.stack_name] if self.stack_name else []
-        return [sys.executable, "-m", "annex_bootstrap", *arguments, *options]
+        return [*PYTHON, *arguments, *options]
 
     def run(self, *arguments: str, text: str = "") -> Result:
         """Run one of our commands to its end, however it ends, but never with a traceback.
@@ -81,19 +84,18 @@ class CliUser:
             arguments: after the program's name.
             text: what is typed.
         """
-        done = subprocess.run(
-            self.command(*arguments),
-            env=self.environ(),
-            input=text,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT,
-            check=False,
-        )
-        assert "Traceback" not in done.stderr, done.stderr
+        command, environ = self.command(*arguments), self.environ()
+        if forked.can_run():
+            result = Result(*forked.run(command[len(PYTHON) :], environ, text, TIMEOUT))
+        else:
+            done = subprocess.run(
+                command, env=environ, input=text, capture_output=True, text=True, timeout=TIMEOUT, check=False
+            )
+            result = Result(done.returncode, done.stdout, done.stderr)
+        assert "Traceback" not in result.stderr, result.stderr
         if ("--output", "json") in pairwise(arguments):
-            json_documents.parse(done.stdout, done.returncode)
-        return Result(done.returncode, done.stdout, done.stderr)
+            json_documents.parse(result.stdout, result.returncode)
+        return result
 
     def must(self, *arguments: str) -> Result:
         """Run one of our commands, which must succeed."""
