@@ -20,6 +20,7 @@ from annex_contract.stack import (
     SPOT_FLEET_SERVICE,
     SPOT_SERVICE_LINKED_ROLES,
     STACK_TAG,
+    STARTED_BY_TAG,
     Parameter,
     sweep_rule_name,
 )
@@ -30,6 +31,7 @@ EVERYTHING = "*"
 
 OURS = {"StringEquals": {f"aws:ResourceTag/{STACK_TAG}": Ref("AWS::StackId")}}
 BUILDER = OURS | {"Null": {f"aws:ResourceTag/{IMAGE_TAG}": "false"}}
+WITHOUT_OUR_TAGS = {"Null": {f"aws:RequestTag/{tag}": "true" for tag in (STACK_TAG, IMAGE_TAG, STARTED_BY_TAG)}}
 TAGGED_OURS = {"StringEquals": {f"aws:RequestTag/{STACK_TAG}": Ref("AWS::StackId")}}
 
 
@@ -391,7 +393,7 @@ def annex_user(
             "TagMachinesAndFleets",
             "ec2: CreateTags",
             [names.arn("ec2", "instance/*"), names.arn("ec2", "spot-fleet-request/*")],
-            ON_CREATION | {"Null": {f"aws:RequestTag/{tag}": "true" for tag in (STACK_TAG, IMAGE_TAG)}},
+            ON_CREATION | WITHOUT_OUR_TAGS,
         ),
         allow(
             "TerminateMachinesWithOurProfile",
@@ -442,6 +444,8 @@ def _start_machines(group_id: AWSHelperFn, vpc_id: AWSHelperFn, image_id: AWSHel
             "StartMachines",
             start,
             [names.arn("ec2", f"{kind}/*") for kind in ("instance", "key-pair", "spot-fleet-request", "volume")],
+            # Asked here too: another policy may let its holder put tags.
+            WITHOUT_OUR_TAGS,
         ),
         allow("StartInOwnGroup", start, names.arn("ec2", "security-group/${Group}", Group=group_id)),
         allow(

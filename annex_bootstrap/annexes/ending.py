@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -156,12 +157,25 @@ def terminate(leases: Leases, annex_id: str) -> int:
             ec2.delete_fleets(FleetIds=ec2_fleets, TerminateInstances=True)
         if requests := [id_ for id_ in replacing if id_.startswith("sir-")]:
             ec2.cancel_spot_instance_requests(SpotInstanceRequestIds=requests)
-        for first in range(0, len(machines), BATCH):
-            _terminate(ec2, machines[first : first + BATCH])
+        terminate_machines(ec2, machines)
     return len(machines)
 
 
-def _terminate(ec2: EC2Client, ids: list[str]) -> None:
+def terminate_machines(ec2: EC2Client, ids: Sequence[str]) -> None:
+    """Terminate machines, also protected ones.
+
+    Args:
+        ec2: the client.
+        ids: theirs.
+
+    Raises:
+        AwsError: AWS refused.
+    """
+    for first in range(0, len(ids), BATCH):
+        _terminate(ec2, ids[first : first + BATCH])
+
+
+def _terminate(ec2: EC2Client, ids: Sequence[str]) -> None:
     """Terminate machines, also protected ones; one whose protection stays does not save the others."""
     try:
         with explained(f"terminating {len(ids)} machines"):

@@ -18,7 +18,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from annex_bootstrap.advice import read_reason
-from annex_bootstrap.annexes.ending import expire
+from annex_bootstrap.annexes.ending import expire, terminate_machines
 from annex_bootstrap.annexes.failures import failure_of
 from annex_bootstrap.annexes.joining import Pool
 from annex_bootstrap.annexes.leases import NOTHING, Lease, Leases
@@ -45,6 +45,10 @@ LOOK_PAUSE = 1.0
 THROTTLED = ("RequestLimitExceeded", "Throttling", "ThrottlingException")
 """AWS's error codes for too many calls: https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html"""
 
+UNWRITABLE = ("KMS.DisabledException", "KMS.NotFoundException", "NoSuchBucket")
+"""Error codes of a bucket that takes no object, whoever puts it, until somebody has mended it:
+https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html"""
+
 SCHEDULER = "events.amazonaws.com"
 """EventBridge as a principal, whose rules run the lease function."""
 
@@ -68,12 +72,14 @@ class Outcome:
         shortfalls: why no more came: AWS's error codes, each with one of its messages.
         lacks: the instance type, the subnet and the error code of what AWS did not have.
         ids: of the machines that started.
+        is_new: whether this try asked for them, and no earlier one.
     """
 
     machines: Mapping[str, int]
     shortfalls: Mapping[str, str]
     lacks: tuple[tuple[str, str, str], ...] = ()
     ids: tuple[str, ...] = field(default=(), compare=False)
+    is_new: bool = field(default=False, compare=False)
 
     @property
     def count(self) -> int:
@@ -171,7 +177,13 @@ def carry_out(account: Account, stack: Stack, request: Request, pool: Pool) -> O
             outcome = _launch(leases, lease, request)
             if outcome.count:
                 lease = _keep_lease(leases, lease, request, outcome)
-                _configure(account, stack.outputs, request, pool, outcome.ids)
+                try:
+                    _configure(account, stack.outputs, request, pool, outcome)
+                except UncertainError:
+                    raise
+                except UserError:
+                    _end_unused(leases, lease)
+                    raise
                 outcome = _look(account, request.request_id, outcome)
                 if not outcome.count:
                     _end_unused(leases, lease)
@@ -202,12 +214,14 @@ class _OwnLease:
     is_new: bool
 
 
-def _configure(account: Account, outputs: Mapping[str, str], request: Request, pool: Pool, ids: Sequence[str]) -> None:
+def _configure(account: Account, outputs: Mapping[str, str], request: Request, pool: Pool, outcome: Outcome) -> None:
     """Put the configuration of each machine where it alone may read it, unless it is there already.
 
     Raises:
         UncertainError: some could not be put.
+        UserError: AWS refuses all of them, and the machines, which are new, are terminated.
     """
+    ids, is_new = outcome.ids, outcome.is_new
     annex, bucket, role_id = request.annex, outputs[Output.S3_BUCKET_NAME], outputs[Output.START_ROLE_ID]
     body = MachineConfig(annex.name, pool.address, annex.owner, annex.idle, request.request_id, annex.only).pack(
         pool.token
@@ -225,11 +239,31 @@ def _configure(account: Account, outputs: Mapping[str, str], request: Request, p
 
     with ThreadPoolExecutor(WRITERS) as writers:
         problems = [problem for problem in writers.map(put, ids) if problem is not None]
+    # Of an earlier try, some may have had theirs and run jobs.
+    if is_new and len(problems) == len(ids) and all(map(_is_final, problems)) and _terminated(account, ids):
+        raise UserError(
+            f"none of the {len(ids)} machines of {annex.name} could get a configuration, so they were terminated: "
+            f"{problems[0]}"
+        )
     for problem in problems:
         raise UncertainError(
             f"{len(problems)} of {len(ids)} machines of {annex.name} have no configuration and shut down without it "
             f"after five minutes ({problem}): run the same command again before"
         )
+
+
+def _is_final(problem: UserError) -> bool:
+    """Tell whether a configuration that could not be put cannot be put by another try either."""
+    return isinstance(problem, DeniedError) or (isinstance(problem, AwsError) and problem.code in UNWRITABLE)
+
+
+def _terminated(account: Account, ids: Sequence[str]) -> bool:
+    """Terminate machines, and tell whether AWS did. Where it does not, they shut down by themselves."""
+    try:
+        terminate_machines(account.ec2, ids)
+    except UserError:
+        return False
+    return True
 
 
 def _make_lease(leases: Leases, bucket: str, annex: Annex, request_id: str) -> _OwnLease:
@@ -328,6 +362,7 @@ def _create_fleet(account: Account, request: Request) -> Outcome:
             if "InstanceType" in override
         ),
         ids,
+        is_new=True,
     )
 
 

@@ -539,38 +539,48 @@ class ConnectivityFunction(_Function):
 
 @dataclass(frozen=True)
 class InstanceProfile(Check):
-    """The instance profile contains the machines' role.
+    """The instance profiles of condor_annex's machines and of those of ``start`` contain their role.
 
     Attributes:
-        arn: of the profile.
-        roles: ARNs of the roles in it; None where there is no such profile.
-        expected_role: ARN of the role that must be in it.
+        expected: the ARN or the ID of the role that must be in each profile, by the profile's ARN.
+        roles: the ARNs and IDs of the roles in each; None where there is no such profile.
     """
 
     id = "instance-profile"
     subject = "instance profile"
 
-    arn: str
-    roles: Sequence[str] | None
-    expected_role: str
+    expected: Mapping[str, str]
+    roles: Mapping[str, Sequence[str] | None]
 
     @classmethod
     def read(cls, setup: Setup) -> Self | None:
         if setup.deployed is None:
             return None
         outputs, iam = setup.deployed.outputs, setup.account.iam
-        arn = outputs[Output.INSTANCE_CONFIGURATION_PROFILE]
-        with explained("checking the instance profile"):
-            found = _unless_gone(lambda: iam.get_instance_profile(InstanceProfileName=_name(arn)))
-        roles = [role["Arn"] for role in found["InstanceProfile"]["Roles"]] if found else None
-        return cls(arn, roles, outputs[Output.INSTANCE_ROLE_ARN])
+        expected = {
+            outputs[profile]: outputs[role]
+            for profile, role in (
+                (Output.INSTANCE_CONFIGURATION_PROFILE, Output.INSTANCE_ROLE_ARN),
+                # By its ID: a machine's configuration has it in its name, and a role made by hand has another one.
+                (Output.START_INSTANCE_PROFILE, Output.START_ROLE_ID),
+            )
+            if profile in outputs and role in outputs
+        }
+        roles: dict[str, list[str] | None] = {}
+        for arn in expected:
+            with explained("checking the instance profile"):
+                found = _unless_gone(partial(iam.get_instance_profile, InstanceProfileName=_name(arn)))
+            held = found["InstanceProfile"]["Roles"] if found else None
+            roles[arn] = None if held is None else [text for role in held for text in (role["Arn"], role["RoleId"])]
+        return cls(expected, roles)
 
     def judge(self) -> Finding:
-        if self.roles is None:
-            return self.problem(f"{self.arn} is gone", _DEPLOY_AGAIN)
-        if self.expected_role not in self.roles:
-            advice = f"put the role back, or {_DEPLOY_AGAIN}"
-            return self.problem(f"{self.arn} does not hold {self.expected_role}", advice)
+        for arn, role in self.expected.items():
+            held = self.roles[arn]
+            if held is None:
+                return self.problem(f"{arn} is gone", _DEPLOY_AGAIN)
+            if role not in held:
+                return self.problem(f"{arn} does not hold the role {role}", f"put the role back, or {_DEPLOY_AGAIN}")
         return self.ok("holds the machines' role")
 
 

@@ -12,7 +12,16 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
 
-from annex_contract.iam import ON_CREATION, REQUIRING_TOKENS, UNPROTECTING, Statement, allow, document, only_targets
+from annex_contract.iam import (
+    ON_CREATION,
+    REQUIRING_TOKENS,
+    UNPROTECTING,
+    Statement,
+    allow,
+    deny,
+    document,
+    only_targets,
+)
 from annex_contract.image import IMAGE_TAG
 from annex_contract.keys import read_objects, through, use_as_user, use_for_volumes
 from annex_contract.lease import MACHINES_PREFIX, TARBALL_PREFIX
@@ -26,6 +35,7 @@ from annex_contract.stack import (
     SPOT_SERVICE,
     STACK_TAG,
     LogicalId,
+    sweep_rule_name,
 )
 
 
@@ -165,6 +175,7 @@ def _roles(partition: str, account: str, arn: Callable[[str, str], str]) -> list
         allow("ReadStack", "cloudformation: DescribeStackResource DescribeStacks", arn("cloudformation", "stack/*")),
         allow("FindBase", "ssm:GetParameter", f"arn:{partition}:ssm:*::parameter{SYSTEM.base_parameters}*"),
         allow("Leases", "events: DeleteRule ListTargetsByRule RemoveTargets", arn("events", "rule/*")),
+        deny("KeepHourlyRules", "events: DeleteRule RemoveTargets", arn("events", f"rule/{sweep_rule_name('*')}")),
         allow("ListLeases", "events:ListRules", "*"),
     ]
 
@@ -184,6 +195,11 @@ def _users(partition: str, account: str, arn: Callable[[str, str], str]) -> list
             "ManageLeases",
             "events: DeleteRule DescribeRule ListTargetsByRule PutRule RemoveTargets",
             arn("events", "rule/*"),
+        ),
+        deny(
+            "KeepHourlyRules",
+            "events: DeleteRule PutRule PutTargets RemoveTargets",
+            arn("events", f"rule/{sweep_rule_name('*')}"),
         ),
         allow("ListLeases", "events: ListRuleNamesByTarget", "*"),
         allow("PutLeases", "events: PutTargets", arn("events", "rule/*"), only_targets(lease)),

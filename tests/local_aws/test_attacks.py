@@ -923,6 +923,46 @@ def test_no_role_reaches_the_bucket_of_another_stack(
 
 
 @attack(
+    "Switch off the hourly check of any stack with `*:*` on a function's role, or by a rewritten `AnnexUserPolicy`",
+    by=DEPLOYER,
+    stopped_by="An explicit Deny in both boundaries",
+)
+def test_no_boundary_lets_anybody_switch_off_an_hourly_check(
+    guarded: Guarded,
+    beside: Guarded,
+    guarded_deployer: boto3.Session,
+    template: str,
+    rewrite: Callable[[], object],
+    annex_user: boto3.Session,
+) -> None:
+    events, lease = guarded.root.client("events"), f"lease-{uuid.uuid4().hex[:8]}"
+    events.put_rule(Name=lease, ScheduleExpression="rate(5 minutes)", State="DISABLED")
+    rules = [sweep_rule_name(each.name) for each in (guarded, beside)]
+    calls = {
+        f"{call} {rule}": (
+            f"events.{call}",
+            {"Name": rule} if call == "delete_rule" else {"Rule": rule, "Ids": ["sweep"]},
+        )
+        for rule in (*rules, lease)
+        for call in ("remove_targets", "delete_rule")
+    }
+    said = spy(guarded, guarded_deployer, template, calls)
+    assert said == {name: "done" if lease in name else "AccessDeniedException" for name in calls}
+    rewrite()
+    put = partial(annex_user.client("events").put_rule, ScheduleExpression="rate(1 hour)", State="DISABLED")
+    put(Name=lease)
+    for rule in rules:
+        refuse(
+            partial(put, Name=rule),
+            partial(annex_user.client("events").remove_targets, Rule=rule, Ids=["sweep"]),
+            partial(annex_user.client("events").delete_rule, Name=rule),
+        )
+        assert events.describe_rule(Name=rule)["State"] == "ENABLED"
+        assert [target["Id"] for target in events.list_targets_by_rule(Rule=rule)["Targets"]] == ["sweep"]
+    events.delete_rule(Name=lease)
+
+
+@attack(
     "Make a role without the boundary, or take the boundary off",
     by=DEPLOYER,
     stopped_by="Conditions on `iam:PermissionsBoundary`, and an explicit Deny",
@@ -1885,6 +1925,40 @@ def test_nobody_starts_machines_in_somebody_elses_name(teams: tuple[Team, Team])
         team.root.client("ec2").terminate_instances(InstanceIds=made)
     iam.detach_role_policy(RoleName=role, PolicyArn=policy)
     iam.delete_role(RoleName=role)
+
+
+@attack(
+    "Start machines in somebody else's name with `AnnexUserPolicy`, alone or beside `StartPolicy`",
+    by="Annex user and user of `start`",
+    stopped_by="Machines and fleets of condor_annex start without the tags that are ours",
+)
+def test_no_annex_user_starts_machines_in_somebody_elses_name(
+    guarded: Guarded, annex_user: boto3.Session, teams: tuple[Team, Team]
+) -> None:
+    team, other = teams
+    iam, policy = team.root.client("iam"), team.stack.outputs[Output.ANNEX_USER_POLICY_ARN]
+    annex = {"Key": ANNEX_TAG, "Value": "plain"}
+
+    def tagged(*tags: Mapping[str, str]) -> dict[str, Any]:
+        return {"TagSpecifications": [{"ResourceType": "instance", "Tags": list(tags)}]}
+
+    iam.attach_user_policy(UserName=team.name, PolicyArn=policy)
+    try:
+        for user, outputs in ((annex_user, guarded.stack.outputs), (team.user, team.stack.outputs)):
+            launch, root = Launch(user.client("ec2"), outputs), team.root.client("ec2")
+            root.terminate_instances(InstanceIds=[launch.machine(**tagged(annex))])
+            root.cancel_spot_fleet_requests(
+                SpotFleetRequestIds=[launch.fleet(**tagged(annex))], TerminateInstances=True
+            )
+            before = _machines_and_fleets(guarded)
+            for key, value in ((STARTED_BY_TAG, other.name), (STACK_TAG, other.stack.stack_id), (IMAGE_TAG, "made-up")):
+                more = tagged(annex, {"Key": key, "Value": value})
+                refuse(partial(launch.machine, **more), partial(launch.fleet, **more))
+            assert _machines_and_fleets(guarded) <= before
+        # What the other policy allows stays allowed.
+        team.root.client("ec2").terminate_instances(InstanceIds=[team.launch()])
+    finally:
+        iam.detach_user_policy(UserName=team.name, PolicyArn=policy)
 
 
 @attack(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -165,6 +166,61 @@ def test_finishing_puts_only_what_is_missing(memory: Memory) -> None:
     run(memory)
     assert memory.objects == {call.split()[1] for call in CONFIGURATIONS}
     assert saved() == []
+
+
+def refusing(code: str, *ids: str) -> Callable[..., None]:
+    """Return a PutObject that AWS refuses for the configurations of some machines."""
+
+    def put(**arguments: Any) -> None:
+        if arguments["Key"].rpartition(":")[2] in ids:
+            raise ClientError({"Error": {"Code": code, "Message": "no"}}, "PutObject")
+
+    return put
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "NoSuchBucket", "KMS.DisabledException"])
+def test_machines_that_can_get_no_configuration_are_terminated_at_once(memory: Memory, code: str) -> None:
+    memory.put_object = refusing(code, "i-0", "i-1")  # type: ignore[method-assign]  # a bucket that takes nothing
+    with pytest.raises(UserError, match="none of the 2 machines of first could get a configuration, so they were"):
+        run(memory)
+    assert memory.calls == ["rule", "lease", "machines", "terminate i-0 i-1", "end", "function first"]
+    assert saved() == []
+
+
+def test_a_lease_of_others_stays_when_new_machines_get_no_configuration(memory: Memory) -> None:
+    memory.hold(EXPIRATION)
+    memory.put_object = refusing("AccessDenied", "i-0", "i-1")  # type: ignore[method-assign]  # a bucket that takes none
+    with pytest.raises(UserError, match="so they were terminated"):
+        run(memory)
+    assert memory.calls == ["rule", "lease", "machines", "terminate i-0 i-1"]
+
+
+@pytest.mark.parametrize(
+    ("code", "ids"),
+    [("AccessDenied", ["i-1"]), ("SlowDown", ["i-0", "i-1"]), ("ConditionalRequestConflict", ["i-0", "i-1"])],
+)
+def test_machines_of_which_some_may_get_a_configuration_run_on(memory: Memory, code: str, ids: list[str]) -> None:
+    memory.put_object = refusing(code, *ids)  # type: ignore[method-assign]  # a bucket that takes some
+    with pytest.raises(UncertainError, match="run the same command again"):
+        run(memory)
+    assert memory.calls == ["rule", "lease", "machines"]
+    assert saved() == [REQUEST]
+
+
+def test_machines_of_an_earlier_try_run_on_though_nothing_can_be_put_any_more(memory: Memory) -> None:
+    memory.launched(2)
+    memory.put_object = refusing("AccessDenied", "i-0", "i-1")  # type: ignore[method-assign]  # a bucket that takes none
+    with pytest.raises(UncertainError, match="2 of 2 machines of first have no configuration"):
+        run(memory)
+    assert not any(call.startswith("terminate") for call in memory.calls)
+
+
+def test_machines_that_cannot_be_terminated_shut_down_by_themselves(memory: Memory) -> None:
+    memory.put_object = refusing("AccessDenied", "i-0", "i-1")  # type: ignore[method-assign]  # a bucket that takes none
+    memory.terminate_instances = raising(DENIED)  # type: ignore[method-assign]  # a user who may not
+    with pytest.raises(UncertainError, match="shut down without it after five minutes"):
+        run(memory)
+    assert saved() == [REQUEST]
 
 
 def test_a_start_whose_machines_have_ended_meanwhile_cannot_be_finished(memory: Memory) -> None:

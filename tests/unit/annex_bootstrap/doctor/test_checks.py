@@ -223,9 +223,18 @@ def test_a_function_that_is_gone_broken_or_failing_is_a_problem(state: str, erro
 
 
 def test_a_profile_needs_the_machines_role() -> None:
-    assert is_ok(InstanceProfile("p", ["r"], "r").judge())
-    assert not is_ok(InstanceProfile("p", ["other"], "r").judge())
-    assert not is_ok(InstanceProfile("p", None, "r").judge())
+    both = {"p": "r", "start": "AROA1"}
+    assert is_ok(InstanceProfile({"p": "r"}, {"p": ["r", "AROA0"]}).judge())
+    assert is_ok(InstanceProfile(both, {"p": ["r", "AROA0"], "start": ["s", "AROA1"]}).judge())
+    for roles, detail in (
+        ({"p": ["other", "AROA9"], "start": ["s", "AROA1"]}, "p does not hold the role r"),
+        ({"p": ["r", "AROA0"], "start": []}, "start does not hold the role AROA1"),
+        ({"p": ["r", "AROA0"], "start": ["s", "AROA9"]}, "start does not hold the role AROA1"),
+        ({"p": None, "start": ["s", "AROA1"]}, "p is gone"),
+        ({"p": ["r", "AROA0"], "start": None}, "start is gone"),
+    ):
+        found = InstanceProfile(both, roles).judge()
+        assert (is_ok(found), found.detail) == (False, detail)
 
 
 def test_a_fleet_role_needs_the_trust_of_spot_fleets() -> None:
