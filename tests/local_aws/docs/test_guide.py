@@ -51,9 +51,11 @@ def _shows(printed: str, expected: list[str]) -> bool:
     return all(any(fnmatchcase(line, pattern) for line in lines) for pattern in wanted)
 
 
-@pytest.mark.parametrize("page", ["guide", "security"])
+@pytest.mark.parametrize(
+    ("page", "before"), [("guide", ""), ("security", ""), ("troubleshooting", "annex-bootstrap deploy --yes")]
+)
 @pytest.mark.usefixtures("template")
-def test_the_commands_of_a_page_print_what_it_shows(page: str, tmp_path: Path) -> None:
+def test_the_commands_of_a_page_print_what_it_shows(page: str, before: str, tmp_path: Path) -> None:
     steps = _steps((ROOT / "docs" / f"{page}.md").read_text())
     assert steps
     with local_aws() as local:
@@ -61,7 +63,7 @@ def test_the_commands_of_a_page_print_what_it_shows(page: str, tmp_path: Path) -
         aws = tmp_path / "bin" / "aws"
         aws.write_text(AWS)
         aws.chmod(0o755)
-        for command, expected in steps:
+        for command, expected in [*([(before, [])] if before else []), *steps]:
             printed = shell("root", f"cd {ROOT} && {command} && echo done")
             assert printed.endswith("done\n"), printed
             assert _shows(printed, expected), f"{command} printed:\n{printed}"

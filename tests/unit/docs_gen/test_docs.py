@@ -15,7 +15,17 @@ from annex_contract.stack import TEMPLATE_NAME
 from docs_gen import facts, picture
 from template_gen.template import build
 
-PAGES = ("guide", "from-condor-annex-setup", "from-the-8.7.0-guide", "security", "operations", "architecture")
+PAGES = (
+    "guide",
+    "choosing",
+    "costs",
+    "troubleshooting",
+    "from-condor-annex-setup",
+    "from-the-8.7.0-guide",
+    "security",
+    "operations",
+    "architecture",
+)
 ROOT = facts.DOCS.parent
 WRITTEN = sorted([*ROOT.glob("*.md"), *facts.DOCS.glob("*.md")])
 """Every page but the one that a program printed."""
