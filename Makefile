@@ -14,7 +14,7 @@ demo: build
 
 # The documentation as one site: dist/site/index.html. Fails where a link leads nowhere.
 docs: build
-	@$(BIN)/python -m mkdocs build --quiet
+	@$(BIN)/python -m mkdocs build
 	@echo dist/site/index.html
 
 # Both wheels and the sdist, in dist/packages, each installed without a network into an empty environment and used.
