@@ -14,9 +14,11 @@ from annex_bootstrap.console.command import OUTPUT, Command
 from annex_bootstrap.console.result import Result
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.launch.launch_links import REGIONS
+from annex_bootstrap.machines.tags import parse_tags
 from annex_bootstrap.options import PARAMETERS, complete_region
 from annex_bootstrap.policies.rehearsed import Denial, Kind, Page, Rights, Step, read_document
 from annex_bootstrap.stack.template import built_template, check_parameters, parse_template
+from annex_contract.stack import Parameter
 
 REGION = "us-east-1"
 
@@ -55,6 +57,7 @@ def rehearse(
     policies: tuple[Path, ...] = (),
     tag_policies: tuple[Path, ...] = (),
     parameters: Mapping[str, str] | None = None,
+    tags: tuple[str, ...] = (),
     region: str = REGION,
 ) -> RehearsalResult:
     """Run the life of a stack under documents, and print what they deny and what the stack is.
@@ -66,12 +69,17 @@ def rehearse(
         policies: the files of what whoever deploys may do; without one, what ``policy deployer`` prints.
         tag_policies: the files of tag policies.
         parameters: of the stack.
+        tags: of the machines that start, as ``start`` takes them.
         region: where.
 
     Raises:
+        click.UsageError: a boundary is given twice.
         DocumentError: a file is not such a document.
         UserError: the local AWS is not installed, or a parameter is wrong.
     """
+    given = dict(parameters or {})
+    if boundary and given.get(Parameter.PERMISSIONS_BOUNDARY_ARN):
+        raise click.UsageError(f"give either --boundary or the parameter {Parameter.PERMISSIONS_BOUNDARY_ARN}")
     documents = [
         read_document(kind, file)
         for kind, files in (
@@ -82,14 +90,16 @@ def rehearse(
         )
         for file in files
     ]
-    given = dict(parameters or {})
+    parse_tags(tags)
     check_parameters(parse_template(built_template()), given)
     with local_extra():
         from local_aws.rehearsal.life import rehearse as run
     named = ", ".join(str(each.file) for each in documents)
     screen.say(f"Rehearses on a local AWS in {region}, under {named or 'no documents'}. No account is touched.")
     screen.say("A denied call is noted and then made all the same, so that what comes after it is tried too.")
-    done = run(documents, given, region, lambda step: _tell(screen, step))
+    done = run(documents, given, tags, region, lambda step: _tell(screen, step))
+    if done.page and all(step.name != "start" for step in done.steps):
+        screen.say("Nothing was started: a stack with Image=no has no image, and no annex-bootstrap start.")
     for key, files in done.unseen.items():
         screen.say(f"Only AWS can show what {key} decides ({', '.join(files)}): no call here had a value for it.")
     for each in done.left:
@@ -174,6 +184,12 @@ command = Command(
     _files("--policy", "policies", "What whoever deploys may do, instead of what policy deployer prints"),
     _files("--tag-policy", "tag_policies", "A tag policy of the organisation"),
     PARAMETERS,
+    click.Option(
+        ["--tag", "tags"],
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="A tag that start gives the machines, their disks and the fleet; repeatable.",
+    ),
     click.Option(
         ["--region"],
         default=REGION,

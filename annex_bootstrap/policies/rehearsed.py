@@ -16,6 +16,10 @@ LARGEST = 262_144
 """Bytes of a file that may be a policy. AWS takes 10,000 characters at most, and has longer ones of its own:
 https://docs.aws.amazon.com/organizations/latest/userguide/orgs_reference_limits.html"""
 
+VERSIONS = ("2008-10-17", "2012-10-17")
+"""The versions of the policy language; the first is meant where none is named:
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_version.html"""
+
 OPERATORS = frozenset(
     {
         "arnequals",
@@ -204,8 +208,8 @@ def _policy_problem(content: Any) -> str:
     """
     if not isinstance(content, dict) or "Statement" not in content:
         return "it has no Statement"
-    if content.get("Version") != "2012-10-17":
-        return 'its Version is not "2012-10-17"'
+    if content.get("Version", VERSIONS[0]) not in VERSIONS:
+        return f'its Version is not "{VERSIONS[1]}"'
     statements = content["Statement"]
     statements = [statements] if isinstance(statements, dict) else statements
     if not isinstance(statements, list) or not statements:
@@ -213,7 +217,7 @@ def _policy_problem(content: Any) -> str:
     for number, statement in enumerate(statements, start=1):
         if problem := _statement_problem(statement):
             return f"statement {number} {problem}"
-    sids = [statement["Sid"] for statement in statements if "Sid" in statement]
+    sids = [statement["Sid"] for statement in statements if statement.get("Sid")]
     if twice := next((sid for sid in sids if sids.count(sid) > 1), None):
         return f"two statements have the Sid {twice!r}"
     return ""

@@ -68,13 +68,18 @@ class Rehearsal:
 
 
 def rehearse(
-    documents: Sequence[Document], parameters: Mapping[str, str], region: str, tell: Callable[[Step], None]
+    documents: Sequence[Document],
+    parameters: Mapping[str, str],
+    tags: Sequence[str],
+    region: str,
+    tell: Callable[[Step], None],
 ) -> Rehearsal:
     """Run the whole life of a stack.
 
     Args:
         documents: of the institution.
         parameters: of the stack.
+        tags: of the machines that start.
         region: where.
         tell: is called with each step as it is done.
 
@@ -87,7 +92,7 @@ def rehearse(
             directory.mkdir(mode=0o700)
         pool.install(home)
         with local_aws(SPEED, records=records) as local:
-            return _Life(local, home, records, documents, parameters, region).run(tell)
+            return _Life(local, home, records, documents, parameters, tags, region).run(tell)
 
 
 class _Life:
@@ -100,10 +105,11 @@ class _Life:
         records: Path,
         documents: Sequence[Document],
         parameters: Mapping[str, str],
+        tags: Sequence[str],
         region: str,
     ) -> None:
         self.local, self.home, self.records, self.documents = local, home, records, documents
-        self.parameters, self.region = dict(parameters), region
+        self.parameters, self.tags, self.region = dict(parameters), tags, region
         # From here on, the local AWS is all that boto3 sees in this process.
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             del os.environ[name]
@@ -211,7 +217,7 @@ class _Life:
 
     def _start(self, starter: Credentials) -> None:
         options = ("--count", "1", "--duration", "1h", "--owner", ANNEX, "--skip-pool-check", "--yes")
-        self._command(starter, "start", ANNEX, *options)
+        self._command(starter, "start", ANNEX, *options, *(f"--tag={tag}" for tag in self.tags))
 
     def _end(self, starter: Credentials) -> None:
         self._command(starter, "leases", "extend", ANNEX, "2h")

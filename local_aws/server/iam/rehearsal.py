@@ -14,6 +14,7 @@ from ministack.core import iam_evaluator
 
 from local_aws.server import account, recording
 from local_aws.server.iam import variables
+from local_aws.server.iam.tag_policies import denying
 
 Layer = tuple[str, Sequence[Any]]
 """The kind of policies, and MiniStack's parsed documents: every layer has to allow a call."""
@@ -104,4 +105,8 @@ def _documents() -> Sequence[tuple[str, Any]]:
 
 @functools.lru_cache(maxsize=2)
 def _parsed(text: str) -> Sequence[tuple[str, Any]]:
-    return [(each["file"], iam_evaluator.parse_policy_document(each["document"])) for each in json.loads(text)]
+    documents = [(each["file"], each["document"]) for each in json.loads(text)]
+    return [
+        (file, iam_evaluator.parse_policy_document(document if "Statement" in document else denying(document)))
+        for file, document in documents
+    ]

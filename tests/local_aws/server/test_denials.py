@@ -340,6 +340,13 @@ def test_what_only_a_rehearsed_document_denies_happens_anyway(server: Server, se
         iam.list_roles()
 
 
+def test_a_rehearsed_tag_policy_is_set_aside_too(server: Server, set_account: SetAccount) -> None:
+    client = server.user(EVERYTHING)
+    document = {"tags": {"project": {"tag_value": {"@@assign": ["a"]}, "enforced_for": {"@@assign": ["ec2:instance"]}}}}
+    set_account(tag_policies=[document], rehearsed=[{"file": "tags.json", "document": document}])
+    run(client, TagSpecifications=[{"ResourceType": "instance", "Tags": [{"Key": "project", "Value": "b"}]}])
+
+
 def test_cloudformation_asks_for_its_callers_rights_in_a_rehearsal(server: Server, set_account: SetAccount) -> None:
     key = server.key({"Action": "cloudformation:*", "Resource": "*"})
     cloudformation = server.client("cloudformation", credentials=key)

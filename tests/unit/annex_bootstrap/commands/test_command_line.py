@@ -124,7 +124,7 @@ SYNOPSES = {
     "pull-config": "STACKS [--default-region REGION] [--config FILE] [--check] [--print] OUTPUT",
     "rehearse": (
         "[--scp FILE]... [--boundary FILE] [--policy FILE]... [--tag-policy FILE]... [--param NAME=VALUE]... "
-        "[--region REGION=us-east-1] OUTPUT"
+        "[--tag KEY=VALUE]... [--region REGION=us-east-1] OUTPUT"
     ),
     "setup": (
         "STACK [--param NAME=VALUE]... BUDGET [--config FILE] [--roles-boundary ARN] [--users-boundary ARN] "
@@ -281,6 +281,7 @@ REHEARSAL: dict[str, Any] = {
     "policies": (),
     "tag_policies": (),
     "parameters": {},
+    "tags": (),
     "region": "us-east-1",
 }
 
@@ -386,13 +387,14 @@ LINES: list[tuple[str, dict[str, Any]]] = [
     ("local --schedule-speed 60 --machines", {"schedule_speed": 60, "machines": True}),
     ("rehearse", REHEARSAL),
     (
-        "rehearse --scp a --scp b --boundary c --policy d --tag-policy e --param A=1 --region eu-west-1",
+        "rehearse --scp a --scp b --boundary c --policy d --tag-policy e --param A=1 --tag f=g --region eu-west-1",
         {
             "scps": (Path("a"), Path("b")),
             "boundary": Path("c"),
             "policies": (Path("d"),),
             "tag_policies": (Path("e"),),
             "parameters": {"A": "1"},
+            "tags": ("f=g",),
             "region": "eu-west-1",
         },
     ),

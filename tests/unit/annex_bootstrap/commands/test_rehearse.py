@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import pytest
 
 from annex_bootstrap.commands import rehearse
@@ -46,15 +47,15 @@ def test_denials_are_told_by_statement_and_caller() -> None:
 
 
 def test_everything_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def run(_documents: object, parameters: object, region: str, tell: object) -> life.Rehearsal:
-        assert (parameters, region) == ({"EndOrphans": "yes"}, "us-west-2")
+    def run(_documents: object, parameters: object, tags: object, region: str, tell: object) -> life.Rehearsal:
+        assert (parameters, tags, region) == ({"EndOrphans": "yes"}, ("a=b",), "us-west-2")
         steps = (Step("deploy", (ROLE,), None), Step("delete", (), "it broke"))
         for step in steps:
             tell(step)  # type: ignore[operator]  # a function
         return life.Rehearsal(steps, PAGE, {"aws:ViaAWSService": ("scp.json",)}, ("role left",))
 
     monkeypatch.setattr(life, "rehearse", run)
-    result = rehearse.rehearse(Screen(), parameters={"EndOrphans": "yes"}, region="us-west-2")
+    result = rehearse.rehearse(Screen(), parameters={"EndOrphans": "yes"}, tags=("a=b",), region="us-west-2")
     assert not result.ok
     out, err = capsys.readouterr()
     assert out.splitlines() == [
@@ -63,6 +64,7 @@ def test_everything_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
         "deploy   done, 1 denied",
         f"         {SCP}, statement NoRoles denies whoever deploys: iam:CreateRole (role)",
         "delete   failed",
+        "Nothing was started: a stack with Image=no has no image, and no annex-bootstrap start.",
         "Only AWS can show what aws:ViaAWSService decides (scp.json): no call here had a value for it.",
         "",
         "For the person who signs",
@@ -100,6 +102,17 @@ def test_a_wrong_parameter_is_told_before_anything_starts() -> None:
         rehearse.rehearse(Screen(), parameters={"EndOrphan": "yes"})
 
 
+def test_a_wrong_tag_is_told_before_anything_starts() -> None:
+    with pytest.raises(UserError, match="'a' is not a tag"):
+        rehearse.rehearse(Screen(), tags=("a",))
+
+
 def test_a_wrong_document_is_told_before_anything_starts(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         rehearse.rehearse(Screen(), boundary=tmp_path / "none")
+
+
+def test_a_boundary_is_given_once(tmp_path: Path) -> None:
+    arn = {"PermissionsBoundaryArn": "arn:aws:iam::123456789012:policy/b"}
+    with pytest.raises(click.UsageError, match="give either --boundary or the parameter PermissionsBoundaryArn"):
+        rehearse.rehearse(Screen(), boundary=tmp_path / "b.json", parameters=arn)

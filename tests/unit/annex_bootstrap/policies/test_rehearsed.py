@@ -54,7 +54,7 @@ def test_a_single_statement_becomes_a_list(tmp_path: Path, bom: bytes) -> None:
         ("text", "is not a service control policy: it has no Statement"),
         (None, "is not a service control policy: it has no Statement"),
         ({"tags": {}}, "is not a service control policy: it has no Statement"),
-        ({"Statement": [ALLOW]}, 'is not a service control policy: its Version is not "2012-10-17"'),
+        (policy(ALLOW) | {"Version": 2}, 'is not a service control policy: its Version is not "2012-10-17"'),
         (policy(), "is not a service control policy: its Statement is no list of statements"),
         ({"Version": "2012-10-17", "Statement": "x"}, "is not a service control policy: its Statement is no list"),
         (policy("x"), "is not a service control policy: statement 1 is no object"),
@@ -91,6 +91,15 @@ def test_what_is_not_a_policy_is_refused_in_one_sentence(tmp_path: Path, content
 def test_conditions_of_iam_are_taken(tmp_path: Path, condition: Any) -> None:
     content = policy(ALLOW | {"Condition": condition})
     assert read_document(Kind.BOUNDARY, write(tmp_path, content)).content == content
+
+
+def test_statements_may_have_empty_sids_as_terraform_writes_them_and_a_policy_the_earlier_version(
+    tmp_path: Path,
+) -> None:
+    content = policy(ALLOW | {"Sid": ""}, ALLOW | {"Sid": ""})
+    assert read_document(Kind.SCP, write(tmp_path, content)).content == content
+    for earlier in (content | {"Version": "2008-10-17"}, {"Statement": [ALLOW]}):
+        assert read_document(Kind.POLICY, write(tmp_path, earlier)).content == earlier
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
