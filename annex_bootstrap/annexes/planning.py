@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from annex_bootstrap.annexes.leases import Lease, Leases
@@ -55,6 +55,7 @@ class Plan:
         request: what to carry out.
         limit: what the annex may spend, with these machines; None where that is not limited.
         money_end: until when that lasts, in seconds since the epoch; 0 where it is not limited.
+        costs: dollars an hour that a machine of each type costs at most; those that are unknown are missing.
     """
 
     account: Account
@@ -72,6 +73,7 @@ class Plan:
     request: Request
     limit: Allowance | None = None
     money_end: int = 0
+    costs: Mapping[str, Decimal] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -222,6 +224,7 @@ def make_plan(
         ),
         limit=limit,
         money_end=money_end,
+        costs={name: cap + extras for name, cap in caps.items()},
     )
 
 

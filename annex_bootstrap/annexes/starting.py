@@ -71,14 +71,14 @@ class Outcome:
         machines: how many started, by type.
         shortfalls: why no more came: AWS's error codes, each with one of its messages.
         lacks: the instance type, the subnet and the error code of what AWS did not have.
-        ids: of the machines that started.
+        ids: of the machines that started, each with its type.
         is_new: whether this try asked for them, and no earlier one.
     """
 
     machines: Mapping[str, int]
     shortfalls: Mapping[str, str]
     lacks: tuple[tuple[str, str, str], ...] = ()
-    ids: tuple[str, ...] = field(default=(), compare=False)
+    ids: Mapping[str, str] = field(default_factory=dict, compare=False)
     is_new: bool = field(default=False, compare=False)
 
     @property
@@ -333,9 +333,9 @@ def _create_fleet(account: Account, request: Request) -> Outcome:
                 f"the machines of the interrupted start of {request.annex.name} have ended: run the same command again "
                 "to start others"
             )
-        ids = tuple(machine["InstanceId"] for machine in alive)
+        ids = dict[str, str]((machine["InstanceId"], machine["InstanceType"]) for machine in alive)
         return Outcome(Counter(machine["InstanceType"] for machine in alive), {}, ids=ids)
-    started, ids = Counter[str](), ()
+    started, ids = Counter[str](), dict[str, str]()
     try:
         with explained("starting machines"):
             answer = account.fleets.create_fleet(**request.fleet)
@@ -350,7 +350,7 @@ def _create_fleet(account: Account, request: Request) -> Outcome:
         ) from error
     for launched in answer.get("Instances", []):
         started[launched["InstanceType"]] += len(launched["InstanceIds"])
-        ids += tuple(launched["InstanceIds"])
+        ids |= dict.fromkeys(launched["InstanceIds"], launched["InstanceType"])
     errors = answer.get("Errors", [])
     return Outcome(
         started,
@@ -437,11 +437,11 @@ def _look(account: Account, request_id: str, outcome: Outcome) -> Outcome:
         for _ in range(LOOKS):
             machines = _machines(account, request_id)
             failures = [failure for machine in machines if (failure := failure_of(machine)) is not None]
-            alive = Counter[str](machine["InstanceType"] for machine in machines if failure_of(machine) is None)
+            alive = {each["InstanceId"]: each["InstanceType"] for each in machines if failure_of(each) is None}
             starting = any(machine["State"]["Name"] == "pending" for machine in machines)
             if len(machines) >= outcome.count and not starting:
                 break
             time.sleep(LOOK_PAUSE)
         if failures:
-            return Outcome(alive, {**outcome.shortfalls, **dict(failures)}, outcome.lacks)
+            return Outcome(Counter(alive.values()), {**outcome.shortfalls, **dict(failures)}, outcome.lacks, alive)
     return outcome

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import click
 
@@ -17,6 +19,7 @@ from annex_bootstrap.console.command import OUTPUT, Command
 from annex_bootstrap.console.result import Result
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.errors import UserError
+from annex_bootstrap.growth.record import Record, note_seen
 from annex_bootstrap.local_user import expand_home
 from annex_bootstrap.options import CONFIG, MANY_REGIONS, YES
 from annex_bootstrap.policies.users import KeyFiles
@@ -29,6 +32,7 @@ from annex_bootstrap.stack.follow import Watcher, delete_stack, settle
 from annex_bootstrap.stack.read import Holder, Stack, find_holders
 from annex_bootstrap.target import Target, in_each_region
 from annex_contract.image import IMAGE_YES
+from annex_contract.outputs import profiles_of
 from annex_contract.stack import Output, Parameter
 
 
@@ -141,7 +145,7 @@ def delete(screen: Screen, target: Target, *, end_annexes: bool = False, yes: bo
         ended = in_each_region(
             [account for account in accounts if account.region in previews],
             lambda account: _delete(
-                screen, account, target.stack_name, previews[account.region], board.watcher(account.region)
+                screen, path, account, target.stack_name, previews[account.region], board.watcher(account.region)
             ),
         )
     gone = []
@@ -259,7 +263,7 @@ def _show(screen: Screen, account: Account, preview: Preview) -> None:
 
 
 def _delete(
-    screen: Screen, account: Account, stack_name: str, preview: Preview | None, watcher: Watcher
+    screen: Screen, path: Path, account: Account, stack_name: str, preview: Preview | None, watcher: Watcher
 ) -> UserError | None:
     """Delete the stack and what the client made beside it.
 
@@ -273,6 +277,11 @@ def _delete(
         for lease in preview.leases:
             machines = ending.end_annex(account, preview.stack, lease)
             screen.say(f"  ended the annex {lease.annex_id} in {account.region}: {machines} machines")
+        if preview.leases:
+            # Without its stack nobody finds a machine: what they cost is known from the record alone.
+            with suppress(UserError):
+                if (record := Record.beside(path)).events:
+                    note_seen(record, account, profiles_of(preview.stack.outputs), "delete")
         delete_stack(account, preview.stack, watcher)
     left = None
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -19,8 +19,10 @@ from annex_bootstrap.console.result import Result
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.console.tables import Column
 from annex_bootstrap.errors import UserError
+from annex_bootstrap.growth.record import Record, note_seen
 from annex_bootstrap.machines import prices
 from annex_bootstrap.options import ONE_REGION, YES, complete_annex
+from annex_bootstrap.pool.config_file import find_file
 from annex_bootstrap.pool.htcondor import starts_with_htcondor, version
 from annex_bootstrap.target import Target
 from annex_bootstrap.times import clock, left, parse_duration
@@ -166,6 +168,11 @@ def extend_lease(screen: Screen, target: Target, name: str, duration: str) -> Ex
     check_extension(leases, lease, until, int(time.time()))
     token_end = leases.machines().get(lease.annex_id, NOTHING).earliest_token_end
     leases.extend(lease, until)
+    _note(
+        screen,
+        target,
+        lambda record: record.add("extension", annex=lease.annex_id, region=leases.account.region, expiration=until),
+    )
     screen.say(f"{lease.annex_id} now runs until {clock(until)}.")
     if token_end is not None and token_end < until:
         screen.fail(
@@ -194,6 +201,11 @@ def end_leases(screen: Screen, target: Target, name: str | None, *, everything: 
         screen.say("Nothing was changed.")
         return Ending(())
     problems = {lease.annex_id: end_now(leases, lease, int(time.time())) for lease in ending}
+    _note(
+        screen,
+        target,
+        lambda record: note_seen(record, leases.account, leases.profile_arns, "leases end"),
+    )
     whose = "Its lease has" if len(ending) == 1 else "Their leases have"
     if not any(problems.values()):
         screen.say(f"{whose} ended. The lease function ends the machines now, and checks again every five minutes.")
@@ -209,6 +221,14 @@ def end_leases(screen: Screen, target: Target, name: str | None, *, everything: 
             f"condor_rm -constraint 'hpc_annex_name == \"{name}\"'"
         )
     return Ending(tuple(lease.annex_id for lease in ending))
+
+
+def _note(screen: Screen, target: Target, write: Callable[[Record], object]) -> None:
+    """Write into the record, from which ``costs`` tells what machines cost once they are gone."""
+    try:
+        write(Record.beside(find_file(target.config)))
+    except UserError as error:
+        screen.fail(f"what machines cost will not be known once they are gone: {error}")
 
 
 def _preview(screen: Screen, ending: Sequence[Lease], leases: Leases) -> None:

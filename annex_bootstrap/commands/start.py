@@ -25,6 +25,7 @@ from annex_bootstrap.console.command import OUTPUT, Command
 from annex_bootstrap.console.result import Result
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.errors import AwsError, UnavailableError, UserError
+from annex_bootstrap.growth.record import Record
 from annex_bootstrap.local_user import user_name
 from annex_bootstrap.machines.capacity import Capacity
 from annex_bootstrap.machines.instance_types import MIB_PER_GIB
@@ -32,6 +33,7 @@ from annex_bootstrap.machines.quotas import increase_command
 from annex_bootstrap.machines.tags import parse_tags
 from annex_bootstrap.options import MANY_REGIONS, YES, complete_annex, parse_dollars, parse_memory
 from annex_bootstrap.pool.collector import private_schedds
+from annex_bootstrap.pool.config_file import find_file
 from annex_bootstrap.stack.read import Stack
 from annex_bootstrap.target import Target
 from annex_bootstrap.times import clock, parse_duration
@@ -323,6 +325,7 @@ def _report(screen: Screen, target: Target, request: Request, outcome: Outcome, 
         UserError: nothing did.
     """
     annex, capacity = request.annex.name, request.capacity
+    _note(screen, target, request, outcome, plans)
     advice = _advice(outcome.shortfalls, request)
     if not outcome.count:
         raise UserError(f"no machine started in {request.region}: {_reasons(outcome)}.{advice}".rstrip("."))
@@ -350,6 +353,30 @@ def _report(screen: Screen, target: Target, request: Request, outcome: Outcome, 
         outcome.shortfalls,
         datetime.fromtimestamp(request.annex.expiration, UTC),
     )
+
+
+def _note(screen: Screen, target: Target, request: Request, outcome: Outcome, plans: Sequence[Plan]) -> None:
+    """Write the machines into the record, from which ``costs`` tells what they cost once they are gone."""
+    costs = next((plan.costs for plan in plans if plan.request is request), {})
+    try:
+        record = Record.beside(find_file(target.config))
+        for instance_id, kind in outcome.ids.items():
+            record.add(
+                "machine",
+                id=instance_id,
+                annex=request.annex.name,
+                owner=request.annex.owner,
+                region=request.region,
+                type=kind,
+                spot=request.capacity.spot,
+                launched=int(time.time()),
+                most=str(costs[kind]) if kind in costs else None,
+                request=request.request_id,
+                expiration=request.annex.expiration,
+                by="start",
+            )
+    except UserError as error:
+        screen.fail(f"what these machines cost will not be known once they are gone: {error}")
 
 
 command = Command(

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from annex_bootstrap.annexes.failures import ENDED
-from annex_bootstrap.annexes.leases import Leases, ended_at
+from annex_bootstrap.annexes.leases import Leases, ended_at, starter
 from annex_bootstrap.annexes.planning import MachineImage, find_stack, machine_image
 from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import UserError
@@ -20,7 +20,7 @@ from annex_bootstrap.pool.tokens import MARGIN
 from annex_bootstrap.stack.read import Stack
 from annex_contract.lease import annex_of_machine
 from annex_contract.outputs import profiles_of
-from annex_contract.stack import REQUEST_TAG, Output, Parameter
+from annex_contract.stack import REQUEST_TAG, STARTED_BY_TAG, Output, Parameter
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import InstanceRequirementsRequestTypeDef
@@ -91,6 +91,7 @@ class Instance:
         request: the ID of the request that started it; empty where nobody knows.
         reason: AWS's code of why it ended; empty where it runs.
         ended: when it ended, in seconds since the epoch; None where it runs, or nobody knows.
+        starter: the user or session that started it, as far as its tags say.
     """
 
     instance_id: str
@@ -103,6 +104,7 @@ class Instance:
     request: str = ""
     reason: str = ""
     ended: int | None = None
+    starter: str = ""
 
 
 def read_place(account: Account, stack_name: str) -> Place:
@@ -138,21 +140,26 @@ def parse_instance(described: Mapping[str, Any], region: str, profiles: frozense
         tags.get(REQUEST_TAG, ""),
         "" if runs else described.get("StateReason", {}).get("Code", ""),
         None if runs else ended_at(described),
+        starter(tags[STARTED_BY_TAG]) if STARTED_BY_TAG in tags else "",
     )
 
 
-def read_instances(place: Place) -> list[Instance]:
+def read_instances(account: Account, profiles: frozenset[str]) -> list[Instance]:
     """Return the machines of the stack, also those that ended lately.
+
+    Args:
+        account: where.
+        profiles: the instance profiles of its machines.
 
     Raises:
         UserError: AWS refused.
     """
     with explained("listing the machines"):
-        pages = place.account.ec2.get_paginator("describe_instances").paginate(
-            Filters=[{"Name": "iam-instance-profile.arn", "Values": sorted(place.profiles)}]
+        pages = account.ec2.get_paginator("describe_instances").paginate(
+            Filters=[{"Name": "iam-instance-profile.arn", "Values": sorted(profiles)}]
         )
         found = [
-            parse_instance(described, place.region, place.profiles)
+            parse_instance(described, account.region, profiles)
             for page in pages
             for reservation in page["Reservations"]
             for described in reservation["Instances"]

@@ -126,7 +126,7 @@ class Reader:
             machines=machines,
             leases=leases,
             charges=record.charges(self.record, running, now),
-            history=record.history(self.record, now),
+            history=record.history(self.record, now, joined),
             doubts=tuple(doubts),
             denied=denied,
         )
@@ -170,7 +170,7 @@ class Reader:
                 denied[account.region] = str(error)
                 continue
             try:
-                found = cloud.read_instances(place)
+                found = cloud.read_instances(place.account, place.profiles)
                 leases += cloud.read_leases(place, found)
             except UserError as error:
                 doubts.append(f"{account.region}: {error}")
@@ -185,38 +185,12 @@ class Reader:
         self, places: Sequence[Place], instances: Sequence[Instance], joined: set[str], now: int, *, watched: bool
     ) -> None:
         """Write into the record what is new about machines."""
-        known, owners = self.record.machines(), self.record.owners()
         here = {place.region: place for place in places}
-        for each in instances:
-            if each.instance_id in known or not (each.runs or each.request):
-                continue
-            most = self._cost(here[each.region], each.type)
-            self.record.add(
-                "machine",
-                id=each.instance_id,
-                annex=each.annex,
-                owner=owners.get(each.annex),
-                region=each.region,
-                type=each.type,
-                spot=each.spot,
-                launched=each.launched,
-                most=None if most is None else str(most),
-                request=each.request,
-            )
-        alive = {each.instance_id: each for each in instances if each.runs}
-        gone = {each.instance_id: each for each in instances if not each.runs}
+        self.record.note_machines(instances, lambda each: self._cost(here[each.region], each.type), record.GROW)
         for instance_id, machine in self.record.machines().items():
             if instance_id in joined and "joined" not in machine:
                 self.record.add("joined", id=instance_id)
-            if machine["region"] in here and instance_id not in alive and "ended" not in machine:
-                last = gone.get(instance_id)
-                self.record.add(
-                    "ended",
-                    id=instance_id,
-                    ended=(last.ended if last else None) or now,
-                    reason=last.reason if last else "",
-                    watched=watched and last is not None,
-                )
+        self.record.note_ends(instances, here, now, watched=watched)
 
     def _cost(self, place: Place, name: str) -> Decimal | None:
         """Return dollars an hour that a running machine costs at most; None where AWS names no price."""

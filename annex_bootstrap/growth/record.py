@@ -1,4 +1,4 @@
-"""What growth did: an append-only file beside the pool's configuration, a JSON object a line.
+"""What growth and other commands did: an append-only file beside the pool's configuration, a JSON object a line.
 
 EC2 says what exists, and forgets a machine about an hour after its end. So what was spent, which capacity AWS lacked
 and which machines joined stands here. Every line has ``at``, in seconds since the epoch, and ``event``:
@@ -6,7 +6,9 @@ and which machines joined stands here. Every line has ``at``, in seconds since t
 - ``rules``: what the person who runs ``grow`` wants;
 - ``step``: machines that are about to start, with their ``request``;
 - ``outcome``: what came of that request;
-- ``machine``: one that was seen in EC2 for the first time; ``joined``, ``ended``: what became of it;
+- ``machine``: one that ``start`` has started, or that was seen in EC2 for the first time; a later line about the same
+  machine counts instead of an earlier one. ``by`` names the command, ``expiration`` the end of its lease then;
+- ``joined``, ``ended``: what became of it. Without a ``reason`` it was only found to be gone, and ended earlier;
 - ``extension``: a lease that ends later;
 - ``waiting``: which jobs wait, and why, where that has changed.
 """
@@ -16,13 +18,15 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from annex_bootstrap.aws import Account
 from annex_bootstrap.errors import UserError
+from annex_bootstrap.growth.cloud import Instance, read_instances
 from annex_bootstrap.growth.model import BOOT_SECONDS, History, Lack
 from annex_bootstrap.growth.plan import LATE
 from annex_bootstrap.machines.money import Charge
@@ -32,6 +36,9 @@ NAME = "annex-record.jsonl"
 
 BACKOFF = 600
 """Seconds for which capacity that AWS did not have is not asked for again."""
+
+GROW = "grow"
+"""The command that watches whether machines join."""
 
 WATCHED = 300
 """Seconds between two looks, above which nobody knows what became of a machine in between."""
@@ -93,6 +100,8 @@ class Record:
                     os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, PRIVATE), "r+b", buffering=0
                 ) as file,
             ):
+                # Its time says when somebody last looked at the machines: see look.
+                before = os.fstat(file.fileno())
                 size = file.seek(0, os.SEEK_END)
                 if size:
                     file.seek(-1, os.SEEK_END)
@@ -102,6 +111,8 @@ class Record:
                         file.truncate(last)
                 file.write(text)
                 os.fsync(file.fileno())
+                looked = before.st_mtime if size else before.st_mtime - 2 * WATCHED
+                os.utime(file.fileno(), (looked, looked))
         except OSError as error:
             raise UserError(
                 f"{self.path} cannot be written: {error.strerror or error}; nothing starts without its record"
@@ -140,9 +151,102 @@ class Record:
                     found[line["id"]][kind] = line
         return found
 
+    def note_machines(self, instances: Sequence[Instance], cost: Callable[[Instance], Decimal | None], by: str) -> None:
+        """Append the machines that are not known yet, or whose price is not.
 
-def history(record: Record, now: int) -> History:
-    """Return what happened before, as far as it matters for a decision."""
+        Args:
+            instances: as EC2 describes them; one that ended counts only with a request.
+            cost: returns dollars an hour that one costs at most; None where that is unknown.
+            by: the command that sees them.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        known, owners = self.machines(), self.owners()
+        for each in instances:
+            before = known.get(each.instance_id)
+            if before is None and not (each.runs or each.request):
+                continue
+            if before is not None and before["most"] is not None:
+                continue
+            most = cost(each)
+            if before is not None and most is None:
+                continue
+            rest = ("at", "event", "joined", "ended")
+            line = {key: value for key, value in (before or {}).items() if key not in rest}
+            seen = {
+                "id": each.instance_id,
+                "annex": each.annex,
+                "owner": owners.get(each.annex),
+                "region": each.region,
+                "type": each.type,
+                "spot": each.spot,
+                "launched": each.launched,
+                "request": each.request,
+                "starter": each.starter,
+                "by": by,
+            }
+            self.add("machine", **{**seen, **line, "most": None if most is None else str(most)})
+
+    def note_ends(self, instances: Sequence[Instance], regions: Collection[str], now: int, *, watched: bool) -> None:
+        """Append which machines have ended.
+
+        Args:
+            instances: all of the stack that EC2 describes in some regions.
+            regions: these; what is in others may run.
+            now: seconds since the epoch.
+            watched: whether somebody looked at them a moment ago.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        described = {each.instance_id: each for each in instances}
+        for instance_id, machine in self.machines().items():
+            last = described.get(instance_id)
+            if machine["region"] in regions and "ended" not in machine and not (last and last.runs):
+                self.add(
+                    "ended",
+                    id=instance_id,
+                    ended=(last.ended if last else None) or now,
+                    reason=last.reason if last else "",
+                    watched=watched and last is not None,
+                )
+
+
+def note_seen(
+    record: Record,
+    account: Account,
+    profiles: frozenset[str],
+    by: str,
+    cost: Callable[[Instance], Decimal | None] = lambda _: None,
+) -> list[Instance]:
+    """Append what EC2 says of a stack's machines in a region now, and return them.
+
+    Args:
+        record: to append to.
+        account: where.
+        profiles: the instance profiles of the machines.
+        by: the command that looks.
+        cost: returns dollars an hour that one costs at most; None where that is unknown.
+
+    Raises:
+        UserError: AWS refused, or the record cannot be written.
+    """
+    now = int(time.time())
+    instances = read_instances(account, profiles)
+    record.note_machines(instances, cost, by)
+    record.note_ends(instances, [account.region], now, watched=now - record.looked < WATCHED)
+    return instances
+
+
+def history(record: Record, now: int, joined: Collection[str] = ()) -> History:
+    """Return what happened before, as far as it matters for a decision.
+
+    Args:
+        record: what is known.
+        now: seconds since the epoch.
+        joined: the IDs of machines that the pool knows now.
+    """
     lacks = tuple(
         Lack(line["region"], zone, kind, line["spot"], line["at"] + BACKOFF, code)
         for line in record.of("outcome")
@@ -156,18 +260,21 @@ def history(record: Record, now: int) -> History:
         steps.setdefault(line["annex"], 0)
         if line["request"] not in nothing:
             steps[line["annex"]] = line["at"]
-    return History(steps, lacks, lost(list(record.machines().values()), now))
+    machines = [{"joined": {}, **line} if name in joined else line for name, line in record.machines().items()]
+    return History(steps, lacks, lost(machines, now))
 
 
 def lost(machines: Sequence[Event], now: int) -> int:
     """Return how many machines in a row, the last ones, never joined the pool though they had the time.
 
-    Those that AWS, the lease or a person ended before, and those that nobody watched, say nothing.
+    Those that AWS, the lease or a person ended before, and those that growth did not watch, say nothing.
     """
     count = 0
     for machine in sorted(machines, key=lambda machine: -machine["launched"]):
         if "joined" in machine:
             break
+        if machine.get("by", GROW) != GROW:
+            continue
         ended = machine.get("ended")
         if ended is None:
             count += now - machine["launched"] >= BOOT_SECONDS

@@ -10,6 +10,9 @@ POOL = "pool.example.org"
 QUEUE, SLOTS = "queue.json", "slots.json"
 """The files of the directory that say which jobs and which slots there are; without them nobody answers."""
 
+HISTORY = "history.json"
+"""The file of the jobs that are done; none without it."""
+
 _TOOL = """\
 #!{python}
 import base64, json, sys
@@ -31,6 +34,9 @@ elif name == "condor_token_create":
     scopes = [after for before, after in zip(arguments, arguments[1:]) if before == "-authz"]
     claims = {{"sub": given["-identity"], "scope": " ".join("condor:/" + scope for scope in scopes)}}
     print(".".join([part({{"alg": "none"}}), part(claims), "made-up"]))
+elif name == "condor_history":
+    history = Path({history!r})
+    print(history.read_text() if history.exists() else "[]")
 elif name == "condor_status" and "-json" in arguments:
     slots = Path({slots!r})
     if not slots.exists():
@@ -70,7 +76,9 @@ def install(directory: Path, **knobs: str) -> None:
         knobs: of the pool's configuration, besides the usual ones.
     """
     files = {"queue": str(directory / QUEUE), "slots": str(directory / SLOTS)}
-    for name in ("condor_config_val", "condor_q", "condor_status", "condor_token_create", "condor_version"):
+    files["history"] = str(directory / HISTORY)
+    names = ("config_val", "history", "q", "status", "token_create", "version")
+    for name in (f"condor_{each}" for each in names):
         path = directory / name
         path.write_text(_TOOL.format(python=sys.executable, pool=POOL, knobs=knobs, **files))
         path.chmod(0o755)

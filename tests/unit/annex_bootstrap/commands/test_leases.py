@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import click
@@ -17,6 +18,7 @@ from annex_bootstrap.commands import leases as module
 from annex_bootstrap.commands.leases import AnnexLease, end_leases, extend_lease, list_leases
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.errors import UserError
+from annex_bootstrap.growth.record import Record
 from annex_bootstrap.machines.money import Allowance
 from annex_bootstrap.target import Target
 from tests.unit.annex_bootstrap.annexes.test_plan import product
@@ -242,6 +244,39 @@ def test_ending_one_annex_sets_its_lease_into_the_past_and_runs_the_lease_functi
         "  first: 2 machines",
         "Its lease has ended. The lease function ends the machines now, and checks again every five minutes.",
     ]
+
+
+def test_what_ended_is_noted_for_the_costs(screen: Screen, targeted: Callable[..., Target], home: Path) -> None:
+    gone = [
+        machine(
+            1,
+            "first",
+            State={"Name": "shutting-down"},
+            StateReason={"Code": "Client.UserInitiatedShutdown"},
+            Tags=[
+                {"Key": "htcondor:AnnexName", "Value": "first"},
+                {"Key": "annex-bootstrap:request", "Value": "r1"},
+            ],
+        ),
+        machine(4, "later"),
+    ]
+    extend_lease(screen, targeted(Recorded(**answers(gone))), "later", "3h")
+    end_leases(screen, targeted(Recorded(**answers(gone))), "first", everything=False, yes=True)
+    lines = Record.beside(home / "user_config").events
+    assert [(line["event"], line.get("id"), line.get("by")) for line in lines] == [
+        ("extension", None, None),
+        ("machine", "i-1", "leases end"),
+        ("machine", "i-4", "leases end"),
+        ("ended", "i-1", None),
+    ]
+    assert lines[0] == {
+        "at": NOW,
+        "event": "extension",
+        "annex": "later",
+        "region": "us-east-1",
+        "expiration": NOW + 3 * 3600,
+    }
+    assert (lines[3]["ended"], lines[3]["reason"]) == (NOW, "Client.UserInitiatedShutdown")
 
 
 def test_ending_all_asks_once_and_names_each(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,6 +24,7 @@ from annex_bootstrap.commands import start as module
 from annex_bootstrap.commands.start import StartResult, start
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.errors import AwsError, UnavailableError, UserError
+from annex_bootstrap.growth.record import NAME, Record
 from annex_bootstrap.machines.capacity import Capacity, Estimate
 from annex_bootstrap.machines.instance_types import InstanceType
 from annex_bootstrap.machines.money import Allowance
@@ -115,6 +117,7 @@ class Steps:
             Decimal("2.4"),
             request(capacity, account.region),
             self.limit,
+            costs={"m7i.large": Decimal("0.15")},
         )
 
     def carry_out(self, account: Any, stack: Stack, asked: Request, pool: Pool) -> Outcome:
@@ -177,6 +180,28 @@ def test_machines_are_planned_checked_and_started_for_the_user_for_eight_hours(
     assert "annex-bootstrap watch first  # see the machines join" in said.out
     assert "spot" not in said.out
     assert "annex-bootstrap: no prices: no prices today\n" in said.err
+
+
+def test_machines_are_noted_with_what_they_cost_at_most(steps: Steps, run: Run, home: Path) -> None:
+    ids = {"i-1": "m7i.large", "i-2": "c7i.large"}
+    steps.outcomes["us-east-1"] = Outcome({"m7i.large": 1, "c7i.large": 1}, {}, ids=ids)
+    run(spot=True)
+    record = Record.beside(home / "user_config")
+    noted = {"annex": "first", "owner": "alice", "region": "us-east-1", "spot": True, "launched": NOW, "request": TOKEN}
+    noted |= {"expiration": NOW + 8 * 3600, "by": "start"}
+    assert [{key: line[key] for key in line if key not in ("at", "event")} for line in record.of("machine")] == [
+        noted | {"id": "i-1", "type": "m7i.large", "most": "0.15"},
+        noted | {"id": "i-2", "type": "c7i.large", "most": None},
+    ]
+
+
+def test_machines_that_cannot_be_noted_have_started_all_the_same(
+    steps: Steps, run: Run, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps.outcomes["us-east-1"] = Outcome({"m7i.large": 1}, {}, ids={"i-1": "m7i.large"})
+    (home / NAME).mkdir()
+    assert run().started == 1
+    assert "what these machines cost will not be known once they are gone: " in capsys.readouterr().err
 
 
 def test_every_option_reaches_the_plan(steps: Steps, run: Run) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -10,12 +12,14 @@ import pytest
 
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.growth import record as module
+from annex_bootstrap.growth.cloud import Instance
 from annex_bootstrap.growth.model import BOOT_SECONDS, Lack
 from annex_bootstrap.growth.plan import LATE
 from annex_bootstrap.growth.record import Record, charges, history, lost
 from annex_bootstrap.machines.money import Charge
 
 NOW = 1_800_000_000
+REAL_TIME = time.time
 
 
 @pytest.fixture
@@ -106,6 +110,8 @@ SELF = {"watched": True, "reason": "Client.InstanceInitiatedShutdown"}
         ([seen(300, ended=SELF | {"watched": False})], 0),
         ([seen(300, ended=SELF | {"reason": "Server.SpotInstanceTermination"})], 0),
         ([seen(300, ended=SELF | {"reason": "Client.UserInitiatedShutdown"})], 0),
+        ([seen(900, by="start"), seen(900, by="grow")], 1),
+        ([seen(900, by="grow"), seen(950, by="start", joined={}), seen(999, by="grow")], 1),
     ],
 )
 def test_machines_that_never_joined_are_counted_in_a_row(machines: list[dict[str, Any]], count: int) -> None:
@@ -133,3 +139,61 @@ def test_a_step_without_an_outcome_counts_as_if_all_of_it_ran(record: Record, ou
     machine(record, "i-1")
     unseen = charges(record, {"i-1": NOW}, NOW)[1:]
     assert unseen == [Charge(Decimal("0.10"), NOW, NOW + 3600 + LATE)] * count
+
+
+def instance(number: int, *, runs: bool = True, **more: Any) -> Instance:
+    """A machine as EC2 describes it."""
+    return Instance(f"i-{number}", "grow-a", "r", "m7i.large", False, NOW - 100, runs, **more)
+
+
+def test_machines_are_noted_once_and_again_when_their_price_is_known(record: Record) -> None:
+    step(record, "r1")
+    there = [instance(1, starter="alice"), instance(2, runs=False), instance(3, runs=False, request="r1")]
+    record.note_machines(there, lambda _: None, "costs")
+    record.note_machines(there, lambda each: Decimal("0.10") if each.instance_id == "i-1" else None, "grow")
+    record.note_machines(there, lambda _: Decimal("0.20"), "grow")
+    first = {"annex": "grow-a", "owner": "alice", "region": "r", "type": "m7i.large", "spot": False}
+    first |= {"launched": NOW - 100, "request": "", "starter": "alice", "by": "costs", "at": NOW, "event": "machine"}
+    third = first | {"id": "i-3", "request": "r1", "starter": ""}
+    assert record.of("machine") == [
+        first | {"id": "i-1", "most": None},
+        third | {"most": None},
+        first | {"id": "i-1", "most": "0.10"},
+        third | {"most": "0.20"},
+    ]
+
+
+def test_machines_that_are_gone_have_ended_but_not_those_of_other_regions(record: Record) -> None:
+    for number in range(1, 4):
+        machine(record, f"i-{number}", region="r")
+    machine(record, "i-4", region="elsewhere")
+    there = [instance(1), instance(2, runs=False, reason="Client.UserInitiatedShutdown", ended=NOW - 7)]
+    record.note_ends(there, ["r"], NOW, watched=True)
+    record.note_ends(there, ["r"], NOW, watched=True)
+    assert record.of("ended") == [
+        {"at": NOW, "event": "ended", "id": name, "ended": ended, "reason": reason, "watched": watched}
+        for name, ended, reason, watched in (
+            ("i-2", NOW - 7, "Client.UserInitiatedShutdown", True),
+            ("i-3", NOW, "", False),
+        )
+    ]
+
+
+def test_who_only_writes_has_not_looked_at_the_machines(record: Record) -> None:
+    step(record)
+    assert time_of(record) <= REAL_TIME() - module.WATCHED
+    record.look(NOW)
+    os.utime(record.path, (1000, 1000))
+    step(record)
+    assert time_of(record) == 1000
+
+
+def time_of(record: Record) -> float:
+    """When somebody looked at the machines last, as the next process reads it."""
+    return Record.beside(record.path.with_name("user_config")).looked
+
+
+def test_a_machine_that_the_pool_knows_is_not_lost_before_that_is_noted(record: Record) -> None:
+    machine(record, "i-1", launched=NOW - BOOT_SECONDS)
+    assert history(record, NOW).lost == 1
+    assert history(record, NOW, {"i-1"}).lost == 0
