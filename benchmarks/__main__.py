@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import client, creation, custom_resources, growth, lease, machine, size
+from benchmarks import client, creation, custom_resources, growth, lease, machine, size, week
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 
@@ -22,6 +22,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "lease": lease.table,
     "machine": machine.table,
     "size": size.table,
+    "week": week.table,
 }
 """What writes each table of the page."""
 

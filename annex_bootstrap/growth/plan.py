@@ -49,6 +49,10 @@ MOST_LOST = 10
 MOST_TYPES = 30
 """Instance types of one step."""
 
+TAIL = Decimal("0.2")
+"""By which part a machine is used less for each doubling of the jobs that it runs, since they end one by one; measured
+by ``benchmarks/week.py``."""
+
 RENEWAL = 1800
 """Seconds before its end at which a lease is extended whose machines work."""
 
@@ -169,6 +173,14 @@ class _Need:
         return Verdict(
             self.group.key, len(self.group.since), self.home, self.booting, self.young, self.missing, reason, until
         )
+
+
+def _tail(jobs: int) -> Decimal:
+    """Return how many times longer a machine is paid for that runs several jobs at once than one that runs one of them.
+
+    It is paid for until the last of them is done.
+    """
+    return 1 + TAIL * (jobs.bit_length() - 1)
 
 
 class _Planner:
@@ -327,7 +339,7 @@ class _Planner:
             # As in choose_types: AWS may take one back or have none.
             coarse = offer.vcpus > 2 and each > max(missing // PARTS, 1)
             unknown = offer.now is None and offer.most is None
-            return unknown, coarse, price(offer) * math.ceil(missing / each), offer.vcpus, offer.type
+            return unknown, coarse, price(offer) * math.ceil(missing / each) * _tail(each), offer.vcpus, offer.type
 
         best = min(offers, key=cost)
         each = best.room.holds(group.needs)

@@ -356,3 +356,12 @@ def test_a_steady_queue_is_served_and_then_nothing_more_starts(jobs: int, cpus: 
     assert cores[-1] == cores[-2]
     if cap == 200 and cpus == 1:
         assert jobs <= cores[-1] < jobs + 16
+
+
+@pytest.mark.parametrize(("price", "chosen"), [("0.70", "m7i.large"), ("0.40", "c7i.4xlarge")])
+def test_a_large_machine_must_be_cheaper_because_it_is_paid_for_until_its_last_job_is_done(
+    price: str, chosen: str
+) -> None:
+    small, large = offer("m7i.large", price="0.11"), offer("c7i.4xlarge", 16, price=price)
+    (start,) = plan(Readings(groups=[group(jobs=300)], offers=[small, large]), RULES, NOW).starts
+    assert start.types == (chosen,)
