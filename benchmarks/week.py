@@ -596,7 +596,7 @@ def table(seed: int = SEED) -> str:
     weeks = [simulate(strategy, seed) for strategy in strategies()]
     first = weeks[0]
     lines = [
-        "| who decides | machine hours | ratio | mean wait, min | ratio | dollars | ratio | wasted core hours | ratio |",
+        "| who decides | machine hours | ratio | mean wait, min | ratio | dollars | ratio | wasted hours | ratio |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for week in weeks:

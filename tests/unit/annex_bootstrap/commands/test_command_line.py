@@ -78,6 +78,7 @@ SHARED = {
 
 SYNOPSES = {
     "completion": "{bash|zsh|fish}",
+    "costs": "[--by [owner|annex|day]=owner] [--since DURATION=30d] STACKS [--config FILE] OUTPUT",
     "credentials": (
         "STACK [--config FILE] [--rotate=rotate] [--remove=remove] [--from-instance=from-instance] "
         "[--user-name NAME] KEYS [--boundary ARN] [--yes|-y] OUTPUT"
@@ -325,6 +326,8 @@ LINES: list[tuple[str, dict[str, Any]]] = [
     ),
     ("doctor", {"target": ANYWHERE, "collector": ""}),
     (f"doctor {ONE} --config /f --collector c:9700", {"target": AT_ONE_WITH_FILE, "collector": "c:9700"}),
+    ("costs", {"target": ANYWHERE, "by": "owner", "since": "30d"}),
+    (f"costs {TWO} --by day --since 7d", {"target": AT_TWO, "by": "day", "since": "7d"}),
     ("explain 12.0", {"target": ANYWHERE, "job": "12.0"}),
     (f"explain {TWO} 12", {"target": AT_TWO, "job": "12"}),
     ("fleet-config", FLEET | {"target": ANYWHERE}),
