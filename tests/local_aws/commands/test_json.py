@@ -17,6 +17,7 @@ DONE = {
     "credentials": ("--remove", "--yes"),
     "delete": (*NO_STACK, "--yes"),
     "deploy": (*NO_STACK, "--dry-run", "--param", "Image=no"),
+    "costs": (),
     "doctor": (),
     "fleet-config": ("--print", "--types", "m7i.large", "--image-name", "al2023-ami-*"),
     "image status": (),
@@ -32,6 +33,7 @@ DONE = {
 """What gives a command with these arguments a result, whether it is well or not."""
 
 FAILED = {
+    "costs": ("--since", "0"),
     "credentials": NO_STACK,
     "deploy": ("--param", "Colour=red"),
     "doctor": ("--region", "nowhere-1"),
