@@ -49,6 +49,7 @@ FAILED = {
     "pool-config": ("--collector", "no host"),
     "publish": ("--bucket", "json-documents-missing"),
     "pull-config": NO_STACK,
+    "rehearse": ("--region", "mars"),
     "setup": ("--param", "Colour=red", "--yes"),
     "start": ("first", "--count", "1", "--yes", *NO_STACK),
     "status": ("--nonsense",),
