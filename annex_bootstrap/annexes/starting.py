@@ -221,7 +221,7 @@ def _configure(account: Account, outputs: Mapping[str, str], request: Request, p
         UncertainError: some could not be put.
         UserError: AWS refuses all of them, and the machines, which are new, are terminated.
     """
-    ids, is_new = outcome.ids, outcome.is_new
+    ids, is_new = list(outcome.ids), outcome.is_new
     annex, bucket, role_id = request.annex, outputs[Output.S3_BUCKET_NAME], outputs[Output.START_ROLE_ID]
     body = MachineConfig(annex.name, pool.address, annex.owner, annex.idle, request.request_id, annex.only).pack(
         pool.token

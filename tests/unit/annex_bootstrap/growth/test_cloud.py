@@ -94,7 +94,8 @@ def test_the_machines_of_the_stack_are_read_and_those_that_stop_do_not_run() -> 
     ours = [described(number, "first", state, profile) for number, state in enumerate(states)]
     theirs = described(9, "first", "running", "arn:aws:iam::123456789012:instance-profile/theirs")
     aws = Recorded(DescribeInstances={"Reservations": [{"Instances": ours[:1]}, {"Instances": [*ours[1:], theirs]}]})
-    found = cloud.read_instances(place(aws))
+    where = place(aws)
+    found = cloud.read_instances(where.account, where.profiles)
     assert [(each.instance_id, each.annex, each.region, each.runs) for each in found] == [
         (f"i-{number}", "first", "us-east-1", state in ("pending", "running")) for number, state in enumerate(states)
     ]
