@@ -49,6 +49,25 @@ def test_the_script_begins_as_cloud_init_expects_and_bash_can_read_it() -> None:
     subprocess.run(["bash", "-n"], input=script, text=True, check=True, timeout=20)
 
 
+@pytest.mark.parametrize("gpu", [True, False])
+def test_each_file_goes_where_the_machines_look_for_it(gpu: bool) -> None:
+    head = render_script(ImageInputs("x", gpu=gpu)).partition("# How to get packages")[0]
+    put = '\nput() { echo "$1 $2"; }\n'
+    library = "/usr/local/lib/annex-bootstrap"
+    assert _printed(f"{head}{put}put_files").splitlines() == [
+        "644 /etc/systemd/system/annex-boot.service",
+        "644 /etc/systemd/system/annex-spot-watch.service",
+        "644 /etc/systemd/system/condor.service.d/after-annex-boot.conf",
+        f"644 {library}/metadata.nft",
+        "644 /etc/condor/config.d/60-annex-machine.config",
+        *(["644 /etc/condor/config.d/61-annex-gpu.config"] if gpu else []),
+        f"644 {library}/machine_image/__init__.py",
+        f"644 {library}/machine_image/annex_machine.py",
+        f"644 {library}/machine_image/aws_calls.py",
+        "755 /etc/annex-bootstrap/boot-commands",
+    ]
+
+
 @pytest.mark.parametrize("text", ["it's", 'a "b" $c `d` \\', "two\nlines", "$(reboot)", "'; reboot #", "EOF\n"])
 def test_the_shell_gets_every_input_unchanged(text: str) -> None:
     inputs = ImageInputs("x", commands=text, boot_commands=text)

@@ -17,6 +17,14 @@ def test_a_written_file_is_private_and_so_is_its_new_directory(tmp_path: Path) -
     assert why_not_private(path) == ""
 
 
+def test_another_users_file_is_not_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "secret"
+    write_private(path, b"made up")
+    owner = path.stat().st_uid
+    monkeypatch.setattr("os.geteuid", lambda: owner + 1)
+    assert why_not_private(path) == f"{path} belongs to another user (ID {owner})"
+
+
 def test_a_file_that_was_open_to_others_is_closed_when_written_again(tmp_path: Path) -> None:
     path = tmp_path / "secret"
     path.write_bytes(b"old")
