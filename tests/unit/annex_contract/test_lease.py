@@ -14,6 +14,7 @@ from annex_contract.lease import (
     UnreadableLeaseError,
     annex_id_of,
     annex_of,
+    annex_of_ec2_fleet,
     annex_of_specifications,
     input_ending_at,
     parse_input,
@@ -162,3 +163,12 @@ def test_another_end_leaves_all_else_in_an_input_as_it_was(expiration: int, rest
     changed = json.loads(input_ending_at(text, expiration))
     assert json.dumps(changed) == json.dumps(json.loads(text) | {"LeaseExpiration": expiration})
     assert parse_input(json.dumps(changed), "test") == Lease("test", "", expiration)
+
+
+def test_an_ec2_fleet_is_of_the_annex_that_its_tags_name_if_they_name_the_stack_too() -> None:
+    annex, stack = {"Key": "htcondor:AnnexName", "Value": "first"}, {"Key": "annex-bootstrap:stack", "Value": "arn:s"}
+    assert annex_of_ec2_fleet({"Tags": [annex, stack]}, "arn:s") == "first"
+    assert annex_of_ec2_fleet({"Tags": [annex, stack]}, "arn:other") is None
+    assert annex_of_ec2_fleet({"Tags": [annex]}, "arn:s") is None
+    assert annex_of_ec2_fleet({"Tags": [stack]}, "arn:s") is None
+    assert annex_of_ec2_fleet({}, "arn:s") is None

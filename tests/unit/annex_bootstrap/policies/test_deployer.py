@@ -57,6 +57,20 @@ def test_a_rule_of_somebody_else_can_only_be_pointed_at_our_functions() -> None:
     }
 
 
+def test_a_role_gets_rights_only_where_it_has_the_boundary() -> None:
+    boundary = "arn:aws:iam::123456789012:policy/limit"
+    granting = {"iam:CreateRole", "iam:PutRolePermissionsBoundary", "iam:PutRolePolicy"}
+    statements = deployer_policy("aws", "123456789012", "annex-bootstrap", boundary)["Statement"]
+    conditions = {
+        action: statement.get("Condition")
+        for statement in statements
+        if statement["Effect"] == "Allow"
+        for action in statement["Action"]
+        if action in granting
+    }
+    assert conditions == {key: {"StringEquals": {"iam:PermissionsBoundary": boundary}} for key in granting}
+
+
 def test_a_template_is_staged_only_where_there_is_nothing() -> None:
     (statement,) = [statement for statement in POLICY["Statement"] if "s3:PutObject" in statement["Action"]]
     assert statement["Action"] == ["s3:PutObject"]
