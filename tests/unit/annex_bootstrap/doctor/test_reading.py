@@ -127,23 +127,33 @@ def test_awss_own_roles_that_may_not_be_read_are_not_missed(monkeypatch: pytest.
     assert FleetRole.read(setup(Recorded(GetRole=get_role))) == FleetRole(FLEET, ["spotfleet.amazonaws.com"], [])
 
 
-def test_the_instance_profile_is_read_with_the_role_in_it() -> None:
-    profile, expected = OUTPUTS["InstanceConfigurationProfile"], OUTPUTS["InstanceRoleARN"]
-    name = profile.rpartition("/")[2]
-    found = {
-        "Path": "/",
-        "InstanceProfileName": name,
-        "InstanceProfileId": "AIPAMADEUPMADEUPMADE",
-        "Arn": profile,
-        "CreateDate": a_stack().changed,
-        "Roles": [role("one")["Role"], role("two")["Role"]],
-    }
-    aws = Recorded(GetInstanceProfile={"InstanceProfile": found})
-    begin = "arn:aws:iam::123456789012:role/annex-bootstrap"
-    assert InstanceProfile.read(setup(aws)) == InstanceProfile(profile, [f"{begin}/one", f"{begin}/two"], expected)
-    assert aws.of("GetInstanceProfile") == [{"InstanceProfileName": name}]
-    gone = Recorded(GetInstanceProfile=GONE)
-    assert InstanceProfile.read(setup(gone)) == InstanceProfile(profile, None, expected)
+def test_the_instance_profiles_are_read_with_the_roles_in_them() -> None:
+    annex, start = OUTPUTS["InstanceConfigurationProfile"], OUTPUTS["StartInstanceProfile"]
+    missing = set[str]()
+
+    def get(arguments: dict[str, Any]) -> dict[str, Any]:
+        name = arguments["InstanceProfileName"]
+        if name in missing:
+            raise GONE
+        found = {
+            "Path": "/",
+            "InstanceProfileName": name,
+            "InstanceProfileId": "AIPAMADEUPMADEUPMADE",
+            "Arn": name.rjust(20),
+            "CreateDate": a_stack().changed,
+            "Roles": [role(f"of-{name}")["Role"]],
+        }
+        return {"InstanceProfile": found}
+
+    aws = Recorded(GetInstanceProfile=get)
+    expected = {annex: OUTPUTS["InstanceRoleARN"], start: OUTPUTS["StartRoleId"]}
+    names = {arn: arn.rpartition("/")[2] for arn in expected}
+    begin = "arn:aws:iam::123456789012:role/annex-bootstrap/of-"
+    roles = {arn: [f"{begin}{name}", "AROAMADEUPMADEUPMADE"] for arn, name in names.items()}
+    assert InstanceProfile.read(setup(aws)) == InstanceProfile(expected, roles)
+    assert [asked["InstanceProfileName"] for asked in aws.of("GetInstanceProfile")] == [names[annex], names[start]]
+    missing.add(names[start])
+    assert InstanceProfile.read(setup(aws)) == InstanceProfile(expected, roles | {start: None})
 
 
 @pytest.mark.parametrize("works", [True, False])
