@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import boto3
 import pytest
 
 from annex_bootstrap.launch.verify import read_code
 from annex_contract import __version__
-from annex_contract.stack import Output, Parameter
+from annex_contract.stack import ANNEX_TAG, Output, Parameter
 from tests.earlier_versions import REPLACEABLE, template_of, versions
 from tests.local_aws import stack
 from tests.local_aws.cli_user import CliUser
@@ -61,6 +64,67 @@ def test_a_stack_of_the_last_version_takes_the_new_parameters_with_the_update(
     assert before[Output.IMAGE_ID] != after[Output.IMAGE_ID]
     assert before[Output.S3_BUCKET_NAME] == after[Output.S3_BUCKET_NAME]
     deployer.must("delete", "--yes")
+
+
+BEFORE_PROFILES = "3146acb2e9e504ed7f71c3b6960fd5ae258a69dd"
+"""The commit before machines of ``start`` got a profile of their own, and annexes were known by tags alone."""
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("set_machines")
+def test_an_annex_that_runs_survives_the_update_and_ends_with_its_lease(
+    root: boto3.Session, deployer: CliUser, put_template: Callable[[str], str]
+) -> None:
+    name, annex = deployer.stack_name, f"survivor-{uuid.uuid4().hex[:8]}"
+    earlier = put_template(template_of(BEFORE_PROFILES))
+    assert stack.create(root, name, earlier, {str(Parameter.IMAGE): "yes"}) == "CREATE_COMPLETE"
+    before = stack.describe(root, name).outputs
+    assert Output.START_INSTANCE_PROFILE not in before
+    ec2, events, s3, iam = root.client("ec2"), root.client("events"), root.client("s3"), root.client("iam")
+    # As that version's start and condor_annex left it.
+    tarball = {"Bucket": before[Output.S3_BUCKET_NAME], "Key": f"config-{annex}.tar.gz"}
+    s3.put_object(**tarball, Body=b"made up")  # type: ignore[arg-type]  # two texts
+    lease = {"AnnexID": annex, "S3BucketName": tarball["Bucket"], "LeaseExpiration": int(time.time()) + 7200}
+    function = before[Output.LEASE_FUNCTION_ARN]
+    target: Any = {"Id": annex, "Arn": function, "Input": json.dumps(lease)}
+    events.put_rule(Name=annex, ScheduleExpression="rate(5 minutes)", State="ENABLED")
+    events.put_targets(Rule=annex, Targets=[target])
+    launch: Any = {"LaunchTemplateId": before[Output.LAUNCH_TEMPLATE_ID], "Version": "$Latest"}
+    tags: Any = [{"ResourceType": "instance", "Tags": [{"Key": ANNEX_TAG, "Value": annex}]}]
+    ran = ec2.run_instances(
+        LaunchTemplate=launch, InstanceType="m7i.large", MinCount=1, MaxCount=1, TagSpecifications=tags
+    )
+    machine, profile = ran["Instances"][0]["InstanceId"], before[Output.INSTANCE_CONFIGURATION_PROFILE]
+    held = iam.get_instance_profile(InstanceProfileName=profile.rpartition("/")[2])["InstanceProfile"]["Roles"]
+
+    deployer.must("deploy", "--yes")
+
+    def state() -> str:
+        (found,) = ec2.describe_instances(InstanceIds=[machine])["Reservations"][0]["Instances"]
+        # AWS need not show it of one that is terminated.
+        assert found.get("IamInstanceProfile", {"Arn": profile})["Arn"] == profile
+        return found["State"]["Name"]
+
+    after = stack.describe(root, name).outputs
+    assert {key: after[key] for key in before if key not in MAY_CHANGE} == {
+        key: value for key, value in before.items() if key not in MAY_CHANGE
+    }
+    assert after[Output.START_INSTANCE_PROFILE] != profile
+    now = iam.get_instance_profile(InstanceProfileName=profile.rpartition("/")[2])["InstanceProfile"]["Roles"]
+    assert [role["RoleId"] for role in now] == [role["RoleId"] for role in held]
+    assert state() == "running"
+    assert events.list_targets_by_rule(Rule=annex)["Targets"] == [target]
+    assert s3.get_object(**tarball)["Body"].read() == b"made up"  # type: ignore[arg-type]  # two texts
+    # A check before its lease ends changes nothing; the new function ends it after.
+    for end, states in ((lease["LeaseExpiration"], ["running"]), (1, ["shutting-down", "terminated"])):
+        text = json.dumps(lease | {"LeaseExpiration": end})
+        events.put_targets(Rule=annex, Targets=[target | {"Input": text}])
+        answer = root.client("lambda").invoke(FunctionName=function, Payload=text.encode())
+        assert "FunctionError" not in answer
+        assert state() in states
+    assert "Contents" not in s3.list_objects_v2(Bucket=tarball["Bucket"])
+    ec2.get_waiter("instance_terminated").wait(InstanceIds=[machine], WaiterConfig={"Delay": 1})
+    deployer.must("delete", "--yes", "--end-annexes")
 
 
 @dataclass(frozen=True)
