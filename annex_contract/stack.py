@@ -168,6 +168,7 @@ class Parameter(StrEnum):
     PERMISSIONS_BOUNDARY_ARN = "PermissionsBoundaryArn"
     NOTIFICATION_EMAIL = "NotificationEmail"
     END_ORPHANS = "EndOrphans"
+    MAX_LEASE_HOURS = "MaxLeaseHours"
     RESERVED_CONCURRENCY = "ReservedConcurrency"
     LOG_RETENTION_DAYS = "LogRetentionDays"
     KEY_PAIR = "KeyPair"

@@ -27,6 +27,10 @@ logger = Logger()
 metrics = Metrics()
 
 
+class OverdueError(RuntimeError):
+    """Machines ran longer than the stack allows, so the sweep ended them."""
+
+
 def handler(event: object, context: object) -> dict[str, object]:
     """Serve one invocation.
 
@@ -41,6 +45,7 @@ def handler(event: object, context: object) -> dict[str, object]:
         SettingsError: the environment is not what the template sets.
         UnreadableLeaseError: the event, or what the rule's target holds now, is not a lease.
         NotEndedError: something could not be ended; the next tick, or sweep, tries again.
+        OverdueError: the sweep ended what ran longer than the stack allows.
         ClientError: the rule's target could not be read, so nothing was ended.
     """
     line: dict[str, object] = run(event, context, Settings.from_environ(os.environ), time.time(), _connect)
@@ -130,12 +135,15 @@ def _sweep(settings: Settings, now: float, clients: Clients, line: dict[str, obj
     found = sweeper.sweep(clients, settings, now)
     _count("OrphanMachines", len(found.machines))
     _count("OrphanFleets", len(found.fleets))
+    _count("OverdueMachines", len(found.overdue))
     _count("MachinesEnded", found.machines_ended)
     _count("FleetsCancelled", found.fleets_cancelled)
     line.update(
         orphan_machines=[machine.id for machine in found.machines],
         orphan_fleets=[fleet.id for fleet in found.fleets],
         orphan_annexes=sorted(filter(None, found.annex_ids)),
+        overdue_machines=[machine.id for machine in found.overdue],
+        overdue_fleets=[fleet.id for fleet in found.overdue_fleets],
         machines_ended=found.machines_ended,
         fleets_cancelled=found.fleets_cancelled,
     )
@@ -146,6 +154,13 @@ def _sweep(settings: Settings, now: float, clients: Clients, line: dict[str, obj
     failures = (*found.failures, *leftovers.failures)
     if failures:
         raise NotEndedError("orphans", failures) from failures[0].error
+    if found.overdue or found.overdue_fleets:
+        # An error is what the alarm mails about.
+        annexes = sorted(filter(None, found.overdue_annexes))
+        raise OverdueError(
+            f"ended {len(found.overdue)} machines and {len(found.overdue_fleets)} fleets that ran longer than "
+            f"{settings.max_seconds / 3600:.0f} hours (MaxLeaseHours), of the annexes {', '.join(annexes)}"
+        )
 
 
 def _count(name: str, value: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,9 @@ FUNCTION_NAME = "AWS_LAMBDA_FUNCTION_NAME"
 END_ORPHANS = "END_ORPHANS"
 """``yes``: the sweeper ends orphans. Anything else: it only reports them."""
 
+MAX_LEASE_HOURS = "MAX_LEASE_HOURS"
+"""How many hours a machine may run, whatever its lease says. Empty: as long as the lease says."""
+
 
 class SettingsError(ValueError):
     """The function's environment is not what the template sets."""
@@ -49,6 +53,7 @@ class Settings:
         stack_id: the ARN of the stack.
         function_name: the function's own.
         end_orphans: whether the sweeper ends what it finds.
+        max_seconds: how long a machine may run; infinite where only its lease limits it.
     """
 
     bucket: str
@@ -58,6 +63,7 @@ class Settings:
     stack_id: str
     function_name: str
     end_orphans: bool
+    max_seconds: float = math.inf
 
     @property
     def account(self) -> str:
@@ -81,7 +87,8 @@ class Settings:
             The settings.
 
         Raises:
-            SettingsError: a variable is missing or empty, or the pattern has not exactly one ``*``.
+            SettingsError: a variable is missing or empty, the pattern has not exactly one ``*``, or the hours are no
+                number.
         """
         pattern = environ.get(CONFIG_KEY_PATTERN) or TARBALL_PATTERN
         prefix, star, suffix = pattern.partition("*")
@@ -97,7 +104,16 @@ class Settings:
             stack_id=_required(environ, STACK_ID),
             function_name=_required(environ, FUNCTION_NAME),
             end_orphans=environ.get(END_ORPHANS) == "yes",
+            max_seconds=_hours(environ.get(MAX_LEASE_HOURS, "")),
         )
+
+
+def _hours(text: str) -> float:
+    if not text:
+        return math.inf
+    if not (text.isascii() and text.isdecimal() and int(text)):
+        raise SettingsError(f"{MAX_LEASE_HOURS} must be hours, but is {text!r}")
+    return int(text) * 3600
 
 
 def _required(environ: Mapping[str, str], name: str) -> str:

@@ -1,4 +1,4 @@
-"""Find orphans: machines and fleets of annexes whose rule is gone."""
+"""Find orphans, whose annex has no rule, and what runs longer than the stack allows: machines and fleets."""
 
 from __future__ import annotations
 
@@ -27,9 +27,11 @@ class Sweep:
     Attributes:
         machines: the orphans among the machines.
         fleets: the orphans among what starts machines.
-        machines_ended: how many of them were terminated.
-        fleets_cancelled: how many of them were cancelled.
+        machines_ended: how many of all were terminated.
+        fleets_cancelled: how many of all were cancelled.
         failures: what could not be ended, and why.
+        overdue: the machines that ran longer than the stack allows.
+        overdue_fleets: what started machines for longer.
     """
 
     machines: tuple[compute.Machine, ...]
@@ -37,22 +39,29 @@ class Sweep:
     machines_ended: int
     fleets_cancelled: int
     failures: tuple[Failure, ...]
+    overdue: tuple[compute.Machine, ...] = ()
+    overdue_fleets: tuple[compute.Fleet, ...] = ()
 
     @property
     def annex_ids(self) -> set[str | None]:
         """The annexes that the orphans belong to."""
         return {machine.annex_id for machine in self.machines} | {fleet.annex_id for fleet in self.fleets}
 
+    @property
+    def overdue_annexes(self) -> set[str | None]:
+        """The annexes of what ran longer than the stack allows."""
+        return {machine.annex_id for machine in self.overdue} | {fleet.annex_id for fleet in self.overdue_fleets}
+
 
 def sweep(clients: Clients, settings: Settings, now: float) -> Sweep:
-    """Look for orphans, and end them where the settings say so.
+    """Look for orphans, and end them where the settings say so; end what runs longer than they allow.
 
     An orphan belongs to an annex, runs with an instance profile of the stack, is older than 15 minutes, and its
-    annex has no rule.
+    annex has no rule. A lease that is as long as is allowed has 15 minutes to end its machines itself.
 
     Args:
         clients: the AWS clients.
-        settings: the instance profiles, and whether to end what is found.
+        settings: the instance profiles, whether to end orphans, and how long machines may run.
         now: seconds since the epoch.
 
     Returns:
@@ -76,18 +85,25 @@ def sweep(clients: Clients, settings: Settings, now: float) -> Sweep:
         )
         if fleet.annex_id and fleet.ours and fleet.started < judged
     ]
+    oldest = judged - settings.max_seconds
+    overdue = tuple(machine for machine in machines if machine.started < oldest)
+    overdue_fleets = tuple(fleet for fleet in fleets if fleet.started < oldest)
     if machines or fleets:
         # Listed after the machines, so that a rule that is restored in the meantime counts.
         rules = _rule_names(clients.events)
         machines = [machine for machine in machines if machine.annex_id not in rules]
         fleets = [fleet for fleet in fleets if fleet.annex_id not in rules]
-    if not settings.end_orphans:
+    ending_machines = {machine.id for machine in (*overdue, *(machines if settings.end_orphans else ()))}
+    ending_fleets = {fleet.id for fleet in (*overdue_fleets, *(fleets if settings.end_orphans else ()))}
+    if not (ending_machines or ending_fleets):
         return Sweep(tuple(machines), tuple(fleets), 0, 0, ())
     with ThreadPoolExecutor(WORKERS) as pool:
-        cancelled = compute.cancel_fleets(ec2, pool, {fleet.id for fleet in fleets})
-        ended = compute.terminate_machines(ec2, pool, {machine.id for machine in machines})
+        cancelled = compute.cancel_fleets(ec2, pool, ending_fleets)
+        ended = compute.terminate_machines(ec2, pool, ending_machines)
     failures = (*failures_of("cancel", cancelled), *failures_of("terminate", ended))
-    return Sweep(tuple(machines), tuple(fleets), len(ended.done), len(cancelled.done), failures)
+    return Sweep(
+        tuple(machines), tuple(fleets), len(ended.done), len(cancelled.done), failures, overdue, overdue_fleets
+    )
 
 
 def _rule_names(events: EventBridgeClient) -> frozenset[str]:

@@ -281,6 +281,14 @@ GROUPS: Sequence[tuple[str, Sequence[Input]]] = (
                 "Whether to terminate annex machines that no longer have a lease (yes) or only report them (no).",
             ),
             _text(
+                Parameter.MAX_LEASE_HOURS,
+                "Longest lease",
+                "How many hours a machine may run. An hourly check ends those that run longer, whatever their lease "
+                "says. Empty: as long as the lease says.",
+                r"^([1-9]\d{0,3})?$",
+                "Type hours from 1 to 9999, or leave it empty.",
+            ),
+            _text(
                 Parameter.RESERVED_CONCURRENCY,
                 "Reserved concurrency",
                 "How many concurrent executions of the account to reserve for the lease function. Empty: none.",

@@ -144,6 +144,7 @@ def _add_lease_function(template: Template) -> Function:
             settings.START_PROFILE_ARN: start_profile,
             settings.STACK_ID: Ref("AWS::StackId"),
             settings.END_ORPHANS: Ref(Parameter.END_ORPHANS),
+            settings.MAX_LEASE_HOURS: Ref(Parameter.MAX_LEASE_HOURS),
             "POWERTOOLS_LOG_LEVEL": "INFO",
             "POWERTOOLS_SERVICE_NAME": "annex-bootstrap",
             "POWERTOOLS_METRICS_NAMESPACE": "AnnexBootstrap",
@@ -195,8 +196,8 @@ def _add_alarms(template: Template, lease: Function) -> None:
 
     add_alarm(
         LogicalId.LEASE_ALARM,
-        "The lease function failed: machines may still be running and costing money. "
-        "See the log of the lease function.",
+        "The lease function failed, so machines may still be running and costing money, or it ended machines that ran "
+        "longer than MaxLeaseHours. See its log.",
         "AWS/Lambda",
         "Errors",
         Dimensions=[of_lease],

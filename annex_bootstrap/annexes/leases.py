@@ -179,17 +179,25 @@ class Leases:
         function_arn: the lease function; rules that name it are leases.
         profile_arns: the instance profiles of the stack's machines; only ``machines`` needs them.
         stack_id: the stack's ARN, which its EC2 fleets are tagged with; again only for ``machines``.
+        max_seconds: how long a machine may run; None where only its lease says that.
     """
 
     account: Account
     function_arn: str
     profile_arns: frozenset[str] = frozenset()
     stack_id: str = ""
+    max_seconds: int | None = None
 
     @classmethod
     def of(cls, account: Account, stack: Stack) -> Self:
         """Return the leases of a stack."""
-        return cls(account, stack.outputs[Output.LEASE_FUNCTION_ARN], profiles_of(stack.outputs), stack.stack_id)
+        return cls(
+            account,
+            stack.outputs[Output.LEASE_FUNCTION_ARN],
+            profiles_of(stack.outputs),
+            stack.stack_id,
+            stack.max_seconds,
+        )
 
     @classmethod
     def of_target(cls, target: Target) -> Self:

@@ -102,7 +102,7 @@ def read_balance(
 
 
 def check_extension(leases: Leases, lease: Lease, until: int, now: int) -> None:
-    """Refuse to let a lease end later than its money lasts.
+    """Refuse to let a lease end later than its money lasts, or than the stack lets its machines run.
 
     Args:
         leases: where.
@@ -113,6 +113,14 @@ def check_extension(leases: Leases, lease: Lease, until: int, now: int) -> None:
     Raises:
         UserError: it would; or AWS refused.
     """
+    if leases.max_seconds is not None:
+        begun = [time.timestamp() for _, time in leases.machines().get(lease.annex_id, NOTHING).since]
+        last = int(min(begun, default=now)) + leases.max_seconds
+        if until > last:
+            raise UserError(
+                f"the stack lets a machine run {leases.max_seconds // 3600} hours (MaxLeaseHours), so the lease of "
+                f"{lease.annex_id} must not end after {clock(last)}: start other machines for the time after that"
+            )
     allowance = lease.allowance
     if allowance is None:
         return

@@ -137,11 +137,17 @@ def make_plan(
         tags: of the machines, their disks and the fleet, besides those that every annex has.
 
     Raises:
-        UnavailableError: there is no image, type, subnet, quota or money for it, a price that limits it is unknown, or
-            AWS refused.
+        UnavailableError: there is no image, type, subnet, quota or money for it, it would run too long, a price that
+            limits it is unknown, or AWS refused.
         UserError: the annex cannot have that name, or nobody knows what it spends.
     """
-    outputs = stack.outputs
+    outputs, now = stack.outputs, int(time.time())
+    if stack.max_seconds is not None and annex.expiration > now + stack.max_seconds:
+        longest = stack.max_seconds // 3600
+        raise UnavailableError(
+            f"the stack in {account.region} lets a machine run {longest} hours (MaxLeaseHours): "
+            f"give --duration {longest}h or less"
+        )
     leases = Leases.of(account, stack)
     leases.check_name(annex.name)
     image = machine_image(account, stack)
@@ -159,7 +165,6 @@ def make_plan(
     caps = price_caps(capacity, machines, prices)
     expected = estimate(capacity, machines, prices.now, caps, extras)
     lease = find_lease(leases, annex.name)
-    now = int(time.time())
     expiration = max(annex.expiration, (lease.expiration or 0) if lease else 0)
     # What ended before a lease that has run out is another annex of the same name.
     live = lease if lease is not None and (lease.expiration or 0) > now else None

@@ -44,6 +44,12 @@ class Stack:
     protected: bool = False
 
     @property
+    def max_seconds(self) -> int | None:
+        """How long a machine may run; None where only its lease says that."""
+        hours = self.parameters.get(Parameter.MAX_LEASE_HOURS)
+        return int(hours) * 3600 if hours else None
+
+    @property
     def state(self) -> State:
         """What its status means."""
         return read_status(self.status).state

@@ -10,9 +10,14 @@ from typing import Any
 import boto3
 import pytest
 
+from annex_contract.lease import SWEEP_EVENT
 from annex_contract.stack import ANNEX_TAG, Output
+from lambda_lease import handler
+from lambda_lease.clients import Clients
+from lambda_lease.settings import Settings
 from local_aws.demo.annexes import Annex, AnnexUser
 from local_aws.launcher import Credentials
+from tests.lambda_context import CONTEXT
 from tests.local_aws import stack
 from tests.local_aws.lease.fleets import request_fleet
 from tests.local_aws.stack import DeployedStack
@@ -24,8 +29,9 @@ PATIENCE = 60
 
 @pytest.fixture(scope="module")
 def deployed(root: boto3.Session, template: str, put_template: Callable[[str], str]) -> Iterator[DeployedStack]:
-    """One stack for all tests of this module; it ends orphans."""
-    with stack.deployed(root, "leases", put_template(template), {"EndOrphans": "yes"}) as made:
+    """One stack for all tests of this module; it ends orphans, and machines that run longer than two hours."""
+    parameters = {"EndOrphans": "yes", "MaxLeaseHours": "2"}
+    with stack.deployed(root, "leases", put_template(template), parameters) as made:
         yield made
 
 
@@ -153,6 +159,30 @@ def test_the_sweeper_runs_in_the_same_function_and_leaves_young_machines_alone(
     assert result["orphan_machines"] == []
     assert user.running(annex) == 1
     root.client("ec2").terminate_instances(InstanceIds=list(annex.instance_ids))
+
+
+def test_a_machine_that_runs_longer_than_the_stack_allows_ends_whatever_its_lease_says(
+    root: boto3.Session, deployed: DeployedStack, user: AnnexUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    annex = start(user, "long", 100 * HOUR)
+    function = root.client("lambda").get_function_configuration(
+        FunctionName=deployed.outputs[Output.LEASE_FUNCTION_ARN]
+    )
+    environ = function["Environment"]["Variables"] | {"AWS_LAMBDA_FUNCTION_NAME": function["FunctionName"]}
+    settings = Settings.from_environ(environ)
+    keys_of_root = root.get_credentials()
+    assert keys_of_root is not None
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", keys_of_root.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", keys_of_root.secret_key)
+    monkeypatch.setattr(handler.metrics.provider, "namespace", "annex-bootstrap")
+    clients, now = Clients(), time.time()
+    assert handler.run(SWEEP_EVENT, CONTEXT, settings, now + 2 * HOUR, lambda: clients)["overdue_machines"] == []
+    assert user.running(annex) == 1
+    with pytest.raises(handler.OverdueError, match=r"longer than 2 hours \(MaxLeaseHours\), of the annexes .*long"):
+        handler.run(SWEEP_EVENT, CONTEXT, settings, now + 3 * HOUR, lambda: clients)
+    assert user.running(annex) == 0
+    user.set_lease("long", -1)
+    eventually(lambda: not has_rule(root, "long"), "the end of the annex")
 
 
 def test_an_event_that_is_not_a_lease_ends_nothing_and_is_an_error(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from lambda_lease.settings import Settings, SettingsError
@@ -53,3 +55,14 @@ def test_a_missing_variable_is_named(name: str) -> None:
 @pytest.mark.parametrize(("value", "ends"), [("yes", True), ("no", False), ("", False), ("Yes", False)])
 def test_orphans_are_ended_only_after_a_plain_yes(value: str, ends: bool) -> None:
     assert Settings.from_environ(ENVIRON | {"END_ORPHANS": value}).end_orphans is ends
+
+
+@pytest.mark.parametrize(("value", "seconds"), [("", math.inf), ("1", 3600), ("9999", 9999 * 3600)])
+def test_machines_run_as_many_hours_as_the_template_says(value: str, seconds: float) -> None:
+    assert Settings.from_environ(ENVIRON | {"MAX_LEASE_HOURS": value}).max_seconds == seconds
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "1.5", "many", "\u0663"])
+def test_what_is_no_number_of_hours_ends_nothing(value: str) -> None:
+    with pytest.raises(SettingsError, match="MAX_LEASE_HOURS must be hours, but is"):
+        Settings.from_environ(ENVIRON | {"MAX_LEASE_HOURS": value})

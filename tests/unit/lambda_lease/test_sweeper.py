@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 from annex_contract.lease import SWEEP_EVENT
 from annex_contract.stack import ANNEX_TAG, STACK_TAG
 from lambda_lease.annexes import NotEndedError
+from lambda_lease.handler import OverdueError
 from tests.unit.lambda_lease.conftest import Told
 from tests.unit.lambda_lease.fake_aws import SETTINGS, STACK_ID, UUID, FakeAws
 
@@ -181,3 +182,67 @@ def test_an_image_that_may_not_be_deleted_raises_the_alarm(aws: FakeAws) -> None
     aws.fail("DeregisterImage", ("UnauthorizedOperation", 403))
     with pytest.raises(NotEndedError, match=r"orphans: .*delete ami-1: UnauthorizedOperation"):
         aws.tick(SWEEP_EVENT)
+
+
+HOUR = 3600
+LIMITED = replace(SETTINGS, max_seconds=2 * HOUR)
+
+
+def test_what_runs_longer_than_allowed_ends_whatever_its_lease_says_and_the_alarm_says_so(
+    aws: FakeAws, told: Told
+) -> None:
+    for annex_id in ("long", "short"):
+        aws.put_lease(annex_id, 2_000_000_000)
+    aws.start("long")
+    aws.start("long", profile=FOREIGN)
+    aws.start("long", state="stopped", protected=True)
+    fleet = aws.request_fleet("long")
+    other = aws.request_fleet("long", profile=FOREIGN)
+    aws.now += 2 * HOUR + AGE
+    # A lease that is as long as is allowed has just ended its machines itself, or tries again.
+    assert aws.tick(SWEEP_EVENT, LIMITED)["overdue_machines"] == []
+    told()
+    spared = {aws.start("short"), "i-00000000000000001"}
+    aws.now += 1
+    with pytest.raises(OverdueError) as failed:
+        aws.tick(SWEEP_EVENT, LIMITED)
+    assert str(failed.value) == (
+        "ended 2 machines and 1 fleets that ran longer than 2 hours (MaxLeaseHours), of the annexes long"
+    )
+    assert aws.running() == spared
+    assert (aws.fleets[fleet].state, aws.fleets[other].state) == ("cancelled_terminating", "active")
+    _, line, metrics = told()
+    assert (line["overdue_machines"], line["overdue_fleets"]) == (
+        ["i-00000000000000000", "i-00000000000000002"],
+        [fleet],
+    )
+    assert (metrics["OverdueMachines"], metrics["MachinesEnded"], metrics["OrphanMachines"]) == ([2], [2], [0])
+    # The next one finds nothing.
+    aws.settle()
+    assert aws.tick(SWEEP_EVENT, LIMITED)["overdue_machines"] == []
+
+
+def test_without_a_limit_only_the_lease_ends_machines(aws: FakeAws) -> None:
+    aws.put_lease("long", 2_000_000_000)
+    spared = aws.start("long")
+    aws.now += 5000 * HOUR
+    assert aws.tick(SWEEP_EVENT)["overdue_machines"] == []
+    assert aws.running() == {spared}
+
+
+def test_an_orphan_that_runs_too_long_ends_though_orphans_are_only_reported(aws: FakeAws) -> None:
+    aws.start("gone")
+    aws.now += 2 * HOUR + AGE + 1
+    spared = aws.start("gone")
+    aws.now += AGE + 1
+    with pytest.raises(OverdueError, match="ended 1 machines"):
+        aws.tick(SWEEP_EVENT, LIMITED)
+    assert aws.running() == {spared}
+
+
+def test_what_cannot_be_ended_is_the_error_and_not_that_it_was(aws: FakeAws) -> None:
+    aws.start("long")
+    aws.now += 2 * HOUR + AGE + 1
+    aws.fail("TerminateInstances", ("UnauthorizedOperation", 403))
+    with pytest.raises(NotEndedError, match="UnauthorizedOperation"):
+        aws.tick(SWEEP_EVENT, LIMITED)

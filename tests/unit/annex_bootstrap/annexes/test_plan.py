@@ -259,6 +259,20 @@ def test_a_plan_for_an_annex_that_runs_counts_its_machines_and_never_shortens_it
     assert make_plan(shorter.account(), a_stack(), ANNEX, Capacity(count=1)).expiration == NOW + 3600
 
 
+@pytest.mark.parametrize("hours", ["", "1", "24"])
+def test_a_lease_may_be_as_long_as_the_stack_lets_machines_run(hours: str) -> None:
+    stack = a_stack(parameters={"MaxLeaseHours": hours})
+    assert make_plan(Recorded(**answers()).account(), stack, ANNEX, Capacity(count=1)).expiration == NOW + 3600
+
+
+def test_a_longer_lease_than_the_stack_lets_machines_run_is_refused() -> None:
+    aws, annex = Recorded(**answers()), replace(ANNEX, expiration=NOW + 3601)
+    text = r"the stack in us-east-1 lets a machine run 1 hours \(MaxLeaseHours\): give --duration 1h or less"
+    with pytest.raises(UnavailableError, match=text):
+        make_plan(aws.account(), a_stack(parameters={"MaxLeaseHours": "1"}), annex, Capacity(count=1))
+    assert aws.names == []
+
+
 def test_tags_are_on_the_fleet_its_machines_and_their_disks_and_change_none_of_the_annexes() -> None:
     given = {"cost-center": "42", "htcondor:AnnexName": "other"}
     plan = make_plan(Recorded(**answers()).account(), a_stack(), ANNEX, Capacity(count=1), tags=given)

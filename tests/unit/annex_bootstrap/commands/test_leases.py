@@ -221,6 +221,23 @@ def test_an_extension_beyond_the_money_is_refused(screen: Screen, targeted: Call
     assert (content["LeaseExpiration"], content["Money"]) == (NOW + 29 * 3600, LIMIT.content())
 
 
+def test_an_extension_beyond_what_the_stack_lets_machines_run_is_refused(
+    screen: Screen, targeted: Callable[..., Target]
+) -> None:
+    stack = described(a_stack(parameters={"MaxLeaseHours": "3"}))
+    aws = Recorded(**answers([machine(1, "first"), machine(2, "first", NOW - 60)], DescribeStacks=stack))
+    text = (
+        r"lets a machine run 3 hours \(MaxLeaseHours\), so the lease of first must not end after 2033-05-18 05:33 UTC"
+    )
+    with pytest.raises(UserError, match=text):
+        extend_lease(screen, targeted(aws), "first", "2h1m")
+    assert "PutTargets" not in aws.names
+    assert extend_lease(screen, targeted(aws), "first", "2h").lease_expiration == at(NOW + 7200)
+    # Where nothing runs, the next machine begins now at the earliest.
+    idle = Recorded(**answers([], DescribeStacks=stack))
+    assert extend_lease(screen, targeted(idle), "first", "3h").lease_expiration == at(NOW + 3 * 3600)
+
+
 def test_an_extension_never_shortens(screen: Screen, targeted: Callable[..., Target]) -> None:
     aws = Recorded(**answers(MACHINES))
     with pytest.raises(UserError, match=r"later already runs until 2033-05-18 05:33 UTC, which is later"):
