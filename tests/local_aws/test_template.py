@@ -9,6 +9,7 @@ import boto3
 
 from annex_contract.outputs import OUTPUTS
 from annex_contract.stack import Output
+from custom_resources.bucket import bucket_policy
 from local_aws.demo.inventory import is_service_linked, take_inventory
 from tests.local_aws import stack
 
@@ -70,9 +71,13 @@ def test_the_bucket_is_private_and_encrypted_and_expires_objects(
         assert encryption["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
         (ownership,) = s3.get_bucket_ownership_controls(Bucket=bucket)["OwnershipControls"]["Rules"]
         assert ownership["ObjectOwnership"] == "BucketOwnerEnforced"
-        (statement,) = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])["Statement"]
-        assert statement["Effect"] == "Deny"
-        assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+        policy = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])
+        account = made.stack_id.split(":")[4]
+        assert policy == bucket_policy("aws", bucket, made.stack_id)
+        tls, others = policy["Statement"]
+        assert (tls["Effect"], others["Effect"]) == ("Deny", "Deny")
+        assert tls["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+        assert f"arn:aws:iam::{account}:role/annex-bootstrap/*" in others["Condition"]["ArnLike"]["aws:PrincipalArn"]
         rules = {rule["ID"]: rule for rule in s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]}
         assert rules["annex-configurations-expire"]["Expiration"] == {"Days": 30}
         assert rules["unfinished-uploads-expire"]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
