@@ -41,6 +41,21 @@ def arn(service: str, resource: str, **values: object) -> AWSHelperFn:
     return Sub(text, **values) if values else Sub(text)
 
 
+def anywhere_arn(service: str, resource: str, **values: object) -> AWSHelperFn:
+    """Return a shorter ARN, in any region and account, where that reaches no further.
+
+    So it is for an ID of EC2's, for a Deny, and for parts of a machine, which starts only with a right to the instance
+    itself. A managed policy has 6,144 characters.
+
+    Args:
+        service: such as ``ec2``.
+        resource: the rest, with ``${Name}`` for each of the values.
+        values: what to put in.
+    """
+    text = f"arn:${{AWS::Partition}}:{service}:*:*:{resource}"
+    return Sub(text, **values) if values else Sub(text)
+
+
 def public_arn(resource: str, **values: object) -> AWSHelperFn:
     """Return the ARN of something in EC2 that may be of any account or of none, such as an image.
 

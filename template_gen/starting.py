@@ -127,7 +127,7 @@ def _statements(lease_function: GetAtt, connectivity_function: GetAtt) -> list[S
         deny(
             "KeepOtherRules",
             "events: DeleteRule PutRule PutTargets",
-            [names.arn("events", "rule/*/*"), names.arn("events", f"rule/{sweep_rule_name('*')}")],
+            [names.anywhere_arn("events", "rule/*/*"), names.anywhere_arn("events", f"rule/{sweep_rule_name('*')}")],
         ),
         *_fleets(instance),
         *policies.key_of_people(),
@@ -137,7 +137,7 @@ def _statements(lease_function: GetAtt, connectivity_function: GetAtt) -> list[S
             # Fleets, machines, volumes and network interfaces: these calls create nothing else that has tags.
             "TagOnCreation",
             "ec2: CreateTags",
-            names.arn("ec2", "*"),
+            names.anywhere_arn("ec2", "*"),
             {"StringEquals": {"ec2:CreateAction": ["CreateFleet", "RunInstances"]}},
         ),
         allow(
@@ -150,7 +150,6 @@ def _statements(lease_function: GetAtt, connectivity_function: GetAtt) -> list[S
             "CreateSpotRole",
             "iam: CreateServiceLinkedRole",
             names.arn("iam", f"role/aws-service-role/{SPOT_SERVICE}/{SPOT_ROLE}"),
-            {"StringEquals": {"iam:AWSServiceName": SPOT_SERVICE}},
         ),
         allow(
             "SeeOffers",
@@ -160,7 +159,7 @@ def _statements(lease_function: GetAtt, connectivity_function: GetAtt) -> list[S
             " GetInstanceTypesFromInstanceRequirements; events: ListRuleNamesByTarget; pricing: GetProducts",
             "*",
         ),
-        allow("ReadQuotas", "servicequotas: GetServiceQuota", names.arn("servicequotas", "ec2/*")),
+        allow("ReadQuotas", "servicequotas: GetServiceQuota", names.anywhere_arn("servicequotas", "ec2/*")),
     ]
 
 
@@ -169,10 +168,13 @@ def _fleets(instance: Any) -> list[Statement]:
 
     CreateFleet starts machines with its caller's right to RunInstances.
     """
-    launch_template = names.arn("ec2", "launch-template/${Template}", Template=Ref(LogicalId.LAUNCH_TEMPLATE))
-    subnet, volume = (names.arn("ec2", f"{kind}/*") for kind in ("subnet", "volume"))
+    launch_template = names.anywhere_arn("ec2", "launch-template/${Template}", Template=Ref(LogicalId.LAUNCH_TEMPLATE))
+    subnet, volume, interface, spot = (
+        names.anywhere_arn("ec2", f"{kind}/*")
+        for kind in ("subnet", "volume", "network-interface", "spot-instances-request")
+    )
     image = names.public_arn("image/${Image}", Image=get(IMAGE, Attribute.IMAGE_ID))
-    group = names.arn("ec2", "security-group/${Group}", Group=get(SECURITY_GROUP, Attribute.GROUP_ID))
+    group = names.anywhere_arn("ec2", "security-group/${Group}", Group=get(SECURITY_GROUP, Attribute.GROUP_ID))
     in_annex = {"Null": {f"aws:RequestTag/{ANNEX_TAG}": "false"}}
     # The second is that of a role's session. Nobody can be both, and no name of a user has a colon:
     # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html#policy-vars-infotouse
@@ -205,7 +207,7 @@ def _fleets(instance: Any) -> list[Statement]:
         allow(
             "RunByTemplate",
             "ec2: RunInstances",
-            [launch_template, names.arn("ec2", "network-interface/*"), subnet],
+            [launch_template, interface, subnet],
             by_template,
         ),
         # None may differ from what the template says. No key pair is among them, so there is none.
@@ -216,5 +218,5 @@ def _fleets(instance: Any) -> list[Statement]:
             by_template | {"Bool": {"ec2:IsLaunchTemplateResource": "true"}},
         ),
         # These know no condition on the launch template.
-        allow("RunSpotMachines", "ec2: RunInstances", names.arn("ec2", "spot-instances-request/*")),
+        allow("RunSpotMachines", "ec2: RunInstances", spot),
     ]

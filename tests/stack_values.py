@@ -15,9 +15,9 @@ from template_gen.template import build
 TEMPLATE: dict[str, Any] = build().to_dict()["Resources"]
 
 
-def new_stack_id() -> str:
-    """Return the ARN of another stack."""
-    return f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/swept/{uuid.uuid4()}"
+def new_stack_id(name: str = "swept", partition: str = "aws") -> str:
+    """Return the ARN of another stack of a name."""
+    return f"arn:{partition}:cloudformation:{REGION}:{ACCOUNT}:stack/{name}/{uuid.uuid4()}"
 
 
 def values_of(stack_id: str, parameters: Mapping[str, str], partition: str = "aws") -> dict[str, Any]:

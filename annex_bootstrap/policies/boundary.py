@@ -151,7 +151,8 @@ def _roles(partition: str, account: str, arn: Callable[[str, str], str]) -> list
             _machine_parts(partition, arn)[1:],
             {"Null": {f"aws:RequestTag/{STACK_TAG}": "false"}},
         ),
-        allow("TagNew", "ec2:CreateTags", _machine_parts(partition, arn), {"Null": {"ec2:CreateAction": "false"}}),
+        # Of all that is created, because what may be is limited above.
+        allow("TagNew", "ec2:CreateTags", "*", {"Null": {"ec2:CreateAction": "false"}}),
         allow(
             "OfStacks",
             "ec2: *SecurityGroupIngress DeleteFleets DeleteSecurityGroup DeleteSnapshot DeregisterImage"

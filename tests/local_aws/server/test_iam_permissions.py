@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,6 +20,25 @@ from tests.local_aws.server.principals import Server
 TRUST = SPOT_FLEET_TRUST
 OWNER: list[Any] = [{"Key": "owner", "Value": "us"}]
 POLICY = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]})
+
+
+def test_a_managed_policy_has_as_many_characters_as_aws_takes(server: Server) -> None:
+    iam, name = server.client("iam"), str(uuid.uuid4())
+
+    def document(characters: int) -> str:
+        policy = json.dumps(json.loads(POLICY), separators=(",", ":"))
+        return policy.replace('"*"}', f'"*{"x" * (characters - len(policy))}"}}').replace(",", ", ")
+
+    arn = iam.create_policy(PolicyName=name, PolicyDocument=document(6144))["Policy"]["Arn"]
+    calls: list[Callable[[], object]] = [
+        lambda: iam.create_policy(PolicyName=f"{name}-2", PolicyDocument=document(6145)),
+        lambda: iam.create_policy_version(PolicyArn=arn, PolicyDocument=document(6145)),
+    ]
+    for call in calls:
+        with pytest.raises(ClientError) as error:
+            call()
+        assert refusal(error) == "LimitExceeded"
+    iam.delete_policy(PolicyArn=arn)
 
 
 def test_a_path_is_part_of_the_resource_of_a_role_and_of_a_profile(server: Server) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
@@ -17,6 +18,7 @@ from annex_bootstrap.policies.limits import MANAGED_POLICY_LIMIT, size, split
 from annex_bootstrap.policies.operator import operator_policy
 from annex_contract.stack import DEFAULT_STACK_NAME, LONGEST_STACK_NAME
 from docs_gen.permissions import policies
+from local_aws.launcher import REGION
 from tests.stack_values import conditions_of, new_stack_id, values_of
 
 ACCOUNT, PARTITION = "123456789012", "aws-us-gov"
@@ -41,6 +43,7 @@ BOUNDED: Mapping[str, str] = {"PermissionsBoundaryArn": boundary_arn(PARTITION, 
 @pytest.mark.parametrize("holder", list(Holder))
 def test_a_boundary_fits_into_a_managed_policy_with_room_for_more(holder: Holder, partition: str) -> None:
     assert size(boundary(partition, ACCOUNT, holder)) <= ROOMY
+    assert size(boundary(partition, ACCOUNT, holder, KEYED["KmsKeyArn"])) <= MANAGED_POLICY_LIMIT
 
 
 @pytest.mark.parametrize("bounded", [True, False])
@@ -60,14 +63,27 @@ def test_the_printed_policies_fit_into_a_few_managed_ones(bounded: bool) -> None
 KEYED = {"KmsKeyArn": f"arn:{PARTITION}:kms:us-gov-west-1:{ACCOUNT}:key/mrk-{'0' * 32}"}
 
 
-@pytest.mark.parametrize("parameters", [{}, BOUNDED, KEYED])
-def test_the_policies_of_the_stack_fit(parameters: Mapping[str, str]) -> None:
-    found: Mapping[str, list[dict[str, Any]]] = policies(
-        values_of(new_stack_id(), parameters, PARTITION), conditions_of(parameters)
-    )
+LONGEST_REGION = "ap-southeast-1"
+OWN = "12345678-123456789012"
+"""The part of a stack's ID that the names of its roles end in."""
+
+
+@pytest.mark.parametrize("partition", ["aws", PARTITION])
+@pytest.mark.parametrize("parameters", [{}, BOUNDED, KEYED, {**BOUNDED, **KEYED}])
+def test_the_policies_of_the_stack_fit(parameters: Mapping[str, str], partition: str) -> None:
+    values = values_of(new_stack_id(LONGEST_NAME, partition), parameters, partition)
+    for function in ("LeaseFunction", "ConnectivityFunction"):
+        # As CloudFormation names it.
+        values[f"{function}.Arn"] += f"{LONGEST_NAME}--0123456789AB"
+    for role, name in (("InstanceRole", "instance"), ("StartRole", "instance-start")):
+        values[f"{role}.ProfileArn"] = (
+            f"arn:{partition}:iam::{ACCOUNT}:instance-profile/annex-bootstrap/annex-bootstrap-{name}-{OWN}"
+        )
+    found: Mapping[str, list[dict[str, Any]]] = policies(values, conditions_of(parameters))
     for name, statements in found.items():
         limit = MANAGED_POLICY_LIMIT if name in FOR_PEOPLE else ROLE_INLINE_LIMIT
-        assert size({"Version": "2012-10-17", "Statement": statements}) <= limit, name
+        text = json.dumps({"Version": "2012-10-17", "Statement": statements}).replace(REGION, LONGEST_REGION)
+        assert size(json.loads(text)) <= limit, name
 
 
 def _covers(statement: dict[str, Any], action: str, resource: str) -> bool:
@@ -90,6 +106,7 @@ def test_the_boundaries_leave_every_role_and_user_what_it_needs() -> None:
                 for named in resources:
                     # CloudFormation's names of functions begin with the stack's and end at random.
                     resource = re.sub(r"(:function:)(\w+)$", r"\1lab-\2-a1B2c3", named)
+                    resource = resource.replace(":*:*:", f":{REGION}:{ACCOUNT}:")
                     assert any(_covers(bound, action, resource) for bound in bounds) or _excused(name, action), (
                         f"{name}: {action} on {resource}"
                     )
