@@ -116,6 +116,9 @@ def template_context(template_id: str, given: Mapping[str, Any], arn: str) -> Co
         arn: of the resource.
     """
     kind = arn.split(":", 5)[-1].partition("/")[0]
+    # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html has neither key there.
+    if kind == "spot-instances-request":
+        return {}
     named = kind in _OVERRIDING and not any(member in given for member in _OVERRIDING[kind])
     return {
         "ec2:LaunchTemplate": arn_of(f"launch-template/{template_id}"),

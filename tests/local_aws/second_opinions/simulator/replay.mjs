@@ -14,13 +14,13 @@ async function decide ({ principal, action, resource, account, context, policies
     resourceControlPolicies: []
   }, { simulationMode: 'Strict' })
   if (result.resultType === 'error') return { error: JSON.stringify(result.errors) }
-  if (result.resultType === 'single') {
-    return { allowed: result.overallResult === 'Allowed', ignored: result.result.ignoredContextKeys ?? [] }
-  }
+  const results = result.resultType === 'single' ? [result.result] : result.results
   // A call that names no resource, such as DescribeStacks of all stacks, reaches all of them. The simulator calls it
   // allowed where a policy allows one.
-  const allowed = result.results.some(({ resourcePattern, analysis }) => resourcePattern === '*' && analysis.result === 'Allowed')
-  return { allowed, ignored: result.results[0]?.ignoredContextKeys ?? [] }
+  const allowed = resource === '*' && result.resultType !== 'single'
+    ? results.some(({ resourcePattern, analysis }) => resourcePattern === '*' && analysis.result === 'Allowed')
+    : result.overallResult === 'Allowed'
+  return { allowed, ignored: results[0]?.ignoredContextKeys ?? [] }
 }
 
 for await (const line of createInterface({ input: process.stdin })) {
