@@ -84,6 +84,7 @@ def test_an_account_whose_default_key_nobody_may_use_has_an_image_and_machines(
         assert run(user_of(made.outputs[Output.START_POLICY_ARN]), image, LaunchTemplate=template_id) == "running"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("set_machines")
 def test_a_key_encrypts_all_that_a_stack_stores_for_those_who_have_its_policies_alone(
     local: LocalAws,

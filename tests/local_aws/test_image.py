@@ -67,6 +67,7 @@ def test_a_stack_makes_its_image_and_deletes_it_with_its_snapshot(
     assert left_of_images(ec2) == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("set_machines")
 def test_a_new_account_on_the_free_plan_gets_its_image_once_aws_has_verified_it(
     root: boto3.Session,

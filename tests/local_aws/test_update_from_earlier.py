@@ -23,6 +23,7 @@ MAY_CHANGE = {Output.VERSION, Output.IMAGE_ID, Output.LAUNCH_TEMPLATE_VERSION}
 """Outputs that another version may change: its own number, and what follows from what it puts into the image."""
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("set_machines")
 @pytest.mark.parametrize("version", versions())
 def test_a_stack_of_an_earlier_version_is_updated_by_this_client_and_keeps_all_that_it_made(
@@ -50,6 +51,7 @@ def test_a_stack_of_an_earlier_version_is_updated_by_this_client_and_keeps_all_t
     deployer.must("delete", "--yes")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("set_machines")
 def test_a_stack_of_the_last_version_takes_the_new_parameters_with_the_update(
     root: boto3.Session, deployer: CliUser, put_template: Callable[[str], str]

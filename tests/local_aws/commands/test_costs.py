@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import time
 
+import pytest
+
 from annex_bootstrap.growth.record import NAME
 from tests.local_aws.cli_user import CliUser
 from tests.local_aws.commands import fake_htcondor
@@ -13,6 +15,7 @@ from tests.local_aws.commands.annexes import COUNT, REGION
 HERE = ("--region", REGION)
 
 
+@pytest.mark.slow
 def test_costs_of_machines_that_are_gone_come_from_the_record(starter: CliUser) -> None:
     starter.must("start", "blast", *COUNT, *HERE)
     lines = (starter.home / ".condor" / NAME).read_text().splitlines()

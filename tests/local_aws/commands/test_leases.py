@@ -194,6 +194,7 @@ def test_options_work_before_and_after_the_subcommand_and_the_later_one_wins(ope
     assert json_before.document == after.document
 
 
+@pytest.mark.slow
 def test_another_stacks_leases_and_machines_are_not_taken_for_this_stacks(
     operator: CliUser,
     scientist: AnnexUser,

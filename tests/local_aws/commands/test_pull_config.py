@@ -55,6 +55,7 @@ def test_the_block_is_checked_printed_and_written(deployer: CliUser) -> None:
     assert "-ANNEX_DEFAULT_ODI_SECURITY_GROUP_IDS = sg-0" in check.stdout
 
 
+@pytest.mark.slow
 def test_regions_keep_each_others_section_and_the_default_can_be_chosen(deployer: CliUser) -> None:
     deployer.must(*DEPLOY_WITHOUT_IMAGE, "--no-pull", *BOTH, "--param", "KeyPair=no")
     deployer.must("deploy", "--yes", "--no-pull", "--region", "us-east-1", "--param", "KeyPair=yes")

@@ -78,6 +78,7 @@ def subnets_of(starter: CliUser, *arguments: str) -> list[str]:
     return subnets
 
 
+@pytest.mark.slow
 def test_machines_do_not_start_where_nothing_leads_out(starter: CliUser, isolated: str, ec2: EC2Client) -> None:
     assert isolated not in subnets_of(starter)
     starter.must("start", "placed", *COUNT)

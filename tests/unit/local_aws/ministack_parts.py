@@ -12,6 +12,7 @@ import importlib.util
 import inspect
 import json
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from local_aws.server.extensions import EXTENSIONS
@@ -60,10 +61,16 @@ def _replaced() -> Iterator[tuple[str, str]]:
 
 def _definition(module: str, name: str) -> str:
     """Return the source of everything at a module's top level that defines a name; nothing where it is gone."""
+    source, statements = _parsed(module)
+    found = [node for node in statements if name in _names(node)]
+    return "\n".join(ast.get_source_segment(source, node) or "" for node in found)
+
+
+@cache
+def _parsed(module: str) -> tuple[str, list[ast.stmt]]:
     file = _source_file(module)
     source = file.read_text() if file else ""
-    found = [node for node in ast.parse(source).body if name in _names(node)]
-    return "\n".join(ast.get_source_segment(source, node) or "" for node in found)
+    return source, ast.parse(source).body
 
 
 def _names(node: ast.stmt) -> set[str]:
