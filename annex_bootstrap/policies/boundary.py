@@ -152,7 +152,7 @@ def _roles(partition: str, account: str, arn: Callable[[str, str], str]) -> list
             {"Null": {f"aws:RequestTag/{STACK_TAG}": "false"}},
         ),
         # Of all that is created, because what may be is limited above.
-        allow("TagNew", "ec2:CreateTags", "*", {"Null": {"ec2:CreateAction": "false"}}),
+        allow("TagNew", "ec2:CreateTags", f"arn:{partition}:ec2:*:*:*", {"Null": {"ec2:CreateAction": "false"}}),
         allow(
             "OfStacks",
             "ec2: *SecurityGroupIngress DeleteFleets DeleteSecurityGroup DeleteSnapshot DeregisterImage"
