@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from annex_bootstrap.errors import UserError
+from annex_bootstrap.policies.limits import MANAGED_POLICY_LIMIT, size
 
 LARGEST = 262_144
 """Bytes of a file that may be a policy. AWS takes 10,000 characters at most, and has longer ones of its own:
@@ -191,6 +192,10 @@ def read_document(kind: Kind, file: Path) -> Document:
         raise DocumentError(f"{file} is not a {kind}: {problem}")
     if kind is not Kind.TAG_POLICY and isinstance(content["Statement"], dict):
         content["Statement"] = [content["Statement"]]
+    if kind is Kind.BOUNDARY and size(content) > MANAGED_POLICY_LIMIT:
+        raise DocumentError(
+            f"{file} has {size(content):,} characters, and IAM takes a {kind} of {MANAGED_POLICY_LIMIT:,}: shorten it"
+        )
     return Document(kind, file, content)
 
 

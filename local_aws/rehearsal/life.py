@@ -150,13 +150,19 @@ class _Life:
 
     def _prepare(self) -> Credentials:
         boundary = self._of(Kind.BOUNDARY)
-        arn = self._policy(BOUNDARY, boundary[0].content) if boundary else ""
-        if arn:
-            self.parameters[Parameter.PERMISSIONS_BOUNDARY_ARN] = arn
+        if boundary:
+            content = json.dumps(boundary[0].content)
+            made = self.root.client("iam").create_policy(PolicyName=BOUNDARY, PolicyDocument=content)
+            self.parameters[Parameter.PERMISSIONS_BOUNDARY_ARN] = made["Policy"]["Arn"]
         policies = [document.content for document in self._of(Kind.POLICY)]
         limit = self.parameters.get(Parameter.PERMISSIONS_BOUNDARY_ARN, "")
         held = policies or [deployer_policy("aws", ACCOUNT, DEFAULT_STACK_NAME, limit)]
-        deployer = self._user(DEPLOYER, *(self._policy(f"{DEPLOYER}-{n}", each) for n, each in enumerate(held)))
+        deployer = self._user(DEPLOYER)
+        for number, document in enumerate(held):
+            # Inline, because AWS's own policies are longer than a managed policy of an account may be.
+            self.root.client("iam").put_user_policy(
+                UserName=DEPLOYER, PolicyName=f"{DEPLOYER}-{number}", PolicyDocument=json.dumps(document)
+            )
         settings = {
             "service_control_policies": [document.content for document in self._of(Kind.SCP)],
             "tag_policies": [document.content for document in self._of(Kind.TAG_POLICY)],
@@ -172,10 +178,6 @@ class _Life:
 
     def _of(self, kind: Kind) -> list[Document]:
         return [document for document in self.documents if document.kind is kind]
-
-    def _policy(self, name: str, document: Mapping[str, Any]) -> str:
-        made = self.root.client("iam").create_policy(PolicyName=name, PolicyDocument=json.dumps(document))
-        return made["Policy"]["Arn"]
 
     def _user(self, name: str, *policies: str) -> Credentials:
         iam = self.root.client("iam")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from annex_bootstrap.policies.limits import size
 from annex_bootstrap.policies.rehearsed import LARGEST, Denial, DocumentError, Kind, read_document
 
 ALLOW: dict[str, Any] = {"Effect": "Allow", "Action": "*", "Resource": "*"}
@@ -100,6 +101,15 @@ def test_statements_may_have_empty_sids_as_terraform_writes_them_and_a_policy_th
     assert read_document(Kind.SCP, write(tmp_path, content)).content == content
     for earlier in (content | {"Version": "2008-10-17"}, {"Statement": [ALLOW]}):
         assert read_document(Kind.POLICY, write(tmp_path, earlier)).content == earlier
+
+
+def test_a_boundary_is_no_longer_than_a_managed_policy(tmp_path: Path) -> None:
+    room = 6144 - size(policy(ALLOW | {"Sid": ""}))
+    longest, longer = (policy(ALLOW | {"Sid": "x" * length}) for length in (room, room + 1))
+    assert read_document(Kind.BOUNDARY, write(tmp_path, longest)).content == longest
+    assert read_document(Kind.SCP, write(tmp_path, longer)).content == longer
+    said = problem(tmp_path, Kind.BOUNDARY, longer)
+    assert said == "has 6,145 characters, and IAM takes a permissions boundary of 6,144: shorten it"
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
