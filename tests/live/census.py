@@ -29,11 +29,18 @@ def take_census(session: boto3.Session, region: str, annexes: Sequence[str]) -> 
     """
     found = {f"{kind} {name}" for kind, name in take_inventory(session) if STACK in name or name in annexes}
     found |= set(_roles(session)) | set(_buckets(session)) | set(_ec2(session, annexes))
+    return sorted(found | set(_staging(session, region)))
+
+
+def _staging(session: boto3.Session, region: str) -> Iterator[str]:
+    # It stays while it holds templates of other stacks.
     bucket = staging.bucket_name(Account(session, region))
-    found |= {f"bucket {bucket}"} & {
-        f"bucket {each['Name']}" for each in session.client("s3").list_buckets()["Buckets"]
-    }
-    return sorted(found)
+    s3 = session.client("s3")
+    if any(each["Name"] == bucket for each in s3.list_buckets()["Buckets"]):
+        pages = s3.get_paginator("list_object_versions").paginate(Bucket=bucket)
+        listed = [each for page in pages for each in (*page.get("Versions", []), *page.get("DeleteMarkers", []))]
+        if not listed or any(each["Key"].startswith(staging.prefix(STACK)) for each in listed):
+            yield f"bucket {bucket}"
 
 
 def _roles(session: boto3.Session) -> Iterator[str]:

@@ -72,6 +72,9 @@ SCENARIOS = [
     Scenario("InstanceRole", "Update", {}, PATTERN | BOUND | {"TrustedService": "ec2.example.org"}),
     Scenario("InstanceRole", "Update", BOUND, {"PermissionsBoundaryArn": ""}),
     Scenario("InstanceRole", "Rollback", {}, PATTERN | BOUND),
+    Scenario("StartRole", "Update", {}, BOUND | {"TrustedService": "ec2.example.org"}),
+    Scenario("StartRole", "Update", BOUND, {"PermissionsBoundaryArn": ""}),
+    Scenario("StartRole", "Rollback", {}, BOUND),
     *(
         Scenario(resource, request, {}, {"ImageRevision": "2"})
         for resource in ("ImageBuilder", "MachineImage")

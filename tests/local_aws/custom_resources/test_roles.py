@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from annex_contract.machine_policies import configuration_policy
+from annex_contract.stack import ROLE_PATH
 from custom_resources.lifecycle import PATIENCE
 from docs_gen.permissions import call_of
 from local_aws.launcher import Credentials
@@ -98,7 +98,7 @@ def _denied_without(stack: Stack, action: str) -> bool:
     """Tell whether a lifecycle fails without an action. What it leaves is deleted with the whole policy."""
     stack.without = action
     # For longer than a denied call is tried again.
-    stack.machine_life = 2 * max(patience for patience in PATIENCE.values() if patience < math.inf)
+    stack.machine_life = 2 * PATIENCE["UnauthorizedOperation"]
     try:
         outcome, _ = stack.run(None, -1, False)
         reason = outcome.reason if outcome else ""
@@ -175,22 +175,30 @@ def test_a_machine_reads_pool_configurations_and_nothing_else(
     account.s3.delete_bucket(Bucket=bucket)
 
 
-def test_the_lease_function_cannot_terminate_an_untagged_machine(provider: Provider, account: Account) -> None:
+def test_the_lease_function_terminates_machines_with_the_stacks_profile_only(
+    provider: Provider, account: Account
+) -> None:
     (policy,) = TEMPLATE["LeaseExecRole"]["Properties"]["Policies"]
     document = policy["PolicyDocument"]
     provider.hold({"lease": provider.resolved(document, {})})
-    ours = account.ec2.run_instances(
-        ImageId="ami-0123456789abcdef0",
-        MinCount=1,
-        MaxCount=1,
-        TagSpecifications=[{"ResourceType": "instance", "Tags": [{"Key": "htcondor:AnnexName", "Value": "a"}]}],
-    )["Instances"][0]["InstanceId"]
-    other = account.ec2.run_instances(ImageId="ami-0123456789abcdef0", MinCount=1, MaxCount=1)["Instances"][0]
+    profile = provider.name("InstanceRole", {})
+    account.iam.create_instance_profile(InstanceProfileName=profile, Path=ROLE_PATH)
+    launch: Any = {
+        "ImageId": "ami-0123456789abcdef0",
+        "MinCount": 1,
+        "MaxCount": 1,
+        "TagSpecifications": [{"ResourceType": "instance", "Tags": [{"Key": "htcondor:AnnexName", "Value": "a"}]}],
+    }
+    ours, other = (
+        account.ec2.run_instances(**each)["Instances"][0]["InstanceId"]
+        for each in (launch | {"IamInstanceProfile": {"Name": profile}}, launch)
+    )
     assert boto3.DEFAULT_SESSION is not None
     ec2 = boto3.DEFAULT_SESSION.client("ec2")
     with pytest.raises(ClientError, match="UnauthorizedOperation"):
-        ec2.terminate_instances(InstanceIds=[other["InstanceId"]])
+        ec2.terminate_instances(InstanceIds=[other])
     with pytest.raises(ClientError, match="UnauthorizedOperation"):
-        ec2.terminate_instances(InstanceIds=[ours, other["InstanceId"]])
+        ec2.terminate_instances(InstanceIds=[ours, other])
     ec2.terminate_instances(InstanceIds=[ours])
-    account.ec2.terminate_instances(InstanceIds=[other["InstanceId"]])
+    account.ec2.terminate_instances(InstanceIds=[other])
+    account.iam.delete_instance_profile(InstanceProfileName=profile)
