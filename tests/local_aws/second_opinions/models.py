@@ -38,7 +38,7 @@ ERRORS = {
     "s3": """301 400 403 404 BucketNotEmpty IllegalLocationConstraintException InvalidAccessKeyId InvalidArgument
         InvalidBucketName InvalidRequest MalformedPolicy MalformedXML NoSuchBucket NoSuchBucketPolicy NoSuchKey
         NoSuchLifecycleConfiguration NoSuchPublicAccessBlockConfiguration NoSuchTagSet OperationAborted
-        OwnershipControlsNotFoundError PreconditionFailed RequestTimeTooSkewed
+        OwnershipControlsNotFoundError PermanentRedirect PreconditionFailed RequestTimeTooSkewed
         ServerSideEncryptionConfigurationNotFoundError SlowDown UnsupportedArgument""",
 }
 """What a service may answer that its model does not list."""
