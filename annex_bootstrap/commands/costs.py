@@ -85,7 +85,7 @@ def costs(screen: Screen, target: Target, *, by: str = By.OWNER, since: str = "3
             instances += note_seen(record, account, place.profiles, "costs", prices.of(place))
             places.append(place)
         except UserError as error:
-            problems.append(f"{account.region} is told from the record alone: {error}")
+            problems.append(f"{account.region} is counted from the record only: {error}")
     now = int(time.time())
     known = [use for use in uses(record, instances, now) if use.end > begin]
     spot = dict[tuple[str, str], Decimal]()

@@ -1,6 +1,6 @@
 """Our commands in processes forked from one that knows AWS already, which takes a fifth of the time of a new Python.
 
-That one has imported boto3 and read its models of AWS's services, which never change. It has imported nothing of ours.
+That one has imported boto3 and read its models of AWS's services, which never change. It has imported none of our code.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What an institution's documents deny, where they are rehearsed: it is recorded, and then it happens anyway.
 
-So one run learns of every denial, and not only of the first. What something of ours denies as well stays denied.
+So one run learns of every denial, and not only of the first. What one of our own policies denies too stays denied.
 """
 
 from __future__ import annotations

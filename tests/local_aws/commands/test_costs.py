@@ -56,7 +56,7 @@ def test_without_a_stack_and_without_a_history_it_says_what_is_missing(starter: 
     (starter.home / fake_htcondor.HISTORY).write_text("no list")
     said = starter.must("costs", "--region", "ap-south-1")
     assert said.stdout.startswith("No machine is known since ")
-    assert "ap-south-1 is told from the record alone: " in said.stderr
+    assert "ap-south-1 is counted from the record only: " in said.stderr
     assert "what jobs used is not known: condor_history prints no JSON" in said.stderr
     wrong = starter.run("costs", "--since", "0", *HERE)
     assert (wrong.returncode, wrong.stdout) == (1, "")
