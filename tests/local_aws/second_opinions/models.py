@@ -25,14 +25,14 @@ COMMON_ERRORS = """AccessDenied AccessDeniedException ExpiredToken IncompleteSig
 
 ERRORS = {
     # No operation of EC2's model lists errors: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
-    "ec2": """AuthFailure DependencyViolation DryRunOperation IdempotentParameterMismatch InvalidAMIID.NotFound
-        InvalidAMIID.Unavailable InvalidAMIName.Duplicate InvalidFilter InvalidFleetId.NotFound InvalidGroup.Duplicate
-        InvalidGroup.NotFound InvalidInstanceID.NotFound InvalidInstanceType InvalidKeyPair.Duplicate
-        InvalidKeyPair.NotFound InvalidNextToken InvalidPermission.Duplicate InvalidPermission.NotFound
-        InvalidSnapshot.InUse InvalidSpotFleetRequestConfig InvalidSpotFleetRequestId.NotFound
-        InvalidSpotInstanceRequestID.NotFound InvalidSubnetID.NotFound InvalidVpcID.NotFound
-        MaxSpotInstanceCountExceeded OperationNotPermitted PendingVerification RequestLimitExceeded
-        UnauthorizedOperation UnsupportedOperation VcpuLimitExceeded""",
+    "ec2": """AuthFailure AuthFailure.ServiceLinkedRoleCreationNotPermitted DependencyViolation DryRunOperation
+        IdempotentParameterMismatch InvalidAMIID.NotFound InvalidAMIID.Unavailable InvalidAMIName.Duplicate
+        InvalidFilter InvalidFleetId.NotFound InvalidGroup.Duplicate InvalidGroup.NotFound
+        InvalidInstanceID.NotFound InvalidInstanceType InvalidKeyPair.Duplicate InvalidKeyPair.NotFound
+        InvalidNextToken InvalidPermission.Duplicate InvalidPermission.NotFound InvalidSnapshot.InUse
+        InvalidSpotFleetRequestConfig InvalidSpotFleetRequestId.NotFound InvalidSpotInstanceRequestID.NotFound
+        InvalidSubnetID.NotFound InvalidVpcID.NotFound MaxSpotInstanceCountExceeded OperationNotPermitted
+        PendingVerification RequestLimitExceeded UnauthorizedOperation UnsupportedOperation VcpuLimitExceeded""",
     # S3's lists few: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html. HEAD has no body, so the
     # code is the status.
     "s3": """301 400 403 404 BucketNotEmpty IllegalLocationConstraintException InvalidAccessKeyId InvalidArgument

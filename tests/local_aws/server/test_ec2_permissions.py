@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
@@ -19,8 +20,13 @@ from tests.local_aws.server.ec2_requests import (
 )
 from tests.local_aws.server.principals import Server
 
-if TYPE_CHECKING:
-    pass
+
+@pytest.fixture(autouse=True)
+def _service_linked_roles(server: Server) -> None:
+    # Without them nobody may request spot machines; a stack of another test may have made them.
+    for service in ("spot.amazonaws.com", "spotfleet.amazonaws.com"):
+        with contextlib.suppress(ClientError):
+            server.iam().create_service_linked_role(AWSServiceName=service)
 
 
 def test_spot_fleets_need_their_own_permissions(server: Server, fleet_role: str) -> None:
