@@ -35,7 +35,7 @@ class RegionPlan:
         lease_expiration: when the annex would end.
         subnets: in which they start.
         adds: whether the annex runs already.
-        image: that the machines start from.
+        image_id: of what the machines start from.
         dollars_limit: that the annex may spend in all; None where that is not limited.
         dollars_spent_most: of them, at most, by now; None where that is not limited.
         money_end: until when they last; None where that is not limited.
@@ -51,7 +51,7 @@ class RegionPlan:
     lease_expiration: datetime
     subnets: tuple[str, ...]
     adds: bool
-    image: str
+    image_id: str
     dollars_limit: Decimal | None = None
     dollars_spent_most: Decimal | None = None
     money_end: datetime | None = None
@@ -147,7 +147,7 @@ def summary(plan: Plan) -> RegionPlan:
         lease_expiration=datetime.fromtimestamp(plan.expiration, UTC),
         subnets=tuple(subnet.subnet_id for subnet in plan.subnets),
         adds=plan.lease is not None,
-        image=plan.image.image_id,
+        image_id=plan.image.image_id,
         dollars_limit=None if plan.limit is None else plan.limit.dollars,
         dollars_spent_most=None if plan.limit is None else plan.limit.spent,
         money_end=None if plan.limit is None else datetime.fromtimestamp(plan.money_end, UTC),

@@ -51,7 +51,7 @@ class Costs(Result):
         by: what the rows are put together by.
         rows: the most expensive first, days in their order.
         total: all of them; null where there is none.
-        unseen: how many machines ended at an unknown time, and count until their leases' ends.
+        unseen_machines: how many machines ended at an unknown time, and count until their leases' ends.
         problems: what could not be read, a sentence each.
     """
 
@@ -59,7 +59,7 @@ class Costs(Result):
     by: By
     rows: tuple[Cost, ...]
     total: Cost | None
-    unseen: int
+    unseen_machines: int
     problems: tuple[str, ...]
 
 
@@ -177,7 +177,9 @@ def _print(screen: Screen, result: Costs) -> None:
     rows = [*result.rows, *([result.total] if len(result.rows) > 1 else [])]
     screen.table([Column(result.by.upper()), *COLUMNS], [_row(cost) for cost in rows])
     unseen = (
-        f" {result.unseen} of the machines ended unseen, and count until their leases' ends." if result.unseen else ""
+        f" {result.unseen_machines} of the machines ended unseen, and count until their leases' ends."
+        if result.unseen_machines
+        else ""
     )
     screen.say(
         f"An estimate since {result.since:%Y-%m-%d %H:%M} UTC: spot machines at today's price, with disks and "

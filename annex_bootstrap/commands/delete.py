@@ -81,12 +81,12 @@ class Deletion(Result):
 
     Attributes:
         regions: in the order in which they were given.
-        config: what became of the pool's configuration; None where it was left alone.
+        configuration: what became of the pool's configuration; None where it was left alone.
         declined: whether the answer was no, so that nothing was changed.
     """
 
     regions: tuple[RegionDeletion, ...]
-    config: Pulled | None = None
+    configuration: Pulled | None = None
     declined: bool = False
 
     @property

@@ -67,12 +67,12 @@ class Deployment(Result):
 
     Attributes:
         regions: in the order in which they were given.
-        config: what became of the pool's configuration; None where it was left alone.
+        configuration: what became of the pool's configuration; None where it was left alone.
         declined: whether the answer was no, so that nothing was changed.
     """
 
     regions: tuple[RegionDeployment, ...]
-    config: Pulled | None = None
+    configuration: Pulled | None = None
     declined: bool = False
 
     @property

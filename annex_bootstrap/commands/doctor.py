@@ -30,17 +30,17 @@ class Diagnosis(Result):
     """What the checks found, as the JSON document has it.
 
     Attributes:
-        problems: how many of the findings are problems.
+        problem_count: how many of the findings are problems.
         findings: in the order of the checks.
     """
 
-    problems: int
+    problem_count: int
     findings: tuple[Finding, ...]
 
     @property
     def ok(self) -> bool:
         """Whether there is no problem."""
-        return not self.problems
+        return not self.problem_count
 
 
 def doctor(screen: Screen, target: Target, collector: str = "") -> Diagnosis:

@@ -33,13 +33,13 @@ class Explanation(Result):
     Attributes:
         job: its ID.
         reason: in a word; null where it does not wait, or may not leave home.
-        why: in sentences, the one that counts first.
+        explanation: in sentences, the one that counts first.
         like: how many idle jobs are like it, itself included.
     """
 
     job: str
     reason: Reason | None
-    why: tuple[str, ...]
+    explanation: tuple[str, ...]
     like: int
 
 
@@ -59,7 +59,7 @@ def explain(screen: Screen, target: Target, job: str) -> Explanation:
     job = f"{ad['ClusterId']}.{ad['ProcId']}"
     result = _explain(target, ad, job)
     screen.say(f"Job {job} of {ad.get('Owner')}:")
-    for sentence in result.why:
+    for sentence in result.explanation:
         screen.say(f"  {sentence}")
     return result
 

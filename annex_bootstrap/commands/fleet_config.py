@@ -63,18 +63,18 @@ class FleetConfig(Result):
     """The fleet file.
 
     Attributes:
-        image: ID of the machines' image.
+        image_id: of the machines' image.
         dollars_per_slot_hour_most: what the fleet pays at most.
-        types: in the file, the cheapest slot first.
+        offered_types: in the file, the cheapest slot first.
         types_left_out: how many more expensive types exceed the limits of one fleet.
         file: where it was written; None where it was only printed.
         config: the configuration file that names it; None where it was only printed.
         content: of the file.
     """
 
-    image: str
+    image_id: str
     dollars_per_slot_hour_most: Decimal
-    types: tuple[OfferedType, ...]
+    offered_types: tuple[OfferedType, ...]
     types_left_out: int
     file: Path | None
     config: Path | None

@@ -13,7 +13,7 @@ from annex_bootstrap.console.result import Result
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.options import CONFIG, MANY_REGIONS, ONE_REGION, YES
-from annex_bootstrap.stack.image import read_image
+from annex_bootstrap.stack.image import StackImage, read_image
 from annex_bootstrap.stack.read import find_deployed
 from annex_bootstrap.target import Target
 from annex_contract.image import IMAGE_YES
@@ -23,32 +23,20 @@ from annex_contract.stack import Parameter
 
 @dataclass(frozen=True)
 class ImageStatus(Result):
-    """The image of the stack's machines; all but the region is None where the stack has none, or AWS does not say.
+    """The image of the stack's machines.
 
     Attributes:
         region: where.
-        image: its ID.
-        made_by_stack: whether the stack made it; else it is the user's.
-        state: such as ``available``; None where it is gone.
-        days: how old it is.
-        htcondor: the version in it.
-        base: the image that it was made from.
-        newer_base: Debian's newer image; None where there is none.
+        image: what AWS has of it; None where the stack has none.
     """
 
     region: str
-    image: str | None = None
-    made_by_stack: bool | None = None
-    state: str | None = None
-    days: int | None = None
-    htcondor: str | None = None
-    base: str | None = None
-    newer_base: str | None = None
+    image: StackImage | None
 
     @property
     def ok(self) -> bool:
         """Whether machines can start from it."""
-        return self.state == "available"
+        return self.image is not None and self.image.state == "available"
 
 
 def show_image(screen: Screen, target: Target) -> ImageStatus:
@@ -62,26 +50,19 @@ def show_image(screen: Screen, target: Target) -> ImageStatus:
     if image is None:
         screen.say(f"The stack {target.stack_name} has no image: machines start from HTCondor's own, which is old.")
         screen.next_steps({target.command("deploy --param Image=yes"): "let the stack make one"})
-        return ImageStatus(account.region)
+        return ImageStatus(account.region, None)
     days = image.days(datetime.now(UTC))
     screen.say(f"Image     {image.image_id}, {image.state or 'which is gone'}")
-    screen.say(f"Made      {f'by the stack, {days} days ago' if image.made else 'by you; the stack never touches it'}")
-    if image.made:
-        screen.say(f"HTCondor  {image.condor or 'unknown'}")
+    screen.say(
+        f"Made      {f'by the stack, {days} days ago' if image.made_by_stack else 'by you; the stack never touches it'}"
+    )
+    if image.made_by_stack:
+        screen.say(f"HTCondor  {image.htcondor or 'unknown'}")
         screen.say(f"Base      {image.base or 'unknown'}")
     if image.newer_base:
         screen.say(f"{SYSTEM.name} has a newer image, {image.newer_base}.")
         screen.next_steps({target.command("image rebuild"): "rebuild it; takes about ten minutes"})
-    return ImageStatus(
-        account.region,
-        image.image_id,
-        image.made,
-        image.state or None,
-        days if image.created is not None else None,
-        image.condor or None,
-        image.base or None,
-        image.newer_base or None,
-    )
+    return ImageStatus(account.region, image)
 
 
 def rebuild_image(screen: Screen, target: Target, *, yes: bool = False) -> Deployment:

@@ -40,7 +40,7 @@ class PoolConfiguration(Result):
         block: its text; empty where it was removed.
         complete: whether the file has the block and HTCondor the pool password.
         changed: whether the file was changed.
-        changes: what the block makes of HTCondor's knobs.
+        knob_changes: what the block makes of HTCondor's knobs.
         problems: what keeps annexes from working although the block is there; a sentence each.
         needs_restart: whether the daemons have to be restarted for it; else condor_reconfig is enough.
         accepted: whether the running collector lets machines of annexes join; None where it was not asked.
@@ -52,7 +52,7 @@ class PoolConfiguration(Result):
     block: str
     complete: bool
     changed: bool
-    changes: tuple[Change, ...]
+    knob_changes: tuple[Change, ...]
     problems: tuple[str, ...]
     needs_restart: bool
     accepted: bool | None

@@ -31,17 +31,17 @@ class RehearsalResult(Result):
         region: of the local AWS.
         documents: the files, by kind.
         steps: what was done, with the denials that were noted and set aside.
-        page: what the stack is, for the person who signs; None where it was not deployed.
-        unseen: condition keys of the documents that no call had a value for, with their files: what they decide, only
-            AWS can show.
+        summary: what the stack is, for the person who signs; None where it was not deployed.
+        unseen_keys: condition keys of the documents that no call had a value for, with their files: what they decide,
+            only AWS can show.
         left: what remained after the stack was deleted.
     """
 
     region: str
     documents: Mapping[str, tuple[str, ...]]
     steps: tuple[Step, ...]
-    page: Page | None
-    unseen: Mapping[str, tuple[str, ...]]
+    summary: Page | None
+    unseen_keys: Mapping[str, tuple[str, ...]]
     left: tuple[str, ...]
 
     @property
@@ -125,7 +125,7 @@ def denial_lines(denials: Sequence[Denial]) -> list[str]:
     lines: dict[str, dict[str, list[str]]] = {}
     for denial in denials:
         by = f"statement {denial.statement} denies" if denial.statement else "no statement allows"
-        calls = lines.setdefault(f"{denial.file} ({denial.kind}), {by} {denial.who}", {})
+        calls = lines.setdefault(f"{denial.file} ({denial.document_kind}), {by} {denial.who}", {})
         calls.setdefault(denial.call, []).append(denial.resource_type)
     return [
         f"{head}: {', '.join(f'{call} ({types})' for call, types in _joined(calls))}" for head, calls in lines.items()
@@ -140,7 +140,7 @@ def _show(screen: Screen, page: Page) -> None:
     screen.say()
     screen.say("For the person who signs", bold=True)
     screen.say("Created:")
-    for what, count in page.created.items():
+    for what, count in page.resources.items():
         screen.say(f"  {count} {what}")
     screen.say("Rights, and who needs them for what (docs/permissions.md has the resources and conditions of each):")
     for rights in page.rights:

@@ -48,7 +48,7 @@ class SetupResult(Result):
         account: the AWS account.
         region: where.
         complete: whether everything is done, and the check found no problem.
-        stack: what ``deploy`` did; null where it did not run, as below.
+        deployment: what ``deploy`` did; null where it did not run, as below.
         credentials: what ``credentials`` did; null also where it was skipped.
         pool: what ``pool-config`` did.
         doctor: what ``doctor`` found.
@@ -57,7 +57,7 @@ class SetupResult(Result):
     account: str
     region: str
     complete: bool = False
-    stack: Deployment | None = None
+    deployment: Deployment | None = None
     credentials: Credentials | None = None
     pool: PoolConfiguration | None = None
     doctor: Diagnosis | None = None
@@ -126,7 +126,7 @@ def setup(
         closes = is_new and not open_ports and parameters.get(Parameter.IMAGE, IMAGE_YES) == IMAGE_YES
         chosen = {**(CLOSED if closes else {}), **parameters, **boundary}
         stack = deploy(screen, target, chosen, monthly_budget=monthly_budget, mail=mail, yes=yes)
-        done = replace(done, stack=stack)
+        done = replace(done, deployment=stack)
     if stack.declined or not stack.ok:
         return _stopped(screen, done, line)
     with _step(screen, 3, line):

@@ -58,7 +58,7 @@ class StartResult(Result):
         started: how many machines.
         region: where they started; None where nothing was to be started.
         request: its ID, a tag of the machines; None where nothing was to be started.
-        types: how many machines of each instance type started.
+        machines_by_type: how many machines of each instance type started.
         shortfalls: why no more came: AWS's error codes, each with one of its messages.
         lease_expiration: when the request asks the annex to end; None where nothing was to be started.
     """
@@ -68,7 +68,7 @@ class StartResult(Result):
     started: int = 0
     region: str | None = None
     request: str | None = None
-    types: Mapping[str, int] | None = None
+    machines_by_type: Mapping[str, int] | None = None
     shortfalls: Mapping[str, str] | None = None
     lease_expiration: datetime | None = None
 

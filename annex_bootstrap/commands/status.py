@@ -75,7 +75,7 @@ class RegionStatus:
         status: in CloudFormation; None where there is no stack.
         reason: why it has that status; often empty.
         version: of annex-bootstrap that made it; None where that is not known.
-        changed: when it was made, or last updated.
+        last_changed: when it was made, or last updated.
         parameters: by name.
         outputs: by name.
         annexes: the IDs of those that hold a lease.
@@ -95,7 +95,7 @@ class RegionStatus:
     status: str | None = None
     reason: str = ""
     version: str | None = None
-    changed: datetime | None = None
+    last_changed: datetime | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
     outputs: Mapping[str, str] = field(default_factory=dict)
     annexes: tuple[str, ...] = ()
@@ -175,7 +175,7 @@ def _read(account: Account, target: Target) -> RegionStatus:
         status=stack.status,
         reason=stack.reason,
         version=stack.version or None,
-        changed=stack.changed,
+        last_changed=stack.changed,
         parameters=stack.parameters,
         outputs=stack.outputs,
         annexes=tuple(lease.annex_id for lease in leases),
@@ -216,7 +216,7 @@ def _show(screen: Screen, status: RegionStatus, *, verbose: bool) -> None:
     screen.say(status.status, fg="green" if status.deployed else "red")
     if status.reason:
         screen.say(f"  {status.reason}")
-    screen.say(f"  version {status.version or 'unknown'}, last changed {_when(status.changed)}")
+    screen.say(f"  version {status.version or 'unknown'}, last changed {_when(status.last_changed)}")
     for line in describe(status, datetime.now(UTC), verbose=verbose):
         screen.say(f"  {line}")
 
@@ -254,7 +254,7 @@ def _image(image: StackImage, now: datetime) -> str:
     if image.created is None:
         return image.image_id
     days = image.days(now)
-    content = f", HTCondor {image.condor}" if image.condor else ""
+    content = f", HTCondor {image.htcondor}" if image.htcondor else ""
     return f"{image.image_id}, {'1 day' if days == 1 else f'{days} days'} old{content}"
 
 

@@ -771,12 +771,16 @@ class Image(Check):
         if image is None:
             advice = "run annex-bootstrap deploy --param Image=yes"
             return self.skipped("the stack has none; machines start from HTCondor's own, which is years old", advice)
-        advice = "run annex-bootstrap image rebuild" if image.made else "give another one: deploy --param Image=ami-..."
+        advice = (
+            "run annex-bootstrap image rebuild"
+            if image.made_by_stack
+            else "give another one: deploy --param Image=ami-..."
+        )
         if image.state != "available":
             return self.problem(f"{image.image_id} is {image.state or 'gone'}", advice)
-        if not image.made:
+        if not image.made_by_stack:
             return self.ok(f"{image.image_id} is available; it is yours")
-        detail = f"{image.image_id} has HTCondor {image.condor or 'unknown'} and is {image.days(self.now)} days old"
+        detail = f"{image.image_id} has HTCondor {image.htcondor or 'unknown'} and is {image.days(self.now)} days old"
         newer = f"; {SYSTEM.name} has a newer image: {advice}" if image.newer_base else ""
         return self.ok(detail + newer)
 

@@ -94,9 +94,9 @@ class Denial:
         step: of the rehearsal.
         who: makes the call.
         call: the IAM action.
-        resource: the ARN that it is denied on, the first of several.
+        resource_arn: the ARN that it is denied on, the first of several.
         file: of the document.
-        kind: of the document, as AWS names it.
+        document_kind: of the document, as AWS names it.
         statement: that denies it: its Sid or its number, from 1, or the tag of a tag policy; None where the document
             has none that allows it.
     """
@@ -104,15 +104,15 @@ class Denial:
     step: str
     who: str
     call: str
-    resource: str
+    resource_arn: str
     file: str
-    kind: str
+    document_kind: str
     statement: str | None
 
     @property
     def resource_type(self) -> str:
         """What it is denied on, such as ``role``; for a bucket its name."""
-        return re.split("[:/]", self.resource.split(":", 5)[-1])[0]
+        return re.split("[:/]", self.resource_arn.split(":", 5)[-1])[0]
 
 
 @dataclass(frozen=True)
@@ -150,14 +150,14 @@ class Page:
     """What the person who signs has to know of the stack that was rehearsed.
 
     Attributes:
-        created: how many of what.
+        resources: how many of what.
         rights: of every role and policy.
         ports: that are open on the machines, and to whom.
         data: what is stored, and for how long.
         ends: what ends what.
     """
 
-    created: Mapping[str, int]
+    resources: Mapping[str, int]
     rights: tuple[Rights, ...]
     ports: tuple[str, ...]
     data: tuple[str, ...]

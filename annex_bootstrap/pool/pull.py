@@ -18,12 +18,12 @@ class Pulled:
     """A configuration that names the stacks.
 
     Attributes:
-        path: the file.
+        config: the file.
         changed: whether it had to be written.
         warnings: what the file says without effect; a sentence each.
     """
 
-    path: Path
+    config: Path
     changed: bool
     warnings: tuple[str, ...] = ()
 

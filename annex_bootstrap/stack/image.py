@@ -23,26 +23,26 @@ class StackImage:
 
     Attributes:
         image_id: its ID.
-        made: whether the stack made it; else it is the user's.
+        made_by_stack: whether the stack made it; else it is the user's.
         state: such as ``available``; empty where it is gone.
         created: when; None where it is gone.
         base: the image that it was made from; empty where that is not known.
-        condor: the version of HTCondor in it; empty where that is not known.
+        htcondor: the version of HTCondor in it; empty where that is not known.
         newest: the system's image that one would be made from today; empty where AWS names none.
     """
 
     image_id: str
-    made: bool
+    made_by_stack: bool
     state: str
     created: datetime | None
     base: str
-    condor: str
+    htcondor: str
     newest: str
 
     @property
     def newer_base(self) -> str:
         """The system's image that is newer than the one it was made from; empty where there is none."""
-        return self.newest if self.made and self.base and self.newest != self.base else ""
+        return self.newest if self.made_by_stack and self.base and self.newest != self.base else ""
 
     def days(self, now: datetime) -> int:
         """Return how many days old it is."""

@@ -266,7 +266,7 @@ class _Life:
             for by in line["by"]:
                 statement = None if by["statement"] is None else str(by["statement"])
                 denial = Denial(step, who, line["action"], line["resource"], by["file"], by["kind"], statement)
-                key = replace(denial, resource=denial.resource_type)
+                key = replace(denial, resource_arn=denial.resource_type)
                 if key not in seen:
                     seen.add(key)
                     yield denial

@@ -46,7 +46,7 @@ def test_costs_of_machines_that_are_gone_come_from_the_record(starter: CliUser) 
             "dollars_most": round(4 * price, 2),
         }
     ]
-    assert (told["unseen"], told["problems"]) == (0, [])
+    assert (told["unseen_machines"], told["problems"]) == (0, [])
     by_annex = starter.must("costs", "--by", "annex", *HERE)
     assert by_annex.stdout.splitlines()[1].split()[:4] == ["blast", "2", "4.0", "8.0"]
     assert "An estimate since " in by_annex.stdout

@@ -41,7 +41,7 @@ def test_a_stack_is_deployed_and_deleted_after_confirmation(here: CliUser) -> No
     assert [event.status for event in screen.events["us-east-1"] if event.is_stack][-1] == "CREATE_COMPLETE"
     assert deployed.ok
     assert deployed.regions[0].status == "CREATE_COMPLETE"
-    assert deployed.config == Pulled(here.config, changed=True)
+    assert deployed.configuration == Pulled(here.config, changed=True)
 
     screen = RecordingScreen(answer=False)
     declined = delete(screen, Target(here.stack_name))
@@ -99,4 +99,4 @@ def test_a_region_that_fails_makes_the_whole_command_fail(here: CliUser) -> None
     failed = deploy(screen, Target(here.stack_name), {"VpcId": "vpc-00000000000000000"})
     assert not failed.ok
     assert "failed first" in str(failed.regions[0].error)
-    assert failed.config is None
+    assert failed.configuration is None

@@ -138,7 +138,7 @@ def test_an_image_is_found_by_its_name_among_trusted_owners_only(operator: CliUs
 def test_the_table_is_available_as_json(operator: CliUser) -> None:
     rows = operator.must("fleet-config", "--image", IMAGE, "--types", "c7i.large", "--output", "json").document[
         "result"
-    ]["types"]
+    ]["offered_types"]
     assert [(row["instance_type"], row["slots"], row["dollars_per_slot_hour"]) for row in rows] == [
         ("c7i.large", 2, 0.0447)
     ]

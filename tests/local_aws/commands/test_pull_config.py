@@ -117,5 +117,5 @@ def test_a_policy_that_is_too_long_for_a_users_inline_policy_says_so(
 def test_stdout_holds_nothing_but_json(deployer: CliUser) -> None:
     loud = replace(deployer, extra={"FORCE_COLOR": "1"})
     ran = loud.must(*DEPLOY_WITHOUT_IMAGE, "--output", "json")
-    assert ran.document["result"]["config"] == {"path": str(deployer.config), "changed": True, "warnings": []}
+    assert ran.document["result"]["configuration"] == {"config": str(deployer.config), "changed": True, "warnings": []}
     assert ran.stderr == ""

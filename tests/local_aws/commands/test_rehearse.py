@@ -73,8 +73,8 @@ def test_a_whole_life_under_service_control_policies_and_a_tag_policy() -> None:
     }
     assert ("start", "whoever starts machines", "ec2:RunInstances", "CostCenter") in denied(result, "tag-policy.json")
     assert {step for step, *_ in denied(result, "tag-policy.json")} == {"start"}
-    page = result["page"]
-    assert page["created"]["private bucket for pool configurations"] == 1
+    page = result["summary"]
+    assert page["resources"]["private bucket for pool configurations"] == 1
     assert page["ports"] == ["tcp 9618: 0.0.0.0/0", "tcp 22: 192.0.2.0/24"]
     lease = next(rights for rights in page["rights"] if rights["name"] == "LeaseExecRole")
     assert lease["purpose"] == "ends an annex when its lease expires"

@@ -70,7 +70,7 @@ def test_from_nothing_it_makes_stack_and_keys_says_what_the_pool_needs_and_check
     again = owner.must("setup", *QUICK, "--output", "json")
     result = again.document["result"]
     assert result["complete"] is True
-    assert result["stack"]["regions"][0]["step"] is None
+    assert result["deployment"]["regions"][0]["step"] is None
     assert result["credentials"]["changed"] is False
     assert again.stderr == ""
     assert keys_of(root, owner) == made

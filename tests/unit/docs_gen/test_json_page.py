@@ -56,6 +56,16 @@ def test_every_key_of_every_command_has_a_type_and_one_spelling() -> None:
     assert [line for line in lines if line.endswith("|  |")] == []
 
 
+def test_a_key_has_one_type_in_all_documents() -> None:
+    types: dict[str, set[str]] = {}
+    for row in json_page.page().splitlines():
+        if row.startswith("| `"):
+            _, key, kind, *_ = row.split("|")
+            name = key.strip(" `").rpartition(".")[2]
+            types.setdefault(name, set()).add(kind.strip().removesuffix(" or null"))
+    assert {name: kinds for name, kinds in types.items() if len(kinds) > 1} == {}
+
+
 def test_rows_have_keys_types_and_meanings_at_every_depth() -> None:
     assert list(json_page._rows(Whole)) == [
         "| `at` | time |  |",

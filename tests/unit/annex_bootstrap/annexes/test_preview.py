@@ -146,5 +146,5 @@ def test_the_json_document_has_the_same() -> None:
         lease_expiration=datetime.fromtimestamp(UNTIL, UTC),
         subnets=("subnet-a",),
         adds=True,
-        image="ami-1",
+        image_id="ami-1",
     )

@@ -124,7 +124,11 @@ def test_a_stack_is_previewed_executed_and_then_named_in_the_configuration(
     assert done.regions == (
         RegionDeployment("us-east-1", "annex-bootstrap", "CREATE_COMPLETE", Step.CREATE, (ADDED,), OUTPUTS),
     )
-    assert (done.ok, done.declined, done.config) == (True, False, Pulled(home / "user_config", True, ("a warning",)))
+    assert (done.ok, done.declined, done.configuration) == (
+        True,
+        False,
+        Pulled(home / "user_config", True, ("a warning",)),
+    )
     assert steps.pulled == [{"us-east-1": a_stack()}]
     said = capsys.readouterr()
     assert said.out.splitlines()[0] == "The stack annex-bootstrap in us-east-1, account 123456789012:"
@@ -140,7 +144,7 @@ def test_no_means_that_the_change_set_is_discarded(
     done = run(yes=False)
     assert asked.questions == [("Go ahead in account 123456789012, us-east-1?", True)]
     assert steps.done == ["preview us-east-1", "discard annex-bootstrap us-east-1"]
-    assert (done.declined, done.ok, done.config) == (True, True, None)
+    assert (done.declined, done.ok, done.configuration) == (True, True, None)
     assert capsys.readouterr().out.splitlines()[-1] == "Nothing was changed."
 
 
@@ -177,7 +181,7 @@ def test_a_stack_that_is_up_to_date_is_only_named_and_nobody_is_asked(
 
 
 def test_the_configuration_is_left_alone_where_that_is_asked_for(steps: Steps, run: Run) -> None:
-    assert run(no_pull=True).config is None
+    assert run(no_pull=True).configuration is None
     assert steps.done == ["preview us-east-1", "execute us-east-1"]
 
 
@@ -204,7 +208,7 @@ def test_one_regions_failure_does_not_stop_the_others(
 def test_a_preview_that_fails_changes_nothing(steps: Steps, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     steps.failing = {"preview"}
     done = run()
-    assert (done.ok, done.config, steps.done) == (False, None, [])
+    assert (done.ok, done.configuration, steps.done) == (False, None, [])
     assert done.regions == (RegionDeployment("us-east-1", "annex-bootstrap", error="preview us-east-1 fails"),)
     assert capsys.readouterr().err == "annex-bootstrap: preview us-east-1 fails\n"
 

@@ -65,7 +65,7 @@ def test_each_finding_is_printed_with_what_to_do_and_counted(
     (setup,) = examined
     assert (setup.account.region, setup.stack_name) == ("eu-west-1", "annex-bootstrap")
     assert (setup.config, setup.given_collector) == (home / "user_config", "public:9700")
-    assert (found.ok, found.problems) == (False, 1)
+    assert (found.ok, found.problem_count) == (False, 1)
     assert found.findings == (FINDINGS[0], replace(FINDINGS[1], detail="of ACCOUNT"), FINDINGS[2])
     assert capsys.readouterr().out == (
         "OK       bucket: is closed\n"
@@ -87,7 +87,7 @@ def test_without_a_problem_that_is_said_and_two_are_counted(
 ) -> None:
     monkeypatch.setattr(registry, "examine", lambda _: FINDINGS[::2])
     found = doctor(screen, targeted(Recorded()))
-    assert (found.ok, found.problems) == (True, 0)
+    assert (found.ok, found.problem_count) == (True, 0)
     assert capsys.readouterr().out.endswith("\n\nNo problems.\n")
     monkeypatch.setattr(registry, "examine", lambda _: [FINDINGS[1]] * 2)
     doctor(screen, targeted(Recorded()))

@@ -108,7 +108,7 @@ def test_it_decides_as_the_last_grow_would_and_writes_nothing(
 
 
 def test_where_no_grow_has_run_that_is_said(steps: Steps, run: Run) -> None:
-    assert run().why == ("A machine would start for it.", NEVER_RUN)
+    assert run().explanation == ("A machine would start for it.", NEVER_RUN)
     assert steps.readers[0][0].rules == Rules(cores=1_000_000, regions=("us-east-1",))
     assert steps.readers[0][0].only == ""
 
@@ -207,7 +207,7 @@ def test_jobs_that_are_like_it_are_counted(steps: Steps, run: Run, home: Path) -
     steps.view = View(readings)
     done = run()
     assert (done.like, done.reason) == (9, Reason.STARTED)
-    assert done.why == (
+    assert done.explanation == (
         "Machines would start for 6 of them.",
         "9 jobs are like it: 1 suit free slots of the pool, 2 machines that boot, 6 need more.",
     )
@@ -218,10 +218,10 @@ def test_a_condition_that_nothing_meets_is_named_only_where_no_type_is_the_reaso
 ) -> None:
     remember(home)
     steps.unmet = ["GPUs > 9"]
-    assert run().why == ("A machine would start for it.",)
+    assert run().explanation == ("A machine would start for it.",)
     steps.view = View(Readings(groups=[group(KEY)]))
     done = run()
-    assert (done.reason, done.why) == (Reason.NO_TYPE, ("No machine satisfies GPUs > 9.",))
+    assert (done.reason, done.explanation) == (Reason.NO_TYPE, ("No machine satisfies GPUs > 9.",))
 
 
 ENDED = Instance(
@@ -239,4 +239,4 @@ def test_why_it_came_back_is_said_of_a_job_that_has_run(
         del steps.ads[0]["NumJobStarts"]
     steps.view = View(steps.view.readings, instances=[ENDED])
     sentence = "It ran on i-1 (m7i.large) before: AWS took the spot machine back."
-    assert (sentence in run().why) is told
+    assert (sentence in run().explanation) is told

@@ -176,7 +176,7 @@ def test_print_writes_nothing(steps: Steps, run: Run, home: Path, capsys: pytest
 
 def test_an_image_is_found_by_its_name_the_newest_first(steps: Steps, run: Run) -> None:
     newer = IMAGE | {"ImageId": "ami-newer", "CreationDate": "2026-02-01"}
-    assert run([IMAGE, newer], image_name="pool-*", owners=("self",)).image == "ami-newer"
+    assert run([IMAGE, newer], image_name="pool-*", owners=("self",)).image_id == "ami-newer"
     assert run.aws.of("DescribeImages") == [  # type: ignore[attr-defined]  # as above
         {
             "Owners": ["self"],
@@ -217,6 +217,6 @@ def test_without_any_image_there_is_no_fleet(steps: Steps, run: Run) -> None:
     steps.stack = replace(a_stack(), outputs=bare)
     with pytest.raises(UserError, match="the stack annex-bootstrap has no image: give --image or --image-name"):
         run()
-    assert run(image="ami-0a1b").image == "ami-0a1b"
+    assert run(image="ami-0a1b").image_id == "ami-0a1b"
     with pytest.raises(click.UsageError, match="give either --image or --image-name"):
         run(image="ami-0a1b", image_name="a*")

@@ -26,8 +26,8 @@ ROLE = Denial(
     "service control policy",
     "NoRoles",
 )
-INSTANCE = replace(ROLE, call="ec2:RunInstances", resource="arn:aws:ec2:us-east-1:1:instance/*", statement="2")
-NOWHERE = replace(ROLE, file="own.json", kind="identity-based policy", statement=None)
+INSTANCE = replace(ROLE, call="ec2:RunInstances", resource_arn="arn:aws:ec2:us-east-1:1:instance/*", statement="2")
+NOWHERE = replace(ROLE, file="own.json", document_kind="identity-based policy", statement=None)
 PAGE = Page(
     {"private bucket": 1},
     (Rights("LeaseExecRole", "ends annexes", {"B": ("s3:ListBucket",), "A": ("ec2:RunInstances", "s3:DeleteObject")}),),
@@ -38,7 +38,7 @@ PAGE = Page(
 
 
 def test_denials_are_told_by_statement_and_caller() -> None:
-    volume = replace(INSTANCE, resource="arn:aws:ec2:us-east-1:1:volume/*")
+    volume = replace(INSTANCE, resource_arn="arn:aws:ec2:us-east-1:1:volume/*")
     assert denial_lines([ROLE, INSTANCE, replace(ROLE, call="iam:TagRole"), volume, NOWHERE]) == [
         f"{SCP}, statement NoRoles denies whoever deploys: iam:CreateRole (role), iam:TagRole (role)",
         f"{SCP}, statement 2 denies whoever deploys: ec2:RunInstances (instance and volume)",

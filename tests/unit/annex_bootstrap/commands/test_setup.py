@@ -208,7 +208,7 @@ def test_it_stops_where_the_stack_does_not_stand(
     steps.stack = SimpleNamespace(declined=declined, ok=ok)
     done = run(collector="public", users=("a", "b"), without_user=True, open_ports=True)
     assert steps.done[-1][0] == "deploy"
-    assert done == SetupResult("123456789012", "us-east-1", stack=steps.stack)  # type: ignore[arg-type]  # what deploy gave
+    assert done == SetupResult("123456789012", "us-east-1", deployment=steps.stack)  # type: ignore[arg-type]  # what deploy gave
     assert (done.ok, done.credentials, done.pool, done.doctor) == (False, None, None, None)
     assert capsys.readouterr().out.splitlines()[-1] == (
         "Stopped. annex-bootstrap setup --collector public --user a --user b --without-user --open-ports "

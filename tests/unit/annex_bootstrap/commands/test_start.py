@@ -171,7 +171,7 @@ def test_machines_are_planned_checked_and_started_for_the_user_for_eight_hours(
     )
     assert sorted(steps.done[1:-1]) == ["function first us-east-1", "reachable"]
     assert (done.annex, done.started, done.region, done.request) == ("first", 2, "us-east-1", TOKEN)
-    assert (done.types, done.shortfalls) == ({"m7i.large": 2}, {})
+    assert (done.machines_by_type, done.shortfalls) == ({"m7i.large": 2}, {})
     assert done.lease_expiration == datetime.fromtimestamp(NOW + 8 * 3600, UTC)
     (plan,) = done.plans
     assert (plan.region, plan.dollars_most, plan.types) == ("us-east-1", Decimal("2.4"), ("m7i.large",))

@@ -178,7 +178,7 @@ def test_everything_is_read_of_a_deployed_stack(run: Run, home: Path, capsys: py
             status="CREATE_COMPLETE",
             reason="",
             version=__version__,
-            changed=stack.changed,
+            last_changed=stack.changed,
             parameters=PARAMETERS,
             outputs=OUTPUTS,
             annexes=("first", "later"),

@@ -32,11 +32,11 @@ def test_an_image_that_machines_cannot_start_from_is_a_problem(state: str, said:
     finding = Image(replace(IMAGE, state=state), NOW).judge()
     assert (finding.level, finding.detail) == (Level.PROBLEM, f"ami-0123456789abcdef0 is {said}")
     assert finding.advice == "run annex-bootstrap image rebuild"
-    assert "--param Image=" in Image(replace(IMAGE, state=state, made=False), NOW).judge().advice
+    assert "--param Image=" in Image(replace(IMAGE, state=state, made_by_stack=False), NOW).judge().advice
 
 
 def test_a_users_own_image_has_no_newer_base() -> None:
-    theirs = replace(IMAGE, made=False, newest="ami-0newer")
+    theirs = replace(IMAGE, made_by_stack=False, newest="ami-0newer")
     assert theirs.newer_base == ""
     assert Image(theirs, NOW).judge().detail == "ami-0123456789abcdef0 is available; it is yours"
 
