@@ -25,7 +25,9 @@ UNKNOWN_KEYS = {
 """What services answer where the keys are wrong, where the account has not enabled the region, or where a clock is
 wrong. Source: https://docs.aws.amazon.com/accounts/latest/reference/manage-acct-regions.html"""
 
-DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
+DENIED = {"AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation"}
+"""What services answer where the credentials lack a right; AuthorizationError is SNS's code:
+https://docs.aws.amazon.com/sns/latest/api/API_ListSubscriptionsByTopic.html"""
 
 FORBIDDEN = "403"
 """What HeadBucket answers where access is denied: a HEAD has no body, and so no code but its status. Source:
