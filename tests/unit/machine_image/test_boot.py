@@ -413,11 +413,11 @@ def test_a_spot_machine_that_ec2_takes_back_lets_its_jobs_end(
 
     monkeypatch.setattr(time, "sleep", sleep)
     annex_machine.watch()
+    notice = '{"action": "terminate", "time": "soon"}'
     assert pauses == [5.0, 5.0, 5.0]
     assert machine.said == [
         f"the metadata service answers 500 for {META}spot/instance-action",
-        'EC2 takes this machine back: {"action": "terminate", "time": "soon"}; '
-        "HTCondor ends its jobs and leaves the pool",
+        f"EC2 takes this machine back: {notice}; HTCondor ends its jobs and leaves the pool",
     ]
     assert machine.ran == [["systemctl", "kill", "--kill-whom=main", "--signal=SIGTERM", "condor.service"]]
 
