@@ -22,6 +22,7 @@ from annex_bootstrap.doctor.aws_checks import (
     Bucket,
     EncryptionKey,
     Image,
+    LeaseFunction,
     Lost,
     OrphanCheck,
     Parts,
@@ -67,7 +68,9 @@ def test_without_a_stack_nothing_is_asked(check: Any) -> None:
 
 
 def test_the_account_and_the_stack_are_taken_as_they_were_read() -> None:
-    assert AwsCredentials.read(setup(Recorded())) == AwsCredentials("123456789012", "us-east-1")
+    credentials = AwsCredentials.read(setup(Recorded()))
+    assert credentials == AwsCredentials("123456789012", "us-east-1")
+    assert credentials.judge().detail == "account 123456789012, region us-east-1"
     stack = a_stack()
     made = setup(Recorded(), stack, wrong_output="ImageId")
     assert StackCheck.read(made) == StackCheck("annex-bootstrap", stack, __version__, "ImageId")
@@ -98,6 +101,16 @@ def test_the_buckets_blocks_are_read(answer: Any, blocks: Mapping[str, bool] | N
     aws = Recorded(GetPublicAccessBlock=answer)
     assert Bucket.read(setup(aws)) == Bucket(OUTPUTS["S3BucketName"], blocks)
     assert aws.of("GetPublicAccessBlock") == [{"Bucket": OUTPUTS["S3BucketName"]}]
+
+
+def test_a_check_that_aws_refuses_says_what_it_looked_at() -> None:
+    aws = Recorded(GetFunctionConfiguration=DENIED)
+    with pytest.raises(DeniedError, match="looking for a resource"):
+        LeaseFunction.read(setup(aws))
+    logs = RefusedError("InternalFailure", "try again", 500)
+    aws = Recorded(GetFunctionConfiguration={"FunctionName": "f"}, FilterLogEvents=logs)
+    with pytest.raises(AwsError, match="checking the lease function"):
+        LeaseFunction.read(setup(aws))
 
 
 def test_a_bucket_that_may_not_be_looked_at_is_an_error() -> None:

@@ -15,7 +15,7 @@ import pytest
 from annex_bootstrap.aws import Account
 from annex_bootstrap.doctor import check as check_module
 from annex_bootstrap.doctor import file_checks, pool_checks
-from annex_bootstrap.doctor.check import Setup
+from annex_bootstrap.doctor.check import Level, Setup
 from annex_bootstrap.doctor.file_checks import ConfigurationCheck, FleetFile, FleetImages, FleetTypes, Keys
 from annex_bootstrap.doctor.pool_checks import (
     AnnexFeature,
@@ -267,3 +267,48 @@ def test_a_knob_that_cannot_be_read_is_an_error(monkeypatch: pytest.MonkeyPatch)
     made = setup(content=b"")
     with pytest.raises(UserError):
         FleetFile.read(made)
+
+
+def test_the_version_of_htcondor_is_asked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def version() -> tuple[int, int, int]:
+        asked.append(1)
+        return NEW
+
+    monkeypatch.setattr(check_module, "version", version)
+    made = Setup(Recorded().account(), "annex-bootstrap", PATH)
+    assert (made.condor, made.has_htcondor_annex, made.condor) == (NEW, True, NEW)
+    assert asked == [1]
+
+
+def test_root_is_told_who_should_run_doctor() -> None:
+    finding = Token("", None).judge()
+    assert (finding.level, finding.detail, finding.advice) == (
+        *(Level.SKIPPED, "root starts no annexes", "run doctor as the user who does"),
+    )
+
+
+def test_a_password_that_others_can_read_comes_with_the_command_that_closes_it(tmp_path: Path) -> None:
+    path = tmp_path / "annex_password_file"
+    path.write_bytes(b"made up")
+    path.chmod(0o644)
+    finding = AnnexPassword(path).judge()
+    assert finding.level is Level.PROBLEM
+    assert finding.advice == f"run chmod 400 {path} if it is yours; else delete it"
+
+
+def test_keys_whose_names_have_macros_are_judged_where_htcondor_is() -> None:
+    finding = Keys("$(HERE)/a", "$(HERE)/b").judge()
+    said = "$(HERE)/a and $(HERE)/b were not evaluated: that needs HTCondor, which is not on this machine"
+    assert (finding.level, finding.detail) == (Level.SKIPPED, said)
+    assert finding.advice == "run doctor where condor_config_val is in the PATH"
+
+
+@pytest.mark.parametrize(
+    "name", ["ImageId", "InstanceType", "SpotPrice", "KeyName", "SubnetId", "UserData", "WeightedCapacity"]
+)
+def test_what_condor_annex_reads_as_text_must_be_text(name: str) -> None:
+    fleet = FLEET | {"LaunchSpecifications": [{name: 2}]}
+    assert file_checks.fleet_problems(json.dumps(fleet)) == [f"{name} must be a string in every launch specification"]
+    assert file_checks.fleet_problems(json.dumps(FLEET)) == []

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
@@ -129,3 +130,146 @@ def test_a_token_that_the_collector_refuses_comes_with_what_to_do(
 def test_a_collector_that_does_not_answer_is_not_asked(answer: Pool) -> None:
     answer.answers["condor_token_create"] = token(sub=ALICE, scope=NARROW)
     assert tokens.make_token(ALICE, 60, 3600, ["192.0.2.99:9618"], own=False)
+
+
+class Collectors:
+    """Collectors that are asked with a token, and what they got.
+
+    Attributes:
+        answers: exit code and standard output, by collector and level.
+        asked: command lines.
+        seen: the environment of each, with what the files in it hold.
+    """
+
+    def __init__(self) -> None:
+        """Accept every token."""
+        self.answers: dict[tuple[str, str], tuple[int, str]] = {}
+        self.asked: list[list[str]] = []
+        self.seen: list[dict[str, str]] = []
+
+    def run(self, arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> CompletedProcess[str]:
+        self.asked.append(list(arguments))
+        if environment:
+            directory = Path(environment["_CONDOR_SEC_TOKEN_DIRECTORY"])
+            (file,) = directory.iterdir()
+            assert file.stat().st_mode & 0o777 == 0o600
+            seen = {name: value.replace(str(directory), "DIRECTORY") for name, value in environment.items()}
+            self.seen.append(seen | {"token": file.read_text()})
+        code, said = self.answers.get((arguments[2], arguments[-1]), (0, ""))
+        return CompletedProcess(arguments, code, said, "")
+
+
+@pytest.fixture
+def collectors(monkeypatch: pytest.MonkeyPatch) -> Collectors:
+    made = Collectors()
+    monkeypatch.setattr(tokens, "run", made.run)
+    return made
+
+
+def test_a_collector_is_asked_with_the_token_and_nothing_else(collectors: Collectors) -> None:
+    assert tokens.find_refusal("cm:9618", "a-token") == ""
+    ping = ["condor_ping", "-pool", "cm:9618", "-type", "COLLECTOR", "-verbose"]
+    assert collectors.asked == [[*ping, "ADVERTISE_MASTER"], [*ping, "ADVERTISE_STARTD"]]
+    expected = {
+        "_CONDOR_SEC_TOKEN_DIRECTORY": "DIRECTORY",
+        "_CONDOR_SEC_TOKEN_SYSTEM_DIRECTORY": "DIRECTORY",
+        "_CONDOR_SEC_PASSWORD_DIRECTORY": "DIRECTORY",
+        "_CONDOR_SEC_TOKEN_POOL_SIGNING_KEY_FILE": "DIRECTORY/none",
+        "_CONDOR_SEC_PASSWORD_FILE": "DIRECTORY/none",
+        "_CONDOR_SEC_CLIENT_AUTHENTICATION_METHODS": "IDTOKENS",
+        "_CONDOR_SEC_CLIENT_AUTHENTICATION": "REQUIRED",
+        "token": "a-token\n",
+    }
+    assert collectors.seen == [expected, expected]
+
+
+@pytest.mark.parametrize(("code", "said"), [(0, "failed!"), (1, "no route to cm")])
+def test_a_collector_that_says_nothing_of_the_token_refuses_nothing(
+    collectors: Collectors, code: int, said: str
+) -> None:
+    collectors.answers["cm:9618", "ADVERTISE_MASTER"] = (code, said)
+    assert tokens.find_refusal("cm:9618", "a-token") == ""
+
+
+@pytest.mark.parametrize(
+    ("made", "known", "refusal"),
+    [
+        (
+            token(),
+            'TrustDomain = "pool"\n',
+            (
+                "the token's issuer is nobody, and the collector cm takes only those of pool: set TRUST_DOMAIN = pool "
+                "on this machine, if the collector's key signs here"
+            ),
+        ),
+        (
+            token(iss="pool"),
+            'TrustDomain = "pool"\nIssuerKeys = "A, B"\n',
+            (
+                "the token is signed with the key POOL, and the collector cm has only A, B: copy that key into its "
+                "SEC_PASSWORD_DIRECTORY, or have the collector make the token"
+            ),
+        ),
+        (
+            "nonsense",
+            "",
+            (
+                "the collector cm does not take the token (nothing more): its key POOL is another one than this "
+                "machine's, or SEC_ADVERTISE_STARTD_AUTHENTICATION_METHODS there lacks IDTOKENS"
+            ),
+        ),
+    ],
+)
+def test_a_refusal_is_explained_by_what_the_collector_takes(
+    collectors: Collectors, made: str, known: str, refusal: str
+) -> None:
+    collectors.answers["cm", "ADVERTISE_MASTER"] = (1, "ADVERTISE_MASTER failed!\n  nothing more  \n\n")
+    collectors.answers["cm", "READ"] = (0, known)
+    assert tokens.find_refusal("cm", made) == refusal
+    # As whom this user is asked, and not with the token.
+    assert collectors.asked[1] == ["condor_ping", "-pool", "cm", "-type", "COLLECTOR", "-long", "READ"]
+    assert len(collectors.seen) == 1
+
+
+def test_the_token_that_is_made_is_returned_and_lives_as_long_as_asked(
+    answer: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.time", lambda: 1_000.5)
+    made = token(sub=ALICE, scope=NARROW, exp=1_060)
+    answer.answers["condor_token_create"] = f" {made}\n"
+    assert tokens.make_token(ALICE, 60, 3600, [], own=True) == made
+    assert [asked[0] for asked in answer.asked] == ["condor_token_create"]
+    with pytest.raises(UserError, match=r"the token ends .*, before the lease at"):
+        tokens.make_token(ALICE, 61, 3600, [], own=False)
+
+
+def test_the_daemons_are_asked_in_order_for_the_users_own_token(answer: Pool) -> None:
+    with pytest.raises(UserError) as refused:
+        tokens.make_token(ALICE, 60, 3600, [], own=True)
+    limits = ["-lifetime", "3600", "-authz", "ADVERTISE_MASTER", "-authz", "ADVERTISE_STARTD", "-authz", "READ"]
+    assert answer.asked == [
+        ["condor_token_create", "-identity", ALICE, *limits],
+        ["condor_token_fetch", "-type", "COLLECTOR", *limits],
+        ["condor_token_fetch", "-type", "SCHEDD", *limits],
+    ]
+    assert str(refused.value) == (
+        f"could not get a token for {ALICE}; machines need one to join (condor_token_create: no key here; "
+        "condor_token_fetch from the collector: no key here; condor_token_fetch from the schedd: no key here): run "
+        "annex-bootstrap pool-config on the pool, or run this command as root on the central manager with --owner"
+    )
+
+
+def test_every_collector_must_take_the_token(answer: Pool) -> None:
+    answer.answers["condor_token_create"] = token(sub=ALICE, scope=NARROW)
+    tokens.make_token(ALICE, 60, 3600, ["one", "two"], own=False)
+    assert [asked[2] for asked in answer.asked[1:]] == ["one", "one", "two", "two"]
+
+
+def test_a_local_token_is_one_of_this_machines_key_or_none(answer: Pool) -> None:
+    assert tokens.local_token(ALICE, 60) == ""
+    assert answer.asked[0][:5] == ["condor_token_create", "-identity", ALICE, "-lifetime", "60"]
+    made = token(sub=ALICE, scope=NARROW)
+    answer.answers["condor_token_create"] = f"{made}\n"
+    assert tokens.local_token(ALICE, 60) == made
+    assert tokens.local_token("bob@pool.example.org", 60) == ""
+    assert {asked[0] for asked in answer.asked} == {"condor_token_create"}
