@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import click
 
@@ -25,17 +26,17 @@ from annex_bootstrap.stack.budget import Budget
 from annex_bootstrap.stack.change_set import discard_change_set
 from annex_bootstrap.stack.deployment import DeployRequest, Preview
 from annex_bootstrap.stack.plan import Change, Step
-from annex_bootstrap.stack.preview import (
-    describe_creation,
-    describe_earlier_setup,
-    describe_parameters,
-    describe_update,
-    machine_type,
-)
+from annex_bootstrap.stack.preview import describe, machine_type, opens_to_everyone
 from annex_bootstrap.stack.read import Stack, check_deployed
-from annex_bootstrap.stack.template import built_template, check_parameters, parse_template
 from annex_bootstrap.target import Target, in_each_region
-from annex_contract.stack import Parameter, partition_problem, stack_name_problem
+from annex_contract.stack import Parameter, partition_problem
+
+TITLES = {
+    Step.CREATE: "Creates",
+    Step.UPDATE: "Updates",
+    Step.REPLACE_FAILED: "Creates again, after a creation that failed,",
+}
+"""How a preview begins."""
 
 
 @dataclass(frozen=True)
@@ -112,50 +113,17 @@ def deploy(
         UserError: a parameter, the configuration file or the AWS account cannot be used; nothing was changed.
     """
     wanted_budget = budget.read_budget(monthly_budget, mail)
-    text = built_template()
-    request = DeployRequest(target.stack_name, text, parse_template(text), parameters, allow_downgrade)
-    check_parameters(request.template, parameters)
-    if problem := stack_name_problem(target.stack_name):
-        raise UserError(problem)
+    request = DeployRequest.of(target.stack_name, parameters, allow_downgrade=allow_downgrade)
     path = config_file.find_file(target.config)
     if not (no_pull or dry_run):
         config_file.check(path)
-    accounts = target.connect_all()
-    for account in accounts:
-        if problem := partition_problem(account.partition):
-            raise UserError(problem)
-        check_boundary(account, parameters.get(Parameter.PERMISSIONS_BOUNDARY_ARN, ""))
-        if wanted_budget is not None:
-            budget.check_partition(account)
-    regions = [account.region for account in accounts]
-    done: dict[str, RegionDeployment] = {}
+    accounts = _connect(target, parameters, wanted_budget)
     with _discarding_change_sets(accounts, request) as pending:
-        with screen.progress(regions) as board:
-            outcomes = in_each_region(
-                accounts, lambda account: deployment.preview(account, request, board.watcher(account.region))
-            )
-        previews = {outcome.account.region: outcome.result for outcome in outcomes if outcome.result is not None}
-        changing = [
-            outcome.account for outcome in outcomes if outcome.result is not None and not outcome.result.changes_nothing
-        ]
+        done, previews = _preview(screen, request, accounts)
+        changing = [account for account in accounts if account.region in previews and done[account.region].step]
         pending[:] = [account for account in changing if previews[account.region].change_set is not None]
-        if wanted_budget is not None:
-            _preview_budget(screen, wanted_budget)
-        for outcome in outcomes:
-            region, preview = outcome.account.region, outcome.result
-            if preview is None:
-                done[region] = _failed(screen, RegionDeployment(region, target.stack_name), outcome.error, regions)
-                continue
-            done[region] = RegionDeployment(
-                region,
-                target.stack_name,
-                preview.stack.status if preview.stack is not None else None,
-                None if preview.changes_nothing else preview.step,
-                preview.change_set.changes if preview.change_set is not None else (),
-                preview.stack.outputs if preview.stack is not None else {},
-            )
-            _show(screen, request, outcome.account, preview, verbose=verbose)
-        agreed = dry_run or yes or not changing or screen.confirm(f"Go ahead in {place(changing)}?", default=True)
+        _show(screen, accounts, previews, wanted_budget, verbose=verbose)
+        agreed = dry_run or yes or not changing or _ask(screen, changing, previews)
         if agreed and not dry_run:
             pending.clear()
     if dry_run or not agreed:
@@ -164,73 +132,33 @@ def deploy(
 
     stacks = {region: preview.stack for region, preview in previews.items() if preview.changes_nothing}
     if changing:
-        totals = {
-            region: len(preview.change_set.changes)
-            for region, preview in previews.items()
-            if preview.change_set is not None
-        }
-        with screen.progress(regions, totals) as board:
-            executed = in_each_region(
-                changing,
-                lambda account: deployment.execute(
-                    account, request, previews[account.region], board.watcher(account.region)
-                ),
-            )
-        for ended in executed:
-            region = ended.account.region
-            if ended.result is None:
-                done[region] = _failed(screen, done[region], ended.error, regions)
-            else:
-                stacks[region] = ended.result
-                done[region] = replace(done[region], status=ended.result.status, outputs=ended.result.outputs)
-                screen.say(f"{ended.result.status}: {target.stack_name} in {region}", fg="green")
+        stacks |= _execute(screen, request, changing, previews, done)
     complete = {
-        account.region: check_deployed(stacks[account.region], target.stack_name, account.region)
+        account.region: check_deployed(stacks[account.region], request.stack_name, account.region)
         for account in accounts
         if account.region in stacks
     }
     for account in accounts:
         if wanted_budget is not None and account.region in complete:
             _set_budget(screen, account, complete[account.region], wanted_budget)
-    pulled = None
-    if complete and not no_pull:
-        pulled = pull(complete, path)
-        screen.say(
-            f"{path} {'now' if pulled.changed else 'already'} names the stack {target.stack_name} in "
-            f"{' and '.join(complete)}."
-        )
-        for warning in pulled.warnings:
-            screen.fail(f"warning: {warning}")
-        if changing:
-            _point_on(screen, target, complete)
+    if not complete or no_pull:
+        return Deployment(tuple(done.values()))
+    pulled = _pull(screen, request, complete, path)
+    if changing:
+        _point_on(screen, target, complete)
     return Deployment(tuple(done.values()), pulled)
 
 
-def _failed(
-    screen: Screen, region: RegionDeployment, error: UserError | None, regions: Sequence[str]
-) -> RegionDeployment:
-    screen.fail(f"{region.region}: {error}" if len(regions) > 1 else str(error))
-    return replace(region, error=str(error))
-
-
-def _preview_budget(screen: Screen, wanted: Budget) -> None:
-    screen.say(f"The budget of {wanted.monthly:f} US dollars a month, with mail to {wanted.mail}:")
-    screen.say("  sends mail at 50, 80 and 100% of the actual cost, and when 100% is forecast")
-    screen.say("  counts the whole account, whatever it is spent on, and lags by hours; it stops nothing")
-
-
-def _set_budget(screen: Screen, account: Account, stack: Stack, wanted: Budget) -> None:
-    changed = budget.set_budget(account, stack, wanted)
-    screen.say(f"The budget {budget.budget_name(account, stack)} {'is set' if changed else 'is up to date'}.")
-
-
-def _point_on(screen: Screen, target: Target, complete: Mapping[str, Stack]) -> None:
-    steps: dict[str, str] = {}
-    named = [target.at(region) for region in target.regions] or [target]
-    for name, purpose in (("credentials", "keys that can run annexes only"), ("doctor", "checks that all is ready")):
-        steps |= {one.command(name, config=True): purpose for one in named}
-    first = next(iter(complete))
-    screen.next_steps(steps | first_annex(complete[first], target.at(first) if target.regions else target, version()))
+def _connect(target: Target, parameters: Mapping[str, str], wanted_budget: Budget | None) -> list[Account]:
+    """Connect to every region, and check there what needs no stack."""
+    accounts = target.connect_all()
+    for account in accounts:
+        if problem := partition_problem(account.partition):
+            raise UserError(problem)
+        check_boundary(account, parameters.get(Parameter.PERMISSIONS_BOUNDARY_ARN, ""))
+        if wanted_budget is not None:
+            budget.check_partition(account)
+    return accounts
 
 
 @contextmanager
@@ -251,30 +179,128 @@ def _discarding_change_sets(accounts: Sequence[Account], request: DeployRequest)
                 raise outcome.error
 
 
-def _show(screen: Screen, request: DeployRequest, account: Account, preview: Preview, *, verbose: bool) -> None:
-    where = f"{request.stack_name} in {account.region}"
+def _preview(
+    screen: Screen, request: DeployRequest, accounts: Sequence[Account]
+) -> tuple[dict[str, RegionDeployment], dict[str, Preview]]:
+    """Return what is known of every region, and what would be done in those where that could be found out."""
+    with screen.progress([account.region for account in accounts]) as board:
+        outcomes = in_each_region(
+            accounts, lambda account: deployment.preview(account, request, board.watcher(account.region))
+        )
+    done = {}
+    for outcome in outcomes:
+        region = RegionDeployment(outcome.account.region, request.stack_name)
+        if outcome.result is not None:
+            done[region.region] = _known(region, outcome.result)
+        else:
+            done[region.region] = _failed(screen, region, outcome.error, several=len(accounts) > 1)
+    return done, {outcome.account.region: outcome.result for outcome in outcomes if outcome.result is not None}
+
+
+def _known(region: RegionDeployment, preview: Preview) -> RegionDeployment:
+    return replace(
+        region,
+        status=preview.stack.status if preview.stack is not None else None,
+        step=None if preview.changes_nothing else preview.step,
+        changes=preview.changes,
+        outputs=preview.stack.outputs if preview.stack is not None else {},
+    )
+
+
+def _failed(screen: Screen, region: RegionDeployment, error: UserError | None, *, several: bool) -> RegionDeployment:
+    screen.fail(f"{region.region}: {error}" if several else str(error))
+    return replace(region, error=str(error))
+
+
+def _show(
+    screen: Screen,
+    accounts: Sequence[Account],
+    previews: Mapping[str, Preview],
+    wanted_budget: Budget | None,
+    *,
+    verbose: bool,
+) -> None:
+    """Print what would be done in every region, and the budget; where it would be comes last."""
+    for account in accounts:
+        if account.region in previews:
+            _show_region(screen, account, previews[account.region], verbose=verbose)
+    if wanted_budget is not None:
+        mails = f"mail to {wanted_budget.mail} at 50, 80 and 100% of the actual cost, and when 100% is forecast"
+        counts = "counts the whole account, whatever it is spent on, and lags by hours; it stops nothing"
+        screen.item("Budget", [f"{wanted_budget.monthly:f} US dollars a month: {mails}", counts])
+
+
+def _show_region(screen: Screen, account: Account, preview: Preview, *, verbose: bool) -> None:
+    where = f"{preview.stack_name} in {account.region}"
     if preview.joined:
         screen.say(f"The operation in progress on {where} has finished: {preview.joined}")
     if preview.changes_nothing:
         screen.say(f"The stack {where} is up to date.")
         return
-    screen.say(f"The stack {where}, account {account.account_id}:")
-    changes = preview.change_set.changes if preview.change_set is not None else ()
-    if preview.step is Step.CREATE:
-        machine = machine_type(preview.values)
-        known = within(SHORT_PATIENCE, lambda: prices.on_demand(account, [machine])) if machine else None
-        lines = describe_creation(changes, preview.values, (known or {}).get(machine))
-    elif preview.change_set is None:
-        status = preview.stack.status if preview.stack is not None else ""
-        lines = [f"deletes what the failed creation left ({status})", "creates everything again"]
-    else:
-        lines = describe_update(changes)
-    if verbose:
-        lines += [f"  {change.action:<6}  {change.resource}  {change.type}" for change in changes]
-    lines += [preview.base.note] if preview.base.note else []
-    lines += [*describe_parameters(preview.parameters), *describe_earlier_setup(preview.earlier_setup)]
-    for line in lines:
-        screen.say(f"  {line}")
+    machine = machine_type(preview.values) if preview.step is Step.CREATE else ""
+    prices_now = within(SHORT_PATIENCE, lambda: prices.on_demand(account, [machine])) if machine else None
+    screen.say(f"{TITLES[preview.step]} the stack {preview.stack_name}:")
+    for head, lines in describe(preview, (prices_now or {}).get(machine), verbose=verbose):
+        screen.item(head, lines)
+    screen.item("Where", [place([account])])
+
+
+def _ask(screen: Screen, changing: Sequence[Account], previews: Mapping[str, Preview]) -> bool:
+    """Ask whether to go ahead; where a port opens to everyone, the answer is no unless somebody says yes."""
+    opens = any(opens_to_everyone(previews[account.region]) for account in changing)
+    return screen.confirm(f"Go ahead in {place(changing)}?", default=not opens)
+
+
+def _execute(
+    screen: Screen,
+    request: DeployRequest,
+    changing: Sequence[Account],
+    previews: Mapping[str, Preview],
+    done: dict[str, RegionDeployment],
+) -> dict[str, Stack]:
+    """Do what was previewed, note in ``done`` what became of it, and return the stacks where it succeeded."""
+    regions = [account.region for account in changing]
+    totals = {region: len(previews[region].changes) for region in regions if previews[region].change_set is not None}
+    with screen.progress([*done], totals) as board:
+        outcomes = in_each_region(
+            changing,
+            lambda account: deployment.execute(
+                account, request, previews[account.region], board.watcher(account.region)
+            ),
+        )
+    stacks = {}
+    for outcome in outcomes:
+        region = outcome.account.region
+        if outcome.result is None:
+            done[region] = _failed(screen, done[region], outcome.error, several=len(done) > 1)
+        else:
+            stacks[region] = outcome.result
+            done[region] = replace(done[region], status=outcome.result.status, outputs=outcome.result.outputs)
+            screen.say(f"{outcome.result.status}: {request.stack_name} in {region}", fg="green")
+    return stacks
+
+
+def _set_budget(screen: Screen, account: Account, stack: Stack, wanted: Budget) -> None:
+    changed = budget.set_budget(account, stack, wanted)
+    screen.say(f"The budget {budget.budget_name(account, stack)} {'is set' if changed else 'is up to date'}.")
+
+
+def _pull(screen: Screen, request: DeployRequest, complete: Mapping[str, Stack], path: Path) -> Pulled:
+    pulled = pull(complete, path)
+    names = "now names" if pulled.changed else "already names"
+    screen.say(f"{path} {names} the stack {request.stack_name} in {' and '.join(complete)}.")
+    for warning in pulled.warnings:
+        screen.fail(f"warning: {warning}")
+    return pulled
+
+
+def _point_on(screen: Screen, target: Target, complete: Mapping[str, Stack]) -> None:
+    steps: dict[str, str] = {}
+    named = [target.at(region) for region in target.regions] or [target]
+    for name, purpose in (("credentials", "keys that can run annexes only"), ("doctor", "checks that all is ready")):
+        steps |= {one.command(name, config=True): purpose for one in named}
+    first = next(iter(complete))
+    screen.next_steps(steps | first_annex(complete[first], target.at(first) if target.regions else target, version()))
 
 
 command = Command(
@@ -284,7 +310,7 @@ command = Command(
     PARAMETERS,
     *BUDGET,
     click.Option(["--dry-run"], is_flag=True, help="Show what would change; leave only the staging bucket."),
-    click.Option(["--verbose"], is_flag=True, help="Name every resource that changes."),
+    click.Option(["--verbose"], is_flag=True, help="Show every resource, right and cost."),
     click.Option(["--allow-downgrade"], is_flag=True, help="Allow this version to replace a newer one."),
     click.Option(["--no-pull"], is_flag=True, help="Do not write the pool's configuration afterwards."),
     CONFIG,

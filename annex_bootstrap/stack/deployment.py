@@ -13,11 +13,20 @@ from annex_bootstrap.stack import plan, staging
 from annex_bootstrap.stack.change_set import ChangeSet, make_change_set, new_name
 from annex_bootstrap.stack.follow import Watcher, delete_stack, follow, last_event_id, settle
 from annex_bootstrap.stack.image import Base, check_images, choose_base
-from annex_bootstrap.stack.plan import Step
+from annex_bootstrap.stack.plan import Change, Step
 from annex_bootstrap.stack.read import Stack, check_deployed, find_earlier_setup
-from annex_bootstrap.stack.template import ParameterValue, Source, Template, default_image, plan_parameters
+from annex_bootstrap.stack.template import (
+    ParameterValue,
+    Source,
+    Template,
+    built_template,
+    check_parameters,
+    default_image,
+    parse_template,
+    plan_parameters,
+)
 from annex_contract import __version__
-from annex_contract.stack import Parameter
+from annex_contract.stack import Parameter, stack_name_problem
 from annex_contract.statuses import read_status
 
 if TYPE_CHECKING:
@@ -44,12 +53,27 @@ class DeployRequest:
     allow_downgrade: bool = False
     change_set: str = field(default_factory=new_name)
 
+    @classmethod
+    def of(cls, stack_name: str, given: Mapping[str, str], *, allow_downgrade: bool) -> DeployRequest:
+        """Return a request for this version's template; the arguments are those of the attributes.
+
+        Raises:
+            UserError: the stack's name or a parameter cannot be used.
+        """
+        text = built_template()
+        template = parse_template(text)
+        check_parameters(template, given)
+        if problem := stack_name_problem(stack_name):
+            raise UserError(problem)
+        return cls(stack_name, text, template, given, allow_downgrade)
+
 
 @dataclass(frozen=True)
 class Preview:
     """What a deployment would do in one region.
 
     Attributes:
+        stack_name: the stack's name.
         step: of the plan.
         stack: as it is, or None.
         parameters: what they will be.
@@ -59,6 +83,7 @@ class Preview:
         earlier_setup: the stacks of ``condor_annex -setup`` that are there.
     """
 
+    stack_name: str
     step: Step
     stack: Stack | None
     parameters: Sequence[ParameterValue]
@@ -66,6 +91,11 @@ class Preview:
     joined: str
     base: Base = field(default_factory=Base)
     earlier_setup: Sequence[str] = ()
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """What the change set does."""
+        return self.change_set.changes if self.change_set is not None else ()
 
     @property
     def values(self) -> dict[str, str]:
@@ -94,7 +124,7 @@ def preview(account: Account, request: DeployRequest, watcher: Watcher) -> Previ
     plan.check_version(stack, __version__, request.stack_name, request.allow_downgrade)
     fallback = default_image(account.partition, request.given) if step is Step.CREATE else {}
     given = {**fallback, **request.given}
-    ahead = Preview(step, stack, plan_parameters(request.template, stack, given), None, joined)
+    ahead = Preview(request.stack_name, step, stack, plan_parameters(request.template, stack, given), None, joined)
     check_images(account, request.given, ahead.values[Parameter.IMAGE_ARCHITECTURE])
     if Parameter.BASE_IMAGE not in request.given:
         ahead = replace(ahead, base=choose_base(account, ahead.values))

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
-from annex_bootstrap.stack.plan import Change
+from annex_bootstrap.stack.plan import Change, Step
 from annex_bootstrap.stack.template import ParameterValue
 from annex_bootstrap.words import NOTHING, SUMMARIES, TYPES
 from annex_contract.image import IMAGE_NO, MACHINE_TYPES
-from annex_contract.resources import BY_TYPE, IMAGE, IMAGE_BUILDER
+from annex_contract.resources import BY_TYPE, IMAGE, IMAGE_BUILDER, CustomResource
 from annex_contract.stack import Parameter
+
+if TYPE_CHECKING:
+    from annex_bootstrap.stack.deployment import Preview
 
 MINUTES = 2
 """What creating everything but the image takes: roles and functions take seconds each, one after another."""
@@ -20,6 +24,37 @@ IMAGE_TIME = ", and 5 to 15 for the image"
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/creating-an-ami-ebs.html"""
 
 EVERYONE = ("0.0.0.0/0", "::/0")
+
+CONDOR_CIDRS, SSH_CIDRS = Parameter.CONDOR_CIDRS, Parameter.SSH_CIDRS
+PORTS = (Parameter.CONDOR_PORT, CONDOR_CIDRS, SSH_CIDRS)
+
+Item = tuple[str, list[str]]
+"""A word, and the lines beside it."""
+
+
+def describe(preview: Preview, price: Decimal | None = None, *, verbose: bool = False) -> list[Item]:
+    """Describe what a deployment would do in a region.
+
+    Args:
+        preview: it changes something.
+        price: of a machine, dollars an hour on demand; None where it is not known.
+        verbose: whether to name every resource, right and cost.
+    """
+    is_new = preview.step is Step.CREATE
+    if is_new:
+        items = describe_creation(preview.changes, preview.values, price)
+        items += explain_creation(preview.changes, preview.values) if verbose else []
+    elif preview.step is Step.REPLACE_FAILED:
+        status = preview.stack.status if preview.stack is not None else ""
+        items = [("Deletes", [f"what the failed creation left ({status})"])]
+    else:
+        items = [("Changes", describe_update(preview.changes))]
+        items += [("Opens", describe_ports(preview.values))] if opens_to_everyone(preview) else []
+    if verbose and preview.changes:
+        items.append(("Each", [f"{change.action:<6}  {change.resource}  {change.type}" for change in preview.changes]))
+    note = [("Note", [preview.base.note])] if preview.base.note else []
+    sets = describe_parameters(preview.parameters, is_new=is_new)
+    return [*items, *note, *sets, *describe_earlier_setup(preview.earlier_setup)]
 
 
 def machine_type(parameters: Mapping[str, str]) -> str:
@@ -35,33 +70,76 @@ def machine_type(parameters: Mapping[str, str]) -> str:
 
 def describe_creation(
     changes: Sequence[Change], parameters: Mapping[str, str], price: Decimal | None = None
-) -> list[str]:
-    """Describe a first creation in lines, which a narrower terminal breaks.
+) -> list[Item]:
+    """Describe a first creation in a dozen lines.
 
     Args:
         changes: of the change set; all of them add a resource.
         parameters: the values of all parameters.
         price: of a machine, dollars an hour on demand; None where it is not known.
     """
-    types = [change.type for change in changes if change.type in BY_TYPE]
-    kept = [TYPES[name] for name in types if name != IMAGE_BUILDER.resource_type]
+    types = {change.type for change in changes if change.type in BY_TYPE}
+    names = [words.name for name, words in TYPES.items() if name in types - {IMAGE_BUILDER.resource_type}]
+    makes_image = IMAGE.resource_type in types
+    image = f"{_short(IMAGE_BUILDER)} of the image, and {_short(IMAGE)} to keep it"
+    return [
+        ("Makes", [f"{len(changes)} resources, among them {', '.join(names)}"]),
+        ("Opens", describe_ports(parameters)),
+        (
+            "Costs",
+            [
+                image if makes_image else "cents a year while no annex runs",
+                f"each machine of an annex: {_price(machine_type(parameters), price)}",
+            ],
+        ),
+        ("Takes", [f"about {MINUTES} minutes{IMAGE_TIME if makes_image else ''} (an estimate)"]),
+    ]
+
+
+def describe_ports(parameters: Mapping[str, str]) -> list[str]:
+    """Say which ports of the machines are open to whom, a line each.
+
+    Args:
+        parameters: the values of all parameters.
+    """
+    ports = ((f"{parameters[Parameter.CONDOR_PORT]} (HTCondor)", CONDOR_CIDRS), ("22 (SSH)", SSH_CIDRS))
+    opened = [f"machines' port {port} to {_who(parameters[name])}" for port, name in ports if parameters[name]]
+    return opened or ["no port of the machines"]
+
+
+def opens_to_everyone(preview: Preview) -> bool:
+    """Tell whether a port opens to everyone on the Internet that is closed to some of them now."""
+    return any(
+        parameter.name in (CONDOR_CIDRS, SSH_CIDRS)
+        and _is_everyone(parameter.value)
+        and (preview.step is not Step.UPDATE or not _is_everyone(parameter.was))
+        for parameter in preview.parameters
+    )
+
+
+def explain_creation(changes: Sequence[Change], parameters: Mapping[str, str]) -> list[Item]:
+    """Describe what a first creation makes, grants and costs, kind by kind, for those who want to know more.
+
+    Args:
+        changes: of the change set.
+        parameters: the values of all parameters.
+    """
+    kept = [
+        TYPES[change.type]
+        for change in changes
+        if change.type in BY_TYPE and change.type != IMAGE_BUILDER.resource_type
+    ]
     others = [SUMMARIES[change.resource] for change in changes if change.resource in SUMMARIES]
     return [
-        f"creates {len(changes)} resources, among them",
-        *(f"  - {summary}" for summary in [*(words.summary for words in kept), *others]),
-        "opens, on the machines of annexes",
-        f"  - port {parameters[Parameter.CONDOR_PORT]} (HTCondor) to {_who(parameters[Parameter.CONDOR_CIDRS])}",
-        f"  - port 22 (SSH) to {_who(parameters[Parameter.SSH_CIDRS])}",
-        "who may do what, once it exists",
-        *(f"  - {line}" for line in _rights(parameters)),
-        *(f"costs once: {_lowered(TYPES[name].cost)}" for name in types if name == IMAGE_BUILDER.resource_type),
-        "costs while no annex runs",
-        "  - cents a year for logs and the template",
-        *(f"  - {words.name}: {_lowered(words.cost)}" for words in kept if words.cost != NOTHING),
-        "costs while annexes run",
-        f"  - each machine: {_price(machine_type(parameters), price)}, until its annex ends",
-        "  - annex-bootstrap leases shows what all of them cost",
-        f"takes about {MINUTES} minutes{IMAGE_TIME if IMAGE.resource_type in types else ''} (an estimate)",
+        ("Among", [*(words.summary for words in kept), *others]),
+        ("Rights", _rights(parameters)),
+        (
+            "Keeping",
+            [
+                "logs and the template: cents a year",
+                *(f"{words.name}: {_lowered(words.cost)}" for words in kept if words.cost != NOTHING),
+            ],
+        ),
     ]
 
 
@@ -85,25 +163,31 @@ def describe_update(changes: Iterable[Change]) -> list[str]:
     return lines
 
 
-def describe_parameters(parameters: Iterable[ParameterValue]) -> list[str]:
-    """Describe the parameters that change or differ from their default, a line each."""
-    lines = []
-    for parameter in parameters:
-        if parameter.value != parameter.was:
-            lines.append(f"sets {parameter.name} to {parameter.value or 'empty'} (it is {parameter.was or 'empty'})")
-        elif parameter.value != parameter.default:
-            lines.append(f"keeps {parameter.name} {f'at {parameter.value}' if parameter.value else 'empty'}")
-    return lines
+def describe_parameters(parameters: Iterable[ParameterValue], *, is_new: bool = False) -> list[Item]:
+    """Describe the parameters that change or differ from their default.
+
+    Args:
+        parameters: of the stack.
+        is_new: whether there is no stack yet, so that ``describe_creation`` names the ports.
+    """
+    named = [one for one in parameters if not (is_new and one.name in PORTS)]
+    sets = [
+        f"{one.name} to {one.value or 'empty'} (it is {one.was or 'empty'})" for one in named if one.value != one.was
+    ]
+    keeps = [
+        f"{one.name} {f'at {one.value}' if one.value else 'empty'}"
+        for one in named
+        if one.value == one.was and one.value != one.default
+    ]
+    return [*([("Sets", sets)] if sets else []), *([("Keeps", [", ".join(keeps)])] if keeps else [])]
 
 
-def describe_earlier_setup(names: Sequence[str]) -> list[str]:
+def describe_earlier_setup(names: Sequence[str]) -> list[Item]:
     """Return what to tell a person about the stacks of ``condor_annex -setup``; nothing where there are none."""
     if not names:
         return []
-    return [
-        f"leaves alone what condor_annex -setup made: {', '.join(names)}",
-        "  their annexes keep their leases; new annexes use this stack once the configuration names it",
-    ]
+    own = "their annexes keep their leases; new annexes use this stack once the configuration names it"
+    return [("Leaves", [f"what condor_annex -setup made: {', '.join(names)}", own])]
 
 
 def _rights(parameters: Mapping[str, str]) -> list[str]:
@@ -124,12 +208,18 @@ def _price(machine: str, price: Decimal | None) -> str:
     return f"${price.normalize():f}/hour on demand ({machine})"
 
 
+def _short(resource: CustomResource) -> str:
+    """Return what a resource costs without its reasons."""
+    return _lowered(TYPES[resource.resource_type].cost.partition(",")[0])
+
+
+def _is_everyone(blocks: str) -> bool:
+    return any(block.strip() in EVERYONE for block in blocks.split(","))
+
+
 def _who(blocks: str) -> str:
     named = ", ".join(block.strip() for block in blocks.split(",") if block.strip())
-    if not named:
-        return "nobody"
-    open_to_all = any(block.strip() in EVERYONE for block in blocks.split(","))
-    return f"everyone on the Internet ({named})" if open_to_all else named
+    return f"everyone on the Internet ({named})" if _is_everyone(blocks) else named
 
 
 def _lowered(text: str) -> str:

@@ -50,7 +50,7 @@ def account(deployer: CliUser, region: str = "us-east-1") -> Account:
 
 def test_the_first_deployment_creates_the_stack_and_writes_the_configuration(deployer: CliUser) -> None:
     ran = deployer.must("deploy", "--yes")
-    assert re.search(r"^  creates \d\d resources, among them$", ran.stdout, re.MULTILINE)
+    assert re.search(r"^Makes    \d\d resources, among them the bucket, ", ran.stdout, re.MULTILINE)
     assert f"CREATE_COMPLETE: {deployer.stack_name} in us-east-1" in ran.stdout
     assert "IN_PROGRESS" not in ran.stdout
     assert "ANNEX_DEFAULT_AWS_REGION = us-east-1\n" in deployer.config.read_text()
@@ -64,12 +64,11 @@ def test_the_first_deployment_creates_the_stack_and_writes_the_configuration(dep
 def test_a_dry_run_leaves_only_the_staging_bucket_for_the_deployment(deployer: CliUser, root: boto3.Session) -> None:
     before = take_inventory(root)
     ran = deployer.must("deploy", "--dry-run", "--param", "CondorPort=9619")
-    assert re.fullmatch(r"  creates \d\d resources, among them", ran.stdout.splitlines()[1])
-    assert "    - port 9619 (HTCondor) to everyone on the Internet (0.0.0.0/0)" in ran.stdout.splitlines()
-    assert ran.stdout.splitlines()[-2:] == [
-        "  sets CondorPort to 9619 (it is 9618)",
-        "Nothing was changed.",
-    ]
+    lines = ran.stdout.splitlines()
+    assert lines[0] == f"Creates the stack {deployer.stack_name}:"
+    assert "Opens    machines' port 9619 (HTCondor) to everyone on the Internet (0.0.0.0/0)" in lines
+    assert lines[-2:] == [f"Where    account {ACCOUNT}, us-east-1", "Nothing was changed."]
+    assert len(lines) < 12
     assert {
         name for name in take_inventory(root) - before if staging.bucket_name(account(deployer)) not in name
     } == set()
@@ -83,8 +82,8 @@ def test_an_update_says_what_it_replaces_and_keeps_earlier_parameters(deployer: 
     vpc = root.client("ec2").create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
     refused = deployer.run("deploy", "--param", f"VpcId={vpc}", text="n\n")
     assert refused.returncode == 0
-    assert re.search(r"^  replaces the security group: .*VpcId", refused.stdout, re.MULTILINE)
-    assert "keeps CondorCidrs at 192.0.2.0/24" in refused.stdout
+    assert re.search(r"^Changes  replaces the security group: .*VpcId", refused.stdout, re.MULTILINE)
+    assert "Keeps    CondorCidrs at 192.0.2.0/24" in refused.stdout
     assert "Nothing was changed." in refused.stdout
     done = deployer.must("deploy", "--yes", "--param", "SshCidrs=", "--output", "json")
     (region,) = done.document["result"]["regions"]
@@ -101,7 +100,7 @@ def test_an_update_says_what_it_replaces_and_keeps_earlier_parameters(deployer: 
 
 def test_where_no_base_is_published_a_new_stack_makes_no_image(deployer: CliUser) -> None:
     shown = deployer.must("deploy", "--dry-run", "--region", "us-gov-west-1").stdout
-    assert "sets Image to no (it is yes)" in shown
+    assert "Sets     Image to no (it is yes)" in shown
     refused = deployer.run("deploy", "--dry-run", "--region", "us-gov-west-1", "--param", "Image=yes")
     assert "Debian publishes no image in us-gov-west-1: add --param BaseImage=ami-" in refused.stderr
 
@@ -208,8 +207,8 @@ def test_a_failed_creation_is_explained_and_the_next_deployment_replaces_it(depl
     assert shown.returncode == 1
     assert "ROLLBACK_COMPLETE" in shown.stdout
     dry = deployer.must("deploy", "--dry-run")
-    assert "deletes what the failed creation left (ROLLBACK_COMPLETE)" in dry.stdout
-    assert "keeps VpcId at vpc-00000000000000000" in dry.stdout
+    assert "Deletes  what the failed creation left (ROLLBACK_COMPLETE)" in dry.stdout
+    assert "Keeps    VpcId at vpc-00000000000000000" in dry.stdout
     assert "ROLLBACK_COMPLETE" in deployer.run("status").stdout
     assert "CREATE_COMPLETE" in deployer.must("deploy", "--yes", "--param", "VpcId=").stdout
     (status,) = deployer.must("status", "--output", "json").document["result"]["regions"]
@@ -306,8 +305,8 @@ def test_the_stacks_of_condor_annex_setup_are_named_and_left_alone(
     assert len(theirs) >= len(earlier_setup)
     ran = deployer.must("deploy", "--yes")
     assert (
-        f"  leaves alone what condor_annex -setup made: {', '.join(earlier_setup)}\n"
-        "    their annexes keep their leases; new annexes use this stack once the configuration names it\n"
+        f"Leaves   what condor_annex -setup made: {', '.join(earlier_setup)}\n"
+        "         their annexes keep their leases; new annexes use this stack once the configuration names it\n"
     ) in ran.stdout
     deployer.must("delete", "--yes")
     assert theirs <= take_inventory(root)

@@ -33,7 +33,7 @@ def test_a_stack_is_deployed_and_deleted_after_confirmation(here: CliUser) -> No
     screen = RecordingScreen(answer=True)
     deployed = deploy(screen, Target(here.stack_name), {})
     assert screen.questions == [f"Go ahead in account {ACCOUNT}, us-east-1?"]
-    assert "  - port 9618 (HTCondor) to everyone on the Internet (0.0.0.0/0)" in "\n".join(screen.said)
+    assert "machines' port 9618 (HTCondor) to everyone on the Internet (0.0.0.0/0)" in "\n".join(screen.said)
     steps = [line for line in screen.said if "  # " in line]
     assert steps[0].startswith(f"annex-bootstrap credentials --stack-name {here.stack_name}  # ")
     assert steps[1].startswith(f"annex-bootstrap doctor --stack-name {here.stack_name}  # ")

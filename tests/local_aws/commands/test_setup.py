@@ -87,7 +87,7 @@ def test_a_no_stops_it_and_the_same_command_goes_on(owner: CliUser) -> None:
 
 
 def test_a_new_stack_opens_no_port_unless_condor_annex_needs_it(owner: CliUser) -> None:
-    opens = "port 9618 (HTCondor) to everyone on the Internet"
+    opens = "machines' port 9618 (HTCondor) to everyone on the Internet"
     closed = owner.run("setup", text="n\n").stdout
     assert opens not in closed
     assert "goes on from here" in closed
@@ -95,7 +95,7 @@ def test_a_new_stack_opens_no_port_unless_condor_annex_needs_it(owner: CliUser) 
     # Without an image there is no start.
     assert opens in owner.run("setup", "--param", "Image=no", text="n\n").stdout
     assert (
-        "port 9618 (HTCondor) to 192.0.2.0/24"
+        "machines' port 9618 (HTCondor) to 192.0.2.0/24"
         in owner.run("setup", "--param", "CondorCidrs=192.0.2.0/24", text="n\n").stdout
     )
 

@@ -80,9 +80,18 @@ class Steps:
         return True
 
 
-def preview(step: Step, stack: Stack | None = None, change_set: ChangeSet | None = CHANGE_SET, **more: Any) -> Preview:
-    parameters = plan_parameters(TEMPLATE, None, {})
-    return Preview(step, stack, parameters, change_set, "", **more)
+CLOSED = {"CondorCidrs": "", "SshCidrs": ""}
+
+
+def preview(
+    step: Step,
+    stack: Stack | None = None,
+    change_set: ChangeSet | None = CHANGE_SET,
+    given: dict[str, str] | None = None,
+    **more: Any,
+) -> Preview:
+    parameters = plan_parameters(TEMPLATE, stack, given or {})
+    return Preview("annex-bootstrap", step, stack, parameters, change_set, "", **more)
 
 
 @pytest.fixture
@@ -131,7 +140,8 @@ def test_a_stack_is_previewed_executed_and_then_named_in_the_configuration(
     )
     assert steps.pulled == [{"us-east-1": a_stack()}]
     said = capsys.readouterr()
-    assert said.out.splitlines()[0] == "The stack annex-bootstrap in us-east-1, account 123456789012:"
+    assert said.out.splitlines()[0] == "Creates the stack annex-bootstrap:"
+    assert "Where    account 123456789012, us-east-1" in said.out.splitlines()
     assert "CREATE_COMPLETE: annex-bootstrap in us-east-1" in said.out
     assert f"{home}/user_config now names the stack annex-bootstrap in us-east-1." in said.out
     assert "annex-bootstrap: warning: a warning\n" in said.err
@@ -142,10 +152,29 @@ def test_no_means_that_the_change_set_is_discarded(
 ) -> None:
     asked.answer = False
     done = run(yes=False)
-    assert asked.questions == [("Go ahead in account 123456789012, us-east-1?", True)]
+    assert asked.questions == [("Go ahead in account 123456789012, us-east-1?", False)]
     assert steps.done == ["preview us-east-1", "discard annex-bootstrap us-east-1"]
     assert (done.declined, done.ok, done.configuration) == (True, True, None)
     assert capsys.readouterr().out.splitlines()[-1] == "Nothing was changed."
+
+
+@pytest.mark.parametrize(
+    ("ahead", "default"),
+    [
+        (preview(Step.CREATE, given={"CondorCidrs": "192.0.2.0/24", "SshCidrs": ""}), True),
+        (preview(Step.CREATE, given={"CondorCidrs": "", "SshCidrs": "::/0"}), False),
+        (preview(Step.REPLACE_FAILED, a_stack("ROLLBACK_COMPLETE"), None, given={"CondorCidrs": "0.0.0.0/0"}), False),
+        (preview(Step.UPDATE, a_stack(parameters=CLOSED), given={"SshCidrs": "192.0.2.0/24"}), True),
+        (preview(Step.UPDATE, a_stack(parameters=CLOSED), given={"SshCidrs": "192.0.2.0/24, 0.0.0.0/0"}), False),
+        (preview(Step.UPDATE, a_stack(parameters=CLOSED | {"SshCidrs": "0.0.0.0/0"})), True),
+    ],
+)
+def test_enter_is_a_no_where_a_port_opens_to_everyone(
+    steps: Steps, run: Run, asked: Asked, ahead: Preview, default: bool
+) -> None:
+    steps.previews["us-east-1"] = ahead
+    run(yes=False)
+    assert asked.questions == [("Go ahead in account 123456789012, us-east-1?", default)]
 
 
 def test_a_dry_run_asks_nothing_and_leaves_no_change_set(steps: Steps, run: Run, asked: Asked) -> None:
@@ -217,7 +246,10 @@ def test_a_budget_is_shown_before_and_set_after(steps: Steps, run: Run, capsys: 
     run(monthly_budget="49.90", mail="a@example.org")
     assert steps.done == ["preview us-east-1", "execute us-east-1", "budget 49.90 a@example.org us-east-1", "pull"]
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "The budget of 49.90 US dollars a month, with mail to a@example.org:"
+    assert (
+        "Budget   49.90 US dollars a month: mail to a@example.org at 50, 80 and 100% of the actual cost, and when 100% "
+        "is forecast"
+    ) in lines
     assert "The budget annex-bootstrap-us-east-1 is set." in lines
 
 
@@ -226,9 +258,15 @@ def test_a_budget_is_shown_before_and_set_after(steps: Steps, run: Run, capsys: 
     [
         (
             preview(Step.REPLACE_FAILED, a_stack("ROLLBACK_COMPLETE"), None),
-            ["  deletes what the failed creation left (ROLLBACK_COMPLETE)", "  creates everything again"],
+            [
+                "Creates again, after a creation that failed, the stack annex-bootstrap:",
+                "Deletes  what the failed creation left (ROLLBACK_COMPLETE)",
+            ],
         ),
-        (preview(Step.UPDATE, a_stack(), base=Base("ami-1", "a note")), ["  creates 1 resource", "  a note"]),
+        (
+            preview(Step.UPDATE, a_stack(), base=Base("ami-1", "a note")),
+            ["Updates the stack annex-bootstrap:", "Changes  creates 1 resource", "Note     a note"],
+        ),
     ],
 )
 def test_a_preview_says_what_happens(
@@ -236,7 +274,7 @@ def test_a_preview_says_what_happens(
 ) -> None:
     steps.previews["us-east-1"] = ahead
     run(dry_run=True)
-    assert capsys.readouterr().out.splitlines()[1:3] == lines
+    assert capsys.readouterr().out.splitlines()[: len(lines)] == lines
 
 
 def test_verbose_names_every_resource_and_what_a_creation_costs_is_said(
@@ -244,7 +282,7 @@ def test_verbose_names_every_resource_and_what_a_creation_costs_is_said(
 ) -> None:
     monkeypatch.setattr(prices, "on_demand", lambda _account, types: dict.fromkeys(types, Decimal("0.12")))
     run(dry_run=True, verbose=True)
-    assert "    Add     Bucket  Custom::AnnexBucket" in capsys.readouterr().out.splitlines()
+    assert "Each     Add     Bucket  Custom::AnnexBucket" in capsys.readouterr().out.splitlines()
     assert steps.done == ["preview us-east-1", "discard annex-bootstrap us-east-1"]
 
 

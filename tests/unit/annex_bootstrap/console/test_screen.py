@@ -146,8 +146,8 @@ changes = [Change("Add", name, resource["Type"]) for name, resource in template[
 screen = Screen()
 screen.plain = {plain}
 screen.say("The stack:", bold=True)
-for line in describe_creation(changes, {{one.name: one.value for one in plan_parameters(template, None, {{}})}}):
-    screen.say(f"  {{line}}")
+for item in describe_creation(changes, {{one.name: one.value for one in plan_parameters(template, None, {{}})}}):
+    screen.item(*item)
 screen.item("OK", ["bucket: annex-bootstrap-123456789012-0a1b2c3d-0a1b2c3d4e5f is closed to the public"], fg="green")
 screen.table([Column("ANNEX"), Column("BUSY", number=True)], [["first", "1"]])
 screen.fail("there is no HTCondor on this machine, which has to make the token by which machines join")

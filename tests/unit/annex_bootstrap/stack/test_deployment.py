@@ -95,7 +95,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
 
 
 def ahead(step: Step, stack: Stack | None, change_set: ChangeSet | None) -> Preview:
-    return Preview(step, stack, [PORT], change_set, "")
+    return Preview("annex-bootstrap", step, stack, [PORT], change_set, "")
 
 
 def run(aws: Recorded, seen: Preview) -> Stack:

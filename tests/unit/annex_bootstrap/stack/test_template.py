@@ -31,8 +31,8 @@ def sent(stack: Stack | None, given_: dict[str, str]) -> dict[str, str | None]:
     }
 
 
-def described(stack: Stack, given_: dict[str, str]) -> list[str]:
-    return describe_parameters(plan_parameters(TEMPLATE, stack, given_))
+def described(stack: Stack, given_: dict[str, str]) -> dict[str, list[str]]:
+    return dict(describe_parameters(plan_parameters(TEMPLATE, stack, given_)))
 
 
 @given(st.sampled_from(STATUSES), some_parameters, some_parameters)
@@ -60,7 +60,7 @@ def test_a_stack_from_before_there_were_images_gets_none_until_somebody_asks() -
     old = a_stack("UPDATE_COMPLETE", {"CondorPort": "9618"})
     assert sent(old, {}) == {"Image": "no", "CondorPort": None}
     assert sent(old, {"Image": "yes"})["Image"] == "yes"
-    assert described(old, {}) == ["keeps Image at no"]
+    assert described(old, {}) == {"Keeps": ["Image at no"]}
 
 
 def test_a_stack_that_is_gone_has_no_earlier_parameters() -> None:
@@ -143,12 +143,11 @@ def test_a_mistyped_parameter_names_those_that_come_close(typed: str, meant: str
 
 def test_parameters_are_described_where_they_change_or_are_not_the_default() -> None:
     stack = a_stack("CREATE_COMPLETE", {**OURS, "CondorCidrs": "192.0.2.0/24", "SshCidrs": "", "Image": "yes"})
-    assert described(stack, {"CondorPort": "9619"}) == [
-        "keeps CondorCidrs at 192.0.2.0/24",
-        "sets CondorPort to 9619 (it is 9618)",
-        "keeps SshCidrs empty",
-    ]
-    assert described(stack, {"CondorCidrs": "", "CondorPort": "9618"}) == [
-        "sets CondorCidrs to empty (it is 192.0.2.0/24)",
-        "keeps SshCidrs empty",
-    ]
+    assert described(stack, {"CondorPort": "9619"}) == {
+        "Sets": ["CondorPort to 9619 (it is 9618)"],
+        "Keeps": ["CondorCidrs at 192.0.2.0/24, SshCidrs empty"],
+    }
+    assert described(stack, {"CondorCidrs": "", "CondorPort": "9618"}) == {
+        "Sets": ["CondorCidrs to empty (it is 192.0.2.0/24)"],
+        "Keeps": ["SshCidrs empty"],
+    }
