@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 from annex_bootstrap.advice import DENIED, UNKNOWN_KEYS, advise, find_encoded, read_reason
 from annex_bootstrap.errors import AwsError, DeniedError, UserError
 from annex_contract.ownership import reach_own_buckets_only
+from annex_contract.prices import PRICE_LIST_ENDPOINTS
 from annex_contract.statuses import DELETE_COMPLETE
 
 if TYPE_CHECKING:
@@ -64,11 +65,6 @@ SHORT_PATIENCE = 5.0
 """Seconds to wait for what only helps people."""
 
 Answer = TypeVar("Answer")
-
-PRICE_LIST_ENDPOINTS = {"aws": "us-east-1", "aws-cn": "cn-northwest-1"}
-"""The region of the Price List's endpoint, by partition; it serves every region of that partition. Source:
-https://docs.aws.amazon.com/awsaccountbilling/latest/aboutv2/using-price-list-query-api.html"""
-
 
 MAIN_REGIONS = {"aws": "us-east-1", "aws-us-gov": "us-gov-west-1", "aws-cn": "cn-north-1"}
 """A region that every account of a partition has. Source:

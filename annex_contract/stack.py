@@ -53,6 +53,10 @@ FLEET_TAG = "aws:ec2spot:fleet-request-id"
 """The tag that EC2 puts on the machines of a spot fleet. AWS's own AWSEC2SpotFleetServiceRolePolicy names it:
 https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AWSEC2SpotFleetServiceRolePolicy.html"""
 
+EC2_FLEET_TAG = "aws:ec2:fleet-id"
+"""The tag that EC2 puts on the machines of an EC2 fleet. AWS's own EC2FleetTimeShiftableServiceRolePolicy names it:
+https://docs.aws.amazon.com/aws-managed-policy/latest/reference/EC2FleetTimeShiftableServiceRolePolicy.html"""
+
 SPOT_FLEET_SERVICE = "spotfleet.amazonaws.com"
 """The service that takes the spot fleets' role, the same in every partition; same source."""
 
@@ -169,6 +173,9 @@ class Parameter(StrEnum):
     NOTIFICATION_EMAIL = "NotificationEmail"
     END_ORPHANS = "EndOrphans"
     MAX_LEASE_HOURS = "MaxLeaseHours"
+    MAX_CORES = "MaxCores"
+    INSTANCE_TYPES = "InstanceTypes"
+    MAX_DOLLARS_PER_HOUR = "MaxDollarsPerHour"
     RESERVED_CONCURRENCY = "ReservedConcurrency"
     LOG_RETENTION_DAYS = "LogRetentionDays"
     KEY_PAIR = "KeyPair"

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_pricing import PricingClient
     from mypy_boto3_s3 import S3Client
 
 # Throttling passes: try longer than the default. But never wait a minute, boto3's default, for one answer.
@@ -32,8 +33,8 @@ class Clients:
         """Read the credentials and the region from the environment."""
         self._session = Session()
 
-    def _client(self, service: str) -> Any:
-        return self._session.create_client(service, config=_CONFIG)
+    def _client(self, service: str, region: str | None = None) -> Any:
+        return self._session.create_client(service, region_name=region, config=_CONFIG)
 
     @cached_property
     def events(self) -> EventBridgeClient:
@@ -57,4 +58,9 @@ class Clients:
     def s3(self) -> S3Client:
         """S3: tarballs."""
         client: S3Client = self._client("s3")
+        return client
+
+    def pricing(self, region: str) -> PricingClient:
+        """Return a client of the Price List, whose endpoint is in few regions; it is not kept."""
+        client: PricingClient = self._client("pricing", region)
         return client

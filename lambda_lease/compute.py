@@ -18,7 +18,7 @@ from annex_contract.lease import (
     annex_of_machine,
     runs_with,
 )
-from annex_contract.stack import ANNEX_TAG
+from annex_contract.stack import ANNEX_TAG, EC2_FLEET_TAG, FLEET_TAG
 from lambda_lease import batches
 from lambda_lease.batches import RefusedError
 
@@ -40,6 +40,9 @@ FLEETS_PER_CALL = 100
 """CancelSpotFleetRequests takes 100 IDs at most, and so does DeleteFleets."""
 
 
+TYPES_PER_CALL = 200
+"""Values that a filter takes at most: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Filtering.html"""
+
 PROTECTED = "OperationNotPermitted"
 """What EC2 answers for a machine with termination protection:
 https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html"""
@@ -59,6 +62,8 @@ class Machine:
         state: its state.
         started: when it was last started, in seconds since the epoch.
         profile_arn: its instance profile; empty where it has none.
+        type: its instance type.
+        makers: the IDs of the fleet or spot request that started it, by what EC2 itself says: nobody chooses it.
     """
 
     id: str
@@ -66,6 +71,8 @@ class Machine:
     state: str
     started: float
     profile_arn: str
+    type: str
+    makers: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +186,7 @@ def list_persistent_requests(ec2: EC2Client, profile_arns: frozenset[str]) -> It
         profile_arns: the stack's instance profiles.
 
     Yields:
-        Each whose latest machine, also one that has ended, is of an annex and has one of the profiles.
+        Each whose latest machine, also one that has ended, has one of the profiles.
     """
     filters: list[FilterTypeDef] = [
         {"Name": name, "Values": list(values)} for name, values in PERSISTENT_REQUESTS.items()
@@ -191,11 +198,23 @@ def list_persistent_requests(ec2: EC2Client, profile_arns: frozenset[str]) -> It
         named: list[FilterTypeDef] = [{"Name": "instance-id", "Values": sorted(requests)}]
         states = (*MACHINE_RUNNING, MACHINE_ENDING, "terminated")
         for machine in list_machines(ec2, named, states, profile_arns) if requests else ():
-            if machine.annex_id and machine.profile_arn in profile_arns and machine.id in requests:
+            if machine.profile_arn in profile_arns and machine.id in requests:
                 request = requests[machine.id]
                 yield Fleet(
                     request["SpotInstanceRequestId"], machine.annex_id, _seconds(request.get("CreateTime")), ours=True
                 )
+
+
+def count_vcpus(ec2: EC2Client, types: Iterable[str]) -> dict[str, int]:
+    """Return how many vCPUs a machine of each type has; those that EC2 does not know are missing."""
+    names = sorted(types)
+    vcpus = dict[str, int]()
+    for first in range(0, len(names), TYPES_PER_CALL):
+        # By a filter: asked by name for a type that is gone, EC2 describes none at all.
+        chosen: list[FilterTypeDef] = [{"Name": "instance-type", "Values": names[first : first + TYPES_PER_CALL]}]
+        for page in ec2.get_paginator("describe_instance_types").paginate(Filters=chosen):
+            vcpus |= {each["InstanceType"]: each["VCpuInfo"]["DefaultVCpus"] for each in page["InstanceTypes"]}
+    return vcpus
 
 
 def cancel_fleets(ec2: EC2Client, pool: Executor, ids: Iterable[str]) -> batches.Outcome:
@@ -277,6 +296,13 @@ def _machine(instance: InstanceTypeDef, profile_arns: frozenset[str]) -> Machine
         state=instance["State"]["Name"],
         started=instance["LaunchTime"].timestamp(),
         profile_arn=instance.get("IamInstanceProfile", {}).get("Arn", ""),
+        type=instance["InstanceType"],
+        makers=frozenset(
+            [
+                *([instance["SpotInstanceRequestId"]] if "SpotInstanceRequestId" in instance else []),
+                *(tag["Value"] for tag in instance.get("Tags", []) if tag["Key"] in (EC2_FLEET_TAG, FLEET_TAG)),
+            ]
+        ),
     )
 
 

@@ -19,7 +19,7 @@ from lambda_lease.lease import Wait, decide
 from lambda_lease.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from lambda_lease.clients import Clients
 
@@ -27,8 +27,8 @@ logger = Logger()
 metrics = Metrics()
 
 
-class OverdueError(RuntimeError):
-    """Machines ran longer than the stack allows, so the sweep ended them."""
+class BeyondLimitsError(RuntimeError):
+    """Machines were beyond the stack's limits, so the sweep ended them."""
 
 
 def handler(event: object, context: object) -> dict[str, object]:
@@ -45,7 +45,7 @@ def handler(event: object, context: object) -> dict[str, object]:
         SettingsError: the environment is not what the template sets.
         UnreadableLeaseError: the event, or what the rule's target holds now, is not a lease.
         NotEndedError: something could not be ended; the next tick, or sweep, tries again.
-        OverdueError: the sweep ended what ran longer than the stack allows.
+        BeyondLimitsError: the sweep ended what was beyond the stack's limits.
         ClientError: the rule's target could not be read, so nothing was ended.
     """
     line: dict[str, object] = run(event, context, Settings.from_environ(os.environ), time.time(), _connect)
@@ -136,6 +136,7 @@ def _sweep(settings: Settings, now: float, clients: Clients, line: dict[str, obj
     _count("OrphanMachines", len(found.machines))
     _count("OrphanFleets", len(found.fleets))
     _count("OverdueMachines", len(found.overdue))
+    _count("MachinesBeyondLimits", sum(map(len, found.beyond.values())))
     _count("MachinesEnded", found.machines_ended)
     _count("FleetsCancelled", found.fleets_cancelled)
     line.update(
@@ -144,6 +145,7 @@ def _sweep(settings: Settings, now: float, clients: Clients, line: dict[str, obj
         orphan_annexes=sorted(filter(None, found.annex_ids)),
         overdue_machines=[machine.id for machine in found.overdue],
         overdue_fleets=[fleet.id for fleet in found.overdue_fleets],
+        beyond_limits={limit: [machine.id for machine in listed] for limit, listed in found.beyond.items()},
         machines_ended=found.machines_ended,
         fleets_cancelled=found.fleets_cancelled,
     )
@@ -154,13 +156,22 @@ def _sweep(settings: Settings, now: float, clients: Clients, line: dict[str, obj
     failures = (*found.failures, *leftovers.failures)
     if failures:
         raise NotEndedError("orphans", failures) from failures[0].error
+    ended = [
+        f"ended {len(listed)} machines beyond {limit}, {_of_annexes(machine.annex_id for machine in listed)}"
+        for limit, listed in found.beyond.items()
+    ]
     if found.overdue or found.overdue_fleets:
-        # An error is what the alarm mails about.
-        annexes = sorted(filter(None, found.overdue_annexes))
-        raise OverdueError(
+        ended.append(
             f"ended {len(found.overdue)} machines and {len(found.overdue_fleets)} fleets that ran longer than "
-            f"{settings.max_seconds / 3600:.0f} hours (MaxLeaseHours), of the annexes {', '.join(annexes)}"
+            f"{settings.max_seconds / 3600:.0f} hours (MaxLeaseHours), {_of_annexes(found.overdue_annexes)}"
         )
+    if ended:
+        # An error is what the alarm mails about.
+        raise BeyondLimitsError("; ".join(ended))
+
+
+def _of_annexes(annex_ids: Iterable[str | None]) -> str:
+    return f"of the annexes {', '.join(sorted(set(filter(None, annex_ids)))) or '(none)'}"
 
 
 def _count(name: str, value: int) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from annex_contract.lease import TARBALL_PATTERN
+from annex_contract.limits import NO_LIMITS, Limits, UnreadableLimitsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,6 +55,7 @@ class Settings:
         function_name: the function's own.
         end_orphans: whether the sweeper ends what it finds.
         max_seconds: how long a machine may run; infinite where only its lease limits it.
+        limits: on all machines of the stack together; their variables are named as the parameters.
     """
 
     bucket: str
@@ -64,11 +66,22 @@ class Settings:
     function_name: str
     end_orphans: bool
     max_seconds: float = math.inf
+    limits: Limits = NO_LIMITS
 
     @property
     def account(self) -> str:
         """The ID of the stack's account."""
         return self.stack_id.split(":")[4]
+
+    @property
+    def region(self) -> str:
+        """The region of the stack."""
+        return self.stack_id.split(":")[3]
+
+    @property
+    def partition(self) -> str:
+        """The partition of the stack, such as ``aws``."""
+        return self.stack_id.split(":")[1]
 
     @property
     def function_arn(self) -> str:
@@ -87,13 +100,17 @@ class Settings:
             The settings.
 
         Raises:
-            SettingsError: a variable is missing or empty, the pattern has not exactly one ``*``, or the hours are no
-                number.
+            SettingsError: a variable is missing or empty, the pattern has not exactly one ``*``, the hours are no
+                number, or a limit cannot be read.
         """
         pattern = environ.get(CONFIG_KEY_PATTERN) or TARBALL_PATTERN
         prefix, star, suffix = pattern.partition("*")
         if not star or "*" in suffix:
             raise SettingsError(f"{CONFIG_KEY_PATTERN} needs exactly one '*', but is {pattern!r}")
+        try:
+            limits = Limits.read(environ)
+        except UnreadableLimitsError as error:
+            raise SettingsError(f"a limit cannot be read: {error}") from error
         return cls(
             bucket=_required(environ, BUCKET_NAME),
             key_prefix=prefix,
@@ -105,6 +122,7 @@ class Settings:
             function_name=_required(environ, FUNCTION_NAME),
             end_orphans=environ.get(END_ORPHANS) == "yes",
             max_seconds=_hours(environ.get(MAX_LEASE_HOURS, "")),
+            limits=limits,
         )
 
 

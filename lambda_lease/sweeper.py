@@ -1,16 +1,18 @@
-"""Find orphans, whose annex has no rule, and what runs longer than the stack allows: machines and fleets."""
+"""Find orphans, whose annex has no rule, and what is beyond the stack's limits: machines and fleets."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from annex_contract.lease import MACHINE_RUNNING
-from lambda_lease import compute
+from lambda_lease import compute, limits
 from lambda_lease.annexes import WORKERS, Failure, failures_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from mypy_boto3_events import EventBridgeClient
 
     from lambda_lease.clients import Clients
@@ -32,6 +34,7 @@ class Sweep:
         failures: what could not be ended, and why.
         overdue: the machines that ran longer than the stack allows.
         overdue_fleets: what started machines for longer.
+        beyond: the machines beyond each of the limits on all together, by the limit's name.
     """
 
     machines: tuple[compute.Machine, ...]
@@ -41,6 +44,7 @@ class Sweep:
     failures: tuple[Failure, ...]
     overdue: tuple[compute.Machine, ...] = ()
     overdue_fleets: tuple[compute.Fleet, ...] = ()
+    beyond: Mapping[str, Sequence[compute.Machine]] = field(default_factory=dict)
 
     @property
     def annex_ids(self) -> set[str | None]:
@@ -54,14 +58,15 @@ class Sweep:
 
 
 def sweep(clients: Clients, settings: Settings, now: float) -> Sweep:
-    """Look for orphans, and end them where the settings say so; end what runs longer than they allow.
+    """Look for orphans, and end them where the settings say so; end what is beyond the limits that they have.
 
     An orphan belongs to an annex, runs with an instance profile of the stack, is older than 15 minutes, and its
-    annex has no rule. A lease that is as long as is allowed has 15 minutes to end its machines itself.
+    annex has no rule. For limits all counts that runs with a profile, whatever its tags say. A lease that is as long as
+    is allowed has 15 minutes to end its machines itself.
 
     Args:
         clients: the AWS clients.
-        settings: the instance profiles, whether to end orphans, and how long machines may run.
+        settings: the instance profiles, whether to end orphans, and what machines may have.
         now: seconds since the epoch.
 
     Returns:
@@ -71,23 +76,25 @@ def sweep(clients: Clients, settings: Settings, now: float) -> Sweep:
         ClientError: AWS refused a listing; then nothing was ended.
     """
     ec2, profiles, judged = clients.ec2, settings.profile_arns, now - GRACE_SECONDS
-    machines = [
+    ours = [
         machine
         for machine in compute.list_machines(ec2, compute.machines_with_profile(profiles), MACHINE_RUNNING, profiles)
-        if machine.annex_id and machine.profile_arn in profiles and machine.started < judged
+        if machine.profile_arn in profiles
     ]
-    fleets = [
+    our_fleets = [
         fleet
         for fleet in (
             *compute.list_running_fleets(ec2, profiles),
             *compute.list_running_ec2_fleets(ec2, settings.stack_id),
             *compute.list_persistent_requests(ec2, profiles),
         )
-        if fleet.annex_id and fleet.ours and fleet.started < judged
+        if fleet.ours
     ]
     oldest = judged - settings.max_seconds
-    overdue = tuple(machine for machine in machines if machine.started < oldest)
-    overdue_fleets = tuple(fleet for fleet in fleets if fleet.started < oldest)
+    overdue = tuple(machine for machine in ours if machine.started < oldest)
+    overdue_fleets = tuple(fleet for fleet in our_fleets if fleet.started < oldest)
+    machines = [machine for machine in ours if machine.annex_id and machine.started < judged]
+    fleets = [fleet for fleet in our_fleets if fleet.annex_id and fleet.started < judged]
     if machines or fleets:
         # Listed after the machines, so that a rule that is restored in the meantime counts.
         rules = _rule_names(clients.events)
@@ -95,14 +102,26 @@ def sweep(clients: Clients, settings: Settings, now: float) -> Sweep:
         fleets = [fleet for fleet in fleets if fleet.annex_id not in rules]
     ending_machines = {machine.id for machine in (*overdue, *(machines if settings.end_orphans else ()))}
     ending_fleets = {fleet.id for fleet in (*overdue_fleets, *(fleets if settings.end_orphans else ()))}
+    beyond, failures = limits.find_beyond(clients, settings, [each for each in ours if each.id not in ending_machines])
+    for machine in (machine for listed in beyond.values() for machine in listed):
+        ending_machines.add(machine.id)
+        # It would start another one in its place.
+        ending_fleets |= machine.makers & {fleet.id for fleet in our_fleets}
     if not (ending_machines or ending_fleets):
-        return Sweep(tuple(machines), tuple(fleets), 0, 0, ())
+        return Sweep(tuple(machines), tuple(fleets), 0, 0, tuple(failures))
     with ThreadPoolExecutor(WORKERS) as pool:
         cancelled = compute.cancel_fleets(ec2, pool, ending_fleets)
         ended = compute.terminate_machines(ec2, pool, ending_machines)
-    failures = (*failures_of("cancel", cancelled), *failures_of("terminate", ended))
+    failures = [*failures, *failures_of("cancel", cancelled), *failures_of("terminate", ended)]
     return Sweep(
-        tuple(machines), tuple(fleets), len(ended.done), len(cancelled.done), failures, overdue, overdue_fleets
+        tuple(machines),
+        tuple(fleets),
+        len(ended.done),
+        len(cancelled.done),
+        tuple(failures),
+        overdue,
+        overdue_fleets,
+        beyond,
     )
 
 

@@ -46,8 +46,8 @@ LEASE = Archive(
     "Lease",
     (
         "annex_contract",
-        *("annex_contract.image", "annex_contract.lease", "annex_contract.resources"),
-        *("annex_contract.stack", "annex_contract.statuses"),
+        *("annex_contract.image", "annex_contract.lease", "annex_contract.limits", "annex_contract.prices"),
+        *("annex_contract.resources", "annex_contract.stack", "annex_contract.statuses"),
         "lambda_lease.*",
     ),
     libraries=POWERTOOLS,

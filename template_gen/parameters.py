@@ -23,6 +23,11 @@ CIDRS = rf"^(({V4_RANGE})|({V6_RANGE}))?$"
 
 TYPE_NAME = r"^([a-z0-9-]+\.[a-z0-9-]+)?$"
 
+TYPE_PATTERN = r"[a-z0-9*?-]+\.[a-z0-9*?-]+"
+
+MOST_OF_TYPES = 64
+"""Characters of all patterns of instance types: the policies for people have them, and there is little room."""
+
 # A name with dots fails TLS on S3's virtual hosts, which is how condor_annex uploads.
 BUCKET_NAME = r"^([a-z0-9][a-z0-9-]{1,61}[a-z0-9])?$"
 
@@ -289,6 +294,37 @@ GROUPS: Sequence[tuple[str, Sequence[Input]]] = (
                 "Type hours from 1 to 9999, or leave it empty.",
             ),
             _text(
+                Parameter.MAX_CORES,
+                "Most cores",
+                "How many cores (vCPUs) all machines of the stack may have together. An hourly check ends what is "
+                "beyond, the newest machines first. Empty: no limit.",
+                r"^([1-9]\d{0,5})?$",
+                "Type a number of cores from 1 to 999999, or leave it empty.",
+            ),
+            Input(
+                Parameter.INSTANCE_TYPES,
+                "Instance types allowed",
+                "The instance types that machines may have, as patterns with commas between them, such as "
+                "c7i.*,m*.large. Empty: all.",
+                "",
+                {
+                    "Type": "String",
+                    "MaxLength": MOST_OF_TYPES,
+                    "AllowedPattern": f"^({TYPE_PATTERN}(,{TYPE_PATTERN})*)?$",
+                    "ConstraintDescription": "Type patterns such as c7i.*,m*.large with a point in each and at most "
+                    f"{MOST_OF_TYPES} characters in all, without blanks, or leave it empty.",
+                },
+            ),
+            _text(
+                Parameter.MAX_DOLLARS_PER_HOUR,
+                "Most dollars an hour",
+                "What all machines of the stack may cost an hour together, by the prices of their types on demand; "
+                "disks, addresses and traffic are not counted. An hourly check ends what is beyond, the newest "
+                "machines first. Empty: no limit.",
+                r"^(?=.*[1-9])\d{1,6}(\.\d{1,4})?$|^$",
+                "Type dollars such as 5 or 0.50, or leave it empty.",
+            ),
+            _text(
                 Parameter.RESERVED_CONCURRENCY,
                 "Reserved concurrency",
                 "How many concurrent executions of the account to reserve for the lease function. Empty: none.",
@@ -343,6 +379,9 @@ CONDITIONS: Mapping[str, Condition] = {
     "HasImage": Condition(Parameter.IMAGE, IMAGE_NO),
     "HasBuilderType": Condition(Parameter.BUILDER_TYPE),
     "HasInstanceType": Condition(Parameter.INSTANCE_TYPE),
+    "HasMaxCores": Condition(Parameter.MAX_CORES),
+    "HasInstanceTypes": Condition(Parameter.INSTANCE_TYPES),
+    "HasMaxDollarsPerHour": Condition(Parameter.MAX_DOLLARS_PER_HOUR),
     "HasReservedConcurrency": Condition(Parameter.RESERVED_CONCURRENCY),
     "MakesImage": Condition(Parameter.IMAGE, IMAGE_YES, equal=True),
     "MakesImageForArm": Condition(Parameter.IMAGE_ARCHITECTURE, "arm64", equal=True),

@@ -51,6 +51,16 @@ def key_of_people() -> list[AWSHelperFn]:
     return _with_key([use_as_user(Ref(Parameter.KMS_KEY_ARN), ec2, s3)])
 
 
+def of_allowed_types(condition: dict[str, Any]) -> AWSHelperFn:
+    """Return a condition of RunInstances on machines and, if the stack limits their types, that they are of those.
+
+    Args:
+        condition: without ``StringLike``.
+    """
+    types = {"StringLike": {"ec2:InstanceType": Split(",", Ref(Parameter.INSTANCE_TYPES))}}
+    return If("HasInstanceTypes", condition | types, condition)
+
+
 def write_logs(log_group_arn: AWSHelperFn) -> Statement:
     """Return the statement that lets a function write to its own log group."""
     return allow("WriteOwnLogs", "logs: CreateLogStream PutLogEvents", log_group_arn)
@@ -302,6 +312,13 @@ def lease(profile_arns: list[AWSHelperFn]) -> list[Statement]:
             "ec2: DescribeFleets DescribeInstances DescribeSpotFleetRequests DescribeSpotInstanceRequests",
             EVERYTHING,
         ),
+        *[
+            If(condition, allow(f"Hold{limit}", actions, EVERYTHING), Ref("AWS::NoValue"))
+            for condition, limit, actions in (
+                ("HasMaxCores", Parameter.MAX_CORES, "ec2: DescribeInstanceTypes"),
+                ("HasMaxDollarsPerHour", Parameter.MAX_DOLLARS_PER_HOUR, "pricing: GetProducts"),
+            )
+        ],
         allow("FindLeftoversOfImages", "ec2: DescribeImages DescribeSnapshots", EVERYTHING),
         allow("AskWhichImageIsOwned", "cloudformation: DescribeStackResource DescribeStacks", Ref("AWS::StackId")),
         allow("TerminateOldBuilders", "ec2: TerminateInstances", instance, BUILDER),
@@ -440,11 +457,12 @@ def _start_machines(group_id: AWSHelperFn, vpc_id: AWSHelperFn, image_id: AWSHel
     # Of an empty parameter, too, this makes a list that is not empty.
     named = Split(",", Join(",", Ref(Parameter.IMAGE_IDS)))
     return [
+        # Tags are asked about here too: another policy may let its holder put them.
+        allow("StartMachines", "ec2: RunInstances", names.arn("ec2", "instance/*"), of_allowed_types(WITHOUT_OUR_TAGS)),
         allow(
-            "StartMachines",
+            "StartWithParts",
             start,
-            [names.arn("ec2", f"{kind}/*") for kind in ("instance", "key-pair", "spot-fleet-request", "volume")],
-            # Asked here too: another policy may let its holder put tags.
+            [names.arn("ec2", f"{kind}/*") for kind in ("key-pair", "spot-fleet-request", "volume")],
             WITHOUT_OUR_TAGS,
         ),
         allow("StartInOwnGroup", start, names.arn("ec2", "security-group/${Group}", Group=group_id)),

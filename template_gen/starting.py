@@ -110,7 +110,8 @@ def add_policy(template: Template, lease_function: Function, connectivity_functi
 
 
 def _statements(lease_function: GetAtt, connectivity_function: GetAtt) -> list[Statement]:
-    rule, instance = names.arn("events", "rule/*"), names.arn("ec2", "instance/*")
+    # What reaches everywhere is limited by what is of one region: a launch template, a function, the stack's tag.
+    rule, instance = names.arn("events", "rule/*"), names.anywhere_arn("ec2", "instance/*")
     ours = {"ArnEquals": {"ec2:InstanceProfile": get(START_ROLE, Attribute.PROFILE_ARN)}}
     return [
         allow("FindStack", "cloudformation: DescribeStacks", names.arn("cloudformation", "stack/${AWS::StackName}/*")),
@@ -123,7 +124,7 @@ def _statements(lease_function: GetAtt, connectivity_function: GetAtt) -> list[S
             {"Null": {"s3:if-none-match": "false"}},
         ),
         allow("MakeAndReadLeases", "events: DeleteRule DescribeRule ListTargetsByRule PutRule", rule),
-        allow("PutLeases", "events: PutTargets", rule, only_targets(lease_function)),
+        allow("PutLeases", "events: PutTargets", names.anywhere_arn("events", "rule/*"), only_targets(lease_function)),
         deny(
             "KeepOtherRules",
             "events: DeleteRule PutRule PutTargets",
@@ -185,7 +186,7 @@ def _fleets(instance: Any) -> list[Statement]:
         allow(
             "CreateFleetsOfAnnexes",
             "ec2: CreateFleet",
-            names.arn("ec2", "fleet/*"),
+            names.anywhere_arn("ec2", "fleet/*"),
             in_annex | {"StringEquals": {f"aws:RequestTag/{STACK_TAG}": Ref("AWS::StackId")}},
         ),
         allow("CreateMachines", "ec2: CreateFleet", instance, in_annex),
@@ -196,13 +197,15 @@ def _fleets(instance: Any) -> list[Statement]:
             "RunMachines",
             "ec2: RunInstances",
             instance,
-            {
-                "ArnEquals": by_template["ArnEquals"],
-                "ArnEqualsIfExists": {"ec2:InstanceProfile": get(START_ROLE, Attribute.PROFILE_ARN)},
-                "StringEqualsIfExists": {"ec2:MetadataHttpTokens": "required"},
-                **in_annex,
-                **in_own_name,
-            },
+            policies.of_allowed_types(
+                {
+                    "ArnEquals": by_template["ArnEquals"],
+                    "ArnEqualsIfExists": {"ec2:InstanceProfile": get(START_ROLE, Attribute.PROFILE_ARN)},
+                    "StringEqualsIfExists": {"ec2:MetadataHttpTokens": "required"},
+                    **in_annex,
+                    **in_own_name,
+                }
+            ),
         ),
         allow(
             "RunByTemplate",

@@ -13,7 +13,7 @@ from troposphere.events import Rule, Target
 from troposphere.iam import ManagedPolicy
 from troposphere.sns import Subscription, Topic
 
-from annex_contract import __version__
+from annex_contract import __version__, limits
 from annex_contract.iam import document
 from annex_contract.image import MACHINE_TYPES
 from annex_contract.lease import SWEEP_EVENT, SWEEP_RATE
@@ -145,6 +145,7 @@ def _add_lease_function(template: Template) -> Function:
             settings.STACK_ID: Ref("AWS::StackId"),
             settings.END_ORPHANS: Ref(Parameter.END_ORPHANS),
             settings.MAX_LEASE_HOURS: Ref(Parameter.MAX_LEASE_HOURS),
+            **{name: Ref(name) for name in limits.PARAMETERS},
             "POWERTOOLS_LOG_LEVEL": "INFO",
             "POWERTOOLS_SERVICE_NAME": "annex-bootstrap",
             "POWERTOOLS_METRICS_NAMESPACE": "AnnexBootstrap",
@@ -196,8 +197,8 @@ def _add_alarms(template: Template, lease: Function) -> None:
 
     add_alarm(
         LogicalId.LEASE_ALARM,
-        "The lease function failed, so machines may still be running and costing money, or it ended machines that ran "
-        "longer than MaxLeaseHours. See its log.",
+        "The lease function failed, so machines may still be running and costing money, or it ended machines beyond "
+        "the stack's limits, such as MaxLeaseHours or MaxCores. See its log.",
         "AWS/Lambda",
         "Errors",
         Dimensions=[of_lease],

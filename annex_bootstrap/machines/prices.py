@@ -7,20 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
 
 from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import UserError
 from annex_contract.lease import TICK_MINUTES
-
-LINUX_ON_DEMAND = {
-    "operatingSystem": "Linux",
-    "tenancy": "Shared",
-    "preInstalledSw": "NA",
-    "capacitystatus": "Used",
-    "marketoption": "OnDemand",
-}
-"""What tells the plain price of a type from its hundred variants."""
+from annex_contract.prices import asking, parse
 
 FEW = 8
 """Types whose prices are asked for one by one; more come with those of the whole region."""
@@ -113,37 +104,10 @@ def on_demand(account: Account, instance_types: Iterable[str] | None = None) -> 
     Raises:
         UserError: AWS refused, or has no price list in this partition.
     """
-    kinds: list[dict[str, str]] = (
-        [{}] if instance_types is None else [{"instanceType": name} for name in sorted(set(instance_types))]
-    )
+    names = [""] if instance_types is None else sorted(set(instance_types))
     prices: dict[str, Decimal] = {}
     with explained("reading the AWS price list"):
-        for kind in kinds:
-            fields = LINUX_ON_DEMAND | {"regionCode": account.region} | kind
-            pages = account.pricing.get_paginator("get_products").paginate(
-                ServiceCode="AmazonEC2",
-                Filters=[{"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in fields.items()],
-            )
-            for page in pages:
+        for name in names:
+            for page in account.pricing.get_paginator("get_products").paginate(**asking(account.region, name)):
                 prices |= parse(json.loads(product) for product in page["PriceList"])
-    return prices
-
-
-def parse(products: Iterable[Mapping[str, Any]]) -> dict[str, Decimal]:
-    """Read products of the price list, format ``aws_v1``.
-
-    Args:
-        products: decoded from JSON.
-
-    Returns:
-        Prices an hour by instance type; what is free, or not sold by the hour, is left out.
-    """
-    prices = {}
-    for product in products:
-        name = product["product"]["attributes"].get("instanceType", "")
-        for term in product.get("terms", {}).get("OnDemand", {}).values():
-            for dimension in term["priceDimensions"].values():
-                price = max((Decimal(amount) for amount in dimension["pricePerUnit"].values()), default=Decimal(0))
-                if name and price > 0 and dimension["unit"] == "Hrs":
-                    prices[name] = price
     return prices

@@ -178,7 +178,9 @@ def test_a_machine_that_runs_longer_than_the_stack_allows_ends_whatever_its_leas
     clients, now = Clients(), time.time()
     assert handler.run(SWEEP_EVENT, CONTEXT, settings, now + 2 * HOUR, lambda: clients)["overdue_machines"] == []
     assert user.running(annex) == 1
-    with pytest.raises(handler.OverdueError, match=r"longer than 2 hours \(MaxLeaseHours\), of the annexes .*long"):
+    with pytest.raises(
+        handler.BeyondLimitsError, match=r"longer than 2 hours \(MaxLeaseHours\), of the annexes .*long"
+    ):
         handler.run(SWEEP_EVENT, CONTEXT, settings, now + 3 * HOUR, lambda: clients)
     assert user.running(annex) == 0
     user.set_lease("long", -1)

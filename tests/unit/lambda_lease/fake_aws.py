@@ -20,7 +20,7 @@ import boto3
 from botocore.validate import validate_parameters
 
 from annex_contract.image import IMAGE_TAG
-from annex_contract.stack import ANNEX_TAG, STACK_TAG
+from annex_contract.stack import ANNEX_TAG, EC2_FLEET_TAG, FLEET_TAG, STACK_TAG
 from lambda_lease import handler
 from lambda_lease.clients import Clients
 from lambda_lease.settings import Settings
@@ -38,6 +38,10 @@ LEASE_FUNCTION = "arn:aws:lambda:us-east-1:123456789012:function:lease"
 SETTINGS = Settings(BUCKET, "config-", ".tar.gz", frozenset({PROFILE}), STACK_ID, "lease", end_orphans=False)
 
 Parameters = dict[str, Any]
+
+VCPUS = {"m7i.large": 2, "c7i.xlarge": 4, "c7i.4xlarge": 16}
+PRICES = {"m7i.large": "0.10", "c7i.xlarge": "0.18", "c7i.4xlarge": "0.72"}
+"""Dollars an hour. What EC2 and the price list know of other types is nothing."""
 
 STACK = {"StackName": "a", "StackStatus": "CREATE_COMPLETE", "CreationTime": datetime(2026, 1, 1, tzinfo=UTC)}
 RESOURCE = {
@@ -64,6 +68,8 @@ class FakeMachine:
     fleet: str | None = None
     protected: bool = False
     visible: bool = True
+    type: str = "m7i.large"
+    request: str = ""
 
 
 @dataclass
@@ -164,6 +170,7 @@ class FakeAws:
         fleet: str | None = None,
         protected: bool = False,
         visible: bool = True,
+        kind: str = "m7i.large",
     ) -> str:
         """Start a machine: as condor_annex does for an annex ID, else with the tag and token given."""
         if annex_id is not None:
@@ -171,6 +178,7 @@ class FakeAws:
         number = len(self.machines)
         tags = {"Name": "worker"} | ({} if tag is None else {ANNEX_TAG: tag})
         machine = FakeMachine(f"i-{number:017x}", tags, token, state, self.now, profile, fleet, protected, visible)
+        machine.type = kind
         self.machines[machine.id] = machine
         return machine.id
 
@@ -205,7 +213,16 @@ class FakeAws:
         """Keep a machine running, by a ``fleet`` with these tags or a persistent spot request (``sir``)."""
         made = FakeReplacer(f"{kind}-{len(self.replacers):08x}", tags, machine, started=self.now)
         self.replacers[made.id] = made
+        self._mark(made)
         return made.id
+
+    def _mark(self, made: FakeReplacer) -> None:
+        """Note at a machine what started it, as EC2 does."""
+        machine = self.machines[made.machine]
+        if made.id.startswith("sir-"):
+            machine.request = made.id
+        else:
+            machine.tags[EC2_FLEET_TAG] = made.id
 
     def settle(self) -> None:
         """Let time pass: what is shutting down is terminated, or replaced, and everything is visible."""
@@ -216,7 +233,10 @@ class FakeAws:
         for replacer in self.replacers.values():
             ended = self.machines[replacer.machine]
             if replacer.state == "active" and ended.state == "terminated":
-                replacer.machine = self.start(tag=ended.tags.get(ANNEX_TAG), token=UUID, profile=ended.profile)
+                replacer.machine = self.start(
+                    tag=ended.tags.get(ANNEX_TAG), token=UUID, profile=ended.profile, kind=ended.type
+                )
+                self._mark(replacer)
         for fleet in self.fleets.values():
             if fleet.state == "cancelled_terminating":
                 fleet.state = "cancelled"
@@ -286,6 +306,8 @@ class FakeAws:
                 raise AwsError(fault.error[0], "this call was made to fail", fault.error[1])
         operations: dict[str, Callable[[Parameters], Parameters]] = {
             "DescribeInstances": self._describe_instances,
+            "DescribeInstanceTypes": self._describe_instance_types,
+            "GetProducts": self._get_products,
             "DescribeImages": lambda _: {"Images": [{"ImageId": id_, "Tags": LEFT} for id_ in self.images]},
             "DescribeSnapshots": lambda _: {"Snapshots": [{"SnapshotId": id_, "Tags": LEFT} for id_ in self.snapshots]},
             "DeregisterImage": lambda given: self._delete(self.images, given["ImageId"]),
@@ -326,6 +348,23 @@ class FakeAws:
             raise AwsError("InvalidParameterValue", "MaxResults is between 5 and 1000")
         page, more = self._page(found, parameters.get("NextToken"), limit)
         return {"Reservations": [{"Instances": [_instance(machine)]} for machine in page], **more}
+
+    def _describe_instance_types(self, parameters: Parameters) -> Parameters:
+        (chosen,) = parameters["Filters"]
+        assert chosen["Name"] == "instance-type"
+        known = [name for name in sorted(VCPUS) if name in chosen["Values"]]
+        page, more = self._page(known, parameters.get("NextToken"), parameters.get("MaxResults", 100))
+        return {
+            "InstanceTypes": [{"InstanceType": name, "VCpuInfo": {"DefaultVCpus": VCPUS[name]}} for name in page],
+            **more,
+        }
+
+    def _get_products(self, parameters: Parameters) -> Parameters:
+        wanted = {each["Field"]: each["Value"] for each in parameters["Filters"]}
+        assert wanted["regionCode"] == "us-east-1"
+        return {
+            "PriceList": [_product(name, price) for name, price in PRICES.items() if name == wanted["instanceType"]]
+        }
 
     def _terminate_instances(self, parameters: Parameters) -> Parameters:
         ids = parameters["InstanceIds"]
@@ -519,12 +558,21 @@ def _tag_list(tags: dict[str, str]) -> list[dict[str, str]]:
     return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
+def _product(name: str, price: str) -> str:
+    dimension = {"unit": "Hrs", "pricePerUnit": {"USD": price}}
+    terms = {"OnDemand": {"term": {"priceDimensions": {"dimension": dimension}}}}
+    return json.dumps({"product": {"attributes": {"instanceType": name}}, "terms": terms})
+
+
 def _instance(machine: FakeMachine) -> Parameters:
+    spot_fleet = {} if machine.fleet is None else {FLEET_TAG: machine.fleet}
     return {
         "InstanceId": machine.id,
+        "InstanceType": machine.type,
         "State": {"Name": machine.state},
-        "Tags": _tag_list(machine.tags),
+        "Tags": _tag_list(machine.tags | spot_fleet),
         "LaunchTime": datetime.fromtimestamp(machine.started, UTC),
+        **({"SpotInstanceRequestId": machine.request} if machine.request else {}),
         **({"ClientToken": machine.client_token} if machine.client_token else {}),
         **({"IamInstanceProfile": {"Arn": machine.profile}} if machine.profile else {}),
     }
@@ -588,6 +636,8 @@ def _connected() -> tuple[Clients, _Wire]:
     clients.events = session.client("events")
     clients.s3 = session.client("s3")
     clients.cloudformation = session.client("cloudformation")
-    for client in (clients.cloudformation, clients.ec2, clients.events, clients.s3):
+    pricing = session.client("pricing")
+    clients.pricing = lambda _: pricing  # type: ignore[method-assign]  # of any endpoint
+    for client in (clients.cloudformation, clients.ec2, clients.events, clients.s3, pricing):
         wire.attach(client)
     return clients, wire

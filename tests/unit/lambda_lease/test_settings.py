@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 
 import pytest
 
+from annex_contract.limits import NO_LIMITS, Limits
 from lambda_lease.settings import Settings, SettingsError
 
 ENVIRON = {
@@ -66,3 +68,15 @@ def test_machines_run_as_many_hours_as_the_template_says(value: str, seconds: fl
 def test_what_is_no_number_of_hours_ends_nothing(value: str) -> None:
     with pytest.raises(SettingsError, match="MAX_LEASE_HOURS must be hours, but is"):
         Settings.from_environ(ENVIRON | {"MAX_LEASE_HOURS": value})
+
+
+def test_limits_are_those_of_the_template_and_none_where_it_has_none() -> None:
+    given = {"MaxCores": "64", "InstanceTypes": "c7i.*,m7i.*", "MaxDollarsPerHour": "2.50"}
+    assert Settings.from_environ(ENVIRON | given).limits == Limits(64, ("c7i.*", "m7i.*"), Decimal("2.50"))
+    assert Settings.from_environ(ENVIRON | dict.fromkeys(given, "")).limits == NO_LIMITS
+
+
+@pytest.mark.parametrize("name", ["MaxCores", "MaxDollarsPerHour"])
+def test_a_limit_that_cannot_be_read_ends_nothing(name: str) -> None:
+    with pytest.raises(SettingsError, match="a limit cannot be read"):
+        Settings.from_environ(ENVIRON | {name: "many"})

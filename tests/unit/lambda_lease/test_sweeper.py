@@ -6,13 +6,19 @@ from dataclasses import replace
 
 import pytest
 from botocore.exceptions import ClientError
+from hypothesis import given
+from hypothesis import strategies as st
 
 from annex_contract.lease import SWEEP_EVENT
+from annex_contract.limits import Limits
 from annex_contract.stack import ANNEX_TAG, STACK_TAG
 from lambda_lease.annexes import NotEndedError
-from lambda_lease.handler import OverdueError
+from lambda_lease.compute import Machine
+from lambda_lease.handler import BeyondLimitsError
+from lambda_lease.limits import beyond
+from lambda_lease.settings import Settings
 from tests.unit.lambda_lease.conftest import Told
-from tests.unit.lambda_lease.fake_aws import SETTINGS, STACK_ID, UUID, FakeAws
+from tests.unit.lambda_lease.fake_aws import PROFILE, SETTINGS, STACK_ID, UUID, FakeAws
 
 ENDING = replace(SETTINGS, end_orphans=True)
 FOREIGN = "arn:aws:iam::123456789012:instance-profile/somebody-elses"
@@ -204,7 +210,7 @@ def test_what_runs_longer_than_allowed_ends_whatever_its_lease_says_and_the_alar
     told()
     spared = {aws.start("short"), "i-00000000000000001"}
     aws.now += 1
-    with pytest.raises(OverdueError) as failed:
+    with pytest.raises(BeyondLimitsError) as failed:
         aws.tick(SWEEP_EVENT, LIMITED)
     assert str(failed.value) == (
         "ended 2 machines and 1 fleets that ran longer than 2 hours (MaxLeaseHours), of the annexes long"
@@ -235,7 +241,7 @@ def test_an_orphan_that_runs_too_long_ends_though_orphans_are_only_reported(aws:
     aws.now += 2 * HOUR + AGE + 1
     spared = aws.start("gone")
     aws.now += AGE + 1
-    with pytest.raises(OverdueError, match="ended 1 machines"):
+    with pytest.raises(BeyondLimitsError, match="ended 1 machines"):
         aws.tick(SWEEP_EVENT, LIMITED)
     assert aws.running() == {spared}
 
@@ -246,3 +252,166 @@ def test_what_cannot_be_ended_is_the_error_and_not_that_it_was(aws: FakeAws) -> 
     aws.fail("TerminateInstances", ("UnauthorizedOperation", 403))
     with pytest.raises(NotEndedError, match="UnauthorizedOperation"):
         aws.tick(SWEEP_EVENT, LIMITED)
+
+
+def limited(**values: str) -> Settings:
+    """Return settings with limits on all machines together, as the parameters have them."""
+    return replace(SETTINGS, limits=Limits.read(values))
+
+
+def test_a_machine_without_an_annex_runs_no_longer_than_allowed_either(aws: FakeAws) -> None:
+    aws.start(), aws.start(tag="")
+    sir = aws.keep("sir", aws.start())
+    fleet = aws.request_fleet(tags=("one", "two"))
+    aws.start(profile=FOREIGN)
+    aws.now += 2 * HOUR + AGE + 1
+    with pytest.raises(BeyondLimitsError, match=r"ended 3 machines and 2 fleets .*, of the annexes \(none\)"):
+        aws.tick(SWEEP_EVENT, LIMITED)
+    assert aws.running() == {"i-00000000000000003"}
+    assert (aws.replacers[sir].state, aws.fleets[fleet].state) == ("cancelled", "cancelled_terminating")
+
+
+def test_cores_beyond_the_cap_end_the_newest_annex_first_whatever_its_lease_says(aws: FakeAws, told: Told) -> None:
+    settings = limited(MaxCores="8")
+    for annex_id in ("old", "new", "newest"):
+        aws.put_lease(annex_id, 2_000_000_000)
+        aws.start(annex_id)
+        aws.start(annex_id)
+        aws.now += 60
+    spared = {*list(aws.machines)[:4], aws.start("foreign", profile=FOREIGN, kind="c7i.4xlarge")}
+    with pytest.raises(BeyondLimitsError) as failed:
+        aws.tick(SWEEP_EVENT, settings)
+    assert str(failed.value) == "ended 2 machines beyond MaxCores, of the annexes newest"
+    assert aws.running() == spared
+    line, metrics = told()
+    assert line["beyond_limits"] == {"MaxCores": ["i-00000000000000005", "i-00000000000000004"]}
+    assert (metrics["MachinesBeyondLimits"], metrics["MachinesEnded"]) == ([2], [2])
+    assert aws.tick(SWEEP_EVENT, settings)["beyond_limits"] == {}
+    assert aws.running() == spared
+
+
+@pytest.mark.parametrize("tag", ["old", "", None])
+def test_no_tag_or_name_protects_the_newest_machine(aws: FakeAws, tag: str | None) -> None:
+    spared = {aws.start("old"), aws.start("other")}
+    aws.now += 1
+    aws.start(tag=tag)
+    with pytest.raises(BeyondLimitsError, match="ended 1 machines beyond MaxCores"):
+        aws.tick(SWEEP_EVENT, limited(MaxCores="4"))
+    assert aws.running() == spared
+
+
+@pytest.mark.parametrize(("limit", "value"), [("MaxCores", "100"), ("MaxDollarsPerHour", "100")])
+def test_a_machine_of_which_nobody_knows_the_size_or_the_price_ends_and_no_other(
+    aws: FakeAws, limit: str, value: str
+) -> None:
+    aws.start("odd", kind="x99.large")
+    aws.now += 1
+    spared = aws.start("usual")
+    with pytest.raises(BeyondLimitsError, match=f"ended 1 machines beyond {limit}, of the annexes odd"):
+        aws.tick(SWEEP_EVENT, limited(**{limit: value}))
+    assert aws.running() == {spared}
+
+
+def test_dollars_beyond_the_cap_end_the_newest_machines_and_those_within_it_stay(aws: FakeAws) -> None:
+    settings = limited(MaxDollarsPerHour="0.30")
+    spared = {aws.start("first", kind="c7i.xlarge")}
+    aws.now += 1
+    spared.add(aws.start("second"))
+    assert aws.tick(SWEEP_EVENT, settings)["beyond_limits"] == {}
+    aws.now += 1
+    aws.start("third")
+    with pytest.raises(BeyondLimitsError, match="ended 1 machines beyond MaxDollarsPerHour, of the annexes third"):
+        aws.tick(SWEEP_EVENT, settings)
+    assert aws.running() == spared
+
+
+def test_machines_of_other_types_than_allowed_end_and_do_not_count_for_other_limits(aws: FakeAws) -> None:
+    spared = {aws.start("plain"), aws.start("plain", kind="c7i.xlarge")}
+    aws.now -= 1
+    aws.start("large", kind="c7i.4xlarge")
+    with pytest.raises(BeyondLimitsError) as failed:
+        aws.tick(SWEEP_EVENT, limited(InstanceTypes="m?i.*,c7i.xlarge", MaxCores="6"))
+    assert str(failed.value) == "ended 1 machines beyond InstanceTypes, of the annexes large"
+    assert aws.running() == spared
+
+
+@pytest.mark.parametrize("kind", ["fleet", "sir"])
+def test_what_would_replace_a_machine_beyond_a_limit_ends_with_it_whatever_its_tags_say(
+    aws: FakeAws, kind: str
+) -> None:
+    spared = aws.start("old")
+    aws.now += 1
+    aws.keep(kind, aws.start("new"), **{ANNEX_TAG: "another", STACK_TAG: STACK_ID})
+    settings = limited(MaxCores="2")
+    with pytest.raises(BeyondLimitsError):
+        aws.tick(SWEEP_EVENT, settings)
+    aws.settle()
+    aws.settle()
+    assert aws.running() == {spared}
+
+
+def test_a_spot_fleet_whose_machine_is_beyond_a_limit_is_cancelled_and_another_one_lives(aws: FakeAws) -> None:
+    other, fleet = aws.request_fleet("old"), aws.request_fleet("new")
+    spared = aws.start("old", fleet=other)
+    aws.now += 1
+    aws.start("new", fleet=fleet)
+    with pytest.raises(BeyondLimitsError):
+        aws.tick(SWEEP_EVENT, limited(MaxCores="2"))
+    assert (aws.fleets[other].state, aws.fleets[fleet].state) == ("active", "cancelled_terminating")
+    assert aws.running() == {spared}
+
+
+@pytest.mark.parametrize(
+    ("operation", "values", "limit"),
+    [
+        ("GetProducts", {"MaxDollarsPerHour": "0.01"}, "MaxDollarsPerHour"),
+        ("DescribeInstanceTypes", {"MaxCores": "1"}, "MaxCores"),
+    ],
+)
+def test_while_sizes_or_prices_cannot_be_read_nothing_ends_by_them_and_the_alarm_says_why(
+    aws: FakeAws, operation: str, values: dict[str, str], limit: str
+) -> None:
+    spared = aws.start("annex")
+    aws.start("large", kind="c7i.4xlarge")
+    aws.fail(operation, ("AccessDeniedException", 400))
+    with pytest.raises(NotEndedError, match=f"hold {limit}: AccessDeniedException"):
+        aws.tick(SWEEP_EVENT, limited(InstanceTypes="m7i.*", **values))
+    # The limits that can be judged hold all the same.
+    assert aws.running() == {spared}
+
+
+def test_where_a_partition_has_no_price_list_the_alarm_says_so(aws: FakeAws) -> None:
+    machine = aws.start("annex")
+    settings = replace(limited(MaxDollarsPerHour="1"), stack_id=STACK_ID.replace("arn:aws:", "arn:aws-us-gov:"))
+    with pytest.raises(NotEndedError, match=r"hold MaxDollarsPerHour: .*no price list in the partition aws-us-gov"):
+        aws.tick(SWEEP_EVENT, settings)
+    assert aws.running() == {machine}
+
+
+def test_where_no_limit_is_set_sizes_and_prices_are_not_asked_for(aws: FakeAws) -> None:
+    aws.start("annex", kind="x99.large")
+    assert aws.tick(SWEEP_EVENT)["beyond_limits"] == {}
+    assert aws.calls["DescribeInstanceTypes"] == aws.calls["GetProducts"] == 0
+
+
+MACHINES = st.lists(st.tuples(st.sampled_from(["a", "b", "c", "unknown"]), st.integers(0, 5)), max_size=12)
+
+
+@given(machines=MACHINES, most=st.integers(0, 40))
+def test_what_is_left_is_within_the_limit_and_older_than_all_that_ends_and_nothing_ends_without_need(
+    machines: list[tuple[str, int]], most: int
+) -> None:
+    costs = {"a": 1, "b": 4, "c": 16}
+    everything = [
+        Machine(str(number), None, "running", started, PROFILE, kind, frozenset())
+        for number, (kind, started) in enumerate(machines)
+    ]
+    ending = beyond(everything, costs, most)
+    left = [machine for machine in everything if machine not in ending]
+    assert all(machine in ending for machine in everything if machine.type == "unknown")
+    known = [machine for machine in ending if machine.type != "unknown"]
+    assert sum(costs[machine.type] for machine in left) <= most
+    assert all(kept.started <= gone.started for kept in left for gone in known)
+    if known:
+        # The last one to end was one too many.
+        assert sum(costs[machine.type] for machine in (*left, known[-1])) > most
