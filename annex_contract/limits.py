@@ -35,10 +35,6 @@ class Limits:
     types: tuple[str, ...] = ()
     dollars: Decimal | None = None
 
-    def __bool__(self) -> bool:
-        """Return whether there is any limit."""
-        return self != NO_LIMITS
-
     @classmethod
     def read(cls, values: Mapping[str, str]) -> Self:
         """Read the limits.

@@ -41,7 +41,9 @@ def beyond(machines: Sequence[compute.Machine], costs: Costs, most: int | Decima
     known = [machine for machine in machines if machine.type in costs]
     ending = [machine for machine in machines if machine.type not in costs]
     total = sum((Decimal(costs[machine.type]) for machine in known), Decimal(0))
-    for machine in sorted(known, key=lambda machine: (machine.started, machine.id), reverse=True):
+    for machine in sorted(
+        known, key=lambda machine: (machine.started, machine.annex_id or "", machine.id), reverse=True
+    ):
         if total <= most:
             break
         ending.append(machine)

@@ -29,7 +29,7 @@ class Sweep:
     Attributes:
         machines: the orphans among the machines.
         fleets: the orphans among what starts machines.
-        machines_ended: how many of all were terminated.
+        machines_ended: how many of all were terminated, without those that ended with their fleets.
         fleets_cancelled: how many of all were cancelled.
         failures: what could not be ended, and why.
         overdue: the machines that ran longer than the stack allows.
@@ -111,7 +111,10 @@ def sweep(clients: Clients, settings: Settings, now: float) -> Sweep:
         return Sweep(tuple(machines), tuple(fleets), 0, 0, tuple(failures))
     with ThreadPoolExecutor(WORKERS) as pool:
         cancelled = compute.cancel_fleets(ec2, pool, ending_fleets)
-        ended = compute.terminate_machines(ec2, pool, ending_machines)
+        # EC2 ends the machines of a fleet with it, and IAM knows no profile of those that have ended.
+        with_them = {id_ for id_ in cancelled.done if not id_.startswith("sir-")}
+        left = {machine.id for machine in ours if machine.id in ending_machines and not machine.makers & with_them}
+        ended = compute.terminate_machines(ec2, pool, left)
     failures = [*failures, *failures_of("cancel", cancelled), *failures_of("terminate", ended)]
     return Sweep(
         tuple(machines),

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
+from annex_bootstrap.annexes import limits
 from annex_bootstrap.annexes.leases import Lease, Leases
 from annex_bootstrap.annexes.money import cents, read_balance
 from annex_bootstrap.annexes.requests import Annex, Request
@@ -137,8 +138,8 @@ def make_plan(
         tags: of the machines, their disks and the fleet, besides those that every annex has.
 
     Raises:
-        UnavailableError: there is no image, type, subnet, quota or money for it, it would run too long, a price that
-            limits it is unknown, or AWS refused.
+        UnavailableError: there is no image, type, subnet, quota or money for it, it would run too long or be beyond
+            another limit of the stack, a price that limits it is unknown, or AWS refused.
         UserError: the annex cannot have that name, or nobody knows what it spends.
     """
     outputs, now = stack.outputs, int(time.time())
@@ -156,12 +157,15 @@ def make_plan(
     quota = find_quota(account, spot=capacity.spot)
     if not (capacity.cores or capacity.types):
         capacity = replace(capacity, types=(outputs[Output.INSTANCE_TYPE],))
-    machines = _find_machines(account, capacity, image.architecture)
+    machines = limits.allowed(
+        account.region, stack.limits, capacity, _find_machines(account, capacity, image.architecture)
+    )
     prices, unpriced = find_prices(account, [machine.name for machine in machines], spot=capacity.spot)
     if capacity.cores:
         machines = choose_types(capacity, machines, prices, None if quota is None else quota.room, extras)
         machines = machines[: MOST_OVERRIDES // len(subnets)]
     check_room(account.region, quota, capacity, machines)
+    limits.check(account, leases.profile_arns, stack.limits, capacity, machines, prices.on_demand)
     caps = price_caps(capacity, machines, prices)
     expected = estimate(capacity, machines, prices.now, caps, extras)
     lease = find_lease(leases, annex.name)

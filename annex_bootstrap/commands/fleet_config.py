@@ -143,7 +143,7 @@ def fleet_config(
     chosen_id, chosen_name = _image(account, image_id, image_name, owners, arch)
     subnets = {subnet.zone: subnet for subnet in find_subnets(account, group_id, subnet_ids or stack_subnets(stack))}
     slot = Slot(cpus, memory)
-    offers = find_offers(account, slot, arch, types, exclude, subnets, prices_needed=max_price is None)
+    offers = find_offers(account, slot, arch, types, exclude, subnets, stack.limits, prices_needed=max_price is None)
     kept = within_limits(offers)
     parts = fleet_file.Parts(
         chosen_id,

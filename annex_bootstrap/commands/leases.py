@@ -13,6 +13,7 @@ import click
 from annex_bootstrap.annexes.ending import end_now
 from annex_bootstrap.annexes.failures import failure_lines, find_failures
 from annex_bootstrap.annexes.leases import NOTHING, Lease, Leases, Machines
+from annex_bootstrap.annexes.limits import read_uses
 from annex_bootstrap.annexes.money import cents, check_extension, read_balance
 from annex_bootstrap.console.command import OUTPUT, Command, Group
 from annex_bootstrap.console.result import Result
@@ -24,8 +25,10 @@ from annex_bootstrap.machines import prices
 from annex_bootstrap.options import ONE_REGION, YES, complete_annex
 from annex_bootstrap.pool.config_file import find_file
 from annex_bootstrap.pool.htcondor import starts_with_htcondor, version
+from annex_bootstrap.stack.read import Stack, find_deployed
 from annex_bootstrap.target import Target
 from annex_bootstrap.times import clock, left, parse_duration
+from annex_contract.stack import Parameter
 
 COLUMNS = [
     Column("ANNEX"),
@@ -69,16 +72,39 @@ class AnnexLease:
 
 
 @dataclass(frozen=True)
+class LimitUse:
+    """How much of a limit of the stack its machines use.
+
+    Attributes:
+        limit: the parameter.
+        most: cores, or dollars an hour.
+        used: of these; None where a price is unknown.
+        used_by: how much of it each user or session has, as far as the tags of machines say.
+    """
+
+    limit: str
+    most: Decimal
+    used: Decimal | None
+    used_by: Mapping[str, Decimal | None]
+
+
+@dataclass(frozen=True)
 class LeaseList(Result):
     """The annexes of a stack that hold a lease.
 
     Attributes:
         region: where.
         leases: of the annexes, the one that ends first at the top.
+        limits: on cores and dollars an hour of all machines together, that the stack has.
+        instance_types: patterns of the types that machines may have; none where the stack does not limit them.
+        longest_hours: that a machine may run; None where the stack does not limit that.
     """
 
     region: str
     leases: tuple[AnnexLease, ...]
+    limits: tuple[LimitUse, ...] = ()
+    instance_types: tuple[str, ...] = ()
+    longest_hours: int | None = None
 
 
 @dataclass(frozen=True)
@@ -111,7 +137,9 @@ def list_leases(screen: Screen, target: Target) -> LeaseList:
     Raises:
         UserError: there is no stack, or AWS refused. Missing prices are only reported.
     """
-    leases = Leases.of_target(target)
+    account = target.connect()
+    stack = find_deployed(account, target.stack_name)
+    leases = Leases.of(account, stack)
     found = leases.list()
     running = leases.machines() if found else {}
     failures = find_failures(leases.account, leases.profile_arns) if found else {}
@@ -148,7 +176,49 @@ def list_leases(screen: Screen, target: Target) -> LeaseList:
             screen.fail(line)
     if unpriced:
         screen.fail(f"no prices: {unpriced}")
-    return LeaseList(leases.account.region, annexes)
+    uses = _limits(screen, stack, leases)
+    hours = None if leases.max_seconds is None else leases.max_seconds // 3600
+    return LeaseList(leases.account.region, annexes, uses, stack.limits.types, hours)
+
+
+def _limits(screen: Screen, stack: Stack, leases: Leases) -> tuple[LimitUse, ...]:
+    """Say what the stack limits, and return how much of it is in use."""
+    limits = stack.limits
+    if leases.max_seconds is not None:
+        screen.say(f"MaxLeaseHours: a machine may run {leases.max_seconds // 3600} hours.")
+    if limits.types:
+        screen.say(f"InstanceTypes: machines may be {', '.join(limits.types)}.")
+    if limits.cores is None and limits.dollars is None:
+        return ()
+    try:
+        uses = read_uses(leases.account, leases.profile_arns, limits)
+    except UserError as error:
+        screen.fail(f"how much of the stack's limits is in use is not known: {error}")
+        return ()
+    found = []
+    if limits.cores is not None:
+        found.append(_use(Parameter.MAX_CORES, Decimal(limits.cores), {use.who: use.cores for use in uses}))
+        screen.say(_sentence(found[-1], "cores", "f"))
+    if limits.dollars is not None:
+        found.append(_use(Parameter.MAX_DOLLARS_PER_HOUR, limits.dollars, {use.who: use.dollars for use in uses}))
+        screen.say(_sentence(found[-1], "dollars an hour, by prices on demand,", ".4f"))
+    return tuple(found)
+
+
+def _use(limit: str, most: Decimal, by: Mapping[str, int | Decimal | None]) -> LimitUse:
+    used_by = {who: None if part is None else Decimal(part) for who, part in by.items()}
+    known = [part for part in used_by.values() if part is not None]
+    return LimitUse(limit, most, sum(known, Decimal(0)) if len(known) == len(used_by) else None, used_by)
+
+
+def _sentence(use: LimitUse, unit: str, form: str) -> str:
+    """Return how much of a limit is in use, such as ``MaxCores: 6 of 8 cores in use: alice 4, bob 2``."""
+
+    def text(part: Decimal | None) -> str:
+        return "unknown" if part is None else f"{part:{form}}"
+
+    by = ", ".join(f"{who} {text(part)}" for who, part in use.used_by.items())
+    return f"{use.limit}: {text(use.used)} of {use.most:f} {unit} in use{f': {by}' if by else ''}."
 
 
 def extend_lease(screen: Screen, target: Target, name: str, duration: str) -> Extension:

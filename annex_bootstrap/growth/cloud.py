@@ -207,7 +207,7 @@ def room_of(machine: InstanceType, place: Place, known: Mapping[str, Room]) -> R
 
 
 def find_machine_types(place: Place, needs: Collection[Room], cores: int) -> list[InstanceType]:
-    """Return the types of the current generation that may hold one of the jobs.
+    """Return the types of the current generation that the stack allows and that may hold one of the jobs.
 
     Args:
         place: where they would start.
@@ -233,7 +233,11 @@ def find_machine_types(place: Place, needs: Collection[Room], cores: int) -> lis
         if with_gpus:
             requirements["AcceleratorTypes"] = ["gpu"]
         types = find_types(place.account, requirements, place.image.architecture if place.image else "x86_64")
-        found |= {machine.name: machine for machine in types if not machine.special and machine.vcpus <= most}
+        found |= {
+            machine.name: machine
+            for machine in types
+            if not machine.special and machine.vcpus <= most and place.stack.limits.allows(machine.name)
+        }
     return list(found.values())
 
 

@@ -278,8 +278,8 @@ class Readings:
         offers: what could start.
         leases: of the stack's annexes.
         charges: what has been spent, and what runs costs until its leases end.
-        quotas: vCPUs that the quota of standard machines has left, by region and whether on the spot market; those that
-            are unknown are missing.
+        quotas: vCPUs that the quota of standard machines and the stack's MaxCores have left, by region and whether on
+            the spot market; those that are unknown are missing.
         history: what happened before.
         doubts: what could not be read, a sentence each: with any of them nothing is changed.
         denied: regions where nothing can start, and why.

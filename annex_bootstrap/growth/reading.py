@@ -316,10 +316,13 @@ class Reader:
         for place in [place for place in places if place.image is not None]:
             try:
                 offers += self._offers_in(place, readings.groups, ads, now)
+                most = place.stack.limits.cores
+                used = sum(each.vcpus for each in readings.machines if each.region == place.region)
                 for spot in {Market.DEMAND: (False,), Market.SPOT: (True,)}.get(self.rules.market, (False, True)):
                     quota = find_quota(place.account, spot=spot)
-                    if quota is not None:
-                        quotas[place.region, spot] = quota.room
+                    rooms = [*([] if quota is None else [quota.room]), *([] if most is None else [most - used])]
+                    if rooms:
+                        quotas[place.region, spot] = min(rooms)
             except UserError as error:
                 doubts.append(f"{place.region}: {error}")
         return replace(readings, offers=offers, quotas=quotas, doubts=(*readings.doubts, *doubts))

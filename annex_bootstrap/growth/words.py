@@ -89,8 +89,10 @@ def why(
             return f"AWS has no capacity in {_lacking(readings, now)}: asked for again{until.replace('until', 'at')}"
         case Reason.QUOTA:
             region, spot = next(iter(readings.quotas), (rules.regions[0] if rules.regions else "REGION", False))
+            more = increase_command(region, "NUMBER", spot=spot)
             return (
-                f"the quota of vCPUs is used up: ask AWS for more with {increase_command(region, 'NUMBER', spot=spot)}"
+                "the quota of vCPUs, or what the stack's MaxCores allows, is used up: see annex-bootstrap leases, or "
+                f"ask AWS for more with {more}"
             )
         case Reason.CORES:
             return f"--max-cores is {rules.cores}, and {decision.cores} run already"

@@ -11,6 +11,7 @@ from annex_bootstrap.errors import UserError
 from annex_bootstrap.machines import prices
 from annex_bootstrap.machines.instance_types import InstanceType, Slot, choose, offered_zones, spot_types
 from annex_bootstrap.machines.subnets import Subnet
+from annex_contract.limits import Limits
 
 MOST_SPECIFICATIONS = 300
 """Launch specifications that a spot fleet may have. Source: "Spot Fleet quotas" in the EC2 user guide."""
@@ -47,6 +48,7 @@ def find_offers(
     wanted: Sequence[str],
     excluded: Sequence[str],
     subnets: Mapping[str, Subnet],
+    limits: Limits,
     *,
     prices_needed: bool,
 ) -> list[Offer]:
@@ -59,12 +61,19 @@ def find_offers(
         wanted: patterns of types; empty for all.
         excluded: patterns of types.
         subnets: by zone.
+        limits: of the stack, of which those on types count.
         prices_needed: whether it is an error that there are no prices.
 
     Raises:
         UserError: no type fits, AWS refused, or prices are needed and cannot be read.
     """
-    machines = choose(spot_types(account, architecture), slot, wanted, excluded)
+    found = choose(spot_types(account, architecture), slot, wanted, excluded)
+    machines = [machine for machine in found if limits.allows(machine.name)]
+    if found and not machines:
+        raise UserError(
+            f"the stack allows only the instance types {', '.join(limits.types)} (InstanceTypes), and none that fits "
+            "is one of them: give --cpus or --memory less, or --types other patterns"
+        )
     known: Mapping[str, Decimal] = {}
     if machines:
         try:

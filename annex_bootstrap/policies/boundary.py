@@ -131,7 +131,7 @@ def _roles(partition: str, account: str, arn: Callable[[str, str], str]) -> list
         allow("PassRole", "iam:PassRole", made[0], {"StringEquals": {"iam:PassedToService": PASSED_TO_EC2}}),
         # Of spot.amazonaws.com and of spotfleet.amazonaws.com.
         allow("LinkedRoles", "iam:CreateServiceLinkedRole", arn("iam", "role/aws-service-role/spot*")),
-        allow("Describe", "ec2:Describe*", "*"),
+        allow("Describe", "ec2: Describe*; pricing: GetProducts", "*"),
         allow(
             "Machines",
             "ec2: CancelSpotFleetRequests CancelSpotInstanceRequests CreateSecurityGroup RequestSpotInstances"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from annex_bootstrap.aws import Account, explained, physical_id
 from annex_bootstrap.errors import AwsError, DeniedError, UserError
+from annex_contract.limits import Limits, UnreadableLimitsError
 from annex_contract.outputs import find_foreign_output, find_wrong_output
 from annex_contract.resources import BUCKET
 from annex_contract.stack import MARKING_PARAMETERS, Output, Parameter
@@ -48,6 +49,18 @@ class Stack:
         """How long a machine may run; None where only its lease says that."""
         hours = self.parameters.get(Parameter.MAX_LEASE_HOURS)
         return int(hours) * 3600 if hours else None
+
+    @property
+    def limits(self) -> Limits:
+        """What all its machines may have together.
+
+        Raises:
+            UserError: somebody gave it what the template does not allow.
+        """
+        try:
+            return Limits.read(self.parameters)
+        except UnreadableLimitsError as error:
+            raise UserError(f"a limit of the stack {self.name} cannot be read: {error}") from error
 
     @property
     def state(self) -> State:

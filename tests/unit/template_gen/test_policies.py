@@ -129,6 +129,30 @@ def test_a_builder_can_have_the_chosen_type_or_those_of_the_default(given: dict[
     assert set(start["Condition"]["StringEquals"]["ec2:InstanceType"]) == types
 
 
+def test_machines_may_be_of_the_allowed_types_alone_and_of_all_where_none_is_named() -> None:
+    def types(given: dict[str, str]) -> dict[str, Any]:
+        return {
+            role: each["Condition"].get("StringLike")
+            for role in (LogicalId.ANNEX_USER_POLICY, LogicalId.START_POLICY)
+            for each in statements_of(given)[role]
+            if "ec2:RunInstances" in each["Action"] and str(each["Resource"]).endswith(":instance/*")
+        }
+
+    assert types({}) == {"AnnexUserPolicy": None, "StartPolicy": None}
+    allowed = {"ec2:InstanceType": ["c7*.large", "m6i.*"]}
+    assert types({"InstanceTypes": "c7*.large,m6i.*"}) == {"AnnexUserPolicy": allowed, "StartPolicy": allowed}
+
+
+def test_the_lease_function_reads_sizes_and_prices_only_where_a_limit_needs_them() -> None:
+    def reading(given: dict[str, str]) -> set[str]:
+        granted = {action for each in statements_of(given)["LeaseExecRole"] for action in each["Action"]}
+        return granted & {"ec2:DescribeInstanceTypes", "pricing:GetProducts"}
+
+    assert reading({"InstanceTypes": "c7i.*", "MaxLeaseHours": "1"}) == set()
+    assert reading({"MaxCores": "1"}) == {"ec2:DescribeInstanceTypes"}
+    assert reading({"MaxDollarsPerHour": "0.50"}) == {"pricing:GetProducts"}
+
+
 def test_cfn_lint_finds_nothing(tmp_path: Path) -> None:
     template = tmp_path / "template.json"
     template.write_text(build().to_json())

@@ -273,6 +273,96 @@ def test_a_longer_lease_than_the_stack_lets_machines_run_is_refused() -> None:
     assert aws.names == []
 
 
+def used(*machines: tuple[str, dict[str, str]]) -> dict[str, Any]:
+    """Return what DescribeInstances says of machines of the stack, each with its type and tags."""
+    shown = [
+        {
+            "InstanceId": f"i-{number}",
+            "InstanceType": kind,
+            "State": {"Name": "running"},
+            "LaunchTime": datetime.fromtimestamp(NOW - 60, UTC),
+            "IamInstanceProfile": PROFILE,
+            "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
+        }
+        for number, (kind, tags) in enumerate(machines)
+    ]
+    return {"Reservations": [{"Instances": shown}]}
+
+
+@pytest.mark.parametrize("tags", [{}, {"htcondor:AnnexName": ""}, {"htcondor:AnnexName": "other"}])
+def test_nothing_starts_with_which_the_stack_would_have_more_cores_than_it_may_whatever_tags_say(
+    tags: dict[str, str],
+) -> None:
+    stack = a_stack(parameters={"MaxCores": "6"})
+    account = Recorded(**answers(DescribeInstances=used(("m7i.large", tags)))).account()
+    assert make_plan(account, stack, ANNEX, Capacity(count=2)).estimate.vcpus == 4
+    text = (
+        r"the stack in us-east-1 may have 6 cores in all \(MaxCores\), of which 2 are in use, and this would take 6: "
+        "ask for less, or end an annex with annex-bootstrap leases end"
+    )
+    with pytest.raises(UnavailableError, match=text):
+        make_plan(account, stack, ANNEX, Capacity(count=3))
+
+
+@pytest.mark.parametrize("spot", [False, True])
+def test_nothing_starts_with_which_the_stack_would_cost_more_an_hour_than_it_may(spot: bool) -> None:
+    stack = a_stack(parameters={"MaxDollarsPerHour": "0.30"})
+    spots = {"SpotPriceHistory": [{"InstanceType": "m7i.large", "SpotPrice": "0.01"}]}
+    account = Recorded(**answers(DescribeInstances=used(("m7i.large", {})), DescribeSpotPriceHistory=spots)).account()
+    make_plan(account, stack, ANNEX, Capacity(count=2, spot=spot))
+    text = (
+        r"the machines of the stack in us-east-1 may cost \$0\.30 an hour in all \(MaxDollarsPerHour\), of which "
+        r"\$0\.1000 are in use, and this would take \$0\.3000"
+    )
+    with pytest.raises(UnavailableError, match=text):
+        make_plan(account, stack, ANNEX, Capacity(count=3, spot=spot))
+
+
+@pytest.mark.parametrize(
+    ("running", "text"),
+    [([], "names no price of m7i.large: give --type another type"), ([("x9.large", {})], "names no price of one that")],
+)
+def test_where_dollars_are_limited_an_unknown_price_starts_nothing(running: list[Any], text: str) -> None:
+    aws = Recorded(
+        **answers(
+            DescribeInstances=used(*running),
+            GetProducts={"PriceList": [product("m7i.large", "0.10")] if running else []},
+        )
+    )
+    with pytest.raises(UnavailableError, match=rf"limits what its machines cost an hour \(MaxDollarsPerHour\).*{text}"):
+        make_plan(aws.account(), a_stack(parameters={"MaxDollarsPerHour": "9"}), ANNEX, Capacity(count=1))
+
+
+def test_a_type_that_the_stack_does_not_allow_is_refused() -> None:
+    stack = a_stack(parameters={"InstanceTypes": "c7i.*,m?g.large"})
+    text = (
+        r"the stack in us-east-1 allows no m7i\.large, only c7i\.\*, m\?g\.large \(InstanceTypes\): give --type one of "
+        "these"
+    )
+    with pytest.raises(UnavailableError, match=text):
+        make_plan(Recorded(**answers()).account(), stack, ANNEX, Capacity(count=1))
+    allowing = a_stack(parameters={"InstanceTypes": "c7i.*,m?i.large"})
+    assert make_plan(Recorded(**answers()).account(), allowing, ANNEX, Capacity(count=1)).machines == [LARGE]
+
+
+def test_cores_are_of_types_that_the_stack_allows_alone() -> None:
+    kinds = [described_type("m7i.large", 2, 8192), described_type("c7i.large", 2, 4096)]
+    aws = Recorded(
+        **answers(
+            DescribeInstanceTypes={"InstanceTypes": kinds},
+            GetInstanceTypesFromInstanceRequirements={
+                "InstanceTypes": [{"InstanceType": "m7i.large"}, {"InstanceType": "c7i.large"}]
+            },
+            GetProducts={"PriceList": [product("m7i.large", "0.10"), product("c7i.large", "0.09")]},
+        )
+    )
+    stack = a_stack(parameters={"InstanceTypes": "m*"})
+    assert [each.name for each in make_plan(aws.account(), stack, ANNEX, Capacity(cores=4)).machines] == ["m7i.large"]
+    none = a_stack(parameters={"InstanceTypes": "r7i.*"})
+    with pytest.raises(UnavailableError, match=r"none of the instance types in us-east-1 that fit is one of r7i\.\*"):
+        make_plan(aws.account(), none, ANNEX, Capacity(cores=4))
+
+
 def test_tags_are_on_the_fleet_its_machines_and_their_disks_and_change_none_of_the_annexes() -> None:
     given = {"cost-center": "42", "htcondor:AnnexName": "other"}
     plan = make_plan(Recorded(**answers()).account(), a_stack(), ANNEX, Capacity(count=1), tags=given)

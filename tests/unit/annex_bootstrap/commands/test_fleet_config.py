@@ -52,7 +52,8 @@ class Steps:
         return [Subnet(f"subnet-{zone}", zone, True, 9) for zone in ("a", "b")]
 
     def find_offers(self, _account: object, *given: Any, prices_needed: bool) -> list[Offer]:
-        slot, architecture, types, excluded, subnets = given
+        slot, architecture, types, excluded, subnets, limits = given
+        assert limits == self.stack.limits
         self.asked.append(("offers", slot, architecture, types, excluded, sorted(subnets), prices_needed))
         return OFFERS
 

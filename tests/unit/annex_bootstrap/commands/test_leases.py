@@ -15,13 +15,14 @@ import click
 import pytest
 
 from annex_bootstrap.commands import leases as module
-from annex_bootstrap.commands.leases import AnnexLease, end_leases, extend_lease, list_leases
+from annex_bootstrap.commands.leases import AnnexLease, LimitUse, end_leases, extend_lease, list_leases
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.growth.record import Record
 from annex_bootstrap.machines.money import Allowance
 from annex_bootstrap.target import Target
 from tests.unit.annex_bootstrap.annexes.test_plan import product
+from tests.unit.annex_bootstrap.answers import described_type
 from tests.unit.annex_bootstrap.commands.conftest import OUTPUTS, Asked, a_stack, described
 from tests.unit.recorded import Recorded, RefusedError
 
@@ -351,3 +352,70 @@ def test_htcondors_own_record_is_named_where_it_keeps_one(
     monkeypatch.setattr(module, "version", lambda: version)
     end_leases(screen, targeted(Recorded(**answers(MACHINES))), "first", everything=False, yes=True)
     assert ("condor_rm -constraint 'hpc_annex_name == \"first\"'" in capsys.readouterr().out) is told
+
+
+def test_the_list_says_how_much_of_each_limit_is_used_and_by_whom(
+    screen: Screen, targeted: Callable[..., Target], capsys: pytest.CaptureFixture[str]
+) -> None:
+    limits = {"MaxCores": "12", "MaxDollarsPerHour": "1.50", "MaxLeaseHours": "24", "InstanceTypes": "m7i.*,c7i.large"}
+    machines = [
+        machine(1, "first"),
+        machine(1, "first"),
+        machine(2, "later"),
+        machine(4, "none", Tags=[]),
+        machine(5, "first", State={"Name": "terminated"}),
+    ]
+    types = {"InstanceTypes": [described_type("m7i.large", 2, 8192)]}
+    aws = Recorded(
+        **answers(machines, DescribeStacks=described(a_stack(parameters=limits)), DescribeInstanceTypes=types)
+    )
+    found = list_leases(screen, targeted(aws))
+    assert found.limits == (
+        LimitUse(
+            "MaxCores",
+            Decimal(12),
+            Decimal(8),
+            {"user1": Decimal(4), "condor_annex": Decimal(2), "user2": Decimal(2)},
+        ),
+        LimitUse(
+            "MaxDollarsPerHour",
+            Decimal("1.50"),
+            Decimal("0.40"),
+            {"user1": Decimal("0.20"), "condor_annex": Decimal("0.10"), "user2": Decimal("0.10")},
+        ),
+    )
+    assert (found.instance_types, found.longest_hours) == (("m7i.*", "c7i.large"), 24)
+    said = capsys.readouterr().out.splitlines()
+    assert said[-4:] == [
+        "MaxLeaseHours: a machine may run 24 hours.",
+        "InstanceTypes: machines may be m7i.*, c7i.large.",
+        "MaxCores: 8 of 12 cores in use: user1 4, condor_annex 2, user2 2.",
+        (
+            "MaxDollarsPerHour: 0.4000 of 1.50 dollars an hour, by prices on demand, in use: user1 0.2000, "
+            "condor_annex 0.1000, user2 0.1000."
+        ),
+    ]
+
+
+def test_a_limit_of_which_nothing_is_used_or_a_price_is_unknown_is_said_too(
+    screen: Screen, targeted: Callable[..., Target], capsys: pytest.CaptureFixture[str]
+) -> None:
+    stack = described(a_stack(parameters={"MaxDollarsPerHour": "2"}))
+    assert list_leases(screen, targeted(Recorded(**answers([], {}, DescribeStacks=stack)))).limits == (
+        LimitUse("MaxDollarsPerHour", Decimal(2), Decimal(0), {}),
+    )
+    odd = Recorded(**answers([machine(1, "first", InstanceType="x9.large")], DescribeStacks=stack))
+    assert list_leases(screen, targeted(odd)).limits == (
+        LimitUse("MaxDollarsPerHour", Decimal(2), None, {"user1": None}),
+    )
+    said = capsys.readouterr().out
+    assert "MaxDollarsPerHour: 0.0000 of 2 dollars an hour, by prices on demand, in use.\n" in said
+    assert "MaxDollarsPerHour: unknown of 2 dollars an hour, by prices on demand, in use: user1 unknown.\n" in said
+
+
+def test_without_limits_the_list_says_nothing_of_them(
+    screen: Screen, targeted: Callable[..., Target], capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = list_leases(screen, targeted(Recorded(**answers(MACHINES))))
+    assert (found.limits, found.instance_types, found.longest_hours) == ((), (), None)
+    assert "Max" not in capsys.readouterr().out

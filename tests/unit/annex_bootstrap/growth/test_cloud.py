@@ -172,6 +172,13 @@ def test_types_are_asked_for_by_the_least_that_a_job_needs(monkeypatch: pytest.M
     assert asked[0][0]["VCpuCount"] == {"Min": 1, "Max": 2}
 
 
+def test_types_that_the_stack_does_not_allow_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    where = place()
+    limited = replace(where, stack=replace(where.stack, parameters={"InstanceTypes": "b*"}))
+    _, taken = types_asked(monkeypatch, limited, [Room(1, 1024)], 192)
+    assert taken == ["big"]
+
+
 def test_types_with_gpus_are_asked_for_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
     asked, _ = types_asked(monkeypatch, place(), [Room(1, 1024), Room(4, 8192, gpus=2)], 16)
     plain, gpu = [requirements for requirements, _ in asked]

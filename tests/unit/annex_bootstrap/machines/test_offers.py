@@ -12,6 +12,7 @@ from annex_bootstrap.machines import offers as module
 from annex_bootstrap.machines.instance_types import InstanceType, Slot
 from annex_bootstrap.machines.offers import Offer, find_offers, make_offers, within_limits
 from annex_bootstrap.machines.subnets import Subnet
+from annex_contract.limits import Limits
 from tests.unit.annex_bootstrap.answers import described_type
 from tests.unit.recorded import Recorded, RefusedError
 
@@ -78,8 +79,15 @@ def aws(**changed: Any) -> Recorded:
     return Recorded(**answers | changed)
 
 
-def find(account: Recorded, *wanted: str, excluded: tuple[str, ...] = (), needed: bool = False) -> list[Offer]:
-    return find_offers(account.account(), SLOT, "arm64", wanted, excluded, SUBNETS, prices_needed=needed)
+def find(
+    account: Recorded,
+    *wanted: str,
+    excluded: tuple[str, ...] = (),
+    needed: bool = False,
+    allowed: tuple[str, ...] = (),
+) -> list[Offer]:
+    limits = Limits(types=allowed)
+    return find_offers(account.account(), SLOT, "arm64", wanted, excluded, SUBNETS, limits, prices_needed=needed)
 
 
 def test_aws_is_asked_for_current_spot_types_of_the_architecture_in_the_zones_of_the_subnets() -> None:
@@ -104,6 +112,15 @@ def test_aws_is_asked_for_current_spot_types_of_the_architecture_in_the_zones_of
 def test_patterns_choose_and_leave_out() -> None:
     assert [offer.machine.name for offer in find(aws(), "t3.*")] == ["t3.large"]
     assert [offer.machine.name for offer in find(aws(), excluded=("*.xlarge",))] == ["m7i.large"]
+
+
+def test_types_that_the_stack_does_not_allow_are_left_out_and_where_none_is_left_that_is_said() -> None:
+    assert [offer.machine.name for offer in find(aws(), allowed=("m7i.xlarge", "c7i.*"))] == ["m7i.xlarge"]
+    text = (
+        r"the stack allows only the instance types c7i\.\*, g5\.\* \(InstanceTypes\), and none that fits is one of them"
+    )
+    with pytest.raises(UserError, match=text):
+        find(aws(), allowed=("c7i.*", "g5.*"))
 
 
 def test_prices_that_cannot_be_read_matter_only_where_they_are_needed() -> None:

@@ -63,13 +63,17 @@ def test_the_printed_policies_fit_into_a_few_managed_ones(bounded: bool) -> None
 KEYED = {"KmsKeyArn": f"arn:{PARTITION}:kms:us-gov-west-1:{ACCOUNT}:key/mrk-{'0' * 32}"}
 
 
+LIMITED = {"MaxCores": "1", "MaxDollarsPerHour": "1", "InstanceTypes": ",".join(["a.*"] * 16)}
+"""Limits with as many patterns as there may be, so with as many quotation marks."""
+
+
 LONGEST_REGION = "ap-southeast-1"
 OWN = "12345678-123456789012"
 """The part of a stack's ID that the names of its roles end in."""
 
 
 @pytest.mark.parametrize("partition", ["aws", PARTITION])
-@pytest.mark.parametrize("parameters", [{}, BOUNDED, KEYED, {**BOUNDED, **KEYED}])
+@pytest.mark.parametrize("parameters", [{}, BOUNDED, KEYED, {**BOUNDED, **KEYED}, {**BOUNDED, **KEYED, **LIMITED}])
 def test_the_policies_of_the_stack_fit(parameters: Mapping[str, str], partition: str) -> None:
     values = values_of(new_stack_id(LONGEST_NAME, partition), parameters, partition)
     for function in ("LeaseFunction", "ConnectivityFunction"):
@@ -94,7 +98,7 @@ def _covers(statement: dict[str, Any], action: str, resource: str) -> bool:
 
 
 def test_the_boundaries_leave_every_role_and_user_what_it_needs() -> None:
-    parameters = {"PermissionsBoundaryArn": boundary_arn("aws", ACCOUNT, Holder.ROLES), "Image": "yes"}
+    parameters = {"PermissionsBoundaryArn": boundary_arn("aws", ACCOUNT, Holder.ROLES), "Image": "yes", **LIMITED}
     found = policies(values_of(new_stack_id(), parameters), conditions_of(parameters))
     for name, statements in found.items():
         holder = Holder.USERS if name in FOR_PEOPLE else Holder.ROLES
