@@ -637,7 +637,7 @@ def _connected() -> tuple[Clients, _Wire]:
     clients.s3 = session.client("s3")
     clients.cloudformation = session.client("cloudformation")
     pricing = session.client("pricing")
-    clients.pricing = lambda _: pricing  # type: ignore[method-assign]  # of any endpoint
+    clients.pricing = lambda region: pricing  # type: ignore[method-assign]  # noqa: ARG005 (of any endpoint)
     for client in (clients.cloudformation, clients.ec2, clients.events, clients.s3, pricing):
         wire.attach(client)
     return clients, wire

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from annex_bootstrap.doctor.file_checks import fleet_problems
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.machines import fleet_file, offers, prices
+from annex_bootstrap.machines import fleet_file, offers
 from annex_bootstrap.machines.fleet_file import Parts
 from annex_bootstrap.machines.instance_types import InstanceType, Slot, choose
 from annex_bootstrap.machines.offers import Offer
 from annex_bootstrap.machines.subnets import Subnet, one_per_zone
+from annex_contract.prices import parse
 
 PARTS = Parts("ami-1", "role", "profile", "sg-1")
 TYPES = st.builds(
@@ -123,4 +124,4 @@ def test_prices_are_read_only_from_the_hourly_terms() -> None:
         product("d.1", "0.7", currency="CNY"),
         {"product": {"attributes": {}}, "terms": {}},
     ]
-    assert prices.parse(products) == {"a.1": Decimal("0.1"), "d.1": Decimal("0.7")}
+    assert parse(products) == {"a.1": Decimal("0.1"), "d.1": Decimal("0.7")}
