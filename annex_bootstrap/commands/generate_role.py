@@ -17,6 +17,7 @@ def generate_role(screen: Screen, bucket: str, key: str) -> None:
     Raises:
         UserError: the bucket's name or the key is invalid.
     """
+    screen.warn("the lease function of annex-bootstrap's own stack ends no machine with this role")
     screen.result(json.dumps(role_template(bucket, key), indent=2) + "\n")
 
 
@@ -28,6 +29,6 @@ command = Command(
     help="""Print a template whose role lets machines read the object KEY in BUCKET and nothing else.
 
     It is a step of HTCondor's 8.7.0 guide, for pools that still follow it. The stack of annex-bootstrap deploy
-    already has such a role. Needs no AWS.
+    already has such a role, and its lease function does not end machines with any other. Needs no AWS.
     """,
 )

@@ -16,6 +16,7 @@ from local_aws.server.cloudformation import (
     rollback,
     stack_names,
     template_url,
+    validation,
 )
 from local_aws.server.ec2 import (
     attributes,
@@ -101,5 +102,6 @@ EXTENSIONS: tuple[Callable[[], None], ...] = (
     stack_names.install,
     template_url.install,
     users.install,
+    validation.install,
 )
 """What ``app`` calls, in any order."""
