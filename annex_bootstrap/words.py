@@ -14,7 +14,7 @@ from annex_contract.resources import (
     SECURITY_GROUP,
     START_ROLE,
 )
-from annex_contract.stack import LogicalId
+from annex_contract.stack import LogicalId, Parameter
 
 NOTHING = "Nothing"
 """The cost of what AWS does not charge for."""
@@ -33,6 +33,12 @@ class Words:
     summary: str
     cost: str = NOTHING
     name: str = ""
+
+    @property
+    def short_cost(self) -> str:
+        """What it costs in the middle of a sentence, without the reason."""
+        first, _, _ = self.cost.partition(",")
+        return first[0].lower() + first[1:]
 
 
 TYPES: Mapping[str, Words] = {
@@ -75,3 +81,38 @@ SUMMARIES: Mapping[str, str] = {
     "AnnexKeyPair": "SSH key pair",
 }
 """What a single resource is whose type says too little, by its logical ID."""
+
+SPOT_ROLES = "the account's two service-linked roles for spot"
+"""What every stack uses and none deletes: other spot fleets of the account may need it."""
+
+PORT = "port {port} ({service}) of the machines to {who}"
+EVERYONE = "everyone on the Internet ({ranges})"
+NO_PORT = "no port of the machines"
+"""What a stack opens: a line for each port that is open to somebody."""
+
+EVERY_ADDRESS = ("0.0.0.0/0", "::/0")
+"""The ranges that mean everyone."""
+
+
+def is_everyone(ranges: str) -> bool:
+    """Tell whether everyone on the Internet is among some CIDR ranges, with commas between them."""
+    return any(part.strip() in EVERY_ADDRESS for part in ranges.split(","))
+
+
+def open_ports(parameters: Mapping[str, str]) -> list[str]:
+    """Return what a stack opens on its machines, a line for each port.
+
+    Args:
+        parameters: the values of all parameters.
+    """
+    services = (
+        ("HTCondor", parameters[Parameter.CONDOR_PORT], Parameter.CONDOR_CIDRS),
+        ("SSH", "22", Parameter.SSH_CIDRS),
+    )
+    lines = []
+    for service, port, name in services:
+        ranges = ", ".join(part.strip() for part in parameters[name].split(",") if part.strip())
+        if ranges:
+            who = EVERYONE.format(ranges=ranges) if is_everyone(ranges) else ranges
+            lines.append(PORT.format(port=port, service=service, who=who))
+    return lines or [NO_PORT]

@@ -31,6 +31,7 @@ from annex_bootstrap.stack import budget, staging
 from annex_bootstrap.stack.follow import Watcher, delete_stack, settle
 from annex_bootstrap.stack.read import Holder, Stack, find_holders
 from annex_bootstrap.target import Target, in_each_region
+from annex_bootstrap.words import SPOT_ROLES
 from annex_contract.image import IMAGE_YES
 from annex_contract.outputs import profiles_of
 from annex_contract.stack import Output, Parameter
@@ -259,7 +260,7 @@ def _show(screen: Screen, account: Account, preview: Preview) -> None:
         screen.say(f"  keeps the role {fleet_role.rpartition('/')[2]}, unless the stack made it")
     screen.say("  deletes the staging bucket, unless another stack uses it")
     screen.say("  deletes the stack's part of the pool's configuration")
-    screen.say("  keeps the account's two service-linked roles for spot")
+    screen.say(f"  keeps {SPOT_ROLES}")
 
 
 def _delete(

@@ -11,6 +11,7 @@ import pytest
 
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.launch import launch_links
+from annex_bootstrap.words import is_everyone, open_ports
 from annex_contract.stack import Output
 from local_aws.launcher import REGION, local_aws
 from template_gen.template import build
@@ -209,13 +210,52 @@ def test_an_invalid_value_removes_the_link_until_it_is_corrected(page: Page) -> 
     assert page.run("document.getElementById('launch').hasAttribute('href')")
 
 
-def test_an_unpublished_page_asks_for_the_templates_url(open_page: OpenPage, write_page: Callable[..., str]) -> None:
-    page = open_page()
+def test_an_unpublished_page_opens_where_its_template_can_be_uploaded_until_it_has_a_url(
+    open_page: OpenPage, write_page: Callable[..., str]
+) -> None:
+    page, region = open_page(), launch_links.REGIONS[0]
     page.open(write_page("", ""))
-    assert not page.run("document.getElementById('launch').hasAttribute('href')")
+    launch = "document.getElementById('launch')"
+    assert page.run(f"{launch}.href") == f"{launch_links.console_url(region)}#/stacks/create"
+    assert page.run(f"{launch}.textContent") == "Upload in the console"
+    _choose(page, "stack", "mine")
+    _choose(page, "SshCidrs", "")
+    # The console gets nothing of the form, so the person has to type it there.
+    summary = "document.getElementById('summary').textContent"
+    assert page.run(summary) == f"{region.name}: name the stack mine and set SshCidrs to nothing"
     _choose(page, "template", URL)
-    link = page.run("document.getElementById('launch').href")
-    assert link == launch_links.quick_create_url(launch_links.REGIONS[0], URL, "annex-bootstrap", {})
+    assert page.run(f"{launch}.href") == launch_links.quick_create_url(region, URL, "mine", {"SshCidrs": ""})
+    assert page.run(f"{launch}.textContent") == "Launch Stack"
+
+
+def test_the_page_names_the_open_ports_as_the_command_line_does(page: Page) -> None:
+    ports, defaults = "document.getElementById('ports').textContent", TEMPLATE["Parameters"]
+    values = {name: str(defaults[name]["Default"]) for name in ("CondorPort", "CondorCidrs", "SshCidrs")}
+    assert page.run(ports) == " and ".join(open_ports(values))
+    assert "everyone on the Internet" in page.run(ports)
+    for name, value in (
+        ("SshCidrs", ""),
+        ("CondorPort", "9619"),
+        ("CondorCidrs", "192.0.2.0/24,::/0"),
+        ("CondorCidrs", ""),
+    ):
+        _choose(page, name, value)
+        values[name] = value
+        assert page.run(ports) == " and ".join(open_ports(values))
+        everyone = page.run("document.getElementById('opens').classList.contains('wide')")
+        assert everyone == is_everyone(values["CondorCidrs"])
+
+
+def test_the_link_beside_the_open_ports_leads_to_their_fields(page: Page) -> None:
+    page.run("document.querySelector('#opens a').click()")
+    assert page.run("new Promise((done) => setTimeout(() => done(document.getElementById('more').open), 300))")
+
+
+def test_the_time_of_the_image_is_named_only_where_one_is_made(page: Page) -> None:
+    hidden = "document.getElementById('image-time').hidden"
+    assert not page.run(hidden)
+    _choose(page, "Image", "no")
+    assert page.run(hidden)
 
 
 def _paste(page: Page, pasted: object) -> None:
@@ -276,5 +316,7 @@ def test_the_commands_follow_the_form(page: Page) -> None:
     _choose(page, "region", "eu-west-1")
     _choose(page, "stack", "mine")
     options = "--region eu-west-1 --stack-name mine"
-    assert page.run("document.getElementById('pull').textContent") == f"annex-bootstrap pull-config {options}"
+    for step in ("pull", "credentials", "doctor"):
+        line = page.run(f"document.getElementById('{step}').textContent")
+        assert line == f"annex-bootstrap {'pull-config' if step == 'pull' else step} {options}"
     assert options in page.run("document.getElementById('describe').textContent")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import boto3
 
+from annex_bootstrap.launch import launch_page
 from annex_contract.outputs import OUTPUTS
 from annex_contract.stack import Output
 from custom_resources.bucket import bucket_policy
@@ -97,6 +98,9 @@ def test_a_change_set_lists_exactly_what_will_be_created(
         Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
     )
     changes = client.describe_change_set(ChangeSetName=made["Id"])["Changes"]
+    # The launch page says so without asking.
+    named = [change["ResourceChange"]["LogicalResourceId"] for change in changes]
+    assert sorted(named) == sorted(launch_page.created(json.loads(template)))
     assert {"AlarmTopic", "AnnexKeyPair"}.isdisjoint(
         change["ResourceChange"]["LogicalResourceId"] for change in changes
     )

@@ -18,12 +18,14 @@ from typing import Any
 
 from annex_bootstrap.launch import launch_links
 from annex_bootstrap.pool import blocks
+from annex_bootstrap.stack.preview import IMAGE_TIME, MINUTES
 from annex_bootstrap.stack.template import default_image
 from annex_bootstrap.target import STACK_NAME
-from annex_bootstrap.words import TYPES
+from annex_bootstrap.words import EVERY_ADDRESS, EVERYONE, NO_PORT, PORT, SPOT_ROLES, TYPES
 from annex_contract import __version__
 from annex_contract.outputs import OUTPUTS
-from annex_contract.stack import DEFAULT_STACK_NAME, STACK_NAME_PATTERN, STACK_NAME_RULE, Output
+from annex_contract.resources import IMAGE, IMAGE_BUILDER
+from annex_contract.stack import DEFAULT_STACK_NAME, STACK_NAME_PATTERN, STACK_NAME_RULE, TEMPLATE_NAME, Output
 
 PAGE_NAME = "launch.html"
 
@@ -57,15 +59,50 @@ def render(
         script=script,
         data=_data(template, regions),
         version=escape(__version__),
-        notice="" if template_url else _source("unpublished.html"),
+        notice="" if template_url else Template(_source("unpublished.html")).substitute(template_name=TEMPLATE_NAME),
         options="".join(f'<option value="{region.name}">{escape(_long_name(region))}</option>' for region in regions),
         stack_name=escape(stack_name),
         groups="".join(_groups(template)),
         template_url=escape(template_url),
-        count=len(template["Resources"]),
+        count=len(created(template)),
+        costs=escape(_image_costs()),
+        minutes=MINUTES,
+        image_time=IMAGE_TIME,
+        kept=escape(SPOT_ROLES[0].upper() + SPOT_ROLES[1:]),
         resources="".join(_resource_rows(template)),
         regions="".join(_region_row(region, template_url, stack_name) for region in regions),
     )
+
+
+def created(template: Mapping[str, Any]) -> list[str]:
+    """Return the logical IDs of what a stack makes whose parameters all have their defaults.
+
+    Args:
+        template: the built template.
+    """
+    values = {name: str(parameter["Default"]) for name, parameter in template["Parameters"].items()}
+
+    def holds(condition: Mapping[str, Any]) -> bool:
+        ((function, arguments),) = condition.items()
+        match function:
+            case "Fn::Equals":
+                one, other = (values[part["Ref"]] if isinstance(part, dict) else part for part in arguments)
+                return one == other
+            case "Fn::Not":
+                return not holds(arguments[0])
+            case "Fn::And":
+                return all(map(holds, arguments))
+            case "Fn::Or":
+                return any(map(holds, arguments))
+            case "Condition":
+                return holds(template["Conditions"][arguments])
+        raise KeyError(f"annex_bootstrap/launch/launch_page does not know {function}")
+
+    return [
+        name
+        for name, resource in template["Resources"].items()
+        if "Condition" not in resource or holds(template["Conditions"][resource["Condition"]])
+    ]
 
 
 def _source(name: str) -> str:
@@ -100,6 +137,8 @@ def _data(template: Mapping[str, Any], regions: list[launch_links.Region]) -> st
         "outputPatterns": {output: rule.pattern for output, rule in OUTPUTS.items()},
         "optionalOutputs": sorted(output for output, rule in OUTPUTS.items() if rule.optional),
         "regionOutput": Output.LEASE_FUNCTION_ARN,
+        "words": {"port": PORT, "everyone": EVERYONE, "noPort": NO_PORT, "imageTime": IMAGE_TIME},
+        "everyAddress": EVERY_ADDRESS,
     }
     # Inside a script element only this could end it.
     return json.dumps(data, sort_keys=True).replace("<", "\\u003c")
@@ -161,6 +200,11 @@ def _resource_rows(template: Mapping[str, Any]) -> list[str]:
     if missing:
         raise KeyError(f"annex_bootstrap/words.py has no words for {', '.join(sorted(missing))}")
     return rows
+
+
+def _image_costs() -> str:
+    build, keep = (TYPES[resource.resource_type].short_cost for resource in (IMAGE_BUILDER, IMAGE))
+    return f"{build} of the image, and {keep} to keep it"
 
 
 def _long_name(region: launch_links.Region) -> str:

@@ -14,7 +14,11 @@ function isAllowed(parameter, value) {
   return parts.every((part) => new RegExp(parameter.AllowedPattern).test(part));
 }
 
+// A page that nobody published, of which the template's file is all that the console can have.
+const unpublished = !at("template").value;
+
 function findTemplateProblem(value) {
+  if (unpublished && !value) return "";
   const url = URL.canParse(value) ? new URL(value) : null;
   return url && url.protocol === "https:" ? "" : "Type the https URL of the template in S3.";
 }
@@ -22,6 +26,23 @@ function findTemplateProblem(value) {
 function findStackProblem(value) {
   return new RegExp(data.stackNamePattern).test(value)
     ? "" : data.stackNameRule;
+}
+
+// The same lines as open_ports in words.py; a test compares them.
+function describePorts() {
+  const lines = [];
+  for (const [service, port, name] of [["HTCondor", at("CondorPort").value, "CondorCidrs"], ["SSH", "22", "SshCidrs"]]) {
+    const parts = at(name).value.split(",").map((part) => part.trim()).filter(Boolean);
+    const ranges = parts.join(", ");
+    const who = parts.some((part) => data.everyAddress.includes(part))
+      ? data.words.everyone.replace("{ranges}", ranges) : ranges;
+    if (ranges) lines.push(fill(data.words.port, { port, service, who }));
+  }
+  return lines.length ? lines : [data.words.noPort];
+}
+
+function fill(text, values) {
+  return text.replace(/{(\w+)}/g, (_, key) => values[key]);
 }
 
 function show(field, problem) {
@@ -50,22 +71,32 @@ function refresh() {
   const problems = wrong.filter(Boolean).length;
   const query = [["templateURL", at("template").value], ["stackName", stack], ...chosen]
     .map(([name, value]) => name + "=" + encodeURIComponent(value)).join("&");
+  const upload = unpublished && !at("template").value;
+  const typed = chosen.map(([name, value]) => name.replace("param_", "") + " to " + (value || "nothing")).join(", ");
   const launch = at("launch");
+  launch.textContent = upload ? "Upload in the console" : "Launch Stack";
+  at("then").hidden = upload;
+  at("ports").textContent = describePorts().join(" and ");
+  at("opens").classList.toggle("wide", at("ports").textContent.includes(data.words.everyone.split(" (")[0]));
+  at("image-time").hidden = imageless || at("Image").value !== String(data.parameters.Image.Default);
   if (problems) {
     launch.removeAttribute("href");
     launch.setAttribute("role", "link");
     launch.setAttribute("aria-disabled", "true");
     at("more").open = true;
   } else {
-    launch.href = data.consoles[region] + "#/stacks/create/review?" + query;
+    launch.href = data.consoles[region] + "#/stacks/create" + (upload ? "" : "/review?" + query);
     launch.removeAttribute("role");
     launch.removeAttribute("aria-disabled");
   }
   at("summary").textContent = problems
     ? (problems === 1 ? "One field needs" : problems + " fields need") + " correcting."
+    : upload ? region + ": name the stack " + stack + (typed ? " and set " + typed : "")
     : region + (chosen.length ? ", " + chosen.length + " changed from the default" : ", with default settings");
   const options = " --region " + region + (stack === data.defaultStackName ? "" : " --stack-name " + stack);
-  at("pull").textContent = "annex-bootstrap pull-config" + options;
+  for (const [id, command] of [["pull", "pull-config"], ["credentials", "credentials"], ["doctor", "doctor"]]) {
+    at(id).textContent = "annex-bootstrap " + command + options;
+  }
   at("describe").textContent =
     "aws cloudformation describe-stacks --region " + region + " --stack-name " + stack + " --output json";
 }

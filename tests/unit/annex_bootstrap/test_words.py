@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from annex_bootstrap.words import SUMMARIES, TYPES
+import pytest
+
+from annex_bootstrap.words import SUMMARIES, TYPES, Words, open_ports
 from annex_contract.resources import CUSTOM_RESOURCES
 from tests.stack_values import TEMPLATE
 
@@ -17,3 +19,28 @@ def test_every_summary_is_of_a_resource_of_the_template() -> None:
 
 def test_every_custom_resource_has_a_name_to_call_it_by() -> None:
     assert [resource for resource in CUSTOM_RESOURCES if not TYPES[resource.resource_type].name] == []
+
+
+def test_a_short_cost_leaves_the_reasons_out() -> None:
+    assert Words("a thing", "About a cent, an estimate: of something").short_cost == "about a cent"
+    assert Words("a thing").short_cost == "nothing"
+
+
+@pytest.mark.parametrize(
+    ("condor", "ssh", "lines"),
+    [
+        ("", "", ["no port of the machines"]),
+        ("192.0.2.0/24, 2001:db8::/32", "", ["port 9618 (HTCondor) of the machines to 192.0.2.0/24, 2001:db8::/32"]),
+        ("", "192.0.2.0/24,::/0", ["port 22 (SSH) of the machines to everyone on the Internet (192.0.2.0/24, ::/0)"]),
+        (
+            "0.0.0.0/0",
+            "192.0.2.1/32",
+            [
+                "port 9618 (HTCondor) of the machines to everyone on the Internet (0.0.0.0/0)",
+                "port 22 (SSH) of the machines to 192.0.2.1/32",
+            ],
+        ),
+    ],
+)
+def test_each_open_port_is_named_with_whom_it_is_open_to(condor: str, ssh: str, lines: list[str]) -> None:
+    assert open_ports({"CondorPort": "9618", "CondorCidrs": condor, "SshCidrs": ssh}) == lines

@@ -6,11 +6,16 @@ import re
 from html import unescape
 from html.parser import HTMLParser
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from annex_bootstrap.launch import launch_links, launch_page
 from annex_bootstrap.main import commands
+from annex_bootstrap.stack.preview import IMAGE_TIME, MINUTES
+from annex_bootstrap.words import SPOT_ROLES, TYPES
+from annex_contract.resources import IMAGE, IMAGE_BUILDER
+from annex_contract.stack import TEMPLATE_NAME
 from template_gen.template import build
 
 TEMPLATE = build().to_dict()
@@ -71,8 +76,10 @@ def test_without_scripts_every_region_of_the_partition_has_its_link(partition: s
 
 def test_a_page_that_nobody_published_says_so_and_opens_where_a_file_can_be_uploaded() -> None:
     page = launch_page.render(TEMPLATE)
-    links = [link for link in _Reader(page).links() if link[0] != "#"]
-    assert "This copy has no template URL." in page
+    file, *links = [link for link in _Reader(page).links() if link[0] != "#"]
+    assert "This copy has no template URL" in page
+    # It is beside the page, wherever that is.
+    assert file == TEMPLATE_NAME
     assert links == [f"{launch_links.console_url(region)}#/stacks/create" for region in launch_links.REGIONS]
     assert "has no template URL" not in launch_page.render(TEMPLATE, "aws", URL)
 
@@ -95,6 +102,55 @@ def test_every_link_within_the_page_has_its_place() -> None:
     page = _Reader(launch_page.render(TEMPLATE, "aws", URL))
     places = {attributes.get("id") for _, attributes in page.tags}
     assert {link.removeprefix("#") for link in page.links() if link.startswith("#")} <= places
+
+
+def _text(page: str, start: str, end: str) -> str:
+    """Return the words of a part of the page."""
+    part = page.split(start)[1].split(end)[0].replace("</dt>", " ")
+    return unescape(" ".join(re.sub("<[^>]*>", "", part).split()))
+
+
+def test_the_page_says_what_the_command_line_says() -> None:
+    page = launch_page.render(TEMPLATE, "aws", URL)
+    before = _text(page, '<dl class="before">', "</dl>")
+    assert f"Takes about {MINUTES} minutes{IMAGE_TIME} (an estimate)." in before
+    build, keep = (TYPES[resource.resource_type].cost.partition(",")[0].lower() for resource in (IMAGE_BUILDER, IMAGE))
+    assert f"Costs {build} of the image, and {keep} to keep it (estimates)" in before
+    # Who looks for the button has seen what it opens.
+    assert page.index('id="ports"') < page.index('id="launch"')
+    assert SPOT_ROLES in _text(page, 'id="deleting"', "</section>").replace("The account", "the account")
+
+
+def test_the_next_steps_are_those_that_setup_would_still_do() -> None:
+    steps = _text(launch_page.render(TEMPLATE, "aws", URL), '<h2 id="after">', "</section>")
+    named = re.findall(r"annex-bootstrap ([a-z-]+)", steps.partition("pipx install .")[2])
+    assert named == ["pull-config", "credentials", "pool-config", "doctor"]
+    context = click.Context(commands)
+    assert all(commands.get_command(context, name) for name in named)
+
+
+def test_what_a_stack_with_default_settings_makes_is_what_its_conditions_let_be() -> None:
+    made = launch_page.created(TEMPLATE)
+    assert {"AnnexKeyPair", "AlarmTopic"}.isdisjoint(made)
+    assert len(made) == len(TEMPLATE["Resources"]) - 2
+    assert f"{len(made)} resources" in launch_page.render(TEMPLATE)
+
+
+@pytest.mark.parametrize(
+    ("condition", "holds"),
+    [
+        ({"Fn::And": [{"Fn::Equals": [{"Ref": "A"}, "a"]}, {"Condition": "No"}]}, False),
+        ({"Fn::Or": [{"Fn::Equals": [{"Ref": "A"}, "a"]}, {"Condition": "No"}]}, True),
+        ({"Fn::Not": [{"Condition": "No"}]}, True),
+    ],
+)
+def test_a_condition_is_judged_as_cloudformation_does(condition: dict[str, object], holds: bool) -> None:
+    template = {
+        "Parameters": {"A": {"Default": "a"}},
+        "Conditions": {"No": {"Fn::Equals": [{"Ref": "A"}, ""]}, "It": condition},
+        "Resources": {"Thing": {"Condition": "It"}},
+    }
+    assert launch_page.created(template) == ["Thing"] * holds
 
 
 def test_every_resource_of_the_template_is_counted_on_the_page() -> None:
