@@ -11,7 +11,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from annex_contract.stack import LONGEST_STACK_NAME, ROLE_PATH, LogicalId, Output
+from annex_contract.stack import (
+    LONGEST_STACK_NAME,
+    ROLE_PATH,
+    LogicalId,
+    Output,
+    given_policy_name,
+    given_roles_id,
+)
 
 _ARN = "arn:aws[a-z-]*"
 _FUNCTION = f"{_ARN}:lambda:[a-z0-9-]+:[0-9]{{12}}:function:[A-Za-z0-9_-]+"
@@ -98,7 +105,7 @@ def find_wrong_output(outputs: Mapping[str, str]) -> str:
     return ""
 
 
-def find_foreign_output(outputs: Mapping[str, str], stack_id: str, adopted_bucket: str) -> str:
+def find_foreign_output(outputs: Mapping[str, str], stack_id: str, adopted_bucket: str, given_roles: str = "") -> str:
     """Return the name of an output that names what is not the stack's own, or an empty text.
 
     Who changes a stack may let it put out anything of the right form, which others would then invoke or use.
@@ -107,19 +114,25 @@ def find_foreign_output(outputs: Mapping[str, str], stack_id: str, adopted_bucke
         outputs: values of the right form, by name.
         stack_id: the stack's ARN.
         adopted_bucket: the bucket that its parameters name; empty where it made one.
+        given_roles: of an administrator, by the stack's parameters; empty where it made its roles.
     """
     _, partition, _, region, account, resource = stack_id.split(":", 5)
     _, name, unique = resource.split("/")
-    first, last = unique.split("-")[0], unique.split("-")[-1]
-    iam, ours = f"arn:{partition}:iam::{account}:", rf"{ROLE_PATH}[a-z-]+-{first}-{last}"
+    # Those of another stack would do for the form.
+    parts = unique.split("-")
+    its_own = given_roles_id(account, region, name) if given_roles else f"{parts[0]}-{parts[-1]}"
+    iam, ours = f"arn:{partition}:iam::{account}:", rf"{ROLE_PATH}[a-z-]+-{its_own}"
 
     def made(logical_id: LogicalId) -> str:
         # AWS cuts longer names of stacks; what follows is random.
         start = f"{name}-{logical_id}-" if len(name) <= LONGEST_STACK_NAME else name[:LONGEST_STACK_NAME]
         return f"{re.escape(start)}[A-Za-z0-9{'-' * (len(name) > LONGEST_STACK_NAME)}]+"
 
+    def policy(logical_id: LogicalId) -> str:
+        return re.escape(given_policy_name(name, logical_id, its_own)) if given_roles else made(logical_id)
+
     functions = f"arn:{partition}:lambda:{region}:{account}:function:"
-    bucket = re.escape(adopted_bucket) or f"annex-bootstrap-{account}-{first}-{last}"
+    bucket = re.escape(adopted_bucket) or f"annex-bootstrap-{account}-{its_own}"
     own = {
         Output.S3_BUCKET_NAME: bucket,
         Output.LEASE_FUNCTION_ARN: functions + made(LogicalId.LEASE_FUNCTION),
@@ -129,7 +142,7 @@ def find_foreign_output(outputs: Mapping[str, str], stack_id: str, adopted_bucke
         Output.INSTANCE_ROLE_ARN: f"{iam}role{ours}",
         # It may have been adopted, with any name.
         Output.IAM_FLEET_ROLE_ARN: f"{iam}role/.+",
-        Output.ANNEX_USER_POLICY_ARN: f"{iam}policy{ROLE_PATH}{made(LogicalId.ANNEX_USER_POLICY)}",
-        Output.START_POLICY_ARN: f"{iam}policy{ROLE_PATH}{made(LogicalId.START_POLICY)}",
+        Output.ANNEX_USER_POLICY_ARN: f"{iam}policy{ROLE_PATH}{policy(LogicalId.ANNEX_USER_POLICY)}",
+        Output.START_POLICY_ARN: f"{iam}policy{ROLE_PATH}{policy(LogicalId.START_POLICY)}",
     }
     return next((name for name, rule in own.items() if name in outputs and not re.fullmatch(rule, outputs[name])), "")

@@ -25,6 +25,7 @@ class Property(StrEnum):
     CONDOR_PORT = "CondorPort"
     CONDOR_VERSION = "CondorVersion"
     EXPIRATION_DAYS = "ExpirationDays"
+    GIVEN_ROLES = "GivenRoles"
     GPU = "Gpu"
     GROUP_NAME = "GroupName"
     IMAGE_NAME = "ImageName"
@@ -89,7 +90,12 @@ BUCKET = CustomResource(
     resource_type="Custom::AnnexBucket",
     module="bucket",
     name_property=Property.BUCKET_NAME,
-    properties={Property.BUCKET_NAME: str, Property.EXPIRATION_DAYS: int, Property.KMS_KEY: str},
+    properties={
+        Property.BUCKET_NAME: str,
+        Property.EXPIRATION_DAYS: int,
+        Property.KMS_KEY: str,
+        Property.GIVEN_ROLES: str,
+    },
     attributes=(Attribute.BUCKET_NAME,),
 )
 
@@ -105,6 +111,7 @@ INSTANCE_ROLE = CustomResource(
         Property.KEY_PATTERN: str,
         Property.KMS_KEY: str,
         Property.PERMISSIONS_BOUNDARY_ARN: str,
+        Property.GIVEN_ROLES: str,
     },
     attributes=(Attribute.PROFILE_ARN, Attribute.ROLE_ARN),
 )
@@ -120,6 +127,7 @@ START_ROLE = CustomResource(
         Property.BUCKET_NAME: str,
         Property.KMS_KEY: str,
         Property.PERMISSIONS_BOUNDARY_ARN: str,
+        Property.GIVEN_ROLES: str,
     },
     attributes=(Attribute.PROFILE_ARN, Attribute.ROLE_ID),
 )

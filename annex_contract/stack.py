@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from enum import StrEnum
 
@@ -22,6 +23,42 @@ def stack_path(stack_name: str) -> str:
         stack_name: the stack's name, or a reference to it.
     """
     return f"{ROLE_PATH}{stack_name}/"
+
+
+def given_roles_id(account: str, region: str, stack_name: str) -> str:
+    """Return what stands in the names of all that a stack has where an administrator made its roles.
+
+    It is the value of the parameter ``GivenRoles``, and has the form of the part of a stack's ID that stands there
+    elsewhere. It derives from what is known before there is a stack, and is another one for every stack.
+
+    Args:
+        account: the account ID, 12 digits.
+        region: of the stack.
+        stack_name: the stack's name.
+    """
+    digest = hashlib.sha256(f"{account}/{region}/{stack_name}".encode()).hexdigest()
+    return f"{digest[:8]}-{digest[8:20]}"
+
+
+def given_role_name(title: str, roles: str) -> str:
+    """Return the name of a function's role that an administrator made.
+
+    Args:
+        title: the logical ID that the role has in a stack that makes it.
+        roles: the value of ``GivenRoles``, or a reference to it.
+    """
+    return f"annex-bootstrap-{title}-{roles}"
+
+
+def given_policy_name(stack_name: str, title: str, roles: str) -> str:
+    """Return the name of a policy for people that an administrator made.
+
+    Args:
+        stack_name: the stack's name, or a reference to it.
+        title: the logical ID that the policy has in a stack that makes it.
+        roles: the value of ``GivenRoles``, or a reference to it.
+    """
+    return f"{stack_name}-{title}-{roles}"
 
 
 ANNEX_TAG = "htcondor:AnnexName"
@@ -170,6 +207,7 @@ class Parameter(StrEnum):
     KMS_KEY_ARN = "KmsKeyArn"
     FLEET_ROLE_NAME = "FleetRoleName"
     PERMISSIONS_BOUNDARY_ARN = "PermissionsBoundaryArn"
+    GIVEN_ROLES = "GivenRoles"
     NOTIFICATION_EMAIL = "NotificationEmail"
     END_ORPHANS = "EndOrphans"
     MAX_LEASE_HOURS = "MaxLeaseHours"

@@ -186,7 +186,9 @@ def _configure(s3: S3Client, request: Request) -> None:
             ]
         },
     )
-    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(bucket_policy(s3.meta.partition, bucket, request.stack_id)))
+    roles = request.properties.get(Property.GIVEN_ROLES, "")
+    policy = bucket_policy(s3.meta.partition, bucket, request.stack_id, roles)
+    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
     s3.put_bucket_lifecycle_configuration(
         Bucket=bucket,
         LifecycleConfiguration={
@@ -214,7 +216,7 @@ def _configure(s3: S3Client, request: Request) -> None:
     )
 
 
-def bucket_policy(partition: str, bucket: str, stack_id: str) -> dict[str, Any]:
+def bucket_policy(partition: str, bucket: str, stack_id: str, given_roles: str = "") -> dict[str, Any]:
     """Return the policy that denies the bucket to requests without TLS, and to roles and users of other stacks.
 
     ``aws:PrincipalArn`` is the ARN of a role, with its path, whatever session it has:
@@ -224,15 +226,17 @@ def bucket_policy(partition: str, bucket: str, stack_id: str) -> dict[str, Any]:
         partition: such as ``aws``.
         bucket: its name.
         stack_id: the stack's ARN.
+        given_roles: of an administrator, who made the machines' roles; empty where the stack did.
     """
     arns = [f"arn:{partition}:s3:::{bucket}", f"arn:{partition}:s3:::{bucket}/*"]
     insecure = {"Bool": {"aws:SecureTransport": "false"}}
     account, stack_name, number = stack_id.split(":")[4], *stack_id.split("/")[1:]
     first, *_, last = number.split("-")
+    unique = given_roles or f"{first}-{last}"
     # Versions before a stack had a path of its own made roles with these names. Their users cannot be told apart.
     earlier = (
         *(f"{stack_name}-{function}Role-*" for function in (function_of(BUCKET.logical_id), LogicalId.LEASE_FUNCTION)),
-        *(f"annex-bootstrap-{made}-{first}-{last}" for made in ("instance", "instance-start")),
+        *(f"annex-bootstrap-{made}-{unique}" for made in ("instance", "instance-start")),
     )
 
     def iam(*resources: str) -> dict[str, list[str]]:

@@ -10,7 +10,7 @@ import json
 import logging
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
@@ -18,7 +18,7 @@ from annex_contract.machine_policies import FLEET_POLICY, fleet_policy
 from annex_contract.resources import FLEET_ROLE, Attribute, Property
 from annex_contract.stack import ROLE_PATH, SPOT_SERVICE_LINKED_ROLES, SPOT_TAGGING_POLICY
 from custom_resources.lifecycle import Request, ResourceError, client, error_code, serve
-from custom_resources.roles import delete_role, find_role, put_role
+from custom_resources.roles import delete_role, find_role, put_role, trusts
 
 if TYPE_CHECKING:
     from mypy_boto3_iam import IAMClient
@@ -90,26 +90,11 @@ def _machine_role(stack_id: str) -> str:
 
 def _check_adoptable(request: Request, role: RoleTypeDef) -> None:
     service = request.properties[Property.TRUSTED_SERVICE]
-    # boto3 decodes the document, though its type is text.
-    document: Any = role["AssumeRolePolicyDocument"]
-    if not any(_trusts(statement, service) for statement in _listed(document["Statement"])):
+    if not trusts(role, service):
         raise ResourceError(
             f"the role {request.name} does not trust {service}; "
             "give the name of a role that does, or leave FleetRoleName empty to have one made"
         )
-
-
-def _trusts(statement: Mapping[str, Any], service: str) -> bool:
-    principal = statement.get("Principal", {})
-    return (
-        statement["Effect"] == "Allow"
-        and isinstance(principal, dict)
-        and service in _listed(principal.get("Service", []))
-    )
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
 
 
 handler = serve(FLEET_ROLE.name_property, put, delete)

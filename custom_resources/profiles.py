@@ -36,7 +36,7 @@ def put_key_policy(iam: IAMClient, request: Request) -> None:
 def delete_profile_and_role(request: Request) -> str:
     """Delete the profile and the role of a request's name if this stack made them."""
     iam: IAMClient = client("iam")
-    profile = _find_profile(iam, request.name)
+    profile = find_profile(iam, request.name)
     if profile is not None and request.owns(profile.get("Tags", [])):
         _take_out(iam, profile, keep="")
         iam.delete_instance_profile(InstanceProfileName=request.name)
@@ -44,7 +44,8 @@ def delete_profile_and_role(request: Request) -> str:
     return ""
 
 
-def _find_profile(iam: IAMClient, profile_name: str) -> InstanceProfileTypeDef | None:
+def find_profile(iam: IAMClient, profile_name: str) -> InstanceProfileTypeDef | None:
+    """Return the instance profile of that name, or None."""
     try:
         return iam.get_instance_profile(InstanceProfileName=profile_name)["InstanceProfile"]
     except ClientError as error:
@@ -65,7 +66,7 @@ def put_profile(iam: IAMClient, request: Request, *, is_likely: bool) -> None:
         ResourceError: a profile of that name exists and is not this stack's.
     """
     # It is made after the role, so where there was no role there is hardly a profile to look for.
-    profile = _find_profile(iam, request.name) if is_likely else None
+    profile = find_profile(iam, request.name) if is_likely else None
     if profile is None:
         try:
             profile = iam.create_instance_profile(InstanceProfileName=request.name, Path=ROLE_PATH, Tags=request.tags)[

@@ -82,3 +82,28 @@ def delete_role(iam: IAMClient, request: Request) -> None:
         for policy_name in inline["PolicyNames"]:
             iam.delete_role_policy(RoleName=request.name, PolicyName=policy_name)
     iam.delete_role(RoleName=request.name)
+
+
+def trusts(role: RoleTypeDef, service: str) -> bool:
+    """Return whether a service may take a role.
+
+    Args:
+        role: as IAM has it.
+        service: its principal, such as ``ec2.amazonaws.com``.
+    """
+    # boto3 decodes the document, though its type is text.
+    document: Any = role["AssumeRolePolicyDocument"]
+    return any(_trusts(statement, service) for statement in _listed(document["Statement"]))
+
+
+def _trusts(statement: Mapping[str, Any], service: str) -> bool:
+    principal = statement.get("Principal", {})
+    return (
+        statement["Effect"] == "Allow"
+        and isinstance(principal, dict)
+        and service in _listed(principal.get("Service", []))
+    )
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from annex_contract.machine_policies import START_POLICY, start_policy
 from annex_contract.resources import START_ROLE, Attribute, Property
+from custom_resources.given_roles import check_unchanged, use_given
 from custom_resources.lifecycle import Request, client, serve
 from custom_resources.profiles import delete_profile_and_role, profile_arn, put_key_policy, put_profile
 from custom_resources.roles import find_role, put_role
@@ -20,16 +21,21 @@ if TYPE_CHECKING:
 
 
 def put(request: Request) -> Mapping[str, str]:
-    """Make role and profile, or bring ours to what the properties ask for.
+    """Make role and profile, bring ours to what the properties ask for, or check those of an administrator.
 
     Raises:
-        ResourceError: a role or profile of that name exists and is not this stack's.
+        ResourceError: a role or profile of that name exists and is not this stack's, or what an administrator made is
+            not what it should be.
         ClientError: AWS refused a call.
     """
     iam: IAMClient = client("iam")
+    check_unchanged(request)
+    policy = start_policy(request.stack_id.split(":")[1], str(request.properties[Property.BUCKET_NAME]))
+    if request.properties.get(Property.GIVEN_ROLES):
+        given, profile = use_given(iam, request, {START_POLICY: policy})
+        return {Attribute.PROFILE_ARN: profile, Attribute.ROLE_ID: given["RoleId"]}
     existing = find_role(iam, request.name)
     role = put_role(iam, request, existing, "Lets each machine of annex-bootstrap start read its own configuration")
-    policy = start_policy(role["Arn"].split(":")[1], str(request.properties[Property.BUCKET_NAME]))
     iam.put_role_policy(RoleName=request.name, PolicyName=START_POLICY, PolicyDocument=json.dumps(policy))
     put_key_policy(iam, request)
     put_profile(iam, request, is_likely=existing is not None)

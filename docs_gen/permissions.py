@@ -14,7 +14,7 @@ from annex_contract.keys import FOR_VOLUMES
 from annex_contract.machine_policies import boot_policy, configuration_policy, fleet_policy, key_policy, start_policy
 from annex_contract.resources import BUCKET, FLEET_ROLE, IMAGE, IMAGE_BUILDER, INSTANCE_ROLE, START_ROLE, Attribute
 from annex_contract.stack import ROLE_PATH, LogicalId, Parameter, Part, function_of
-from template_gen.parameters import CONDITIONS, INPUTS
+from template_gen.parameters import BOTH, CONDITIONS, INPUTS
 from template_gen.template import build
 
 CALLS = {
@@ -76,6 +76,9 @@ generated from the template by `python -m docs_gen.permissions`, and a test keep
 parameter or an attribute of the stack, `<unique>` for the part of its ID that all its names contain. The conditions
 with `iam:PermissionsBoundary` apply if the parameter PermissionsBoundaryArn is set; it is also the boundary of every
 role. The actions of KMS are allowed if the parameter KmsKeyArn is set.
+
+Roles that an administrator makes of `annex-bootstrap policy roles` allow the same, with patterns for what is not known
+before there is a stack; those of the functions that make roles may only read them.
 """
 
 
@@ -154,7 +157,8 @@ def table() -> str:
     """Return the document as Markdown."""
     placed = {"AWS::StackId": "-/-/<first>-1-2-3-<last>", Parameter.KMS_KEY_ARN: "::<KmsKeyArn>:<Region>"}
     values = _Placeholders(placed)
-    conditions = {name: name in ("HasBoundary", "HasKmsKey", "MakesImage") for name in CONDITIONS}
+    holding = ("HasBoundary", "HasKmsKey", "MakesImage", "MakesImageAndRoles", "MakesRoles")
+    conditions = {name: name in holding for name in (*CONDITIONS, *BOTH)}
     lines = [INTRODUCTION]
     for role, statements in sorted(policies(values, conditions).items()):
         lines += [

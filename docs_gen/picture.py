@@ -145,7 +145,9 @@ def _outputs(template: Mapping[str, Any], origins: Mapping[str, Box]) -> Iterato
 
 def _resource(name: str, resources: Mapping[str, Any], row: float) -> Box:
     what = TYPES[resources[name]["Type"]].summary
-    return Box(name, 1, row, OWN.get(name, what), "box maybe" if "Condition" in resources[name] else "box")
+    # Who makes the roles is another matter than whether there is something.
+    usual = resources[name].get("Condition") in (None, "MakesRoles")
+    return Box(name, 1, row, OWN.get(name, what), "box" if usual else "box maybe")
 
 
 def _allowed(statements: Iterable[Mapping[str, Any]]) -> str:

@@ -85,14 +85,18 @@ class Provision:
 
 def provisions() -> list[Provision]:
     """Return what the template adds to each custom resource, in the order in which they are created."""
-    boundary = Ref(Parameter.PERMISSIONS_BOUNDARY_ARN)
+    boundary, given = Ref(Parameter.PERMISSIONS_BOUNDARY_ARN), Ref(Parameter.GIVEN_ROLES)
     usual_types = [each for name, usual in BUILDER_TYPES.items() for each in (usual, *FREE_PLAN_TYPES[name])]
     return [
         Provision(
             BUCKET,
             "creates or adopts the private bucket",
             names.BUCKET,
-            {Property.EXPIRATION_DAYS: EXPIRATION_DAYS, Property.KMS_KEY: Ref(Parameter.KMS_KEY_ARN)},
+            {
+                Property.EXPIRATION_DAYS: EXPIRATION_DAYS,
+                Property.KMS_KEY: Ref(Parameter.KMS_KEY_ARN),
+                Property.GIVEN_ROLES: given,
+            },
             policies.bucket(),
         ),
         Provision(
@@ -105,6 +109,7 @@ def provisions() -> list[Provision]:
                 Property.KEY_PATTERN: Ref(Parameter.CONFIG_KEY_PATTERN),
                 Property.KMS_KEY: Ref(Parameter.KMS_KEY_ARN),
                 Property.PERMISSIONS_BOUNDARY_ARN: boundary,
+                Property.GIVEN_ROLES: given,
             },
             policies.machine_role(names.INSTANCE_ROLE),
         ),
@@ -117,6 +122,7 @@ def provisions() -> list[Provision]:
                 Property.BUCKET_NAME: names.BUCKET,
                 Property.KMS_KEY: Ref(Parameter.KMS_KEY_ARN),
                 Property.PERMISSIONS_BOUNDARY_ARN: boundary,
+                Property.GIVEN_ROLES: given,
             },
             policies.machine_role(names.START_ROLE),
             condition="MakesImage",

@@ -13,15 +13,19 @@ from troposphere.logs import LogGroup
 from annex_contract import __version__
 from annex_contract.iam import Statement, document, trust
 from annex_contract.stack import Parameter, Part, stack_path
-from template_gen import policies, stand_ins
+from template_gen import names, policies, stand_ins
 from template_gen.archive import CRHELPER, POWERTOOLS, Archive, inline_code
 from template_gen.findings import Finding, leave
+from template_gen.parameters import BOTH
 
 RUNTIME = "python3.13"
 ARCHITECTURE = "arm64"
 
 MEMORY = 256
 """MB for every function: the code alone peaks at 80, and Lambda's runtime comes on top of it."""
+
+POLICY = "Policy"
+"""The variable that names the policy of a function's role, so that CloudFormation makes the policy first."""
 
 IMAGE_FILES = "machine_image/files"
 """What the builder's script writes into the image."""
@@ -91,7 +95,8 @@ def add_function(
         policy_name: of its role's policy. Where an input names what the function may touch, that name belongs here:
             a policy of another name is another resource, so an update that renames the thing leaves the old policy
             in force until CloudFormation has had the old thing deleted.
-        condition: the condition under which the stack has all of this.
+        condition: the condition under which the stack has all of this; the role and its policy only where no
+            administrator made them.
         answers: whether it must answer CloudFormation also when it cannot be loaded.
         statements_in_role: whether its role comes with the statements, so that the function waits for no policy. Then
             they must not refer to what the stack makes. They go with the role, and so after the function; what goes
@@ -102,6 +107,7 @@ def add_function(
         The function.
     """
     conditional = {"Condition": condition} if condition else {}
+    with_roles = {"Condition": next((both for both, parts in BOTH.items() if condition in parts), "MakesRoles")}
     logs = template.add_resource(
         LogGroup(
             Part.LOGS.of(title),
@@ -110,11 +116,11 @@ def add_function(
             RetentionInDays=Ref(Parameter.LOG_RETENTION_DAYS),
         )
     )
-    with_role = {"Policies": [Policy(PolicyName=title, PolicyDocument=document(statements))]}
+    with_role = {"Policies": [Policy(PolicyName=title, PolicyDocument=names.made(document(statements)))]}
     role = template.add_resource(
         Role(
             Part.ROLE.of(title),
-            **conditional,
+            **with_roles,
             **(with_role if statements_in_role else {}),
             Path=Sub(stack_path("${AWS::StackName}")),
             Description=f"Assumed by the function: {description}",
@@ -125,14 +131,18 @@ def add_function(
     policy = template.add_resource(
         RolePolicy(
             Part.POLICY.of(title),
-            **conditional,
+            **with_roles,
             RoleName=Ref(role),
-            PolicyName=policy_name,
-            PolicyDocument=document(
-                [policies.write_logs(GetAtt(logs, "Arn")), *([] if statements_in_role else statements)]
+            PolicyName=policy_name if isinstance(policy_name, str) else names.made(policy_name),
+            PolicyDocument=names.made(
+                document([policies.write_logs(GetAtt(logs, "Arn")), *([] if statements_in_role else statements)])
             ),
         )
     )
+    if environment and not statements_in_role:
+        # Created before the function and deleted after it, where there is one. DependsOn could not name what there is
+        # under a condition only.
+        environment = {**environment, POLICY: If("MakesRoles", Ref(policy), "")}
     extra: dict[str, Any] = {"Environment": Environment(Variables=dict(environment))} if environment else {}
     findings = [Finding.NO_DEAD_LETTER_QUEUE, Finding.NO_VPC]
     if reserved is None:
@@ -141,9 +151,6 @@ def add_function(
         extra["ReservedConcurrentExecutions"] = reserved
     if environment:
         findings.append(Finding.ENVIRONMENT_WITHOUT_KEY)
-    if not statements_in_role:
-        # Created before the function and deleted after it.
-        extra["DependsOn"] = policy.title
     return template.add_resource(
         Function(
             title,
@@ -153,7 +160,7 @@ def add_function(
             Architectures=[ARCHITECTURE],
             Handler="index.handler",
             Code=Code(ZipFile=inline_code(archive, module, __version__, answers=answers)),
-            Role=GetAtt(role, "Arn"),
+            Role=If("MakesRoles", GetAtt(role, "Arn"), names.given_role_arn(role.title)),
             Timeout=timeout,
             MemorySize=memory,
             LoggingConfig=LoggingConfig(LogGroup=Ref(logs)),

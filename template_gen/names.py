@@ -2,13 +2,42 @@
 
 from __future__ import annotations
 
-from troposphere import AWSHelperFn, If, Join, Ref, Select, Split, Sub
+from typing import Any
 
-from annex_contract.stack import ROLE_PATH, Parameter
+from troposphere import AWSHelperFn, If, Join, Ref, Select, Split, Sub, encode_to_dict
+
+from annex_contract.stack import ROLE_PATH, Parameter, given_policy_name, given_role_name, stack_path
 
 # Of the stack ID's UUID: the part that changes with time and the part that differs between hosts.
 _UUID = Split("-", Select(2, Split("/", Ref("AWS::StackId"))))
-UNIQUE = Join("-", [Select(0, _UUID), Select(4, _UUID)])
+UNIQUE = If("MakesRoles", Join("-", [Select(0, _UUID), Select(4, _UUID)]), Ref(Parameter.GIVEN_ROLES))
+
+
+class _Made(AWSHelperFn):  # type: ignore[misc]  # troposphere has no types
+    """A part of a template without the choice whether the stack makes its roles."""
+
+    def __init__(self, data: Any) -> None:
+        self.data = data
+
+
+def made(node: Any) -> AWSHelperFn:
+    """Return a part of what a stack has only where it makes its roles, and so its own names.
+
+    Args:
+        node: as troposphere takes it.
+    """
+    return _Made(_made(encode_to_dict(node)))
+
+
+def _made(node: Any) -> Any:
+    match node:
+        case {"Fn::If": ["MakesRoles", yes, _]}:
+            return yes
+        case dict():
+            return {key: _made(value) for key, value in node.items()}
+        case list():
+            return [_made(value) for value in node]
+    return node
 
 
 def _own(kind: str) -> AWSHelperFn:
@@ -75,3 +104,23 @@ def bucket_arn(resource: str = "") -> AWSHelperFn:
 def role_arn(name: AWSHelperFn, path: str = ROLE_PATH, kind: str = "role") -> AWSHelperFn:
     """Return the ARN of a role or an instance profile by its name."""
     return arn("iam", f"{kind}{path}${{Name}}", Name=name)
+
+
+def given_role_arn(title: str) -> AWSHelperFn:
+    """Return the ARN of a function's role that an administrator made.
+
+    Args:
+        title: the logical ID of the role that stands for it elsewhere.
+    """
+    name = given_role_name(title, f"${{{Parameter.GIVEN_ROLES}}}")
+    return arn("iam", f"role{stack_path('${AWS::StackName}')}{name}")
+
+
+def given_policy_arn(title: str) -> AWSHelperFn:
+    """Return the ARN of a policy for people that an administrator made.
+
+    Args:
+        title: the logical ID of the policy that stands for it elsewhere.
+    """
+    name = given_policy_name("${AWS::StackName}", title, f"${{{Parameter.GIVEN_ROLES}}}")
+    return arn("iam", f"policy{ROLE_PATH}{name}")

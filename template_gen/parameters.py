@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import troposphere
-from troposphere import Equals, Not, Ref, Template
+from troposphere import And, AWSHelperFn, Equals, Not, Ref, Template
 
 from annex_contract.image import BUILDER_TYPES, IMAGE_NO, IMAGE_YES
 from annex_contract.keys import KEY_PATTERN
@@ -268,6 +268,15 @@ GROUPS: Sequence[tuple[str, Sequence[Input]]] = (
                 r"^(arn:aws[a-z-]*:iam::(\d{12}|aws):policy/.+)?$",
                 "Type the ARN of a managed policy, or leave it empty.",
             ),
+            _text(
+                Parameter.GIVEN_ROLES,
+                "Roles of an administrator",
+                "The roles that an administrator made of what annex-bootstrap policy roles prints: the output "
+                "GivenRoles of their stack. Empty: this stack makes its roles. Only for a new stack.",
+                r"^([0-9a-f]{8}-[0-9a-f]{12})?$",
+                "Type the output GivenRoles of the administrator's stack, such as 0a1b2c3d-0123456789ab, or leave it "
+                "empty.",
+            ),
         ),
     ),
     (
@@ -384,10 +393,32 @@ CONDITIONS: Mapping[str, Condition] = {
     "HasMaxDollarsPerHour": Condition(Parameter.MAX_DOLLARS_PER_HOUR),
     "HasReservedConcurrency": Condition(Parameter.RESERVED_CONCURRENCY),
     "MakesImage": Condition(Parameter.IMAGE, IMAGE_YES, equal=True),
+    "MakesRoles": Condition(Parameter.GIVEN_ROLES, equal=True),
     "MakesImageForArm": Condition(Parameter.IMAGE_ARCHITECTURE, "arm64", equal=True),
     "WantsKeyPair": Condition(Parameter.KEY_PAIR, "yes", equal=True),
 }
-"""The conditions of the template, by name."""
+"""The conditions of the template on one parameter, by name."""
+
+BOTH: Mapping[str, tuple[str, str]] = {"MakesImageAndRoles": ("MakesImage", "MakesRoles")}
+"""The conditions of the template that hold where two others do, by name."""
+
+
+def holding(values: Mapping[str, str]) -> dict[str, bool]:
+    """Return which conditions hold.
+
+    Args:
+        values: of parameters, by name; others have their defaults.
+    """
+    found = {
+        name: condition.holds(str(values.get(condition.parameter, INPUTS[condition.parameter].default)))
+        for name, condition in CONDITIONS.items()
+    }
+    return found | {name: found[one] and found[other] for name, (one, other) in BOTH.items()}
+
+
+def _expression(condition: Condition) -> AWSHelperFn:
+    equal = Equals(Ref(condition.parameter), condition.value)
+    return equal if condition.equal else Not(equal)
 
 
 def add_parameters(template: Template) -> None:
@@ -408,5 +439,6 @@ def add_parameters(template: Template) -> None:
         }
     )
     for name, condition in CONDITIONS.items():
-        equal = Equals(Ref(condition.parameter), condition.value)
-        template.add_condition(name, equal if condition.equal else Not(equal))
+        template.add_condition(name, _expression(condition))
+    for name, (one, other) in BOTH.items():
+        template.add_condition(name, And(_expression(CONDITIONS[one]), _expression(CONDITIONS[other])))

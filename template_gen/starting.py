@@ -100,11 +100,13 @@ def add_policy(template: Template, lease_function: Function, connectivity_functi
     template.add_resource(
         ManagedPolicy(
             LogicalId.START_POLICY,
-            Condition=CONDITION,
+            Condition="MakesImageAndRoles",
             Path=ROLE_PATH,
             # Another description would replace the policy.
             Description="What annex-bootstrap start needs to start, see, extend and end annexes",
-            PolicyDocument=document(_statements(GetAtt(lease_function, "Arn"), GetAtt(connectivity_function, "Arn"))),
+            PolicyDocument=names.made(
+                document(_statements(GetAtt(lease_function, "Arn"), GetAtt(connectivity_function, "Arn")))
+            ),
         )
     )
 

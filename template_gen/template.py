@@ -65,20 +65,23 @@ def build() -> Template:
     user_policy = template.add_resource(
         ManagedPolicy(
             LogicalId.ANNEX_USER_POLICY,
+            Condition="MakesRoles",
             Path=ROLE_PATH,
             # Another description would replace the policy, and take it from every user that has it:
             # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-iam-managedpolicy.html
             Description="What condor_annex needs to start, see, extend and end annexes",
-            PolicyDocument=document(
-                policies.annex_user(
-                    GetAtt(lease, "Arn"),
-                    GetAtt(connectivity, "Arn"),
-                    get(INSTANCE_ROLE, Attribute.ROLE_ARN),
-                    get(INSTANCE_ROLE, Attribute.PROFILE_ARN),
-                    get(FLEET_ROLE, Attribute.ROLE_ARN),
-                    get(SECURITY_GROUP, Attribute.GROUP_ID),
-                    get(SECURITY_GROUP, Attribute.VPC_ID),
-                    image,
+            PolicyDocument=names.made(
+                document(
+                    policies.annex_user(
+                        GetAtt(lease, "Arn"),
+                        GetAtt(connectivity, "Arn"),
+                        get(INSTANCE_ROLE, Attribute.ROLE_ARN),
+                        get(INSTANCE_ROLE, Attribute.PROFILE_ARN),
+                        get(FLEET_ROLE, Attribute.ROLE_ARN),
+                        get(SECURITY_GROUP, Attribute.GROUP_ID),
+                        get(SECURITY_GROUP, Attribute.VPC_ID),
+                        image,
+                    )
                 )
             ),
         )
@@ -98,7 +101,7 @@ def build() -> Template:
             Output.INSTANCE_ROLE_ARN: get(INSTANCE_ROLE, Attribute.ROLE_ARN),
             Output.IAM_FLEET_ROLE_ARN: get(FLEET_ROLE, Attribute.ROLE_ARN),
             Output.SECURITY_GROUP_ID: get(SECURITY_GROUP, Attribute.GROUP_ID),
-            Output.ANNEX_USER_POLICY_ARN: Ref(user_policy),
+            Output.ANNEX_USER_POLICY_ARN: If("MakesRoles", Ref(user_policy), names.given_policy_arn(user_policy.title)),
             Output.VERSION: __version__,
             Output.KEY_PAIR_NAME: Ref(key_pair),
             Output.IMAGE_ID: image,
@@ -110,7 +113,9 @@ def build() -> Template:
             Output.LAUNCH_TEMPLATE_ID: Ref(LogicalId.LAUNCH_TEMPLATE),
             # A change of the template makes a version and leaves the default one as it was.
             Output.LAUNCH_TEMPLATE_VERSION: GetAtt(LogicalId.LAUNCH_TEMPLATE, "LatestVersionNumber"),
-            Output.START_POLICY_ARN: Ref(LogicalId.START_POLICY),
+            Output.START_POLICY_ARN: If(
+                "MakesImageAndRoles", Ref(LogicalId.START_POLICY), names.given_policy_arn(LogicalId.START_POLICY)
+            ),
             Output.START_INSTANCE_PROFILE: get(START_ROLE, Attribute.PROFILE_ARN),
             Output.START_ROLE_ID: get(START_ROLE, Attribute.ROLE_ID),
         },

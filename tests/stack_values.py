@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from annex_bootstrap.stack.resolve import resolve
+from annex_contract.stack import Part
 from custom_resources.image_parts import name_of
 from local_aws.launcher import ACCOUNT, REGION
-from template_gen.parameters import CONDITIONS, INPUTS
+from template_gen.parameters import INPUTS, holding
 from template_gen.template import build
 
 TEMPLATE: dict[str, Any] = build().to_dict()["Resources"]
@@ -53,6 +54,7 @@ def values_of(stack_id: str, parameters: Mapping[str, str], partition: str = "aw
         "FleetRole.RoleArn": f"{own}role/annex-bootstrap/fleet",
         "SecurityGroup.VpcId": "vpc-0123456789abcdef0",
         **{f"{title}.Arn": f"arn:{partition}:lambda:{REGION}:{ACCOUNT}:function:{title}" for title in functions},
+        **{Part.POLICY.of(title): "a-policy" for title in functions},
         **{f"{title}Logs.Arn": f"arn:{partition}:logs:{REGION}:{ACCOUNT}:log-group:{title}:*" for title in functions},
         "ImageBuilder.BaseImage": "ami-0deb13000000a0001",
         "ImageBuilder.CondorVersion": "23.9.6",
@@ -67,7 +69,4 @@ def values_of(stack_id: str, parameters: Mapping[str, str], partition: str = "aw
 
 def conditions_of(parameters: Mapping[str, str]) -> dict[str, bool]:
     """Return which conditions hold for parameters that differ from their defaults."""
-    return {
-        name: condition.holds(str(parameters.get(condition.parameter, INPUTS[condition.parameter].default)))
-        for name, condition in CONDITIONS.items()
-    }
+    return holding(parameters)

@@ -204,7 +204,9 @@ def _preview(account: Account, stack_name: str, watcher: Watcher) -> Preview | N
             f"--region {account.region} --stack-name {stack.name}"
         )
         raise UserError(f"the stack {stack.name} is protected from deletion: {line}  # then try again")
-    return Preview(stack, ending.find_leases(account, stack), find_holders(account, stack))
+    # An administrator's policies stay, and so may whoever has them.
+    holders = [] if stack.parameters.get(Parameter.GIVEN_ROLES) else find_holders(account, stack)
+    return Preview(stack, ending.find_leases(account, stack), holders)
 
 
 def _release_policies(screen: Screen, target: Target, preview: Preview, *, yes: bool) -> UserError | None:
@@ -248,7 +250,11 @@ def _show(screen: Screen, account: Account, preview: Preview) -> None:
     screen.say(f"The stack {stack.name} in {account.region}, account {account.account_id}:")
     if preview.leases:
         screen.say(f"  ends these annexes and all their machines: {preview.annexes}", bold=True)
-    screen.say("  deletes its functions with their logs, roles, security group, policies, rule and alarms")
+    given = bool(stack.parameters.get(Parameter.GIVEN_ROLES))
+    roles, policies = ("", "") if given else ("roles, ", "policies, ")
+    screen.say(f"  deletes its functions with their logs, {roles}security group, {policies}rule and alarms")
+    if given:
+        screen.say("  keeps the roles and policies that an administrator made")
     image = stack.outputs.get(Output.IMAGE_ID)
     if image and stack.parameters.get(Parameter.IMAGE) == IMAGE_YES:
         screen.say(f"  deletes the machine image {image} with its snapshots")
@@ -256,7 +262,7 @@ def _show(screen: Screen, account: Account, preview: Preview) -> None:
         screen.say(f"  keeps the bucket {bucket}, unless the stack made it")
     elif bucket:
         screen.say(f"  deletes the bucket {bucket}, unless it holds other things")
-    if stack.parameters.get(Parameter.FLEET_ROLE_NAME):
+    if stack.parameters.get(Parameter.FLEET_ROLE_NAME) and not given:
         screen.say(f"  keeps the role {fleet_role.rpartition('/')[2]}, unless the stack made it")
     screen.say("  deletes the staging bucket, unless another stack uses it")
     screen.say("  deletes the stack's part of the pool's configuration")

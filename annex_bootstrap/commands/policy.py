@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -13,13 +15,14 @@ from annex_bootstrap.aws import explained
 from annex_bootstrap.console.command import Command
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.options import ONE_REGION, boundary_option
+from annex_bootstrap.options import ONE_REGION, PARAMETERS, boundary_option
 from annex_bootstrap.policies import boundary as boundaries
 from annex_bootstrap.policies.deployer import deployer_policy
 from annex_bootstrap.policies.key import key_policy
 from annex_bootstrap.policies.limits import INLINE_POLICY_LIMIT, check_boundary, size, split
 from annex_bootstrap.policies.operator import operator_policy
 from annex_bootstrap.policies.people import people_policy
+from annex_bootstrap.policies.roles import DEPLOY_POLICY, RolesTemplate
 from annex_bootstrap.stack.read import find_deployed
 from annex_bootstrap.stack.template import built_template, parse_template
 from annex_bootstrap.target import Target
@@ -64,6 +67,33 @@ def print_deployer(screen: Screen, target: Target, boundary: str, part: int | No
     account = target.connect()
     check_boundary(account, boundary)
     _print(screen, deployer_policy(account.partition, account.account_id, target.stack_name, boundary), boundary, part)
+
+
+def print_roles(screen: Screen, target: Target, parameters: Mapping[str, str]) -> None:
+    """Print the template of the roles and policies of a stack, which an administrator makes for a guest.
+
+    Raises:
+        UserError: there are no credentials, our stacks cannot have that name, or a parameter is not allowed.
+    """
+    if Parameter.GIVEN_ROLES in parameters:
+        raise UserError(f"{Parameter.GIVEN_ROLES} is what this prints: give the stack's other parameters")
+    account = target.connect()
+    check_boundary(account, parameters.get(Parameter.PERMISSIONS_BOUNDARY_ARN, ""))
+    roles = RolesTemplate(
+        parse_template(built_template()),
+        account.partition,
+        account.account_id,
+        account.region,
+        target.stack_name,
+        parameters,
+    )
+    make = ["aws", "cloudformation", "deploy", "--region", account.region, "--stack-name", f"{target.stack_name}-roles"]
+    screen.warn(
+        "an administrator saves this as roles.json and runs: "
+        f"{shlex.join([*make, '--template-file', 'roles.json', '--capabilities', 'CAPABILITY_NAMED_IAM'])}"
+    )
+    screen.warn(f"whoever deploys gets its policy {DEPLOY_POLICY}, and then runs: {roles.command()}")
+    screen.result(roles.text())
 
 
 def print_operator(screen: Screen, target: Target, boundary: str, key: str, part: int | None) -> None:
@@ -197,6 +227,19 @@ command.add_command(
         KEY,
         PART,
         help="Print the minimal policy with which credentials, fleet-config, leases and doctor work.",
+    )
+)
+command.add_command(
+    Command(
+        "roles",
+        print_roles,
+        *ONE_REGION,
+        PARAMETERS,
+        help="""Print a template with a stack's roles and policies, for an administrator to make once.
+
+        Whoever then deploys that stack with the parameter GivenRoles needs no right of IAM but PassRole. Give it the
+        same parameters as the stack. It is for one region; the stack never changes or deletes what it makes.
+        """,
     )
 )
 command.add_command(

@@ -59,6 +59,8 @@ def rehearse(
     parameters: Mapping[str, str] | None = None,
     tags: tuple[str, ...] = (),
     region: str = REGION,
+    *,
+    given_roles: bool = False,
 ) -> RehearsalResult:
     """Run the life of a stack under documents, and print what they deny and what the stack is.
 
@@ -71,6 +73,7 @@ def rehearse(
         parameters: of the stack.
         tags: of the machines that start, as ``start`` takes them.
         region: where.
+        given_roles: whether an administrator makes the roles before the documents hold.
 
     Raises:
         click.UsageError: a boundary is given twice.
@@ -90,6 +93,8 @@ def rehearse(
         )
         for file in files
     ]
+    if Parameter.GIVEN_ROLES in given:
+        raise click.UsageError(f"give --given-roles instead of the parameter {Parameter.GIVEN_ROLES}")
     parse_tags(tags)
     check_parameters(parse_template(built_template()), given)
     with local_extra():
@@ -97,7 +102,7 @@ def rehearse(
     named = ", ".join(str(each.file) for each in documents)
     screen.say(f"Rehearses on a local AWS in {region}, under {named or 'no documents'}. No account is touched.")
     screen.say("A denied call is noted and then made all the same, so that what comes after it is tried too.")
-    done = run(documents, given, tags, region, lambda step: _tell(screen, step))
+    done = run(documents, given, tags, region, lambda step: _tell(screen, step), given_roles=given_roles)
     if done.page and all(step.name != "start" for step in done.steps):
         screen.say("Nothing was started: a stack with Image=no has no image, and no annex-bootstrap start.")
     for key, files in done.unseen.items():
@@ -198,6 +203,11 @@ command = Command(
         callback=_check_region,
         shell_complete=complete_region,
         help="Region that the local AWS plays.",
+    ),
+    click.Option(
+        ["--given-roles"],
+        is_flag=True,
+        help="An administrator first makes the roles of what policy roles prints.",
     ),
     *OUTPUT,
     help="""Rehearse the life of a stack on a local AWS, under an institution's own documents.

@@ -13,7 +13,9 @@ from annex_bootstrap.stack.read import Stack
 from annex_bootstrap.stack.resolve import resolve
 from annex_bootstrap.stack.template import Template, check_parameters
 from annex_contract.resources import SECURITY_GROUP, Attribute
-from annex_contract.stack import LogicalId
+from annex_contract.stack import LogicalId, Parameter
+
+_GIVEN = "annex-bootstrap policy roles prints it with the roles"
 
 
 def people_policy(template: Template, stack: Stack, vpc_id: str, policy: LogicalId) -> dict[str, Any]:
@@ -47,6 +49,8 @@ def people_policy(template: Template, stack: Stack, vpc_id: str, policy: Logical
         values[name] = text.split(",") if described["Type"] == "CommaDelimitedList" else text
     conditions = {name: resolve(node, values, {}) for name, node in template["Conditions"].items()}
     resource = template["Resources"][policy]
+    if stack.parameters.get(Parameter.GIVEN_ROLES):
+        raise UserError(f"an administrator owns the {policy} of the stack {stack.name} already: {_GIVEN}")
     if not conditions.get(resource.get("Condition"), True):
         raise UserError(f"the stack {stack.name} has no {policy}: it makes no image; deploy it with --param Image=yes")
     for name, output in template["Outputs"].items():

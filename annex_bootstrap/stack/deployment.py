@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,11 +27,16 @@ from annex_bootstrap.stack.template import (
     plan_parameters,
 )
 from annex_contract import __version__
-from annex_contract.stack import Parameter, stack_name_problem
+from annex_contract.stack import Parameter, given_roles_id, stack_name_problem
 from annex_contract.statuses import read_status
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation.literals import ChangeSetTypeType
+
+
+LACKING = re.compile("not authorized|AccessDenied|UnauthorizedOperation|cannot be assumed|policy roles")
+"""What AWS or our functions say where a role lacks a right, or is missing. CreateFunction says the second last:
+https://docs.aws.amazon.com/lambda/latest/dg/troubleshooting-deployment.html"""
 
 
 @dataclass(frozen=True)
@@ -125,6 +131,7 @@ def preview(account: Account, request: DeployRequest, watcher: Watcher) -> Previ
     fallback = default_image(account.partition, request.given) if step is Step.CREATE else {}
     given = {**fallback, **request.given}
     ahead = Preview(request.stack_name, step, stack, plan_parameters(request.template, stack, given), None, joined)
+    check_roles(account, request.stack_name, ahead)
     check_images(account, request.given, ahead.values[Parameter.IMAGE_ARCHITECTURE])
     if Parameter.BASE_IMAGE not in request.given:
         ahead = replace(ahead, base=choose_base(account, ahead.values))
@@ -132,6 +139,28 @@ def preview(account: Account, request: DeployRequest, watcher: Watcher) -> Previ
         return ahead
     earlier_setup = find_earlier_setup(account)
     return replace(ahead, earlier_setup=earlier_setup, change_set=_make_change_set(account, request, ahead))
+
+
+def check_roles(account: Account, stack_name: str, ahead: Preview) -> None:
+    """Refuse roles of an administrator that are not this stack's, or that it would take only now.
+
+    Raises:
+        UserError: why it cannot have them; nothing was changed.
+    """
+    roles, own = ahead.values[Parameter.GIVEN_ROLES], given_roles_id(account.account_id, account.region, stack_name)
+    if roles not in ("", own):
+        raise UserError(
+            f"the roles {roles} are not for a stack {stack_name} in {account.region} of the account "
+            f"{account.account_id}: an administrator makes those of annex-bootstrap policy roles --stack-name "
+            f"{stack_name} --region {account.region}, and they are {own}"
+        )
+    if ahead.stack is not None and ahead.step is Step.UPDATE:
+        before = ahead.stack.parameters.get(Parameter.GIVEN_ROLES, "")
+        if before != roles:
+            raise UserError(
+                f"{Parameter.GIVEN_ROLES} is only for a new stack, because all names depend on it: delete the stack "
+                f"{stack_name} first, or leave {Parameter.GIVEN_ROLES} as it is"
+            )
 
 
 def execute(account: Account, request: DeployRequest, ahead: Preview, watcher: Watcher) -> Stack:
@@ -164,8 +193,19 @@ def execute(account: Account, request: DeployRequest, ahead: Preview, watcher: W
         )
     end = follow(account, change_set.stack_id, after, watcher)
     if not read_status(end.status).succeeded:
-        raise UserError(f"{end.explain()}\n  next: fix that, then run annex-bootstrap deploy again")
+        raise UserError(f"{end.explain()}{_of_roles(ahead, end.explain())}")
     return check_deployed(end.stack, request.stack_name, account.region)
+
+
+def _of_roles(ahead: Preview, why: str) -> str:
+    """Return what to do after a failure, with whom to ask where a role of an administrator seems to lack something."""
+    again = "run annex-bootstrap deploy again"
+    if ahead.values.get(Parameter.GIVEN_ROLES) and LACKING.search(why):
+        return (
+            "\n  next: have the administrator update the roles with what annex-bootstrap policy roles of this version "
+            f"prints for these parameters, then {again}"
+        )
+    return f"\n  next: fix that, then {again}"
 
 
 def _make_change_set(account: Account, request: DeployRequest, ahead: Preview) -> ChangeSet | None:

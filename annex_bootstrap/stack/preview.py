@@ -10,7 +10,15 @@ from annex_bootstrap.stack.plan import Change, Step
 from annex_bootstrap.stack.template import ParameterValue
 from annex_bootstrap.words import NOTHING, SUMMARIES, TYPES
 from annex_contract.image import IMAGE_NO, MACHINE_TYPES
-from annex_contract.resources import BY_TYPE, IMAGE, IMAGE_BUILDER, CustomResource
+from annex_contract.resources import (
+    BY_TYPE,
+    FLEET_ROLE,
+    IMAGE,
+    IMAGE_BUILDER,
+    INSTANCE_ROLE,
+    START_ROLE,
+    CustomResource,
+)
 from annex_contract.stack import Parameter
 
 if TYPE_CHECKING:
@@ -79,7 +87,7 @@ def describe_creation(
         price: of a machine, dollars an hour on demand; None where it is not known.
     """
     types = {change.type for change in changes if change.type in BY_TYPE}
-    names = [words.name for name, words in TYPES.items() if name in types - {IMAGE_BUILDER.resource_type}]
+    names = [words.name for name, words in TYPES.items() if name in types - _not_made(parameters)]
     makes_image = IMAGE.resource_type in types
     image = f"{_short(IMAGE_BUILDER)} of the image, and {_short(IMAGE)} to keep it"
     return [
@@ -94,6 +102,12 @@ def describe_creation(
         ),
         ("Takes", [f"about {MINUTES} minutes{IMAGE_TIME if makes_image else ''} (an estimate)"]),
     ]
+
+
+def _not_made(parameters: Mapping[str, str]) -> set[str]:
+    """Return the types of custom resources that leave nothing, or only look at what an administrator made."""
+    roles = {custom.resource_type for custom in (INSTANCE_ROLE, START_ROLE, FLEET_ROLE)}
+    return {IMAGE_BUILDER.resource_type, *(roles if parameters[Parameter.GIVEN_ROLES] else ())}
 
 
 def describe_ports(parameters: Mapping[str, str]) -> list[str]:
@@ -125,9 +139,7 @@ def explain_creation(changes: Sequence[Change], parameters: Mapping[str, str]) -
         parameters: the values of all parameters.
     """
     kept = [
-        TYPES[change.type]
-        for change in changes
-        if change.type in BY_TYPE and change.type != IMAGE_BUILDER.resource_type
+        TYPES[change.type] for change in changes if change.type in BY_TYPE and change.type not in _not_made(parameters)
     ]
     others = [SUMMARIES[change.resource] for change in changes if change.resource in SUMMARIES]
     return [
@@ -193,12 +205,14 @@ def describe_earlier_setup(names: Sequence[str]) -> list[Item]:
 def _rights(parameters: Mapping[str, str]) -> list[str]:
     """Say who may do what. docs/permissions.md has every right of every role."""
     boundary = parameters[Parameter.PERMISSIONS_BOUNDARY_ARN].rpartition("/")[2]
+    given = parameters[Parameter.GIVEN_ROLES]
     return [
         "machines of annexes: read their configuration from the bucket",
         "spot fleets: start machines",
         "the lease function: end machines of annexes and delete their leases",
         "people: nothing more, until annex-bootstrap credentials makes a user who may start annexes",
-        *([f"all of its roles: nothing that the boundary {boundary} does not allow"] if boundary else []),
+        *(["the roles are an administrator's: deploying makes none and deletes none"] if given else []),
+        *([f"all of its roles: nothing that the boundary {boundary} does not allow"] if boundary and not given else []),
     ]
 
 

@@ -91,7 +91,8 @@ class Stack:
     def wrong_output(self) -> str:
         """The name of an output that our template would not put out in this stack; empty where there is none."""
         bucket = self.parameters.get(Parameter.BUCKET_NAME, "")
-        return find_wrong_output(self.outputs) or find_foreign_output(self.outputs, self.stack_id, bucket)
+        roles = self.parameters.get(Parameter.GIVEN_ROLES, "")
+        return find_wrong_output(self.outputs) or find_foreign_output(self.outputs, self.stack_id, bucket, roles)
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,8 @@ def resolve(node: Any, values: Mapping[str, Any], conditions: Mapping[str, bool]
             return get(left) == get(right)
         case [("Fn::Not", [inner])]:
             return not get(inner)
+        case [("Fn::And", parts)]:
+            return all(map(get, parts))
         case [("Fn::Join", [separator, parts])]:
             return separator.join(get(parts))
         case [("Fn::Select", [index, items])]:

@@ -19,6 +19,8 @@ import boto3
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.policies.deployer import deployer_policy
 from annex_bootstrap.policies.rehearsed import Denial, Document, Kind, Page, Rights, Step
+from annex_bootstrap.policies.roles import DEPLOY_POLICY, RolesTemplate
+from annex_bootstrap.stack.template import built_template, parse_template
 from annex_bootstrap.words import SUMMARIES, TYPES
 from annex_contract.lease import MACHINE_RUNNING
 from annex_contract.operating_system import SYSTEM
@@ -38,6 +40,9 @@ TIMEOUT = 120.0
 ANNEX = "rehearsal"
 
 BOUNDARY = "institution-boundary"
+
+ROLES_STACK = f"{DEFAULT_STACK_NAME}-roles"
+"""The stack in which an administrator makes the roles."""
 
 DEPLOYER, STARTER = "deployer", "starter"
 """The IAM users who play whoever deploys and whoever starts machines."""
@@ -73,6 +78,8 @@ def rehearse(
     tags: Sequence[str],
     region: str,
     tell: Callable[[Step], None],
+    *,
+    given_roles: bool = False,
 ) -> Rehearsal:
     """Run the whole life of a stack.
 
@@ -82,6 +89,7 @@ def rehearse(
         tags: of the machines that start.
         region: where.
         tell: is called with each step as it is done.
+        given_roles: whether an administrator makes the roles before the documents hold.
 
     Raises:
         UserError: the local AWS does not start.
@@ -92,7 +100,7 @@ def rehearse(
             directory.mkdir(mode=0o700)
         pool.install(home)
         with local_aws(SPEED, records=records) as local:
-            return _Life(local, home, records, documents, parameters, tags, region).run(tell)
+            return _Life(local, home, records, documents, parameters, tags, region).run(tell, given_roles)
 
 
 class _Life:
@@ -117,8 +125,8 @@ class _Life:
         self.root = boto3.Session(local.root.access_key_id, local.root.secret_access_key, region_name=region)
         self.told = 0
 
-    def run(self, tell: Callable[[Step], None]) -> Rehearsal:
-        deployer = self._prepare()
+    def run(self, tell: Callable[[Step], None], given_roles: bool) -> Rehearsal:
+        deployer = self._prepare(given_roles)
         before = take_inventory(self.root)
         steps: list[Step] = []
 
@@ -148,7 +156,7 @@ class _Life:
         do("delete", lambda: self._command(deployer, "delete", "--yes"))
         return Rehearsal(tuple(steps), page, self._unseen(), self._left(before))
 
-    def _prepare(self) -> Credentials:
+    def _prepare(self, given_roles: bool) -> Credentials:
         boundary = self._of(Kind.BOUNDARY)
         if boundary:
             content = json.dumps(boundary[0].content)
@@ -163,6 +171,10 @@ class _Life:
             self.root.client("iam").put_user_policy(
                 UserName=DEPLOYER, PolicyName=f"{DEPLOYER}-{number}", PolicyDocument=json.dumps(document)
             )
+        if given_roles:
+            outputs = self._make_roles()
+            self.parameters[Parameter.GIVEN_ROLES] = outputs[Parameter.GIVEN_ROLES]
+            self.root.client("iam").attach_user_policy(UserName=DEPLOYER, PolicyArn=outputs[f"{DEPLOY_POLICY}ARN"])
         settings = {
             "service_control_policies": [document.content for document in self._of(Kind.SCP)],
             "tag_policies": [document.content for document in self._of(Kind.TAG_POLICY)],
@@ -176,6 +188,19 @@ class _Life:
         ssm.put_parameter(Name=SETTINGS, Type="String", Tier="Advanced", Value=json.dumps(settings))
         return deployer
 
+    def _make_roles(self) -> dict[str, str]:
+        """Make the roles as an administrator does, and return the outputs of their stack."""
+        template = parse_template(built_template())
+        roles = RolesTemplate(template, "aws", ACCOUNT, self.region, DEFAULT_STACK_NAME, self.parameters)
+        cloudformation = self.root.client("cloudformation")
+        cloudformation.create_stack(
+            StackName=ROLES_STACK, TemplateBody=roles.text(), Capabilities=["CAPABILITY_NAMED_IAM"]
+        )
+        cloudformation.get_waiter("stack_create_complete").wait(
+            StackName=ROLES_STACK, WaiterConfig={"Delay": 1, "MaxAttempts": int(TIMEOUT)}
+        )
+        return self._outputs(ROLES_STACK)
+
     def _of(self, kind: Kind) -> list[Document]:
         return [document for document in self.documents if document.kind is kind]
 
@@ -187,8 +212,8 @@ class _Life:
         key = iam.create_access_key(UserName=name)["AccessKey"]
         return Credentials(key["AccessKeyId"], key["SecretAccessKey"])
 
-    def _outputs(self) -> dict[str, str]:
-        stack = self.root.client("cloudformation").describe_stacks(StackName=DEFAULT_STACK_NAME)["Stacks"][0]
+    def _outputs(self, name: str = DEFAULT_STACK_NAME) -> dict[str, str]:
+        stack = self.root.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
         return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
 
     def _command(self, credentials: Credentials, *arguments: str) -> None:
@@ -288,6 +313,9 @@ class _Life:
         declared = _document(template)["Resources"]
         pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=DEFAULT_STACK_NAME)
         made = [resource for page in pages for resource in page["StackResourceSummaries"]]
+        if self.parameters.get(Parameter.GIVEN_ROLES):
+            looked_at = {custom.resource_type for custom in (INSTANCE_ROLE, START_ROLE, FLEET_ROLE)}
+            made = [resource for resource in made if resource["ResourceType"] not in looked_at]
         counts = Counter(SUMMARIES.get(each["LogicalResourceId"], TYPES[each["ResourceType"]].summary) for each in made)
         return Page(
             dict(sorted(counts.items())),

@@ -26,6 +26,7 @@ class Account:
     """What differs from account to account.
 
     Attributes:
+        caller_rights: whether CloudFormation asks for its caller's rights, as AWS does.
         clock_ahead: seconds by which AWS's clock is ahead of the real one, and so of the signer's.
         disabled_regions: that the account has not enabled, so that its keys are unknown there.
         ec2_tells_skew: whether EC2 answers RequestExpired where a clock is wrong, or AuthFailure as for a wrong key.
@@ -52,6 +53,7 @@ class Account:
         vcpu_quotas: vCPUs by region and quota code, where they are not the usual ones.
     """
 
+    caller_rights: bool = False
     clock_ahead: float = 0.0
     disabled_regions: list[str] = field(default_factory=list)
     ec2_tells_skew: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -13,15 +14,19 @@ from annex_bootstrap.policies.boundary import Holder, boundary, boundary_arn
 from annex_bootstrap.policies.deployer import deployer_policy
 from annex_bootstrap.policies.key import key_policy
 from annex_bootstrap.policies.operator import operator_policy
+from annex_bootstrap.policies.roles import RolesTemplate
 from custom_resources.bucket import bucket_policy
 from docs_gen.permissions import policies
 from local_aws.launcher import ACCOUNT
+from template_gen.template import build
 from tests.service_reference import Finding, Statement, findings
 from tests.stack_values import conditions_of, new_stack_id, values_of
 
 ROLES, USERS = (boundary_arn("aws", ACCOUNT, holder) for holder in Holder)
 
 KEY = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/12345678-1234-1234-1234-123456789012"
+
+TEMPLATE = json.loads(build().to_json())
 
 PRINTED = {
     "deployer": deployer_policy("aws", ACCOUNT, "lab"),
@@ -68,6 +73,12 @@ def every_policy() -> dict[str, Sequence[Statement]]:
     for parameters in PARAMETERS:
         ours = policies(values_of(new_stack_id(), parameters), conditions_of(parameters))
         found |= {" with ".join([name, *parameters]): statements for name, statements in ours.items()}
+        given = RolesTemplate(TEMPLATE, "aws", ACCOUNT, "us-east-1", "lab", parameters).build()["Resources"]
+        for name, made in given.items():
+            documents = [each["PolicyDocument"] for each in made["Properties"].get("Policies", [])]
+            documents += [made["Properties"]["PolicyDocument"]] if "PolicyDocument" in made["Properties"] else []
+            held = [statement for document in documents for statement in document["Statement"]]
+            found |= {" with ".join([name, "roles", *parameters]): held} if held else {}
     return found
 
 
@@ -78,8 +89,8 @@ def test_the_service_authorization_reference_knows_all_that_a_policy_says(name: 
 
 
 def test_no_printed_policy_is_left_out() -> None:
-    # Those two print the stack's own policies, which the template's are.
-    assert set(policy.command.commands) == {name.split()[0] for name in PRINTED} | {"start", "user"}
+    # Those two print the stack's own policies, which the template's are; roles prints a template.
+    assert set(policy.command.commands) == {name.split()[0] for name in PRINTED} | {"roles", "start", "user"}
 
 
 def statement(action: str, resource: str | list[str], **more: Any) -> Statement:

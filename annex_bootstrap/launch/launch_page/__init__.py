@@ -32,6 +32,8 @@ PAGE_NAME = "launch.html"
 CONDITIONS: Mapping[str, str] = {
     "HasEmail": "if you give an e-mail address",
     "MakesImage": "unless Image says otherwise",
+    "MakesImageAndRoles": "unless Image or GivenRoles says otherwise",
+    "MakesRoles": "unless GivenRoles says otherwise",
     "WantsKeyPair": "if you ask for one",
 }
 

@@ -1,6 +1,8 @@
 """CloudFormation acts with its caller's rights, also where it tags; MiniStack asks for none.
 
-They are asked for where AWS is at its worst, and where an institution's documents are rehearsed. Source: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/control-access-with-iam.html
+They are asked for where AWS is at its worst, where an institution's documents are rehearsed, and where the
+account's settings say so. Source:
+https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/control-access-with-iam.html
 """
 
 from __future__ import annotations
@@ -70,7 +72,9 @@ def install() -> None:
 
 
 def _asks(resource_type: str) -> bool:
-    return resource_type in NAMES and (is_strict() or bool(account.settings().rehearsed))
+    return resource_type in NAMES and (
+        is_strict() or account.settings().caller_rights or bool(account.settings().rehearsed)
+    )
 
 
 def _name(resource_type: str, physical_id: str, properties: Properties) -> str:

@@ -105,6 +105,24 @@ def test_a_whole_life_of_a_power_user_with_a_boundary_in_a_region_that_is_not_al
 
 
 @pytest.mark.slow
+def test_nothing_is_denied_to_a_power_user_without_roles_where_an_administrator_made_them() -> None:
+    code, document = rehearse("--given-roles", "--policy=power-user.json", "--scp=no-roles.json")
+    result = document["result"]
+    assert [(step["name"], step["error"], step["denials"]) for step in result["steps"]] == [
+        (n, None, []) for n in STEPS
+    ]
+    assert (code, result["left"]) == (0, [])
+    assert "role for spot fleets" not in result["page"]["created"]
+    # It makes no role, and looks at what the administrator made.
+    maker = next(rights for rights in result["page"]["rights"] if rights["name"] == "StartRoleExecRole")
+    assert {action for listed in maker["actions"].values() for action in listed if action.startswith("iam:")} == {
+        "iam:GetInstanceProfile",
+        "iam:GetRole",
+        "iam:GetRolePolicy",
+    }
+
+
+@pytest.mark.slow
 def test_our_own_policies_are_enough_where_nothing_else_limits() -> None:
     code, document = rehearse()
     assert (code, [step["denials"] for step in document["result"]["steps"]]) == (0, [[]] * len(STEPS))

@@ -114,6 +114,7 @@ SYNOPSES = {
     "policy deployer": "STACK [--boundary ARN] [--part 1..]",
     "policy key": "STACK",
     "policy operator": "STACK [--boundary ARN] [--key ARN] [--part 1..]",
+    "policy roles": "STACK [--param NAME=VALUE]...",
     "policy start": "STACK",
     "policy user": "STACK",
     "pool-config": (
@@ -125,7 +126,7 @@ SYNOPSES = {
     "pull-config": "STACKS [--default-region REGION] [--config FILE] [--check] [--print] OUTPUT",
     "rehearse": (
         "[--scp FILE]... [--boundary FILE] [--policy FILE]... [--tag-policy FILE]... [--param NAME=VALUE]... "
-        "[--tag KEY=VALUE]... [--region REGION=us-east-1] OUTPUT"
+        "[--tag KEY=VALUE]... [--region REGION=us-east-1] [--given-roles] OUTPUT"
     ),
     "setup": (
         "STACK [--param NAME=VALUE]... BUDGET [--config FILE] [--roles-boundary ARN] [--users-boundary ARN] "
@@ -284,6 +285,7 @@ REHEARSAL: dict[str, Any] = {
     "parameters": {},
     "tags": (),
     "region": "us-east-1",
+    "given_roles": False,
 }
 
 LINES: list[tuple[str, dict[str, Any]]] = [
@@ -390,7 +392,10 @@ LINES: list[tuple[str, dict[str, Any]]] = [
     ("local --schedule-speed 60 --machines", {"schedule_speed": 60, "machines": True}),
     ("rehearse", REHEARSAL),
     (
-        "rehearse --scp a --scp b --boundary c --policy d --tag-policy e --param A=1 --tag f=g --region eu-west-1",
+        (
+            "rehearse --scp a --scp b --boundary c --policy d --tag-policy e --param A=1 --tag f=g --region us-west-2 "
+            "--given-roles"
+        ),
         {
             "scps": (Path("a"), Path("b")),
             "boundary": Path("c"),
@@ -398,7 +403,8 @@ LINES: list[tuple[str, dict[str, Any]]] = [
             "tag_policies": (Path("e"),),
             "parameters": {"A": "1"},
             "tags": ("f=g",),
-            "region": "eu-west-1",
+            "region": "us-west-2",
+            "given_roles": True,
         },
     ),
     ("policy boundary --for roles", {"target": ANYWHERE, "holder": "roles", "key": ""}),
@@ -411,6 +417,8 @@ LINES: list[tuple[str, dict[str, Any]]] = [
         {"target": AT_ONE, "boundary": ARN, "key": KEY, "part": 1},
     ),
     (f"policy key {ONE}", {"target": AT_ONE}),
+    ("policy roles", {"target": ANYWHERE, "parameters": {}}),
+    (f"policy roles {ONE} --param A=1", {"target": AT_ONE, "parameters": {"A": "1"}}),
     (f"policy start {ONE}", {"target": AT_ONE}),
     (f"policy user {ONE}", {"target": AT_ONE}),
     ("pool-config", POOL),

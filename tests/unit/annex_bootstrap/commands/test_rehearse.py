@@ -47,15 +47,20 @@ def test_denials_are_told_by_statement_and_caller() -> None:
 
 
 def test_everything_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def run(_documents: object, parameters: object, tags: object, region: str, tell: object) -> life.Rehearsal:
+    def run(
+        _documents: object, parameters: object, tags: object, region: str, tell: object, *, given_roles: bool
+    ) -> life.Rehearsal:
         assert (parameters, tags, region) == ({"EndOrphans": "yes"}, ("a=b",), "us-west-2")
+        assert given_roles
         steps = (Step("deploy", (ROLE,), None), Step("delete", (), "it broke"))
         for step in steps:
             tell(step)  # type: ignore[operator]  # a function
         return life.Rehearsal(steps, PAGE, {"aws:ViaAWSService": ("scp.json",)}, ("role left",))
 
     monkeypatch.setattr(life, "rehearse", run)
-    result = rehearse.rehearse(Screen(), parameters={"EndOrphans": "yes"}, tags=("a=b",), region="us-west-2")
+    result = rehearse.rehearse(
+        Screen(), parameters={"EndOrphans": "yes"}, tags=("a=b",), region="us-west-2", given_roles=True
+    )
     assert not result.ok
     out, err = capsys.readouterr()
     assert out.splitlines() == [

@@ -12,7 +12,7 @@ import pytest
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.stack import deployment, staging
 from annex_bootstrap.stack.change_set import ChangeSet
-from annex_bootstrap.stack.deployment import DeployRequest, Preview, execute, preview
+from annex_bootstrap.stack.deployment import DeployRequest, Preview, check_roles, execute, preview
 from annex_bootstrap.stack.failure import Cause
 from annex_bootstrap.stack.follow import End
 from annex_bootstrap.stack.image import Base
@@ -20,6 +20,7 @@ from annex_bootstrap.stack.plan import Step
 from annex_bootstrap.stack.read import Stack
 from annex_bootstrap.stack.template import ParameterValue, Source
 from annex_contract import __version__
+from annex_contract.stack import given_roles_id
 from tests.unit.annex_bootstrap.stack.sample_stack import OURS, TEMPLATE, a_stack
 from tests.unit.recorded import Recorded
 
@@ -121,6 +122,42 @@ def test_a_failed_first_creation_is_deleted_before_the_next(steps: Steps) -> Non
     assert (name, kind, text) == ("made-up", "CREATE", "the template")
     assert url == "https://staging/annex-bootstrap/the template"
     assert parameters == [PORT]
+
+
+GIVEN = given_roles_id("123456789012", "us-east-1", "annex-bootstrap")
+
+
+def of_roles(step: Step, was: str, value: str) -> Preview:
+    """Return a preview of a stack whose roles are another's, or become it."""
+    parameter = ParameterValue("GivenRoles", value, was, "", Source.GIVEN)
+    stack = a_stack("UPDATE_COMPLETE", {**OURS, "GivenRoles": was}) if step is Step.UPDATE else None
+    return Preview("annex-bootstrap", step, stack, [parameter], CHANGE_SET, "")
+
+
+def test_roles_of_an_administrator_are_those_of_the_stack_and_stay() -> None:
+    check_roles(cloud().account(), "annex-bootstrap", of_roles(Step.CREATE, "", GIVEN))
+    check_roles(cloud().account(), "annex-bootstrap", of_roles(Step.UPDATE, GIVEN, GIVEN))
+    check_roles(cloud().account(), "annex-bootstrap", of_roles(Step.UPDATE, "", ""))
+    for was, value in (("", GIVEN), (GIVEN, "")):
+        with pytest.raises(UserError, match="GivenRoles is only for a new stack, because all names depend on it"):
+            check_roles(cloud().account(), "annex-bootstrap", of_roles(Step.UPDATE, was, value))
+    with pytest.raises(UserError, match=f"are not for a stack other in us-east-1 of .* and they are {other_roles()}"):
+        check_roles(cloud().account(), "other", of_roles(Step.CREATE, "", GIVEN))
+
+
+def other_roles() -> str:
+    return given_roles_id("123456789012", "us-east-1", "other")
+
+
+def test_what_a_given_role_lacks_is_for_the_administrator_to_mend(steps: Steps) -> None:
+    denied = Cause("Bucket", "CreateBucket failed: AccessDenied: not authorized", ())
+    for cause, told in ((denied, True), (Cause("Bucket", "no room", ()), False)):
+        steps.end = End(a_stack("ROLLBACK_COMPLETE"), cause)
+        with pytest.raises(UserError) as raised:
+            run(cloud(), of_roles(Step.UPDATE, GIVEN, GIVEN))
+        assert (
+            "have the administrator update the roles with what annex-bootstrap policy roles" in str(raised.value)
+        ) is told
 
 
 def test_what_was_previewed_is_executed_and_followed_from_its_last_event_on(steps: Steps) -> None:
