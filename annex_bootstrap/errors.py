@@ -9,6 +9,12 @@ class UserError(Exception):
     exit_code = 1
 
 
+class CommandLineError(UserError):
+    """What was typed cannot be right, whatever account, pool and files there are."""
+
+    exit_code = 2
+
+
 class UnavailableError(UserError):
     """A region cannot do what is asked; another one may."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
-from annex_bootstrap.errors import UserError
+from annex_bootstrap.errors import CommandLineError
 
 _DURATION = re.compile(r"(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?", re.ASCII)
 
@@ -41,13 +41,13 @@ def parse_duration(text: str) -> int:
         Seconds.
 
     Raises:
-        UserError: it is something else, nothing, or longer than ten years.
+        CommandLineError: it is something else, nothing, or longer than ten years.
     """
     parts = _DURATION.fullmatch(text)
     days, hours, minutes = (int(part or 0) for part in parts.groups()) if parts else (0, 0, 0)
     seconds = days * 86400 + hours * 3600 + minutes * 60
     if not seconds:
-        raise UserError(f"{text!r} is not a duration: give one such as 2h, 90m or 1d12h")
+        raise CommandLineError(f"{text!r} is not a duration: give one such as 2h, 90m or 1d12h")
     if seconds > LONGEST:
-        raise UserError(f"{text!r} is longer than ten years: give a duration such as 2h, 90m or 1d12h")
+        raise CommandLineError(f"{text!r} is longer than ten years: give a duration such as 2h, 90m or 1d12h")
     return seconds

@@ -5,10 +5,15 @@ It runs the demo, which takes half a minute. The picture is drawn from the page 
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import io
+import os
 import re
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 
@@ -21,7 +26,7 @@ from template_gen.archive import ROOT
 PAGE = ROOT / "docs" / "demo.md"
 COMMAND = "$ make demo"
 
-COLUMNS = 100
+COLUMNS = 80
 LINES = 7
 """Most lines of one step in the picture, beside those that say how it ended."""
 
@@ -54,26 +59,55 @@ SVG = """\
 """Rich's own has fonts from elsewhere."""
 
 EVENT = re.compile(r"  \d\d:\d\d:\d\d  ")
+ROW = re.compile(r"ANNEX=\S+  (?!gone)")
 HEADING = re.compile(r"\S.*?(?=  )")
-GOOD = ("CREATE_COMPLETE: ", "DELETE_COMPLETE: ", "  Resources left over: 0")
-"""How the lines begin that the demo prints in green; also those that end as follows."""
-ALL_IS_WELL = ("as they should be", "are deleted too")
+GOOD = ("CREATE_COMPLETE: ", "DELETE_COMPLETE: ", "No problems found", "Started ", "Resources left over: 0")
+"""How the lines begin that say that a step has succeeded."""
 
 
 def record() -> list[str]:
     """Run the demo and return what it printed, with most events of the stacks left out."""
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, COLUMNS, 0, 0))
     demo = [sys.executable, "-m", "annex_bootstrap", "demo"]
-    printed = subprocess.run(demo, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
-    return list(_shorten(re.sub(r"(annex-bootstrap-demo-)\w+", r"\1xxxxxxxx", printed).splitlines()))
+    # A dumb terminal shows no live tables and no colours.
+    with subprocess.Popen(demo, env={**os.environ, "TERM": "dumb"}, stdin=theirs, stdout=theirs, stderr=theirs) as ran:
+        os.close(theirs)
+        got = b""
+        # The last reader of a terminal whose other side is closed gets an error.
+        with contextlib.suppress(OSError):
+            while part := os.read(ours, 65536):
+                got += part
+        os.close(ours)
+    if ran.returncode:
+        raise subprocess.CalledProcessError(ran.returncode, demo, got)
+    printed = got.decode().replace("\r\n", "\n").strip()
+    return list(_shorten(re.sub(r"(annex-demo-)\w+", r"\1xxxxxxxx", printed).splitlines()))
 
 
 def _shorten(lines: Iterable[str]) -> Iterator[str]:
+    """Yield the lines without most events of the stacks, and without the rows of an annex between its first and last.
+
+    How many of those there are depends on how fast the machine is.
+    """
+    lines = _without_rows(lines)
     for is_event, group in groupby(lines, lambda line: bool(EVENT.match(line))):
         several = list(group)
         if is_event and len(several) > 2:
             yield from (several[0], f"  ... ({len(several) - 2} more)", several[-1])
         else:
             yield from several
+
+
+def _without_rows(lines: Iterable[str]) -> Iterator[str]:
+    rows = 0
+    for line in lines:
+        if ROW.match(line):
+            rows += 1
+        elif not line.startswith("  "):
+            rows = 0
+        if rows < 2:
+            yield line
 
 
 def read() -> list[str]:
@@ -115,10 +149,7 @@ def _excerpt(lines: Iterable[str]) -> Iterator[str]:
     for is_part, group in groupby(lines, bool):
         part = list(group)
         ends = [line for line in part if line.startswith(GOOD)]
-        # What is indented as a whole belongs to the step before it.
-        if is_part and all(line.startswith("  ") for line in part):
-            yield from ends
-        elif is_part:
+        if is_part:
             yield ""
             yield from part if len(part) <= LINES else [*part[: LINES - 1], "  ...", *ends]
 
@@ -126,9 +157,9 @@ def _excerpt(lines: Iterable[str]) -> Iterator[str]:
 def _styled(line: str) -> Text:
     text = Text(line)
     heading = HEADING.match(line)
-    if line.startswith("  $ "):
+    if line.startswith("$ "):
         text.stylize("bold")
-    elif line.startswith(GOOD) or line.endswith(ALL_IS_WELL):
+    elif line.startswith(GOOD):
         text.stylize("green")
     elif heading:
         text.stylize("bold", end=heading.end())

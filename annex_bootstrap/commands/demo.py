@@ -22,7 +22,7 @@ def demo(screen: Screen) -> None:
 command = Command(
     "demo",
     demo,
-    help="""Demonstrate everything on a local AWS: deploy, two annexes, a lease that expires, delete.
+    help="""Demonstrate everything on a local AWS: setup, start, watch, the end of a lease, delete.
 
     Needs no AWS account and touches none. Every AWS call is a real one, over TLS and with IAM enforced, to a
     server that is started for the demo and ends with it.

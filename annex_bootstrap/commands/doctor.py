@@ -59,7 +59,11 @@ def doctor(screen: Screen, target: Target, collector: str = "") -> Diagnosis:
         findings.append(finding)
         show(screen, finding)
     problems = sum(finding.level is Level.PROBLEM for finding in findings)
-    screen.say(f"\n{problems} {'problem' if problems == 1 else 'problems'}." if problems else "\nNo problems.")
+    skipped = [finding.subject for finding in findings if finding.level is Level.SKIPPED]
+    number = f"{problems} problem{'' if problems == 1 else 's'}" if problems else "No problems found"
+    screen.say()
+    checks = "1 check" if len(skipped) == 1 else f"{len(skipped)} checks"
+    screen.say(f"{number}; {checks} skipped: {', '.join(skipped)}." if skipped else f"{number}.")
     return Diagnosis(problems, tuple(anonymous(finding) for finding in findings))
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import click
-
 from annex_bootstrap.commands.deploy import Deployment, deploy
-from annex_bootstrap.console.command import OUTPUT, Command
+from annex_bootstrap.console.command import OUTPUT, Command, Family
 from annex_bootstrap.console.result import Result
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.errors import UserError
@@ -87,7 +85,7 @@ def rebuild_image(screen: Screen, target: Target, *, yes: bool = False) -> Deplo
     return deploy(screen, target, parameters={Parameter.IMAGE_REVISION: revision}, yes=yes)
 
 
-command = click.Group("image", help="Show the image that the machines start from, or rebuild it.")
+command = Family("image", help="Show the image that the machines start from, or rebuild it.")
 command.add_command(
     Command(
         "status",

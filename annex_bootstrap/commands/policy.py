@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from annex_bootstrap.aws import explained
-from annex_bootstrap.console.command import Command
+from annex_bootstrap.console.command import Command, Family
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.options import ONE_REGION, PARAMETERS, boundary_option
@@ -168,7 +168,7 @@ KEY = click.Option(
 
 PART = click.Option(["--part"], type=click.IntRange(min=1), help="Print this part: each fits into a managed policy.")
 
-command = click.Group(
+command = Family(
     "policy",
     help="""Print IAM policies for an administrator to grant.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import click
@@ -16,6 +17,8 @@ from annex_bootstrap.options import ONE_REGION, YES
 from annex_bootstrap.stack.template import built_template
 from annex_bootstrap.target import Target
 from annex_contract import __version__
+
+BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
 @dataclass(frozen=True)
@@ -75,11 +78,33 @@ def publish(
     return Publication(True, account.region, bucket, __version__, public, links)
 
 
+def check_bucket_name(_context: click.Context, _option: click.Parameter, name: str) -> str:
+    """Return a name that S3 takes for a new bucket.
+
+    Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+
+    Raises:
+        click.BadParameter: it takes no such name.
+    """
+    if not BUCKET_NAME.fullmatch(name) or ".." in name:
+        raise click.BadParameter(
+            f"{name!r} cannot name a bucket: type 3 to 63 lower-case letters, digits, hyphens and dots, with a letter "
+            "or a digit at both ends"
+        )
+    return name
+
+
 command = Command(
     "publish",
     publish,
     *ONE_REGION,
-    click.Option(["--bucket"], required=True, metavar="NAME", help="The bucket for the template and the page."),
+    click.Option(
+        ["--bucket"],
+        required=True,
+        metavar="NAME",
+        callback=check_bucket_name,
+        help="The bucket for the template and the page.",
+    ),
     click.Option(["--prefix"], default="annex-bootstrap", show_default=True, help="Prefix of the objects' keys."),
     click.Option(["--create-bucket"], is_flag=True, help="Create the bucket, private, if it does not exist."),
     click.Option(["--public"], is_flag=True, help="Let everyone read the objects under the prefix."),

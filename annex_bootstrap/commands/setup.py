@@ -21,7 +21,7 @@ from annex_bootstrap.console.command import OUTPUT, Command
 from annex_bootstrap.console.result import Result
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.doctor.aws_checks import Quota
-from annex_bootstrap.errors import AwsError, UserError
+from annex_bootstrap.errors import AwsError, CommandLineError, UserError
 from annex_bootstrap.local_user import user_name
 from annex_bootstrap.options import BUDGET, CONFIG, ONE_REGION, PARAMETERS, YES, boundary_option
 from annex_bootstrap.pool.htcondor import version
@@ -160,7 +160,8 @@ def _step(screen: Screen, number: int, line: str) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        raise UserError(f"step {where} ({title}): {error}; then run {line} again") from error
+        kind = CommandLineError if isinstance(error, CommandLineError) else UserError
+        raise kind(f"step {where} ({title}): {error}; then run {line} again") from error
     finally:
         screen.quiet = quiet
     if number < len(STEPS):

@@ -24,7 +24,7 @@ from annex_bootstrap.aws import Account, in_background
 from annex_bootstrap.console.command import OUTPUT, Command
 from annex_bootstrap.console.result import Result
 from annex_bootstrap.console.screen import Screen
-from annex_bootstrap.errors import AwsError, UnavailableError, UserError
+from annex_bootstrap.errors import AwsError, CommandLineError, UnavailableError, UserError
 from annex_bootstrap.growth.record import Record
 from annex_bootstrap.local_user import user_name
 from annex_bootstrap.machines.capacity import Capacity
@@ -132,7 +132,7 @@ def start(
     given = parse_tags(tags)
     seconds, idle_seconds = parse_duration(duration), parse_duration(idle)
     if misnamed := name_problem(name):
-        raise UserError(misnamed)
+        raise CommandLineError(misnamed)
     user = _user(owner)
     annex = Annex(name, "" if everybody else user, idle_seconds, int(time.time()) + seconds)
     accounts = target.connect_all()
@@ -221,10 +221,10 @@ def _with_money(screen: Screen, name: str, plans: list[Plan]) -> list[Plan]:
 def _user(owner: str) -> str:
     """Return whose jobs the machines run, where they do not run everybody's."""
     if os.geteuid() == 0 and not owner:
-        raise UserError("root cannot own jobs: add --owner USER")
+        raise CommandLineError("root cannot own jobs: add --owner USER")
     user = owner or user_name()
     if not USER.fullmatch(user):
-        raise UserError(f"{user!r} is not a user name: give --owner the name that condor_q shows under OWNER")
+        raise CommandLineError(f"{user!r} is not a user name: give --owner the name that condor_q shows under OWNER")
     return user
 
 

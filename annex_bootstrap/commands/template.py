@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import click
 
 from annex_bootstrap import PROGRAM
-from annex_bootstrap.console.command import OUTPUT, Command
+from annex_bootstrap.console.command import OUTPUT, Command, Family
 from annex_bootstrap.console.result import Result
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.console.tables import one_line
@@ -69,7 +69,7 @@ def verify(screen: Screen, source: str) -> Verification:
     return found
 
 
-command = click.Group("template", help="Inspect templates.")
+command = Family("template", help="Inspect templates.")
 command.add_command(
     Command(
         "verify",

@@ -63,20 +63,22 @@ class Command(click.Command):
                 sys.exit(1)
 
 
-class Group(click.Group):
-    """A group of commands that does something by itself where no subcommand is named.
+class Family(click.Group):
+    """A group of commands that does nothing by itself; its errors name what it takes."""
 
-    Options may come before a subcommand's name or after it; those after it win.
-    """
-
-    def __init__(self, name: str, action: Action, *options: click.Parameter, help: str) -> None:  # noqa: A002 (as click names it)
-        """Make the group; the arguments are those of `Command`."""
-        super().__init__(name, callback=self._run, params=[*options], help=help, invoke_without_command=True)
-        self.own = Command(name, action, *options, help=help)
+    def __init__(self, name: str, **more: Any) -> None:
+        """Make the group; the arguments are those of ``click.Group``."""
+        super().__init__(name, **{"no_args_is_help": False} | more)
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
-        """Note which command it is and whether JSON is wanted, before anything can be wrong with the arguments."""
+        """Note which command it is and whether JSON is wanted, before anything can be wrong with the arguments.
+
+        Raises:
+            click.UsageError: no command is named, and the group does nothing by itself.
+        """
         _note_command(context, args)
+        if not (args or self.invoke_without_command or context.resilient_parsing):
+            raise click.UsageError(f"missing command. {context.command_path} takes {self._takes(context)}.", context)
         return super().parse_args(context, args)
 
     def resolve_command(
@@ -88,9 +90,24 @@ class Group(click.Group):
         except click.exceptions.NoSuchCommand as error:
             if error.possibilities:
                 raise
-            takes = f"{ctx.command_path} takes {', '.join(self.list_commands(ctx))}, or nothing."
+            takes = f"{ctx.command_path} takes {self._takes(ctx)}."
             name = error.command_name
             raise click.exceptions.NoSuchCommand(name, f"No such command {name!r}. {takes}", ctx=ctx) from None
+
+    def _takes(self, context: click.Context) -> str:
+        return f"{', '.join(self.list_commands(context))}{', or nothing' if self.invoke_without_command else ''}"
+
+
+class Group(Family):
+    """A group of commands that does something by itself where no subcommand is named.
+
+    Options may come before a subcommand's name or after it; those after it win.
+    """
+
+    def __init__(self, name: str, action: Action, *options: click.Parameter, help: str) -> None:  # noqa: A002 (as click names it)
+        """Make the group; the arguments are those of `Command`."""
+        super().__init__(name, callback=self._run, params=[*options], help=help, invoke_without_command=True)
+        self.own = Command(name, action, *options, help=help)
 
     def _run(self, **values: Any) -> None:
         context = click.get_current_context()

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from annex_bootstrap.errors import UserError
+from annex_bootstrap.errors import CommandLineError
 from annex_bootstrap.machines.prices import LATE
 
 DAY = 86400
@@ -98,7 +98,9 @@ def parse_budget(text: str) -> Budget:
     """
     found = _BUDGET.fullmatch(text)
     if not found or not Decimal(found[1]):
-        raise UserError(f"{text!r} is not a sum of money: give dollars such as 50/day, or 200 for all days together")
+        raise CommandLineError(
+            f"{text!r} is not a sum of money: give dollars such as 50/day, or 200 for all days together"
+        )
     return Budget(Decimal(found[1]), bool(found[2]))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from annex_bootstrap.errors import UserError
+from annex_bootstrap.errors import CommandLineError
 
 MOST_TAGS = 40
 """Tags of a resource that people may give: EC2 takes 50, and a machine has some already."""
@@ -28,27 +28,29 @@ def parse_tags(texts: Iterable[str]) -> dict[str, str]:
     """Read tags such as ``cost-center=42``.
 
     Raises:
-        UserError: one is none, or AWS or the stack do not take it.
+        CommandLineError: one is none, or AWS or the stack do not take it.
     """
     tags: dict[str, str] = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals:
-            raise UserError(f"{text!r} is not a tag: give KEY=VALUE, such as cost-center=42")
+            raise CommandLineError(f"{text!r} is not a tag: give KEY=VALUE, such as cost-center=42")
         if key.lower().startswith(RESERVED) or key == NAME:
-            raise UserError(f"the tag {key} is not free: keys that begin with {', '.join(RESERVED)} and {NAME} are set")
+            raise CommandLineError(
+                f"the tag {key} is not free: keys that begin with {', '.join(RESERVED)} and {NAME} are set"
+            )
         # EC2 shows a machine its tags by their keys, as a part of a path.
         if not _KEY.fullmatch(key) or key in (".", "..", "_index"):
-            raise UserError(
+            raise CommandLineError(
                 f"{key!r} cannot be the key of a machine's tag: use at most 128 letters, digits and + - = . , _ : @"
             )
         if not _VALUE.fullmatch(value):
-            raise UserError(
+            raise CommandLineError(
                 f"{value!r} cannot be the value of the tag {key}: use at most 256 letters, digits, blanks and "
                 "+ - = . _ : / @"
             )
         if tags.setdefault(key, value) != value:
-            raise UserError(f"the tag {key} is given twice: {tags[key]!r} and {value!r}")
+            raise CommandLineError(f"the tag {key} is given twice: {tags[key]!r} and {value!r}")
     if len(tags) > MOST_TAGS:
-        raise UserError(f"{len(tags)} tags are too many: give at most {MOST_TAGS}")
+        raise CommandLineError(f"{len(tags)} tags are too many: give at most {MOST_TAGS}")
     return tags

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from annex_bootstrap.errors import UserError
+from annex_bootstrap.errors import CommandLineError
 from annex_bootstrap.policies.limits import MANAGED_POLICY_LIMIT, size
 
 LARGEST = 262_144
@@ -56,10 +56,8 @@ OPERATORS = frozenset(
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html"""
 
 
-class DocumentError(UserError):
+class DocumentError(CommandLineError):
     """A file that is not the document which its option takes."""
-
-    exit_code = 2
 
 
 class Kind(StrEnum):

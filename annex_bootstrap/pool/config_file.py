@@ -8,14 +8,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from annex_bootstrap.errors import UserError
+from annex_bootstrap.errors import CommandLineError, UserError
 from annex_bootstrap.local_user import expand_home
 from annex_bootstrap.pool.blocks import Block, Section, read_block, render_block, replace_block
 from annex_bootstrap.pool.files import locked, replace_file
 from annex_bootstrap.pool.htcondor import IN_FORCE
 from annex_contract.knobs import Macro
 
-DEFAULT_FILE = Path("~/.condor/user_config")
+NAME = "user_config"
+DEFAULT_FILE = Path("~/.condor") / NAME
 BACKUPS = ".annex-bootstrap"
 """The directory, beside a file, of its last version: HTCondor reads every file of a configuration directory whose name
 it does not exclude, in the order of names, and no file of a directory in it."""
@@ -66,6 +67,8 @@ def preview_file(path: Path, change: Callable[[bytes], bytes]) -> Edit:
         old = path.read_bytes()
     except FileNotFoundError:
         old = b""
+    except IsADirectoryError as error:
+        raise CommandLineError(f"{path} is a directory: give --config a file in it, such as {path / NAME}") from error
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}; check who owns it") from error
     try:

@@ -11,7 +11,7 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
 from annex_bootstrap.aws import Account, explained
-from annex_bootstrap.errors import AwsError, UserError
+from annex_bootstrap.errors import AwsError, CommandLineError, UserError
 from annex_bootstrap.stack.read import Stack
 from annex_contract.stack import STACK_TAG
 
@@ -55,15 +55,15 @@ def read_budget(monthly: str | None, mail: str | None) -> Budget | None:
     if monthly is None and mail is None:
         return None
     if monthly is None or mail is None:
-        raise UserError("--monthly-budget and --mail belong together: give both")
+        raise CommandLineError("--monthly-budget and --mail belong together: give both")
     try:
         dollars = Decimal(monthly)
     except InvalidOperation:
         dollars = Decimal(0)
     if not dollars.is_finite() or dollars <= 0 or dollars.normalize().as_tuple().exponent < -2:  # type: ignore[operator]
-        raise UserError(f"invalid amount {monthly!r} of --monthly-budget: type US dollars, such as 50 or 49.90")
+        raise CommandLineError(f"invalid amount {monthly!r} of --monthly-budget: type US dollars, such as 50 or 49.90")
     if not (0 < mail.find("@") < len(mail) - 1) or len(mail) > 50:
-        raise UserError(f"invalid mail address {mail!r}: AWS Budgets takes addresses of at most 50 characters")
+        raise CommandLineError(f"invalid mail address {mail!r}: AWS Budgets takes addresses of at most 50 characters")
     return Budget(dollars, mail)
 
 

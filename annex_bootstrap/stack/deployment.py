@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from annex_bootstrap.aws import Account, explained
-from annex_bootstrap.errors import UserError
+from annex_bootstrap.errors import CommandLineError, UserError
 from annex_bootstrap.stack import plan, staging
 from annex_bootstrap.stack.change_set import ChangeSet, make_change_set, new_name
 from annex_bootstrap.stack.follow import Watcher, delete_stack, follow, last_event_id, settle
@@ -70,7 +70,7 @@ class DeployRequest:
         template = parse_template(text)
         check_parameters(template, given)
         if problem := stack_name_problem(stack_name):
-            raise UserError(problem)
+            raise CommandLineError(problem)
         return cls(stack_name, text, template, given, allow_downgrade)
 
 

@@ -13,7 +13,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from annex_bootstrap.errors import UserError
+from annex_bootstrap.errors import CommandLineError, UserError
 from annex_contract.image import IMAGE_NO
 from annex_contract.operating_system import SYSTEM
 from annex_contract.stack import TEMPLATE_NAME, Parameter
@@ -137,9 +137,9 @@ def check_parameters(template: Template, given: Mapping[str, str]) -> None:
         if name not in known:
             close = get_close_matches(name, known)
             hint = f"did you mean {' or '.join(close)}?" if close else f"choose from {', '.join(sorted(known))}"
-            raise UserError(f"there is no parameter {name}: {hint}")
+            raise CommandLineError(f"there is no parameter {name}: {hint}")
         if not _is_allowed(known[name], value):
-            raise UserError(f"{name}={value!r} is not allowed: {_what_to_type(known[name])}")
+            raise CommandLineError(f"{name}={value!r} is not allowed: {_what_to_type(known[name])}")
         if name in (Parameter.CONDOR_CIDRS, Parameter.SSH_CIDRS):
             for text in filter(None, map(str.strip, value.split(","))):
                 _check_range(name, text)
@@ -150,9 +150,9 @@ def _check_range(name: str, text: str) -> None:
     try:
         network = ip_network(text, strict=False)
     except ValueError as error:
-        raise UserError(f"{name}: invalid range {text!r} ({error})") from error
+        raise CommandLineError(f"{name}: invalid range {text!r} ({error})") from error
     if ip_address(text.partition("/")[0]) != network.network_address:
-        raise UserError(f"{name}: {text!r} is an address within a range: type {network} for the whole range")
+        raise CommandLineError(f"{name}: {text!r} is an address within a range: type {network} for the whole range")
 
 
 def default_image(partition: str, given: Mapping[str, str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What ``annex-bootstrap demo`` shows: our commands and the life of two annexes, on a local AWS."""
+"""What ``annex-bootstrap demo`` shows: from an empty account to an annex that ends, on a local AWS."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from pathlib import Path
 import boto3
 import click
 
+from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.policies.boundary import Holder, boundary, boundary_arn, boundary_name
 from annex_bootstrap.policies.deployer import deployer_policy
+from annex_bootstrap.policies.operator import operator_policy
 from annex_contract.stack import DEFAULT_STACK_NAME, Output
-from local_aws.demo.annexes import Annex, AnnexUser
+from local_aws.demo.annexes import AnnexUser
 from local_aws.demo.inventory import Inventory, is_service_linked, take_inventory
 from local_aws.launcher import Credentials, LocalAws, local_aws
+from local_aws.rehearsal import pool
 
 SPEED = 100
 """How many times faster than real time schedules run, so that five minutes pass in three seconds."""
@@ -28,8 +31,10 @@ SPEED = 100
 TIMEOUT = 60.0
 """Seconds to wait for anything."""
 
-SCIENTIST = "annex-user"
-"""The IAM user who starts annexes."""
+FACILITATOR, RESEARCHER = "facilitator", "researcher"
+"""The IAM users: who sets everything up, and who starts annexes."""
+
+ANNEX = "blast"
 
 
 def run() -> None:
@@ -39,7 +44,7 @@ def run() -> None:
         UserError: something did not happen as it must.
     """
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="annex-bootstrap-demo-") as home, local_aws(SPEED) as local:
+    with tempfile.TemporaryDirectory(prefix="annex-demo-") as home, local_aws(SPEED) as local:
         _Walkthrough(local, Path(home)).run()
     click.echo(f"\nThe demo took {time.monotonic() - began:.0f} s.")
 
@@ -50,141 +55,136 @@ class _Walkthrough:
     def __init__(self, local: LocalAws, home: Path) -> None:
         self.local = local
         self.home = home
-        self.config = home / ".condor" / "user_config"
+        self.tools, self.no_tools = home / "htcondor", home / "none"
+        self.screen = Screen()
         # From here on, the local AWS is all that boto3 sees in this process.
-        os.environ.update(local.environ(local.root))
+        foreign = ("AWS_", "_CONDOR_", "CONDOR_")
+        self.inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+        os.environ.clear()
+        os.environ.update(self.inherited | local.environ(local.root))
         self.root = boto3.Session()
 
     def run(self) -> None:
-        _heading("A local AWS", "MiniStack on loopback, with TLS and with IAM enforced. No account is touched.")
-        click.echo(f"  {self.local.endpoint}, account {self._account_id()}")
-        deployer = self._create_deployer()
+        _heading("A local AWS", "on this machine, with IAM enforced. No account is touched.")
+        facilitator = self._create_facilitator()
         before = take_inventory(self.root)
-        self._deploy(deployer)
-        user = self._create_annex_user(deployer)
-        blast, blast2 = self._start_annexes(user)
-        self._let_lease_expire(user, blast, blast2)
-        self._end_early(user, blast2)
-        self._take_policy_back(user)
-        self._delete(deployer, before)
+        self._set_up(facilitator)
+        researcher = self._create_researcher()
+        self._start(researcher)
+        self._watch(researcher)
+        self._delete(facilitator, before)
 
     def _account_id(self) -> str:
         return self.root.client("sts").get_caller_identity()["Account"]
 
-    def _create_deployer(self) -> Credentials:
+    def _create_facilitator(self) -> Credentials:
         for holder in Holder:
             self.root.client("iam").create_policy(
                 PolicyName=boundary_name(holder),
                 PolicyDocument=json.dumps(boundary("aws", self._account_id(), holder)),
             )
-        policy = deployer_policy("aws", self._account_id(), DEFAULT_STACK_NAME, self._boundary(Holder.ROLES))
-        allowed = [statement["Action"] for statement in policy["Statement"] if statement["Effect"] == "Allow"]
-        actions = {action for several in allowed for action in several}
-        _heading("The administrator", "grants the deployer what `annex-bootstrap policy deployer` prints, and no more.")
-        click.echo(f"  {len(actions)} actions, scoped to our resource names where AWS allows it; no *:* anywhere")
-        click.echo("  every role and user gets a permissions boundary from `annex-bootstrap policy boundary`")
-        return self._create_user("deployer", policy)
+        limits = [self._boundary(holder) for holder in (Holder.ROLES, Holder.USERS)]
+        deployer = deployer_policy("aws", self._account_id(), DEFAULT_STACK_NAME, limits[0])
+        operator = operator_policy("aws", self._account_id(), DEFAULT_STACK_NAME, limits[1])
+        _heading("An administrator", "grants what annex-bootstrap policy prints, and no more.")
+        return self._create_user(FACILITATOR, {"deployer": deployer, "operator": operator})
 
     def _boundary(self, holder: Holder) -> str:
         return boundary_arn("aws", self._account_id(), holder)
 
-    def _create_user(self, name: str, policy: dict[str, object] | None = None, policy_arn: str = "") -> Credentials:
+    def _create_user(self, name: str, policies: dict[str, dict[str, object]]) -> Credentials:
         iam = self.root.client("iam")
         iam.create_user(UserName=name)
-        if policy is not None:
-            iam.put_user_policy(UserName=name, PolicyName=name, PolicyDocument=json.dumps(policy))
-        if policy_arn:
-            iam.put_user_permissions_boundary(UserName=name, PermissionsBoundary=self._boundary(Holder.USERS))
-            iam.attach_user_policy(UserName=name, PolicyArn=policy_arn)
+        for policy, document in policies.items():
+            iam.put_user_policy(UserName=name, PolicyName=policy, PolicyDocument=json.dumps(document))
         key = iam.create_access_key(UserName=name)["AccessKey"]
         return Credentials(key["AccessKeyId"], key["SecretAccessKey"])
 
-    def _deploy(self, deployer: Credentials) -> None:
-        _heading("The deployer", "creates the stack, with the command that you would use in your own account.")
+    def _set_up(self, facilitator: Credentials) -> None:
+        _heading("A facilitator", "sets everything up, as you would in your own account.")
         bounded = f"PermissionsBoundaryArn={self._boundary(Holder.ROLES)}"
-        self._run(deployer, "deploy", "--yes", "--param", bounded, "--config", str(self.config))
+        self._run(facilitator, "setup", "--without-user", "--yes", "--param", bounded, shown=3)
+
+    def _outputs(self) -> dict[str, str]:
+        stack = self.root.client("cloudformation").describe_stacks(StackName=DEFAULT_STACK_NAME)["Stacks"][0]
+        return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+
+    def _create_researcher(self) -> Credentials:
+        _heading("An administrator", "lets a researcher start annexes: StartPolicyARN of the stack.")
+        credentials = self._create_user(RESEARCHER, {})
+        iam = self.root.client("iam")
+        iam.put_user_permissions_boundary(UserName=RESEARCHER, PermissionsBoundary=self._boundary(Holder.USERS))
+        iam.attach_user_policy(UserName=RESEARCHER, PolicyArn=self._outputs()[Output.START_POLICY_ARN])
+        return credentials
+
+    def _start(self, researcher: Credentials) -> None:
+        _heading("The researcher", "starts an annex. The pool is made up: no job runs in this demo.")
+        self.tools.mkdir()
+        pool.install(self.tools)
+        options = ("--count", "2", "--duration", "1h", "--owner", RESEARCHER, "--skip-pool-check", "--yes")
+        self._run(researcher, "start", ANNEX, *options, shown=6)
         click.echo()
-        click.echo(f"  {self.config}:")
-        for line in self.config.read_text().splitlines():
-            click.secho(f"    {line}", dim=line.startswith("#"))
+        self._run(researcher, "leases")
 
-    def _create_annex_user(self, deployer: Credentials) -> AnnexUser:
-        session = self._session(deployer)
-        stack = session.client("cloudformation").describe_stacks(StackName=DEFAULT_STACK_NAME)["Stacks"][0]
-        outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
-        credentials = self._create_user(SCIENTIST, policy_arn=outputs[Output.ANNEX_USER_POLICY_ARN])
-        return AnnexUser(self._session(credentials), outputs)
+    def _watch(self, researcher: Credentials) -> None:
+        _heading("The lease ends", "Nobody has to be there. The demo lets the hour pass at once.")
+        session = boto3.Session(researcher.access_key_id, researcher.secret_access_key)
+        user = AnnexUser(session, self._outputs())
+        with self._open(researcher, "watch", ANNEX, "--interval", "1", shown=2, stdout=subprocess.PIPE) as watching:
+            for number, line in enumerate(watching.stdout or ()):
+                self.screen.say(line.rstrip())
+                if number == 0:
+                    user.set_lease(ANNEX, seconds=0)
+        _wait(self._is_over, f"the lease of {ANNEX} to be deleted")
+        click.echo()
+        self._run(researcher, "leases")
 
-    def _start_annexes(self, user: AnnexUser) -> tuple[Annex, Annex]:
-        _heading("A scientist", "starts two annexes as condor_annex does: tarball, rule, target, tagged machines.")
-        image_id = self.root.client("ec2").describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
-        blast = user.start("blast", count=2, seconds=4, image_id=image_id)
-        blast2 = user.start("blast2", count=3, seconds=3600, image_id=image_id)
-        for annex, lease in ((blast, "4 s"), (blast2, "1 h")):
-            click.echo(
-                f"  {annex.name:8} {user.running(annex)} machines, lease {lease}: {', '.join(annex.instance_ids)}"
-            )
-        click.echo("  HTCondor's own lease function matches names by prefix: it would end blast2 with blast.")
-        return blast, blast2
+    def _is_over(self) -> bool:
+        return not self.root.client("events").list_rules(NamePrefix=ANNEX)["Rules"]
 
-    def _let_lease_expire(self, user: AnnexUser, blast: Annex, blast2: Annex) -> None:
-        _heading("The lease of blast expires", f"Schedules run {SPEED} times faster here: rate(5 minutes) is 3 s.")
-        self._wait_for_end(user, blast)
-        if user.running(blast2) != len(blast2.instance_ids):
-            raise UserError("the lease function ended machines of blast2, which is a defect: please report it")
-        click.secho(f"  blast2   {user.running(blast2)} machines are still running, as they should be", fg="green")
-
-    def _end_early(self, user: AnnexUser, blast2: Annex) -> None:
-        _heading("blast2 is ended early", "by setting its lease to now, with no bucket named, as condor_annex does.")
-        user.set_lease(blast2.annex_id, seconds=-1)
-        self._wait_for_end(user, blast2)
-
-    def _wait_for_end(self, user: AnnexUser, annex: Annex) -> None:
-        began = time.monotonic()
-        _wait(lambda: user.running(annex) == 0, f"the machines of {annex.name} to end")
-        click.echo(f"  {annex.name:8} 0 machines, {time.monotonic() - began:.0f} s later")
-        _wait(lambda: not self._has_rule(annex), f"the rule of {annex.name} to be deleted")
-        objects = self.root.client("s3").list_objects_v2(Bucket=user.outputs[Output.S3_BUCKET_NAME])
-        if annex.tarball in [entry["Key"] for entry in objects.get("Contents", [])]:
-            raise UserError(f"{annex.tarball} was not deleted, which is a defect: please report it")
-        click.secho(f"  {annex.name:8} rule, target and tarball are deleted too", fg="green")
-
-    def _has_rule(self, annex: Annex) -> bool:
-        rules = self.root.client("events").list_rules(NamePrefix=annex.annex_id)["Rules"]
-        return annex.annex_id in [rule["Name"] for rule in rules]
-
-    def _take_policy_back(self, user: AnnexUser) -> None:
-        _heading("An administrator", "takes the policy from the scientist, as AWS deletes none that somebody holds.")
-        policy_arn = user.outputs[Output.ANNEX_USER_POLICY_ARN]
-        self.root.client("iam").detach_user_policy(UserName=SCIENTIST, PolicyArn=policy_arn)
-
-    def _delete(self, deployer: Credentials, before: Inventory) -> None:
-        _heading("The deployer", "deletes everything.")
-        self._run(deployer, "delete", "--yes", "--config", str(self.config))
+    def _delete(self, facilitator: Credentials, before: Inventory) -> None:
+        _heading("The end", "The researcher's policy is detached, and the stack deleted.")
+        self.root.client("iam").detach_user_policy(
+            UserName=RESEARCHER, PolicyArn=self._outputs()[Output.START_POLICY_ARN]
+        )
+        self._run(facilitator, "delete", "--yes", shown=2)
         created = take_inventory(self.root) - before
         kept = {resource for resource in created if is_service_linked(resource)}
-        left = created - kept
+        made_here = {resource for resource in created if resource[1].rpartition("/")[2] == RESEARCHER}
+        left = created - kept - made_here
         click.echo()
         for kind, name in sorted(left):
             click.secho(f"  left over: {kind} {name}", fg="red")
-        click.secho(f"  Resources left over: {len(left)}", fg="red" if left else "green", bold=True)
-        click.echo(
-            f"  ({len(kept)} service-linked roles remain: they belong to the account; every spot fleet needs them.)"
-        )
+        click.secho(f"Resources left over: {len(left)}", fg="red" if left else "green", bold=True)
+        click.echo(f"({len(kept)} service-linked roles remain: they belong to the account.)")
         if left:
             raise UserError("the demo left something behind, which is a defect: please report it")
 
-    def _session(self, credentials: Credentials) -> boto3.Session:
-        return boto3.Session(credentials.access_key_id, credentials.secret_access_key)
-
-    def _run(self, credentials: Credentials, *arguments: str) -> None:
-        """Run one of our commands with these credentials, as a user would."""
-        click.secho(f"  $ annex-bootstrap {' '.join(arguments[:2])}", bold=True)
-        sys.stdout.flush()
-        environ = os.environ | self.local.environ(credentials) | {"HOME": str(self.home)}
-        done = subprocess.run([sys.executable, "-m", "annex_bootstrap", *arguments], env=environ, check=False)
-        if done.returncode != 0:
+    def _run(self, credentials: Credentials, *arguments: str, shown: int | None = None) -> None:
+        """Run one of our commands to its end; the arguments are those of ``_open``."""
+        with self._open(credentials, *arguments, shown=shown) as running:
+            running.wait()
+        if running.returncode != 0:
             raise UserError(f"annex-bootstrap {arguments[0]} failed in the demo: its own message is above")
+
+    def _open(
+        self, credentials: Credentials, *arguments: str, shown: int | None = None, stdout: int | None = None
+    ) -> subprocess.Popen[str]:
+        """Start one of our commands with these credentials, as a user would.
+
+        Args:
+            credentials: whose.
+            arguments: of the command.
+            shown: how many of them to name, without what only the demo needs; None for all.
+            stdout: where it prints; None for the demo's own output.
+        """
+        click.secho(f"$ annex-bootstrap {' '.join(arguments[:shown])}", bold=True)
+        sys.stdout.flush()
+        # An HTCondor on this machine would answer for another pool.
+        tools = self.tools if arguments[0] == "start" else self.no_tools
+        environ = self.inherited | self.local.environ(credentials) | {"HOME": str(self.home), "PATH": str(tools)}
+        command = [sys.executable, "-m", "annex_bootstrap", *arguments]
+        return subprocess.Popen(command, env=environ, stdout=stdout, text=True)
 
 
 def _heading(title: str, text: str) -> None:

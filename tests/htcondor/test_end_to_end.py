@@ -175,7 +175,7 @@ def test_a_spot_annex_starts_with_the_fleet_file(testbed: Testbed) -> None:
 def test_the_doctor_finds_no_problems(testbed: Testbed) -> None:
     """`doctor` checks the pool's files, the stack in AWS, and the connection from AWS to the collector."""
     output = testbed.annex_bootstrap("doctor", "--profile", OPERATOR)
-    assert "No problems." in output
+    assert "No problems found" in output
     testbed.checked("there are no problems")
     if testbed.has_annex_command:
         assert re.search(r"^OK +token: the schedd knows scientist@pool.example.org by name$", output, re.MULTILINE)

@@ -78,7 +78,7 @@ def check_complete(testbed: Testbed, *, user: str) -> None:
     ended = set_up(testbed, user=user)
     assert ended.returncode == 0, ended
     assert steps_of(ended) == STEPS
-    assert "\nNo problems.\n" in ended.stdout
+    assert "\nNo problems found" in ended.stdout
     keys = testbed.root.client("iam").list_access_keys(UserName=f"{DEFAULT_STACK_NAME}-{REGION}")["AccessKeyMetadata"]
     files = (POOL_FILE, USER_CONFIG if user == USER else "/root/.condor/user_config")
     written = [testbed.pool.read(path) for path in files]

@@ -64,7 +64,7 @@ def test_a_complete_setup_has_no_problem(set_up: CliUser) -> None:
     assert "PROBLEM" not in done.stdout
     assert f"answers as {INSTANCE_ID}" in done.stdout
     assert "\nOK       quota of vCPUs: 256 on demand, 128 on the spot market\n" in done.stdout
-    assert done.stdout.endswith("\nNo problems.\n")
+    assert done.stdout.splitlines()[-1].startswith("No problems found")
 
 
 def test_what_eventbridge_could_not_call_before_the_stack_was_changed_is_not_a_problem(

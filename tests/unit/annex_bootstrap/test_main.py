@@ -185,14 +185,17 @@ def test_a_name_that_no_stack_can_have_is_refused_before_any_call_to_aws(command
     ["deploy", "pull-config", "credentials", "fleet-config --image ami-0a1b2c3d", "delete"],
 )
 @pytest.mark.parametrize(
-    ("config", "why"),
-    [("/dev/null/user_config", "/dev/null"), (str(Path.cwd()), "cannot be read: Is a directory")],
+    ("config", "code", "why"),
+    [
+        ("/dev/null/user_config", 1, "/dev/null"),
+        (str(Path.cwd()), 2, f"is a directory: give --config a file in it, such as {Path.cwd()}/user_config"),
+    ],
 )
 def test_a_configuration_that_cannot_be_written_is_refused_before_any_call_to_aws(
-    command: str, config: str, why: str
+    command: str, config: str, code: int, why: str
 ) -> None:
     done = run(*command.split(), "--config", config, AWS_PROFILE="nobody")
-    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert (done.returncode, len(done.stderr.splitlines())) == (code, 1)
     assert why in done.stderr
     assert "nobody" not in done.stderr
 
@@ -212,7 +215,7 @@ def test_a_terminal_gets_colours_unless_no_color_is_set(no_color: str, coloured:
     ours, theirs = os.openpty()
     environ = {**os.environ, "NO_COLOR": no_color, "TERM": "xterm"}
     command = [sys.executable, "-m", "annex_bootstrap", "deploy", "--param", "Colour=red"]
-    assert subprocess.run(command, env=environ, stdout=theirs, stderr=theirs).returncode == 1
+    assert subprocess.run(command, env=environ, stdout=theirs, stderr=theirs).returncode == 2
     os.close(theirs)
     said = os.read(ours, 65536)
     os.close(ours)
@@ -248,7 +251,11 @@ def test_a_closed_standard_output_prints_no_traceback() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-LEASES = "annex-bootstrap leases"
+NO_BUCKET = (
+    "cannot name a bucket: type 3 to 63 lower-case letters, digits, hyphens and dots, with a letter or a digit at both "
+    "ends"
+)
+LEASES, IMAGE = "annex-bootstrap leases", "annex-bootstrap image"
 
 
 @pytest.mark.parametrize(
@@ -263,6 +270,19 @@ LEASES = "annex-bootstrap leases"
         ("deploy --regio x", "no such option '--regio'. Did you mean '--region'? Try annex-bootstrap deploy --help."),
         ("deploy more", "got unexpected extra argument (more). Try annex-bootstrap deploy --help."),
         ("start", "missing argument 'NAME'. Try annex-bootstrap start --help."),
+        ("image", f"missing command. {IMAGE} takes rebuild, status. Try {IMAGE} --help."),
+        ("image list", f"no such command 'list'. {IMAGE} takes rebuild, status. Try {IMAGE} --help."),
+        ("image stat", "no such command 'stat'. Did you mean 'status'? Try annex-bootstrap image --help."),
+        (
+            "publish --bucket My_Bucket",
+            f"invalid value for '--bucket': 'My_Bucket' {NO_BUCKET}. Try annex-bootstrap publish --help.",
+        ),
+        (
+            "deploy --param CondorCidr=192.0.2.0/24",
+            "there is no parameter CondorCidr: did you mean CondorCidrs or CondorPort?",
+        ),
+        ("start a --count 1 --duration 5", "'5' is not a duration: give one such as 2h, 90m or 1d12h"),
+        ("start a --count 1 --tag cost", "'cost' is not a tag: give KEY=VALUE, such as cost-center=42"),
     ],
 )
 def test_a_wrong_command_line_is_one_sentence_that_names_what_comes_close(command: str, said: str) -> None:

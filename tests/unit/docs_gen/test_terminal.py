@@ -24,14 +24,19 @@ def test_the_picture_needs_nothing_from_elsewhere(scheme: str) -> None:
 
 def test_a_long_step_is_shortened_to_its_beginning_and_its_end() -> None:
     step = ["A step  is long", *(f"  line {number}" for number in range(20)), "CREATE_COMPLETE: it", "more"]
-    svg = terminal.draw([*step, "", "  a part of it", "  Resources left over: 0"], "light")
+    svg = terminal.draw([*step, "", "Resources left over: 0"], "light")
     shown = re.sub(r"<[^>]*>", "", svg).replace("&#160;", " ")
     assert "line 4" in shown
     assert "line 5" not in shown
     assert "CREATE_COMPLETE: it" in shown
     assert "Resources left over: 0" in shown
     assert "more" not in shown
-    assert "a part of it" not in shown
+
+
+def test_of_an_annex_that_is_watched_only_the_first_and_the_last_row_stay() -> None:
+    rows = [f"ANNEX=a  RUNNING={count}\n    STARTED BY=b" for count in (2, 1, 0)]
+    lines = ["$ watch", *"\n".join(rows).split("\n"), "ANNEX=a  gone", "Nothing runs."]
+    assert list(terminal._shorten(lines)) == [*lines[:3], "ANNEX=a  gone", "Nothing runs."]
 
 
 def test_two_runs_differ_only_in_numbers_and_ids() -> None:

@@ -440,10 +440,10 @@ LINES: list[tuple[str, dict[str, Any]]] = [
         },
     ),
     (
-        "publish --bucket b",
+        "publish --bucket our-bucket",
         {
             "target": ANYWHERE,
-            "bucket": "b",
+            "bucket": "our-bucket",
             "prefix": "annex-bootstrap",
             "create_bucket": False,
             "public": False,
@@ -451,8 +451,8 @@ LINES: list[tuple[str, dict[str, Any]]] = [
         },
     ),
     (
-        f"publish {ONE} --bucket b --prefix p --create-bucket --public --yes",
-        {"target": AT_ONE, "bucket": "b", "prefix": "p", "create_bucket": True, "public": True, "yes": True},
+        f"publish {ONE} --bucket our-bucket --prefix p --create-bucket --public --yes",
+        {"target": AT_ONE, "bucket": "our-bucket", "prefix": "p", "create_bucket": True, "public": True, "yes": True},
     ),
     ("pull-config", {"target": ANYWHERE, "default_region": None, "check": False, "print_only": False}),
     (

@@ -74,7 +74,7 @@ def test_each_finding_is_printed_with_what_to_do_and_counted(
         f"  aws iam delete {NAME}\n"
         "  aws iam list\n"
         "SKIPPED  pool: not here\n"
-        "\n1 problem.\n"
+        "\n1 problem; 1 check skipped:\n  pool.\n"
     )
 
 
@@ -88,7 +88,7 @@ def test_without_a_problem_that_is_said_and_two_are_counted(
     monkeypatch.setattr(registry, "examine", lambda _: FINDINGS[::2])
     found = doctor(screen, targeted(Recorded()))
     assert (found.ok, found.problem_count) == (True, 0)
-    assert capsys.readouterr().out.endswith("\n\nNo problems.\n")
+    assert capsys.readouterr().out.endswith("\n\nNo problems found; 1 check skipped: pool.\n")
     monkeypatch.setattr(registry, "examine", lambda _: [FINDINGS[1]] * 2)
     doctor(screen, targeted(Recorded()))
     assert capsys.readouterr().out.endswith("\n\n2 problems.\n")

@@ -202,7 +202,9 @@ def test_a_writer_that_holds_the_lock_too_long_is_reported(tmp_path: Path, monke
 @pytest.mark.parametrize("act", [config_file.check, lambda path: config_file.update(path, put_new)])
 def test_a_directory_in_the_files_place_is_one_sentence(tmp_path: Path, act: Callable[[Path], object]) -> None:
     (tmp_path / "user_config").mkdir()
-    with pytest.raises(UserError, match="user_config cannot be read: Is a directory; check who owns it"):
+    with pytest.raises(
+        UserError, match=r"user_config is a directory: give --config a file in it, such as .*user_config/user_config$"
+    ):
         act(tmp_path / "user_config")
 
 
