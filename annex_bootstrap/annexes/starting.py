@@ -327,7 +327,7 @@ def _launch(leases: Leases, lease: _OwnLease, request: Request) -> Outcome:
 def _create_fleet(account: Account, request: Request) -> Outcome:
     if earlier := _machines(account, request.request_id):
         # An earlier try got so far.
-        alive = [machine for machine in earlier if machine["State"]["Name"] in contract.MACHINE_RUNNING]
+        alive = _running(earlier)
         if not alive:
             raise UserError(
                 f"the machines of the interrupted start of {request.annex.name} have ended: run the same command again "
@@ -364,6 +364,19 @@ def _create_fleet(account: Account, request: Request) -> Outcome:
         ids,
         is_new=True,
     )
+
+
+def find_running(account: Account, request_id: str) -> list[str]:
+    """Return the IDs of the machines of a request that run or start.
+
+    Raises:
+        UserError: AWS refused.
+    """
+    return [machine["InstanceId"] for machine in _running(_machines(account, request_id))]
+
+
+def _running(machines: Sequence[InstanceTypeDef]) -> list[InstanceTypeDef]:
+    return [machine for machine in machines if machine["State"]["Name"] in contract.MACHINE_RUNNING]
 
 
 def _machines(account: Account, request_id: str) -> list[InstanceTypeDef]:

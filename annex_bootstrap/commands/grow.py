@@ -16,7 +16,7 @@ from annex_bootstrap.console.result import Result
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.console.tables import Column
 from annex_bootstrap.growth import queue, words
-from annex_bootstrap.growth.acting import Actor, Done
+from annex_bootstrap.growth.acting import Actor, Done, quiet_until
 from annex_bootstrap.growth.model import Decision, Market, Reason, Rules
 from annex_bootstrap.growth.plan import plan
 from annex_bootstrap.growth.reading import Reader, View
@@ -252,8 +252,10 @@ def _unit(screen: Screen, *, install: bool, yes: bool) -> None:
 
 def _step(screen: Screen, reader: Reader, actor: Actor, *, dry_run: bool) -> Growth:
     """Decide once, and do it."""
-    now = int(time.time())
-    view = reader.read(now)
+    end = quiet_until(time.time())
+    if end is not None and not dry_run:
+        time.sleep(end - time.time())
+    now, view = _read(screen, reader, actor, dry_run=dry_run)
     decision = plan(view.readings, reader.rules, now)
     places = {place.region: place for place in view.places}
     done, extended = [Done(start, 0) for start in decision.starts], list[str]()
@@ -271,6 +273,21 @@ def _step(screen: Screen, reader: Reader, actor: Actor, *, dry_run: bool) -> Gro
     if not dry_run:
         _note(reader.record, result)
     return result
+
+
+def _read(screen: Screen, reader: Reader, actor: Actor, *, dry_run: bool) -> tuple[int, View]:
+    """Read everything, finish what was interrupted, and return when it was read, and what."""
+    now = int(time.time())
+    view = reader.read(now)
+    if dry_run or view.readings.doubts:
+        return now, view
+    finished = [said for place in view.places for said in actor.finish(place, view.instances, now)]
+    for said in finished:
+        screen.warn(said)
+    if finished:
+        now = int(time.time())
+        view = reader.read(now)
+    return now, view
 
 
 def _note(record: Record, result: Growth) -> None:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from annex_bootstrap.annexes import starting
 from annex_bootstrap.annexes.joining import Pool, check_reachable, find_pool
 from annex_bootstrap.annexes.leases import Leases
 from annex_bootstrap.annexes.money import check_extension
 from annex_bootstrap.annexes.planning import make_plan
-from annex_bootstrap.annexes.requests import Annex, find_requests
+from annex_bootstrap.annexes.requests import Annex, Request, find_requests
 from annex_bootstrap.errors import AwsError, UnavailableError, UserError
 from annex_bootstrap.growth.cloud import Instance, Place
-from annex_bootstrap.growth.model import Extension, Rules, Start
-from annex_bootstrap.growth.record import BACKOFF, Record
+from annex_bootstrap.growth.model import BOOT_SECONDS, Extension, Rules, Start
+from annex_bootstrap.growth.plan import PACE
+from annex_bootstrap.growth.record import BACKOFF, Event, Record
 from annex_bootstrap.machines.capacity import Capacity
 
 NAMESPACE = uuid.UUID("6c1f9f0e-3f62-5a0b-9a47-5f1f3c1d7d0e")
@@ -25,6 +28,18 @@ NAMESPACE = uuid.UUID("6c1f9f0e-3f62-5a0b-9a47-5f1f3c1d7d0e")
 OTHER_REQUEST = "IdempotentParameterMismatch"
 """AWS's code for a client token that was used with other arguments: somebody else has made this step.
 https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-idempotency.html"""
+
+PERIOD = 3600
+"""Seconds after which what is there may be the same again: EC2 forgets a machine about an hour after its end."""
+
+QUIET = 120
+"""The last seconds of a period, in which nobody decides, so that the ID of a step does not change under way."""
+
+LATEST = 30
+"""Seconds before the end of a period at which a request begins at the latest: in that time EC2 shows its machines."""
+
+MEMORY = 1800
+"""Seconds for which EC2 shows every machine of a request, even one that ended at once: about half of the time."""
 
 NO_CAPACITY = (
     "InsufficientInstanceCapacity",
@@ -50,25 +65,40 @@ class Done:
     problem: str = ""
 
 
-def request_id(start: Start, stack_id: str, instances: Sequence[Instance], lacking: Sequence[str], now: int) -> str:
+def quiet_until(now: float) -> int | None:
+    """Return until when nobody decides, in seconds since the epoch; None where one may decide now."""
+    end = (int(now) // PERIOD + 1) * PERIOD
+    return end if end - now <= QUIET else None
+
+
+def request_id(
+    start: Start,
+    stack_id: str,
+    instances: Sequence[Instance],
+    lacking: Sequence[str],
+    over: Collection[str],
+    now: int,
+) -> str:
     """Return the ID of the request for a step: the same for whoever makes the same step, whatever else they know.
 
     A step is known by what is there before it. EC2 forgets a machine after about an hour, so what is there may be the
-    same again later: the time is in it, too.
+    same again later: the hour is in it, too. A step that is over and left everything as it was gets the next ID.
 
     Args:
         start: what to start.
         stack_id: of the stack.
         instances: of the stack, also those that ended lately.
         lacking: the types that AWS did not have lately.
-        now: seconds since the epoch.
+        over: IDs of requests whose machines EC2 shows by now, if any came.
+        now: when it was decided, in seconds since the epoch; see ``quiet_until``.
     """
     there = sorted(each.instance_id for each in instances if (each.annex, each.region) == (start.annex, start.region))
     parts = [
-        *(stack_id, start.annex, start.region, str(start.spot), str(now // BACKOFF)),
+        *(stack_id, start.annex, start.region, str(start.spot), str(now // PERIOD)),
         *("keys", *start.keys, "there", *there, "lacking", *sorted(lacking)),
     ]
-    return uuid.uuid5(NAMESPACE, "\n".join(parts)).hex
+    tries = (uuid.uuid5(NAMESPACE, "\n".join([*parts, "try", str(number)])).hex for number in itertools.count())
+    return next(name for name in tries if name not in over)
 
 
 @dataclass
@@ -109,7 +139,9 @@ class Actor:
             for earlier in find_requests(place.account.account_id, place.region, start.annex):
                 if earlier.is_alive():
                     return Done(start, 0, "another command is starting machines of this annex")
-                # What it started is in EC2 and was counted; what it did not start is decided now.
+                if starting.find_running(place.account, earlier.request_id):
+                    return Done(start, 0, "machines of an interrupted start of this annex lack their configuration")
+                # What it did not start is decided now.
                 earlier.forget()
             pool = find_pool(self.collector, start.owner or self.host, self.rules.duration)
             if self.check_pool:
@@ -123,7 +155,8 @@ class Actor:
         lacking = [
             kind for line in self.record.of("outcome") if line["at"] + BACKOFF > now for kind, _, _ in line["lacks"]
         ]
-        step = request_id(start, place.stack.stack_id, instances, lacking, now)
+        over = {line["request"] for line in self.record.of("outcome") if line["at"] + PACE <= now}
+        step = request_id(start, place.stack.stack_id, instances, lacking, over, now)
         expiration = int(time.time()) + self.rules.duration
         annex = Annex(start.annex, start.owner, self.idle, expiration, self.only)
         capacity = Capacity(count=start.count, types=start.types, spot=start.spot)
@@ -134,6 +167,8 @@ class Actor:
         known = made.estimate.most
         if self.rules.budget is not None and (known is None or known > (start.most or 0) * start.count):
             return Done(start, 0, "the price has changed since it was decided")
+        if time.time() >= (now // PERIOD + 1) * PERIOD - LATEST:
+            return Done(start, 0, "it took too long since it was decided: it is decided again")
         self.record.add(
             "step",
             annex=start.annex,
@@ -170,10 +205,59 @@ class Actor:
             problem = str(error)
         except UserError as error:
             problem = str(error)
-        self.record.add(
-            "outcome", request=step, region=start.region, spot=start.spot, count=count, lacks=lacks, problem=problem
-        )
+        self._note(step, start.region, count, spot=start.spot, lacks=lacks, problem=problem)
         return Done(start, count, problem)
+
+    def _note(self, request: str, region: str, count: int, *, spot: bool, lacks: Sequence[Any], problem: str) -> None:
+        """Write into the record what came of a step."""
+        self.record.add("outcome", request=request, region=region, spot=spot, count=count, lacks=lacks, problem=problem)
+
+    def finish(self, place: Place, instances: Sequence[Instance], now: int) -> list[str]:
+        """Finish the steps in a region that were interrupted, and return what came of them, a sentence each.
+
+        Machines that run get what they lack. Nothing else starts: whether it is still wanted is decided now.
+
+        Args:
+            place: where.
+            instances: of the stack, also those that ended lately.
+            now: seconds since the epoch.
+
+        Raises:
+            UserError: the record cannot be written, or a request cannot be read.
+        """
+        known, said = {line["request"] for line in self.record.of("outcome")}, list[str]()
+        for step in self.record.of("step"):
+            if step["request"] in known or step["region"] != place.region or step["at"] <= now - MEMORY:
+                continue
+            known.add(step["request"])
+            count = self._finish(step, place, instances, now, said)
+            if count is not None:
+                self._note(step["request"], place.region, count, spot=step["spot"], lacks=[], problem="interrupted")
+                said.append(f"an interrupted start of {step['annex']} has brought {count} of {step['count']} machines")
+        return said
+
+    def _finish(
+        self, step: Event, place: Place, instances: Sequence[Instance], now: int, said: list[str]
+    ) -> int | None:
+        """Finish a step, and return how many machines came of it; None where that is not known yet."""
+        for request in find_requests(place.account.account_id, place.region, step["annex"]):
+            if request.request_id != step["request"]:
+                continue
+            if request.is_alive():
+                return None
+            try:
+                if request.annex.expiration > now and starting.find_running(place.account, request.request_id):
+                    return starting.carry_out(place.account, place.stack, request, self._pool_of(request, now)).count
+            except UserError as error:
+                said.append(f"an interrupted start of {step['annex']} is not finished: {error}")
+                return None
+            request.forget()
+        count = sum(each.request == step["request"] for each in instances)
+        # EC2 may not show yet what has just started.
+        return count if count or now - step["at"] > BOOT_SECONDS else None
+
+    def _pool_of(self, request: Request, now: int) -> Pool:
+        return find_pool(self.collector, request.annex.owner or self.host, request.annex.expiration - now)
 
     def extend(self, extension: Extension, place: Place) -> str:
         """Let a lease end later, and return why it could not; nothing if it could.

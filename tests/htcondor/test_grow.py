@@ -6,6 +6,9 @@ The pool has no slot of its own. Three groups of jobs wait; nothing can run one 
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,17 @@ JOBS = {
 }
 
 GROW = ("grow", "--max-cores", "4", "--wait", "0", "--once", "--max-dollars", "5/day", "--profile", STARTER)
+MANY = ("grow", "--max-cores", "64", "--wait", "0", "--once", "--profile", STARTER)
+
+RECORD = f"{HOME}/.condor/annex-record.jsonl"
+
+DIES = """\
+annex-bootstrap "$@" > /dev/null 2>&1 &
+while kill -0 $! 2> /dev/null && [ ! -e "$DIE" ]; do sleep 0.02; done
+kill -KILL $! 2> /dev/null
+rm -f "$DIE"
+"""
+"""Runs a command of ours until it ends, or until a file appears."""
 
 
 def document(testbed: Testbed, *arguments: str) -> Any:
@@ -96,6 +110,81 @@ def test_a_collector_that_is_away_starts_nothing(testbed: Testbed) -> None:
     assert ended.returncode == 1, ended
     assert "nothing starts: condor_status does not answer" in ended.stdout
     assert testbed.leases() == before
+
+
+def noted(testbed: Testbed, event: str, annex: str) -> bool:
+    """Whether the record has a step for an annex, or its outcome."""
+    lines = [json.loads(line) for line in testbed.pool.read(RECORD).split("\n")[:-1]]
+    steps = {line["request"] for line in lines if line["event"] == "step" and line["annex"] == annex}
+    return bool(steps) and (
+        event == "step" or any(line.get("request") in steps for line in lines if line["event"] == event)
+    )
+
+
+def requested(testbed: Testbed, annex: str) -> bool:
+    """Whether there is the file of a request."""
+    return f"-{annex}-" in testbed.pool.run(["ls", f"{HOME}/.condor/annex-requests"]).stdout
+
+
+MOMENTS: dict[str, Callable[[Testbed, str], bool]] = {
+    "at-1s": lambda _, __: True,
+    "at-2s": lambda _, __: True,
+    "at-4s": lambda _, __: True,
+    "at-6s": lambda _, __: True,
+    "step": lambda testbed, annex: noted(testbed, "step", annex),
+    "request": requested,
+    "lease": lambda testbed, annex: annex in testbed.leases(),
+    "machine": lambda testbed, annex: bool(testbed.machines(annex)),
+    "configuration": lambda testbed, annex: any(f"/{annex}/" in key for key in testbed.tarballs()),
+    "outcome": lambda testbed, annex: noted(testbed, "outcome", annex),
+}
+"""When it is killed: after some seconds, or once it has done something for an annex of that name."""
+
+
+def kill(testbed: Testbed, moment: str) -> None:
+    """Run growth for a new job that names an annex like the moment, and kill it then."""
+    submit = testbed.write_job(moment, f'+TargetAnnexName = "{moment}"\nrequest_memory = 256M\n')
+    testbed.pool.must(["condor_submit", submit], user=USER)
+    die = f"/tmp/die-{moment}"
+    arguments = ["sh", "-c", DIES, "sh", *MANY]
+    with ThreadPoolExecutor() as threads:
+        running = threads.submit(testbed.pool.run, arguments, env={"DIE": die}, seconds=300)
+        if moment.startswith("at-"):
+            time.sleep(int(moment[3:-1]))
+        while not (running.done() or MOMENTS[moment](testbed, moment)):
+            time.sleep(0.02)
+        if not running.done():
+            testbed.pool.write(die, "")
+        running.result()
+
+
+def test_killed_at_ten_moments_it_goes_on_and_two_at_once_start_nothing_twice(testbed: Testbed) -> None:
+    """In the end each job has the machine that it named, with its configuration, and no other one runs."""
+    for moment in MOMENTS:
+        kill(testbed, moment)
+    wanted = dict.fromkeys(MOMENTS, 1)
+
+    def came() -> bool:
+        testbed.annex_bootstrap(*MANY)
+        counts = {moment: len(testbed.machines(moment)) for moment in MOMENTS}
+        assert all(count <= 1 for count in counts.values()), counts
+        keys = testbed.tarballs()
+        return counts == wanted and all(
+            any(machine["InstanceId"] in key for key in keys)
+            for moment in MOMENTS
+            for machine in testbed.machines(moment)
+        )
+
+    testbed.wait_until(came, "each annex has its machine, and each machine its configuration")
+    assert set(MOMENTS) <= testbed.leases()
+    testbed.checked("killed ten times, growth starts what the jobs need, once, and all of it has its configuration")
+    submit = testbed.write_job("both", '+TargetAnnexName = "both"\nrequest_memory = 256M\n')
+    testbed.pool.must(["condor_submit", submit], user=USER)
+    with ThreadPoolExecutor() as threads:
+        both = list(threads.map(lambda _: testbed.pool.run(["annex-bootstrap", *MANY], seconds=300), range(2)))
+    assert {ended.returncode for ended in both} == {0}, both
+    assert len(testbed.machines("both")) == 1
+    testbed.checked("two growers at once start one machine")
 
 
 def test_the_lease_ends_everything(testbed: Testbed) -> None:

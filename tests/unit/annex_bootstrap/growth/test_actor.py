@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -18,8 +18,8 @@ from annex_bootstrap.annexes.requests import Annex
 from annex_bootstrap.annexes.starting import Outcome, UncertainError
 from annex_bootstrap.errors import AwsError, UnavailableError, UserError
 from annex_bootstrap.growth import acting as module
-from annex_bootstrap.growth.acting import Actor, Done, request_id
-from annex_bootstrap.growth.cloud import Place
+from annex_bootstrap.growth.acting import LATEST, PERIOD, Actor, Done, request_id
+from annex_bootstrap.growth.cloud import Instance, Place
 from annex_bootstrap.growth.model import Extension, Rules, Start
 from annex_bootstrap.growth.record import Record
 from annex_bootstrap.machines.capacity import Capacity
@@ -34,7 +34,7 @@ from tests.unit.recorded import Recorded, RefusedError
 POOL = Pool((Address("cm.example.org", 9618),), "alice@pool", "made-up")
 RULES = Rules(16, Budget(Decimal(50), daily=False), duration=7200)
 START = Start("grow-a", "alice", "us-east-1", ("m7i.large", "c7i.large"), True, 2, 4, Decimal("0.10"), ("a", "b"))
-STEP = request_id(START, STACK_ID, (), (), NOW)
+STEP = request_id(START, STACK_ID, (), (), (), NOW)
 
 
 class Steps:
@@ -43,6 +43,8 @@ class Steps:
     Attributes:
         done: in order.
         earlier: requests of the annex: whether somebody carries them out.
+        running: machines of these.
+        expiration: of these.
         refusals: of a step, by its name.
         most: dollars an hour of the plan.
         outcome: what the request brings.
@@ -51,6 +53,8 @@ class Steps:
     def __init__(self) -> None:
         self.done: list[Any] = []
         self.earlier: list[bool] = []
+        self.running: list[str] = []
+        self.expiration = NOW + 3600
         self.refusals: dict[str, Exception] = {}
         self.most: Decimal | None = Decimal("0.20")
         self.outcome: Outcome | Exception = Outcome({"m7i.large": 2}, {})
@@ -63,9 +67,18 @@ class Steps:
     def find_requests(self, account_id: str, region: str, annex: str) -> list[Any]:
         assert (account_id, region, annex) == ("123456789012", "us-east-1", "grow-a")
         return [
-            SimpleNamespace(is_alive=lambda alive=alive: alive, forget=lambda: self._do("forget"))
+            SimpleNamespace(
+                request_id=STEP,
+                annex=SimpleNamespace(owner="alice", expiration=self.expiration),
+                is_alive=lambda alive=alive: alive,
+                forget=lambda: self._do("forget"),
+            )
             for alive in self.earlier
         ]
+
+    def find_running(self, account: Any, request: str) -> list[str]:
+        assert (account.region, request) == ("us-east-1", STEP)
+        return self.running
 
     def find_pool(self, collector: str, owner: str, seconds: int) -> Pool:
         self._do("pool", collector, owner, seconds)
@@ -85,7 +98,8 @@ class Steps:
         return SimpleNamespace(estimate=SimpleNamespace(most=self.most), expiration=NOW + 7300, request="request")
 
     def carry_out(self, account: Any, stack: Any, request: Any, pool: Pool) -> Outcome:
-        assert (account.region, stack, request, pool) == ("us-east-1", a_stack(), "request", POOL)
+        assert (account.region, stack, pool) == ("us-east-1", a_stack(), POOL)
+        assert request == "request" or request.request_id == STEP
         self._do("carry out")
         if isinstance(self.outcome, Exception):
             raise self.outcome
@@ -97,7 +111,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
     made = Steps()
     for name in ("find_requests", "find_pool", "check_reachable", "make_plan"):
         monkeypatch.setattr(module, name, getattr(made, name))
-    for name in ("check_lease_function", "carry_out"):
+    for name in ("check_lease_function", "carry_out", "find_running"):
         monkeypatch.setattr(starting, name, getattr(made, name))
     monkeypatch.setattr("time.time", lambda: NOW + 10.5)
     return made
@@ -181,6 +195,104 @@ def test_another_commands_start_is_left_alone_and_an_interrupted_one_is_forgotte
     assert steps.done == [("forget",)]
 
 
+def test_an_interrupted_start_whose_machines_run_is_not_forgotten(steps: Steps, run: Run, record: Record) -> None:
+    steps.earlier, steps.running = [False], ["i-1"]
+    assert run() == Done(START, 0, "machines of an interrupted start of this annex lack their configuration")
+    assert (steps.done, record.events) == ([], [])
+
+
+@pytest.mark.parametrize(("late", "starts"), [(PERIOD - LATEST - 1, True), (PERIOD - LATEST, False), (PERIOD, False)])
+def test_a_request_begins_while_its_id_still_holds(
+    steps: Steps, run: Run, record: Record, monkeypatch: pytest.MonkeyPatch, late: int, starts: bool
+) -> None:
+    monkeypatch.setattr("time.time", lambda: NOW + late)
+    problem = "" if starts else "it took too long since it was decided: it is decided again"
+    done = run()
+    assert (done.problem, ("carry out",) in steps.done, bool(record.events)) == (problem, starts, starts)
+
+
+def interrupted(record: Record, ago: int = 60, **more: Any) -> None:
+    """Write into a record that a step began."""
+    line = {"request": STEP, "annex": "grow-a", "region": "us-east-1", "count": 2, "spot": True, **more}
+    record.events.append({"at": NOW - ago, "event": "step", **line})
+
+
+def came(*names: str) -> list[Instance]:
+    """Machines of the step."""
+    return [Instance(name, "grow-a", "us-east-1", "m7i.large", True, NOW, False, STEP) for name in names]
+
+
+def finish(record: Record, instances: Sequence[Instance] = ()) -> list[str]:
+    """Finish what was interrupted, and return what is said."""
+    return Actor(RULES, "x", 900, "public", True, "host", record).finish(place(), instances, NOW)
+
+
+def test_machines_that_an_interrupted_step_has_started_get_what_they_lack(steps: Steps, record: Record) -> None:
+    interrupted(record)
+    steps.earlier, steps.running = [False], ["i-1", "i-2"]
+    assert finish(record) == ["an interrupted start of grow-a has brought 2 of 2 machines"]
+    assert steps.done == [("pool", "public", "alice", 3600), ("carry out",)]
+    assert record.events[1:] == [
+        {
+            "at": NOW + 10,
+            "event": "outcome",
+            "request": STEP,
+            "region": "us-east-1",
+            "spot": True,
+            "count": 2,
+            "lacks": [],
+            "problem": "interrupted",
+        }
+    ]
+    assert finish(record) == []
+
+
+@pytest.mark.parametrize(
+    ("earlier", "running", "expiration", "instances", "ago", "done", "count"),
+    [
+        # Somebody carries it out.
+        ([True], ["i-1"], NOW + 3600, came("i-1"), 60, [], None),
+        # It began nothing, as far as EC2 shows by now.
+        ([False], [], NOW + 3600, [], 60, [("forget",)], None),
+        ([False], [], NOW + 3600, [], 601, [("forget",)], 0),
+        # All has ended, or its lease has.
+        ([False], [], NOW + 3600, came("i-1", "i-2"), 60, [("forget",)], 2),
+        ([False], ["i-1"], NOW, came("i-1"), 60, [("forget",)], 1),
+        # Only what came of it was not written down.
+        ([], [], 0, came("i-1"), 60, [], 1),
+        ([], [], 0, [], 600, [], None),
+        ([], [], 0, [], 601, [], 0),
+        # EC2 may have forgotten it.
+        ([], [], 0, [], 1800, [], None),
+    ],
+)
+def test_what_came_of_an_interrupted_step_is_known_from_ec2(
+    steps: Steps, record: Record, earlier: list[bool], running: list[str], expiration: int, instances: list[Instance],
+    ago: int, done: list[Any], count: int | None,
+) -> None:  # fmt: skip
+    interrupted(record, ago)
+    steps.earlier, steps.running, steps.expiration = earlier, running, expiration
+    said = finish(record, instances)
+    assert steps.done == done
+    assert [event["count"] for event in record.events[1:]] == ([] if count is None else [count])
+    assert bool(said) == (count is not None)
+
+
+def test_steps_of_other_regions_and_those_whose_outcome_is_known_are_left_alone(steps: Steps, record: Record) -> None:
+    interrupted(record, region="eu-west-1")
+    interrupted(record, 700, request="known")
+    record.events.append({"at": NOW - 690, "event": "outcome", "request": "known", "count": 0})
+    assert (finish(record), steps.done) == ([], [])
+
+
+def test_a_step_that_cannot_be_finished_yet_is_said_and_tried_again(steps: Steps, record: Record) -> None:
+    interrupted(record)
+    steps.earlier, steps.running, steps.outcome = [False], ["i-1"], UncertainError("no answer")
+    assert finish(record) == ["an interrupted start of grow-a is not finished: no answer"]
+    steps.outcome = Outcome({"m7i.large": 1}, {})
+    assert finish(record) == ["an interrupted start of grow-a has brought 1 of 2 machines"]
+
+
 @pytest.mark.parametrize("step", ["pool", "reachable", "lease function", "plan"])
 def test_what_cannot_start_is_said_and_nothing_is_recorded(steps: Steps, run: Run, record: Record, step: str) -> None:
     steps.refusals = {step: UserError("it cannot")}
@@ -262,10 +374,10 @@ def test_a_step_without_an_answer_stands_without_an_outcome(steps: Steps, run: R
 def test_a_type_that_aws_did_not_have_lately_makes_another_request(
     steps: Steps, run: Run, record: Record, ago: int, counts: bool
 ) -> None:
-    record.events.append({"at": NOW - ago, "event": "outcome", "lacks": [["m7i.large", "", "X"]]})
+    record.events.append({"at": NOW - ago, "event": "outcome", "request": "x", "lacks": [["m7i.large", "", "X"]]})
     run()
     (planned,) = [step for step in steps.done if step[0] == "plan"]
-    assert (planned[3] == request_id(START, STACK_ID, (), ["m7i.large"], NOW)) is counts
+    assert (planned[3] == request_id(START, STACK_ID, (), ["m7i.large"], [], NOW)) is counts
     assert (planned[3] == STEP) is not counts
 
 
