@@ -31,6 +31,9 @@ from annex_bootstrap.target import Target
 from annex_bootstrap.times import parse_duration
 from annex_contract.knobs import Macro
 
+IDLE = 300
+"""Seconds without a job after which a machine shuts down, where nobody says otherwise."""
+
 EVERY = 60.0
 """Seconds between two decisions."""
 
@@ -147,7 +150,7 @@ def grow(
     only: str = "",
     wait: str = "20m",
     duration: str = "4h",
-    idle: str = "15m",
+    idle: str = f"{IDLE // 60}m",
     owners: tuple[str, ...] = (),
     everybody: bool = False,
     collector: str = "",
@@ -200,8 +203,7 @@ def grow(
         _unit(screen, install=install, yes=yes)
         return None
     queue.check_here()
-    if not owners and os.geteuid() != 0:
-        owners = (user_name(),)
+    owners = owners_of(owners)
     if everybody and len(owners) != 1:
         raise click.UsageError("--open needs one --owner, in whose name the machines join: root cannot be it")
     record = Record.beside(find_file(target.config))
@@ -233,6 +235,11 @@ def grow(
                 time.sleep(EVERY)
     except KeyboardInterrupt:
         return None
+
+
+def owners_of(given: tuple[str, ...]) -> tuple[str, ...]:
+    """Return whose jobs are served: of those who are named, else of the user of this process; none for everybody."""
+    return given if given or os.geteuid() == 0 else (user_name(),)
 
 
 def _unit(screen: Screen, *, install: bool, yes: bool) -> None:
@@ -408,7 +415,9 @@ command = Command(
     ),
     click.Option(["--wait"], default="20m", show_default=True, help="How long jobs wait at home first."),
     click.Option(["--duration"], default="4h", show_default=True, help="How long a lease lasts, such as 4h or 1d12h."),
-    click.Option(["--idle"], default="15m", show_default=True, help="Shut down machines that are idle this long."),
+    click.Option(
+        ["--idle"], default=f"{IDLE // 60}m", show_default=True, help="Shut down machines that are idle this long."
+    ),
     click.Option(
         ["--owner", "owners"],
         multiple=True,

@@ -99,7 +99,7 @@ SYNOPSES = {
     "generate-role": "BUCKET KEY",
     "grow": (
         "--max-cores 0.. [--max-dollars DOLLARS[/day]] [--spot] [--spot-first] [--only EXPRESSION] "
-        "[--wait TEXT=20m] [--duration TEXT=4h] [--idle TEXT=15m] [--owner USER]... [--open] "
+        "[--wait TEXT=20m] [--duration TEXT=4h] [--idle TEXT=5m] [--owner USER]... [--open] "
         "[--collector HOST[:PORT]] [--skip-pool-check] [--explain] [--once] [--dry-run] [--install] [--uninstall] "
         "[--yes|-y] STACKS [--config FILE] OUTPUT"
     ),
@@ -211,7 +211,7 @@ GROW = {
     "only": "",
     "wait": "20m",
     "duration": "4h",
-    "idle": "15m",
+    "idle": "5m",
     "owners": (),
     "everybody": False,
     "collector": "",

@@ -140,7 +140,7 @@ def test_half_of_what_is_missing_starts_for_ones_own_jobs_in_the_annex_of_the_po
     assert (reader.rules, reader.only, reader.owners, reader.writes) == (RULES, "", ("alice",), True)
     assert steps.started == [(START, "us-east-1", (), NOW)]
     (actor,) = steps.actors
-    assert actor == Actor(RULES, "", 900, "", True, "alice", reader.record)
+    assert actor == Actor(RULES, "", 300, "", True, "alice", reader.record)
     assert done == Growth(
         decided=datetime.fromtimestamp(NOW, UTC),
         cores=0,
@@ -178,6 +178,38 @@ def test_half_of_what_is_missing_starts_for_ones_own_jobs_in_the_annex_of_the_po
     assert second == "  4 jobs like  of alice: machines for 4 of them are starting."
 
 
+def test_shortly_before_an_hour_ends_it_waits_until_it_has_and_a_dry_run_does_not(
+    steps: Steps, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = SimpleNamespace(time=lambda: NOW + 3500.5, sleep=steps.slept.append)
+    monkeypatch.setattr(module, "time", late)
+    run()
+    assert steps.slept == [99.5]
+    steps.readings = [Readings()]
+    run(dry_run=True)
+    assert steps.slept == [99.5]
+
+
+@pytest.mark.parametrize(("doubts", "finished"), [((), ["first", "second"]), (("the collector is away",), [])])
+def test_what_was_interrupted_is_finished_before_it_is_decided_where_nothing_is_doubtful(
+    steps: Steps,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    doubts: tuple[str, ...],
+    finished: list[str],
+) -> None:
+    steps.readings = [Readings(doubts=doubts), Readings(groups=[group(jobs=4)], offers=[offer()])]
+    said = [["first", "second"], []]
+    monkeypatch.setattr(Actor, "finish", lambda *_: said.pop(0))
+    run()
+    assert len(steps.readers) == (2 if finished else 1)
+    assert bool(steps.started) == bool(finished)
+    assert [line for line in capsys.readouterr().err.splitlines() if "annex-bootstrap: " in line] == [
+        f"annex-bootstrap: {each}" for each in finished
+    ]
+
+
 def test_every_option_reaches_what_decides_and_what_starts(steps: Steps, run: Run) -> None:
     steps.readings = [Readings(groups=[group(jobs=4, age=700)], offers=[offer(spot=True)])]
     run(
@@ -186,7 +218,7 @@ def test_every_option_reaches_what_decides_and_what_starts(steps: Steps, run: Ru
         only="x",
         wait="10m",
         duration="2h",
-        idle="5m",
+        idle="15m",
         owners=("bob", "alice"),
         collector="public:9700",
         skip_pool_check=True,
@@ -195,7 +227,7 @@ def test_every_option_reaches_what_decides_and_what_starts(steps: Steps, run: Ru
     rules = Rules(16, Budget(Decimal(50), daily=True), Market.SPOT, 600, 7200, POOL, ("us-east-1",), False)
     assert (reader.rules, reader.only, reader.owners) == (rules, "x", ("bob", "alice"))
     (actor,) = steps.actors
-    assert actor == Actor(rules, "x", 300, "public:9700", False, "bob", reader.record)
+    assert actor == Actor(rules, "x", 900, "public:9700", False, "bob", reader.record)
 
 
 @pytest.mark.parametrize(
