@@ -146,6 +146,18 @@ def test_a_page_of_the_site_is_whole_and_axe_finds_no_problem(
     assert [(violation["id"], [node["html"] for node in violation["nodes"]]) for violation in done["violations"]] == []
 
 
+def test_the_colours_follow_the_system_also_when_it_changes(built: Path, open_page: OpenPage) -> None:
+    page = open_page()
+    page.prefer("light")
+    page.open((built / "index.html").as_uri())
+    shown = "getComputedStyle(document.body).colorScheme"
+    assert page.run(shown) != "dark"
+    page.prefer("dark")
+    assert page.run(f"new Promise((done) => setInterval(() => {shown} === 'dark' && done(true), 50))")
+    page.open((built / "guide.html").as_uri())
+    assert page.run(f"new Promise((done) => setInterval(() => {shown} === 'dark' && done(true), 50))")
+
+
 def _search(page: Page, words: str) -> list[str]:
     """Return the places that the search finds, best first, as page and heading."""
     page.run("document.querySelector('[data-md-component=search-query]').focus()")
