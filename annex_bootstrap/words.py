@@ -82,10 +82,21 @@ SUMMARIES: Mapping[str, str] = {
 }
 """What a single resource is whose type says too little, by its logical ID."""
 
+MINUTES = 2
+"""What creating everything but the image takes: roles and functions take seconds each, one after another."""
+
+IMAGE_TIME = ", and 5 to 15 for the image"
+"""Installing takes minutes, and so does making the image. Source:
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/creating-an-ami-ebs.html"""
+
+_BUILD, _KEEP = TYPES[IMAGE_BUILDER.resource_type].short_cost, TYPES[IMAGE.resource_type].short_cost
+IMAGE_COSTS = f"{_BUILD} of the image, and {_KEEP} to keep it"
+"""What the image costs in a sentence."""
+
 SPOT_ROLES = "the account's two service-linked roles for spot"
 """What every stack uses and none deletes: other spot fleets of the account may need it."""
 
-PORT = "port {port} ({service}) of the machines to {who}"
+PORT = "machines' port {port} ({service}) to {who}"
 EVERYONE = "everyone on the Internet ({ranges})"
 NO_PORT = "no port of the machines"
 """What a stack opens: a line for each port that is open to somebody."""

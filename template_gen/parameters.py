@@ -139,8 +139,8 @@ GROUPS: Sequence[tuple[str, Sequence[Input]]] = (
             _text(
                 Parameter.IMAGE,
                 "Image",
-                "The image that the machines start from. yes: one is made, with a maintained HTCondor; it takes about "
-                "ten minutes. no: HTCondor's own choice. The ID of an image of yours: it is used unchanged.",
+                "The image that the machines start from. yes: one is made, with a maintained HTCondor; it takes 5 to "
+                "15 minutes. no: HTCondor's own choice. The ID of an image of yours: it is used unchanged.",
                 r"^(yes|no|ami-[0-9a-f]{8,17})$",
                 "Type yes, no, or the ID of an image, such as ami-0123456789abcdef0.",
                 default="yes",

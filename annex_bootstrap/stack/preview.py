@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from annex_bootstrap.stack.plan import Change, Step
 from annex_bootstrap.stack.template import ParameterValue
-from annex_bootstrap.words import NOTHING, SUMMARIES, TYPES
+from annex_bootstrap.words import IMAGE_COSTS, IMAGE_TIME, MINUTES, NOTHING, SUMMARIES, TYPES, is_everyone, open_ports
 from annex_contract.image import IMAGE_NO, MACHINE_TYPES
 from annex_contract.resources import (
     BY_TYPE,
@@ -17,21 +17,11 @@ from annex_contract.resources import (
     IMAGE_BUILDER,
     INSTANCE_ROLE,
     START_ROLE,
-    CustomResource,
 )
 from annex_contract.stack import Parameter
 
 if TYPE_CHECKING:
     from annex_bootstrap.stack.deployment import Preview
-
-MINUTES = 2
-"""What creating everything but the image takes: roles and functions take seconds each, one after another."""
-
-IMAGE_TIME = ", and 5 to 15 for the image"
-"""Installing takes minutes, and so does making the image. Source:
-https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/creating-an-ami-ebs.html"""
-
-EVERYONE = ("0.0.0.0/0", "::/0")
 
 CONDOR_CIDRS, SSH_CIDRS = Parameter.CONDOR_CIDRS, Parameter.SSH_CIDRS
 PORTS = (Parameter.CONDOR_PORT, CONDOR_CIDRS, SSH_CIDRS)
@@ -57,7 +47,7 @@ def describe(preview: Preview, price: Decimal | None = None, *, verbose: bool = 
         items = [("Deletes", [f"what the failed creation left ({status})"])]
     else:
         items = [("Changes", describe_update(preview.changes))]
-        items += [("Opens", describe_ports(preview.values))] if opens_to_everyone(preview) else []
+        items += [("Opens", open_ports(preview.values))] if opens_to_everyone(preview) else []
     if verbose and preview.changes:
         items.append(("Each", [f"{change.action:<6}  {change.resource}  {change.type}" for change in preview.changes]))
     note = [("Note", [preview.base.note])] if preview.base.note else []
@@ -89,14 +79,13 @@ def describe_creation(
     types = {change.type for change in changes if change.type in BY_TYPE}
     names = [words.name for name, words in TYPES.items() if name in types - _not_made(parameters)]
     makes_image = IMAGE.resource_type in types
-    image = f"{_short(IMAGE_BUILDER)} of the image, and {_short(IMAGE)} to keep it"
     return [
         ("Makes", [f"{len(changes)} resources, among them {', '.join(names)}"]),
-        ("Opens", describe_ports(parameters)),
+        ("Opens", open_ports(parameters)),
         (
             "Costs",
             [
-                image if makes_image else "cents a year while no annex runs",
+                IMAGE_COSTS if makes_image else "cents a year while no annex runs",
                 f"each machine of an annex: {_price(machine_type(parameters), price)}",
             ],
         ),
@@ -110,23 +99,12 @@ def _not_made(parameters: Mapping[str, str]) -> set[str]:
     return {IMAGE_BUILDER.resource_type, *(roles if parameters[Parameter.GIVEN_ROLES] else ())}
 
 
-def describe_ports(parameters: Mapping[str, str]) -> list[str]:
-    """Say which ports of the machines are open to whom, a line each.
-
-    Args:
-        parameters: the values of all parameters.
-    """
-    ports = ((f"{parameters[Parameter.CONDOR_PORT]} (HTCondor)", CONDOR_CIDRS), ("22 (SSH)", SSH_CIDRS))
-    opened = [f"machines' port {port} to {_who(parameters[name])}" for port, name in ports if parameters[name]]
-    return opened or ["no port of the machines"]
-
-
 def opens_to_everyone(preview: Preview) -> bool:
     """Tell whether a port opens to everyone on the Internet that is closed to some of them now."""
     return any(
         parameter.name in (CONDOR_CIDRS, SSH_CIDRS)
-        and _is_everyone(parameter.value)
-        and (preview.step is not Step.UPDATE or not _is_everyone(parameter.was))
+        and is_everyone(parameter.value)
+        and (preview.step is not Step.UPDATE or not is_everyone(parameter.was))
         for parameter in preview.parameters
     )
 
@@ -220,20 +198,6 @@ def _price(machine: str, price: Decimal | None) -> str:
     if price is None:
         return f"AWS's price for {machine or 'its type'}"
     return f"${price.normalize():f}/hour on demand ({machine})"
-
-
-def _short(resource: CustomResource) -> str:
-    """Return what a resource costs without its reasons."""
-    return _lowered(TYPES[resource.resource_type].cost.partition(",")[0])
-
-
-def _is_everyone(blocks: str) -> bool:
-    return any(block.strip() in EVERYONE for block in blocks.split(","))
-
-
-def _who(blocks: str) -> str:
-    named = ", ".join(block.strip() for block in blocks.split(",") if block.strip())
-    return f"everyone on the Internet ({named})" if _is_everyone(blocks) else named
 
 
 def _lowered(text: str) -> str:

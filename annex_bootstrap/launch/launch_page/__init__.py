@@ -18,13 +18,21 @@ from typing import Any
 
 from annex_bootstrap.launch import launch_links
 from annex_bootstrap.pool import blocks
-from annex_bootstrap.stack.preview import IMAGE_TIME, MINUTES
 from annex_bootstrap.stack.template import default_image
 from annex_bootstrap.target import STACK_NAME
-from annex_bootstrap.words import EVERY_ADDRESS, EVERYONE, NO_PORT, PORT, SPOT_ROLES, TYPES
+from annex_bootstrap.words import (
+    EVERY_ADDRESS,
+    EVERYONE,
+    IMAGE_COSTS,
+    IMAGE_TIME,
+    MINUTES,
+    NO_PORT,
+    PORT,
+    SPOT_ROLES,
+    TYPES,
+)
 from annex_contract import __version__
 from annex_contract.outputs import OUTPUTS
-from annex_contract.resources import IMAGE, IMAGE_BUILDER
 from annex_contract.stack import DEFAULT_STACK_NAME, STACK_NAME_PATTERN, STACK_NAME_RULE, TEMPLATE_NAME, Output
 
 PAGE_NAME = "launch.html"
@@ -67,7 +75,7 @@ def render(
         groups="".join(_groups(template)),
         template_url=escape(template_url),
         count=len(created(template)),
-        costs=escape(_image_costs()),
+        costs=escape(IMAGE_COSTS),
         minutes=MINUTES,
         image_time=IMAGE_TIME,
         kept=escape(SPOT_ROLES[0].upper() + SPOT_ROLES[1:]),
@@ -139,7 +147,7 @@ def _data(template: Mapping[str, Any], regions: list[launch_links.Region]) -> st
         "outputPatterns": {output: rule.pattern for output, rule in OUTPUTS.items()},
         "optionalOutputs": sorted(output for output, rule in OUTPUTS.items() if rule.optional),
         "regionOutput": Output.LEASE_FUNCTION_ARN,
-        "words": {"port": PORT, "everyone": EVERYONE, "noPort": NO_PORT, "imageTime": IMAGE_TIME},
+        "words": {"port": PORT, "everyone": EVERYONE, "noPort": NO_PORT},
         "everyAddress": EVERY_ADDRESS,
     }
     # Inside a script element only this could end it.
@@ -202,11 +210,6 @@ def _resource_rows(template: Mapping[str, Any]) -> list[str]:
     if missing:
         raise KeyError(f"annex_bootstrap/words.py has no words for {', '.join(sorted(missing))}")
     return rows
-
-
-def _image_costs() -> str:
-    build, keep = (TYPES[resource.resource_type].short_cost for resource in (IMAGE_BUILDER, IMAGE))
-    return f"{build} of the image, and {keep} to keep it"
 
 
 def _long_name(region: launch_links.Region) -> str:

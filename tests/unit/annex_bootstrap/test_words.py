@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from annex_bootstrap.words import SUMMARIES, TYPES, Words, open_ports
+from annex_bootstrap.words import IMAGE_TIME, SUMMARIES, TYPES, Words, open_ports
 from annex_contract.resources import CUSTOM_RESOURCES
+from template_gen.template import build
 from tests.stack_values import TEMPLATE
 
 
@@ -30,17 +33,23 @@ def test_a_short_cost_leaves_the_reasons_out() -> None:
     ("condor", "ssh", "lines"),
     [
         ("", "", ["no port of the machines"]),
-        ("192.0.2.0/24, 2001:db8::/32", "", ["port 9618 (HTCondor) of the machines to 192.0.2.0/24, 2001:db8::/32"]),
-        ("", "192.0.2.0/24,::/0", ["port 22 (SSH) of the machines to everyone on the Internet (192.0.2.0/24, ::/0)"]),
+        ("192.0.2.0/24, 2001:db8::/32", "", ["machines' port 9618 (HTCondor) to 192.0.2.0/24, 2001:db8::/32"]),
+        ("", "192.0.2.0/24,::/0", ["machines' port 22 (SSH) to everyone on the Internet (192.0.2.0/24, ::/0)"]),
         (
             "0.0.0.0/0",
             "192.0.2.1/32",
             [
-                "port 9618 (HTCondor) of the machines to everyone on the Internet (0.0.0.0/0)",
-                "port 22 (SSH) of the machines to 192.0.2.1/32",
+                "machines' port 9618 (HTCondor) to everyone on the Internet (0.0.0.0/0)",
+                "machines' port 22 (SSH) to 192.0.2.1/32",
             ],
         ),
     ],
 )
 def test_each_open_port_is_named_with_whom_it_is_open_to(condor: str, ssh: str, lines: list[str]) -> None:
     assert open_ports({"CondorPort": "9618", "CondorCidrs": condor, "SshCidrs": ssh}) == lines
+
+
+def test_the_template_says_the_same_time_for_the_image() -> None:
+    assert re.findall("[0-9]+ to [0-9]+", IMAGE_TIME) == re.findall(
+        "it takes ([0-9]+ to [0-9]+) minutes", build().to_dict()["Parameters"]["Image"]["Description"]
+    )

@@ -12,8 +12,7 @@ from click.testing import CliRunner
 
 from annex_bootstrap.launch import launch_links, launch_page
 from annex_bootstrap.main import commands
-from annex_bootstrap.stack.preview import IMAGE_TIME, MINUTES
-from annex_bootstrap.words import SPOT_ROLES, TYPES
+from annex_bootstrap.words import IMAGE_TIME, MINUTES, SPOT_ROLES, TYPES
 from annex_contract.resources import IMAGE, IMAGE_BUILDER
 from annex_contract.stack import TEMPLATE_NAME
 from template_gen.template import build
