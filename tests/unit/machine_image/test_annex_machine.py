@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -178,7 +179,14 @@ def test_a_tarball_goes_where_its_htcondor_expects_it(members: dict[str, str], d
 
 @pytest.mark.parametrize("members", [BEFORE_24_11, SINCE_24_11])
 def test_the_secrets_of_a_tarball_become_readable_only_by_root(members: dict[str, str], tmp_path: Path) -> None:
-    unpack(_tarball(tmp_path / "config.tar.gz", members), lambda _: tmp_path / "condor")
+    seen: list[str] = []
+
+    def target(names: Iterable[str]) -> Path:
+        seen.extend(names)
+        return tmp_path / "condor"
+
+    assert unpack(_tarball(tmp_path / "config.tar.gz", members), target) == tmp_path / "condor"
+    assert seen == list(members)
     expected = {name: (text, mode_of(name)) for name, text in members.items()}
     assert _unpacked(tmp_path / "condor") == expected
     assert {mode for name, (_, mode) in expected.items() if "secret" in expected[name][0]} == {0o600}

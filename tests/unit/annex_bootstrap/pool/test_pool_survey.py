@@ -133,6 +133,14 @@ def test_without_htcondor_there_is_nothing_to_survey(machine: Machine, path: Pat
     assert machine.contents == []
 
 
+@pytest.mark.parametrize("name", ["CONFIG_ROOT", "LOCAL_CONFIG_DIR", "LOCAL_CONFIG_FILE", "PID", "PPID"])
+def test_what_differs_between_two_processes_is_no_difference(machine: Machine, path: Path, name: str) -> None:
+    machine.copy = Fake(COMMON | {name: "9"})
+    survey(path, Pool(Path("/p")))
+    machine.then = Fake(COMMON | {name: "9"})
+    assert effect(machine, path).changes == ()
+
+
 def test_where_our_copy_of_the_configuration_says_something_else_nothing_is_computed(
     machine: Machine, path: Path
 ) -> None:

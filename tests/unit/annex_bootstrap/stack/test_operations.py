@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from annex_bootstrap.aws import Account
-from annex_bootstrap.errors import UserError
+from annex_bootstrap.errors import DeniedError, UserError
 from annex_bootstrap.stack import follow
 from annex_bootstrap.stack.failure import Cause, function_log
 from annex_bootstrap.stack.follow import JOINS, End, delete_stack, last_event_id, settle
@@ -150,12 +150,14 @@ class Others:
     Attributes:
         states: of the stack, one for each reading; the last one stays.
         checked: the stacks of which it was checked that they are ours, or that no other review is theirs.
+        refused: whether AWS refuses the events.
     """
 
     def __init__(self) -> None:
         """Leave it alone."""
         self.states: list[Stack | None] = []
         self.checked: list[tuple[str, Stack | None]] = []
+        self.refused = False
 
 
 @pytest.fixture
@@ -176,6 +178,8 @@ def others(monkeypatch: pytest.MonkeyPatch) -> Others:
         made.checked.append(("review", stack))
 
     def before(client: Any, stack_id: str) -> str:
+        if made.refused:
+            client.describe_stack_events(StackName=stack_id)
         assert (client.meta.service_model.service_name, stack_id) == ("cloudformation", STACK_ID)
         return "2"
 
@@ -262,3 +266,14 @@ def test_a_log_that_is_empty_or_gone_is_nothing(monkeypatch: pytest.MonkeyPatch)
     assert pauses == [1, 1]
     gone = Recorded(DescribeStackResource=RefusedError("AccessDenied", "no", 403))
     assert function_log(gone.account(), STACK_ID, BUCKET) == ()
+
+
+def test_what_aws_refuses_while_an_operation_is_followed_says_what_was_read(others: Others) -> None:
+    denied = RefusedError("AccessDenied", "no", 403)
+    account = Recorded(DescribeStackEvents=denied).account()
+    with pytest.raises(DeniedError, match="following the stack"):
+        follow.follow(account, STACK_ID, "", lambda _: None)
+    others.states = [a_stack("UPDATE_IN_PROGRESS")]
+    others.refused = True
+    with pytest.raises(DeniedError, match="reading the operation in progress"):
+        settle(account, "annex-bootstrap", lambda _: None)
