@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from annex_bootstrap.stack.resolve import resolve
@@ -117,6 +118,12 @@ def chosen(statement: Mapping[str, Any]) -> Mapping[str, Any]:
     return found
 
 
+@cache
+def _resources() -> dict[str, Any]:
+    resources: dict[str, Any] = build().to_dict()["Resources"]
+    return resources
+
+
 def policies(values: Any, conditions: dict[str, bool]) -> dict[str, list[dict[str, Any]]]:
     """Return the statements of every role and policy of a stack, by logical ID.
 
@@ -124,7 +131,7 @@ def policies(values: Any, conditions: dict[str, bool]) -> dict[str, list[dict[st
         values: as for ``resolve``.
         conditions: whether each condition is true.
     """
-    resources = build().to_dict()["Resources"]
+    resources = _resources()
     functions = [title for title, resource in resources.items() if resource["Type"] == "AWS::Lambda::Function"]
     found = {
         Part.ROLE.of(function): resolve(statements_of(resources, function), values, conditions)

@@ -11,9 +11,9 @@ from annex_contract.stack import Part
 from custom_resources.image_parts import name_of
 from local_aws.launcher import ACCOUNT, REGION
 from template_gen.parameters import INPUTS, holding
-from template_gen.template import build
+from tests.template import template
 
-TEMPLATE: dict[str, Any] = build().to_dict()["Resources"]
+TEMPLATE: dict[str, Any] = template()["Resources"]
 
 
 def new_stack_id(name: str = "swept", partition: str = "aws") -> str:

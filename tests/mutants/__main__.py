@@ -70,6 +70,7 @@ def main() -> None:
     with _copies(asked.jobs) as copies:
         faults = sample(copies[0], paths, asked.count, seed)
         callers = _record(copies[0], asked.tests, asked.jobs)
+        _share_bytecode(copies)
         click.echo(f"{len(callers.seconds)} tests pass after {time.monotonic() - began:.0f} s")
         free: Queue[Path] = Queue()
         for copy in copies:
@@ -151,7 +152,7 @@ def _record(copy: Path, tests: Sequence[str], jobs: int) -> Callers:
             *("-o", "junit_family=xunit1", *tests),
         ],
         cwd=copy,
-        env=_environment(copy),
+        env=_environment(copy) | {"PYTHONDONTWRITEBYTECODE": ""},
         check=False,
         stdout=subprocess.DEVNULL,
     )
@@ -163,6 +164,18 @@ def _record(copy: Path, tests: Sequence[str], jobs: int) -> Callers:
         if not {"failure", "error", "skipped"} & {part.tag for part in case}
     }
     return Callers(copy, data, seconds)
+
+
+def _share_bytecode(copies: Sequence[Path]) -> None:
+    """Give all copies what was compiled in the first: tests are compiled with their assertions, which takes long.
+
+    Files have the same times in all of them, by which Python knows them. A file with a fault has another one.
+    """
+    for compiled in copies[0].rglob("*.pyc"):
+        for copy in copies[1:]:
+            target = copy / compiled.relative_to(copies[0])
+            target.parent.mkdir(exist_ok=True)
+            shutil.copy2(compiled, target)
 
 
 def _environment(copy: Path) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -81,7 +82,10 @@ def imports_of(module: str) -> set[str]:
     return {name for name in named if name in MODULES} - {module}
 
 
-GRAPH = {module: imports_of(module) for module in MODULES}
+@cache
+def graph() -> dict[str, set[str]]:
+    """Return what each module imports."""
+    return {module: imports_of(module) for module in MODULES}
 
 
 def level_of(module: str) -> int:
@@ -91,8 +95,8 @@ def level_of(module: str) -> int:
 
 
 def test_the_graph_knows_the_imports_of_a_module() -> None:
-    assert "annex_contract.lease" in GRAPH["lambda_lease.annexes"]
-    assert "annex_bootstrap.launch.launch_page" in GRAPH["annex_bootstrap.launch.publish"]
+    assert "annex_contract.lease" in graph()["lambda_lease.annexes"]
+    assert "annex_bootstrap.launch.launch_page" in graph()["annex_bootstrap.launch.publish"]
 
 
 def test_every_package_has_its_rule() -> None:
@@ -101,22 +105,22 @@ def test_every_package_has_its_rule() -> None:
 
 def test_imports_make_no_circle() -> None:
     try:
-        TopologicalSorter(GRAPH).prepare()
+        TopologicalSorter(graph()).prepare()
     except CycleError as error:
         pytest.fail(" -> ".join(reversed(error.args[1])))
 
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_a_package_imports_only_those_below_it(package: str) -> None:
-    inside = [module for module in GRAPH if module.split(".")[0] == package]
-    imported = {name.split(".")[0] for module in inside for name in GRAPH[module]}
+    inside = [module for module in graph() if module.split(".")[0] == package]
+    imported = {name.split(".")[0] for module in inside for name in graph()[module]}
     assert imported - {package} <= MAY_IMPORT[package]
 
 
 def test_a_room_of_the_client_imports_only_rooms_below_it() -> None:
     upwards = [
         f"{module} imports {imported}"
-        for module, names in GRAPH.items()
+        for module, names in graph().items()
         for imported in names
         if module.startswith("annex_bootstrap.") and imported.startswith("annex_bootstrap.")
         if module.split(".")[1] != imported.split(".")[1] and level_of(module) >= level_of(imported)
@@ -125,8 +129,8 @@ def test_a_room_of_the_client_imports_only_rooms_below_it() -> None:
 
 
 def test_a_command_imports_another_only_where_it_is_built_of_it() -> None:
-    commands = [module for module in GRAPH if module.startswith("annex_bootstrap.commands.")]
-    builders = {module.rpartition(".")[2] for module in commands if GRAPH[module] & set(commands)}
+    commands = [module for module in graph() if module.startswith("annex_bootstrap.commands.")]
+    builders = {module.rpartition(".")[2] for module in commands if graph()[module] & set(commands)}
     assert builders <= BUILT_OF_OTHERS
 
 
@@ -159,6 +163,6 @@ def _packages(path: Path) -> set[str]:
 
 
 def test_of_the_client_only_three_commands_know_the_local_aws() -> None:
-    client = {module: names for module, names in GRAPH.items() if module.split(".")[0] == "annex_bootstrap"}
+    client = {module: names for module, names in graph().items() if module.split(".")[0] == "annex_bootstrap"}
     knowing = {module for module, names in client.items() if any(name.split(".")[0] == "local_aws" for name in names)}
     assert knowing == KNOW_LOCAL_AWS

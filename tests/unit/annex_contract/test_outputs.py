@@ -12,7 +12,7 @@ from annex_contract.knobs import KNOBS
 from annex_contract.outputs import OUTPUTS, find_foreign_output, find_wrong_output
 from annex_contract.stack import Output
 from template_gen.outputs import CONDITIONS
-from template_gen.template import build
+from tests.template import template
 
 SAMPLES = {
     Output.S3_BUCKET_NAME: "annex-bootstrap-123456789012-0a1b2c3d-0123456789ab",
@@ -38,7 +38,7 @@ each_output = pytest.mark.parametrize("output", Output)
 
 
 def test_every_output_of_the_template_has_a_rule_and_no_other() -> None:
-    assert {str(output) for output in OUTPUTS} == build().outputs.keys()
+    assert {str(output) for output in OUTPUTS} == template()["Outputs"].keys()
 
 
 @each_output

@@ -13,7 +13,7 @@ from annex_contract.stack import (
     partition_problem,
     stack_name_problem,
 )
-from template_gen.template import build
+from tests.template import template
 
 LIMITS = {
     "AWS::IAM::Role": ("RoleName", 64),
@@ -41,7 +41,7 @@ SUFFIX = 13
 
 def test_no_name_that_cloudformation_makes_up_is_cut_with_the_longest_name_of_a_stack() -> None:
     spare = []
-    for logical_id, resource in build().to_dict()["Resources"].items():
+    for logical_id, resource in template()["Resources"].items():
         kind = resource["Type"]
         if kind in UNNAMED or kind.startswith("Custom::"):
             continue
@@ -66,7 +66,7 @@ def test_a_name_that_cloudformation_refuses_or_changes_is_refused_with_the_numbe
 
 def test_no_name_of_a_resource_is_part_of_a_stacks_name() -> None:
     # What policies name by the stack's name and the logical ID. Launch templates and key pairs they do not.
-    for logical_id, resource in build().to_dict()["Resources"].items():
+    for logical_id, resource in template()["Resources"].items():
         if LIMITS.keys() - {"AWS::EC2::KeyPair", "AWS::EC2::LaunchTemplate"} >= {resource["Type"]}:
             assert len(name := f"a-{logical_id}") <= LONGEST_STACK_NAME
             assert "ends like the name of a stack's resource" in stack_name_problem(name)
@@ -86,4 +86,4 @@ def test_only_partitions_whose_host_names_condor_annex_builds_are_taken() -> Non
 
 
 def test_every_parameter_of_the_template_has_its_name_here_and_no_other() -> None:
-    assert {str(parameter) for parameter in Parameter} == build().parameters.keys()
+    assert {str(parameter) for parameter in Parameter} == template()["Parameters"].keys()

@@ -13,7 +13,7 @@ from annex_bootstrap.launch.launch_page import PAGE_NAME
 from annex_bootstrap.main import commands
 from annex_contract.stack import TEMPLATE_NAME
 from docs_gen import facts, picture
-from template_gen.template import build
+from tests.template import template
 
 PAGES = (
     "guide",
@@ -55,11 +55,11 @@ def test_no_text_in_the_picture_is_wider_than_its_box() -> None:
     assert len(texts) > 30
     # That many letters were seen to fit.
     assert max(map(len, texts)) <= len("role and instance profile for the machines")
-    assert build().to_dict()["Resources"].keys() >= picture.OWN.keys()
+    assert template()["Resources"].keys() >= picture.OWN.keys()
 
 
 def test_the_picture_is_drawn_from_the_template() -> None:
-    assert picture.draw(build().to_dict()) == picture.TARGET.read_text(), "run python -m docs_gen.picture"
+    assert picture.draw(template()) == picture.TARGET.read_text(), "run python -m docs_gen.picture"
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -144,7 +144,7 @@ def _named_paths(text: str) -> list[str]:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_parameter_that_a_command_sets_is_one_of_the_template(page: str) -> None:
-    known = build().to_dict()["Parameters"]
+    known = template()["Parameters"]
     for name in re.findall(r"--param (\w+)=", _read(page)):
         assert name in {*known, "NAME"}
 

@@ -16,7 +16,7 @@ import pytest
 from annex_bootstrap.main import commands
 from annex_contract.knobs import KNOBS
 from docs_gen.facts import DOCS
-from template_gen.template import build
+from tests.template import template
 from tests.unit.test_imports import ROOMS
 
 ROOT = DOCS.parent
@@ -215,7 +215,7 @@ def _of_the_template() -> set[str]:
         for part in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
             yield from keys(part)
 
-    return set(keys(build().to_dict()))
+    return set(keys(template()))
 
 
 def _each_command(visit: Callable[[click.Command], Iterator[str]]) -> set[str]:

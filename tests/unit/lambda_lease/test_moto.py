@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 import boto3
 import pytest
-from moto import mock_aws
-from moto.ec2.utils import filter_dict_attribute_mapping
 
 from lambda_lease import handler
 from tests.lambda_context import CONTEXT
@@ -25,6 +23,10 @@ IMAGE = "ami-12c6146b"
 
 @pytest.fixture(autouse=True)
 def _moto(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    # Loaded only where these tests run.
+    from moto import mock_aws
+    from moto.ec2.utils import filter_dict_attribute_mapping
+
     for name, value in {
         "AWS_ACCESS_KEY_ID": "testing",
         "AWS_SECRET_ACCESS_KEY": "testing",

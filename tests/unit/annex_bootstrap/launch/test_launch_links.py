@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.launch import launch_links
-from template_gen.template import build
+from tests.template import template
 
-TEMPLATE = build().to_dict()
+TEMPLATE = template()
 URL = "https://s3.eu-west-1.amazonaws.com/made-up/annex-bootstrap.template.json"
 
 

@@ -15,9 +15,9 @@ from annex_bootstrap.main import commands
 from annex_bootstrap.words import IMAGE_TIME, MINUTES, SPOT_ROLES, TYPES
 from annex_contract.resources import IMAGE, IMAGE_BUILDER
 from annex_contract.stack import TEMPLATE_NAME
-from template_gen.template import build
+from tests.template import template
 
-TEMPLATE = build().to_dict()
+TEMPLATE = template()
 URL = "https://s3.eu-west-1.amazonaws.com/made-up/0.1.0/annex-bootstrap.template.json"
 
 

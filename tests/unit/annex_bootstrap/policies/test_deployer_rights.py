@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from annex_bootstrap.policies.deployer import deployer_policy
-from template_gen.template import build
 from tests.handler_schemas import HANDLERS, NOT_TRIGGERED, listed, needed
+from tests.template import template
 
 
 def granted() -> set[str]:
@@ -15,7 +15,7 @@ def granted() -> set[str]:
 
 
 def native_types() -> list[str]:
-    types = {resource["Type"] for resource in build().to_dict()["Resources"].values()}
+    types = {resource["Type"] for resource in template()["Resources"].values()}
     return sorted(name for name in types if not name.startswith("Custom::"))
 
 
