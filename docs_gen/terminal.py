@@ -59,7 +59,7 @@ SVG = """\
 """Rich's own has fonts from elsewhere."""
 
 EVENT = re.compile(r"  \d\d:\d\d:\d\d  ")
-ROW = re.compile(r"ANNEX=\S+  (?!gone)")
+ROW = re.compile(r"\d\d:\d\d:\d\d  annex=\S+  (?!gone)")
 HEADING = re.compile(r"\S.*?(?=  )")
 GOOD = ("CREATE_COMPLETE: ", "DELETE_COMPLETE: ", "No problems found", "Started ", "Resources left over: 0")
 """How the lines begin that say that a step has succeeded."""

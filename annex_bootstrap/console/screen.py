@@ -8,6 +8,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -121,11 +122,11 @@ class Screen:
             nonlocal printed
             before, printed = printed, {row[0]: row for row in rows}
             for first in sorted((before or {}).keys() - printed.keys()):
-                self.say(f"{columns[0].name}={one_line(first)}  gone")
+                self.say(f"{_now()}  {columns[0].key}={one_line(first)}  gone")
             for first, row in sorted(printed.items()):
                 if before is None or before.get(first) != row:
                     cells = zip(columns, row, strict=True)
-                    self.say("  ".join(f"{column.name}={one_line(cell)}" for column, cell in cells))
+                    self.say("  ".join([_now(), *(f"{column.key}={one_line(cell)}" for column, cell in cells)]))
             if not printed and before != {}:
                 self.say(none)
             sys.stdout.flush()
@@ -205,6 +206,10 @@ def _wrapped(text: str, is_terminal: bool) -> str:
         else line
         for line in text.split("\n")
     )
+
+
+def _now() -> str:
+    return f"{datetime.now(UTC).astimezone():%H:%M:%S}"
 
 
 def _width() -> int:

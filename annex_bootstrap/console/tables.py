@@ -45,6 +45,11 @@ class Column:
     number: bool = False
     optional: bool = False
 
+    @property
+    def key(self) -> str:
+        """The name in a line of a pipe: one word, such as ``dollars_per_hour``."""
+        return self.name.lower().replace("$/", "dollars_per_").replace("$", "dollars").replace(" ", "_")
+
 
 def build_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int | None) -> Table:
     """Return a table, on a narrow terminal with headings on two lines, and without optional columns.

@@ -48,7 +48,7 @@ CHANGING = (
     (r"until \d{4}-\d\d-\d\d \d\d:\d\d \w+", "until 2026-11-22 20:34 UTC"),
     (r"was called (once|\d+ times)", "was called once"),
     (r"\b(7h 5\d|8h 00)m", "7h 59m"),
-    (r"SO FAR=0\.0\d", "SO FAR=0.00"),
+    (r"so_far=0\.0\d", "so_far=0.00"),
     (rf"-(?!{ACCOUNT})[0-9A-F]{{12,13}}\b", "-0A1B2C3D4E5F6"),
     (r"\b(ami|i|lt|sg|subnet|vpc)-[0-9a-f]{17}", r"\1-0a1b2c3d4e5f6a7b8"),
 )

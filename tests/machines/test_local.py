@@ -44,7 +44,7 @@ def test_an_annex_starts_runs_a_job_and_goes(prepared: Given) -> None:
         wait_until_ended(pool, "own")
         assert pool.read(f"{HOME}/own.out") == "the answer is 42\n"
         watched = _run(pool, exports, ["timeout", "--signal=INT", "20", "annex-bootstrap", "watch", "own"])
-        assert "ANNEX=own  PENDING=0  RUNNING=1  JOINED=1 " in watched
+        assert "annex=own  pending=0  running=1  joined=1 " in watched
         wait_until(lambda: _states(exports) == {"terminated"}, "the machine has gone", lambda: str(_states(exports)))
         wait_until(lambda: not pool.run(["condor_status"]).stdout, "the slot has gone")
     left = subprocess.run(["ip", "link", "show", LINK], check=False, capture_output=True)

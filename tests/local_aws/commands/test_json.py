@@ -54,6 +54,7 @@ FAILED = {
     "start": ("first", "--count", "1", "--yes", *NO_STACK),
     "status": ("--nonsense",),
     "template verify": ("missing.json",),
+    "watch": ("missing",),
 }
 """What makes a command fail."""
 

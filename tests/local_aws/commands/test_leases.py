@@ -234,7 +234,7 @@ def test_another_stacks_leases_and_machines_are_not_taken_for_this_stacks(
             line = watched.stdout.readline()
             watched.send_signal(signal.SIGINT)
             watched.communicate(timeout=PATIENCE)
-            assert line.startswith("ANNEX=twin  PENDING=0  RUNNING=1  ")
+            assert "  annex=twin  pending=0  running=1  " in line
             findings = operator.run("doctor", "--output", "json").document["result"]["findings"]
             (machines,) = (finding for finding in findings if finding["id"] == "machines")
             assert "1 running" in machines["detail"]

@@ -348,7 +348,7 @@ def test_watch_refuses_an_annex_that_has_no_lease_and_ends_with_one_that_has(sta
     command = starter.command("watch", "short", "--interval", "1")
     watching = subprocess.Popen(command, env=starter.environ(), stdout=subprocess.PIPE, text=True)
     assert watching.stdout is not None
-    assert "ANNEX=short" in watching.stdout.readline()
+    assert "annex=short" in watching.stdout.readline()
     starter.must("leases", "end", "short", "--yes")
     printed, _ = watching.communicate(timeout=PATIENCE)
     assert printed.endswith(f"No annex short holds a lease in {REGION}.\n")

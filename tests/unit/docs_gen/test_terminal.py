@@ -34,9 +34,9 @@ def test_a_long_step_is_shortened_to_its_beginning_and_its_end() -> None:
 
 
 def test_of_an_annex_that_is_watched_only_the_first_and_the_last_row_stay() -> None:
-    rows = [f"ANNEX=a  RUNNING={count}\n    STARTED BY=b" for count in (2, 1, 0)]
-    lines = ["$ watch", *"\n".join(rows).split("\n"), "ANNEX=a  gone", "Nothing runs."]
-    assert list(terminal._shorten(lines)) == [*lines[:3], "ANNEX=a  gone", "Nothing runs."]
+    rows = [f"12:34:5{count}  annex=a  running={count}\n    started_by=b" for count in (2, 1, 0)]
+    lines = ["$ watch", *"\n".join(rows).split("\n"), "12:34:59  annex=a  gone", "Nothing runs."]
+    assert list(terminal._shorten(lines)) == [*lines[:3], "12:34:59  annex=a  gone", "Nothing runs."]
 
 
 def test_two_runs_differ_only_in_numbers_and_ids() -> None:

@@ -140,7 +140,7 @@ SYNOPSES = {
     ),
     "status": "STACKS [--config FILE] [--verbose] OUTPUT",
     "template verify": "FILE_OR_URL OUTPUT",
-    "watch": "[NAME] [--interval 1..=10] STACK [--plain]",
+    "watch": "[NAME] [--interval 1..=10] STACK [--output [text|json]=text] [--plain]",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import time
 from collections.abc import Sequence
@@ -16,15 +17,19 @@ import pytest
 
 from annex_bootstrap.annexes.leases import NOTHING, Lease, Leases, Machines
 from annex_bootstrap.commands import watch as module
-from annex_bootstrap.commands.watch import COLUMNS, Slots, sum_row
+from annex_bootstrap.commands.watch import COLUMNS, Slots, Watched, sum_row
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.machines import prices
 from annex_bootstrap.machines.money import Allowance
 from annex_bootstrap.pool.htcondor import Configuration
 from annex_bootstrap.target import Target
+from tests import json_documents
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+END = int(NOW.timestamp()) + 3600
 
 
 def annex(kind: str, count: int, pending: int = 0) -> Machines:
@@ -32,16 +37,22 @@ def annex(kind: str, count: int, pending: int = 0) -> Machines:
     return Machines({kind: count}, 0, 0, pending, frozenset(), since)
 
 
+def watched(machines: Machines, known: dict[str, Decimal], slots: dict[str, Slots] | None = None) -> Watched:
+    return module._watched(Lease("first", END, {}), machines, slots, known, NOW)
+
+
 def test_machines_and_dollars_of_all_annexes_are_added() -> None:
     known = {"m7i.large": Decimal("0.10"), "c7i.large": Decimal("0.05")}
-    row = sum_row([annex("m7i.large", 3, pending=1), annex("c7i.large", 2), NOTHING], known, NOW)
+    annexes = [annex("m7i.large", 3, pending=1), annex("c7i.large", 2), NOTHING]
+    row = sum_row([watched(each, known) for each in annexes])
     shown = dict(zip([column.name for column in COLUMNS], row, strict=True))
     assert (shown["ANNEX"], shown["PENDING"], shown["RUNNING"]) == ("all annexes", "1", "4")
     assert (shown["$/HOUR"], shown["$ SO FAR"]) == ("0.40", "0.80")
 
 
 def test_a_sum_with_an_unknown_price_is_unknown() -> None:
-    row = sum_row([annex("m7i.large", 1), annex("rare.large", 1)], {"m7i.large": Decimal("0.10")}, NOW)
+    known = {"m7i.large": Decimal("0.10")}
+    row = sum_row([watched(each, known) for each in (annex("m7i.large", 1), annex("rare.large", 1))])
     assert row[6:8] == ["unknown", "unknown"]
 
 
@@ -77,12 +88,9 @@ def test_a_pool_that_does_not_answer_is_unknown_and_one_of_two_is_enough(monkeyp
     assert module._ask_pool() == {}
 
 
-END = int(NOW.timestamp()) + 3600
-
-
 def row(machines: Machines, slots: dict[str, Slots] | None, expiration: int | None = END) -> list[str]:
     known = {"m7i.large": Decimal("0.10")}
-    return module._row(Lease("first", expiration, {}), machines, slots, known, NOW)
+    return module._row(module._watched(Lease("first", expiration, {}), machines, slots, known, NOW))
 
 
 def test_a_row_says_what_starts_runs_has_joined_and_costs() -> None:
@@ -127,7 +135,7 @@ def poll(monkeypatch: pytest.MonkeyPatch, leases: _Leases, name: str, known: dic
 
     monkeypatch.setattr(prices, "on_demand", on_demand)
     pool(monkeypatch, {"": (0, "first m1 Claimed\n")})
-    return module._poll(leases, name, known)  # type: ignore[arg-type]  # has what it uses
+    return module.rows_of(module._poll(leases, name, known))  # type: ignore[arg-type]  # has what it uses
 
 
 def test_all_annexes_have_a_row_and_a_sum_and_one_has_no_sum(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,18 +165,36 @@ def test_where_there_is_no_annex_neither_aws_nor_the_pool_is_asked(monkeypatch: 
     assert module._none(leases, "") == "No annex holds a lease in us-east-1."  # type: ignore[arg-type]  # as above
 
 
+COUNTS = "running=0  joined=unknown  busy=unknown"
+MONEY = "dollars_per_hour=0.00  dollars_so_far=0.00  started_by=-"
+LINES = [
+    f"annex=first  pending=1  {COUNTS}  time_left=1h 00m  {MONEY}",
+    f"annex=first  pending=1  {COUNTS}  time_left=0h 59m  {MONEY}",
+    f"annex=first  pending=2  {COUNTS}  time_left=1h 00m  {MONEY}",
+    "annex=first  gone",
+    "No annex holds a lease in us-east-1.",
+]
+GONE = {"pending": 2, "gone": True}
+
+
+@pytest.mark.parametrize(
+    ("json_wanted", "lines"),
+    [(False, LINES), (True, [{"pending": 1, "gone": False}, {"pending": 2, "gone": False}, GONE])],
+)
 def test_it_goes_on_after_a_refusal_until_ctrl_c_and_tells_a_failure_once(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], json_wanted: bool, lines: list[Any]
 ) -> None:
     leases, pauses = _Leases("first"), list[float]()
-    answers: list[Any] = [[["first"] + ["1"] * 8], UserError("AWS is away"), [["first"] + ["2"] * 8], []]
+    first = replace(watched(NOTHING, {}), pending=1)
+    later = replace(first, at=NOW + timedelta(seconds=5), dollars_so_far=Decimal("0.001"))
+    answers: list[Any] = [[first], UserError("AWS is away"), [later], [replace(first, pending=2)], []]
 
-    def poll_once(*_: object) -> list[list[str]]:
+    def poll_once(*_: object) -> list[Watched]:
         answer = answers.pop(0)
         if isinstance(answer, UserError):
             raise answer
-        rows: list[list[str]] = answer
-        return rows
+        found: list[Watched] = answer
+        return found
 
     def find_failures(account: object, profiles: frozenset[str]) -> dict[str, dict[str, int]]:
         assert (account, profiles) == (leases.account, leases.profile_arns)
@@ -176,22 +202,23 @@ def test_it_goes_on_after_a_refusal_until_ctrl_c_and_tells_a_failure_once(
 
     def sleep(seconds: float) -> None:
         pauses.append(seconds)
-        if len(pauses) == 4:
+        if len(pauses) == 5:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(module, "_poll", poll_once)
     monkeypatch.setattr(Leases, "of_target", lambda _: leases)
     monkeypatch.setattr(module, "find_failures", find_failures)
     monkeypatch.setattr(time, "sleep", sleep)
-    module.watch(Screen(), Target(), "", 5.0)
+    screen = Screen()
+    screen.json, screen.command = json_wanted, "watch"
+    assert module.watch(screen, Target(), "", 5.0) is None
     said = capsys.readouterr()
-    assert pauses == [5.0] * 4
-    assert [line.split("  ")[:2] for line in said.out.splitlines()] == [
-        ["ANNEX=first", "PENDING=1"],
-        ["ANNEX=first", "PENDING=2"],
-        ["ANNEX=first", "gone"],
-        ["No annex holds a lease in us-east-1."],
-    ]
+    assert pauses == [5.0] * 5
+    if json_wanted:
+        documents = [json_documents.parse(line, 0)["result"] for line in said.out.splitlines()]
+        assert [{key: document[key] for key in GONE} for document in documents] == lines
+    else:
+        assert [re.sub(r"^\d\d:\d\d:\d\d  ", "", line) for line in said.out.splitlines()] == lines
     assert said.err.splitlines() == [
         "annex-bootstrap: 2 machines of first ended in the last hour: no disk",
         "annex-bootstrap: AWS is away",
