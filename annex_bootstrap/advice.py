@@ -54,6 +54,31 @@ _ENCODED = re.compile(r"\.?\s*Encoded authorization failure message: (\S+)")
 
 POLICY = "the policy of this command (`annex-bootstrap policy --help` says which that is)"
 
+_START = "the policy that the stack's output StartPolicyARN names (`annex-bootstrap policy start` prints the same)"
+_DEPLOYER = "the policy that `annex-bootstrap policy deployer` prints"
+_POLICIES = {
+    "start": _START,
+    "grow": _START,
+    "watch": _START,
+    "leases": _START,
+    "leases extend": _START,
+    "leases end": _START,
+    "deploy": _DEPLOYER,
+    "image rebuild": _DEPLOYER,
+    "delete": _DEPLOYER,
+}
+"""What to ask for where a command is denied a call."""
+
+
+def name_policy(advice: str, command: str) -> str:
+    """Return an advice that names the policy of a command, where it is known.
+
+    Args:
+        advice: from ``advise``, or a sentence with it.
+        command: its words, such as ``leases end``.
+    """
+    return advice.replace(POLICY, _POLICIES.get(command, POLICY))
+
 
 def service_linked_role_command(service: str) -> str:
     """Return the line with which an administrator makes a service's own role."""

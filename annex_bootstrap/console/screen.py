@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from annex_bootstrap import PROGRAM
+from annex_bootstrap.advice import name_policy
 from annex_bootstrap.console.result import Result, as_json
 from annex_bootstrap.console.tables import WIDE, Column, build_table, one_line, printable
 from annex_bootstrap.errors import UserError
@@ -148,6 +149,7 @@ class Screen:
         if self.json:
             import json
 
+            error = None if error is None else name_policy(error, self.command)
             click.echo(json.dumps(as_json(self.command, result, error), indent=None if self.lines else 2))
             sys.stdout.flush()
 
@@ -155,7 +157,7 @@ class Screen:
         """Print what went wrong, after what was printed before it also where both go into one file."""
         if sys.stdout is not None:
             sys.stdout.flush()
-        text = _wrapped(f"{PROGRAM}: {message}", sys.stderr.isatty())
+        text = _wrapped(f"{PROGRAM}: {name_policy(message, self.command)}", sys.stderr.isatty())
         click.secho(printable(text), fg="red", err=True, color=self._wants_style)
 
     def warn(self, message: str) -> None:

@@ -20,6 +20,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from annex_bootstrap.advice import advise
 from annex_bootstrap.console.command import OUTPUT, Command
 from annex_bootstrap.console.result import Result
 from annex_bootstrap.console.screen import Screen
@@ -274,3 +275,25 @@ def test_json_is_one_document_whatever_goes_wrong(
     assert error in document["error"]
     assert error in err
     assert ended == code
+
+
+@pytest.mark.parametrize(
+    ("command", "named"),
+    [
+        ("start", "StartPolicyARN names (`annex-bootstrap policy start` prints the same)"),
+        ("leases end", "StartPolicyARN names (`annex-bootstrap policy start` prints the same)"),
+        ("deploy", "`annex-bootstrap policy deployer` prints"),
+        ("status", "`annex-bootstrap policy --help` says which that is"),
+    ],
+)
+def test_a_denied_call_names_the_policy_of_the_command(
+    command: str, named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    screen = Screen()
+    screen.command, screen.json = command, True
+    denied = advise("AccessDenied", "you may not, because no identity-based policy allows it")
+    screen.fail(denied)
+    screen.document(None, denied)
+    said = capsys.readouterr()
+    assert named in said.err
+    assert named in json.loads(said.out)["error"]
