@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import io
+import ssl
+import urllib.error
+import urllib.request
+from datetime import UTC, datetime, timedelta
+from email.message import Message
+from typing import Any
 from unittest import mock
 from urllib.parse import quote, urlencode
 
@@ -111,3 +117,126 @@ def test_a_call_that_gets_no_answer_says_which_it_was(monkeypatch: pytest.Monkey
     calls = AwsCalls(Place("us-east-1", "made-up.invalid"), KEYS)
     with pytest.raises(RefusedError, match=r"^ec2 DescribeInstances: "):
         calls.describe_instance("i-1")
+
+
+class Answers:
+    """Stands where the network is: keeps what is asked for, and answers in turn."""
+
+    def __init__(self, *answers: bytes) -> None:
+        """Keep nothing yet."""
+        self.answers = list(answers)
+        self.asked: list[tuple[str, ...]] = []
+
+    def __call__(self, url: str, form: bytes, *rest: str) -> bytes:
+        """Answer a request."""
+        self.asked.append((url, form.decode(), *rest))
+        return self.answers.pop(0)
+
+
+EC2, IAM = "https://ec2.us-west-2.amazonaws.com/", "https://iam.amazonaws.com/"
+DESCRIBED = b"""<DescribeInstancesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><reservationSet><item>
+<instancesSet><item><clientToken>first_1</clientToken><tagSet><item><key>a</key><value>1</value></item></tagSet></item>
+</instancesSet></item></reservationSet></DescribeInstancesResponse>"""
+FLEET = b"""<R xmlns="x"><spotFleetRequestConfigSet><item><spotFleetRequestConfig><clientToken>second_1</clientToken>
+</spotFleetRequestConfig></item></spotFleetRequestConfigSet></R>"""
+
+
+def test_ec2_says_what_a_machine_and_its_fleet_are() -> None:
+    answers = Answers(DESCRIBED, b"<Answer/>", FLEET, b"<Answer/>")
+    calls = AwsCalls(Place("us-west-2"), KEYS, answers)
+    assert calls.describe_instance("i-1") == ({"a": "1"}, "first_1")
+    assert calls.describe_instance("i-2") is None
+    assert calls.fleet_token("sfr-1") == "second_1"
+    assert calls.fleet_token("sfr-2") == ""
+    version = "Version=2016-11-15"
+    assert [(url, form, *rest) for url, form, *rest in answers.asked] == [
+        (EC2, f"Action={action}&{version}&{parameter}", "ec2", "us-west-2", f"ec2 {action}", "POST")
+        for action, parameter in (
+            ("DescribeInstances", "InstanceId.1=i-1"),
+            ("DescribeInstances", "InstanceId.1=i-2"),
+            ("DescribeSpotFleetRequests", "SpotFleetRequestId.1=sfr-1"),
+            ("DescribeSpotFleetRequests", "SpotFleetRequestId.1=sfr-2"),
+        )
+    ]
+
+
+def test_iam_says_the_policies_of_a_role() -> None:
+    names = b"<R xmlns='x'><PolicyNames><member>one</member><member>two</member></PolicyNames></R>"
+    policy = b"<R xmlns='x'><PolicyDocument>%7B%22Statement%22%3A%20[]%7D</PolicyDocument></R>"
+    answers = Answers(names, policy, policy)
+    assert AwsCalls(Place("us-west-2"), KEYS, answers).role_policies("r") == [{"Statement": []}] * 2
+    version = "Version=2010-05-08"
+    assert answers.asked == [
+        (IAM, f"Action=ListRolePolicies&{version}&RoleName=r", "iam", "us-east-1", "iam ListRolePolicies", "POST"),
+        *(
+            (
+                *(IAM, f"Action=GetRolePolicy&{version}&PolicyName={name}&RoleName=r"),
+                *("iam", "us-east-1", "iam GetRolePolicy", "POST"),
+            )
+            for name in ("one", "two")
+        ),
+    ]
+
+
+class Network:
+    """Stands where urllib is.
+
+    Attributes:
+        asked: the requests, with seconds and TLS.
+        answers: in turn.
+    """
+
+    def __init__(self, *answers: bytes | Exception) -> None:
+        """Keep nothing yet."""
+        self.asked: list[tuple[urllib.request.Request, float, object]] = []
+        self.answers = list(answers)
+
+    def __call__(self, request: urllib.request.Request, timeout: float, context: object) -> io.BytesIO:
+        """Answer a request."""
+        self.asked.append((request, timeout, context))
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return io.BytesIO(answer)
+
+
+def refused(date: str) -> urllib.error.HTTPError:
+    headers = Message()
+    if date:
+        headers["Date"] = date
+    return urllib.error.HTTPError("https://x", 403, "no", headers, io.BytesIO(b"<Code>\n  RequestTimeTooSkewed</Code>"))
+
+
+def test_a_request_is_signed_and_again_with_awss_time_where_the_clock_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return NOW.astimezone(tz)
+
+    monkeypatch.setattr(aws_calls, "TRUSTED", None)
+    monkeypatch.setattr(aws_calls, "datetime", Clock)
+    network = Network(b"answer", refused("Fri, 27 Nov 2026 14:00:00 GMT"), b"", refused(""), OSError("no route"))
+    monkeypatch.setattr(urllib.request, "urlopen", network)
+    requests = aws_calls.SignedRequests(KEYS)
+    url = "https://x.example.org/a"
+
+    def send(method: str, form: bytes = b"") -> bytes:
+        return requests.send(url, form, "ec2", "us-west-2", "ec2 Ask", method)
+
+    assert send("POST", b"A=1") == b"answer"
+    said = r"^ec2 Ask: 403 <Code> RequestTimeTooSkewed</Code>$"
+    with pytest.raises(RefusedError, match=said):
+        send("GET")
+    assert send("GET") == b""
+    with pytest.raises(RefusedError, match=said):
+        send("GET")
+    with pytest.raises(RefusedError, match=r"^ec2 Ask: no route$"):
+        send("GET")
+    later = NOW + timedelta(hours=2)
+    expected = [("POST", b"A=1", NOW), ("GET", b"", NOW), *[("GET", b"", later)] * 3]
+    for (request, timeout, context), (method, form, now) in zip(network.asked, expected, strict=True):
+        headers = signed(url, form, "ec2", "us-west-2", KEYS, now, method)
+        assert (request.full_url, request.get_method(), request.data or b"") == (url, method, form)
+        sent = {name.lower(): value for name, value in request.headers.items()}
+        assert {name: sent[name.lower()] for name in headers} == headers
+        assert (timeout, isinstance(context, ssl.SSLContext)) == (60, True)

@@ -14,6 +14,8 @@ import pytest
 from machine_image.user_data import (
     COMMANDS_LIMIT,
     MARKER,
+    REPORT_SECONDS,
+    TIME_LIMIT_MINUTES,
     USER_DATA_LIMIT,
     ImageInputError,
     ImageInputs,
@@ -150,3 +152,16 @@ def test_the_rules_are_checked_while_the_running_kernel_has_its_modules() -> Non
 def test_the_outcome_of_another_build_does_not_count() -> None:
     console = f"{MARKER} b0 ok condor=1\r\n{MARKER} b10 failed x\r\n"
     assert read_outcome(console, "b1") is None
+
+
+def test_the_script_has_every_value_that_the_build_reads() -> None:
+    head = render_script(FULL).partition("# How to get packages")[0]
+    names = ("SYSTEM", "MARKER", "BUILD_ID", "TIME_LIMIT_MINUTES", "REPORT_SECONDS", "PACKAGES", "APT_SOURCE", "GPU")
+    shown = "".join(f'printf "%s|" "${name}"; ' for name in names)
+    values = _printed(f"set -u\n{head}\n{shown}").split("|")
+    source = "Types: deb\nURIs: https://example.org/debian\nSuites: forky\nComponents: main"
+    packages = "docker.io g++ python3-numpy=1:2.2.4+ds-1 apptainer/sid"
+    limits = [str(TIME_LIMIT_MINUTES), str(REPORT_SECONDS)]
+    assert values == ["Debian", MARKER, "build-1", *limits, packages, source, "yes", ""]
+    plain = render_script(ImageInputs("x", apt_source=" \n")).partition("# How to get packages")[0]
+    assert _printed(f'set -u\n{plain}\nprintf "%s|%s|%s|" "$APT_SOURCE" "$GPU" "$PACKAGES"') == "|no||"

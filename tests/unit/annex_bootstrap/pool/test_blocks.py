@@ -141,6 +141,8 @@ def test_another_region_can_be_made_the_default() -> None:
     assert [section.region for section in block.sections] == ["eu-west-1", "us-east-1"]
     with pytest.raises(UserError, match="ap-south-1 cannot be the default region: the configuration has eu-west-1"):
         block.prefer("ap-south-1")
+    with pytest.raises(UserError, match=r"the configuration has none$"):
+        Block(()).prefer("ap-south-1")
 
 
 @pytest.mark.parametrize(

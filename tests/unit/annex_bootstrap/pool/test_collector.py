@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+from typing import Any
+
 import pytest
 
 from annex_bootstrap.errors import UserError
+from annex_bootstrap.pool import collector
 from annex_bootstrap.pool.collector import Address, parse_collectors, reachable_from_aws
 
 POOL = Address("pool.example.org", 9618)
@@ -49,3 +53,40 @@ def test_what_is_not_an_address_is_one_sentence(text: str) -> None:
 )
 def test_only_global_addresses_are_reachable(address: str, reachable: bool) -> None:
     assert reachable_from_aws(address) == reachable
+
+
+@pytest.fixture
+def printed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What condor_status prints, how it ends, and what it was asked."""
+    answer: dict[str, Any] = {"text": "", "code": 0, "asked": []}
+
+    def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+        answer["asked"].append(arguments)
+        return subprocess.CompletedProcess(arguments, answer["code"], answer["text"], "")
+
+    monkeypatch.setattr(collector, "run", run)
+    return answer
+
+
+def test_a_collector_is_asked_for_an_attribute(printed: dict[str, Any]) -> None:
+    printed["text"] = "i-1\nundefined\ni-2\n"
+    assert collector.ask_collector("cm", "EC2InstanceID") == ["i-1", "i-2"]
+    assert collector.ask_collector("cm", "Name", "-schedd") == ["i-1", "i-2"]
+    ask = ["condor_status", "-pool", "cm"]
+    assert printed["asked"] == [[*ask, "-af", "EC2InstanceID"], [*ask, "-schedd", "-af", "Name"]]
+    printed["code"] = 1
+    assert collector.ask_collector("cm", "Name") is None
+
+
+def test_access_points_that_nobody_outside_reaches_are_named(printed: dict[str, Any]) -> None:
+    printed["text"] = (
+        "ap1 <10.0.0.5:9618?sock=schedd>\n"
+        "ap2 <10.0.0.6:9618?CCBID=192.0.2.1:9618%3faddrs#1&sock=schedd>\n"
+        "ap3 <8.8.8.8:9618?sock=schedd>\n"
+        "ap4 <[fd00::5]:9618>\n"
+        "ap5 undefined\n"
+    )
+    assert collector.private_schedds("cm") == [("ap1", "10.0.0.5"), ("ap4", "[fd00::5]")]
+    assert printed["asked"] == [["condor_status", "-pool", "cm", "-schedd", "-af", "Name", "MyAddress"]]
+    printed["code"] = 1
+    assert collector.private_schedds("cm") == []

@@ -58,3 +58,12 @@ def test_what_a_killed_writer_left_of_a_secret_is_gone_after_the_next_write(tmp_
     (tmp_path / f".secret{files.NEW_SUFFIX}").write_bytes(b"half a sec")
     write_private(tmp_path / "secret", b"made up")
     assert [path.name for path in tmp_path.iterdir()] == ["secret"]
+
+
+def test_all_directories_above_a_file_are_made(tmp_path: Path) -> None:
+    write_private(tmp_path / "one" / "two" / "secret", b"made up")
+    files.make_private_directory(tmp_path / "one" / "two" / "three" / "four")
+    assert (tmp_path / "one" / "two" / "three" / "four").stat().st_mode & 0o777 == 0o700
+    (tmp_path / "open").mkdir(mode=0o755)
+    files.make_private_directory(tmp_path / "open")
+    assert (tmp_path / "open").stat().st_mode & 0o777 == 0o755

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from annex_bootstrap.pool.machine_config import MachineConfig
+from annex_bootstrap.pool.machine_config import MachineConfig, start_expression
 from machine_image import annex_machine
 
 CONFIG = MachineConfig("first", "pool.example.org:9618", "alice", 900, "0123")
@@ -40,3 +40,20 @@ def test_machines_need_no_way_in_and_run_only_the_owners_jobs() -> None:
     open_to_all = MachineConfig("first", "pool.example.org:9618", "", 900, "0123").render()
     assert "TARGET.Owner" not in open_to_all
     assert "TARGET.TargetAnnexName =?= MY.AnnexName" in open_to_all
+
+
+def test_a_machine_says_that_it_is_of_an_annex_and_goes_without_jobs() -> None:
+    lines = [line for line in CONFIG.render().splitlines() if not line.startswith("#")]
+    assert lines == [
+        "COLLECTOR_HOST = pool.example.org:9618",
+        "CCB_ADDRESS = $(COLLECTOR_HOST)",
+        "TCP_FORWARDING_HOST =",
+        "PRIVATE_NETWORK_NAME = annex-0123",
+        "SEC_CLIENT_AUTHENTICATION_METHODS = IDTOKENS",
+        'AnnexName = "first"',
+        "IsAnnex = True",
+        "STARTD_ATTRS = $(STARTD_ATTRS) AnnexName IsAnnex",
+        "MASTER_ATTRS = $(MASTER_ATTRS) AnnexName IsAnnex",
+        "STARTD_NOCLAIM_SHUTDOWN = 900",
+        f"START = {start_expression('alice', '')}",
+    ]

@@ -74,3 +74,10 @@ def test_the_knob_that_decides_is_found(values: dict[str, str], daemon: Daemon, 
 )
 def test_a_list_names_somebody_wherever_they_are(entries: list[str], named: bool) -> None:
     assert covers(entries, "ann@example.org") == named
+
+
+def test_what_nothing_decides_is_written_for_the_level_that_others_inherit_from() -> None:
+    methods = find_setting({}, "SEC_{}_AUTHENTICATION_METHODS", "ADVERTISE_STARTD", COLLECTOR)
+    assert methods == Setting("", "", "SEC_DAEMON_AUTHENTICATION_METHODS")
+    allowed = find_setting({}, "ALLOW_{}", "ADVERTISE_STARTD", COLLECTOR)
+    assert allowed == Setting("", "", "ALLOW_ADVERTISE_STARTD")
