@@ -17,7 +17,7 @@ import boto3
 from annex_contract.lease import MACHINE_RUNNING, TARBALL_PATTERN, TICK_RATE, Lease, annex_id_of
 from annex_contract.stack import ANNEX_TAG, Output
 
-InstanceType: TypeAlias = Literal["m5.large", "t3.micro"]
+InstanceType: TypeAlias = Literal["m5.large", "t3.medium", "t3.micro"]
 
 
 @dataclass(frozen=True)

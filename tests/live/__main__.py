@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 
 from annex_bootstrap.aws import connect
 from annex_bootstrap.errors import UserError
-from tests.live.options import announcement, parse
+from tests.live.options import announcement, helper_policy, parser, read
 from tests.live.run import live
 
 
@@ -17,11 +18,16 @@ def main(arguments: list[str]) -> int:
     Returns:
         The exit code: 2 where it was not agreed to.
     """
-    options = parse(arguments)
+    given = parser().parse_args(arguments)
+    options = read(given)
     try:
         deployer = connect(options.region, options.deployer)
-        operator, auditor = (connect(deployer.region, profile) for profile in (options.operator, options.auditor))
-        accounts = {profile.account_id for profile in (deployer, operator, auditor)}
+        if given.helper_policy:
+            sys.stdout.write(json.dumps(helper_policy(deployer.partition, deployer.account_id), indent=2) + "\n")
+            return 0
+        others = (options.operator, options.auditor, options.helper)
+        operator, auditor, helper = (connect(deployer.region, profile) for profile in others)
+        accounts = {each.account_id for each in (deployer, operator, auditor, helper)}
         if len(accounts) > 1:
             raise UserError(f"the profiles are of several accounts: {', '.join(sorted(accounts))}")
     except UserError as error:
@@ -33,7 +39,7 @@ def main(arguments: list[str]) -> int:
         return 2
     # Whoever ends the process wants what Ctrl-C wants.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    return live(options, deployer, operator, auditor)
+    return live(options, deployer, operator, auditor, helper)
 
 
 if __name__ == "__main__":

@@ -6,22 +6,41 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from tests.live.checks import CHECKS, Check
+
 
 @dataclass
 class Step:
     """One step of a run.
 
     Attributes:
-        name: what it does.
+        name: what it does, a key of ``CHECKS``.
         seconds: how long it took.
         error: why it failed; empty where it did not.
+        unseen: why it proves nothing here, although it did not fail.
         notes: what was seen.
     """
 
     name: str
     seconds: float = 0.0
     error: str = ""
+    unseen: str = ""
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def check(self) -> Check:
+        """What it proves."""
+        return CHECKS[self.name]
+
+    @property
+    def result(self) -> str:
+        """How it ended, in a word or two."""
+        return "FAILED" if self.error else "not shown" if self.unseen else "ok"
+
+    @property
+    def seen(self) -> str:
+        """What was seen, and why it failed or shows nothing."""
+        return "; ".join(text for text in (*self.notes, self.unseen, self.error) if text)
 
 
 def render(
@@ -42,17 +61,20 @@ def render(
         account: the ID, which is replaced.
         at: when the run began.
     """
-    failed = [step for step in steps if step.error] or leftovers is None or bool(leftovers)
+    failed = [step for step in steps if step.error]
+    unseen = [step.name for step in steps if step.result == "not shown"]
     lines = [
-        f"## annex-bootstrap live test: {'FAILED' if failed else 'passed'}",
+        f"## annex-bootstrap live test: {'FAILED' if failed or leftovers is None or leftovers else 'passed'}",
         "",
         *(f"- {name}: {text}" for name, text in {"Date": f"{at:%Y-%m-%d %H:%M} UTC", **facts}.items()),
+        *([f"- Not shown: {', '.join(unseen)}"] if unseen else []),
+        *(f"- What to do about {step.name}: {step.check.advice}" for step in failed if step.check.advice),
         "",
-        "| Step | Result | Seconds | Seen |",
-        "| --- | --- | ---: | --- |",
+        "| Part | Step | Result | Seconds | Proves | Seen |",
+        "| ---: | --- | --- | ---: | --- | --- |",
         *(
-            f"| {step.name} | {'FAILED' if step.error else 'ok'} | {step.seconds:.0f} | "
-            f"{_cell('; '.join([*step.notes, *([step.error] if step.error else [])]))} |"
+            f"| {step.check.number} | {step.name} | {step.result} | {step.seconds:.0f} | {step.check.proves} "
+            f"| {_cell(step.seen)} |"
             for step in steps
         ),
         "",

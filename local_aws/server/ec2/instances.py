@@ -124,12 +124,16 @@ def start(request: Mapping[str, Any], count: int, *, spot: bool = False) -> list
             instance |= {"State": {"Code": 0, "Name": "pending"}, "EndsFor": failure}
         _settle(instance, request)
         tag_volumes(instance, request)
+        _encrypt_volumes(instance, request)
     return started
 
 
 def run_instances(params: Params) -> Response:
     """RunInstances; a client token that was seen before answers with the instances that it started then."""
     request = merged(wire.read("RunInstances", params))
+    # Its caller has been found to have the right.
+    if request.pop("DryRun", False):
+        raise RefusalError("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", status=412)
     token = request.get("ClientToken", "")
     started = [i for i in ec2._instances.values() if token and i.get("ClientToken") == token]
     if any(instance["LaunchRequest"] != request for instance in started):
@@ -236,6 +240,14 @@ def tag_volumes(instance: Instance, request: Mapping[str, Any]) -> None:
     volume_tags = tags_of("volume", request)
     for mapping in instance["BlockDeviceMappings"] if volume_tags else []:
         ec2._tags[mapping["Ebs"]["VolumeId"]] = volume_tags
+
+
+def _encrypt_volumes(instance: Instance, request: Mapping[str, Any]) -> None:
+    """Have an instance's volumes say whether they are encrypted."""
+    asked = {mapping.get("DeviceName"): mapping for mapping in request.get("BlockDeviceMappings", [])}
+    for mapping in instance["BlockDeviceMappings"]:
+        key = encryption.key_of(request, asked.get(mapping["DeviceName"], {}))
+        ec2._volumes[mapping["Ebs"]["VolumeId"]]["Encrypted"] = bool(key)
 
 
 def _condition(name: str, patterns: list[str]) -> Callable[[Instance], bool]:

@@ -36,8 +36,8 @@ ERRORS = {
     # S3's lists few: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html. HEAD has no body, so the
     # code is the status.
     "s3": """301 400 403 404 BucketNotEmpty IllegalLocationConstraintException InvalidAccessKeyId InvalidArgument
-        InvalidBucketName InvalidRequest MalformedPolicy MalformedXML NoSuchBucket NoSuchBucketPolicy NoSuchKey
-        NoSuchLifecycleConfiguration NoSuchPublicAccessBlockConfiguration NoSuchTagSet OperationAborted
+        InvalidBucketName InvalidRequest InvalidToken MalformedPolicy MalformedXML NoSuchBucket NoSuchBucketPolicy
+        NoSuchKey NoSuchLifecycleConfiguration NoSuchPublicAccessBlockConfiguration NoSuchTagSet OperationAborted
         OwnershipControlsNotFoundError PermanentRedirect PreconditionFailed RequestTimeTooSkewed
         ServerSideEncryptionConfigurationNotFoundError SlowDown UnsupportedArgument""",
 }
