@@ -199,3 +199,10 @@ PARAMETERS = click.Option(
     shell_complete=_complete_parameter,
     help="A parameter of the stack, such as CondorCidrs=192.0.2.0/24. Others keep their earlier values.",
 )
+
+STACK_TAGS = click.Option(
+    ["--tag", "tags"],
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A tag of all that is made; repeatable. Without it, a stack keeps the tags that it has.",
+)

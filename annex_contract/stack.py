@@ -217,6 +217,12 @@ class Parameter(StrEnum):
     RESERVED_CONCURRENCY = "ReservedConcurrency"
     LOG_RETENTION_DAYS = "LogRetentionDays"
     KEY_PAIR = "KeyPair"
+    TAG_1 = "Tag1"
+    TAG_2 = "Tag2"
+    TAG_3 = "Tag3"
+    TAG_4 = "Tag4"
+    TAG_5 = "Tag5"
+    TAG_6 = "Tag6"
 
 
 MARKING_PARAMETERS = frozenset({Parameter.CONDOR_CIDRS, Parameter.CONFIG_KEY_PATTERN})

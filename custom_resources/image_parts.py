@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from annex_contract.image import IMAGE_TAG
@@ -43,7 +44,8 @@ def name_of(properties: Mapping[str, Any]) -> str:
 
 def tags_of(request: Request) -> list[TagTypeDef]:
     """Return the tags of everything that is made for one image."""
-    return [{"Key": STACK_TAG, "Value": request.stack_id}, {"Key": IMAGE_TAG, "Value": request.name}]
+    marked = replace(request, marks={IMAGE_TAG: request.name})
+    return [{"Key": tag["Key"], "Value": tag["Value"]} for tag in marked.tags]
 
 
 def made_for(request: Request) -> list[FilterTypeDef]:

@@ -27,6 +27,7 @@ from crhelper import CfnResource
 
 from annex_contract.resources import STACK_ID
 from annex_contract.stack import STACK_TAG
+from annex_contract.tags import VARIABLE, read_tags
 
 logger = logging.getLogger(__name__)
 
@@ -121,8 +122,10 @@ class Request:
 
     @property
     def tags(self) -> list[Tag]:
-        """Return the tags that mark a thing as made by this stack."""
-        return [{"Key": key, "Value": value} for key, value in {STACK_TAG: self.stack_id, **self.marks}.items()]
+        """Return the tags that mark a thing as made by this stack, and those that somebody gave the stack."""
+        given = read_tags(os.environ.get(VARIABLE, "").split(","))
+        wanted = {STACK_TAG: self.stack_id, **self.marks, **given}
+        return [{"Key": key, "Value": value} for key, value in wanted.items()]
 
     def owns(self, tags: Iterable[Mapping[str, object]]) -> bool:
         """Return whether a thing with these tags was made by this stack."""

@@ -29,6 +29,7 @@ from annex_contract.resources import (
     Property,
 )
 from annex_contract.stack import EC2_SERVICE, SPOT_FLEET_SERVICE, Parameter, Part, function_of
+from annex_contract.tags import PARAMETERS, VARIABLE
 from machine_image.user_data import ImageInputs, render_script
 from template_gen import names, policies
 from template_gen.functions import CUSTOM_RESOURCES, add_function
@@ -260,9 +261,10 @@ def _add_custom_resource(template: Template, provision: Provision) -> None:
 
 
 def _environment(provision: Provision) -> dict[str, Any]:
-    """Return the variables by which a function knows what it may touch: the stack's ID, and every property."""
+    """Return the variables by which a function knows what it may touch, the stack's ID and properties; and the tags."""
     properties = {provision.resource.name_property: provision.name, **provision.values}
-    return {STACK_ID: Ref("AWS::StackId")} | {
+    tags = Join(",", [Ref(name) for name in PARAMETERS])
+    return {STACK_ID: Ref("AWS::StackId"), VARIABLE: tags} | {
         str(name): _text(provision.resource.properties[name], value)
         for name, value in properties.items()
         if name not in provision.unchecked

@@ -37,7 +37,7 @@ CUSTOM_RESOURCES = Archive(
         *("annex_contract.iam", "annex_contract.image", "annex_contract.keys", "annex_contract.lease"),
         "annex_contract.machine_policies",
         *("annex_contract.operating_system", "annex_contract.ownership", "annex_contract.resources"),
-        *("annex_contract.stack",),
+        *("annex_contract.stack", "annex_contract.tags"),
         "custom_resources.*",
         "machine_image.*",
     ),

@@ -9,6 +9,7 @@ from typing import Any
 import troposphere
 from troposphere import And, AWSHelperFn, Equals, Not, Ref, Template
 
+from annex_contract import tags
 from annex_contract.image import BUILDER_TYPES, IMAGE_NO, IMAGE_YES
 from annex_contract.keys import KEY_PATTERN
 from annex_contract.knobs import DEFAULT_PORT
@@ -22,6 +23,13 @@ V6_RANGE = r"[0-9a-fA-F:]*:[0-9a-fA-F:.]*/(\d{1,2}|1[01]\d|12[0-8])"
 CIDRS = rf"^(({V4_RANGE})|({V6_RANGE}))?$"
 
 TYPE_NAME = r"^([a-z0-9-]+\.[a-z0-9-]+)?$"
+
+_NOT_RESERVED = "|".join(
+    "".join(f"[{letter}{letter.upper()}]" if letter.isalpha() else letter for letter in start)
+    for start in tags.RESERVED
+)
+TAG = rf"(?!{tags.NAME}=|{_NOT_RESERVED})[A-Za-z0-9_+.:@-]{{1,128}}=[A-Za-z0-9_ +.:/@-]{{0,256}}"
+"""A tag, as EC2, S3 and IAM take it, and as a machine's metadata shows it."""
 
 TYPE_PATTERN = r"[a-z0-9*?-]+\.[a-z0-9*?-]+"
 
@@ -280,6 +288,21 @@ GROUPS: Sequence[tuple[str, Sequence[Input]]] = (
         ),
     ),
     (
+        "Tags",
+        tuple(
+            _text(
+                name,
+                f"Tag {number}",
+                "A tag, KEY=VALUE, of all that the stack and its functions make and of the machines of annex-bootstrap "
+                "start. Empty: none.",
+                f"^({TAG})?$",
+                "Type KEY=VALUE, such as cost-center=42, with letters, digits and + - . : _ @, in the value also "
+                "blanks and slashes; no key that is Name or begins with aws:, annex-bootstrap: or htcondor:.",
+            )
+            for number, name in enumerate(tags.PARAMETERS, 1)
+        ),
+    ),
+    (
         "Operations",
         (
             _text(
@@ -379,6 +402,7 @@ class Condition:
 
 
 CONDITIONS: Mapping[str, Condition] = {
+    **{f"Has{name}": Condition(name) for name in tags.PARAMETERS},
     "HasBucketName": Condition(Parameter.BUCKET_NAME),
     "HasVpcId": Condition(Parameter.VPC_ID),
     "HasFleetRoleName": Condition(Parameter.FLEET_ROLE_NAME),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from troposphere import GetAtt, If, Ref, Sub, Template
+from troposphere import GetAtt, If, Ref, Select, Split, Sub, Template
 from troposphere.awslambda import Function
 from troposphere.ec2 import (
     EBSBlockDevice,
@@ -23,6 +23,7 @@ from troposphere.ec2 import (
 )
 from troposphere.iam import ManagedPolicy
 
+from annex_contract import tags
 from annex_contract.iam import UNPROTECTING, Statement, allow, deny, document, only_targets
 from annex_contract.keys import EBS_KEY
 from annex_contract.lease import MACHINES_PREFIX
@@ -48,7 +49,15 @@ CONDITION = "MakesImage"
 
 def add_launch_template(template: Template) -> None:
     """Add the launch template of the machines."""
-    ours = [{"Key": STACK_TAG, "Value": Ref("AWS::StackId")}]
+    given = [
+        If(
+            f"Has{name}",
+            {part: Select(place, Split("=", Ref(name))) for place, part in enumerate(("Key", "Value"))},
+            Ref("AWS::NoValue"),
+        )
+        for name in tags.PARAMETERS
+    ]
+    ours = [{"Key": STACK_TAG, "Value": Ref("AWS::StackId")}, *given]
     configured = [
         *ours,
         {
@@ -87,8 +96,8 @@ def add_launch_template(template: Template) -> None:
                 # Not of spot requests: a launch on demand, which makes none, would fail by it. Source:
                 # https://github.com/aws/karpenter-provider-aws/issues/5850
                 TagSpecifications=[
-                    TagSpecifications(ResourceType=kind, Tags=tags)
-                    for kind, tags in (("instance", configured), ("volume", ours), ("network-interface", ours))
+                    TagSpecifications(ResourceType=kind, Tags=listed)
+                    for kind, listed in (("instance", configured), ("volume", ours), ("network-interface", ours))
                 ],
             ),
         )

@@ -32,6 +32,7 @@ from annex_bootstrap.machines.subnets import Subnet, find_subnets, stack_subnets
 from annex_bootstrap.stack.read import Stack, find_deployed
 from annex_contract.image import CONDOR_TAG, IMAGE_TAG
 from annex_contract.stack import STACK_TAG, Output
+from annex_contract.tags import tags_of_stack
 
 HOUR = 3600
 
@@ -135,7 +136,7 @@ def make_plan(
         subnet_ids: of the subnets to start them in; empty for the stack's SubnetIds, else all of the VPC.
         request_id: of the request; empty for a new one.
         dollars: that the annex may spend in all; None for what its lease says, if it says so.
-        tags: of the machines, their disks and the fleet, besides those that every annex has.
+        tags: of the machines, their disks and the fleet, besides those of the stack and those that every annex has.
 
     Raises:
         UnavailableError: there is no image, type, subnet, quota or money for it, it would run too long or be beyond
@@ -205,7 +206,7 @@ def make_plan(
         request_id,
         (outputs[Output.LAUNCH_TEMPLATE_ID], outputs[Output.LAUNCH_TEMPLATE_VERSION]),
         [subnet.subnet_id for subnet in subnets],
-        {**(tags or {}), **tags_of(request_id, annex.name, account.caller)},
+        {**tags_of_stack(stack.parameters), **(tags or {}), **tags_of(request_id, annex.name, account.caller)},
         stack.stack_id,
     )
     return Plan(

@@ -16,7 +16,8 @@ from annex_bootstrap.console.result import Result
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.machines import prices
-from annex_bootstrap.options import BUDGET, CONFIG, MANY_REGIONS, PARAMETERS, YES
+from annex_bootstrap.machines.tags import tag_parameters
+from annex_bootstrap.options import BUDGET, CONFIG, MANY_REGIONS, PARAMETERS, STACK_TAGS, YES
 from annex_bootstrap.policies.limits import check_boundary
 from annex_bootstrap.pool import config_file
 from annex_bootstrap.pool.htcondor import version
@@ -87,6 +88,7 @@ def deploy(
     target: Target,
     parameters: Mapping[str, str],
     *,
+    tags: tuple[str, ...] = (),
     monthly_budget: str | None = None,
     mail: str | None = None,
     dry_run: bool = False,
@@ -101,6 +103,7 @@ def deploy(
         screen: where to print, and whom to ask.
         target: the stack.
         parameters: of the stack, by name; others keep their earlier values.
+        tags: ``KEY=VALUE``, of all that the stack and its functions make; none to keep those that it has.
         monthly_budget: US dollars, with ``mail``: a budget to set; None leaves what there is.
         mail: where its mail is sent.
         dry_run: only show what would change.
@@ -113,6 +116,7 @@ def deploy(
         UserError: a parameter, the configuration file or the AWS account cannot be used; nothing was changed.
     """
     wanted_budget = budget.read_budget(monthly_budget, mail)
+    parameters = {**parameters, **tag_parameters(tags)}
     request = DeployRequest.of(target.stack_name, parameters, allow_downgrade=allow_downgrade)
     path = config_file.find_file(target.config)
     if not (no_pull or dry_run):
@@ -308,6 +312,7 @@ command = Command(
     deploy,
     *MANY_REGIONS,
     PARAMETERS,
+    STACK_TAGS,
     *BUDGET,
     click.Option(["--dry-run"], is_flag=True, help="Show what would change; leave only the staging bucket."),
     click.Option(["--verbose"], is_flag=True, help="Show every resource, right and cost."),

@@ -14,8 +14,8 @@ from annex_bootstrap.console.command import OUTPUT, Command
 from annex_bootstrap.console.result import Result
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.launch.launch_links import REGIONS
-from annex_bootstrap.machines.tags import parse_tags
-from annex_bootstrap.options import PARAMETERS, complete_region
+from annex_bootstrap.machines.tags import tag_parameters
+from annex_bootstrap.options import PARAMETERS, STACK_TAGS, complete_region
 from annex_bootstrap.policies.rehearsed import Denial, Kind, Page, Rights, Step, read_document
 from annex_bootstrap.stack.template import built_template, check_parameters, parse_template
 from annex_contract.stack import Parameter
@@ -71,7 +71,7 @@ def rehearse(
         policies: the files of what whoever deploys may do; without one, what ``policy deployer`` prints.
         tag_policies: the files of tag policies.
         parameters: of the stack.
-        tags: of the machines that start, as ``start`` takes them.
+        tags: of all that is made, as ``deploy`` takes them.
         region: where.
         given_roles: whether an administrator makes the roles before the documents hold.
 
@@ -95,14 +95,14 @@ def rehearse(
     ]
     if Parameter.GIVEN_ROLES in given:
         raise click.UsageError(f"give --given-roles instead of the parameter {Parameter.GIVEN_ROLES}")
-    parse_tags(tags)
+    given |= tag_parameters(tags)
     check_parameters(parse_template(built_template()), given)
     with local_extra():
         from local_aws.rehearsal.life import rehearse as run
     named = ", ".join(str(each.file) for each in documents)
     screen.say(f"Rehearses on a local AWS in {region}, under {named or 'no documents'}. No account is touched.")
     screen.say("A denied call is noted and then made all the same, so that what comes after it is tried too.")
-    done = run(documents, given, tags, region, lambda step: _tell(screen, step), given_roles=given_roles)
+    done = run(documents, given, region, lambda step: _tell(screen, step), given_roles=given_roles)
     if done.page and all(step.name != "start" for step in done.steps):
         screen.say("Nothing was started: a stack with Image=no has no image, and no annex-bootstrap start.")
     for key, files in done.unseen.items():
@@ -189,12 +189,7 @@ command = Command(
     _files("--policy", "policies", "What whoever deploys may do, instead of what policy deployer prints"),
     _files("--tag-policy", "tag_policies", "A tag policy of the organisation"),
     PARAMETERS,
-    click.Option(
-        ["--tag", "tags"],
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="A tag that start gives the machines, their disks and the fleet; repeatable.",
-    ),
+    STACK_TAGS,
     click.Option(
         ["--region"],
         default=REGION,

@@ -23,7 +23,7 @@ from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.doctor.aws_checks import Quota
 from annex_bootstrap.errors import AwsError, CommandLineError, UserError
 from annex_bootstrap.local_user import user_name
-from annex_bootstrap.options import BUDGET, CONFIG, ONE_REGION, PARAMETERS, YES, boundary_option
+from annex_bootstrap.options import BUDGET, CONFIG, ONE_REGION, PARAMETERS, STACK_TAGS, YES, boundary_option
 from annex_bootstrap.pool.htcondor import version
 from annex_bootstrap.pool.pool_config import find_pool_file
 from annex_bootstrap.stack.read import find, find_deployed
@@ -73,6 +73,7 @@ def setup(
     target: Target,
     parameters: Mapping[str, str],
     *,
+    tags: tuple[str, ...] = (),
     monthly_budget: str | None = None,
     mail: str | None = None,
     roles_boundary: str = "",
@@ -90,6 +91,7 @@ def setup(
         screen: where to print, and whom to ask.
         target: the stack, in one region.
         parameters: of the stack, by name.
+        tags: as for ``deploy``.
         monthly_budget: as for ``deploy``.
         mail: as for ``deploy``.
         roles_boundary: the ARN of the boundary of the stack's roles; empty for none, or to leave the one that it has.
@@ -125,7 +127,7 @@ def setup(
         # Without an image there is no start, only condor_annex.
         closes = is_new and not open_ports and parameters.get(Parameter.IMAGE, IMAGE_YES) == IMAGE_YES
         chosen = {**(CLOSED if closes else {}), **parameters, **boundary}
-        stack = deploy(screen, target, chosen, monthly_budget=monthly_budget, mail=mail, yes=yes)
+        stack = deploy(screen, target, chosen, tags=tags, monthly_budget=monthly_budget, mail=mail, yes=yes)
         done = replace(done, deployment=stack)
     if stack.declined or not stack.ok:
         return _stopped(screen, done, line)
@@ -216,6 +218,7 @@ command = Command(
     setup,
     *ONE_REGION,
     PARAMETERS,
+    STACK_TAGS,
     *BUDGET,
     CONFIG,
     boundary_option("--roles-boundary", "The permissions boundary of the stack's roles."),

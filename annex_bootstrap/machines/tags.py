@@ -10,15 +10,10 @@ import re
 from collections.abc import Iterable
 
 from annex_bootstrap.errors import CommandLineError
+from annex_contract.tags import NAME, PARAMETERS, RESERVED
 
 MOST_TAGS = 40
 """Tags of a resource that people may give: EC2 takes 50, and a machine has some already."""
-
-RESERVED = ("aws:", "annex-bootstrap:", "htcondor:")
-"""How the keys begin that AWS, the stack and HTCondor use, in any case of letters."""
-
-NAME = "Name"
-"""The tag that names the annex in EC2's console."""
 
 _KEY = re.compile(r"[\w+=.,:@-]{1,128}")
 _VALUE = re.compile(r"[\w +=.:/@-]{0,256}")
@@ -54,3 +49,22 @@ def parse_tags(texts: Iterable[str]) -> dict[str, str]:
     if len(tags) > MOST_TAGS:
         raise CommandLineError(f"{len(tags)} tags are too many: give at most {MOST_TAGS}")
     return tags
+
+
+def tag_parameters(texts: Iterable[str]) -> dict[str, str]:
+    """Return the parameters that give a stack tags such as ``cost-center=42``; none where no tag is given.
+
+    Raises:
+        CommandLineError: one is none, AWS or the stack do not take it, or they are too many.
+    """
+    tags = parse_tags(texts)
+    if not tags:
+        return {}
+    for key, value in tags.items():
+        # IAM takes no comma, and a template cannot read a value with a second equals sign.
+        if "," in f"{key}{value}" or "=" in f"{key}{value}":
+            raise CommandLineError(f"the tag {key}={value} of a stack has a comma or a second =: give another value")
+    if len(tags) > len(PARAMETERS):
+        raise CommandLineError(f"{len(tags)} tags are too many for a stack: give at most {len(PARAMETERS)}")
+    given = [f"{key}={value}" for key, value in tags.items()]
+    return dict(zip(PARAMETERS, [*given, *[""] * (len(PARAMETERS) - len(given))], strict=True))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from annex_bootstrap import PROGRAM
 from annex_bootstrap.aws import TEMPLATE_TEXT, Account, explained, retry
@@ -72,6 +72,7 @@ def make_change_set(
     template: str,
     template_url: str,
     parameters: Sequence[ParameterValue],
+    tags: Mapping[str, str] | None = None,
 ) -> ChangeSet | None:
     """Make a change set and wait until it can be executed.
 
@@ -83,6 +84,7 @@ def make_change_set(
         template: the template.
         template_url: where CloudFormation reads it.
         parameters: the stack's parameters.
+        tags: of the stack, which CloudFormation gives what it makes; None to leave them as they are.
 
     Returns:
         The change set, or None where it would change nothing.
@@ -92,6 +94,9 @@ def make_change_set(
             there is no change set.
     """
     client = account.cloudformation
+    changed: dict[str, Any] = {}
+    if tags is not None:
+        changed["Tags"] = [{"Key": key, "Value": value} for key, value in tags.items()]
     with explained("making a change set"):
         made = client.create_change_set(
             StackName=stack_name,
@@ -106,6 +111,7 @@ def make_change_set(
                 for parameter in parameters
                 if parameter.source is not Source.DEFAULT
             ],
+            **changed,
         )
         change_set_id, stack_id = made["Id"], made["StackId"]
         try:

@@ -29,6 +29,7 @@ from annex_bootstrap.stack.template import (
 from annex_contract import __version__
 from annex_contract.stack import Parameter, given_roles_id, stack_name_problem
 from annex_contract.statuses import read_status
+from annex_contract.tags import tags_of_stack
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation.literals import ChangeSetTypeType
@@ -220,6 +221,24 @@ def _make_change_set(account: Account, request: DeployRequest, ahead: Preview) -
     # deleted again for a while.
     url = staging.stage(account, request.stack_name, request.template_text)
     kind: ChangeSetTypeType = "UPDATE" if ahead.step is Step.UPDATE else "CREATE"
+    tags = stack_tags(ahead.stack, ahead.parameters)
     return make_change_set(
-        account, request.stack_name, request.change_set, kind, request.template_text, url, parameters
+        account, request.stack_name, request.change_set, kind, request.template_text, url, parameters, tags
     )
+
+
+def stack_tags(stack: Stack | None, parameters: Sequence[ParameterValue]) -> dict[str, str] | None:
+    """Return the tags that CloudFormation is to give what it makes, or None where they stay as they are.
+
+    Those that somebody else gave the stack stay.
+
+    Args:
+        stack: as it is, or None.
+        parameters: what they will be.
+    """
+    wanted = tags_of_stack({parameter.name: parameter.value for parameter in parameters})
+    before = dict(stack.tags) if stack is not None else {}
+    earlier = tags_of_stack(stack.parameters) if stack is not None else {}
+    others = {key: value for key, value in before.items() if earlier.get(key) != value}
+    tags = {**others, **wanted}
+    return None if tags == before else tags

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,7 @@ class Stack:
         outputs: by name.
         changed: when it was made, or last updated.
         protected: whether it cannot be deleted until somebody lifts its termination protection.
+        tags: that CloudFormation gives what it makes.
     """
 
     stack_id: str
@@ -43,6 +44,7 @@ class Stack:
     outputs: Mapping[str, str]
     changed: datetime
     protected: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def max_seconds(self) -> int | None:
@@ -156,6 +158,7 @@ def _stack(described: StackTypeDef) -> Stack:
         outputs={output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])},
         changed=described.get("LastUpdatedTime", described["CreationTime"]),
         protected=described.get("EnableTerminationProtection", False),
+        tags={tag["Key"]: tag["Value"] for tag in described.get("Tags", [])},
     )
 
 

@@ -75,7 +75,6 @@ class Rehearsal:
 def rehearse(
     documents: Sequence[Document],
     parameters: Mapping[str, str],
-    tags: Sequence[str],
     region: str,
     tell: Callable[[Step], None],
     *,
@@ -86,7 +85,6 @@ def rehearse(
     Args:
         documents: of the institution.
         parameters: of the stack.
-        tags: of the machines that start.
         region: where.
         tell: is called with each step as it is done.
         given_roles: whether an administrator makes the roles before the documents hold.
@@ -100,7 +98,7 @@ def rehearse(
             directory.mkdir(mode=0o700)
         pool.install(home)
         with local_aws(SPEED, records=records) as local:
-            return _Life(local, home, records, documents, parameters, tags, region).run(tell, given_roles)
+            return _Life(local, home, records, documents, parameters, region).run(tell, given_roles)
 
 
 class _Life:
@@ -113,11 +111,10 @@ class _Life:
         records: Path,
         documents: Sequence[Document],
         parameters: Mapping[str, str],
-        tags: Sequence[str],
         region: str,
     ) -> None:
         self.local, self.home, self.records, self.documents = local, home, records, documents
-        self.parameters, self.tags, self.region = dict(parameters), tags, region
+        self.parameters, self.region = dict(parameters), region
         # From here on, the local AWS is all that boto3 sees in this process.
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             del os.environ[name]
@@ -244,7 +241,7 @@ class _Life:
 
     def _start(self, starter: Credentials) -> None:
         options = ("--count", "1", "--duration", "1h", "--owner", ANNEX, "--skip-pool-check", "--yes")
-        self._command(starter, "start", ANNEX, *options, *(f"--tag={tag}" for tag in self.tags))
+        self._command(starter, "start", ANNEX, *options)
 
     def _end(self, starter: Credentials) -> None:
         self._command(starter, "leases", "extend", ANNEX, "2h")

@@ -148,6 +148,22 @@ def test_a_builder_is_closed_private_tagged_and_stops_by_itself(aws: Callable[..
     assert made.of("DescribeSubnets") == [{"Filters": [{"Name": "default-for-az", "Values": ["true"]}]}]
 
 
+def test_tags_of_the_stack_are_on_the_builder_and_all_its_parts(
+    aws: Callable[..., Recorded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TAGS", "cost-center=42,,project=a,,,")
+    given = [{"Key": "cost-center", "Value": "42"}, {"Key": "project", "Value": "a"}]
+    made = put(aws)
+    (run,) = made.of("RunInstances")
+    (group,) = made.of("CreateSecurityGroup")
+    tags = {each["ResourceType"]: each["Tags"] for each in [*run["TagSpecifications"], *group["TagSpecifications"]]}
+    name = {"Key": "Name", "Value": "annex-bootstrap: builds the image"}
+    assert tags == {
+        "instance": [OWN, MARK, *given, name],
+        **{kind: [OWN, MARK, *given] for kind in ("volume", "network-interface", "security-group")},
+    }
+
+
 @pytest.mark.parametrize(("gpu", "driver"), [("no", False), ("yes", True)])
 def test_everything_that_the_parameters_ask_for_reaches_the_builder(
     aws: Callable[..., Recorded], gpu: str, driver: bool

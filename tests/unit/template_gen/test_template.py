@@ -27,6 +27,20 @@ def properties(title: str, partition: str = "aws") -> dict[str, Any]:
     return resolved
 
 
+def test_what_the_launch_template_starts_has_the_tags_that_the_stack_was_given() -> None:
+    parameters = {"Tag1": "cost-center=42", "Tag3": "empty="}
+    found = resolve(
+        TEMPLATE["LaunchTemplate"]["Properties"],
+        values_of(new_stack_id(), parameters),
+        conditions_of(parameters),
+    )
+    listed = [*found["TagSpecifications"], *found["LaunchTemplateData"]["TagSpecifications"]]
+    tags = {each["ResourceType"]: {tag["Key"]: tag["Value"] for tag in each["Tags"]} for each in listed}
+    assert sorted(tags) == ["instance", "launch-template", "network-interface", "volume"]
+    for given in tags.values():
+        assert {key: value for key, value in given.items() if ":" not in key} == {"cost-center": "42", "empty": ""}
+
+
 def test_only_the_rules_arn_limits_who_may_call_the_lease_function() -> None:
     permission = properties("LeasePermission")
     assert "SourceAccount" not in permission

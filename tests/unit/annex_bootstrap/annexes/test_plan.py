@@ -371,6 +371,14 @@ def test_tags_are_on_the_fleet_its_machines_and_their_disks_and_change_none_of_t
         assert (tags["cost-center"], tags["htcondor:AnnexName"]) == ("42", "first")
 
 
+def test_tags_of_the_stack_are_on_the_fleet_its_machines_and_their_disks_too() -> None:
+    stack = a_stack(parameters={"Tag1": "cost-center=42", "Tag2": "", "Tag3": "project=a"})
+    plan = make_plan(Recorded(**answers()).account(), stack, ANNEX, Capacity(count=1), tags={"project": "b"})
+    for each in plan.request.fleet["TagSpecifications"]:
+        tags = {tag["Key"]: tag["Value"] for tag in each["Tags"]}
+        assert (tags["cost-center"], tags["project"], tags["htcondor:AnnexName"]) == ("42", "b", "first")
+
+
 HOURLY = Decimal("0.10") + 16 * DISK + ADDRESS
 """Dollars an hour of a machine, at most."""
 

@@ -86,8 +86,8 @@ SYNOPSES = {
     "delete": "STACKS [--end-annexes] [--config FILE] [--yes|-y] OUTPUT",
     "demo": "",
     "deploy": (
-        "STACKS [--param NAME=VALUE]... BUDGET [--dry-run] [--verbose] [--allow-downgrade] [--no-pull] "
-        "[--config FILE] [--yes|-y] OUTPUT"
+        "STACKS [--param NAME=VALUE]... [--tag KEY=VALUE]... BUDGET [--dry-run] [--verbose] [--allow-downgrade] "
+        "[--no-pull] [--config FILE] [--yes|-y] OUTPUT"
     ),
     "doctor": "STACK [--config FILE] [--collector HOST[:PORT]] OUTPUT",
     "explain": "JOB STACKS [--config FILE] OUTPUT",
@@ -129,8 +129,9 @@ SYNOPSES = {
         "[--tag KEY=VALUE]... [--region REGION=us-east-1] [--given-roles] OUTPUT"
     ),
     "setup": (
-        "STACK [--param NAME=VALUE]... BUDGET [--config FILE] [--roles-boundary ARN] [--users-boundary ARN] "
-        "[--collector HOST[:PORT]] [--user NAME[@DOMAIN]]... KEYS [--without-user] [--open-ports] [--yes|-y] OUTPUT"
+        "STACK [--param NAME=VALUE]... [--tag KEY=VALUE]... BUDGET [--config FILE] [--roles-boundary ARN] "
+        "[--users-boundary ARN] [--collector HOST[:PORT]] [--user NAME[@DOMAIN]]... KEYS [--without-user] "
+        "[--open-ports] [--yes|-y] OUTPUT"
     ),
     "start": (
         "NAME [--count 1..] [--cores 1..] [--memory-per-core SIZE=2G] [--type TYPE]... [--subnet ID]... [--spot] "
@@ -243,6 +244,7 @@ START = {
 }
 DEPLOY: dict[str, Any] = {
     "parameters": {},
+    "tags": (),
     "monthly_budget": None,
     "mail": None,
     "dry_run": False,
@@ -253,6 +255,7 @@ DEPLOY: dict[str, Any] = {
 }
 SETUP: dict[str, Any] = {
     "parameters": {},
+    "tags": (),
     "monthly_budget": None,
     "mail": None,
     "roles_boundary": "",
@@ -311,12 +314,13 @@ LINES: list[tuple[str, dict[str, Any]]] = [
     ("deploy", DEPLOY | {"target": ANYWHERE}),
     (
         (
-            f"deploy {TWO} --param A=1 --param B=x=y --monthly-budget 5 --mail a@b --dry-run --verbose "
-            "--allow-downgrade --no-pull --yes"
+            f"deploy {TWO} --param A=1 --param B=x=y --tag a=b --tag c=d --monthly-budget 5 --mail a@b --dry-run "
+            "--verbose --allow-downgrade --no-pull --yes"
         ),
         {
             "target": AT_TWO,
             "parameters": {"A": "1", "B": "x=y"},
+            "tags": ("a=b", "c=d"),
             "monthly_budget": "5",
             "mail": "a@b",
             "dry_run": True,
@@ -462,12 +466,13 @@ LINES: list[tuple[str, dict[str, Any]]] = [
     ("setup", SETUP | {"target": ANYWHERE}),
     (
         (
-            f"setup {ONE} --config /f --param A=1 --monthly-budget 5 --mail a@b --roles-boundary {ARN} "
+            f"setup {ONE} --config /f --param A=1 --tag a=b --monthly-budget 5 --mail a@b --roles-boundary {ARN} "
             f"--users-boundary {ARN}2 --collector c --user a --user b --directory /d --without-user --open-ports --yes"
         ),
         {
             "target": AT_ONE_WITH_FILE,
             "parameters": {"A": "1"},
+            "tags": ("a=b",),
             "monthly_budget": "5",
             "mail": "a@b",
             "roles_boundary": ARN,

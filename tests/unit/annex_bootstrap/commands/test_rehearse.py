@@ -47,10 +47,9 @@ def test_denials_are_told_by_statement_and_caller() -> None:
 
 
 def test_everything_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def run(
-        _documents: object, parameters: object, tags: object, region: str, tell: object, *, given_roles: bool
-    ) -> life.Rehearsal:
-        assert (parameters, tags, region) == ({"EndOrphans": "yes"}, ("a=b",), "us-west-2")
+    def run(_documents: object, parameters: object, region: str, tell: object, *, given_roles: bool) -> life.Rehearsal:
+        tags = {"Tag1": "a=b", **{f"Tag{number}": "" for number in range(2, 7)}}
+        assert (parameters, region) == ({"EndOrphans": "yes", **tags}, "us-west-2")
         assert given_roles
         steps = (Step("deploy", (ROLE,), None), Step("delete", (), "it broke"))
         for step in steps:

@@ -120,7 +120,7 @@ def test_the_steps_come_one_after_another_and_point_nowhere_before_the_last(
     done = run({"CondorPort": "9700"}, yes=True)
     assert steps.done == [
         ("quota", "us-east-1"),
-        ("deploy", {**CLOSED, "CondorPort": "9700"}, {"monthly_budget": None, "mail": None, "yes": True}),
+        ("deploy", {**CLOSED, "CondorPort": "9700"}, {"tags": (), "monthly_budget": None, "mail": None, "yes": True}),
         ("credentials", {"directory": home, "boundary": ""}),
         ("pool", {"collector": "", "users": (), "ask": False}),
         ("doctor",),
@@ -151,6 +151,7 @@ def test_the_steps_come_one_after_another_and_point_nowhere_before_the_last(
 
 def test_every_option_reaches_its_step(steps: Steps, run: Run, home: Path) -> None:
     run(
+        tags=("a=b",),
         monthly_budget="50",
         mail="a@example.org",
         roles_boundary=f"{POLICY}/roles",
@@ -162,7 +163,7 @@ def test_every_option_reaches_its_step(steps: Steps, run: Run, home: Path) -> No
         (
             "deploy",
             {**CLOSED, "PermissionsBoundaryArn": f"{POLICY}/roles"},
-            {"monthly_budget": "50", "mail": "a@example.org", "yes": False},
+            {"tags": ("a=b",), "monthly_budget": "50", "mail": "a@example.org", "yes": False},
         ),
         ("credentials", {"directory": home, "boundary": f"{POLICY}/users"}),
         ("pool", {"collector": "public:9700", "users": ("bob",), "ask": True}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.machines.tags import parse_tags
+from annex_bootstrap.machines.tags import parse_tags, tag_parameters
 
 
 def test_a_tag_is_a_key_and_a_value_which_may_be_empty_or_have_an_equals_sign() -> None:
@@ -54,3 +54,23 @@ def test_a_key_with_two_values_and_too_many_tags_are_refused() -> None:
         parse_tags(["a=1", "a=2"])
     with pytest.raises(UserError, match="41 tags are too many: give at most 40"):
         parse_tags(f"k{number}=v" for number in range(41))
+
+
+def test_tags_of_a_stack_are_its_parameters_and_take_the_place_of_all_before() -> None:
+    assert tag_parameters([]) == {}
+    assert tag_parameters(["cost-center=42", "empty="]) == {
+        "Tag1": "cost-center=42",
+        "Tag2": "empty=",
+        **dict.fromkeys(("Tag3", "Tag4", "Tag5", "Tag6"), ""),
+    }
+
+
+@pytest.mark.parametrize("text", ["sum=a=b", "a,b=c"])
+def test_a_tag_that_a_template_or_iam_cannot_take_is_no_tag_of_a_stack(text: str) -> None:
+    with pytest.raises(UserError, match="of a stack has a comma or a second =: give another value"):
+        tag_parameters([text])
+
+
+def test_a_stack_has_no_more_tags_than_parameters_for_them() -> None:
+    with pytest.raises(UserError, match="7 tags are too many for a stack: give at most 6"):
+        tag_parameters(f"k{number}=v" for number in range(7))

@@ -16,6 +16,7 @@ from annex_bootstrap.stack import change_set
 from annex_bootstrap.stack.change_set import ChangeSet, check_review, make_change_set
 from annex_bootstrap.stack.plan import Change
 from annex_bootstrap.stack.read import Stack
+from tests.unit.recorded import Recorded, RefusedError
 
 CHANGE_SET, STACK = (
     "arn:aws:cloudformation:us-east-1:1:changeSet/c/1",
@@ -225,3 +226,12 @@ def test_a_refusal_while_waiting_is_explained_like_every_other(account: Account,
     cloudformation.add_client_error("describe_change_set", "ExpiredToken", "The token has expired")
     with pytest.raises(UserError, match="AWS said ExpiredToken: The token has expired; renew your credentials"):
         make(account)
+
+
+def test_tags_are_asked_for_where_they_change() -> None:
+    refusing = Recorded(CreateChangeSet=RefusedError("ValidationError"))
+    for tags in (None, {}, {"a": "1"}):
+        with pytest.raises(UserError):
+            make_change_set(refusing.account(), "mine", "name", "UPDATE", TEMPLATE, "https://example.com", [], tags)
+    asked = [each.get("Tags") for each in refusing.of("CreateChangeSet")]
+    assert asked == [None, [], [{"Key": "a", "Value": "1"}]]

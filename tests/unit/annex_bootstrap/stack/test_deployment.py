@@ -12,7 +12,7 @@ import pytest
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.stack import deployment, staging
 from annex_bootstrap.stack.change_set import ChangeSet
-from annex_bootstrap.stack.deployment import DeployRequest, Preview, check_roles, execute, preview
+from annex_bootstrap.stack.deployment import DeployRequest, Preview, check_roles, execute, preview, stack_tags
 from annex_bootstrap.stack.failure import Cause
 from annex_bootstrap.stack.follow import End
 from annex_bootstrap.stack.image import Base
@@ -118,7 +118,8 @@ def test_a_failed_first_creation_is_deleted_before_the_next(steps: Steps) -> Non
         "follow arn:stack after e1",
         "check annex-bootstrap in us-east-1",
     ]
-    ((_, name, kind, text, url, parameters),) = steps.made
+    ((_, name, kind, text, url, parameters, tags),) = steps.made
+    assert tags is None
     assert (name, kind, text) == ("made-up", "CREATE", "the template")
     assert url == "https://staging/annex-bootstrap/the template"
     assert parameters == [PORT]
@@ -247,3 +248,21 @@ def test_a_stack_of_a_newer_version_is_replaced_only_where_that_is_said(steps: S
         look(steps, newer)
     assert steps.made == []
     assert look(steps, newer, allow_downgrade=True).step is Step.UPDATE
+
+
+def values(**tags: str) -> list[ParameterValue]:
+    """Return what the parameters of tags will be."""
+    return [ParameterValue(name, value, "", "", Source.GIVEN) for name, value in tags.items()]
+
+
+def test_a_new_stack_has_the_tags_of_its_parameters_and_none_without_any() -> None:
+    assert stack_tags(None, values(Tag1="a=1", Tag2="", Tag3="b=")) == {"a": "1", "b": ""}
+    assert stack_tags(None, values(Tag1="", CondorPort="9618")) is None
+
+
+def test_an_update_changes_the_tags_of_its_parameters_and_leaves_those_that_others_gave() -> None:
+    stack = replace(DONE, parameters={"Tag1": "a=1", "Tag2": "b=2"}, tags={"a": "1", "b": "2", "central": "it"})
+    # As without --tag.
+    assert stack_tags(stack, values(Tag1="a=1", Tag2="b=2")) is None
+    assert stack_tags(stack, values(Tag1="a=3", Tag2="")) == {"a": "3", "central": "it"}
+    assert stack_tags(stack, values(Tag1="", Tag2="")) == {"central": "it"}
