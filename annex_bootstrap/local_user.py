@@ -36,3 +36,8 @@ def expand_home(path: Path) -> Path:
         raise UserError(
             f"the user with the ID {os.getuid()} has no home directory on this machine, for {path}: set HOME"
         ) from error
+
+
+def owners_of(given: tuple[str, ...]) -> tuple[str, ...]:
+    """Return whose jobs are served: of those who are named, else of the user of this process, for root everybody's."""
+    return given if given or os.geteuid() == 0 else (user_name(),)

@@ -35,6 +35,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "grow": "Start machines for the jobs that wait.",
         "explain": "Say why a job waits.",
         "leases": "List the running annexes; extend or end one.",
+        "forecast": "Estimate how long the jobs that wait would take, and cost.",
         "costs": "Estimate what machines have cost, and what of it jobs used.",
         "watch": "Watch the annexes until Ctrl-C.",
     },

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,12 +16,12 @@ from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.console.tables import Column
 from annex_bootstrap.growth import queue, words
 from annex_bootstrap.growth.acting import Actor, Done, quiet_until
-from annex_bootstrap.growth.model import Decision, Market, Reason, Rules
+from annex_bootstrap.growth.model import DEFAULT_IDLE, Decision, Market, Reason, Rules
 from annex_bootstrap.growth.plan import plan
 from annex_bootstrap.growth.reading import Reader, View
 from annex_bootstrap.growth.record import Record
 from annex_bootstrap.growth.unit import Unit
-from annex_bootstrap.local_user import user_name
+from annex_bootstrap.local_user import owners_of
 from annex_bootstrap.machines.money import parse_budget
 from annex_bootstrap.options import CONFIG, MANY_REGIONS, YES
 from annex_bootstrap.pool.config_file import find_file
@@ -30,9 +29,6 @@ from annex_bootstrap.pool.htcondor import IN_FORCE
 from annex_bootstrap.target import Target
 from annex_bootstrap.times import parse_duration
 from annex_contract.knobs import Macro
-
-IDLE = 300
-"""Seconds without a job after which a machine shuts down, where nobody says otherwise."""
 
 EVERY = 60.0
 """Seconds between two decisions."""
@@ -150,7 +146,7 @@ def grow(
     only: str = "",
     wait: str = "20m",
     duration: str = "4h",
-    idle: str = f"{IDLE // 60}m",
+    idle: str = f"{DEFAULT_IDLE // 60}m",
     owners: tuple[str, ...] = (),
     everybody: bool = False,
     collector: str = "",
@@ -235,11 +231,6 @@ def grow(
                 time.sleep(EVERY)
     except KeyboardInterrupt:
         return None
-
-
-def owners_of(given: tuple[str, ...]) -> tuple[str, ...]:
-    """Return whose jobs are served: of those who are named, else of the user of this process; none for everybody."""
-    return given if given or os.geteuid() == 0 else (user_name(),)
 
 
 def _unit(screen: Screen, *, install: bool, yes: bool) -> None:
@@ -416,7 +407,10 @@ command = Command(
     click.Option(["--wait"], default="20m", show_default=True, help="How long jobs wait at home first."),
     click.Option(["--duration"], default="4h", show_default=True, help="How long a lease lasts, such as 4h or 1d12h."),
     click.Option(
-        ["--idle"], default=f"{IDLE // 60}m", show_default=True, help="Shut down machines that are idle this long."
+        ["--idle"],
+        default=f"{DEFAULT_IDLE // 60}m",
+        show_default=True,
+        help="Shut down machines that are idle this long.",
     ),
     click.Option(
         ["--owner", "owners"],

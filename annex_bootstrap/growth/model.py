@@ -17,6 +17,9 @@ BOOT_SECONDS = 600
 DEFAULT_WAIT = 1200
 """Seconds that a job waits at home before machines start for it."""
 
+DEFAULT_IDLE = 300
+"""Seconds without a job after which a machine shuts down."""
+
 DEFAULT_DURATION = 4 * 3600
 """Seconds of a new lease."""
 

@@ -116,6 +116,17 @@ def refusal(group: Group, rules: Rules, existing: Mapping[str, str | None]) -> s
     return ""
 
 
+def keys_of(groups: Iterable[Group], annex: str, owner: str) -> set[str]:
+    """Return the keys of the groups that machines of an annex may run.
+
+    Args:
+        groups: of the queue.
+        annex: its name.
+        owner: whose jobs it runs; empty for everybody's.
+    """
+    return {group.key for group in groups if group.annex in ("", annex) and owner in ("", group.owner)}
+
+
 def plan(readings: Readings, rules: Rules, now: int) -> Decision:
     """Decide what to start.
 
@@ -370,9 +381,7 @@ class _Planner:
             self.quotas[best.region, best.spot] -= machines * best.vcpus
         self.charges += [self._charge(most, annex, best.region)] * machines
         owner = "" if self.rules.shared else group.owner
-        fits = frozenset.intersection(*(offer.fits for offer in alike)) & {
-            other.key for other in self.readings.groups if other.annex in ("", annex) and owner in ("", other.owner)
-        }
+        fits = frozenset.intersection(*(offer.fits for offer in alike)) & keys_of(self.readings.groups, annex, owner)
         rooms = [offer.room for offer in alike]
         least = Room(*(min(getattr(room, name) for room in rooms) for name in ("cpus", "memory", "disk", "gpus")))
         places = [_Place(least, fits) for _ in range(machines)]

@@ -63,6 +63,39 @@ def test_a_pool_a_stack_and_jobs_are_ready(testbed: Testbed) -> None:
     testbed.checked("four jobs wait")
 
 
+def check_history(testbed: Testbed, instance_id: str) -> None:
+    """Check what `costs` and `forecast` make of HTCondor's history: six jobs sleep on a machine, and four more wait."""
+    sleeps = "executable = /bin/sleep\narguments = 3\nrequest_memory = 256M\n"
+    submit = testbed.write_job("sleepy", f"{sleeps}+MayUseAWS = True\n")
+    for _ in range(6):
+        testbed.pool.must(["condor_submit", submit], user=USER)
+    code, _ = testbed.command("condor_wait", "-wait", "180", "sleepy.log")
+    assert code == 0, testbed.pool.run(["condor_q", "-better-analyze"]).stdout
+    submit = testbed.write_job("later", f'{sleeps}+TargetAnnexName = "later"\n')
+    for _ in range(4):
+        testbed.pool.must(["condor_submit", submit], user=USER)
+    told = document(testbed, "forecast", "--max-cores", "8", "--profile", STARTER)
+    (waiting,) = [group for group in told["groups"] if group["jobs"] == 4]
+    assert waiting["past"] == 6, told
+    # A second of tolerance for each end: HTCondor counts whole ones.
+    assert 2 / 60 - 0.05 <= waiting["minutes_least"] <= waiting["minutes"] <= waiting["minutes_most"]
+    ways = {way["name"]: way for way in told["ways"]}
+    assert ways["on demand"]["machines"] >= 1
+    assert ways["on demand"]["unserved"] == 1
+    assert ways["on demand"]["dollars_least"] <= ways["on demand"]["dollars"] <= ways["on demand"]["dollars_most"]
+    assert ways["spot"]["dollars"] < ways["on demand"]["dollars"]
+    # All of them ran on that machine, and none at home.
+    assert ways["wait"]["hours"] is None
+    (row,) = (costs := document(testbed, "costs", "--profile", STARTER))["rows"]
+    assert (costs["problems"], row["machines"]) == ([], 1)
+    hosts = testbed.pool.must(["condor_history", "-af", "LastRemoteHost"], user=USER).split()
+    assert len([host for host in hosts if f"@{instance_id}@" in host]) == 8
+    # Six times three seconds, which is rounded up to a hundredth of an hour.
+    assert row["core_hours"] >= row["job_core_hours"] > 0
+    testbed.checked("HTCondor's history says how long such jobs ran, where, and what of the machine they used")
+    testbed.pool.must(["condor_rm", "-constraint", 'TargetAnnexName == "later"'], user=USER)
+
+
 def test_machines_come_for_the_jobs_that_may_leave_home_and_run_them(testbed: Testbed, image: Path) -> None:
     """HTCondor judges what a machine would run; a job that nothing can run gets none, and `explain` says why."""
     decided = document(testbed, *GROW)
@@ -97,6 +130,7 @@ def test_machines_come_for_the_jobs_that_may_leave_home_and_run_them(testbed: Te
         drained = document(testbed, *GROW)
         assert (drained["starts"], [group["reason"] for group in drained["groups"]]) == ([], ["no type"])
         testbed.checked("a queue without such jobs starts nothing; the real machine's ad says no to the other one too")
+        check_history(testbed, machines[0]["InstanceId"])
     status = testbed.pool.must(["condor_q", USER, "-af", "JobStatus"]).split()
     assert status == ["1", "1"]
 

@@ -39,6 +39,7 @@ FAILED = {
     "doctor": ("--region", "nowhere-1"),
     "explain": ("twelve",),
     "fleet-config": ("--types", "no.type"),
+    "forecast": (),
     "grow": ("--once",),
     "image rebuild": ("--yes", *NO_STACK),
     "image status": NO_STACK,

@@ -96,6 +96,9 @@ SYNOPSES = {
         "[--cpus 1..=1] [--memory SIZE=2G] [--arch [x86_64|arm64]=x86_64] [--types PATTERN]... "
         "[--exclude PATTERN]... [--subnet ID]... [--max-price DOLLARS] [--file FILE:no-directory] [--print] OUTPUT"
     ),
+    "forecast": (
+        "--max-cores 0.. [--only EXPRESSION] [--runtime DURATION] [--owner USER]... STACKS [--config FILE] OUTPUT"
+    ),
     "generate-role": "BUCKET KEY",
     "grow": (
         "--max-cores 0.. [--max-dollars DOLLARS[/day]] [--spot] [--spot-first] [--only EXPRESSION] "
@@ -337,6 +340,11 @@ LINES: list[tuple[str, dict[str, Any]]] = [
     ("explain 12.0", {"target": ANYWHERE, "job": "12.0"}),
     (f"explain {TWO} 12", {"target": AT_TWO, "job": "12"}),
     ("fleet-config", FLEET | {"target": ANYWHERE}),
+    ("forecast --max-cores 0", {"target": ANYWHERE, "max_cores": 0, "only": "", "runtime": "", "owners": ()}),
+    (
+        f"forecast {TWO} --max-cores 8 --only true --runtime 20m --owner ann --owner bob",
+        {"target": AT_TWO, "max_cores": 8, "only": "true", "runtime": "20m", "owners": ("ann", "bob")},
+    ),
     (
         (
             f"fleet-config {ONE} --config /f --image ami-1 --image-name my-* --image-owner 1 --image-owner 2 --cpus 4 "

@@ -13,6 +13,7 @@ from typing import Any
 import click
 import pytest
 
+from annex_bootstrap import local_user
 from annex_bootstrap.commands import grow as module
 from annex_bootstrap.commands.grow import Growing, Growth, Waiting, grow
 from annex_bootstrap.console.screen import Screen
@@ -102,7 +103,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
     monkeypatch.setattr(
         module, "IN_FORCE", SimpleNamespace(ask=lambda name: {"COLLECTOR_HOST": "cm.example.org"}[name])
     )
-    monkeypatch.setattr(module, "user_name", lambda: "alice")
+    monkeypatch.setattr(local_user, "user_name", lambda: "alice")
     monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: NOW + 0.5, sleep=made.slept.append))
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     return made
