@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from annex_contract.image import BASE_TAG, CONDOR_TAG
 from annex_contract.resources import IMAGE, Attribute, Property
-from custom_resources.image_parts import find_image, find_machines, made_for, tags_of, terminate
+from custom_resources.image_parts import find_image, find_images, find_machines, made_for, tags_of, terminate
 from custom_resources.lifecycle import NotYetError, Request, ResourceError, client, error_code, looks, serve
 
 if TYPE_CHECKING:
@@ -55,8 +55,7 @@ def delete(request: Request) -> str:
         ClientError: AWS refused a call.
     """
     ec2: EC2Client = client("ec2")
-    image = find_image(ec2, request)
-    if image is not None:
+    for image in find_images(ec2, request):
         try:
             ec2.deregister_image(ImageId=image["ImageId"])
         except ClientError as error:

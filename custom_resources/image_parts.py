@@ -12,13 +12,16 @@ from annex_contract.image import IMAGE_TAG
 from annex_contract.keys import EBS_KEY
 from annex_contract.lease import MACHINE_ENDING, MACHINE_RUNNING
 from annex_contract.resources import Property
-from annex_contract.stack import STACK_TAG
-from custom_resources.lifecycle import NotYetError, Request
+from annex_contract.stack import STACK_TAG, Output
+from custom_resources.lifecycle import NotYetError, Request, client
 
 if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_ec2.type_defs import FilterTypeDef, ImageTypeDef, InstanceTypeDef, TagTypeDef
 
+
+MACHINE_STATES = (*MACHINE_RUNNING, MACHINE_ENDING, "terminated")
 
 CONTENT = (
     Property.ARCHITECTURE,
@@ -56,10 +59,35 @@ def made_for(request: Request) -> list[FilterTypeDef]:
     ]
 
 
+def find_images(ec2: EC2Client, request: Request) -> list[ImageTypeDef]:
+    """Return all images with the tags of one build, whoever made them: what may be deleted."""
+    return ec2.describe_images(Owners=["self"], Filters=made_for(request))["Images"]
+
+
 def find_image(ec2: EC2Client, request: Request) -> ImageTypeDef | None:
-    """Return the image, or None; it may not be ready, or have failed."""
-    images = ec2.describe_images(Owners=["self"], Filters=made_for(request))["Images"]
-    return images[0] if images else None
+    """Return the image that this stack made, or None; it may not be ready, or have failed.
+
+    Others may give an image the tags, before this stack makes its own. So it counts only if it was made of the builder,
+    or, since EC2 forgets a machine after an hour, if the stack already puts it out. ``SourceInstanceId`` is set by EC2:
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Image.html
+    """
+    images = find_images(ec2, request)
+    if not images:
+        return None
+    builders = {machine["InstanceId"] for machine in find_machines(ec2, request, *MACHINE_STATES)}
+    made = [image for image in images if image.get("SourceInstanceId") in builders]
+    if not made:
+        put_out = _put_out(request)
+        made = [image for image in images if image["ImageId"] == put_out]
+    return made[0] if made else None
+
+
+def _put_out(request: Request) -> str:
+    """Return the ID of the image that the stack had when its last operation ended: its output."""
+    cloudformation: CloudFormationClient = client("cloudformation")
+    (stack,) = cloudformation.describe_stacks(StackName=request.stack_id)["Stacks"]
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+    return outputs.get(Output.IMAGE_ID, "")
 
 
 def find_machines(ec2: EC2Client, request: Request, *states: str) -> list[InstanceTypeDef]:

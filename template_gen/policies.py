@@ -233,6 +233,7 @@ def image_builder(types: AWSHelperFn) -> list[Statement]:
             "ec2: DescribeImages DescribeInstances DescribeNetworkInterfaces DescribeSecurityGroups DescribeSubnets",
             EVERYTHING,
         ),
+        _ask_which_image_is_owned(),
         # It has no rules: nobody reaches a builder. The VPC is that of the subnet.
         *_new_group(names.arn("ec2", "vpc/*")),
         allow("DeleteBuilderGroup", "ec2: DeleteSecurityGroup", names.arn("ec2", "security-group/*"), BUILDER),
@@ -267,6 +268,10 @@ def image_builder(types: AWSHelperFn) -> list[Statement]:
     ]
 
 
+def _ask_which_image_is_owned() -> Statement:
+    return allow("AskWhichImageIsOwned", "cloudformation: DescribeStacks", Ref("AWS::StackId"))
+
+
 def image() -> list[Statement]:
     """Return the statements of the function that makes the image of the builder."""
     instance, made, snapshots = (
@@ -276,6 +281,7 @@ def image() -> list[Statement]:
     )
     return [
         allow("FindImageAndBuilder", "ec2: DescribeImages DescribeInstances DescribeSnapshots", EVERYTHING),
+        _ask_which_image_is_owned(),
         allow("CreateImageOfBuilder", "ec2: CreateImage", instance, BUILDER),
         allow("CreateTaggedImage", "ec2: CreateImage", [made, snapshots], TAGGED_OURS),
         allow(

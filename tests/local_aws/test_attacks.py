@@ -38,7 +38,7 @@ from annex_bootstrap.stack.change_set import discard_change_set
 from annex_bootstrap.stack.deployment import DeployRequest
 from annex_bootstrap.stack.template import template_path
 from annex_contract.iam import allow, document, trust
-from annex_contract.image import IMAGE_TAG
+from annex_contract.image import BASE_TAG, CONDOR_TAG, IMAGE_TAG
 from annex_contract.lease import LATEST, Lease, machine_key
 from annex_contract.machine_policies import FLEET_POLICY
 from annex_contract.outputs import profiles_of
@@ -60,6 +60,7 @@ from tests.local_aws.attacks import attack
 from tests.local_aws.cli_user import CliUser
 from tests.local_aws.custom_resources.account import Account
 from tests.local_aws.server.test_metadata import ask
+from tests.stack_values import values_of
 from tests.unit.lambda_connectivity.peer import Peer, daemon
 
 if TYPE_CHECKING:
@@ -757,6 +758,42 @@ def test_no_annex_user_tags_a_machine_as_a_builder(
     assert _machines_and_fleets(guarded) <= before
     root = guarded.root.client("ec2")
     root.terminate_instances(InstanceIds=[launch.machine(**tagged(annex, ("team", "a")))])
+
+
+@attack(
+    "Have a stack take an image for its own that was made in advance, with its tags and the name of its next build",
+    by="Whoever may make and tag images in the account",
+    stopped_by="An image counts only if EC2 says that it was made of the stack's builder, or if the stack puts it out",
+)
+@pytest.mark.slow
+def test_no_image_is_taken_that_the_builder_did_not_make(
+    root: boto3.Session, template: str, put_template: Callable[[str], str]
+) -> None:
+    ec2, events, url = root.client("ec2"), root.client("events"), put_template(template)
+    name, given = f"planted-{uuid.uuid4().hex[:8]}", {"Image": "yes"}
+    with stack.deployed(root, name, url, given) as made:
+        # The hourly check, every twelve seconds here, deletes images that the stack does not own.
+        events.disable_rule(Name=sweep_rule_name(name))
+        (machine,) = ec2.run_instances(ImageId=PUBLIC_IMAGE, MinCount=1, MaxCount=1)["Instances"]
+        build = values_of(made.stack_id, given | {"ImageRevision": "2"})["ImageBuilder"]
+        marks = {STACK_TAG: made.stack_id, IMAGE_TAG: build, BASE_TAG: PUBLIC_IMAGE, CONDOR_TAG: "23.9.6"}
+        tags: Any = [{"Key": key, "Value": value} for key, value in marks.items()]
+        planted = ec2.create_image(
+            InstanceId=machine["InstanceId"],
+            Name=f"planted-{name}",
+            TagSpecifications=[{"ResourceType": kind, "Tags": tags} for kind in ("image", "snapshot")],
+        )["ImageId"]
+        ec2.get_waiter("image_available").wait(ImageIds=[planted], WaiterConfig={"Delay": 1})
+        ec2.terminate_instances(InstanceIds=[machine["InstanceId"]])
+        assert stack.update(root, name, url, given | {"ImageRevision": "2"}) == "UPDATE_COMPLETE"
+        own = stack.describe(root, name).outputs[Output.IMAGE_ID]
+        (image,) = ec2.describe_images(ImageIds=[own])["Images"]
+        assert (image["Name"], own != planted) == (build, True)
+        # Its own it knows again, also where nothing was built.
+        more = given | {"ImageRevision": "2", "LogRetentionDays": "7"}
+        assert stack.update(root, name, url, more) == "UPDATE_COMPLETE"
+        assert stack.describe(root, name).outputs[Output.IMAGE_ID] == own
+        events.enable_rule(Name=sweep_rule_name(name))
 
 
 @attack(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -94,10 +95,50 @@ def test_an_image_is_made_of_the_stopped_builder_tagged_and_takes_imdsv2_only(aw
     ]
 
 
+OF_BUILDER = MADE | {"SourceInstanceId": "i-builder"}
+
+
+def put_out(*image_ids: str) -> dict[str, Any]:
+    """Return the stack, as CloudFormation describes it, with an image among its outputs, or none."""
+    outputs = [{"OutputKey": "ImageId", "OutputValue": image_id} for image_id in image_ids]
+    stack = {"StackName": "s", "CreationTime": datetime.now(UTC), "StackStatus": "UPDATE_IN_PROGRESS"}
+    return {"Stacks": [stack | ({"Outputs": outputs} if outputs else {})]}
+
+
 def test_an_image_that_an_interrupted_creation_left_is_not_made_twice(aws: Callable[..., Recorded]) -> None:
-    made = aws(DescribeImages=images(MADE), DescribeInstances={"Reservations": []})
+    made = aws(DescribeImages=images(OF_BUILDER), DescribeInstances=BUILDER, TerminateInstances={})
     image.put(request(NAME, PROPERTIES))
-    assert made.names == ["DescribeImages", "DescribeImages", "DescribeInstances"]
+    assert made.names == [
+        *("DescribeImages", "DescribeInstances", "DescribeImages", "DescribeInstances", "TerminateInstances")
+    ]
+
+
+def test_an_image_that_the_stack_puts_out_is_its_own_after_its_builder_is_forgotten(
+    aws: Callable[..., Recorded],
+) -> None:
+    made = aws(DescribeImages=images(MADE), DescribeInstances={"Reservations": []}, DescribeStacks=put_out("ami-made"))
+    assert image.put(request(NAME, PROPERTIES))["ImageId"] == "ami-made"
+    assert made.of("DescribeStacks") == [{"StackName": STACK}]
+    assert "CreateImage" not in made.names
+
+
+@pytest.mark.parametrize("source", [{}, {"SourceInstanceId": "i-elsewhere"}])
+@pytest.mark.parametrize("stack", [put_out("ami-before"), put_out()])
+def test_an_image_that_was_made_elsewhere_is_not_adopted(
+    aws: Callable[..., Recorded], source: dict[str, str], stack: dict[str, Any]
+) -> None:
+    planted = MADE | {"ImageId": "ami-planted"} | source
+    later = [images(OF_BUILDER), images(OF_BUILDER)]
+    made = aws(**answers(DescribeImages=[images(planted), *later], DescribeStacks=stack))
+    assert image.put(request(NAME, PROPERTIES))["ImageId"] == "ami-made"
+    assert made.of("CreateImage")[0]["InstanceId"] == "i-builder"
+
+
+def test_of_two_images_the_builders_counts(aws: Callable[..., Recorded]) -> None:
+    planted = MADE | {"ImageId": "ami-planted", "SourceInstanceId": "i-elsewhere"}
+    made = aws(**answers(DescribeImages=[images(planted, OF_BUILDER), images(MADE), images(MADE)]))
+    assert image.put(request(NAME, PROPERTIES))["ImageId"] == "ami-made"
+    assert "CreateImage" not in made.names
 
 
 @pytest.mark.parametrize(
@@ -117,7 +158,7 @@ def test_an_image_that_fails_says_so_at_once(
 
 
 def test_an_image_that_takes_too_long_is_given_up_in_time_to_clean_up(aws: Callable[..., Recorded]) -> None:
-    made = aws(**answers(DescribeImages=images(MADE | {"State": "pending"})))
+    made = aws(**answers(DescribeImages=images(OF_BUILDER | {"State": "pending"})))
     with pytest.raises(ResourceError, match="the image ami-made is still pending"):
         image.put(Request(STACK, "MachineImage", "r", NAME, PROPERTIES, 130.0))
     # Of the stack's images first; then at second 0, 1, 3, 7, 15, and every 15 until 30 before the deadline.
@@ -125,7 +166,7 @@ def test_an_image_that_takes_too_long_is_given_up_in_time_to_clean_up(aws: Calla
 
 
 def test_an_image_that_does_not_keep_imdsv2_is_not_used(aws: Callable[..., Recorded]) -> None:
-    made = aws(**answers(DescribeImages=images(MADE | {"ImdsSupport": ""})))
+    made = aws(**answers(DescribeImages=images(OF_BUILDER | {"ImdsSupport": ""})))
     with pytest.raises(ResourceError, match=r"does not keep the setting imdsSupport=v2\.0"):
         image.put(request(NAME, PROPERTIES))
     assert "TerminateInstances" not in made.names

@@ -306,8 +306,9 @@ def test_where_the_image_exists_nothing_is_built(aws: Callable[..., Recorded]) -
         {"Key": "annex-bootstrap:base", "Value": "ami-base"},
         {"Key": "annex-bootstrap:htcondor", "Value": "23.9.6"},
     ]
-    made = put(aws, {"DescribeImages": {"Images": [{"ImageId": "ami-made", "Tags": tags}]}})
-    assert made.names == ["DescribeImages"]
+    image = {"ImageId": "ami-made", "Tags": tags, "SourceInstanceId": "i-builder"}
+    made = put(aws, {"DescribeImages": {"Images": [image]}, "DescribeInstances": described(MACHINE)})
+    assert made.names == ["DescribeImages", "DescribeInstances"]
 
 
 def test_a_builder_that_an_interrupted_creation_left_is_waited_for(aws: Callable[..., Recorded]) -> None:
