@@ -121,7 +121,9 @@ def find_foreign_output(outputs: Mapping[str, str], stack_id: str, adopted_bucke
     # Those of another stack would do for the form.
     parts = unique.split("-")
     its_own = given_roles_id(account, region, name) if given_roles else f"{parts[0]}-{parts[-1]}"
-    iam, ours = f"arn:{partition}:iam::{account}:", rf"{ROLE_PATH}[a-z-]+-{its_own}"
+    iam = f"arn:{partition}:iam::{account}:"
+    # Where the stack has a boundary of its own, its roles have its name.
+    ours = rf"{ROLE_PATH}([a-z-]+-{its_own}|{re.escape(name)}_[a-z-]+-{its_own.split('-')[0]})"
 
     def made(logical_id: LogicalId) -> str:
         # AWS cuts longer names of stacks; what follows is random.

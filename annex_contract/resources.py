@@ -29,6 +29,7 @@ class Property(StrEnum):
     GPU = "Gpu"
     GROUP_NAME = "GroupName"
     IMAGE_NAME = "ImageName"
+    INSTANCE_ROLE = "InstanceRoleName"
     KEY_PATTERN = "KeyPattern"
     KMS_KEY = "KmsKey"
     PACKAGES = "Packages"
@@ -140,6 +141,7 @@ FLEET_ROLE = CustomResource(
     properties={
         Property.ROLE_NAME: str,
         Property.TRUSTED_SERVICE: str,
+        Property.INSTANCE_ROLE: str,
         Property.KMS_KEY: str,
         Property.PERMISSIONS_BOUNDARY_ARN: str,
     },

@@ -245,6 +245,8 @@ def bucket_policy(partition: str, bucket: str, stack_id: str, given_roles: str =
     of_stacks = iam(f"role{ROLE_PATH}*", f"user{ROLE_PATH}*/*")
     own = iam(
         *(f"{kind}{stack_path(stack_name)}*" for kind in ("role", "user")),
+        # Those that the stack makes where it has a boundary of its own.
+        f"role{ROLE_PATH}{stack_name}_*",
         *(f"role{ROLE_PATH}{name}" for name in earlier),
     )
     return document(

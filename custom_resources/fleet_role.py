@@ -49,7 +49,7 @@ def put(request: Request) -> Mapping[str, str]:
         return {Attribute.ROLE_ARN: role["Arn"]}
     role_arn = put_role(iam, request, role, "Lets spot fleets of HTCondor annexes start and tag machines")["Arn"]
     partition = role_arn.split(":")[1]
-    machine_role = f"arn:{partition}:iam::{request.account}:role{ROLE_PATH}{_machine_role(request.stack_id)}"
+    machine_role = f"arn:{partition}:iam::{request.account}:role{ROLE_PATH}{request.properties[Property.INSTANCE_ROLE]}"
     document = fleet_policy(partition, request.account, machine_role, request.properties.get(Property.KMS_KEY, ""))
     iam.put_role_policy(RoleName=request.name, PolicyName=FLEET_POLICY, PolicyDocument=json.dumps(document))
     if role is not None:
@@ -80,12 +80,6 @@ def _detach_tagging_policy(iam: IAMClient, role_name: str) -> None:
     for attached in iam.list_attached_role_policies(RoleName=role_name)["AttachedPolicies"]:
         if attached["PolicyArn"].endswith(f":aws:policy/{SPOT_TAGGING_POLICY}"):
             iam.detach_role_policy(RoleName=role_name, PolicyArn=attached["PolicyArn"])
-
-
-def _machine_role(stack_id: str) -> str:
-    """Return the name of the machines' role, which derives from the stack's ID as the template says."""
-    first, *_, last = stack_id.split("/")[2].split("-")
-    return f"annex-bootstrap-instance-{first}-{last}"
 
 
 def _check_adoptable(request: Request, role: RoleTypeDef) -> None:

@@ -134,6 +134,7 @@ def provisions() -> list[Provision]:
             names.FLEET_ROLE,
             {
                 Property.TRUSTED_SERVICE: SPOT_FLEET_SERVICE,
+                Property.INSTANCE_ROLE: names.INSTANCE_ROLE,
                 Property.KMS_KEY: Ref(Parameter.KMS_KEY_ARN),
                 Property.PERMISSIONS_BOUNDARY_ARN: boundary,
             },

@@ -44,12 +44,22 @@ def _own(kind: str) -> AWSHelperFn:
     return Join("-", ["annex-bootstrap", kind, UNIQUE])
 
 
+def _own_role(kind: str) -> AWSHelperFn:
+    """Return the name of a role and its profile: with the stack's name where the stack has a boundary of its own.
+
+    No stack's name has an underscore, so that no other stack's roles begin alike. These are at most 28 + 1 + 14 + 1 + 8
+    characters; IAM allows 64. A stack without such a boundary keeps the names that it has.
+    """
+    return If(
+        "HasOwnBoundary", Join("", [Ref("AWS::StackName"), f"_{kind}-", Select(0, Split("-", UNIQUE))]), _own(kind)
+    )
+
+
 # 50 characters: 15 + 1 + 12 (account) + 1 + 8 + 1 + 12. S3 allows 63.
 BUCKET = If("HasBucketName", Ref(Parameter.BUCKET_NAME), Join("-", ["annex-bootstrap", Ref("AWS::AccountId"), UNIQUE]))
-INSTANCE_ROLE = _own("instance")
-# As the permissions boundaries let both be called.
-START_ROLE = _own("instance-start")
-FLEET_ROLE = If("HasFleetRoleName", Ref(Parameter.FLEET_ROLE_NAME), _own("fleet"))
+INSTANCE_ROLE = _own_role("instance")
+START_ROLE = _own_role("instance-start")
+FLEET_ROLE = If("HasFleetRoleName", Ref(Parameter.FLEET_ROLE_NAME), _own_role("fleet"))
 # Another VPC takes another group, and so another name.
 SECURITY_GROUP = If("HasVpcId", Join("-", [_own("machines"), Ref(Parameter.VPC_ID)]), _own("machines"))
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import troposphere
-from troposphere import And, AWSHelperFn, Equals, Not, Ref, Template
+from troposphere import And, AWSHelperFn, Equals, Not, Ref, Select, Split, Template
 
 from annex_contract import tags
+from annex_contract.boundaries import Holder, boundary_name
 from annex_contract.image import BUILDER_TYPES, IMAGE_NO, IMAGE_YES
 from annex_contract.keys import KEY_PATTERN
 from annex_contract.knobs import DEFAULT_PORT
@@ -390,15 +391,28 @@ class Condition:
         parameter: its name.
         value: what it is compared with.
         equal: whether the condition is true when they are equal, or when they differ.
+        within: whether to look for the value within the parameter instead.
     """
 
     parameter: Parameter
     value: str = ""
     equal: bool = False
+    within: bool = False
 
     def holds(self, value: str) -> bool:
         """Tell whether it is true for a value of the parameter."""
-        return (value == self.value) is self.equal
+        return (self.value in value if self.within else value == self.value) is self.equal
+
+    @property
+    def expression(self) -> AWSHelperFn:
+        """The condition as the template has it."""
+        ref = Ref(self.parameter)
+        if self.within:
+            # Where there is nothing to split at, the first part is the whole.
+            whole = Equals(Select(0, Split(self.value, ref)), ref)
+            return Not(whole) if self.equal else whole
+        equal = Equals(ref, self.value)
+        return equal if self.equal else Not(equal)
 
 
 CONDITIONS: Mapping[str, Condition] = {
@@ -407,6 +421,12 @@ CONDITIONS: Mapping[str, Condition] = {
     "HasVpcId": Condition(Parameter.VPC_ID),
     "HasFleetRoleName": Condition(Parameter.FLEET_ROLE_NAME),
     "HasBoundary": Condition(Parameter.PERMISSIONS_BOUNDARY_ARN),
+    "HasOwnBoundary": Condition(
+        Parameter.PERMISSIONS_BOUNDARY_ARN,
+        boundary_name(Holder.ROLES, ""),
+        equal=True,
+        within=True,
+    ),
     "HasEmail": Condition(Parameter.NOTIFICATION_EMAIL),
     "HasKmsKey": Condition(Parameter.KMS_KEY_ARN),
     "HasImage": Condition(Parameter.IMAGE, IMAGE_NO),
@@ -440,11 +460,6 @@ def holding(values: Mapping[str, str]) -> dict[str, bool]:
     return found | {name: found[one] and found[other] for name, (one, other) in BOTH.items()}
 
 
-def _expression(condition: Condition) -> AWSHelperFn:
-    equal = Equals(Ref(condition.parameter), condition.value)
-    return equal if condition.equal else Not(equal)
-
-
 def add_parameters(template: Template) -> None:
     """Add every parameter, the console's groups, and the conditions on parameters."""
     for given in INPUTS.values():
@@ -463,6 +478,6 @@ def add_parameters(template: Template) -> None:
         }
     )
     for name, condition in CONDITIONS.items():
-        template.add_condition(name, _expression(condition))
+        template.add_condition(name, condition.expression)
     for name, (one, other) in BOTH.items():
-        template.add_condition(name, And(_expression(CONDITIONS[one]), _expression(CONDITIONS[other])))
+        template.add_condition(name, And(CONDITIONS[one].expression, CONDITIONS[other].expression))

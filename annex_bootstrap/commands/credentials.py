@@ -14,7 +14,7 @@ from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.errors import AwsError, UserError
 from annex_bootstrap.options import CONFIG, ONE_REGION, YES, boundary_option
 from annex_bootstrap.policies import users
-from annex_bootstrap.policies.boundary import Holder, boundary_arn
+from annex_bootstrap.policies.boundary import users_boundary
 from annex_bootstrap.policies.limits import check_boundary
 from annex_bootstrap.policies.users import AnnexUser, KeyFiles
 from annex_bootstrap.pool import config_file
@@ -79,7 +79,7 @@ def credentials(
         user_name: the IAM user; None for the name made of the stack's and the region's.
         directory: where the key files go.
         boundary: the ARN of the user's permissions boundary; empty to leave the one that it has, else for the users'
-            boundary of the account where the stack's roles have a boundary, and none where they have none.
+            boundary that goes with the roles', where the stack's roles have a boundary, and none where they have none.
         yes: whether to go ahead without asking.
 
     Raises:
@@ -128,9 +128,9 @@ def _make(screen: Screen, target: Target, user: AnnexUser, *, rotate: bool) -> t
     policy_arn = stack.outputs[Output.ANNEX_USER_POLICY_ARN]
     users.check_policy(user.account, policy_arn)
     # Whoever deploys such a stack is not trusted with everything, but can rewrite the policy.
-    if stack.parameters.get(Parameter.PERMISSIONS_BOUNDARY_ARN) and not user.boundary and not user.is_bounded():
-        account = user.account
-        user = replace(user, boundary=boundary_arn(account.partition, account.account_id, Holder.USERS))
+    limit = stack.parameters.get(Parameter.PERMISSIONS_BOUNDARY_ARN, "")
+    if limit and not user.boundary and not user.is_bounded():
+        user = replace(user, boundary=users_boundary(limit, stack.name))
         screen.say(f"Its permissions boundary is {user.boundary}, because the stack's roles have one.")
     try:
         return _set_up(screen, user, stack.stack_id, policy_arn, rotate=rotate)

@@ -16,7 +16,7 @@ from annex_bootstrap.console.command import Command, Family
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.options import ONE_REGION, PARAMETERS, boundary_option
-from annex_bootstrap.policies import boundary as boundaries
+from annex_bootstrap.policies.boundary import boundary
 from annex_bootstrap.policies.deployer import deployer_policy
 from annex_bootstrap.policies.key import key_policy
 from annex_bootstrap.policies.limits import INLINE_POLICY_LIMIT, check_boundary, size, split
@@ -26,6 +26,7 @@ from annex_bootstrap.policies.roles import DEPLOY_POLICY, RolesTemplate
 from annex_bootstrap.stack.read import find_deployed
 from annex_bootstrap.stack.template import built_template, parse_template
 from annex_bootstrap.target import Target
+from annex_contract.boundaries import Holder, boundary_name
 from annex_contract.image import IMAGE_YES
 from annex_contract.keys import KEY_PATTERN
 from annex_contract.stack import STACK_TAG, LogicalId, Output, Parameter
@@ -42,12 +43,16 @@ OWN = (
 )
 
 
-def print_boundary(screen: Screen, target: Target, holder: str, key: str) -> None:
-    """Print the permissions boundary of ``roles`` or ``users``, which all stacks of the account share."""
-    account = target.connect()
-    chosen = boundaries.Holder(holder)
-    screen.warn(f"name this managed policy {boundaries.boundary_name(chosen)}")
-    screen.result(json.dumps(boundaries.boundary(account.partition, account.account_id, chosen, key), indent=2) + "\n")
+def print_boundary(screen: Screen, target: Target, holder: str, key: str, bucket: str) -> None:
+    """Print the permissions boundary of a stack's ``roles`` or ``users``.
+
+    Raises:
+        UserError: there are no credentials, or our stacks cannot have that name.
+    """
+    account, chosen = target.connect(), Holder(holder)
+    policy = boundary(account.partition, account.account_id, chosen, target.stack_name, key, bucket)
+    screen.warn(f"name this managed policy {boundary_name(chosen, target.stack_name)}")
+    screen.result(json.dumps(policy, indent=2) + "\n")
 
 
 def print_key(screen: Screen, target: Target) -> None:
@@ -166,6 +171,8 @@ KEY = click.Option(
     ["--key"], default="", metavar="ARN", callback=_parse_key, help="The key that the stack has as KmsKeyArn."
 )
 
+BUCKET = click.Option(["--bucket"], default="", metavar="NAME", help="The bucket that the stack has as BucketName.")
+
 PART = click.Option(["--part"], type=click.IntRange(min=1), help="Print this part: each fits into a managed policy.")
 
 command = Family(
@@ -186,10 +193,15 @@ command.add_command(
             ["--for", "holder"],
             required=True,
             type=click.Choice(["roles", "users"]),
-            help="roles: of every stack's roles, for deploy. users: of annex users, for credentials.",
+            help="roles: of the stack's roles, for deploy. users: of its annex users, for credentials.",
         ),
         KEY,
-        help="Print a permissions boundary, the most that roles or users can ever do, for an administrator to make.",
+        BUCKET,
+        help="""Print a permissions boundary, the most that a stack's roles or users can ever do, for an administrator.
+
+        It is for the stack of that name, and lets nobody reach another one. It must have the name that is printed too:
+        by that the stack knows its own boundary, and gives its roles names by which the boundary knows them.
+        """,
     )
 )
 for name, logical_id, commands in (

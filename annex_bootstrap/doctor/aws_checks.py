@@ -19,7 +19,7 @@ from annex_bootstrap.doctor.check import Check, Finding, Level, Setup
 from annex_bootstrap.errors import AwsError, DeniedError, UserError
 from annex_bootstrap.machines.quotas import increase_command, read_quota
 from annex_bootstrap.machines.subnets import EVERYWHERE, find_ways, route_tables, stack_subnets
-from annex_bootstrap.policies.boundary import Holder, boundary_arn
+from annex_bootstrap.policies.boundary import users_boundary
 from annex_bootstrap.policies.key import key_policy, missing
 from annex_bootstrap.stack import metrics
 from annex_bootstrap.stack.image import StackImage, read_image
@@ -810,7 +810,7 @@ class PolicyHolders(Check):
         if stack is None or not stack.parameters.get(Parameter.PERMISSIONS_BOUNDARY_ARN):
             return None
         path = f"arn:{account.partition}:iam::{account.account_id}:policy{ROLE_PATH}"
-        boundary = boundary_arn(account.partition, account.account_id, Holder.USERS)
+        boundary = users_boundary(stack.parameters[Parameter.PERMISSIONS_BOUNDARY_ARN], stack.name)
         try:
             return cls(path, boundary, find_people(account, list_holders(account, stack)))
         except DeniedError:

@@ -1,17 +1,19 @@
 """The permissions boundaries of a stack's roles and of its annex users, for an administrator to make once. Pure.
 
-A boundary grants nothing. It is the most that a role or a user can ever do, whatever policies somebody gives it. Roles
-need more than users, so each has its own. Both are for every stack of the account.
+A boundary grants nothing. It is the most that a role or a user can ever do, whatever policies somebody gives it, and
+whatever code runs with it. Roles need more than users, so each has its own. Both are for one stack, by its name: its
+roles are known by their names, and everything else by its tag, by its machines' profile, or by a resource's own policy.
 
 How boundaries work: https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from enum import StrEnum
+from dataclasses import dataclass
 from typing import Any
 
+from annex_bootstrap.errors import UserError
+from annex_contract.boundaries import Holder, boundary_name
 from annex_contract.iam import (
     ON_CREATION,
     REQUIRING_TOKENS,
@@ -23,11 +25,11 @@ from annex_contract.iam import (
     only_targets,
 )
 from annex_contract.image import IMAGE_TAG
-from annex_contract.keys import read_objects, through, use_as_user, use_for_volumes
+from annex_contract.keys import through, use_as_user
 from annex_contract.lease import MACHINES_PREFIX, TARBALL_PREFIX
 from annex_contract.operating_system import SYSTEM
 from annex_contract.stack import (
-    FLEET_TAG,
+    EC2_SERVICE,
     PASSED_TO_EC2,
     ROLE_PATH,
     SPOT_FLEET_SERVICE,
@@ -35,163 +37,229 @@ from annex_contract.stack import (
     SPOT_SERVICE,
     STACK_TAG,
     LogicalId,
+    stack_name_problem,
     sweep_rule_name,
 )
 
 
-class Holder(StrEnum):
-    """Whom a boundary is for."""
-
-    ROLES = "roles"
-    USERS = "users"
-
-
-def boundary_name(holder: Holder) -> str:
-    """Return the name of the managed policy. It has no path: what deployers may change is under ours."""
-    return f"annex-bootstrap-{holder}-boundary"
-
-
-def boundary_arn(partition: str, account: str, holder: Holder) -> str:
+def boundary_arn(partition: str, account: str, holder: Holder, stack_name: str) -> str:
     """Return the ARN of the managed policy."""
-    return f"arn:{partition}:iam::{account}:policy/{boundary_name(holder)}"
+    return f"arn:{partition}:iam::{account}:policy/{boundary_name(holder, stack_name)}"
 
 
-def boundary(partition: str, account: str, holder: Holder, key: str = "") -> dict[str, Any]:
+def users_boundary(roles_boundary: str, stack_name: str) -> str:
+    """Return the ARN of the users' boundary that goes with one of roles: of the same name, or of the usual one.
+
+    Args:
+        roles_boundary: the ARN of the boundary that a stack's roles have.
+        stack_name: the stack's.
+    """
+    _, partition, _, _, account, _ = roles_boundary.split(":", 5)
+    roles, users = (f"annex-bootstrap-{holder}-boundary" for holder in Holder)
+    if roles in roles_boundary:
+        return roles_boundary.replace(roles, users)
+    return boundary_arn(partition, account, Holder.USERS, stack_name)
+
+
+def boundary(
+    partition: str, account: str, holder: Holder, stack_name: str, key: str = "", bucket: str = ""
+) -> dict[str, Any]:
     """Return the policy document of a boundary.
 
     Args:
         partition: such as ``aws``.
         account: the account ID, 12 digits.
         holder: whom it is for.
-        key: the ARN of the key that the stacks have; empty for none.
+        stack_name: the stack's.
+        key: the ARN of the key that the stack has; empty for none.
+        bucket: the name of the bucket that the stack has as BucketName; empty where it makes one.
+
+    Raises:
+        UserError: our stacks cannot have that name.
+    """
+    if problem := stack_name_problem(stack_name):
+        raise UserError(problem)
+    limits = _Limits(partition, account, stack_name, bucket)
+    statements = _users(limits) if holder is Holder.USERS else _roles(limits)
+    return document([*statements, *([use_as_user(key, through("ec2", key), through("s3", key))] if key else [])])
+
+
+@dataclass(frozen=True)
+class _Limits:
+    """What is one stack's.
+
+    Attributes:
+        partition: such as ``aws``.
+        account: the account ID.
+        stack_name: the stack's name.
+        bucket: the name of an adopted bucket; empty for none.
     """
 
-    def arn(service: str, resource: str) -> str:
-        region = "" if service == "iam" else "*"
-        return f"arn:{partition}:{service}:{region}:{account}:{resource}"
+    partition: str
+    account: str
+    stack_name: str
+    bucket: str
 
-    if holder is Holder.USERS:
-        statements = [use_as_user(key, through("ec2", key), through("s3", key))] if key else []
-        return document([*_users(partition, account, arn), *statements])
-    statements = [*use_for_volumes(key, through("ec2", key)), read_objects(key, through("s3", key))] if key else []
-    return document([*_roles(partition, account, arn), *statements])
+    def arn(self, service: str, resource: str) -> str:
+        """Return an ARN in the account, in any region where the service has regions."""
+        return f"arn:{self.partition}:{service}:{'' if service == 'iam' else '*'}:{self.account}:{resource}"
+
+    def image_part(self, kind: str) -> str:
+        """Return the ARN of all images or snapshots, which have no account in their ARNs."""
+        return f"arn:{self.partition}:ec2:*::{kind}/*"
+
+    @property
+    def ec2(self) -> str:
+        """The ARN of everything in EC2, also of what has no account in its ARN."""
+        return f"arn:{self.partition}:ec2:*:*:*"
+
+    @property
+    def stack(self) -> str:
+        """The stack's ID, which is the value of its tag."""
+        return self.arn("cloudformation", f"stack/{self.stack_name}/*")
+
+    @property
+    def roles(self) -> str:
+        """The roles that the functions make. No stack's name has an underscore."""
+        return self.arn("iam", f"role{ROLE_PATH}{self.stack_name}_*")
+
+    @property
+    def profiles(self) -> str:
+        """The instance profiles of the machines."""
+        return self.arn("iam", f"instance-profile{ROLE_PATH}{self.stack_name}_*")
+
+    @property
+    def bucket_arn(self) -> str:
+        """The stack's bucket.
+
+        One that it makes has the stack's unique ID in its name, which is not known before. That bucket's own policy
+        keeps other stacks out.
+        """
+        return f"arn:{self.partition}:s3:::{self.bucket or f'annex-bootstrap-{self.account}-*'}"
+
+    @property
+    def configurations(self) -> list[str]:
+        """The objects in it."""
+        return [f"{self.bucket_arn}/{prefix}*" for prefix in (TARBALL_PREFIX, MACHINES_PREFIX)]
+
+    @property
+    def in_account(self) -> dict[str, Any]:
+        """The condition that a bucket is the account's."""
+        return {"StringEquals": {"aws:ResourceAccount": self.account}}
+
+    @property
+    def tagged(self) -> dict[str, Any]:
+        """The condition that a thing is the stack's by its tag."""
+        return {"StringLike": {f"aws:ResourceTag/{STACK_TAG}": self.stack}}
+
+    @property
+    def with_profile(self) -> dict[str, Any]:
+        """The condition that a machine has a profile of the stack's."""
+        return {"ArnLike": {"ec2:InstanceProfile": self.profiles}}
+
+    def keep_others(self) -> list[Statement]:
+        """Return the statements that deny everything in EC2 that has another stack's tag, and that tag itself."""
+        tags = {kind: f"aws:{kind}Tag/{STACK_TAG}" for kind in ("Resource", "Request")}
+        return [
+            deny(
+                f"No{kind}Tag",
+                "ec2:*",
+                self.ec2,
+                # A tag that is missing would be unlike anything.
+                {"StringNotLike": {tag: self.stack}, "Null": {tag: "false"}},
+            )
+            for kind, tag in tags.items()
+        ]
 
 
-def _made_roles(arn: Callable[[str, str], str]) -> list[str]:
-    # What the functions make, whatever the stack is called; not the functions' own roles.
-    return [arn("iam", f"role{ROLE_PATH}annex-bootstrap-{made}-*") for made in ("instance", "fleet")]
+def _roles(own: _Limits) -> list[Statement]:
+    """Return what roles may do at most. A wildcard of actions stands where the resource or its tag sets the limit.
 
-
-def _profiles(arn: Callable[[str, str], str]) -> str:
-    return arn("iam", f"instance-profile{ROLE_PATH}annex-bootstrap-instance-*")
-
-
-def _machine_parts(partition: str, arn: Callable[[str, str], str]) -> list[str]:
-    # Images and snapshots have no account in their ARNs.
-    return [arn("ec2", "*"), f"arn:{partition}:ec2:*::image/*", f"arn:{partition}:ec2:*::snapshot/*"]
-
-
-def _roles(partition: str, account: str, arn: Callable[[str, str], str]) -> list[Statement]:
-    """Return what roles may do at most. A wildcard of actions stands where the resource sets the limit."""
-    bounded = {"StringEquals": {"iam:PermissionsBoundary": boundary_arn(partition, account, Holder.ROLES)}}
-    same_account = {"StringEquals": {"aws:ResourceAccount": account}}
-    made, profiles = _made_roles(arn), _profiles(arn)
-    instance, ours = arn("ec2", "instance/*"), {"ArnLike": {"ec2:InstanceProfile": profiles}}
+    Statements with the same limit are one: with a long name and a key, there is hardly room for more.
+    """
+    arn, image, snapshot = own.arn, own.image_part("image"), own.image_part("snapshot")
+    instance = f"arn:{own.partition}:ec2:*:*:instance/*"
+    bounded = {
+        "StringEquals": {
+            "iam:PermissionsBoundary": boundary_arn(own.partition, own.account, Holder.ROLES, own.stack_name)
+        }
+    }
+    logs = f"log-group:{own.stack_name}-*FunctionLogs-*"
     return [
-        allow("Logs", "logs: CreateLogStream PutLogEvents", arn("logs", "log-group:*")),
-        allow("ReadBuckets", "s3: GetBucket* ListBucket", f"arn:{partition}:s3:::*", same_account),
+        allow("Logs", "logs: CreateLogStream PutLogEvents", arn("logs", logs)),
+        # Of a bucket that does not exist yet, nobody knows the account.
         allow(
-            "Buckets",
+            "Bucket",
             "s3: *Bucket* PutEncryptionConfiguration PutLifecycleConfiguration TagResource",
-            f"arn:{partition}:s3:::annex-bootstrap-*",
+            own.bucket_arn,
         ),
-        allow(
-            "Configurations",
-            "s3: AbortMultipartUpload DeleteObject* GetObject",
-            [f"arn:{partition}:s3:::*/{prefix}*" for prefix in (TARBALL_PREFIX, MACHINES_PREFIX)],
-            same_account,
-        ),
+        allow("Configurations", "s3: AbortMultipartUpload DeleteObject* GetObject", own.configurations, own.in_account),
         # Which policies a bounded role has does not matter: it never does more than this boundary lets it.
-        allow(
-            "BoundedRoles",
-            "iam: *RolePolicy CreateRole PutRolePermissionsBoundary",
-            made,
-            bounded,
-        ),
-        allow(
-            "RolesAndProfiles",
-            "iam: *InstanceProfile DeleteRole TagRole UpdateAssumeRolePolicy",
-            [*made, profiles],
-        ),
-        allow(
-            "ReadRoles",
-            "iam: GetInstanceProfile GetRole GetRolePolicy List*RolePolicies",
-            [arn("iam", "role/*"), arn("iam", "instance-profile/*")],
-        ),
-        allow("PassRole", "iam:PassRole", made[0], {"StringEquals": {"iam:PassedToService": PASSED_TO_EC2}}),
+        allow("BoundedRoles", "iam: *RolePolicy CreateRole PutRolePermissionsBoundary", own.roles, bounded),
+        allow("NewRoles", "iam: CreateInstanceProfile TagInstanceProfile TagRole", [own.roles, own.profiles]),
+        allow("PassRole", "iam:PassRole", own.roles, {"StringLike": {"iam:PassedToService": f"{EC2_SERVICE}*"}}),
         # Of spot.amazonaws.com and of spotfleet.amazonaws.com.
         allow("LinkedRoles", "iam:CreateServiceLinkedRole", arn("iam", "role/aws-service-role/spot*")),
-        allow("Describe", "ec2: Describe*; pricing: GetProducts", "*"),
+        # No attributes of machines, such as their user data.
+        allow("Look", "ec2: Describe*s; events: ListRules; pricing: GetProducts", "*"),
+        allow("ReadRoles", "iam: GetInstanceProfile GetRole GetRolePolicy List*RolePolicies", arn("iam", "*")),
         allow(
             "Machines",
             "ec2: CancelSpotFleetRequests CancelSpotInstanceRequests CreateSecurityGroup RequestSpotInstances"
             " RunInstances",
             # Not of snapshots: those of an image are not asked for, only those that a request names itself.
-            [arn("ec2", "*"), f"arn:{partition}:ec2:*::image/*"],
+            [arn("ec2", "*"), image],
         ),
         allow(
             "ImageOfBuilder",
             "ec2:CreateImage",
             instance,
-            {"Null": {f"aws:ResourceTag/{tag}": "false" for tag in (STACK_TAG, IMAGE_TAG)}},
+            own.tagged | {"Null": {f"aws:ResourceTag/{IMAGE_TAG}": "false"}},
         ),
-        allow(
-            "TaggedImage",
-            "ec2:CreateImage",
-            _machine_parts(partition, arn)[1:],
-            {"Null": {f"aws:RequestTag/{STACK_TAG}": "false"}},
-        ),
+        allow("NewImage", "ec2:CreateImage", [image, snapshot], {"Null": {f"aws:RequestTag/{STACK_TAG}": "false"}}),
         # Of all that is created, because what may be is limited above.
-        allow("TagNew", "ec2:CreateTags", f"arn:{partition}:ec2:*:*:*", {"Null": {"ec2:CreateAction": "false"}}),
+        allow("TagNew", "ec2:CreateTags", own.ec2, {"Null": {"ec2:CreateAction": "false"}}),
         allow(
-            "OfStacks",
+            "OfStack",
             "ec2: *SecurityGroupIngress DeleteFleets DeleteSecurityGroup DeleteSnapshot DeregisterImage"
-            " GetConsoleOutput TerminateInstances",
-            _machine_parts(partition, arn),
-            {"Null": {f"aws:ResourceTag/{STACK_TAG}": "false"}},
+            " GetConsoleOutput TerminateInstances; iam: *InstanceProfile DeleteRole DeleteRolePolicy"
+            " UpdateAssumeRolePolicy",
+            [own.ec2, arn("iam", "*")],
+            own.tagged,
         ),
+        allow("RequireTokens", "ec2:ModifyImageAttribute", image, own.tagged | REQUIRING_TOKENS),
+        # The fleets' role tags its machines after they have started.
         allow(
-            "RequireTokens",
-            "ec2:ModifyImageAttribute",
-            f"arn:{partition}:ec2:*::image/*",
-            {"Null": {f"aws:ResourceTag/{STACK_TAG}": "false"}} | REQUIRING_TOKENS,
-        ),
-        allow(
-            "OfFleets",
-            "ec2: CreateTags TerminateInstances",
+            "OfProfile",
+            "ec2: CreateTags ModifyInstanceAttribute TerminateInstances",
             instance,
-            {"Null": {f"aws:ResourceTag/{FLEET_TAG}": "false"}},
+            own.with_profile,
         ),
-        allow("EndOurs", "ec2: ModifyInstanceAttribute TerminateInstances", instance, ours),
-        allow("ReadStack", "cloudformation: DescribeStackResource DescribeStacks", arn("cloudformation", "stack/*")),
-        allow("FindBase", "ssm:GetParameter", f"arn:{partition}:ssm:*::parameter{SYSTEM.base_parameters}*"),
+        allow("ReadStack", "cloudformation: DescribeStackResource DescribeStacks", own.stack),
+        allow("FindBase", "ssm:GetParameter", f"arn:{own.partition}:ssm:*::parameter{SYSTEM.base_parameters}*"),
         allow("Leases", "events: DeleteRule ListTargetsByRule RemoveTargets", arn("events", "rule/*")),
-        deny("KeepHourlyRules", "events: DeleteRule RemoveTargets", arn("events", f"rule/{sweep_rule_name('*')}")),
-        allow("ListLeases", "events:ListRules", "*"),
+        # Also where the stack's name is the beginning of another's.
+        deny(
+            "KeepOthers",
+            "events: DeleteRule RemoveTargets; logs: *",
+            [
+                f"arn:{own.partition}:events:*:*:rule/{sweep_rule_name('*')}",
+                f"arn:{own.partition}:logs:*:*:{logs.replace('-*F', '-*-*F')}",
+            ],
+        ),
+        *own.keep_others(),
     ]
 
 
-def _users(partition: str, account: str, arn: Callable[[str, str], str]) -> list[Statement]:
-    lease = arn("lambda", f"function:*-{LogicalId.LEASE_FUNCTION}-*")
-    connectivity = arn("lambda", f"function:*-{LogicalId.CONNECTIVITY_FUNCTION}-*")
+def _users(own: _Limits) -> list[Statement]:
+    arn = own.arn
+    lease, connectivity = (
+        arn("lambda", f"function:{own.stack_name}-{function}-*")
+        for function in (LogicalId.LEASE_FUNCTION, LogicalId.CONNECTIVITY_FUNCTION)
+    )
     return [
         allow("CheckAndInvokeFunctions", "lambda: GetFunction GetPolicy InvokeFunction", [lease, connectivity]),
-        allow(
-            "UploadPoolConfigurations",
-            "s3: PutObject",
-            [f"arn:{partition}:s3:::*/{prefix}*" for prefix in (TARBALL_PREFIX, MACHINES_PREFIX)],
-            {"StringEquals": {"aws:ResourceAccount": account}},
-        ),
+        allow("UploadPoolConfigurations", "s3: PutObject", own.configurations, own.in_account),
         allow(
             "ManageLeases",
             "events: DeleteRule DescribeRule ListTargetsByRule PutRule RemoveTargets",
@@ -204,20 +272,20 @@ def _users(partition: str, account: str, arn: Callable[[str, str], str]) -> list
         ),
         allow("ListLeases", "events: ListRuleNamesByTarget", "*"),
         allow("PutLeases", "events: PutTargets", arn("events", "rule/*"), only_targets(lease)),
-        allow("StartMachines", "ec2: CreateFleet RequestSpotFleet RunInstances", _machine_parts(partition, arn)),
         allow(
-            "InspectFleets",
-            "ec2: DescribeSpotFleetInstances",
-            arn("ec2", "spot-fleet-request/*"),
+            "StartMachines",
+            "ec2: CreateFleet RequestSpotFleet RunInstances",
+            [arn("ec2", "*"), own.image_part("image"), own.image_part("snapshot")],
         ),
+        allow("InspectFleets", "ec2: DescribeSpotFleetInstances", arn("ec2", "spot-fleet-request/*")),
         allow("TagOnCreation", "ec2: CreateTags", arn("ec2", "*"), ON_CREATION),
         allow(
             "EndMachines",
             "ec2: ModifyInstanceAttribute TerminateInstances",
             arn("ec2", "instance/*"),
-            {"ArnLike": {"ec2:InstanceProfile": _profiles(arn)}} | UNPROTECTING,
+            own.with_profile | UNPROTECTING,
         ),
-        allow("DescribeMachinesAndFleets", "ec2:Describe*", "*"),
+        allow("DescribeMachinesAndFleets", "ec2: Describe*s DescribeSpotPriceHistory", "*"),
         allow("FindTypes", "ec2: GetInstanceTypesFromInstanceRequirements", "*"),
         allow("ReadPrices", "pricing: GetProducts", "*"),
         allow("ReadQuotas", "servicequotas: GetServiceQuota", arn("servicequotas", "ec2/*")),
@@ -230,8 +298,14 @@ def _users(partition: str, account: str, arn: Callable[[str, str], str]) -> list
         allow(
             "PassRoles",
             "iam: PassRole",
-            _made_roles(arn),
+            own.roles,
             {"StringEquals": {"iam:PassedToService": [*PASSED_TO_EC2, SPOT_FLEET_SERVICE]}},
         ),
-        allow("DescribeSetupStacks", "cloudformation: DescribeStacks", arn("cloudformation", "stack/*")),
+        # The others are those of condor_annex -setup, which it looks for itself.
+        allow(
+            "DescribeOwnAndSetupStacks",
+            "cloudformation: DescribeStacks",
+            [own.stack, arn("cloudformation", "stack/HTCondorAnnex-*")],
+        ),
+        *own.keep_others(),
     ]

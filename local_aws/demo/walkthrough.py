@@ -16,9 +16,10 @@ import click
 
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.policies.boundary import Holder, boundary, boundary_arn, boundary_name
+from annex_bootstrap.policies.boundary import boundary, boundary_arn
 from annex_bootstrap.policies.deployer import deployer_policy
 from annex_bootstrap.policies.operator import operator_policy
+from annex_contract.boundaries import Holder, boundary_name
 from annex_contract.stack import DEFAULT_STACK_NAME, Output
 from local_aws.demo.annexes import AnnexUser
 from local_aws.demo.inventory import Inventory, is_service_linked, take_inventory
@@ -80,8 +81,8 @@ class _Walkthrough:
     def _create_facilitator(self) -> Credentials:
         for holder in Holder:
             self.root.client("iam").create_policy(
-                PolicyName=boundary_name(holder),
-                PolicyDocument=json.dumps(boundary("aws", self._account_id(), holder)),
+                PolicyName=boundary_name(holder, DEFAULT_STACK_NAME),
+                PolicyDocument=json.dumps(boundary("aws", self._account_id(), holder, DEFAULT_STACK_NAME)),
             )
         limits = [self._boundary(holder) for holder in (Holder.ROLES, Holder.USERS)]
         deployer = deployer_policy("aws", self._account_id(), DEFAULT_STACK_NAME, limits[0])
@@ -90,7 +91,7 @@ class _Walkthrough:
         return self._create_user(FACILITATOR, {"deployer": deployer, "operator": operator})
 
     def _boundary(self, holder: Holder) -> str:
-        return boundary_arn("aws", self._account_id(), holder)
+        return boundary_arn("aws", self._account_id(), holder, DEFAULT_STACK_NAME)
 
     def _create_user(self, name: str, policies: dict[str, dict[str, object]]) -> Credentials:
         iam = self.root.client("iam")

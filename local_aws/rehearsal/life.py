@@ -22,6 +22,7 @@ from annex_bootstrap.policies.rehearsed import Denial, Document, Kind, Page, Rig
 from annex_bootstrap.policies.roles import DEPLOY_POLICY, RolesTemplate
 from annex_bootstrap.stack.template import built_template, parse_template
 from annex_bootstrap.words import SUMMARIES, TYPES
+from annex_contract.boundaries import Holder, boundary_name
 from annex_contract.lease import MACHINE_RUNNING
 from annex_contract.operating_system import SYSTEM
 from annex_contract.resources import FLEET_ROLE, INSTANCE_ROLE, START_ROLE
@@ -156,8 +157,10 @@ class _Life:
     def _prepare(self, given_roles: bool) -> Credentials:
         boundary = self._of(Kind.BOUNDARY)
         if boundary:
-            content = json.dumps(boundary[0].content)
-            made = self.root.client("iam").create_policy(PolicyName=BOUNDARY, PolicyDocument=content)
+            content, own = json.dumps(boundary[0].content), boundary_name(Holder.ROLES, DEFAULT_STACK_NAME)
+            # What `policy boundary` prints names itself.
+            name = own if f":policy/{own}" in content else BOUNDARY
+            made = self.root.client("iam").create_policy(PolicyName=name, PolicyDocument=content)
             self.parameters[Parameter.PERMISSIONS_BOUNDARY_ARN] = made["Policy"]["Arn"]
         policies = [document.content for document in self._of(Kind.POLICY)]
         limit = self.parameters.get(Parameter.PERMISSIONS_BOUNDARY_ARN, "")
@@ -376,9 +379,9 @@ class _Life:
 
 
 MADE = {
-    "-instance-start-": (START_ROLE.logical_id, "the machines of annex-bootstrap start"),
-    "-instance-": (INSTANCE_ROLE.logical_id, "condor_annex's machines"),
-    "-fleet-": (FLEET_ROLE.logical_id, "spot fleets"),
+    "instance-start-": (START_ROLE.logical_id, "the machines of annex-bootstrap start"),
+    "instance-": (INSTANCE_ROLE.logical_id, "condor_annex's machines"),
+    "fleet-": (FLEET_ROLE.logical_id, "spot fleets"),
 }
 """The roles that functions make, by a part of their names: what makes them, and who has them."""
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from local_aws.server.cloudformation import (
     caller_rights,
     change_sets,
+    conditions,
     deletion,
     early_validation,
     rollback,
@@ -62,6 +63,7 @@ EXTENSIONS: tuple[Callable[[], None], ...] = (
     authorization.install,
     caller_rights.install,
     change_sets.install,
+    conditions.install,
     images.install,
     decisions.install,
     deletion.install,

@@ -7,7 +7,7 @@ import time
 from functools import partial
 
 from annex_bootstrap.aws import Account
-from annex_bootstrap.policies.boundary import Holder
+from annex_contract.boundaries import Holder
 from annex_contract.lease import SWEEP_EVENT
 from annex_contract.stack import Output
 from local_aws.demo.annexes import Annex, AnnexUser

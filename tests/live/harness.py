@@ -20,10 +20,11 @@ import boto3
 from botocore.exceptions import ClientError
 
 from annex_bootstrap.aws import Account, explained, retry
-from annex_bootstrap.policies.boundary import Holder, boundary_arn
+from annex_bootstrap.policies.boundary import boundary_arn
 from annex_bootstrap.policies.users import AnnexUser, KeyFiles, default_user_name
 from annex_bootstrap.stack.read import Stack, find
 from annex_contract import __version__
+from annex_contract.boundaries import Holder
 from tests.live.options import STACK, STARTER, Options
 from tests.live.report import Step
 
@@ -196,7 +197,7 @@ class Run:
 
     def boundary(self, holder: Holder) -> str:
         """Return the ARN of a boundary."""
-        return boundary_arn(self.deployer.partition, self.deployer.account_id, holder)
+        return boundary_arn(self.deployer.partition, self.deployer.account_id, holder, STACK)
 
     def stack(self) -> Stack | None:
         """Return the stack, or None."""

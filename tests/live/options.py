@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from annex_bootstrap.policies.boundary import Holder, boundary_arn, boundary_name
+from annex_bootstrap.policies.boundary import boundary_arn
 from annex_bootstrap.policies.operator import operator_policy
+from annex_contract.boundaries import Holder, boundary_name
 from annex_contract.iam import allow, document
 from annex_contract.stack import ROLE_PATH, STACK_TAG, LogicalId
 from local_aws.demo.annexes import InstanceType
@@ -162,7 +163,9 @@ def helper_policy(partition: str, account: str) -> dict[str, Any]:
         partition: such as ``aws``.
         account: the account ID.
     """
-    users = operator_policy(partition, account, STACK, boundary_arn(partition, account, Holder.USERS))["Statement"]
+    users = operator_policy(partition, account, STACK, boundary_arn(partition, account, Holder.USERS, STACK))[
+        "Statement"
+    ]
     start = f"arn:{partition}:iam::{account}:policy{ROLE_PATH}{STACK}-{LogicalId.START_POLICY}-*"
     attach = next(each for each in users if each["Sid"] == "AttachPolicy")
     attach = {**attach, "Condition": {**attach["Condition"], "ArnLike": {"iam:PolicyARN": start}}}
@@ -198,7 +201,7 @@ def announcement(options: Options, partition: str, account: str, region: str) ->
         account: its ID.
         region: where.
     """
-    roles, users = (boundary_arn(partition, account, holder) for holder in (Holder.ROLES, Holder.USERS))
+    roles, users = (boundary_arn(partition, account, holder, STACK) for holder in (Holder.ROLES, Holder.USERS))
     pool = (
         f"Machines join the pool of this machine, for jobs of {options.owner}."
         if options.pool
@@ -216,8 +219,8 @@ It stops at the first doubt, and then deletes everything.
 An annex ends up to {ENDING // 60} minutes after its lease, so its machines run a while longer than that.
 
 An administrator must have made two boundaries, as managed policies of these names:
-  {boundary_name(Holder.ROLES)}  annex-bootstrap policy boundary --for roles
-  {boundary_name(Holder.USERS)}  annex-bootstrap policy boundary --for users
+  {boundary_name(Holder.ROLES, STACK)}  annex-bootstrap policy boundary --stack-name {STACK} --for roles
+  {boundary_name(Holder.USERS, STACK)}  annex-bootstrap policy boundary --stack-name {STACK} --for users
 and have granted this to four AWS profiles, and nothing else:
   --deployer  annex-bootstrap policy deployer --stack-name {STACK} --boundary {roles}
   --operator  annex-bootstrap policy operator --stack-name {STACK} --boundary {users}

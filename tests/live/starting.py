@@ -18,10 +18,11 @@ from annex_bootstrap.annexes.planning import make_plan
 from annex_bootstrap.annexes.requests import Annex
 from annex_bootstrap.aws import explained
 from annex_bootstrap.machines.capacity import Capacity
-from annex_bootstrap.policies.boundary import Holder, boundary
+from annex_bootstrap.policies.boundary import boundary
 from annex_bootstrap.policies.deployer import deployer_policy
 from annex_bootstrap.policies.operator import operator_policy
 from annex_bootstrap.stack.read import events, find_deployed
+from annex_contract.boundaries import Holder
 from annex_contract.image import IMAGE_TAG
 from annex_contract.lease import MACHINE_RUNNING, MACHINES_PREFIX, Lease
 from annex_contract.stack import ANNEX_TAG, REQUEST_TAG, SPOT_ROLE, STACK_TAG, STARTED_BY_TAG, Output
@@ -71,7 +72,7 @@ def _validate(run: Run) -> list[str]:
         "deployer": deployer_policy(partition, account, STACK, run.boundary(Holder.ROLES)),
         "operator": operator_policy(partition, account, STACK, run.boundary(Holder.USERS)),
         "start": POLICY,
-        **{f"boundary of {holder}": boundary(partition, account, holder) for holder in Holder},
+        **{f"boundary of {holder}": boundary(partition, account, holder, STACK) for holder in Holder},
     }
     analyzer = run.auditor.session.client("accessanalyzer", region_name=run.region)
     remarks: list[str] = []

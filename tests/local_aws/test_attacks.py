@@ -30,13 +30,14 @@ from annex_bootstrap.annexes.leases import Leases
 from annex_bootstrap.aws import Account as ClientAccount
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.launch.verify import read_code
-from annex_bootstrap.policies.boundary import Holder, boundary, boundary_arn, boundary_name
+from annex_bootstrap.policies.boundary import boundary, boundary_arn
 from annex_bootstrap.policies.deployer import deployer_policy
 from annex_bootstrap.policies.operator import operator_policy
 from annex_bootstrap.stack import deployment, read, staging
 from annex_bootstrap.stack.change_set import discard_change_set
 from annex_bootstrap.stack.deployment import DeployRequest
 from annex_bootstrap.stack.template import template_path
+from annex_contract.boundaries import Holder, boundary_name
 from annex_contract.iam import allow, document, trust
 from annex_contract.image import BASE_TAG, CONDOR_TAG, IMAGE_TAG
 from annex_contract.lease import LATEST, Lease, machine_key
@@ -515,24 +516,28 @@ def images(root: boto3.Session) -> Iterator[Mapping[str, str]]:
         ec2.delete_snapshot(SnapshotId=mapping["Ebs"]["SnapshotId"])
 
 
+@contextlib.contextmanager
+def bounded(root: boto3.Session, name: str, url: str, parameters: Mapping[str, str]) -> Iterator[Guarded]:
+    """A stack with boundaries of its own, for as long as the context lasts."""
+    iam, boundaries = root.client("iam"), {holder: boundary_arn("aws", ACCOUNT, holder, name) for holder in Holder}
+    for holder in Holder:
+        content = json.dumps(boundary("aws", ACCOUNT, holder, name))
+        iam.create_policy(PolicyName=boundary_name(holder, name), PolicyDocument=content)
+    limited = {"PermissionsBoundaryArn": boundaries[Holder.ROLES], **parameters}
+    with stack.deployed(root, name, url, limited) as made:
+        yield Guarded(root, name, made, boundaries)
+    for arn in boundaries.values():
+        iam.delete_policy(PolicyArn=arn)
+
+
 @pytest.fixture(scope="module")
 def guarded(
     root: boto3.Session, template: str, put_template: Callable[[str], str], images: Mapping[str, str]
 ) -> Iterator[Guarded]:
     """A stack that was made with the boundary, as the guide says, and with images of the account's."""
-    iam, name = root.client("iam"), f"guarded-{uuid.uuid4().hex[:8]}"
-    boundaries = {holder: boundary_arn("aws", ACCOUNT, holder) for holder in Holder}
-    for holder in Holder:
-        iam.create_policy(PolicyName=boundary_name(holder), PolicyDocument=json.dumps(boundary("aws", ACCOUNT, holder)))
-    parameters = {
-        "PermissionsBoundaryArn": boundaries[Holder.ROLES],
-        "Image": images["adopted"],
-        "ImageIds": images["listed"],
-    }
-    with stack.deployed(root, name, put_template(template), parameters) as made:
-        yield Guarded(root, name, made, boundaries)
-    for arn in boundaries.values():
-        iam.delete_policy(PolicyArn=arn)
+    name, parameters = f"guarded-{uuid.uuid4().hex[:8]}", {"Image": images["adopted"], "ImageIds": images["listed"]}
+    with bounded(root, name, put_template(template), parameters) as made:
+        yield made
 
 
 @pytest.fixture
@@ -564,9 +569,8 @@ def annex_user(guarded: Guarded) -> Iterator[boto3.Session]:
 
 def deployer_session(new_user: Callable[[str], Credentials], name: str) -> boto3.Session:
     """Return a session of the holder of the deployer's policy for stacks of a name."""
-    return session(
-        new_user(json.dumps(deployer_policy("aws", ACCOUNT, name, boundary_arn("aws", ACCOUNT, Holder.ROLES))))
-    )
+    limit = boundary_arn("aws", ACCOUNT, Holder.ROLES, name)
+    return session(new_user(json.dumps(deployer_policy("aws", ACCOUNT, name, limit))))
 
 
 def refuse(*calls: Callable[[], object]) -> None:
@@ -583,9 +587,8 @@ def refuse(*calls: Callable[[], object]) -> None:
 def beside(guarded: Guarded, template: str, put_template: Callable[[str], str]) -> Iterator[Guarded]:
     """The stack of another team: its name begins with the first one's and a hyphen."""
     name, topic = f"{guarded.name}-b", {"NotificationEmail": "b@example.org", "KeyPair": "yes"}
-    parameters = {"PermissionsBoundaryArn": guarded.boundaries[Holder.ROLES], **topic}
-    with stack.deployed(guarded.root, name, put_template(template), parameters) as made:
-        yield Guarded(guarded.root, name, made, guarded.boundaries)
+    with bounded(guarded.root, name, put_template(template), topic) as made:
+        yield made
 
 
 @pytest.fixture
@@ -627,15 +630,13 @@ def test_a_deployer_reaches_nothing_of_a_stack_whose_name_begins_alike(
 
     role, made_up = theirs["LeaseExecRole"], f"{beside.name}-LeaseExecRole-made-up"
     trusting = json.dumps(document([trust("lambda.amazonaws.com")]))
-    bounded = {"PermissionsBoundary": guarded.boundaries[Holder.ROLES]}
+    limit = {"PermissionsBoundary": guarded.boundaries[Holder.ROLES]}
     refuse(
         *calls(theirs, user_policy),
         lambda: iam.put_role_policy(RoleName=role, PolicyName="all", PolicyDocument=EVERYTHING),
+        lambda: iam.create_role(RoleName=made_up, Path="/annex-bootstrap/", AssumeRolePolicyDocument=trusting, **limit),
         lambda: iam.create_role(
-            RoleName=made_up, Path="/annex-bootstrap/", AssumeRolePolicyDocument=trusting, **bounded
-        ),
-        lambda: iam.create_role(
-            RoleName=made_up, Path=stack_path(beside.name), AssumeRolePolicyDocument=trusting, **bounded
+            RoleName=made_up, Path=stack_path(beside.name), AssumeRolePolicyDocument=trusting, **limit
         ),
         lambda: iam.create_policy_version(PolicyArn=user_policy, PolicyDocument=EVERYTHING, SetAsDefault=True),
         lambda: awslambda.invoke(FunctionName=theirs["BucketFunction"], Payload=b"{}"),
@@ -927,6 +928,160 @@ def test_the_boundary_keeps_roles_from_images_and_snapshots_of_others(
             root.delete_snapshot(SnapshotId=mapping["Ebs"]["SnapshotId"])
     root.terminate_instances(InstanceIds=[victim, builder])
     events.enable_rule(Name=sweep)
+
+
+@attack(
+    "Reach what belongs to another stack with `*:*` on a function's role: pass its roles, rewrite them, add them to a "
+    "profile; start, tag, image, read or end machines with its profile, group, image or tag; open its group; read "
+    "`config-*` of a bucket that no stack has made; write its logs",
+    by=DEPLOYER,
+    stopped_by="The roles' boundary names one stack: its roles by their names, the rest by its tag or its profile",
+)
+def test_a_role_that_is_given_everything_reaches_nothing_of_another_stack(
+    guarded: Guarded, beside: Guarded, guarded_deployer: boto3.Session, template: str
+) -> None:
+    root, iam, s3 = guarded.root.client("ec2"), guarded.root.client("iam"), guarded.root.client("s3")
+    bucket = f"plain-{uuid.uuid4().hex[:8]}"
+    s3.create_bucket(Bucket=bucket)
+    s3.put_object(Bucket=bucket, Key="config-plain.tar.gz", Body=b"made up")
+    trusting = json.dumps(document([trust("ec2.amazonaws.com")]))
+    # The hourly check, every twelve seconds here, deletes images that the stack does not own.
+    rules = [sweep_rule_name(each.name) for each in (guarded, beside)]
+    events = guarded.root.client("events")
+    for rule in rules:
+        events.disable_rule(Name=rule)
+
+    def name_of(arn: str) -> str:
+        return arn.rpartition("/")[2]
+
+    def marked(of: Guarded, *kinds: str) -> Any:
+        marks = {STACK_TAG: of.stack.stack_id, IMAGE_TAG: "made-up"}
+        return [
+            {"ResourceType": kind, "Tags": [{"Key": key, "Value": value} for key, value in marks.items()]}
+            for kind in kinds
+        ]
+
+    launch: dict[str, Any] = {"ImageId": PUBLIC_IMAGE, "MinCount": 1, "MaxCount": 1}
+
+    def start(**more: Any) -> str:
+        return root.run_instances(**launch, **more)["Instances"][0]["InstanceId"]
+
+    def calls(of: Guarded) -> dict[str, tuple[str, dict[str, Any]]]:
+        outputs = of.stack.outputs
+        profile, group = outputs[Output.INSTANCE_CONFIGURATION_PROFILE], outputs[Output.SECURITY_GROUP_ID]
+        role, with_profile = name_of(outputs[Output.INSTANCE_ROLE_ARN]), {"IamInstanceProfile": {"Arn": profile}}
+        machine, builder = start(**with_profile), start(TagSpecifications=marked(of, "instance"))
+        image = root.create_image(
+            InstanceId=builder, Name=f"spy-{uuid.uuid4().hex[:8]}", TagSpecifications=marked(of, "image", "snapshot")
+        )["ImageId"]
+        root.get_waiter("image_available").wait(ImageIds=[image], WaiterConfig={"Delay": 1})
+        open_port = {"GroupId": group, "IpProtocol": "tcp", "FromPort": 3389, "ToPort": 3389, "CidrIp": "192.0.2.0/24"}
+        made = {"InstanceId": builder, "Name": f"spy-{of.name}"}
+        held = {"InstanceProfileName": name_of(profile), "RoleName": role}
+        return {
+            "start with its role": ("run_instances", launch | with_profile),
+            "start in its group": ("run_instances", launch | {"SecurityGroupIds": [group]}),
+            "start its image": ("run_instances", launch | {"ImageId": image}),
+            "start with its tag": ("run_instances", launch | {"TagSpecifications": marked(of, "instance")}),
+            "make an image with its tag": (
+                "create_image",
+                made | {"TagSpecifications": marked(of, "image", "snapshot")},
+            ),
+            "read its console": ("get_console_output", {"InstanceId": builder}),
+            "tag its machine": ("create_tags", {"Resources": [machine], "Tags": [{"Key": "a", "Value": "b"}]}),
+            "end its machine": ("terminate_instances", {"InstanceIds": [machine]}),
+            "end its builder": ("terminate_instances", {"InstanceIds": [builder]}),
+            "delete its image": ("deregister_image", {"ImageId": image}),
+            "open its group": ("authorize_security_group_ingress", open_port),
+            "close its group": ("revoke_security_group_ingress", open_port),
+            "empty its profile": ("iam.remove_role_from_instance_profile", held),
+            "fill its profile": ("iam.add_role_to_instance_profile", held),
+            "let others take its role": (
+                "iam.update_assume_role_policy",
+                {"RoleName": role, "PolicyDocument": trusting},
+            ),
+            "rewrite its role": (
+                "iam.put_role_policy",
+                {"RoleName": role, "PolicyName": "spy", "PolicyDocument": EVERYTHING},
+            ),
+            "restore its role": ("iam.delete_role_policy", {"RoleName": role, "PolicyName": "spy"}),
+            "write its log": (
+                "logs.create_log_stream",
+                {"logGroupName": of.resources["LeaseFunctionLogs"], "logStreamName": uuid.uuid4().hex},
+            ),
+            "read its parameters": ("cloudformation.describe_stacks", {"StackName": of.name}),
+        }
+
+    own, theirs = calls(guarded), calls(beside)
+    role = name_of(beside.stack.outputs[Output.INSTANCE_ROLE_ARN])
+    more: dict[str, tuple[str, dict[str, Any]]] = {
+        "put its role into the own profile": (
+            "iam.add_role_to_instance_profile",
+            {"InstanceProfileName": own["fill its profile"][1]["InstanceProfileName"], "RoleName": role},
+        ),
+        "read user data": (
+            "describe_instance_attribute",
+            {"InstanceId": theirs["end its machine"][1]["InstanceIds"][0], "Attribute": "userData"},
+        ),
+        "read a bucket that no stack has made": ("s3.get_object", {"Bucket": bucket, "Key": "config-plain.tar.gz"}),
+    }
+    before = [iam.get_role(RoleName=role)["Role"], iam.list_role_policies(RoleName=role)["PolicyNames"]]
+    said = spy(guarded, guarded_deployer, template, theirs | more)
+    assert {name for name, code in said.items() if not re.search(REFUSED, code)} == set()
+    assert spy(guarded, guarded_deployer, template, own) == dict.fromkeys(own, "done")
+    assert before == [iam.get_role(RoleName=role)["Role"], iam.list_role_policies(RoleName=role)["PolicyNames"]]
+    # What the attacks started and made.
+    running: Any = [{"Name": "instance-state-name", "Values": ["pending", "running"]}]
+    root.terminate_instances(
+        InstanceIds=[
+            machine["InstanceId"]
+            for held in root.describe_instances(Filters=running)["Reservations"]
+            for machine in held["Instances"]
+        ]
+    )
+    named: Any = [{"Name": "name", "Values": ["spy-*"]}]
+    root.get_waiter("image_available").wait(Filters=named, WaiterConfig={"Delay": 1})
+    for image in root.describe_images(Filters=named)["Images"]:
+        root.deregister_image(ImageId=image["ImageId"])
+        for mapping in image["BlockDeviceMappings"]:
+            root.delete_snapshot(SnapshotId=mapping["Ebs"]["SnapshotId"])
+    s3.delete_object(Bucket=bucket, Key="config-plain.tar.gz")
+    s3.delete_bucket(Bucket=bucket)
+    for rule in rules:
+        events.enable_rule(Name=rule)
+
+
+@attack(
+    "Pass another stack's roles, start machines in its group, or end its machines, by a rewritten `AnnexUserPolicy`",
+    by=DEPLOYER,
+    stopped_by="The users' boundary, which names one stack",
+)
+def test_a_rewritten_policy_reaches_nothing_of_another_stack(
+    guarded: Guarded, beside: Guarded, rewrite: Callable[[], object], annex_user: boto3.Session
+) -> None:
+    rewrite()
+    root, ec2 = guarded.root.client("ec2"), annex_user.client("ec2")
+    cloudformation = annex_user.client("cloudformation")
+    own, theirs = (
+        dict[str, Any](IamInstanceProfile={"Arn": of.stack.outputs[Output.INSTANCE_CONFIGURATION_PROFILE]})
+        for of in (guarded, beside)
+    )
+    launch, group = Launch(ec2, guarded.stack.outputs), beside.stack.outputs[Output.SECURITY_GROUP_ID]
+    machine = Launch(root, beside.stack.outputs).machine(**theirs)
+    ec2.terminate_instances(InstanceIds=[launch.machine(**own)])
+    cloudformation.describe_stacks(StackName=guarded.name)
+    before = _machines_and_fleets(guarded)
+    refuse(
+        lambda: launch.machine(**theirs),
+        lambda: launch.machine(group),
+        lambda: launch.fleet(**theirs),
+        lambda: Launch(ec2, beside.stack.outputs).fleet(group),
+        lambda: ec2.terminate_instances(InstanceIds=[machine]),
+        lambda: cloudformation.describe_stacks(StackName=beside.name),
+        lambda: annex_user.client("lambda").invoke(FunctionName=beside.stack.outputs[Output.LEASE_FUNCTION_ARN]),
+    )
+    assert _machines_and_fleets(guarded) <= before
+    root.terminate_instances(InstanceIds=[machine])
 
 
 @attack(

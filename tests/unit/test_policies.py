@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from annex_bootstrap.commands import policy
-from annex_bootstrap.policies.boundary import Holder, boundary, boundary_arn
+from annex_bootstrap.policies.boundary import boundary, boundary_arn
 from annex_bootstrap.policies.deployer import deployer_policy
 from annex_bootstrap.policies.key import key_policy
 from annex_bootstrap.policies.operator import operator_policy
 from annex_bootstrap.policies.roles import RolesTemplate
+from annex_contract.boundaries import Holder
 from custom_resources.bucket import bucket_policy
 from docs_gen.permissions import policies
 from local_aws.launcher import ACCOUNT
@@ -23,7 +24,7 @@ from tests.live.options import helper_policy
 from tests.service_reference import Finding, Statement, findings
 from tests.stack_values import conditions_of, new_stack_id, values_of
 
-ROLES, USERS = (boundary_arn("aws", ACCOUNT, holder) for holder in Holder)
+ROLES, USERS = (boundary_arn("aws", ACCOUNT, holder, "lab") for holder in Holder)
 
 KEY = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/12345678-1234-1234-1234-123456789012"
 
@@ -36,12 +37,12 @@ PRINTED = {
     "deployer --boundary": deployer_policy("aws", ACCOUNT, "lab", ROLES),
     "operator": operator_policy("aws", ACCOUNT, "lab"),
     "operator --boundary": operator_policy("aws", ACCOUNT, "lab", USERS),
-    "boundary --for roles": boundary("aws", ACCOUNT, Holder.ROLES),
-    "boundary --for users": boundary("aws", ACCOUNT, Holder.USERS),
+    "boundary --for roles": boundary("aws", ACCOUNT, Holder.ROLES, "lab"),
+    "boundary --for users": boundary("aws", ACCOUNT, Holder.USERS, "lab"),
     LIVE: helper_policy("aws", ACCOUNT),
     "operator --key": operator_policy("aws", ACCOUNT, "lab", key=KEY),
-    "boundary --for roles --key": boundary("aws", ACCOUNT, Holder.ROLES, KEY),
-    "boundary --for users --key": boundary("aws", ACCOUNT, Holder.USERS, KEY),
+    "boundary --for roles --key": boundary("aws", ACCOUNT, Holder.ROLES, "lab", KEY),
+    "boundary --for users --key": boundary("aws", ACCOUNT, Holder.USERS, "lab", KEY),
     "key": key_policy("aws", ACCOUNT, "us-east-1", "lab"),
 }
 """What `annex-bootstrap policy` prints, by subcommand, and the live test."""

@@ -14,9 +14,10 @@ from pathlib import Path
 import boto3
 import pytest
 
-from annex_bootstrap.policies.boundary import Holder, boundary, boundary_arn, boundary_name
+from annex_bootstrap.policies.boundary import boundary, boundary_arn
 from annex_bootstrap.policies.deployer import deployer_policy
 from annex_bootstrap.policies.operator import operator_policy
+from annex_contract.boundaries import Holder, boundary_name
 from annex_contract.stack import SPOT_ROLE
 from local_aws.launcher import ACCOUNT, REGION, Credentials, LocalAws
 from tests.live.census import take_census
@@ -100,9 +101,10 @@ def person(
     tmp_path: Path,
 ) -> Iterator[Person]:
     iam = root.client("iam")
-    boundaries = {holder: boundary_arn("aws", ACCOUNT, holder) for holder in Holder}
+    boundaries = {holder: boundary_arn("aws", ACCOUNT, holder, STACK) for holder in Holder}
     for holder in Holder:
-        iam.create_policy(PolicyName=boundary_name(holder), PolicyDocument=json.dumps(boundary("aws", ACCOUNT, holder)))
+        document = json.dumps(boundary("aws", ACCOUNT, holder, STACK))
+        iam.create_policy(PolicyName=boundary_name(holder, STACK), PolicyDocument=document)
     granted = {
         "deployer": deployer_policy("aws", ACCOUNT, STACK, boundaries[Holder.ROLES]),
         "operator": operator_policy("aws", ACCOUNT, STACK, boundaries[Holder.USERS]),
@@ -127,10 +129,11 @@ def test_without_the_long_option_it_says_everything_and_does_nothing(person: Per
     assert "US cents" in said
     assert "up to 10 minutes after its lease" in said
     for holder in Holder:
-        assert f"{boundary_name(holder)}  annex-bootstrap policy boundary --for {holder}\n" in said
+        command = f"annex-bootstrap policy boundary --stack-name {STACK} --for {holder}"
+        assert f"{boundary_name(holder, STACK)}  {command}\n" in said
     for person_asked, holder in (("deployer", Holder.ROLES), ("operator", Holder.USERS)):
         command = f"annex-bootstrap policy {person_asked} --stack-name {STACK}"
-        assert f"{command} --boundary {boundary_arn('aws', ACCOUNT, holder)}\n" in said
+        assert f"{command} --boundary {boundary_arn('aws', ACCOUNT, holder, STACK)}\n" in said
     assert said.endswith("Nothing was done: it costs money. Give --yes-this-costs-money to go ahead.\n")
     assert not person.report.exists()
 

@@ -92,6 +92,18 @@ def test_what_a_stack_made_is_its_own() -> None:
     assert find_foreign_output(OWN | {Output.S3_BUCKET_NAME: "adopted"}, STACK_ID, "adopted") == ""
 
 
+def test_the_roles_of_a_stack_with_a_boundary_of_its_own_have_its_name() -> None:
+    def outputs(name: str) -> dict[str, str]:
+        arn = "arn:aws:iam::123456789012:instance-profile/annex-bootstrap/"
+        return {
+            Output.INSTANCE_CONFIGURATION_PROFILE: f"{arn}{name}_instance-0a1b2c3d",
+            Output.START_INSTANCE_PROFILE: f"{arn}{name}_instance-start-0a1b2c3d",
+        }
+
+    assert find_foreign_output(outputs("lab"), STACK_ID, "") == ""
+    assert find_foreign_output(outputs("lab-b"), STACK_ID, "") == Output.INSTANCE_CONFIGURATION_PROFILE
+
+
 def test_aws_cuts_the_names_of_a_stack_whose_name_is_long() -> None:
     stack_id = STACK_ID.replace("stack/lab/", f"stack/{'lab' * 20}/")
     arn = f"arn:aws:lambda:us-east-1:123456789012:function:{'lab' * 12}l-LeaseFunction-AbC123"

@@ -75,6 +75,7 @@ CONFIGURED: list[tuple[str, dict[str, Any]]] = [
                                     "aws:PrincipalArn": [
                                         f"{IAM}:role/annex-bootstrap/s/*",
                                         f"{IAM}:user/annex-bootstrap/s/*",
+                                        f"{IAM}:role/annex-bootstrap/s_*",
                                         f"{IAM}:role/annex-bootstrap/s-BucketFunctionRole-*",
                                         f"{IAM}:role/annex-bootstrap/s-LeaseFunctionRole-*",
                                         f"{IAM}:role/annex-bootstrap/annex-bootstrap-instance-12345678-123456789012",

@@ -17,7 +17,12 @@ from tests.unit.recorded import Recorded, RefusedError
 
 NAME = "annex-bootstrap-fleet-1"
 BOUNDARY = "arn:aws:iam::123456789012:policy/boundary"
-PROPERTIES = {"RoleName": NAME, "TrustedService": "spotfleet.amazonaws.com", "PermissionsBoundaryArn": ""}
+PROPERTIES = {
+    "RoleName": NAME,
+    "InstanceRoleName": "annex-bootstrap-instance-12345678-123456789012",
+    "TrustedService": "spotfleet.amazonaws.com",
+    "PermissionsBoundaryArn": "",
+}
 TRUST = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Principal": {"Service": "spotfleet.amazonaws.com"}, "Action": "sts:AssumeRole"}],

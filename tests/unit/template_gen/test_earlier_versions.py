@@ -74,10 +74,22 @@ def test_every_output_parameter_and_condition_of_an_earlier_version_is_still_the
     assert read(version)[part].keys() <= TODAY[part].keys()
 
 
+def _with_an_earlier_boundary(node: Any) -> Any:
+    """Return a part of the template as it is for a stack without a boundary of its own, which no earlier one has."""
+    match node:
+        case {"Fn::If": ["HasOwnBoundary", _, otherwise]}:
+            return otherwise
+        case dict():
+            return {key: _with_an_earlier_boundary(inner) for key, inner in node.items()}
+        case list():
+            return [_with_an_earlier_boundary(inner) for inner in node]
+    return node
+
+
 @each_version
 def test_an_update_from_an_earlier_version_replaces_nothing_but_wiring_and_the_image(version: str) -> None:
     for title, resource in read(version)["Resources"].items():
         for name in replacing_properties(resource["Type"]) if resource["Type"] not in REPLACEABLE else ():
-            today = TODAY["Resources"][title]["Properties"]
+            today = _with_an_earlier_boundary(TODAY["Resources"][title]["Properties"])
             same = made(today.get(name)).to_dict()
             assert resource["Properties"].get(name) == same, f"{title} would be replaced: {name} changed"

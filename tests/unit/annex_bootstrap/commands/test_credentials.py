@@ -21,7 +21,8 @@ from tests.unit.recorded import Recorded
 
 POLICY = OUTPUTS["AnnexUserPolicyARN"]
 MINE = "arn:aws:iam::123456789012:policy/mine"
-BOUNDARY = "arn:aws:iam::123456789012:policy/annex-bootstrap-users-boundary"
+OWN_POLICIES = "arn:aws:iam::123456789012:policy/"
+BOUNDARY = f"{OWN_POLICIES}annex-bootstrap-users-boundary-annex-bootstrap"
 
 
 class Users:
@@ -132,24 +133,27 @@ def test_a_rotation_names_the_keys_that_it_deleted(users: Users, run: Run, capsy
 
 
 @pytest.mark.parametrize(
-    ("roles_bounded", "user_bounded", "given", "boundary"),
+    ("roles_boundary", "user_bounded", "given", "boundary"),
     [
-        (True, False, "", BOUNDARY),
-        (True, True, "", ""),
-        (True, False, MINE, MINE),
-        (False, False, "", ""),
+        (f"{OWN_POLICIES}annex-bootstrap-roles-boundary-annex-bootstrap", False, "", BOUNDARY),
+        # The one of all stacks of an account, as earlier versions printed it.
+        (f"{OWN_POLICIES}annex-bootstrap-roles-boundary", False, "", f"{OWN_POLICIES}annex-bootstrap-users-boundary"),
+        (f"{OWN_POLICIES}limit", False, "", BOUNDARY),
+        (f"{OWN_POLICIES}limit", True, "", ""),
+        (f"{OWN_POLICIES}limit", False, MINE, MINE),
+        ("", False, "", ""),
     ],
 )
 def test_where_the_stacks_roles_are_bounded_so_is_the_user(
     users: Users,
     run: Run,
-    roles_bounded: bool,
+    roles_boundary: str,
     user_bounded: bool,
     given: str,
     boundary: str,
 ) -> None:
     users.bounded = user_bounded
-    stack = a_stack(parameters={"PermissionsBoundaryArn": "arn:roles"} if roles_bounded else {})
+    stack = a_stack(parameters={"PermissionsBoundaryArn": roles_boundary} if roles_boundary else {})
     users.stack = stack
     run(boundary=given)
     assert users.done[0][-1] == boundary

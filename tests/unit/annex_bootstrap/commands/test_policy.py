@@ -21,7 +21,7 @@ from annex_bootstrap.commands.policy import (
 )
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.policies.boundary import Holder, boundary
+from annex_bootstrap.policies.boundary import boundary
 from annex_bootstrap.policies.deployer import deployer_policy
 from annex_bootstrap.policies.key import key_policy
 from annex_bootstrap.policies.limits import size, split
@@ -30,6 +30,7 @@ from annex_bootstrap.policies.people import people_policy
 from annex_bootstrap.stack.read import Stack
 from annex_bootstrap.stack.template import built_template, parse_template
 from annex_bootstrap.target import Target
+from annex_contract.boundaries import Holder
 from annex_contract.iam import allow, document
 from annex_contract.stack import STACK_TAG, LogicalId
 from tests.unit.annex_bootstrap.commands.conftest import STACK_ID, a_stack, described
@@ -60,14 +61,14 @@ def target(targeted: Callable[..., Target]) -> Target:
 
 
 @pytest.mark.parametrize("holder", Holder)
-@pytest.mark.parametrize("key", ["", KEY])
+@pytest.mark.parametrize(("key", "bucket"), [("", ""), (KEY, "mine")])
 def test_a_boundary_is_printed_with_the_name_that_it_must_have(
-    screen: Screen, target: Target, said: Said, holder: Holder, key: str
+    screen: Screen, target: Target, said: Said, holder: Holder, key: str, bucket: str
 ) -> None:
-    print_boundary(screen, target, str(holder), key)
+    print_boundary(screen, target, str(holder), key, bucket)
     assert said() == (
-        boundary("aws", ACCOUNT_ID, holder, key),
-        [f"annex-bootstrap: name this managed policy annex-bootstrap-{holder}-boundary"],
+        boundary("aws", ACCOUNT_ID, holder, "annex-bootstrap", key, bucket),
+        [f"annex-bootstrap: name this managed policy annex-bootstrap-{holder}-boundary-annex-bootstrap"],
     )
 
 

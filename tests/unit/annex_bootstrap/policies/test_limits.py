@@ -12,10 +12,11 @@ import pytest
 
 from annex_bootstrap.commands import policy as cli_policy
 from annex_bootstrap.console.screen import Screen
-from annex_bootstrap.policies.boundary import Holder, boundary, boundary_arn
+from annex_bootstrap.policies.boundary import boundary, boundary_arn
 from annex_bootstrap.policies.deployer import deployer_policy
 from annex_bootstrap.policies.limits import MANAGED_POLICY_LIMIT, size, split
 from annex_bootstrap.policies.operator import operator_policy
+from annex_contract.boundaries import Holder, boundary_name
 from annex_contract.stack import DEFAULT_STACK_NAME, LONGEST_STACK_NAME
 from docs_gen.permissions import policies
 from local_aws.launcher import REGION
@@ -27,8 +28,11 @@ LONGEST_NAME = "s" * LONGEST_STACK_NAME
 ROLE_INLINE_LIMIT = 10_240
 """Characters of all inline policies of a role without white space."""
 
-ROOMY = 5300
+ROOMY = 5700
 """Characters of a boundary: a managed policy has 6,144, and an administrator makes it once for all later versions."""
+
+LONGEST_BUCKET, LONGEST_POLICY_NAME = 63, 128
+"""Characters of names: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html, and IAM's page."""
 
 MOST_PARTS = 10
 """Managed policies that a user or a role can have."""
@@ -36,19 +40,21 @@ MOST_PARTS = 10
 FOR_PEOPLE = ("AnnexUserPolicy", "StartPolicy")
 """The managed policies of a stack, which its users get."""
 
-BOUNDED: Mapping[str, str] = {"PermissionsBoundaryArn": boundary_arn(PARTITION, ACCOUNT, Holder.ROLES)}
+BOUNDED: Mapping[str, str] = {"PermissionsBoundaryArn": boundary_arn(PARTITION, ACCOUNT, Holder.ROLES, LONGEST_NAME)}
 
 
 @pytest.mark.parametrize("partition", ["aws", "aws-cn", "aws-eusc", PARTITION])
 @pytest.mark.parametrize("holder", list(Holder))
 def test_a_boundary_fits_into_a_managed_policy_with_room_for_more(holder: Holder, partition: str) -> None:
-    assert size(boundary(partition, ACCOUNT, holder)) <= ROOMY
-    assert size(boundary(partition, ACCOUNT, holder, KEYED["KmsKeyArn"])) <= MANAGED_POLICY_LIMIT
+    assert size(boundary(partition, ACCOUNT, holder, LONGEST_NAME)) <= ROOMY
+    longest = boundary(partition, ACCOUNT, holder, LONGEST_NAME, KEYED["KmsKeyArn"], "b" * LONGEST_BUCKET)
+    assert size(longest) <= MANAGED_POLICY_LIMIT
+    assert len(boundary_name(holder, LONGEST_NAME)) <= LONGEST_POLICY_NAME
 
 
 @pytest.mark.parametrize("bounded", [True, False])
 def test_the_printed_policies_fit_into_a_few_managed_ones(bounded: bool) -> None:
-    roles, users = (boundary_arn(PARTITION, ACCOUNT, holder) if bounded else "" for holder in Holder)
+    roles, users = (boundary_arn(PARTITION, ACCOUNT, holder, LONGEST_NAME) if bounded else "" for holder in Holder)
     deployer = deployer_policy(PARTITION, ACCOUNT, LONGEST_NAME, roles)
     operator = operator_policy(PARTITION, ACCOUNT, LONGEST_NAME, users)
     for policy, most in ((deployer, MOST_PARTS - 2), (operator, 2)):
@@ -98,18 +104,22 @@ def _covers(statement: dict[str, Any], action: str, resource: str) -> bool:
 
 
 def test_the_boundaries_leave_every_role_and_user_what_it_needs() -> None:
-    parameters = {"PermissionsBoundaryArn": boundary_arn("aws", ACCOUNT, Holder.ROLES), "Image": "yes", **LIMITED}
-    found = policies(values_of(new_stack_id(), parameters), conditions_of(parameters))
+    limit = boundary_arn("aws", ACCOUNT, Holder.ROLES, "lab")
+    parameters = {"PermissionsBoundaryArn": limit, "Image": "yes", **LIMITED}
+    values = values_of(new_stack_id("lab"), parameters)
+    values["Bucket.BucketName"] = f"annex-bootstrap-{ACCOUNT}-{OWN}"
+    found = policies(values, conditions_of(parameters))
     for name, statements in found.items():
         holder = Holder.USERS if name in FOR_PEOPLE else Holder.ROLES
-        bounds = boundary("aws", ACCOUNT, holder)["Statement"]
+        bounds = boundary("aws", ACCOUNT, holder, "lab")["Statement"]
         for statement in statements:
             resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
             actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
             for action in actions if statement["Effect"] == "Allow" else []:
                 for named in resources:
-                    # CloudFormation's names of functions begin with the stack's and end at random.
+                    # CloudFormation's names of functions and their logs begin with the stack's and end at random.
                     resource = re.sub(r"(:function:)(\w+)$", r"\1lab-\2-a1B2c3", named)
+                    resource = re.sub(r"(:log-group:)(\w+)", r"\1lab-\2Logs-a1B2c3", resource)
                     resource = resource.replace(":*:*:", f":{REGION}:{ACCOUNT}:")
                     assert any(_covers(bound, action, resource) for bound in bounds) or _excused(name, action), (
                         f"{name}: {action} on {resource}"
