@@ -208,7 +208,7 @@ def test_a_failed_creation_is_explained_and_the_next_deployment_replaces_it(depl
     assert "ROLLBACK_COMPLETE" in shown.stdout
     dry = deployer.must("deploy", "--dry-run")
     assert "Deletes  what the failed creation left (ROLLBACK_COMPLETE)" in dry.stdout
-    assert "Keeps    VpcId at vpc-00000000000000000" in dry.stdout
+    assert "Keeps    CondorPort at 9619, Image at no, VpcId at vpc-00000000000000000" in dry.stdout
     assert "ROLLBACK_COMPLETE" in deployer.run("status").stdout
     assert "CREATE_COMPLETE" in deployer.must("deploy", "--yes", "--param", "VpcId=").stdout
     (status,) = deployer.must("status", "--output", "json").document["result"]["regions"]
