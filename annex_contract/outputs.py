@@ -17,7 +17,9 @@ from annex_contract.stack import (
     LogicalId,
     Output,
     given_policy_name,
+    given_role_name,
     given_roles_id,
+    stack_path,
 )
 
 _ARN = "arn:aws[a-z-]*"
@@ -79,6 +81,7 @@ OUTPUTS: Mapping[Output, Rule] = {
     Output.START_POLICY_ARN: Rule(_POLICY, optional=True),
     Output.START_INSTANCE_PROFILE: Rule(_PROFILE, optional=True),
     Output.START_ROLE_ID: Rule("AROA[A-Z0-9]+", optional=True),
+    Output.ANNEX_USER_ROLE_ARN: Rule(_ROLE, optional=True),
 }
 """The rule for every output. Of several knobs, a configuration has those of today first, in this order."""
 
@@ -133,6 +136,8 @@ def find_foreign_output(outputs: Mapping[str, str], stack_id: str, adopted_bucke
     def policy(logical_id: LogicalId) -> str:
         return re.escape(given_policy_name(name, logical_id, its_own)) if given_roles else made(logical_id)
 
+    made_role = made(LogicalId.ANNEX_USER_ROLE)
+    user_role = given_role_name(LogicalId.ANNEX_USER_ROLE, its_own) if given_roles else made_role
     functions = f"arn:{partition}:lambda:{region}:{account}:function:"
     bucket = re.escape(adopted_bucket) or f"annex-bootstrap-{account}-{its_own}"
     own = {
@@ -144,6 +149,7 @@ def find_foreign_output(outputs: Mapping[str, str], stack_id: str, adopted_bucke
         Output.INSTANCE_ROLE_ARN: f"{iam}role{ours}",
         # It may have been adopted, with any name.
         Output.IAM_FLEET_ROLE_ARN: f"{iam}role/.+",
+        Output.ANNEX_USER_ROLE_ARN: f"{iam}role{stack_path(name)}{user_role}",
         Output.ANNEX_USER_POLICY_ARN: f"{iam}policy{ROLE_PATH}{policy(LogicalId.ANNEX_USER_POLICY)}",
         Output.START_POLICY_ARN: f"{iam}policy{ROLE_PATH}{policy(LogicalId.START_POLICY)}",
     }

@@ -116,7 +116,7 @@ Every policy that is limited to our names begins with the whole stack's name. Th
 https://github.com/aws-cloudformation/cloudformation-cli-java-plugin, and https://github.com/KensioSoftware/yulin/pull/1113
 saw it in a real account."""
 
-_OF_RESOURCES = r"-[A-Za-z0-9]*(Function|FunctionLogs|ExecRole|Alarm|AlarmTopic|Policy|SweepRule)(-|$)"
+_OF_RESOURCES = r"-[A-Za-z0-9]*(Function|FunctionLogs|ExecRole|UserRole|Alarm|AlarmTopic|Policy|SweepRule)(-|$)"
 """What the names of our resources have after the stack's name, and no stack's name has: a policy for the stack ``pool``
 names ``pool-LeaseFunction-*``, and so would mean a stack ``pool-LeaseFunction-b``."""
 
@@ -180,6 +180,7 @@ class Output(StrEnum):
     START_POLICY_ARN = "StartPolicyARN"
     START_INSTANCE_PROFILE = "StartInstanceProfile"
     START_ROLE_ID = "StartRoleId"
+    ANNEX_USER_ROLE_ARN = "AnnexUserRoleARN"
 
 
 class Parameter(StrEnum):
@@ -208,6 +209,8 @@ class Parameter(StrEnum):
     FLEET_ROLE_NAME = "FleetRoleName"
     PERMISSIONS_BOUNDARY_ARN = "PermissionsBoundaryArn"
     GIVEN_ROLES = "GivenRoles"
+    USER_PRINCIPALS = "UserPrincipals"
+    USER_MFA = "UserMfa"
     NOTIFICATION_EMAIL = "NotificationEmail"
     END_ORPHANS = "EndOrphans"
     MAX_LEASE_HOURS = "MaxLeaseHours"
@@ -244,6 +247,7 @@ class LogicalId(StrEnum):
     ANNEX_USER_POLICY = "AnnexUserPolicy"
     LAUNCH_TEMPLATE = "LaunchTemplate"
     START_POLICY = "StartPolicy"
+    ANNEX_USER_ROLE = "AnnexUserRole"
 
 
 class Part(StrEnum):

@@ -15,7 +15,7 @@ from annex_contract.keys import FOR_VOLUMES
 from annex_contract.machine_policies import boot_policy, configuration_policy, fleet_policy, key_policy, start_policy
 from annex_contract.resources import BUCKET, FLEET_ROLE, IMAGE, IMAGE_BUILDER, INSTANCE_ROLE, START_ROLE, Attribute
 from annex_contract.stack import ROLE_PATH, LogicalId, Parameter, Part, function_of
-from template_gen.parameters import BOTH, CONDITIONS, INPUTS
+from template_gen.parameters import ALL_OF, CONDITIONS, INPUTS
 from template_gen.template import build
 
 CALLS = {
@@ -165,7 +165,7 @@ def table() -> str:
     placed = {"AWS::StackId": "-/-/<first>-1-2-3-<last>", Parameter.KMS_KEY_ARN: "::<KmsKeyArn>:<Region>"}
     values = _Placeholders(placed)
     holding = ("HasBoundary", "HasKmsKey", "MakesImage", "MakesImageAndRoles", "MakesRoles")
-    conditions = {name: name in holding for name in (*CONDITIONS, *BOTH)}
+    conditions = {name: name in holding for name in (*CONDITIONS, *ALL_OF)}
     lines = [INTRODUCTION]
     for role, statements in sorted(policies(values, conditions).items()):
         lines += [

@@ -16,7 +16,6 @@ from annex_contract.stack import Parameter, Part, stack_path
 from template_gen import names, policies, stand_ins
 from template_gen.archive import CRHELPER, POWERTOOLS, Archive, inline_code
 from template_gen.findings import Finding, leave
-from template_gen.parameters import BOTH
 
 RUNTIME = "python3.13"
 ARCHITECTURE = "arm64"
@@ -107,7 +106,7 @@ def add_function(
         The function.
     """
     conditional = {"Condition": condition} if condition else {}
-    with_roles = {"Condition": next((both for both, parts in BOTH.items() if condition in parts), "MakesRoles")}
+    with_roles = {"Condition": "MakesImageAndRoles" if condition == "MakesImage" else "MakesRoles"}
     logs = template.add_resource(
         LogGroup(
             Part.LOGS.of(title),

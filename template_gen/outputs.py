@@ -25,6 +25,7 @@ DESCRIPTIONS = {
     stack.Output.LAUNCH_TEMPLATE_VERSION: "The version of the launch template",
     stack.Output.START_POLICY_ARN: "The policy for users of annex-bootstrap start",
     stack.Output.START_INSTANCE_PROFILE: "The instance profile of the machines of annex-bootstrap start",
+    stack.Output.ANNEX_USER_ROLE_ARN: "The role for users of annex-bootstrap start who have no IAM user",
     stack.Output.START_ROLE_ID: "The unique ID of their role, a part of the name of each one's configuration",
 }
 
@@ -37,6 +38,7 @@ CONDITIONS = {
     stack.Output.START_POLICY_ARN: "MakesImage",
     stack.Output.START_INSTANCE_PROFILE: "MakesImage",
     stack.Output.START_ROLE_ID: "MakesImage",
+    stack.Output.ANNEX_USER_ROLE_ARN: "HasUserRole",
 }
 """The conditions of those outputs that a stack may not have."""
 

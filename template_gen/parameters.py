@@ -8,6 +8,7 @@ from typing import Any
 
 import troposphere
 from troposphere import And, AWSHelperFn, Equals, Not, Ref, Select, Split, Template
+from troposphere import Condition as NamedCondition
 
 from annex_contract import tags
 from annex_contract.boundaries import Holder, boundary_name
@@ -39,6 +40,9 @@ MOST_OF_TYPES = 64
 
 # A name with dots fails TLS on S3's virtual hosts, which is how condor_annex uploads.
 BUCKET_NAME = r"^([a-z0-9][a-z0-9-]{1,61}[a-z0-9])?$"
+
+# With a name after the path's first part: a * there would be everybody of the account.
+PRINCIPAL = r"arn:aws[a-z-]*:iam::\d{12}:(user|role)/[\w+=.@-][\w+=.@/*-]*"
 
 RETENTION_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 3653)
 """What CloudWatch Logs allows: https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html"""
@@ -286,6 +290,21 @@ GROUPS: Sequence[tuple[str, Sequence[Input]]] = (
                 "Type the output GivenRoles of the administrator's stack, such as 0a1b2c3d-0123456789ab, or leave it "
                 "empty.",
             ),
+            _text(
+                Parameter.USER_PRINCIPALS,
+                "Users without IAM users",
+                "Who of this account may take the role AnnexUserRole, and with it start machines: ARNs of users and "
+                "roles with commas between them; * stands for any text, as in permission sets' names. Empty: no role.",
+                f"^({PRINCIPAL}(,{PRINCIPAL})*)?$",
+                "Type ARNs of users or roles with commas between them, such as "
+                "arn:aws:iam::123456789012:role/aws-reserved/sso.amazonaws.com/*/AWSReservedSSO_Research_*, or leave "
+                "it empty.",
+            ),
+            _choice(
+                Parameter.USER_MFA,
+                "MFA for the role",
+                "Whether AnnexUserRole is only for sessions that began with an MFA code, which IAM users have.",
+            ),
         ),
     ),
     (
@@ -439,12 +458,18 @@ CONDITIONS: Mapping[str, Condition] = {
     "MakesImage": Condition(Parameter.IMAGE, IMAGE_YES, equal=True),
     "MakesRoles": Condition(Parameter.GIVEN_ROLES, equal=True),
     "MakesImageForArm": Condition(Parameter.IMAGE_ARCHITECTURE, "arm64", equal=True),
+    "HasUserPrincipals": Condition(Parameter.USER_PRINCIPALS),
+    "NeedsUserMfa": Condition(Parameter.USER_MFA, "yes", equal=True),
     "WantsKeyPair": Condition(Parameter.KEY_PAIR, "yes", equal=True),
 }
 """The conditions of the template on one parameter, by name."""
 
-BOTH: Mapping[str, tuple[str, str]] = {"MakesImageAndRoles": ("MakesImage", "MakesRoles")}
-"""The conditions of the template that hold where two others do, by name."""
+ALL_OF: Mapping[str, tuple[str, ...]] = {
+    "MakesImageAndRoles": ("MakesImage", "MakesRoles"),
+    "HasUserRole": ("HasUserPrincipals", "MakesImage"),
+    "MakesUserRole": ("HasUserPrincipals", "MakesImage", "MakesRoles"),
+}
+"""The conditions of the template that hold where others do, by name."""
 
 
 def holding(values: Mapping[str, str]) -> dict[str, bool]:
@@ -457,7 +482,7 @@ def holding(values: Mapping[str, str]) -> dict[str, bool]:
         name: condition.holds(str(values.get(condition.parameter, INPUTS[condition.parameter].default)))
         for name, condition in CONDITIONS.items()
     }
-    return found | {name: found[one] and found[other] for name, (one, other) in BOTH.items()}
+    return found | {name: all(found[part] for part in parts) for name, parts in ALL_OF.items()}
 
 
 def add_parameters(template: Template) -> None:
@@ -479,5 +504,5 @@ def add_parameters(template: Template) -> None:
     )
     for name, condition in CONDITIONS.items():
         template.add_condition(name, condition.expression)
-    for name, (one, other) in BOTH.items():
-        template.add_condition(name, And(CONDITIONS[one].expression, CONDITIONS[other].expression))
+    for name, parts in ALL_OF.items():
+        template.add_condition(name, And(*(NamedCondition(part) for part in parts)))

@@ -21,9 +21,10 @@ from troposphere.ec2 import (
     MetadataOptions,
     TagSpecifications,
 )
-from troposphere.iam import ManagedPolicy
+from troposphere.iam import ManagedPolicy, Role
 
 from annex_contract import tags
+from annex_contract.boundaries import Holder, boundary_name
 from annex_contract.iam import UNPROTECTING, Statement, allow, deny, document, only_targets
 from annex_contract.keys import EBS_KEY
 from annex_contract.lease import MACHINES_PREFIX
@@ -39,12 +40,16 @@ from annex_contract.stack import (
     STARTED_BY_TAG,
     LogicalId,
     Parameter,
+    stack_path,
     sweep_rule_name,
 )
 from template_gen import names, policies
 from template_gen.custom import get
 
 CONDITION = "MakesImage"
+
+LONGEST_SESSION = 12 * 3600
+"""Seconds, the most that IAM allows: https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_manage_sessions.html"""
 
 
 def add_launch_template(template: Template) -> None:
@@ -116,6 +121,32 @@ def add_policy(template: Template, lease_function: Function, connectivity_functi
             PolicyDocument=names.made(
                 document(_statements(GetAtt(lease_function, "Arn"), GetAtt(connectivity_function, "Arn")))
             ),
+        )
+    )
+
+
+def add_role(template: Template) -> None:
+    """Add the role that people without IAM users take: whoever a parameter names, within the account."""
+    taking = {
+        "Sid": "AssumedByUsers",
+        "Effect": "Allow",
+        "Principal": {"AWS": names.arn("iam", "root")},
+        "Action": "sts:AssumeRole",
+    }
+    named = {"ArnLike": {"aws:PrincipalArn": Split(",", Ref(Parameter.USER_PRINCIPALS))}}
+    limit = boundary_name(Holder.USERS, "${AWS::StackName}")
+    with_code = named | {"Bool": {"aws:MultiFactorAuthPresent": "true"}}
+    template.add_resource(
+        Role(
+            LogicalId.ANNEX_USER_ROLE,
+            Condition="MakesUserRole",
+            Path=Sub(stack_path("${AWS::StackName}")),
+            Description="Assumed by users of annex-bootstrap start",
+            MaxSessionDuration=LONGEST_SESSION,
+            # That of the functions' roles would not let it start anything.
+            PermissionsBoundary=If("HasBoundary", names.arn("iam", f"policy/{limit}"), Ref("AWS::NoValue")),
+            ManagedPolicyArns=[Ref(LogicalId.START_POLICY)],
+            AssumeRolePolicyDocument=document([{**taking, "Condition": If("NeedsUserMfa", with_code, named)}]),
         )
     )
 

@@ -88,6 +88,7 @@ def build() -> Template:
     )
     starting.add_launch_template(template)
     starting.add_policy(template, lease, connectivity)
+    starting.add_role(template)
     key_pair = template.add_resource(
         KeyPair("AnnexKeyPair", Condition="WantsKeyPair", KeyName=Sub("annex-bootstrap-${U}", U=names.UNIQUE))
     )
@@ -115,6 +116,11 @@ def build() -> Template:
             Output.LAUNCH_TEMPLATE_VERSION: GetAtt(LogicalId.LAUNCH_TEMPLATE, "LatestVersionNumber"),
             Output.START_POLICY_ARN: If(
                 "MakesImageAndRoles", Ref(LogicalId.START_POLICY), names.given_policy_arn(LogicalId.START_POLICY)
+            ),
+            Output.ANNEX_USER_ROLE_ARN: If(
+                "MakesUserRole",
+                GetAtt(LogicalId.ANNEX_USER_ROLE, "Arn"),
+                names.given_role_arn(LogicalId.ANNEX_USER_ROLE),
             ),
             Output.START_INSTANCE_PROFILE: get(START_ROLE, Attribute.PROFILE_ARN),
             Output.START_ROLE_ID: get(START_ROLE, Attribute.ROLE_ID),

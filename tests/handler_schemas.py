@@ -15,7 +15,6 @@ NOT_TRIGGERED = {
     "tags of resources that get none, from us or from CloudFormation": {"firehose:TagDeliveryStream"},
     "policies attached to somebody by the template": {
         "iam:AttachGroupPolicy",
-        "iam:AttachRolePolicy",
         "iam:AttachUserPolicy",
     },
     "functions in a VPC or with a file system": {

@@ -61,6 +61,7 @@ def values_of(stack_id: str, parameters: Mapping[str, str], partition: str = "aw
         "MachineImage.ImageId": "ami-0123456789abcdef0",
         "MachineImage.RootDeviceName": "/dev/xvda",
         "SecurityGroup.GroupId": "sg-0123456789abcdef0",
+        "StartPolicy": f"{own}policy/annex-bootstrap/start",
         "LaunchTemplate": "lt-0123456789abcdef0",
     }
     builder = resolve(TEMPLATE["ImageBuilder"]["Properties"], values, conditions_of(parameters))

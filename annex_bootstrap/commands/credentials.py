@@ -16,6 +16,7 @@ from annex_bootstrap.options import CONFIG, ONE_REGION, YES, boundary_option
 from annex_bootstrap.policies import users
 from annex_bootstrap.policies.boundary import users_boundary
 from annex_bootstrap.policies.limits import check_boundary
+from annex_bootstrap.policies.profile import profile_file, role_values, write_profile
 from annex_bootstrap.policies.users import AnnexUser, KeyFiles
 from annex_bootstrap.pool import config_file
 from annex_bootstrap.pool.file_knobs import read_knob, write_knobs
@@ -35,6 +36,7 @@ class Action(StrEnum):
     ROTATE = "rotate"
     REMOVE = "remove"
     FROM_INSTANCE = "from-instance"
+    ROLE = "role"
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Credentials(Result):
         access_key_file: holds the key's ID; None where there is no key.
         secret_key_file: holds its secret; None where there is no key.
         deleted_keys: the IDs of the keys that were deleted.
+        profile: the AWS profile that takes the stack's role; None where there is none.
     """
 
     config: Path
@@ -58,6 +61,7 @@ class Credentials(Result):
     access_key_file: Path | None = None
     secret_key_file: Path | None = None
     deleted_keys: tuple[str, ...] = ()
+    profile: str | None = None
 
 
 def credentials(
@@ -85,6 +89,8 @@ def credentials(
     Raises:
         UserError: there is no stack, AWS refused, or a file cannot be written.
     """
+    if action is Action.ROLE:
+        return _take_role(screen, target)
     config = config_file.find_file(target.config)
     config_file.check(config)
     account = target.connect()
@@ -120,6 +126,32 @@ def credentials(
     screen.next_steps({target.command("doctor", config=True): "checks that all is ready"})
     changed = made is not None
     return Credentials(config, name, changed, files.key_id(), files.access, files.secret, deleted_keys=made or ())
+
+
+def _take_role(screen: Screen, target: Target) -> Credentials:
+    """Write a profile that takes the stack's role for people."""
+    account = target.connect()
+    stack = find_deployed(account, target.stack_name)
+    arn = stack.outputs.get(Output.ANNEX_USER_ROLE_ARN)
+    if arn is None:
+        raise UserError(
+            f"the stack {stack.name} has no role for people: whoever deploys it names them with --param "
+            f"{Parameter.USER_PRINCIPALS}=ARN; only a stack with Image=yes has one"
+        )
+    path, name = profile_file(), users.default_user_name(target.stack_name, account.region)
+    found = account.session.get_credentials()
+    values = role_values(arn, account.region, found.method if found else "", account.session.profile_name)
+    if values.get("source_profile") == name:
+        raise UserError(f"the profile {name} takes the role already: give the one that may take it with --profile")
+    changed = write_profile(path, name, values)
+    screen.say(f"{path}: the profile {name} {'takes' if changed else 'already takes'} the role {arn}.")
+    by = values.get("source_profile") or values["credential_source"]
+    screen.say(f"It does so with the credentials of {by}, each time for an hour, as long as those hold.")
+    if stack.parameters.get(Parameter.USER_MFA) == "yes":
+        screen.say("The role wants an MFA code: add mfa_serial = ARN of your device to the profile.")
+    screen.say("condor_annex cannot use it, because it reads keys without a session token; start can.")
+    screen.next_steps({replace(target, profile=name).command("leases"): "works with the role"})
+    return Credentials(config_file.find_file(target.config), None, changed, profile=name)
 
 
 def _make(screen: Screen, target: Target, user: AnnexUser, *, rotate: bool) -> tuple[str, ...] | None:
@@ -183,6 +215,12 @@ command = Command(
         type=Action,
         flag_value=Action.FROM_INSTANCE,
         help="Create no user: condor_annex runs on an EC2 instance and uses that instance's role.",
+    ),
+    click.Option(
+        ["--role", "action"],
+        type=Action,
+        flag_value=Action.ROLE,
+        help="Create no user: write an AWS profile that takes the stack's role for people, for start.",
     ),
     click.Option(
         ["--user-name"],

@@ -12,6 +12,7 @@ from annex_bootstrap import PROGRAM
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.policies.limits import keep_boundaries
 from annex_bootstrap.stack.staging import prefix
+from annex_contract.boundaries import Holder, boundary_name
 from annex_contract.iam import Statement, allow, deny, document, only_targets
 from annex_contract.operating_system import SYSTEM
 from annex_contract.resources import CUSTOM_RESOURCES
@@ -89,6 +90,33 @@ def _manage_roles(roles: list[str], every_role: str, boundary: str) -> list[Stat
     ]
 
 
+def _manage_user_role(role: str, policies: list[str], boundary: str) -> list[Statement]:
+    """Return the statements for the role that people take. Only the stack's policies for people can be attached to it.
+
+    Args:
+        role: the pattern of its ARN.
+        policies: of the stack, for people.
+        boundary: the ARN of the one that it must have; empty for none.
+    """
+    bounded = {"StringEquals": {"iam:PermissionsBoundary": boundary}} if boundary else {}
+    making = "CreateRole" if boundary else "CreateRole DeleteRolePermissionsBoundary PutRolePermissionsBoundary"
+    return [
+        allow("MakeUserRole", f"iam: {making}", role, bounded),
+        allow(
+            "AttachPoliciesOfUsers",
+            "iam: AttachRolePolicy DetachRolePolicy",
+            role,
+            {**bounded, "ArnLike": {"iam:PolicyARN": policies}},
+        ),
+        allow(
+            "ManageUserRole",
+            "iam: DeleteRole DeleteRolePolicy GetRole GetRolePolicy ListAttachedRolePolicies ListRolePolicies TagRole"
+            " UntagRole UpdateAssumeRolePolicy UpdateRole UpdateRoleDescription",
+            role,
+        ),
+    ]
+
+
 def _statements(partition: str, account: str, stack_name: str, boundary: str) -> list[Statement]:
 
     def arn(service: str, resource: str, region: str = "*") -> str:
@@ -107,6 +135,8 @@ def _statements(partition: str, account: str, stack_name: str, boundary: str) ->
         arn("iam", f"role{stack_path(stack_name)}{stack_name}-*{Part.ROLE}-*", region=""),
         *(arn("iam", f"role{ROLE_PATH}{stack_name}-{function}Role-*", region="") for function in FUNCTIONS),
     ]
+    user_role = arn("iam", f"role{stack_path(stack_name)}{stack_name}-{LogicalId.ANNEX_USER_ROLE}-*", region="")
+    users_boundary = arn("iam", f"policy/{boundary_name(Holder.USERS, stack_name)}", region="")
     staging = f"arn:{partition}:s3:::annex-bootstrap-staging-{account}-*"
     staged = f"{staging}/{prefix(stack_name)}*"
     return [
@@ -135,6 +165,7 @@ def _statements(partition: str, account: str, stack_name: str, boundary: str) ->
         # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
         allow("StageTemplate", "s3: PutObject", staged, {"Null": {"s3:if-none-match": "false"}}),
         *_manage_roles(roles, arn("iam", "role/*", region=""), boundary),
+        *_manage_user_role(user_role, user_policies, users_boundary if boundary else ""),
         # For a role that does not exist, because somebody deleted it by hand, IAM checks the ARN without a path.
         allow(
             "PassOverMissingRoles",

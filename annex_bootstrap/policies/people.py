@@ -10,7 +10,7 @@ from typing import Any
 
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.stack.read import Stack
-from annex_bootstrap.stack.resolve import resolve
+from annex_bootstrap.stack.resolve import resolve, resolve_conditions
 from annex_bootstrap.stack.template import Template, check_parameters
 from annex_contract.resources import SECURITY_GROUP, Attribute
 from annex_contract.stack import LogicalId, Parameter
@@ -47,7 +47,7 @@ def people_policy(template: Template, stack: Stack, vpc_id: str, policy: Logical
     for name, described in template["Parameters"].items():
         text = parameters.get(name, str(described.get("Default", "")))
         values[name] = text.split(",") if described["Type"] == "CommaDelimitedList" else text
-    conditions = {name: resolve(node, values, {}) for name, node in template["Conditions"].items()}
+    conditions = resolve_conditions(template["Conditions"], values)
     resource = template["Resources"][policy]
     if stack.parameters.get(Parameter.GIVEN_ROLES):
         raise UserError(f"an administrator owns the {policy} of the stack {stack.name} already: {_GIVEN}")

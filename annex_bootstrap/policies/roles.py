@@ -15,7 +15,7 @@ from typing import Any
 from annex_bootstrap import PROGRAM
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.policies.limits import split
-from annex_bootstrap.stack.resolve import resolve
+from annex_bootstrap.stack.resolve import resolve, resolve_conditions
 from annex_bootstrap.stack.template import Template, check_parameters
 from annex_contract.iam import Statement, allow, document, trust
 from annex_contract.machine_policies import (
@@ -95,7 +95,7 @@ class RolesTemplate:
         # As in a stack that makes its roles: these are to be the same.
         self.parameters = {**parameters, Parameter.GIVEN_ROLES: ""}
         self.values = self._given(template)
-        self.conditions = {name: resolve(node, self.values, {}) for name, node in template["Conditions"].items()}
+        self.conditions = resolve_conditions(template["Conditions"], self.values)
         self.values |= self._made()
         self.key = str(self.values[Parameter.KMS_KEY_ARN])
 
@@ -122,10 +122,13 @@ class RolesTemplate:
         for title in self._wanted("AWS::IAM::ManagedPolicy"):
             properties = self.resources[title]["Properties"]
             made |= self._policies(title, properties["Description"], self._statements(properties["PolicyDocument"]))
+        for title in self._wanted("AWS::IAM::Role"):
+            if title not in made:
+                made[title] = self._user_role(title, [{"Ref": name} for name in made if name.startswith("StartPolicy")])
         passing = allow(
             "PassRolesToFunctions",
             "iam: PassRole",
-            self._arn("iam", f"role{stack_path(self.stack_name)}{given_role_name('*', self.roles)}"),
+            self._arn("iam", f"role{stack_path(self.stack_name)}{given_role_name(f'*{Part.ROLE}', self.roles)}"),
             {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}},
         )
         made |= self._policies(DEPLOY_POLICY, "What a guest who deploys needs of IAM", [passing])
@@ -300,6 +303,16 @@ class RolesTemplate:
         held = fleet_policy(self.partition, self.account, machines, self.key)
         trusting = document([trust(service)])
         return self._role(self._name(FLEET_ROLE), ROLE_PATH, "Assumed by spot fleets", trusting, {FLEET_POLICY: held})
+
+    def _user_role(self, title: str, policies: list[Any]) -> dict[str, Any]:
+        """Return the role that people take, with the policies that only they have."""
+        properties = resolve(
+            {name: part for name, part in self.resources[title]["Properties"].items() if name != "ManagedPolicyArns"},
+            self.values,
+            self.conditions,
+        )
+        name = given_role_name(title, self.roles)
+        return {"Type": "AWS::IAM::Role", "Properties": {"RoleName": name, **properties, "ManagedPolicyArns": policies}}
 
     def _policies(self, title: str, description: str, statements: list[Statement]) -> dict[str, Any]:
         """Return a policy, and a second one of the same title where one is too long: with a long stack's name."""

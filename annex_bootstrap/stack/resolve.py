@@ -45,6 +45,8 @@ def resolve(node: Any, values: Mapping[str, Any], conditions: Mapping[str, bool]
             return get(left) == get(right)
         case [("Fn::Not", [inner])]:
             return not get(inner)
+        case [("Condition", str(name))]:
+            return conditions[name]
         case [("Fn::And", parts)]:
             return all(map(get, parts))
         case [("Fn::Join", [separator, parts])]:
@@ -59,6 +61,29 @@ def resolve(node: Any, values: Mapping[str, Any], conditions: Mapping[str, bool]
             return _substitute(text, values)
     found = {key: get(value) for key, value in node.items()}
     return {key: value for key, value in found.items() if value is not _NO_VALUE}
+
+
+class _Conditions(dict[str, bool]):
+    """Conditions, each found out when it is asked for: one may name others."""
+
+    def __init__(self, nodes: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.nodes, self.values_of_parameters = nodes, values
+
+    def __missing__(self, name: str) -> bool:
+        self[name] = bool(resolve(self.nodes[name], self.values_of_parameters, self))
+        return self[name]
+
+
+def resolve_conditions(nodes: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, bool]:
+    """Return which conditions of a template hold.
+
+    Args:
+        nodes: its conditions, by name.
+        values: as for ``resolve``.
+    """
+    found = _Conditions(nodes, values)
+    return {name: found[name] for name in nodes}
 
 
 def _substitute(text: str, values: Mapping[str, Any]) -> str:

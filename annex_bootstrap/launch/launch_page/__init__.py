@@ -41,6 +41,7 @@ CONDITIONS: Mapping[str, str] = {
     "HasEmail": "if you give an e-mail address",
     "MakesImage": "unless Image says otherwise",
     "MakesImageAndRoles": "unless Image or GivenRoles says otherwise",
+    "MakesUserRole": "if UserPrincipals names somebody",
     "MakesRoles": "unless GivenRoles says otherwise",
     "WantsKeyPair": "if you ask for one",
 }

@@ -126,6 +126,10 @@ def _is_untriggered(action: str, resource_type: str, properties: Properties) -> 
     if action.startswith("iam:Detach"):
         # Only where somebody attached it.
         return True
+    if action == "iam:AttachRolePolicy":
+        return "ManagedPolicyArns" not in properties
+    if action == "iam:PutRolePolicy" and resource_type == "AWS::IAM::Role":
+        return "Policies" not in properties
     if action in ("ec2:CreateTags", "ec2:DeleteTags"):
         return "TagSpecifications" not in properties
     return resource_type == "AWS::SNS::Topic" and "ubscri" in action and "Subscription" not in properties
@@ -142,6 +146,7 @@ def _context(action: str, properties: Properties) -> dict[str, Any]:
     given = {
         "iam:PassedToService": "lambda.amazonaws.com",
         "iam:PermissionsBoundary": properties.get("PermissionsBoundary"),
+        "iam:PolicyARN": next(iter(properties.get("ManagedPolicyArns", [])), None),
         "events:TargetArn": [target["Arn"] for target in properties.get("Targets", [])],
         "cloudwatch:AlarmActions": properties.get("AlarmActions"),
         "lambda:Principal": properties.get("Principal") if action == "lambda:AddPermission" else None,

@@ -53,10 +53,11 @@ CALLS: Mapping[str, Mapping[str, str]] = {
         ),
     },
     "AWS::IAM::Role": {
-        "create": "iam: CreateRole GetRole GetRolePolicy PutRolePolicy TagRole UntagRole",
+        "create": "iam: AttachRolePolicy CreateRole GetRole GetRolePolicy PutRolePolicy TagRole UntagRole",
         "read": "iam: GetRole GetRolePolicy ListAttachedRolePolicies ListRolePolicies",
         "update": (
-            "iam: DeleteRolePermissionsBoundary DeleteRolePolicy DetachRolePolicy PutRolePermissionsBoundary"
+            "iam: AttachRolePolicy DeleteRolePermissionsBoundary DeleteRolePolicy DetachRolePolicy"
+            " PutRolePermissionsBoundary"
             " PutRolePolicy TagRole UntagRole UpdateAssumeRolePolicy UpdateRole UpdateRoleDescription"
         ),
         "delete": (
@@ -141,9 +142,11 @@ KEYS: Mapping[str, str] = {
     "ec2:CreateAction": "ec2: CreateTags",
     "events:TargetArn": "events: PutTargets",
     "iam:PassedToService": "iam: PassRole",
+    "iam:PolicyARN": "iam: AttachRolePolicy",
     "iam:PermissionsBoundary": (
-        "iam: CreateRole DeleteRole DeleteRolePermissionsBoundary DeleteRolePolicy DetachRolePolicy DetachUserPolicy"
-        " GetRole PutRolePermissionsBoundary PutRolePolicy UpdateAssumeRolePolicy UpdateRole UpdateRoleDescription"
+        "iam: AttachRolePolicy CreateRole DeleteRole DeleteRolePermissionsBoundary DeleteRolePolicy DetachRolePolicy"
+        " DetachUserPolicy GetRole PutRolePermissionsBoundary PutRolePolicy UpdateAssumeRolePolicy UpdateRole"
+        " UpdateRoleDescription"
     ),
     "lambda:Principal": "lambda: AddPermission RemovePermission",
     "ssm:Overwrite": "ssm: PutParameter",

@@ -31,6 +31,7 @@ SAMPLES = {
     Output.LAUNCH_TEMPLATE_VERSION: "1",
     Output.START_POLICY_ARN: "arn:aws:iam::123456789012:policy/annex-bootstrap/annex-bootstrap-StartPolicy",
     Output.START_INSTANCE_PROFILE: "arn:aws:iam::123456789012:instance-profile/annex-bootstrap/start",
+    Output.ANNEX_USER_ROLE_ARN: "arn:aws:iam::123456789012:role/annex-bootstrap/lab/lab-AnnexUserRole-AbC",
     Output.START_ROLE_ID: "AROA0123456789ABCDEFG",
 }
 
@@ -82,6 +83,7 @@ OWN: dict[str, str] = {
     Output.IAM_FLEET_ROLE_ARN: "arn:aws:iam::123456789012:role/any/fleet",
     Output.ANNEX_USER_POLICY_ARN: "arn:aws:iam::123456789012:policy/annex-bootstrap/lab-AnnexUserPolicy-AbC123",
     Output.START_POLICY_ARN: "arn:aws:iam::123456789012:policy/annex-bootstrap/lab-StartPolicy-AbC123",
+    Output.ANNEX_USER_ROLE_ARN: "arn:aws:iam::123456789012:role/annex-bootstrap/lab/lab-AnnexUserRole-AbC123",
     Output.START_INSTANCE_PROFILE: "arn:aws:iam::123456789012:instance-profile/annex-bootstrap/"
     "annex-bootstrap-instance-start-0a1b2c3d-0123456789ab",
 }

@@ -174,6 +174,8 @@ def test_everything_is_allowed_only_where_an_action_knows_no_resource() -> None:
 
 def test_every_role_is_under_our_path_and_takes_the_boundary() -> None:
     roles = {title: role["Properties"] for title, role in TEMPLATE.items() if role["Type"] == "AWS::IAM::Role"}
+    of_people = resolve(roles.pop("AnnexUserRole"), values_of(new_stack_id(), BOUND), conditions_of(BOUND))
+    assert of_people["PermissionsBoundary"] == "arn:aws:iam::123456789012:policy/annex-bootstrap-users-boundary-swept"
     assert len(roles) == 9
     for title, properties in roles.items():
         values = values_of(new_stack_id(), BOUND)

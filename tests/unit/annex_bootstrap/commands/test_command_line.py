@@ -80,7 +80,7 @@ SYNOPSES = {
     "completion": "{bash|zsh|fish}",
     "costs": "[--by [owner|annex|day]=owner] [--since DURATION=30d] STACKS [--config FILE] OUTPUT",
     "credentials": (
-        "STACK [--config FILE] [--rotate=rotate] [--remove=remove] [--from-instance=from-instance] "
+        "STACK [--config FILE] [--rotate=rotate] [--remove=remove] [--from-instance=from-instance] [--role=role] "
         "[--user-name NAME] KEYS [--boundary ARN] [--yes|-y] OUTPUT"
     ),
     "delete": "STACKS [--end-annexes] [--config FILE] [--yes|-y] OUTPUT",

@@ -66,9 +66,28 @@ def test_a_role_gets_rights_only_where_it_has_the_boundary() -> None:
         for statement in statements
         if statement["Effect"] == "Allow"
         for action in statement["Action"]
-        if action in granting
+        if action in granting and statement["Sid"] != "MakeUserRole"
     }
     assert conditions == {key: {"StringEquals": {"iam:PermissionsBoundary": boundary}} for key in granting}
+
+
+def test_the_role_of_people_is_made_with_their_boundary_and_gets_their_policies_alone() -> None:
+    policy = deployer_policy("aws", "123456789012", "lab", "arn:aws:iam::123456789012:policy/limit")
+    of = {statement["Sid"]: statement for statement in policy["Statement"]}
+    bounded = {"iam:PermissionsBoundary": "arn:aws:iam::123456789012:policy/annex-bootstrap-users-boundary-lab"}
+    assert of["MakeUserRole"]["Action"] == ["iam:CreateRole"]
+    assert of["MakeUserRole"]["Condition"] == {"StringEquals": bounded}
+    assert of["AttachPoliciesOfUsers"]["Condition"] == {
+        "StringEquals": bounded,
+        "ArnLike": {
+            "iam:PolicyARN": [
+                f"arn:aws:iam::123456789012:policy/annex-bootstrap/lab-{policy}-*"
+                for policy in ("AnnexUserPolicy", "StartPolicy")
+            ]
+        },
+    }
+    role = "arn:aws:iam::123456789012:role/annex-bootstrap/lab/lab-AnnexUserRole-*"
+    assert {of[sid]["Resource"] for sid in ("MakeUserRole", "AttachPoliciesOfUsers", "ManageUserRole")} == {role}
 
 
 def test_a_template_is_staged_only_where_there_is_nothing() -> None:

@@ -12,7 +12,7 @@ import pytest
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.policies.people import people_policy
 from annex_bootstrap.stack.read import Stack
-from annex_bootstrap.stack.resolve import resolve
+from annex_bootstrap.stack.resolve import resolve, resolve_conditions
 from annex_contract.stack import LogicalId, Output
 from tests.stack_values import TEMPLATE as RESOURCES
 from tests.stack_values import conditions_of, new_stack_id, values_of
@@ -61,7 +61,7 @@ def test_it_is_what_the_template_gives_the_stack(policy: LogicalId, parameters: 
 
 def test_every_condition_of_the_template_is_understood() -> None:
     values = values_of(STACK_ID, {})
-    found = {name: resolve(node, values, {}) for name, node in TEMPLATE["Conditions"].items()}
+    found = resolve_conditions(TEMPLATE["Conditions"], values)
     assert found == conditions_of({})
 
 

@@ -136,7 +136,7 @@ def test_they_fit_into_the_limits_also_with_the_longest_names() -> None:
 def test_the_guest_may_pass_the_functions_roles_and_nothing_else_of_iam() -> None:
     (only,) = statements(made()[DEPLOY_POLICY])
     assert only["Action"] == ["iam:PassRole"]
-    assert only["Resource"] == f"arn:aws:iam::{ACCOUNT}:role{ROLE_PATH}{NAME}/annex-bootstrap-*-{ROLES}"
+    assert only["Resource"] == f"arn:aws:iam::{ACCOUNT}:role{ROLE_PATH}{NAME}/annex-bootstrap-*ExecRole-{ROLES}"
     assert only["Condition"] == {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}}
 
 
@@ -144,6 +144,28 @@ def test_a_boundary_of_the_stack_is_that_of_every_role() -> None:
     boundary = f"arn:aws:iam::{ACCOUNT}:policy/limit"
     found = [each for each in made(PermissionsBoundaryArn=boundary).values() if each["Type"] == "AWS::IAM::Role"]
     assert {each["Properties"]["PermissionsBoundary"] for each in found} == {boundary}
+
+
+def test_the_role_of_people_is_made_where_a_parameter_names_them() -> None:
+    assert "AnnexUserRole" not in made()
+    named = "arn:aws:iam::123456789012:role/aws-reserved/sso.amazonaws.com/*/AWSReservedSSO_Research_*"
+    role = made(UserPrincipals=f"{named},arn:aws:iam::123456789012:user/alice", UserMfa="yes")["AnnexUserRole"]
+    properties = role["Properties"]
+    assert properties["RoleName"] == f"annex-bootstrap-AnnexUserRole-{ROLES}"
+    assert properties["ManagedPolicyArns"] == [{"Ref": "StartPolicy"}]
+    assert properties["MaxSessionDuration"] == 12 * 3600
+    (statement,) = properties["AssumeRolePolicyDocument"]["Statement"]
+    assert statement["Principal"] == {"AWS": "arn:aws:iam::123456789012:root"}
+    assert statement["Condition"] == {
+        "ArnLike": {"aws:PrincipalArn": [named, "arn:aws:iam::123456789012:user/alice"]},
+        "Bool": {"aws:MultiFactorAuthPresent": "true"},
+    }
+
+
+@pytest.mark.parametrize("given", ["arn:aws:iam::123456789012:role/*", "*", "arn:aws:iam::123456789012:root", "alice"])
+def test_nobody_means_everybody_of_the_account(given: str) -> None:
+    with pytest.raises(UserError, match=r"UserPrincipals=.* is not allowed: type ARNs of users or roles"):
+        roles(UserPrincipals=given)
 
 
 def test_an_existing_fleet_role_is_not_made_again() -> None:
