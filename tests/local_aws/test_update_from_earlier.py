@@ -7,14 +7,18 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 
 from annex_bootstrap.launch.verify import read_code
+from annex_bootstrap.policies.boundary import boundary, boundary_arn
 from annex_contract import __version__
-from annex_contract.stack import ANNEX_TAG, Output, Parameter
+from annex_contract.boundaries import Holder
+from annex_contract.stack import ANNEX_TAG, ROLE_PATH, Output, Parameter
+from local_aws.launcher import ACCOUNT
 from tests.earlier_versions import REPLACEABLE, template_of, versions
 from tests.local_aws import stack
 from tests.local_aws.cli_user import CliUser
@@ -127,6 +131,49 @@ def test_an_annex_that_runs_survives_the_update_and_ends_with_its_lease(
     assert "Contents" not in s3.list_objects_v2(Bucket=tarball["Bucket"])
     ec2.get_waiter("instance_terminated").wait(InstanceIds=[machine], WaiterConfig={"Delay": 1})
     deployer.must("delete", "--yes", "--end-annexes")
+
+
+BEFORE_OWN_BOUNDARIES = "ef3f214fdd76b65cd8a1b899ae4e2105557f704c"
+"""The commit before a stack had a boundary of its own. What it printed for the roles of all stacks is in ``DATA``."""
+
+DATA = Path(__file__).parent.parent / "data" / "boundary-of-all-stacks.json"
+
+
+@pytest.mark.slow
+def test_a_stack_with_the_boundary_of_all_stacks_updates_and_can_get_its_own(
+    root: boto3.Session, template: str, put_template: Callable[[str], str]
+) -> None:
+    iam, name = root.client("iam"), f"bounded-{uuid.uuid4().hex[:8]}"
+    shared = f"arn:aws:iam::{ACCOUNT}:policy/annex-bootstrap-roles-boundary"
+    own = boundary_arn("aws", ACCOUNT, Holder.ROLES, name)
+    documents = {
+        shared: DATA.read_text().replace("ACCOUNT", ACCOUNT),
+        own: json.dumps(boundary("aws", ACCOUNT, Holder.ROLES, name)),
+    }
+    for arn, document in documents.items():
+        iam.create_policy(PolicyName=arn.rpartition("/")[2], PolicyDocument=document)
+    given, url = {str(Parameter.IMAGE): "no"}, put_template(template)
+    asked = {**given, str(Parameter.PERMISSIONS_BOUNDARY_ARN): shared}
+    assert stack.create(root, name, put_template(template_of(BEFORE_OWN_BOUNDARIES)), asked) == "CREATE_COMPLETE"
+    before = stack.describe(root, name).outputs
+    assert stack.update(root, name, url, asked) == "UPDATE_COMPLETE", stack.reasons(root, name)
+    after = stack.describe(root, name).outputs
+    assert {key: after[key] for key in before if key not in MAY_CHANGE} == {
+        key: value for key, value in before.items() if key not in MAY_CHANGE
+    }
+    asked[str(Parameter.PERMISSIONS_BOUNDARY_ARN)] = own
+    assert stack.update(root, name, url, asked) == "UPDATE_COMPLETE", stack.reasons(root, name)
+    made = stack.describe(root, name)
+    roles = {role["RoleName"]: role for role in iam.list_roles(PathPrefix=ROLE_PATH)["Roles"]}
+    for output in (Output.INSTANCE_ROLE_ARN, Output.IAM_FLEET_ROLE_ARN):
+        new, gone = (outputs[output].rpartition("/")[2] for outputs in (made.outputs, before))
+        assert new.startswith(f"{name}_")
+        assert gone not in roles
+        limit = iam.get_role(RoleName=new)["Role"]["PermissionsBoundary"]["PermissionsBoundaryArn"]
+        assert limit == own
+    assert stack.delete(root, made.stack_id) == "DELETE_COMPLETE"
+    for arn in documents:
+        iam.delete_policy(PolicyArn=arn)
 
 
 @dataclass(frozen=True)

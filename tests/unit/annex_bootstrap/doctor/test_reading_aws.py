@@ -361,7 +361,7 @@ def test_holders_of_policies_are_looked_for_where_the_stack_has_a_boundary(monke
     monkeypatch.setattr(aws_checks, "list_holders", list_holders)
     monkeypatch.setattr(aws_checks, "find_people", find_people)
     path = "arn:aws:iam::123456789012:policy/annex-bootstrap/"
-    users = "arn:aws:iam::123456789012:policy/annex-bootstrap-users-boundary"
+    users = f"arn:aws:iam::123456789012:policy/annex-bootstrap-users-boundary-{stack.name}"
     read = PolicyHolders.read(setup(Recorded(), stack))
     assert read == PolicyHolders(path, users, {"user alice": boundary})
     assert PolicyHolders.read(setup(Recorded())) is None
