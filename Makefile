@@ -43,8 +43,8 @@ thorough: build
 	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest tests/unit/lambda_lease/test_model.py
 	WORST_CASE_LIVES=100 $(BIN)/pytest -m slow tests/local_aws/worst_case
 
-# Other judges than the local AWS: AWS's own runtime client on the Python of the functions, and cfn-lint in every region.
-# Needs root rights on Debian or Ubuntu, for the Python.
+# Other judges than the local AWS: AWS's own runtime client on the Python of the functions, LocalStack's open engine, and
+# cfn-lint in every region. Needs root rights on Debian or Ubuntu, for the Python.
 engines: build
 	$(BIN)/pytest -n 2 tests/engines
 
@@ -101,6 +101,9 @@ lock:
 	uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-find-links tests/engines/lambda_runtime/requirements.in \
 	  --output-file tests/engines/lambda_runtime/requirements.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links tests/engines/localstack/requirements.in \
+	  --output-file tests/engines/localstack/requirements.txt
 
 $(READY): pyproject.toml local_aws/pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "annex-bootstrap needs Python 3.11 or later: make PYTHON=python3.13")'

@@ -1,0 +1,1 @@
+"""The template and our client on LocalStack's open CloudFormation engine."""
