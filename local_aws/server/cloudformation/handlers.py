@@ -41,11 +41,11 @@ CALLS: Mapping[str, Mapping[str, str]] = {
         ),
     },
     "AWS::IAM::ManagedPolicy": {
-        "create": "iam: CreatePolicy",
+        "create": "iam: AttachRolePolicy CreatePolicy",
         "read": "iam: GetPolicy GetPolicyVersion ListEntitiesForPolicy",
         "update": (
-            "iam: CreatePolicyVersion DeletePolicyVersion DetachGroupPolicy DetachRolePolicy DetachUserPolicy"
-            " GetPolicy ListPolicyVersions"
+            "iam: AttachRolePolicy CreatePolicyVersion DeletePolicyVersion DetachGroupPolicy DetachRolePolicy"
+            " DetachUserPolicy GetPolicy ListPolicyVersions"
         ),
         "delete": (
             "iam: DeletePolicy DeletePolicyVersion DetachGroupPolicy DetachRolePolicy DetachUserPolicy GetPolicy"
@@ -142,7 +142,7 @@ KEYS: Mapping[str, str] = {
     "ec2:CreateAction": "ec2: CreateTags",
     "events:TargetArn": "events: PutTargets",
     "iam:PassedToService": "iam: PassRole",
-    "iam:PolicyARN": "iam: AttachRolePolicy",
+    "iam:PolicyARN": "iam: AttachRolePolicy DetachGroupPolicy DetachRolePolicy DetachUserPolicy",
     "iam:PermissionsBoundary": (
         "iam: AttachRolePolicy CreateRole DeleteRole DeleteRolePermissionsBoundary DeleteRolePolicy DetachRolePolicy"
         " DetachUserPolicy GetRole PutRolePermissionsBoundary PutRolePolicy UpdateAssumeRolePolicy UpdateRole"
