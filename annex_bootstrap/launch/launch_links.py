@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from annex_bootstrap.errors import UserError
+from annex_bootstrap.errors import CommandLineError, UserError
 from annex_bootstrap.stack.template import check_parameters, default_image
 from annex_contract.stack import partition_problem, stack_name_problem
 
@@ -120,12 +120,12 @@ def check_link(template: Mapping[str, Any], template_url: str, stack_name: str, 
     """Check all that goes into a link, because the console silently ignores what it does not know.
 
     Raises:
-        UserError: something in it cannot work.
+        CommandLineError: something in it cannot work.
     """
     if urlsplit(template_url).scheme != "https" or not urlsplit(template_url).hostname:
-        raise UserError(
+        raise CommandLineError(
             f"{template_url!r} is not an https URL: give the template's URL that annex-bootstrap publish printed"
         )
     if problem := stack_name_problem(stack_name):
-        raise UserError(problem)
+        raise CommandLineError(problem)
     check_parameters(template, parameters)

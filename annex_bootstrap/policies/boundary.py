@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from annex_bootstrap.errors import UserError
+from annex_bootstrap.errors import CommandLineError
 from annex_contract.boundaries import Holder, boundary_name
 from annex_contract.iam import (
     ON_CREATION,
@@ -75,10 +75,10 @@ def boundary(
         bucket: the name of the bucket that the stack has as BucketName; empty where it makes one.
 
     Raises:
-        UserError: our stacks cannot have that name.
+        CommandLineError: our stacks cannot have that name.
     """
     if problem := stack_name_problem(stack_name):
-        raise UserError(problem)
+        raise CommandLineError(problem)
     limits = _Limits(partition, account, stack_name, bucket)
     statements = _users(limits) if holder is Holder.USERS else _roles(limits)
     return document([*statements, *([use_as_user(key, through("ec2", key), through("s3", key))] if key else [])])

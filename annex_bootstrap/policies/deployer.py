@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from annex_bootstrap import PROGRAM
-from annex_bootstrap.errors import UserError
+from annex_bootstrap.errors import CommandLineError
 from annex_bootstrap.policies.limits import keep_boundaries
 from annex_bootstrap.stack.staging import prefix
 from annex_contract.boundaries import Holder, boundary_name
@@ -50,10 +50,10 @@ def deployer_policy(partition: str, account: str, stack_name: str, boundary: str
             give a role any permission, and so can do anything.
 
     Raises:
-        UserError: our stacks cannot have that name.
+        CommandLineError: our stacks cannot have that name.
     """
     if problem := stack_name_problem(stack_name):
-        raise UserError(problem)
+        raise CommandLineError(problem)
     return document(_statements(partition, account, stack_name, boundary))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from annex_bootstrap import PROGRAM
-from annex_bootstrap.errors import UserError
+from annex_bootstrap.errors import CommandLineError
 from annex_bootstrap.policies.deployer import ALARMS
 from annex_bootstrap.policies.limits import keep_boundaries
 from annex_contract.iam import UNPROTECTING, Statement, allow, deny, document, only_targets
@@ -38,10 +38,10 @@ def operator_policy(partition: str, account: str, stack_name: str, boundary: str
         key: the ARN of the stack's key, which ``doctor`` then checks; empty for none.
 
     Raises:
-        UserError: our stacks cannot have that name.
+        CommandLineError: our stacks cannot have that name.
     """
     if problem := stack_name_problem(stack_name):
-        raise UserError(problem)
+        raise CommandLineError(problem)
 
     def arn(service: str, resource: str, region: str = "*") -> str:
         return f"arn:{partition}:{service}:{region}:{account}:{resource}"

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from annex_bootstrap import PROGRAM
-from annex_bootstrap.errors import UserError
+from annex_bootstrap.errors import CommandLineError
 from annex_bootstrap.policies.limits import split
 from annex_bootstrap.stack.resolve import resolve, resolve_conditions
 from annex_bootstrap.stack.template import Template, check_parameters
@@ -84,10 +84,10 @@ class RolesTemplate:
             parameters: of the stack, by name; others have their defaults.
 
         Raises:
-            UserError: our stacks cannot have that name, or a parameter is not allowed.
+            CommandLineError: our stacks cannot have that name, or a parameter is not allowed.
         """
         if problem := stack_name_problem(stack_name):
-            raise UserError(problem)
+            raise CommandLineError(problem)
         check_parameters(template, parameters)
         self.resources: Mapping[str, Any] = template["Resources"]
         self.partition, self.account, self.region, self.stack_name = partition, account, region, stack_name

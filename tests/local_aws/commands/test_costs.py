@@ -59,4 +59,4 @@ def test_without_a_stack_and_without_a_history_it_says_what_is_missing(starter: 
     assert "ap-south-1 is counted from the record only: " in said.stderr
     assert "what jobs used is not known: condor_history prints no JSON" in said.stderr
     wrong = starter.run("costs", "--since", "0", *HERE)
-    assert (wrong.returncode, wrong.stdout) == (1, "")
+    assert (wrong.returncode, wrong.stdout) == (2, "")

@@ -72,7 +72,7 @@ def test_the_question_names_the_alias_and_the_preview_the_price_where_they_may_b
     assert deploy(screen, Target(here.stack_name), {}).ok
     root.client("iam").delete_account_alias(AccountAlias="made-up-lab")
     assert screen.questions == [f"Go ahead in account {ACCOUNT} (made-up-lab), us-east-1?"]
-    assert "    - each machine: $0.1008/hour on demand (m7i.large), until its annex ends" in screen.said
+    assert "Costs each machine of an annex: $0.1008/hour on demand (m7i.large)" in screen.said
 
 
 def test_a_declined_proposal_leaves_nothing(here: CliUser) -> None:

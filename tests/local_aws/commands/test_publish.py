@@ -247,7 +247,7 @@ def test_the_commands_print_links_and_verdicts(local: LocalAws, bucket: str, tem
     assert linked.stdout.startswith("https://console.amazonaws-us-gov.com/cloudformation/home?region=us-gov-west-1#")
     assert linked.stdout.endswith("&param_KeyPair=yes\n")
     refused = run("launch-url", "--template-url", template_url, "--param", "KeyPair=perhaps")
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert "type one of no, yes" in refused.stderr
 
     same, other = tmp_path / "same.json", tmp_path / "other.json"

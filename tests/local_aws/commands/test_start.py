@@ -325,7 +325,7 @@ def watched(starter: CliUser, *arguments: str, lines: int) -> list[dict[str, str
     watching.send_signal(signal.SIGINT)
     _, errors = watching.communicate(timeout=PATIENCE)
     assert watching.returncode == 0, errors
-    return [dict(cell.split("=", 1) for cell in re.split(r"  +", line.strip())) for line in printed]
+    return [dict(cell.split("=", 1) for cell in re.split(r"  +", line.strip())[1:]) for line in printed]
 
 
 def test_watch_prints_a_line_for_each_change_and_ends_on_ctrl_c_without_touching_anything(
@@ -334,8 +334,8 @@ def test_watch_prints_a_line_for_each_change_and_ends_on_ctrl_c_without_touching
     starter.must("start", "seen", *COUNT)
     before = leases_of(root, REGION, stacks[REGION])
     (shown,) = watched(starter, "seen", lines=1)
-    assert (shown["ANNEX"], shown["PENDING"], shown["RUNNING"], shown["JOINED"]) == ("seen", "0", "2", "0")
-    assert (shown["$/HOUR"], shown["STARTED BY"]) == ("0.20", starter.extra["LOGNAME"])
+    assert (shown["annex"], shown["pending"], shown["running"], shown["joined"]) == ("seen", "0", "2", "0")
+    assert (shown["dollars_per_hour"], shown["started_by"]) == ("0.20", starter.extra["LOGNAME"])
     assert leases_of(root, REGION, stacks[REGION]) == before
     assert len(machines_of(root)) == 2
 
@@ -359,9 +359,9 @@ def test_watch_and_leases_say_what_several_annexes_come_to(starter: CliUser) -> 
     for annex in ("one", "other"):
         starter.must("start", annex, *COUNT)
     assert "Total: $0.4032/hour" in starter.must("leases").stdout
-    shown = {row["ANNEX"]: row for row in watched(starter, lines=3)}
+    shown = {row["annex"]: row for row in watched(starter, lines=3)}
     assert shown.keys() == {"all annexes", "one", "other"}
-    assert (shown["all annexes"]["RUNNING"], shown["all annexes"]["$/HOUR"]) == ("4", "0.40")
+    assert (shown["all annexes"]["running"], shown["all annexes"]["dollars_per_hour"]) == ("4", "0.40")
 
 
 def test_status_says_what_annexes_cost_and_when_the_lease_function_ran_to_whom_may_know(

@@ -113,7 +113,7 @@ def test_a_file_that_cannot_be_written_can_be_compared_and_printed(
     run: Run, home: Path, options: dict[str, bool]
 ) -> None:
     (home / "user_config").mkdir()
-    with pytest.raises(UserError, match="cannot be read: Is a directory"):
+    with pytest.raises(UserError, match="is a directory: give --config a file in it"):
         run(answer=AssertionError("AWS is asked"))
     (home / "user_config").rmdir()
     assert run(**options).changed is False
