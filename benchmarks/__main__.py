@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import client, creation, custom_resources, growth, lease, machine, size, week
+from benchmarks import client, creation, custom_resources, growth, lease, machine, scale, size, ticks, week
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 
@@ -21,7 +21,9 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "growth": growth.table,
     "lease": lease.table,
     "machine": machine.table,
+    "scale": scale.table,
     "size": size.table,
+    "ticks": ticks.table,
     "week": week.table,
 }
 """What writes each table of the page."""

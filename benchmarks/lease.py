@@ -41,8 +41,8 @@ INSTANCE_SECONDS = 0.001
 RUNS = 5
 BUCKET = "annex-bucket"
 KEY = "config-test.tar.gz"
-NEVER = 2**40
-"""An end that is thousands of years away, in seconds since the epoch."""
+NEVER = 2**34
+"""An end that is centuries away, in seconds since the epoch."""
 
 EVENT = {"AnnexID": "test", "S3BucketName": BUCKET, "LeaseExpiration": 1}
 
@@ -213,7 +213,7 @@ def measure(body: str, machines: int, expiration: int = 1) -> Measured:
                 began, before = time.perf_counter(), busy_seconds()
                 done = subprocess.run(
                     [*command, json.dumps(EVENT | {"LeaseExpiration": expiration})],
-                    env=_environ(aws.server_port, directory),
+                    env=environ(aws.server_port, directory),
                     capture_output=True,
                     text=True,
                     check=False,
@@ -227,7 +227,13 @@ def measure(body: str, machines: int, expiration: int = 1) -> Measured:
     return Measured(min(seconds), min(busy), median(megabytes), aws.calls)
 
 
-def _environ(port: int, directory: str) -> dict[str, str]:
+def environ(port: int, directory: str) -> dict[str, str]:
+    """Return the variables of a process that runs the function.
+
+    Args:
+        port: where AWS answers.
+        directory: where the function's code is.
+    """
     return {
         "PATH": os.environ["PATH"],
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",

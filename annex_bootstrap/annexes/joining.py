@@ -95,7 +95,8 @@ def check_reachable(functions: LambdaClient, stack: Stack, pool: Pool) -> None:
         if not problem:
             return
         problems.append(
-            f"the pool's collector {address} cannot be reached from {functions.meta.region_name}: {problem}"
+            f"the pool's collector {address} cannot be reached from {functions.meta.region_name}: "
+            f"{problem.removesuffix('.')}"
         )
     raise UnavailableError(
         f"{'; '.join(problems)}; open that port to AWS, give --collector its public name, or give --skip-pool-check if "
