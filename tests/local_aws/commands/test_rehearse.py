@@ -115,9 +115,9 @@ def test_nothing_is_denied_to_a_power_user_without_roles_where_an_administrator_
         (name, None, []) for name in STEPS
     ]
     assert (code, result["left"]) == (0, [])
-    assert "role for spot fleets" not in result["page"]["created"]
+    assert "role for spot fleets" not in result["summary"]["resources"]
     # It makes no role, and looks at what the administrator made.
-    maker = next(rights for rights in result["page"]["rights"] if rights["name"] == "StartRoleExecRole")
+    maker = next(rights for rights in result["summary"]["rights"] if rights["name"] == "StartRoleExecRole")
     assert {action for listed in maker["actions"].values() for action in listed if action.startswith("iam:")} == {
         "iam:GetInstanceProfile",
         "iam:GetRole",
