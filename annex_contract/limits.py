@@ -1,6 +1,6 @@
 """The limits of a stack on all its machines together, as its parameters give them. Pure.
 
-Whose machines they are is told by the stack's instance profiles, never by tags, which people choose.
+A machine counts by its instance profile, which is the stack's, and never by its tags, which people choose.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ while kill -0 $! 2> /dev/null && [ ! -e "$DIE" ]; do sleep 0.02; done
 kill -KILL $! 2> /dev/null
 rm -f "$DIE"
 """
-"""Runs a command of ours until it ends, or until a file appears."""
+"""Runs one of our commands until it ends, or until a file appears."""
 
 
 def document(testbed: Testbed, *arguments: str) -> Any:

@@ -31,7 +31,7 @@ CHECKS = {
     "nothing of an earlier run is there": Check("", "the run begins with nothing", "run it with --clean-up first"),
     "ValidatePolicy": Check(
         "0",
-        "AWS finds no error in a policy of ours",
+        "AWS finds no error in our policies",
         f"{REPORT}; if the auditor may not call it, add access-analyzer:ValidatePolicy",
         "it has no Access Analyzer",
     ),
