@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 
 from annex_bootstrap.aws import Account
 from annex_bootstrap.stack import staging
+from annex_contract.boundaries import Holder, boundary_name
 from annex_contract.lease import MACHINE_RUNNING
 from annex_contract.stack import ANNEX_TAG, ROLE_PATH, STACK_TAG
 from local_aws.demo.inventory import take_inventory
@@ -27,7 +28,13 @@ def take_census(session: boto3.Session, region: str, annexes: Sequence[str]) -> 
         region: where.
         annexes: the IDs of the test's annexes.
     """
-    found = {f"{kind} {name}" for kind, name in take_inventory(session) if STACK in name or name in annexes}
+    # The administrator made the boundaries, and keeps them.
+    boundaries = tuple(f":policy/{boundary_name(holder, STACK)}" for holder in Holder)
+    found = {
+        f"{kind} {name}"
+        for kind, name in take_inventory(session)
+        if (STACK in name and not name.endswith(boundaries)) or name in annexes
+    }
     found |= set(_roles(session)) | set(_buckets(session)) | set(_ec2(session, annexes))
     return sorted(found | set(_staging(session, region)))
 
