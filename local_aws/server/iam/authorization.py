@@ -27,6 +27,7 @@ from local_aws.server.iam import permissions as iam_permissions
 from local_aws.server.iam.caller import CALLER
 from local_aws.server.iam.rules import Context, Rules
 from local_aws.server.lambda_functions import permissions as lambda_permissions
+from local_aws.server.logs import permissions as logs_permissions
 from local_aws.server.monitoring import permissions as monitoring_permissions
 from local_aws.server.quotas import service_quotas
 from local_aws.server.ssm import permissions as ssm_permissions
@@ -39,6 +40,7 @@ RULES = {
     "events": events_permissions.RULES,
     "iam": iam_permissions.RULES,
     "lambda": lambda_permissions.RULES,
+    "logs": logs_permissions.RULES,
     "monitoring": monitoring_permissions.RULES,
     "servicequotas": service_quotas.RULES,
     "ssm": ssm_permissions.RULES,
