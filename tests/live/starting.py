@@ -132,7 +132,7 @@ def deploy(run: Run) -> None:
         run.creation = _creation(run)
     with run.step("the image is built") as step:
         said = run.command(run.options.deployer, "image", "status", "--output", "json")
-        step.notes.append(f"HTCondor {json.loads(said)['result']['htcondor']}")
+        step.notes.append(f"HTCondor {json.loads(said)['result']['image']['htcondor']}")
 
 
 def _parameters(run: Run, image: str) -> list[str]:
@@ -245,7 +245,7 @@ def _start_one(run: Run) -> None:
     with run.step("start one machine") as step:
         result = _start(run, ONE, "--count", "1", "--type", run.options.instance_type)
         run.wait(lambda: len(_machines(run, ANNEX_TAG, ONE)) == 1, "the machine", 60)
-        step.notes.append(f"{result['types']}, request {result['request']}")
+        step.notes.append(f"{result['machines_by_type']}, request {result['request']}")
     with run.step("its volume is encrypted") as step:
         step.notes.append(f"with {_key_of(run, ONE)}")
 
@@ -324,7 +324,7 @@ def _start_cores(run: Run) -> None:
         if doubts:
             raise LiveError("; ".join(doubts))
         subnets = len(shown["subnets"])
-        step.notes.append(f"{began['types']} of {len(shown['types'])} types, in {subnets} subnets")
+        step.notes.append(f"{began['machines_by_type']} of {len(shown['types'])} types, in {subnets} subnets")
 
 
 def _repeat(run: Run) -> None:
@@ -355,7 +355,7 @@ def _start_spot(run: Run) -> None:
             raise LiveError(f"there is no {SPOT_ROLE}")
     with run.step("start --spot") as step:
         result = _start(run, MARKET, "--count", "1", "--type", run.options.instance_type, "--spot")
-        step.notes.append(f"{result['types']}")
+        step.notes.append(f"{result['machines_by_type']}")
 
 
 def _has_spot_role(run: Run) -> bool:
