@@ -16,7 +16,6 @@ from lambda_lease import handler
 from lambda_lease.clients import Clients
 from lambda_lease.settings import Settings
 from local_aws.demo.annexes import Annex, AnnexUser
-from local_aws.launcher import Credentials
 from tests.lambda_context import CONTEXT
 from tests.local_aws import stack
 from tests.local_aws.lease.fleets import request_fleet
@@ -33,17 +32,6 @@ def deployed(root: boto3.Session, template: str, put_template: Callable[[str], s
     parameters = {"EndOrphans": "yes", "MaxLeaseHours": "2"}
     with stack.deployed(root, "leases", put_template(template), parameters) as made:
         yield made
-
-
-@pytest.fixture
-def user(root: boto3.Session, deployed: DeployedStack, new_user: Callable[[str], Credentials]) -> AnnexUser:
-    """A user with the stack's annex user policy and nothing else."""
-    iam = root.client("iam")
-    arn = deployed.outputs[Output.ANNEX_USER_POLICY_ARN]
-    version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
-    document = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
-    credentials = new_user(json.dumps(document))
-    return AnnexUser(boto3.Session(credentials.access_key_id, credentials.secret_access_key), deployed.outputs)
 
 
 def start(user: AnnexUser, name: str, seconds: int, count: int = 1) -> Annex:

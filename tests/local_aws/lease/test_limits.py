@@ -14,7 +14,6 @@ from botocore.exceptions import ClientError
 from annex_contract.lease import SWEEP_EVENT
 from annex_contract.stack import LogicalId, Output, sweep_rule_name
 from local_aws.demo.annexes import Annex, AnnexUser
-from local_aws.launcher import Credentials
 from tests.local_aws import stack
 from tests.local_aws.lease.fleets import request_fleet
 from tests.local_aws.stack import DeployedStack
@@ -41,14 +40,9 @@ def deployed(root: boto3.Session, template: str, put_template: Callable[[str], s
 
 
 @pytest.fixture
-def user(root: boto3.Session, deployed: DeployedStack, new_user: Callable[[str], Credentials]) -> Iterator[AnnexUser]:
-    """A user with the stack's annex user policy and nothing else."""
-    iam = root.client("iam")
-    arn = deployed.outputs[Output.ANNEX_USER_POLICY_ARN]
-    version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
-    document = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
-    keys = new_user(json.dumps(document))
-    yield AnnexUser(boto3.Session(keys.access_key_id, keys.secret_access_key), deployed.outputs)
+def user(root: boto3.Session, deployed: DeployedStack, user: AnnexUser) -> Iterator[AnnexUser]:
+    """The same user, whose machines end with the test."""
+    yield user
     running: list[Any] = [
         {"Name": "iam-instance-profile.arn", "Values": [deployed.outputs["InstanceConfigurationProfile"]]}
     ]
