@@ -115,6 +115,21 @@ def deployed(
     assert status == "DELETE_COMPLETE", reasons(session, stack.stack_id)
 
 
+@contextmanager
+def paused_rules(session: boto3.Session) -> Iterator[None]:
+    """Pause all schedules: a stack's hourly check, every twelve seconds here, deletes what a test planted."""
+    events = session.client("events")
+    pages = events.get_paginator("list_rules").paginate()
+    names = [rule["Name"] for page in pages for rule in page["Rules"] if rule["State"] == "ENABLED"]
+    for name in names:
+        events.disable_rule(Name=name)
+    try:
+        yield
+    finally:
+        for name in names:
+            events.enable_rule(Name=name)
+
+
 def _run(
     operation: Callable[..., object],
     session: boto3.Session,

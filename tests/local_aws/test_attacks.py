@@ -592,6 +592,13 @@ def beside(guarded: Guarded, template: str, put_template: Callable[[str], str]) 
 
 
 @pytest.fixture
+def paused_rules(guarded: Guarded) -> Iterator[None]:
+    """No hourly check of any stack runs."""
+    with stack.paused_rules(guarded.root):
+        yield
+
+
+@pytest.fixture
 def their_user(beside: Guarded) -> Iterator[str]:
     """A user of the other team, as `credentials` makes it."""
     iam, name = beside.root.client("iam"), f"{beside.name}-us-east-1"
@@ -770,11 +777,9 @@ def test_no_annex_user_tags_a_machine_as_a_builder(
 def test_no_image_is_taken_that_the_builder_did_not_make(
     root: boto3.Session, template: str, put_template: Callable[[str], str]
 ) -> None:
-    ec2, events, url = root.client("ec2"), root.client("events"), put_template(template)
+    ec2, url = root.client("ec2"), put_template(template)
     name, given = f"planted-{uuid.uuid4().hex[:8]}", {"Image": "yes"}
-    with stack.deployed(root, name, url, given) as made:
-        # The hourly check, every twelve seconds here, deletes images that the stack does not own.
-        events.disable_rule(Name=sweep_rule_name(name))
+    with stack.deployed(root, name, url, given) as made, stack.paused_rules(root):
         (machine,) = ec2.run_instances(ImageId=PUBLIC_IMAGE, MinCount=1, MaxCount=1)["Instances"]
         build = values_of(made.stack_id, given | {"ImageRevision": "2"})["ImageBuilder"]
         marks = {STACK_TAG: made.stack_id, IMAGE_TAG: build, BASE_TAG: PUBLIC_IMAGE, CONDOR_TAG: "23.9.6"}
@@ -794,7 +799,6 @@ def test_no_image_is_taken_that_the_builder_did_not_make(
         more = given | {"ImageRevision": "2", "LogRetentionDays": "7"}
         assert stack.update(root, name, url, more) == "UPDATE_COMPLETE"
         assert stack.describe(root, name).outputs[Output.IMAGE_ID] == own
-        events.enable_rule(Name=sweep_rule_name(name))
 
 
 @attack(
@@ -881,13 +885,11 @@ def spy(
     by=DEPLOYER,
     stopped_by="The roles' boundary: images of builders alone, nothing of an image but IMDSv2, and no snapshots",
 )
+@pytest.mark.usefixtures("paused_rules")
 def test_the_boundary_keeps_roles_from_images_and_snapshots_of_others(
     guarded: Guarded, guarded_deployer: boto3.Session, template: str, theirs: Mapping[str, str]
 ) -> None:
     root = guarded.root.client("ec2")
-    # The hourly check, every twelve seconds here, deletes images that the stack does not own.
-    events, sweep = guarded.root.client("events"), sweep_rule_name(guarded.name)
-    events.disable_rule(Name=sweep)
     launch: dict[str, Any] = {"ImageId": PUBLIC_IMAGE, "MinCount": 1, "MaxCount": 1}
     marks: Any = [
         {"Key": STACK_TAG, "Value": guarded.stack.stack_id},
@@ -927,7 +929,6 @@ def test_the_boundary_keeps_roles_from_images_and_snapshots_of_others(
         for mapping in image["BlockDeviceMappings"]:
             root.delete_snapshot(SnapshotId=mapping["Ebs"]["SnapshotId"])
     root.terminate_instances(InstanceIds=[victim, builder])
-    events.enable_rule(Name=sweep)
 
 
 @attack(
@@ -937,6 +938,7 @@ def test_the_boundary_keeps_roles_from_images_and_snapshots_of_others(
     by=DEPLOYER,
     stopped_by="The roles' boundary names one stack: its roles by their names, the rest by its tag or its profile",
 )
+@pytest.mark.usefixtures("paused_rules")
 def test_a_role_that_is_given_everything_reaches_nothing_of_another_stack(
     guarded: Guarded, beside: Guarded, guarded_deployer: boto3.Session, template: str
 ) -> None:
@@ -945,11 +947,6 @@ def test_a_role_that_is_given_everything_reaches_nothing_of_another_stack(
     s3.create_bucket(Bucket=bucket)
     s3.put_object(Bucket=bucket, Key="config-plain.tar.gz", Body=b"made up")
     trusting = json.dumps(document([trust("ec2.amazonaws.com")]))
-    # The hourly check, every twelve seconds here, deletes images that the stack does not own.
-    rules = [sweep_rule_name(each.name) for each in (guarded, beside)]
-    events = guarded.root.client("events")
-    for rule in rules:
-        events.disable_rule(Name=rule)
 
     def name_of(arn: str) -> str:
         return arn.rpartition("/")[2]
@@ -1047,8 +1044,6 @@ def test_a_role_that_is_given_everything_reaches_nothing_of_another_stack(
             root.delete_snapshot(SnapshotId=mapping["Ebs"]["SnapshotId"])
     s3.delete_object(Bucket=bucket, Key="config-plain.tar.gz")
     s3.delete_bucket(Bucket=bucket)
-    for rule in rules:
-        events.enable_rule(Name=rule)
 
 
 @attack(
@@ -1544,11 +1539,12 @@ def test_an_operator_cannot_invoke_the_functions_of_custom_resources(
 )
 @pytest.mark.parametrize("resource", FORGED)
 @pytest.mark.parametrize("kind", ["Create", "Update"])
+@pytest.mark.usefixtures("paused_rules")
 def test_a_forged_event_changes_nothing(
     local: LocalAws, guarded: Guarded, guarded_deployer: boto3.Session, resource: str, kind: str
 ) -> None:
     account, name = Account(guarded.root), guarded.resources[resource]
-    before, everything = account.details(resource, name), account.resources()
+    before, everything = account.details(resource, name), account.settled()
     properties = guarded.properties(resource)
     event = {
         "RequestType": kind,

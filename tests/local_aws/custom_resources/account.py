@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import boto3
@@ -46,6 +47,15 @@ class Account:
                 *(f"builder {machine_id}" for machine_id in self._builders()),
             ]
         )
+
+    def settled(self) -> frozenset[str]:
+        """Return `resources` when two readings a second apart agree: what earlier tests deleted is gone by then."""
+        for _ in range(60):
+            first = self.resources()
+            time.sleep(1)
+            if self.resources() == first:
+                return first
+        raise AssertionError("The account's resources have changed every second for a minute")
 
     def _builders(self) -> list[str]:
         found = self.ec2.describe_instances(Filters=[{"Name": "tag-key", "Values": [IMAGE_TAG]}])["Reservations"]
