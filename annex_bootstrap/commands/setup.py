@@ -20,7 +20,7 @@ from annex_bootstrap.commands.pool_config import POOL_COLLECTOR, POOL_USERS, Poo
 from annex_bootstrap.console.command import OUTPUT, Command
 from annex_bootstrap.console.result import Result
 from annex_bootstrap.console.screen import Screen
-from annex_bootstrap.doctor.aws_checks import Quota
+from annex_bootstrap.doctor.account_checks import Quota
 from annex_bootstrap.errors import AwsError, CommandLineError, UserError
 from annex_bootstrap.local_user import user_name
 from annex_bootstrap.options import BUDGET, CONFIG, ONE_REGION, PARAMETERS, STACK_TAGS, YES, boundary_option

@@ -8,20 +8,37 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, Self, TypeVar
 
 from annex_bootstrap.aws import Account, explained
-from annex_bootstrap.errors import UserError
+from annex_bootstrap.errors import AwsError, UserError
 from annex_bootstrap.pool.blocks import local_name
 from annex_bootstrap.pool.file_knobs import evaluate, needs_htcondor, read_knob
 from annex_bootstrap.pool.files import read_private
 from annex_bootstrap.pool.htcondor import IN_FORCE, Version, starts_with_htcondor, version
 from annex_bootstrap.stack import read
 from annex_contract.knobs import FLEET_KNOBS, Macro
+
+GONE = {
+    "404",
+    "InvalidGroup.NotFound",
+    "InvalidLaunchTemplateId.NotFound",
+    "InvalidLaunchTemplateId.NotFoundException",
+    "NoSuchEntity",
+    "NotFoundException",
+    "ResourceNotFoundException",
+}
+"""Error codes that mean that something does not exist."""
+
+DEPLOY_AGAIN = "run annex-bootstrap delete --end-annexes, then annex-bootstrap deploy"
+"""The advice where something is gone that an update does not make again."""
+
+Answer = TypeVar("Answer")
 
 
 class Level(StrEnum):
@@ -199,3 +216,14 @@ class Check(ABC):
     def skipped(cls, detail: str, advice: str) -> Finding:
         """Return the finding that something was not asked for, or cannot be checked from here."""
         return Finding(cls.id, cls.subject, Level.SKIPPED, detail, advice)
+
+
+def unless_gone(call: Callable[[], Answer]) -> Answer | None:
+    """Return what a call to AWS answers; None if what it asks about does not exist."""
+    try:
+        with explained("looking for a resource"):
+            return call()
+    except AwsError as error:
+        if error.code in GONE:
+            return None
+        raise

@@ -4,27 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from annex_bootstrap.doctor import aws_checks, file_checks, machine_checks, pool_checks
+from annex_bootstrap.doctor import (
+    account_checks,
+    file_checks,
+    function_checks,
+    machine_checks,
+    pool_checks,
+    role_checks,
+    stack_checks,
+)
 from annex_bootstrap.doctor.check import Check, Finding, Setup
 from annex_bootstrap.errors import UserError
 
 CHECKS: Sequence[type[Check]] = (
-    aws_checks.AwsCredentials,
-    aws_checks.Quota,
-    aws_checks.StackCheck,
-    aws_checks.Bucket,
-    aws_checks.LeaseFunction,
-    aws_checks.OrphanCheck,
-    aws_checks.Parts,
-    aws_checks.ConnectivityFunction,
-    aws_checks.InstanceProfile,
-    aws_checks.FleetRole,
-    aws_checks.SecurityGroup,
-    aws_checks.Subnets,
-    aws_checks.Image,
-    aws_checks.PolicyHolders,
-    aws_checks.EncryptionKey,
-    aws_checks.AlarmMail,
+    account_checks.AwsCredentials,
+    account_checks.Quota,
+    stack_checks.StackCheck,
+    stack_checks.Bucket,
+    function_checks.LeaseFunction,
+    function_checks.OrphanCheck,
+    stack_checks.Parts,
+    function_checks.ConnectivityFunction,
+    role_checks.InstanceProfile,
+    role_checks.FleetRole,
+    stack_checks.SecurityGroup,
+    stack_checks.Subnets,
+    stack_checks.Image,
+    account_checks.PolicyHolders,
+    stack_checks.EncryptionKey,
+    function_checks.AlarmMail,
     file_checks.ConfigurationCheck,
     file_checks.Keys,
     pool_checks.HTCondor,

@@ -7,8 +7,8 @@ from typing import get_args
 import pytest
 from mypy_boto3_cloudformation.literals import StackStatusType
 
-from annex_bootstrap.doctor.aws_checks import StackCheck
 from annex_bootstrap.doctor.check import Level
+from annex_bootstrap.doctor.stack_checks import StackCheck
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.stack import plan
 from annex_bootstrap.stack.plan import Step

@@ -14,24 +14,13 @@ import pytest
 from botocore.stub import Stubber
 
 from annex_bootstrap.aws import Account
-from annex_bootstrap.doctor.aws_checks import (
-    AlarmMail,
-    Bucket,
-    EncryptionKey,
-    FleetRole,
-    InstanceProfile,
-    LeaseFunction,
-    OrphanCheck,
-    PolicyHolders,
-    Quota,
-    SecurityGroup,
-    StackCheck,
-    log_message,
-    trusted_services,
-)
+from annex_bootstrap.doctor.account_checks import PolicyHolders, Quota
 from annex_bootstrap.doctor.check import Finding, Level, Setup
 from annex_bootstrap.doctor.file_checks import ConfigurationCheck, FleetFile, FleetTypes, Keys, named_in_fleet
+from annex_bootstrap.doctor.function_checks import AlarmMail, LeaseFunction, OrphanCheck, log_message
 from annex_bootstrap.doctor.pool_checks import Collector, PoolPassword
+from annex_bootstrap.doctor.role_checks import FleetRole, InstanceProfile, trusted_services
+from annex_bootstrap.doctor.stack_checks import Bucket, EncryptionKey, SecurityGroup, StackCheck
 from annex_bootstrap.errors import DeniedError, UserError
 from annex_bootstrap.pool.blocks import render
 from annex_bootstrap.pool.file_knobs import read_knob

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from annex_bootstrap.doctor.aws_checks import Image
 from annex_bootstrap.doctor.check import Level
+from annex_bootstrap.doctor.stack_checks import Image
 from annex_bootstrap.stack.image import StackImage
 
 MADE = datetime(2026, 11, 1, tzinfo=UTC)

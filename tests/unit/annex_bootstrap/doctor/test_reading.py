@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from annex_bootstrap.doctor import aws_checks, pool_checks
-from annex_bootstrap.doctor.aws_checks import ConnectivityFunction, FleetRole, InstanceProfile, LeaseFunction
+from annex_bootstrap.doctor import pool_checks, role_checks
 from annex_bootstrap.doctor.check import Setup
+from annex_bootstrap.doctor.function_checks import ConnectivityFunction, LeaseFunction
 from annex_bootstrap.doctor.pool_checks import AccessPointCollector, AnnexFeature
+from annex_bootstrap.doctor.role_checks import FleetRole, InstanceProfile
 from annex_bootstrap.pool.htcondor import Configuration
 from tests.unit.annex_bootstrap.commands.conftest import OUTPUTS, a_stack
 from tests.unit.annex_bootstrap.growth.cases import NOW
@@ -123,7 +124,7 @@ def test_awss_own_roles_that_may_not_be_read_are_not_missed(monkeypatch: pytest.
             raise RefusedError("AccessDenied", "not yours", 403)
         return role(arguments["RoleName"])
 
-    monkeypatch.setattr(aws_checks, "SPOT_SERVICE_LINKED_ROLES", {SPOT: "spot.amazonaws.com"})
+    monkeypatch.setattr(role_checks, "SPOT_SERVICE_LINKED_ROLES", {SPOT: "spot.amazonaws.com"})
     assert FleetRole.read(setup(Recorded(GetRole=get_role))) == FleetRole(FLEET, ["spotfleet.amazonaws.com"], [])
 
 

@@ -15,24 +15,12 @@ from annex_bootstrap.annexes import leases
 from annex_bootstrap.annexes.leases import Lease, Leases
 from annex_bootstrap.annexes.leases import Machines as Running
 from annex_bootstrap.aws import Account
-from annex_bootstrap.doctor import aws_checks, machine_checks
-from annex_bootstrap.doctor.aws_checks import (
-    AlarmMail,
-    AwsCredentials,
-    Bucket,
-    EncryptionKey,
-    Image,
-    LeaseFunction,
-    Lost,
-    OrphanCheck,
-    Parts,
-    PolicyHolders,
-    Quota,
-    SecurityGroup,
-    StackCheck,
-)
+from annex_bootstrap.doctor import account_checks, machine_checks, stack_checks
+from annex_bootstrap.doctor.account_checks import AwsCredentials, PolicyHolders, Quota
 from annex_bootstrap.doctor.check import Setup
+from annex_bootstrap.doctor.function_checks import AlarmMail, LeaseFunction, OrphanCheck
 from annex_bootstrap.doctor.machine_checks import Machine, Machines, Place, Replacements
+from annex_bootstrap.doctor.stack_checks import Bucket, EncryptionKey, Image, Lost, Parts, SecurityGroup, StackCheck
 from annex_bootstrap.errors import AwsError, DeniedError, UserError
 from annex_bootstrap.machines.console import Console
 from annex_bootstrap.policies.key import key_policy
@@ -338,7 +326,7 @@ def test_the_security_groups_ports_are_read(parameters: dict[str, str], port: in
 
 def test_the_image_is_that_of_the_stack(monkeypatch: pytest.MonkeyPatch) -> None:
     stack, image = a_stack(), StackImage("ami-0a1b", True, "available", a_stack().changed, "", "23.9.6", "")
-    monkeypatch.setattr(aws_checks, "read_image", lambda _, of: image if of is stack else None)
+    monkeypatch.setattr(stack_checks, "read_image", lambda _, of: image if of is stack else None)
     read = Image.read(setup(Recorded(), stack))
     assert read is not None
     assert read.image is image
@@ -358,8 +346,8 @@ def test_holders_of_policies_are_looked_for_where_the_stack_has_a_boundary(monke
         assert (account.region, found) == ("us-east-1", holders)
         return {"user alice": boundary}
 
-    monkeypatch.setattr(aws_checks, "list_holders", list_holders)
-    monkeypatch.setattr(aws_checks, "find_people", find_people)
+    monkeypatch.setattr(account_checks, "list_holders", list_holders)
+    monkeypatch.setattr(account_checks, "find_people", find_people)
     path = "arn:aws:iam::123456789012:policy/annex-bootstrap/"
     users = f"arn:aws:iam::123456789012:policy/annex-bootstrap-users-boundary-{stack.name}"
     read = PolicyHolders.read(setup(Recorded(), stack))
@@ -369,7 +357,7 @@ def test_holders_of_policies_are_looked_for_where_the_stack_has_a_boundary(monke
     def denied(*_: object) -> Any:
         raise DeniedError("no", code="AccessDenied", reason="no")
 
-    monkeypatch.setattr(aws_checks, "find_people", denied)
+    monkeypatch.setattr(account_checks, "find_people", denied)
     assert PolicyHolders.read(setup(Recorded(), stack)) == PolicyHolders(path, users, None)
 
 

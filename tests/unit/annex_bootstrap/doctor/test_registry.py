@@ -10,7 +10,15 @@ import boto3
 import pytest
 
 from annex_bootstrap.aws import Account
-from annex_bootstrap.doctor import aws_checks, file_checks, machine_checks, pool_checks
+from annex_bootstrap.doctor import (
+    account_checks,
+    file_checks,
+    function_checks,
+    machine_checks,
+    pool_checks,
+    role_checks,
+    stack_checks,
+)
 from annex_bootstrap.doctor.check import Check, Level, Setup
 from annex_bootstrap.doctor.registry import CHECKS, examine
 from annex_bootstrap.errors import UserError
@@ -21,7 +29,15 @@ DOCS = Path(__file__).parents[4] / "docs" / "doctor.md"
 def test_every_check_is_in_the_list() -> None:
     classes = [
         item
-        for module in (aws_checks, file_checks, machine_checks, pool_checks)
+        for module in (
+            account_checks,
+            file_checks,
+            function_checks,
+            machine_checks,
+            pool_checks,
+            role_checks,
+            stack_checks,
+        )
         for _, item in inspect.getmembers(module, inspect.isclass)
         if issubclass(item, Check) and "id" in vars(item)
     ]

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from annex_bootstrap.doctor import aws_checks
-from annex_bootstrap.doctor.aws_checks import Subnets
+from annex_bootstrap.doctor import stack_checks
 from annex_bootstrap.doctor.check import Finding, Level, Setup
+from annex_bootstrap.doctor.stack_checks import Subnets
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.stack.read import Stack
 from tests.unit.annex_bootstrap.answers import answering
@@ -84,7 +84,7 @@ def test_named_subnets_are_looked_up_and_one_that_is_gone_is_noticed() -> None:
 
 
 def test_without_the_right_to_read_routes_the_right_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(aws_checks, "route_tables", lambda *_: None)
+    monkeypatch.setattr(stack_checks, "route_tables", lambda *_: None)
     with answering(ec2=[DESCRIBED]) as account, pytest.raises(UserError, match="grant ec2:DescribeRouteTables"):
         Subnets.read(setup(account, "subnet-a,subnet-b"))
 
