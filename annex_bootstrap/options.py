@@ -206,3 +206,10 @@ STACK_TAGS = click.Option(
     metavar="KEY=VALUE",
     help="A tag of all that is made; repeatable. Without it, a stack keeps the tags that it has.",
 )
+
+MACHINE_TAGS = click.Option(
+    ["--tag", "tags"],
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A tag of the machines, their disks, network interfaces and fleets; repeatable.",
+)

@@ -136,7 +136,8 @@ def make_plan(
         subnet_ids: of the subnets to start them in; empty for the stack's SubnetIds, else all of the VPC.
         request_id: of the request; empty for a new one.
         dollars: that the annex may spend in all; None for what its lease says, if it says so.
-        tags: of the machines, their disks and the fleet, besides those of the stack and those that every annex has.
+        tags: of the machines, their disks, network interfaces and the fleet, besides those of the stack and those that
+            every annex has.
 
     Raises:
         UnavailableError: there is no image, type, subnet, quota or money for it, it would run too long or be beyond

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -26,6 +27,7 @@ from annex_bootstrap.stack.read import find_deployed
 from annex_bootstrap.target import Target
 from annex_contract.knobs import FLEET_KNOBS
 from annex_contract.stack import Output
+from annex_contract.tags import tags_of_stack
 
 COLUMNS = [
     Column("TYPE"),
@@ -70,6 +72,7 @@ class FleetConfig(Result):
         file: where it was written; None where it was only printed.
         config: the configuration file that names it; None where it was only printed.
         content: of the file.
+        tag_options: of condor_annex, with which its machines get the stack's tags: the file cannot hold them.
     """
 
     image_id: str
@@ -79,6 +82,7 @@ class FleetConfig(Result):
     file: Path | None
     config: Path | None
     content: str
+    tag_options: tuple[str, ...]
 
 
 def default_file(region: str) -> Path:
@@ -154,9 +158,12 @@ def fleet_config(
     )
     content = fleet_file.render(kept, parts, max_price)
     most, left_out = fleet_file.bid(kept, max_price), len(offers) - len(kept)
+    options, untold = fleet_file.tag_options(tags_of_stack(stack.parameters))
+    if untold:
+        screen.warn(f"condor_annex cannot give a spot fleet a tag whose value has a blank: {', '.join(untold)}")
     if print_only:
         screen.result(content)
-        return FleetConfig(chosen_id, most, tuple(map(_offered, kept)), left_out, None, None, content)
+        return FleetConfig(chosen_id, most, tuple(map(_offered, kept)), left_out, None, None, content, options)
     file = expand_home(path or default_file(account.region)).absolute()
     config_file.rewrite_file(file, lambda _: content.encode())
     write_knobs(config, account.region, dict.fromkeys(FLEET_KNOBS, str(file)))
@@ -171,7 +178,9 @@ def fleet_config(
         )
     screen.say(f"Fleet    {file}")
     screen.say(f"Knobs    {config}")
-    return FleetConfig(chosen_id, most, tuple(map(_offered, kept)), left_out, file, config, content)
+    if options:
+        screen.say(f"Tags     give condor_annex {shlex.join(options)}", wrap=False)
+    return FleetConfig(chosen_id, most, tuple(map(_offered, kept)), left_out, file, config, content, options)
 
 
 def _image(account: Account, image_id: str, name: str, owners: tuple[str, ...], architecture: str) -> tuple[str, str]:

@@ -23,7 +23,8 @@ from annex_bootstrap.growth.record import Record
 from annex_bootstrap.growth.unit import Unit
 from annex_bootstrap.local_user import owners_of
 from annex_bootstrap.machines.money import parse_budget
-from annex_bootstrap.options import CONFIG, MANY_REGIONS, YES
+from annex_bootstrap.machines.tags import parse_tags
+from annex_bootstrap.options import CONFIG, MACHINE_TAGS, MANY_REGIONS, YES
 from annex_bootstrap.pool.config_file import find_file
 from annex_bootstrap.pool.htcondor import IN_FORCE
 from annex_bootstrap.target import Target
@@ -146,6 +147,7 @@ def grow(
     only: str = "",
     wait: str = "20m",
     duration: str = "4h",
+    tags: tuple[str, ...] = (),
     idle: str = f"{DEFAULT_IDLE // 60}m",
     owners: tuple[str, ...] = (),
     everybody: bool = False,
@@ -170,6 +172,7 @@ def grow(
         only: which jobs may leave home, an expression; empty for those that opted in.
         wait: how long a job waits at home first.
         duration: of a lease.
+        tags: ``KEY=VALUE``, of the machines, their disks, network interfaces and fleets.
         idle: how long a machine without a job waits before it shuts down.
         owners: whose jobs; none for those of the user of this process, and for root everybody's.
         everybody: whether a machine runs everybody's jobs; then it joins in the name of the one owner.
@@ -193,7 +196,7 @@ def grow(
     if "\n" in only:
         raise click.UsageError("--only takes an expression in one line")
     waiting = 0 if wait in ("0", "0m") else parse_duration(wait)
-    seconds, idle_seconds = parse_duration(duration), parse_duration(idle)
+    seconds, idle_seconds, given = parse_duration(duration), parse_duration(idle), parse_tags(tags)
     budget = None if max_dollars is None else parse_budget(max_dollars)
     if install or uninstall:
         _unit(screen, install=install, yes=yes)
@@ -210,7 +213,7 @@ def grow(
     rules = Rules(max_cores, budget, market, waiting, seconds, pool, regions, everybody)
     served = () if everybody else owners
     reader = Reader(accounts, target.stack_name, rules, only, served, record, writes=not dry_run)
-    actor = Actor(rules, only, idle_seconds, collector, not skip_pool_check, "".join(owners[:1]), record)
+    actor = Actor(rules, only, idle_seconds, collector, not skip_pool_check, "".join(owners[:1]), record, given)
     if not dry_run:
         record.add("rules", **rules.as_event(), only=only, owners=served)
     if once or dry_run:
@@ -406,6 +409,7 @@ command = Command(
     ),
     click.Option(["--wait"], default="20m", show_default=True, help="How long jobs wait at home first."),
     click.Option(["--duration"], default="4h", show_default=True, help="How long a lease lasts, such as 4h or 1d12h."),
+    MACHINE_TAGS,
     click.Option(
         ["--idle"],
         default=f"{DEFAULT_IDLE // 60}m",

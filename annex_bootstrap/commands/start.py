@@ -31,7 +31,7 @@ from annex_bootstrap.machines.capacity import Capacity
 from annex_bootstrap.machines.instance_types import MIB_PER_GIB
 from annex_bootstrap.machines.quotas import increase_command
 from annex_bootstrap.machines.tags import parse_tags
-from annex_bootstrap.options import MANY_REGIONS, YES, complete_annex, parse_dollars, parse_memory
+from annex_bootstrap.options import MACHINE_TAGS, MANY_REGIONS, YES, complete_annex, parse_dollars, parse_memory
 from annex_bootstrap.pool.collector import private_schedds
 from annex_bootstrap.pool.config_file import find_file
 from annex_bootstrap.stack.read import Stack
@@ -109,7 +109,7 @@ def start(
         subnet_ids: of the subnets to start in, with one region; empty for the stack's, else one of each zone.
         duration: how long the lease lasts from now, such as ``8h``.
         max_dollars: that the annex may spend in all; None for what its lease says, if it says so.
-        tags: ``KEY=VALUE``, of the machines, their disks and the fleet.
+        tags: ``KEY=VALUE``, of the machines, their disks, network interfaces and the fleet.
         idle: how long a machine without a job waits before it shuts down, such as ``15m``.
         owner: whose jobs the machines run; empty for those of the user of this process.
         everybody: whether they run everybody's jobs.
@@ -410,12 +410,7 @@ command = Command(
         callback=parse_dollars,
         help="What the annex may spend in all: its lease ends before that.",
     ),
-    click.Option(
-        ["--tag", "tags"],
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="A tag of the machines, their disks and the fleet; repeatable.",
-    ),
+    MACHINE_TAGS,
     click.Option(["--idle"], default="15m", show_default=True, help="Shut down machines that are idle this long."),
     click.Option(["--owner"], default="", metavar="USER", help="Whose jobs the machines run. Default: yours."),
     click.Option(["--open", "everybody"], is_flag=True, help="Run everybody's jobs."),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import time
 import uuid
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from annex_bootstrap.annexes import starting
@@ -113,6 +113,7 @@ class Actor:
         check_pool: whether AWS must reach the pool.
         host: in whose name machines join that run everybody's jobs.
         record: of what was done.
+        tags: of the machines, their disks, network interfaces and fleets, besides those of the stack.
     """
 
     rules: Rules
@@ -122,6 +123,7 @@ class Actor:
     check_pool: bool
     host: str
     record: Record
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     def start(self, start: Start, place: Place, instances: Sequence[Instance], now: int) -> Done:
         """Start machines.
@@ -161,7 +163,7 @@ class Actor:
         annex = Annex(start.annex, start.owner, self.idle, expiration, self.only)
         capacity = Capacity(count=start.count, types=start.types, spot=start.spot)
         try:
-            made = make_plan(place.account, place.stack, annex, capacity, request_id=step)
+            made = make_plan(place.account, place.stack, annex, capacity, request_id=step, tags=self.tags)
         except UserError as error:
             return Done(start, 0, str(error))
         known = made.estimate.most

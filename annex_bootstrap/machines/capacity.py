@@ -250,11 +250,12 @@ def fleet_arguments(
             "DefaultTargetCapacityType": "spot" if capacity.spot else "on-demand",
         },
         **options,
-        # Karpenter sends these kinds (aws/karpenter-provider-aws). Of network interfaces no document says that a fleet
-        # tags them, so they have their launch template's tags.
+        # All kinds that an instant fleet takes; a spot request is none of them:
+        # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateFleet.html
         "TagSpecifications": [
             {"ResourceType": "fleet", "Tags": owned},
             {"ResourceType": "instance", "Tags": tag_list},
             {"ResourceType": "volume", "Tags": owned},
+            {"ResourceType": "network-interface", "Tags": owned},
         ],
     }

@@ -7,7 +7,7 @@ and condor_annex silently drops others.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -81,6 +81,20 @@ def render(offers: Sequence[Offer], parts: Parts, most: Decimal | None) -> str:
         "LaunchSpecifications": specifications,
     }
     return json.dumps(config, indent=2) + "\n"
+
+
+def tag_options(tags: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the options of condor_annex that tag a spot fleet's machines, and the keys of tags that it cannot give.
+
+    It takes no tags from the file, tags no fleet, and cuts the list of tags at blanks: ``validateAndStore`` in
+    https://github.com/htcondor/htcondor/blob/v23.9.6/src/annex/BulkRequest.cpp
+
+    Args:
+        tags: to give.
+    """
+    told = {key: value for key, value in tags.items() if " " not in value}
+    options = tuple(word for key, value in told.items() for word in ("-tag", key, value))
+    return options, tuple(key for key in tags if key not in told)
 
 
 def _specification(offer: Offer, subnet: str, parts: Parts, price: Decimal) -> dict[str, Any]:

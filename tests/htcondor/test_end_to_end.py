@@ -156,7 +156,8 @@ def test_a_spot_annex_starts_with_the_fleet_file(testbed: Testbed) -> None:
         "fleet-config", "--types", "c7i.large,m7i.large", "--image", testbed.image(), "--profile", OPERATOR
     )
     outputs = testbed.outputs[REGION]
-    assert "Annex started." in testbed.condor_annex("-slots", "4", "-annex-name", "spot", "-yes")
+    tags = ("-tag", "cost-center", "42", "-tag", "project", "a/b")
+    assert "Annex started." in testbed.condor_annex("-slots", "4", "-annex-name", "spot", "-yes", *tags)
     (request,) = testbed.root.client("ec2").describe_spot_fleet_requests()["SpotFleetRequestConfigs"]
     config = request["SpotFleetRequestConfig"]
     assert config["IamFleetRole"] == outputs[Output.IAM_FLEET_ROLE_ARN]
@@ -168,6 +169,10 @@ def test_a_spot_annex_starts_with_the_fleet_file(testbed: Testbed) -> None:
     testbed.checked(
         f"each machine counts {weights[0]:.0f} slots, as the file says, so 4 slots are {len(machines)} machines"
     )
+    for machine in machines:
+        given = {tag["Key"]: tag["Value"] for tag in machine["Tags"]}
+        assert (given["cost-center"], given["project"]) == ("42", "a/b")
+    testbed.checked("each machine has the tags that condor_annex was given with -tag")
     assert testbed.lease("spot")["LeaseExpiration"] > time.time()
     testbed.checked("the rule `spot` has our lease function too: one function serves both kinds")
 

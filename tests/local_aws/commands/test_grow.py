@@ -141,6 +141,25 @@ def test_capacity_that_lacks_is_noted_and_the_next_region_is_tried(
     assert not set(next_one["types"]) & lacks
 
 
+def test_where_an_organisation_denies_untagged_machines_it_says_so_and_tags_start_them(
+    starter: CliUser, root: boto3.Session, put: Callable[..., None], set_account: Callable[..., None]
+) -> None:
+    put([job(1, ALICE)])
+    untagged = {"Null": {"aws:RequestTag/cost-center": "true"}}
+    kinds = [f"arn:aws:ec2:*:*:{kind}/*" for kind in ("fleet", "instance", "network-interface", "volume")]
+    deny = {"Effect": "Deny", "Action": ["ec2:CreateFleet", "ec2:RunInstances"], "Resource": kinds}
+    policy = {"Version": "2012-10-17", "Statement": [deny | {"Condition": untagged}]}
+    set_account(service_control_policies=[policy])
+    refused = starter.must(*ONCE, *JSON).document["result"]["starts"][0]
+    started = starter.must(*ONCE, "--tag", "cost-center=42", *JSON).document["result"]["starts"][0]
+    set_account()
+    assert refused["started"] == 0
+    assert "explicit deny in a service control policy" in refused["problem"]
+    assert started["started"] == 1
+    (machine,) = machines_of(root)
+    assert {"Key": "cost-center", "Value": "42"} in machine["Tags"]
+
+
 def test_money_that_is_spent_stops_it(starter: CliUser, root: boto3.Session, put: Callable[..., None]) -> None:
     put([job(1, ALICE)])
     poor = starter.must(*ONCE, "--max-dollars", "0.05/day", *JSON).document["result"]

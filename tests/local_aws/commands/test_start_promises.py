@@ -423,7 +423,7 @@ def test_an_organisation_that_denies_untagged_machines_is_named_and_stops_no_tag
     starter: CliUser, root: boto3.Session, set_account: SetAccount, in_answer: bool
 ) -> None:
     untagged = {"Null": {"aws:RequestTag/cost-center": "true"}}
-    kinds = [f"arn:aws:ec2:*:*:{kind}/*" for kind in ("fleet", "instance", "volume")]
+    kinds = [f"arn:aws:ec2:*:*:{kind}/*" for kind in ("fleet", "instance", "network-interface", "volume")]
     deny = {"Effect": "Deny", "Action": ["ec2:CreateFleet", "ec2:RunInstances"], "Resource": kinds}
     policy = {"Version": "2012-10-17", "Statement": [deny | {"Condition": untagged}]}
     set_account(service_control_policies=[policy], fleet_denials_in_answer=in_answer)

@@ -108,6 +108,7 @@ def fleet(overrides: list[dict[str, Any]], target: int, **more: Any) -> dict[str
             {"ResourceType": "fleet", "Tags": [*tags, {"Key": "annex-bootstrap:stack", "Value": STACK_ID}]},
             {"ResourceType": "instance", "Tags": tags},
             {"ResourceType": "volume", "Tags": [*tags, {"Key": "annex-bootstrap:stack", "Value": STACK_ID}]},
+            {"ResourceType": "network-interface", "Tags": [*tags, {"Key": "annex-bootstrap:stack", "Value": STACK_ID}]},
         ],
     } | more
 

@@ -102,7 +102,7 @@ SYNOPSES = {
     "generate-role": "BUCKET KEY",
     "grow": (
         "--max-cores 0.. [--max-dollars DOLLARS[/day]] [--spot] [--spot-first] [--only EXPRESSION] "
-        "[--wait TEXT=20m] [--duration TEXT=4h] [--idle TEXT=5m] [--owner USER]... [--open] "
+        "[--wait TEXT=20m] [--duration TEXT=4h] [--tag KEY=VALUE]... [--idle TEXT=5m] [--owner USER]... [--open] "
         "[--collector HOST[:PORT]] [--skip-pool-check] [--explain] [--once] [--dry-run] [--install] [--uninstall] "
         "[--yes|-y] STACKS [--config FILE] OUTPUT"
     ),
@@ -215,6 +215,7 @@ GROW = {
     "only": "",
     "wait": "20m",
     "duration": "4h",
+    "tags": (),
     "idle": "5m",
     "owners": (),
     "everybody": False,
@@ -372,8 +373,8 @@ LINES: list[tuple[str, dict[str, Any]]] = [
     (
         (
             f"grow {TWO} --max-cores 64 --max-dollars 50/day --spot --spot-first --only x --wait 1m --duration 2h "
-            "--idle 3m --owner a --owner b --open --collector c --skip-pool-check --explain --once --dry-run --install "
-            "--uninstall -y"
+            "--tag a=b --idle 3m --owner a --owner b --open --collector c --skip-pool-check --explain --once --dry-run "
+            "--install --uninstall -y"
         ),
         {
             "target": AT_TWO,
@@ -382,6 +383,7 @@ LINES: list[tuple[str, dict[str, Any]]] = [
             "only": "x",
             "wait": "1m",
             "duration": "2h",
+            "tags": ("a=b",),
             "idle": "3m",
             "owners": ("a", "b"),
             "collector": "c",

@@ -123,6 +123,7 @@ def test_the_file_has_the_stacks_image_role_and_group_and_the_knobs_name_it(
         file,
         config,
         file.read_text(),
+        (),
     )
     named = [line for line in config.read_text().splitlines() if line.startswith("ANNEX")]
     assert named == [
@@ -165,6 +166,19 @@ def test_the_stacks_own_subnets_and_key_pair_are_used(steps: Steps, run: Run) ->
     done = run()
     assert steps.asked[0] == ("subnets", "sg-0a1b", ["subnet-a", "subnet-b"])
     assert json.loads(done.content)["LaunchSpecifications"][0]["KeyName"] == "mine"
+
+
+def test_the_stacks_tags_are_options_of_condor_annex_as_far_as_it_takes_them(
+    steps: Steps, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps.stack = a_stack(parameters={"Tag1": "cost-center=42", "Tag2": "project=a b", "Tag3": "note="})
+    done = run()
+    assert done.tag_options == ("-tag", "cost-center", "42", "-tag", "note", "")
+    said = capsys.readouterr()
+    assert said.out.splitlines()[-1] == "Tags     give condor_annex -tag cost-center 42 -tag note ''"
+    assert said.err == (
+        "annex-bootstrap: condor_annex cannot give a spot fleet a tag whose value has a blank: project\n"
+    )
 
 
 def test_print_writes_nothing(steps: Steps, run: Run, home: Path, capsys: pytest.CaptureFixture[str]) -> None:

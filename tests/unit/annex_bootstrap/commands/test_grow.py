@@ -220,6 +220,7 @@ def test_every_option_reaches_what_decides_and_what_starts(steps: Steps, run: Ru
         wait="10m",
         duration="2h",
         idle="15m",
+        tags=("project=b",),
         owners=("bob", "alice"),
         collector="public:9700",
         skip_pool_check=True,
@@ -228,7 +229,7 @@ def test_every_option_reaches_what_decides_and_what_starts(steps: Steps, run: Ru
     rules = Rules(16, Budget(Decimal(50), daily=True), Market.SPOT, 600, 7200, POOL, ("us-east-1",), False)
     assert (reader.rules, reader.only, reader.owners) == (rules, "x", ("bob", "alice"))
     (actor,) = steps.actors
-    assert actor == Actor(rules, "x", 900, "public:9700", False, "bob", reader.record)
+    assert actor == Actor(rules, "x", 900, "public:9700", False, "bob", reader.record, {"project": "b"})
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -34,6 +34,7 @@ from tests.unit.recorded import Recorded, RefusedError
 POOL = Pool((Address("cm.example.org", 9618),), "alice@pool", "made-up")
 RULES = Rules(16, Budget(Decimal(50), daily=False), duration=7200)
 START = Start("grow-a", "alice", "us-east-1", ("m7i.large", "c7i.large"), True, 2, 4, Decimal("0.10"), ("a", "b"))
+TAGS = {"project": "b"}
 STEP = request_id(START, STACK_ID, (), (), (), NOW)
 
 
@@ -92,8 +93,10 @@ class Steps:
         assert (account.region, outputs) == ("us-east-1", OUTPUTS)
         self._do("lease function", annex)
 
-    def make_plan(self, account: Any, stack: Any, annex: Annex, capacity: Capacity, *, request_id: str) -> Any:
-        assert (account.region, stack) == ("us-east-1", a_stack())
+    def make_plan(
+        self, account: Any, stack: Any, annex: Annex, capacity: Capacity, *, request_id: str, tags: Mapping[str, str]
+    ) -> Any:
+        assert (account.region, stack, tags) == ("us-east-1", a_stack(), TAGS)
         self._do("plan", annex, capacity, request_id)
         return SimpleNamespace(estimate=SimpleNamespace(most=self.most), expiration=NOW + 7300, request="request")
 
@@ -134,7 +137,7 @@ Run = Callable[..., Done]
 @pytest.fixture
 def run(record: Record) -> Run:
     def run(start: Start = START, *, check_pool: bool = True, rules: Rules = RULES) -> Done:
-        return Actor(rules, "x", 900, "public", check_pool, "host", record).start(start, place(), (), NOW)
+        return Actor(rules, "x", 900, "public", check_pool, "host", record, TAGS).start(start, place(), (), NOW)
 
     return run
 

@@ -64,7 +64,9 @@ def test_every_request_is_one_that_ec2_takes(
     assert all(("MaxPrice" in override) is capacity.spot for override in overrides)
     # EC2 takes the unit only with attributes.
     assert "TargetCapacityUnitType" not in request["TargetCapacitySpecification"]
-    assert sorted(tags["ResourceType"] for tags in request["TagSpecifications"]) == ["fleet", "instance", "volume"]
+    assert sorted(tags["ResourceType"] for tags in request["TagSpecifications"]) == [
+        *("fleet", "instance", "network-interface", "volume"),
+    ]
 
 
 def arguments(capacity: Capacity, *machines: InstanceType) -> dict[str, Any]:
@@ -82,10 +84,13 @@ COMMON = {
             "Tags": [{"Key": "Name", "Value": "annex a"}, {"Key": "annex-bootstrap:stack", "Value": "arn:stack"}],
         },
         {"ResourceType": "instance", "Tags": [{"Key": "Name", "Value": "annex a"}]},
-        {
-            "ResourceType": "volume",
-            "Tags": [{"Key": "Name", "Value": "annex a"}, {"Key": "annex-bootstrap:stack", "Value": "arn:stack"}],
-        },
+        *(
+            {
+                "ResourceType": kind,
+                "Tags": [{"Key": "Name", "Value": "annex a"}, {"Key": "annex-bootstrap:stack", "Value": "arn:stack"}],
+            }
+            for kind in ("volume", "network-interface")
+        ),
     ],
 }
 SPOT = {"AllocationStrategy": "price-capacity-optimized", "InstanceInterruptionBehavior": "terminate"}
