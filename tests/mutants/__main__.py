@@ -6,21 +6,18 @@ Run as ``python -m tests.mutants``. Works in copies of the checkout, so that not
 from __future__ import annotations
 
 import argparse
-import difflib
 import importlib
-import multiprocessing
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from queue import Queue
 from xml.etree import ElementTree as ET
@@ -28,8 +25,11 @@ from xml.etree import ElementTree as ET
 import click
 import coverage
 
+from tests.mutants import processor_time
 from tests.mutants.callers import SECONDS, Callers
 from tests.mutants.faults import Fault, sample
+from tests.mutants.processor_time import exit_code
+from tests.mutants.verdicts import Verdict, Verdicts, change
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -55,58 +55,68 @@ context = ${{PYTEST_CURRENT_TEST-}}
 """Commands that a test runs as processes of their own count for that test."""
 
 SLOWER = 10.0
-"""How much longer tests may take with a fault than without before that counts as noticed."""
+"""How much more processor time tests may take with a fault than without before that counts as noticed."""
+
+CEILING = 1800.0
+"""How long the tests for one fault may take by the clock, in seconds: only tests that wait forever do."""
+
+OFTEN = 20
+"""After how many faults the counts are printed."""
 
 
 def main() -> None:
     """Print the seed, then every survivor, then how many of each package were noticed."""
     asked = _arguments()
     seed = asked.seed if asked.seed is not None else random.randrange(10**6)
+    verdicts = Verdicts(asked.verdicts or ROOT / "dist" / f"mutants-{seed}.jsonl")
     click.echo(f"seed {seed}: {asked.count} faults, {asked.jobs} at a time, asking {' '.join(asked.tests)}")
     paths = [str(path.relative_to(ROOT)) for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
     paths = [path for path in paths if any(part in path for part in asked.only.split(","))]
-    noticed, uncalled, planted = Counter[str](), Counter[str](), Counter[str]()
     began = time.monotonic()
     with _copies(asked.jobs) as copies:
         faults = sample(copies[0], paths, asked.count, seed)
+        left = [fault for fault in faults if (known := verdicts.of(fault)) is None or not known.noticed]
+        click.echo(f"{len(left)} of them are left to ask about; what is found: {verdicts.file}")
         callers = _record(copies[0], asked.tests, asked.jobs)
+        if not callers.seconds:
+            sys.exit("No test passes without a fault. Run these tests with pytest to see why.")
         _share_bytecode(copies)
         click.echo(f"{len(callers.seconds)} tests pass after {time.monotonic() - began:.0f} s")
         free: Queue[Path] = Queue()
         for copy in copies:
             free.put(copy)
 
-        def ask(fault: Fault) -> tuple[Fault, bool | None]:
+        def ask(fault: Fault) -> tuple[Fault, Verdict]:
             tests = callers.of(fault.path, fault.before, fault.line)
-            if not tests:
-                return fault, None
             copy = free.get()
             try:
-                return fault, _is_noticed(copy, fault, tests, sum(callers.seconds[test] for test in tests))
+                return fault, _verdict(copy, fault, tests, sum(callers.seconds[test] for test in tests))
             finally:
                 free.put(copy)
 
         with ThreadPoolExecutor(asked.jobs) as pool:
-            for fault, answer in pool.map(ask, faults):
-                package = "/".join(fault.path.split("/")[: 2 if fault.path.count("/") > 1 else 1])
-                planted[package] += 1
-                noticed[package] += answer is True
-                uncalled[package] += answer is None
-                if not answer:
-                    click.echo(_survivor(fault, "no test calls it" if answer is None else "survives"))
-    click.echo(f"{'':28}{'planted':>8}{'noticed':>8}{'uncalled':>9}")
-    for package in [*sorted(planted), ""]:
-        counts = [counter[package] if package else counter.total() for counter in (planted, noticed, uncalled)]
-        click.echo(f"{package or 'all':28}{counts[0]:>8}{counts[1]:>8}{counts[2]:>9}")
-    click.echo(
-        f"{noticed.total() / planted.total():.1%} noticed with the seed {seed} in {time.monotonic() - began:.0f} s"
-    )
+            for number, answer in enumerate(as_completed([pool.submit(ask, fault) for fault in left]), start=1):
+                fault, verdict = answer.result()
+                verdicts.add(fault, verdict)
+                if verdict not in (Verdict.UNIT, Verdict.LOCAL_AWS):
+                    click.echo("\n  ".join([f"{fault.path}:{fault.line}: {verdict}", *change(fault).splitlines()]))
+                if number % OFTEN == 0:
+                    click.echo(verdicts.total(faults))
+    click.echo(verdicts.table(faults))
+    click.echo(f"{verdicts.total(faults)}, with the seed {seed}, in {time.monotonic() - began:.0f} s")
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("--count", type=int, default=400, help="how many faults")
     parser.add_argument("--seed", type=int, help="which faults; default: others each time")
+    parser.add_argument(
+        "--verdicts",
+        type=Path,
+        metavar="FILE",
+        help="where to keep what is found; faults that were noticed in it are not asked about again "
+        "(default: dist/mutants-SEED.jsonl)",
+    )
     parser.add_argument("--jobs", type=int, default=2, help="how many at a time")
     parser.add_argument("tests", nargs="*", default=["tests/unit", "tests/local_aws"], help="which tests to ask")
     parser.add_argument("--only", default="", help="parts of the paths of files, with commas between them")
@@ -147,6 +157,7 @@ def _record(copy: Path, tests: Sequence[str], jobs: int) -> Callers:
     subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", "-n", str(jobs)),
+            *("-p", processor_time.__name__),
             *(f"--ignore={path}" for path in HARD),
             *("--cov", f"--cov-config={settings}", "--cov-context=test", "--cov-report=", f"--junit-xml={report}"),
             *("-o", "junit_family=xunit1", *tests),
@@ -159,11 +170,16 @@ def _record(copy: Path, tests: Sequence[str], jobs: int) -> Callers:
     data = coverage.CoverageData(str(copy / ".coverage"))
     data.read()
     seconds = {
-        f"{case.get('file')}::{case.get('name')}": float(case.get("time", 0))
+        f"{case.get('file')}::{case.get('name')}": _processor_seconds(case)
         for case in ET.parse(report).iter("testcase")
         if not {"failure", "error", "skipped"} & {part.tag for part in case}
     }
     return Callers(copy, data, seconds)
+
+
+def _processor_seconds(case: ET.Element) -> float:
+    taken = case.find(f"properties/property[@name='{processor_time.NAME}']")
+    return 0.0 if taken is None else float(taken.get("value", 0))
 
 
 def _share_bytecode(copies: Sequence[Path]) -> None:
@@ -182,26 +198,25 @@ def _environment(copy: Path) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "HYPOTHESIS_PROFILE": "few"}
 
 
-def _is_noticed(copy: Path, fault: Fault, tests: Sequence[str], seconds: float) -> bool:
-    """Return whether one of the tests fails with a fault, or takes far longer."""
+def _verdict(copy: Path, fault: Fault, tests: Sequence[str], seconds: float) -> Verdict:
+    """Return whether one of the tests fails with a fault, or takes far longer; the unit tests are asked first."""
     file = copy / fault.path
     file.write_text(fault.code)
-    asking = multiprocessing.get_context("fork").Process(target=_ask, args=(copy, tests))
+    asked = {
+        Verdict.UNIT: [test for test in tests if test.startswith("tests/unit/")],
+        Verdict.LOCAL_AWS: [test for test in tests if not test.startswith("tests/unit/")],
+    }
     try:
-        asking.start()
-        asking.join(SECONDS + seconds * SLOWER)
-        if asking.is_alive():
-            # With whatever the tests started.
-            os.killpg(asking.pid or 0, signal.SIGKILL)
-            asking.join()
-        return asking.exitcode != 0
+        for verdict, some in asked.items():
+            if some and (code := exit_code(partial(_ask, copy, some), SECONDS + seconds * SLOWER, CEILING)) != 0:
+                return Verdict.ENDLESS if code is None else verdict
+        return Verdict.SURVIVES if tests else Verdict.UNCALLED
     finally:
         file.write_text(fault.before)
 
 
-def _ask(copy: Path, tests: Sequence[str]) -> None:
-    """Run tests in this process, which has loaded everything but what is under test; end with pytest's exit code."""
-    os.setsid()
+def _ask(copy: Path, tests: Sequence[str]) -> int:
+    """Run tests in this process, which has loaded everything but what is under test; return pytest's exit code."""
     os.chdir(copy)
     os.environ.update(_environment(copy))
     silent = os.open(os.devnull, os.O_RDWR)
@@ -216,16 +231,12 @@ def _ask(copy: Path, tests: Sequence[str]) -> None:
     importlib.invalidate_caches()
     import pytest
 
-    os._exit(pytest.main(["-q", "-x", "-p", "no:cacheprovider", *tests]))
-
-
-def _survivor(fault: Fault, why: str) -> str:
-    changed = [
-        line
-        for line in difflib.unified_diff(fault.before.splitlines(), fault.code.splitlines(), n=0, lineterm="")
-        if line[:1] in "+-" and line[:3] not in ("+++", "---")
-    ]
-    return "\n  ".join([f"{fault.path}:{fault.line}: {why}", *changed])
+    options = ["-q", "-x", "-p", "no:cacheprovider"]
+    code = pytest.main([*options, *tests])
+    if code == pytest.ExitCode.USAGE_ERROR:
+        # A fault in what tests are parametrized by gives them other names. All of their cases then, by whatever name.
+        code = pytest.main([*options, *dict.fromkeys(test.partition("[")[0] for test in tests)])
+    return int(code)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 import coverage
 
 SECONDS = 60.0
-"""How long the tests that are asked about one fault may take together, measured without it."""
+"""How much processor time the tests that are asked about one fault may take together, measured without it."""
 
 ELSEWHERE = {"custom_resources": "tests/local_aws/custom_resources/", "lambda_lease": "tests/local_aws/lease/"}
 """The tests that run functions in the local AWS, which unpacks them elsewhere."""
@@ -27,7 +27,7 @@ class Callers:
     Attributes:
         root: of the checkout that they ran in.
         data: which test ran which line.
-        seconds: how long each test took that passed.
+        seconds: of processor time, that each test took that passed.
     """
 
     root: Path

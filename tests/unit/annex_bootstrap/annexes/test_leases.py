@@ -16,28 +16,9 @@ from hypothesis import strategies as st
 from annex_bootstrap.annexes.leases import Leases, Machines, parse_target, starter
 from annex_bootstrap.aws import Account
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.times import clock, left, parse_duration
+from annex_bootstrap.times import clock, left
 from annex_contract.lease import LATEST
 from tests.unit.annex_bootstrap.annexes.memory import STACK, Memory
-
-
-@pytest.mark.parametrize(("text", "seconds"), [("2h", 7200), ("90m", 5400), ("1d12h", 129_600), ("1d1h1m", 90_060)])
-def test_durations_are_read(text: str, seconds: int) -> None:
-    assert parse_duration(text) == seconds
-
-
-@pytest.mark.parametrize(
-    "text", ["", "2", "h", "-2h", "2h ", "1.5h", "0m", "2h1d", "two hours", "9" * 5000 + "h", "²h"]
-)
-def test_an_invalid_duration_is_refused(text: str) -> None:
-    with pytest.raises(UserError, match="is not a duration"):
-        parse_duration(text)
-
-
-@pytest.mark.parametrize("text", ["87601h", "3651d", "999999999d"])
-def test_a_duration_of_more_than_ten_years_is_refused(text: str) -> None:
-    with pytest.raises(UserError, match="longer than ten years"):
-        parse_duration(text)
 
 
 def test_only_a_target_of_the_lease_function_named_as_the_rule_is_a_lease() -> None:
