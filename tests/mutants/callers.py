@@ -37,8 +37,9 @@ class Callers:
     def of(self, path: str, code: str, line: int) -> list[str]:
         """Return the tests to ask about a fault, those of the same module first, then the fastest ones.
 
-        They are those that run the function around that line; outside of all functions, those that run the module, and
-        the unit tests of its package.
+        They are those that run the function around that line. Outside of all functions they are those that run the
+        module, or a line of any other one with the name that is defined there, and the unit tests of the package, or
+        of a file with that name.
 
         Args:
             path: the file, below the root.
@@ -51,6 +52,8 @@ class Callers:
         tests = {_PHASE.sub("", context) for number in lines for context in ran.get(number, [])}
         if around is None:
             tests |= {test for test in self.seconds if test.startswith(f"tests/unit/{Path(path).parent}/test_")}
+            if name := _defined_at(code, line):
+                tests |= self._with_name(name)
         if place := ELSEWHERE.get(path.partition("/")[0]):
             tests |= {test for test in self.seconds if test.startswith(place)}
         own = f"{Path(path).parent}/test_{Path(path).name}"
@@ -59,6 +62,33 @@ class Callers:
             key=lambda test: (own not in test, "/local_aws/" in test, self.seconds[test], test),
         )
         return list(_within(known, self.seconds))
+
+    def _with_name(self, name: str) -> set[str]:
+        word, tests = re.compile(rf"\b{name}\b"), set[str]()
+        for file in self.data.measured_files():
+            lines = {number for number, text in enumerate(_lines(Path(file)), start=1) if word.search(text)}
+            if lines:
+                ran = self.data.contexts_by_lineno(file)
+                tests |= {_PHASE.sub("", context) for number in lines for context in ran.get(number, [])}
+        files = {test.partition("::")[0] for test in self.seconds if test.startswith("tests/unit/")}
+        having = {file for file in files if any(map(word.search, _lines(self.root / file)))}
+        return tests | {test for test in self.seconds if test.partition("::")[0] in having}
+
+
+def _lines(file: Path) -> list[str]:
+    return file.read_text().splitlines() if file.exists() else []
+
+
+def _defined_at(code: str, line: int) -> str:
+    """Return the name that the innermost assignment around a line defines; nothing where there is none."""
+    around = [
+        ((node.end_lineno or line) - node.lineno, target.id)
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.lineno <= line <= (node.end_lineno or line)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        if isinstance(target, ast.Name)
+    ]
+    return min(around, default=(0, ""))[1]
 
 
 def _within(tests: Sequence[str], seconds: Mapping[str, float]) -> Iterator[str]:

@@ -47,3 +47,9 @@ def test_only_a_stack_that_is_stuck_needs_advice() -> None:
 def test_a_status_of_tomorrow_is_left_to_a_person() -> None:
     with pytest.raises(UserError, match="is in NEW_STATUS: check it in the CloudFormation console, then try again"):
         plan.choose_step(a_stack("NEW_STATUS"), "annex-bootstrap")
+
+
+def test_an_operation_begins_and_succeeds_with_the_statuses_that_cloudformation_gives_it_then() -> None:
+    begins = {name for name, status in STATUSES.items() if status.begins}
+    assert begins == {f"{operation}_IN_PROGRESS" for operation in ("CREATE", "UPDATE", "DELETE", "IMPORT")}
+    assert {name for name, status in STATUSES.items() if status.succeeded} == {"CREATE_COMPLETE", "UPDATE_COMPLETE"}

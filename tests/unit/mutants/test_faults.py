@@ -113,3 +113,23 @@ def test_the_tests_that_call_the_function_are_asked_those_of_its_module_first_th
         "tests/local_aws/test_c.py::test_process",
     ]
     assert callers.of("m/none.py", CODE, 17) == []
+
+
+def test_about_a_constant_those_are_asked_that_run_a_line_with_its_name_or_have_it_themselves(tmp_path: Path) -> None:
+    constants = 'class Macro(StrEnum):\n    ONE = "ONE"\n    TWO = "TWO"\n\n\nBOTH = (\n    Macro.ONE,\n)\n'
+    (tmp_path / "user.py").write_text("def use():\n    return Macro.ONE\n\n\ndef other():\n    return ONES\n")
+    (tmp_path / "tests/unit/other").mkdir(parents=True)
+    (tmp_path / "tests/unit/other/test_a.py").write_text("assert TWO")
+    data = CoverageData(no_disk=True)
+    for context, line in {"tests/local_aws/test_c.py::test_use|run": 2, "tests/unit/test_d.py::test_d|run": 6}.items():
+        data.set_context(context)
+        data.add_lines({str(tmp_path / "user.py"): [line]})
+    tests = (
+        *("tests/unit/m/test_own.py::test_own", "tests/unit/other/test_a.py::test_two", "tests/unit/test_d.py::test_d"),
+        "tests/local_aws/test_c.py::test_use",
+    )
+    callers = Callers(tmp_path, data, dict.fromkeys(tests, 0.1))
+    assert callers.of("m/a.py", constants, 2) == [tests[0], tests[3]]
+    assert callers.of("m/a.py", constants, 3) == [tests[0], tests[1]]
+    assert callers.of("m/a.py", constants, 7) == [tests[0]]
+    assert callers.of("m/a.py", constants, 1) == [tests[0]]
