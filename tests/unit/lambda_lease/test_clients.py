@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from lambda_lease.clients import Clients
@@ -17,7 +19,7 @@ def test_each_client_is_made_once_in_the_functions_region_and_waits_half_a_minut
     made = [clients.events, clients.ec2, clients.cloudformation, clients.s3]
     assert [client.meta.service_model.service_name for client in made] == ["events", "ec2", "cloudformation", "s3"]
     for client in made:
-        config = client.meta.config
+        config: Any = client.meta.config
         assert (client.meta.region_name, config.connect_timeout, config.read_timeout) == ("eu-west-1", 5, 30)
         assert config.retries == {"mode": "standard", "total_max_attempts": 5}
     assert (clients.events, clients.ec2, clients.cloudformation, clients.s3) == tuple(made)

@@ -48,7 +48,7 @@ def test_a_child_that_only_waits_uses_none_of_its_limit_and_gives_its_exit_code(
 
 
 def test_a_child_that_does_not_end_by_itself_is_ended_by_the_clock() -> None:
-    assert exit_code(lambda: signal.pause() or 0, 1, 0.1) is None
+    assert exit_code(wait, 1, 0.1) is None
 
 
 def test_each_test_says_what_it_took_its_fixtures_included(tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ Run = Callable[..., Costs]
 
 @pytest.fixture
 def run(steps: Steps, record: Record, screen: Screen, targeted: Callable[..., Target]) -> Run:
-    assert (steps.asked, record.machines().keys()) == ([], {"i-0a", "i-0b"})
+    assert (steps.asked, list(record.machines())) == ([], ["i-0a", "i-0b"])
     return lambda *regions, **more: costs(screen, targeted(Recorded(), *regions), **more)
 
 

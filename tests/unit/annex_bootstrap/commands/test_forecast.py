@@ -74,12 +74,8 @@ def run(screen: Screen, targeted: Callable[..., Target]) -> Run:
     return lambda *regions, **more: forecast(screen, targeted(Recorded(), *regions), **{"max_cores": 4} | more)
 
 
-def way(name: str, per_hour: str, hours: float, dollars: float, **more: Any) -> Way:
-    certain = {"hours": hours, "hours_least": hours, "hours_most": hours}
-    certain |= {"dollars": dollars, "dollars_least": dollars, "dollars_most": dollars}
-    return Way(
-        name, **{"machines": 2, "cores": 4, "dollars_per_hour": Decimal(per_hour), "unserved": 0, **certain} | more
-    )
+def way(name: str, per_hour: str, hours: float, dollars: float, machines: int = 2, cores: int = 4) -> Way:
+    return Way(name, machines, cores, Decimal(per_hour), hours, hours, hours, dollars, dollars, dollars, 0)
 
 
 def test_ten_jobs_of_ten_minutes_on_four_cores_take_half_an_hour_after_booting(
