@@ -28,10 +28,12 @@ class Property(StrEnum):
     GIVEN_ROLES = "GivenRoles"
     GPU = "Gpu"
     GROUP_NAME = "GroupName"
+    HTTP_PROXY = "HttpProxy"
     IMAGE_NAME = "ImageName"
     INSTANCE_ROLE = "InstanceRoleName"
     KEY_PATTERN = "KeyPattern"
     KMS_KEY = "KmsKey"
+    NO_PROXY = "NoProxy"
     PACKAGES = "Packages"
     PERMISSIONS_BOUNDARY_ARN = "PermissionsBoundaryArn"
     RECIPE = "Recipe"
@@ -179,6 +181,8 @@ IMAGE_BUILDER = CustomResource(
         Property.COMMANDS: str,
         Property.BOOT_COMMANDS: str,
         Property.GPU: str,
+        Property.HTTP_PROXY: str,
+        Property.NO_PROXY: str,
         Property.RECIPE: str,
         Property.BUILDER_TYPE: str,
         Property.KMS_KEY: str,
@@ -195,6 +199,8 @@ IMAGE_BUILDER = CustomResource(
         Property.COMMANDS,
         Property.BOOT_COMMANDS,
         Property.GPU,
+        Property.HTTP_PROXY,
+        Property.NO_PROXY,
         Property.KMS_KEY,
         Property.RECIPE,
     ),

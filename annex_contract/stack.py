@@ -191,6 +191,8 @@ class Parameter(StrEnum):
     CONDOR_CIDRS = "CondorCidrs"
     SSH_CIDRS = "SshCidrs"
     CONDOR_PORT = "CondorPort"
+    HTTP_PROXY = "HttpProxy"
+    NO_PROXY = "NoProxy"
     IMAGE = "Image"
     INSTANCE_TYPE = "InstanceType"
     IMAGE_ARCHITECTURE = "ImageArchitecture"

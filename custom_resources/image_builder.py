@@ -221,6 +221,8 @@ def _user_data(request: Request) -> bytes:
                 boot_commands=given[Property.BOOT_COMMANDS],
                 apt_source=given[Property.APT_SOURCE],
                 gpu=given[Property.GPU] == "yes",
+                http_proxy=given[Property.HTTP_PROXY],
+                no_proxy=given[Property.NO_PROXY],
             )
         )
     except ImageInputError as error:

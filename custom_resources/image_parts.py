@@ -34,14 +34,16 @@ CONTENT = (
     Property.GPU,
     Property.RECIPE,
 )
-"""The properties that affect what is in the image. A key of one's own does so too, and AWS's does not: images were
-made before there was a choice."""
+"""The properties that affect what is in the image. A key of one's own and a proxy do so too; AWS's key and no proxy do
+not: images were made before there was a choice."""
 
 
 def name_of(properties: Mapping[str, Any]) -> str:
     """Return the name of a build: with other contents, another one."""
     key = properties.get(Property.KMS_KEY, EBS_KEY)
-    content = json.dumps([properties.get(name, "") for name in CONTENT] + ([key] if key != EBS_KEY else []))
+    proxy = [properties.get(name, "") for name in (Property.HTTP_PROXY, Property.NO_PROXY)]
+    more = [*([key] if key != EBS_KEY else []), *(proxy if any(proxy) else [])]
+    content = json.dumps([properties.get(name, "") for name in CONTENT] + more)
     return f"{properties[Property.IMAGE_NAME]}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
 
 

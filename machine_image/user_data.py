@@ -28,6 +28,18 @@ TIME_LIMIT_MINUTES = 30
 REPORT_SECONDS = 20
 """How long a builder goes on after its last line, so that who reads the console of a running machine sees it."""
 
+PROXY_PATTERN = r"http://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?/?"
+"""The URL of a proxy, as apt, curl, Python and the AWS command line all take it; no user and no password, since
+everybody who may describe the stack can read it."""
+
+NO_PROXY_PATTERN = r"[A-Za-z0-9.:/_-]+(,[A-Za-z0-9.:/_-]+)*"
+"""The hosts that are reached without it. Each of these programs takes names, ``.suffixes`` and addresses; ranges of
+addresses not all of them."""
+
+NEVER_PROXIED = ("localhost", "127.0.0.1", "::1", "169.254.169.254", "fd00:ec2::254")
+"""The machine itself, and its metadata service:
+https://docs.aws.amazon.com/cli/latest/userguide/cli-configure-proxy.html"""
+
 MARKER = "annex-bootstrap-image"
 """How every line of the script on the console begins; the ID of the build follows."""
 
@@ -49,6 +61,10 @@ _INSTALLED: Mapping[str, str] = MappingProxyType(
 )
 _GPU_CONFIG = {"gpu.config": "/etc/condor/config.d/61-annex-gpu.config"}
 _BOOT_COMMANDS = "/etc/annex-bootstrap/boot-commands"
+_PROXY = "/etc/annex-bootstrap/proxy"
+
+_PROXIED_SERVICES = ("annex-boot", "condor", "docker")
+"""Which services of a machine reach out: HTCondor's own file transfers do, and Docker fetches the images of jobs."""
 
 
 class ImageInputError(ValueError):
@@ -67,6 +83,9 @@ class ImageInputs:
         boot_commands: lines of shell that root runs on every machine at boot, before HTCondor starts.
         apt_source: one more apt source, as one ``deb`` line or as a deb822 paragraph; empty for none.
         gpu: whether the image gets the system's driver for NVIDIA GPUs.
+        http_proxy: the URL of the proxy through which the builder, the machines' boot and their jobs reach others;
+            empty for none.
+        no_proxy: hosts that are reached without it, with commas between them, besides the machine and its metadata.
     """
 
     build_id: str
@@ -75,6 +94,8 @@ class ImageInputs:
     boot_commands: str = ""
     apt_source: str = ""
     gpu: bool = False
+    http_proxy: str = ""
+    no_proxy: str = ""
 
 
 @dataclass(frozen=True)
@@ -132,11 +153,14 @@ def render_script(inputs: ImageInputs) -> str:
         "APT_SOURCE": inputs.apt_source.strip(),
         "GPU": "yes" if inputs.gpu else "no",
     }
+    proxy = _proxy(inputs.http_proxy, inputs.no_proxy)
     assignments = [f"{name}={shlex.quote(value)}" for name, value in values.items()]
+    assignments += [f"export {name}={shlex.quote(value)}" for name, value in proxy.items()]
     installed = {**_INSTALLED, **(_GPU_CONFIG if inputs.gpu else {})}
     puts = [_put("644", path, _read(f"files/{name}")) for name, path in installed.items()]
     puts += [_put("644", f"{_LIBRARY}/machine_image/{name}", _read(name)) for name in _MODULES]
     puts.append(_put("755", _BOOT_COMMANDS, f"{inputs.boot_commands}\n"))
+    puts += [_put("644", path, text) for path, text in proxy_files(inputs.http_proxy, inputs.no_proxy).items()]
     head = ["#!/bin/bash", *assignments, "put_files() {", *puts, "}", ""]
     return "\n".join(head) + _read(f"files/{SYSTEM.script}") + _read("files/build.sh")
 
@@ -179,12 +203,44 @@ def _check(inputs: ImageInputs) -> None:
             raise ImageInputError(f"{name} has {len(text):,} characters, of {COMMANDS_LIMIT:,} that it may have")
         if "\0" in text:
             raise ImageInputError(f"{name} has a NUL character, which no shell takes; leave it out")
+    if inputs.http_proxy and not re.fullmatch(PROXY_PATTERN, inputs.http_proxy):
+        raise ImageInputError("HttpProxy is no URL such as http://proxy.example.org:3128, without user and password")
+    if inputs.no_proxy and not re.fullmatch(NO_PROXY_PATTERN, inputs.no_proxy):
+        raise ImageInputError("NoProxy is no list of hosts with commas between them, such as .example.org,192.0.2.1")
     source = inputs.apt_source.strip()
     if source and not re.match(r"deb\s|[A-Z][A-Za-z-]*:", source):
         raise ImageInputError(
             "ImageAptSource is neither a line that begins with 'deb' nor a paragraph such as 'Types: deb'; see"
             " sources.list(5)"
         )
+
+
+def proxy_files(http_proxy: str, no_proxy: str) -> dict[str, str]:
+    """Return the files of the image by which services and jobs know the proxy, each path with its text.
+
+    Args:
+        http_proxy: its URL; empty for none, which takes no files.
+        no_proxy: hosts that are reached without it.
+    """
+    given = [f"{name}={value}" for name, value in _proxy(http_proxy, no_proxy).items()]
+    if not given:
+        return {}
+    drop_in = f"[Service]\nEnvironmentFile={_PROXY}\n"
+    return {
+        _PROXY: "".join(f"{line}\n" for line in given),
+        # https://htcondor.readthedocs.io/en/latest/admin-manual/configuration-macros.html#STARTER_JOB_ENVIRONMENT
+        "/etc/condor/config.d/62-annex-proxy.config": f'STARTER_JOB_ENVIRONMENT = "{" ".join(given)}"\n',
+        **{f"/etc/systemd/system/{name}.service.d/annex-proxy.conf": drop_in for name in _PROXIED_SERVICES},
+    }
+
+
+def _proxy(http_proxy: str, no_proxy: str) -> dict[str, str]:
+    """Return the variables by which programs know a proxy: some read them in small letters, others in capitals."""
+    if not http_proxy:
+        return {}
+    without = ",".join([*NEVER_PROXIED, *([no_proxy] if no_proxy else [])])
+    known = {"http_proxy": http_proxy, "https_proxy": http_proxy, "no_proxy": without}
+    return known | {name.upper(): value for name, value in known.items()}
 
 
 def _put(mode: str, path: str, text: str) -> str:

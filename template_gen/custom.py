@@ -166,6 +166,8 @@ def provisions() -> list[Provision]:
                 Property.COMMANDS: Ref(Parameter.IMAGE_COMMANDS),
                 Property.BOOT_COMMANDS: Ref(Parameter.BOOT_COMMANDS),
                 Property.GPU: Ref(Parameter.IMAGE_GPU),
+                Property.HTTP_PROXY: Ref(Parameter.HTTP_PROXY),
+                Property.NO_PROXY: Ref(Parameter.NO_PROXY),
                 Property.RECIPE: recipe(),
                 Property.BUILDER_TYPE: If(
                     "HasBuilderType",
@@ -180,7 +182,10 @@ def provisions() -> list[Provision]:
             timeout=IMAGE_TIMEOUT,
             policy_name="function",
             condition="MakesImage",
-            unchecked=(Property.APT_SOURCE, Property.BOOT_COMMANDS, Property.COMMANDS, Property.PACKAGES),
+            unchecked=(
+                *(Property.APT_SOURCE, Property.BOOT_COMMANDS, Property.COMMANDS, Property.PACKAGES),
+                *(Property.HTTP_PROXY, Property.NO_PROXY),
+            ),
         ),
         Provision(
             IMAGE,

@@ -18,7 +18,7 @@ from annex_contract.knobs import DEFAULT_PORT
 from annex_contract.lease import TARBALL_PATTERN
 from annex_contract.operating_system import SYSTEM
 from annex_contract.stack import Parameter
-from machine_image.user_data import COMMANDS_LIMIT
+from machine_image.user_data import COMMANDS_LIMIT, NO_PROXY_PATTERN, PROXY_PATTERN
 
 V4_RANGE = r"(\d{1,3}\.){3}\d{1,3}/(\d|[12]\d|3[0-2])"
 V6_RANGE = r"[0-9a-fA-F:]*:[0-9a-fA-F:.]*/(\d{1,2}|1[01]\d|12[0-8])"
@@ -143,6 +143,23 @@ GROUPS: Sequence[tuple[str, Sequence[Input]]] = (
                     "MaxValue": 65535,
                     "ConstraintDescription": "Type a port from 1 to 65535.",
                 },
+            ),
+            _text(
+                Parameter.HTTP_PROXY,
+                "HTTP proxy",
+                "The proxy through which the builder of the image, the machines that start from it, and their jobs "
+                "reach others by HTTP and HTTPS. Another one makes another image. Empty: none.",
+                f"^({PROXY_PATTERN})?$",
+                "Type the URL of a proxy, such as http://proxy.example.org:3128, without user and password, which "
+                "others could read here, or leave it empty.",
+            ),
+            _text(
+                Parameter.NO_PROXY,
+                "Without the proxy",
+                "Hosts that are reached without that proxy: names, suffixes such as .amazonaws.com, and addresses, "
+                "with commas between them. Empty: only the machine itself and its metadata.",
+                f"^({NO_PROXY_PATTERN})?$",
+                "Type hosts with commas and no blanks between them, such as .example.org,192.0.2.1, or leave it empty.",
             ),
         ),
     ),

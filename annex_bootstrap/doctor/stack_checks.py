@@ -327,6 +327,7 @@ class Subnets(Check):
     Attributes:
         ways: what each subnet reaches, as ``find_ways`` returns it; None where it is gone.
         builds: whether the stack builds its image in them.
+        proxy: through which builder and machines reach others by HTTP; empty for none.
     """
 
     id = "subnets"
@@ -334,6 +335,7 @@ class Subnets(Check):
 
     ways: Mapping[str, Mapping[str, str] | None]
     builds: bool
+    proxy: str = ""
 
     @classmethod
     def read(cls, setup: Setup) -> Self | None:
@@ -355,7 +357,8 @@ class Subnets(Check):
             for subnet_id, subnet in found.items():
                 if subnet["VpcId"] == vpc:
                     ways[subnet_id] = find_ways(subnet_id, tables, public=subnet.get("MapPublicIpOnLaunch", False))
-        return cls(ways, setup.deployed.parameters.get(Parameter.IMAGE) == IMAGE_YES)
+        builds = setup.deployed.parameters.get(Parameter.IMAGE) == IMAGE_YES
+        return cls(ways, builds, setup.deployed.parameters.get(Parameter.HTTP_PROXY, "") if builds else "")
 
     def judge(self) -> Finding:
         if gone := [subnet_id for subnet_id, ways in self.ways.items() if ways is None]:
@@ -365,6 +368,10 @@ class Subnets(Check):
         closed = [ways for ways in known.values() if EVERYWHERE not in ways]
         if not closed:
             return self.ok(detail)
+        if self.proxy:
+            return self.skipped(
+                detail, f"ask who runs the network whether {self.proxy} and the pool's port are reached from there"
+            )
         if self.builds or not all(closed):
             builder, image = (
                 (f", and the image's builder {SYSTEM.name}'s packages", ", or --param Image= and an image of yours")

@@ -92,7 +92,9 @@ class Builder(BootedHost):
 class ImageMachine(BootedHost):
     """A machine of an annex that boots from an image, without a hand on it."""
 
-    def __init__(self, image: Path, network: Network, *, hosts: Mapping[str, str], ca_pem: str) -> None:
+    def __init__(
+        self, image: Path, network: Network, *, hosts: Mapping[str, str], ca_pem: str, files: Mapping[str, str]
+    ) -> None:
         """Describe the machine; entering it as a context manager lets it boot.
 
         Args:
@@ -100,11 +102,15 @@ class ImageMachine(BootedHost):
             network: its own.
             hosts: names that it resolves, and the address of each.
             ca_pem: a certificate authority that its programs trust besides the public ones.
+            files: what another image would have besides, by path.
         """
+        self._files = files
         super().__init__(image, "machine.example.org", hosts=hosts, ca_pem=ca_pem, network=network)
 
     def _prepare(self) -> None:
         self.write("/etc/condor/config.d/99-stand-in.config", _CONFIG)
+        for path, text in self._files.items():
+            self.write(path, text)
 
 
 def base_image() -> Path:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from local_aws.launcher import STAND_IN_TAG
 from tests.htcondor.image import ImageMachine
@@ -40,15 +41,24 @@ def network_of(testbed: Testbed, instance_id: str) -> Network:
 
 
 @contextmanager
-def booted(testbed: Testbed, image: Path, instance_id: str) -> Iterator[ImageMachine]:
-    """Boot a machine in place of an instance; it asks for metadata with tokens only."""
+def booted(
+    testbed: Testbed, image: Path, instance_id: str, files: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[ImageMachine]:
+    """Boot a machine in place of an instance; it asks for metadata with tokens only.
+
+    Args:
+        testbed: whose instance it is.
+        image: that it boots from.
+        instance_id: of the instance.
+        files: what the image has besides, by path.
+    """
     ec2 = testbed.root.client("ec2")
     ec2.modify_instance_metadata_options(InstanceId=instance_id, HttpTokens="required")
     ec2.create_tags(Resources=[instance_id], Tags=[{"Key": STAND_IN_TAG, "Value": "yes"}])
     ca_pem = testbed.local.ca_file.read_text()
     try:
         network = network_of(testbed, instance_id)
-        with ImageMachine(image, network, hosts=testbed.pool.hosts, ca_pem=ca_pem) as stand_in:
+        with ImageMachine(image, network, hosts=testbed.pool.hosts, ca_pem=ca_pem, files=files) as stand_in:
             try:
                 yield stand_in
             except BaseException:

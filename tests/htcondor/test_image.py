@@ -14,6 +14,7 @@ import pytest
 
 from annex_contract.stack import Output
 from local_aws.launcher import INTERRUPTION_TAG, METADATA_ADDRESS
+from machine_image.user_data import NEVER_PROXIED, proxy_files
 from tests.htcondor.image import INPUTS, Builder, base_image
 from tests.htcondor.namespaces import POOL, REGION
 from tests.htcondor.pool import USER
@@ -43,7 +44,11 @@ hostname
 ask='import urllib.request as r; print(r.urlopen(r.Request("http://{METADATA_ADDRESS}/latest/api/token", method="PUT",
 headers={{"X-aws-ec2-metadata-token-ttl-seconds": "60"}}), timeout=5).status)'
 python3 -c "$ask" || echo "no metadata"
+echo "$http_proxy $HTTPS_PROXY $no_proxy"
 """
+
+PROXY = "http://proxy.example.org:3128"
+"""A proxy that does not exist: everything that the machine needs is reached without it."""
 
 WITHOUT_TOKEN = f"http://{METADATA_ADDRESS}/latest/meta-data/instance-id"
 
@@ -102,7 +107,7 @@ def test_a_machine_of_an_annex_boots_with_tokens_only_and_runs_a_job(testbed: Te
     (machine,) = testbed.machines("plain")
     instance_id = machine["InstanceId"]
     submit(testbed.pool, "plain", USEFUL)
-    with booted(testbed, image, instance_id) as stand_in:
+    with booted(testbed, image, instance_id, proxy_files(PROXY, ".amazonaws.com")) as stand_in:
         testbed.wait_until(lambda: "done; HTCondor starts" in stand_in.console, "the boot service is done")
         said = said_by(stand_in)
         testbed.transcript.file("What the machine's console says", "\n".join(said))
@@ -119,8 +124,10 @@ def test_a_machine_of_an_annex_boots_with_tokens_only_and_runs_a_job(testbed: Te
         testbed.wait_until(lambda: instance_id in _slots(testbed), "the machine is in the pool")
         testbed.command("condor_wait", "-wait", "180", "plain.log")
         _, output = testbed.command("cat", "plain.out")
-        assert output == "42\nmachine.example.org\nno metadata\n"
+        proxied = f"{PROXY} {PROXY} {','.join(NEVER_PROXIED)},.amazonaws.com"
+        assert output == f"42\nmachine.example.org\nno metadata\n{proxied}\n"
         testbed.checked("the job used the program from ImagePackages, and could not reach the metadata service")
+        testbed.checked("the job has the proxy in its environment, and the boot step and HTCondor work beside it")
         stand_in.wait_until_off(3 * IDLE_SECONDS)
         testbed.checked("without a job the machine shut itself down")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import threading
 from collections.abc import Callable
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 
+from annex_bootstrap.stack.read import find
 from annex_contract.stack import Output
 from local_aws.launcher import REGION
 from local_aws.server_settings import MACHINES
@@ -118,6 +121,40 @@ def test_a_newer_base_shows_in_the_preview_and_an_update_makes_the_new_image_bef
     assert left_of_images(ec2) == []
     refused = deployer.run("image", "rebuild", "--yes")
     assert (refused.returncode, "does not make its image" in refused.stderr) == (1, True)
+
+
+PROXY = "http://proxy.example.org:3128"
+
+
+def test_a_proxy_with_a_password_is_refused_before_anything_is_made(deployer: CliUser, root: boto3.Session) -> None:
+    refused = deployer.run("deploy", "--yes", "--param", "HttpProxy=http://me:secret@proxy.example.org:3128")
+    assert refused.returncode == 2
+    said = " ".join(refused.stderr.split())
+    assert "type the URL of a proxy, such as http://proxy.example.org:3128, without user" in said
+    assert find(root.client("cloudformation"), deployer.stack_name) is None
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("set_machines")
+def test_a_proxy_reaches_the_builder_and_what_machines_boot_with_and_another_one_makes_another_image(
+    deployer: CliUser, ec2: EC2Client
+) -> None:
+    plain = deployed_image(deployer.must("deploy", "--yes", "--output", "json"))
+    assert "Proxy" not in deployer.must("deploy", "--dry-run").stdout
+    proxy = ("--param", f"HttpProxy={PROXY}", "--param", "NoProxy=.amazonaws.com")
+    preview = deployer.must("deploy", "--dry-run", *proxy).stdout
+    assert f"HttpProxy to {PROXY} (it is empty)" in preview
+    assert "replaces the image's builder: HttpProxy and NoProxy change" in preview
+    proxied = deployed_image(deployer.must("deploy", "--yes", "--output", "json", *proxy))
+    assert proxied != plain
+    (image,) = ec2.describe_images(ImageIds=[proxied])["Images"]
+    asked = ec2.describe_instance_attribute(InstanceId=image["SourceInstanceId"], Attribute="userData")["UserData"]
+    script = gzip.decompress(base64.b64decode(asked["Value"])).decode()
+    assert f"\nexport https_proxy={PROXY}\n" in script
+    assert "\nexport NO_PROXY=localhost,127.0.0.1,::1,169.254.169.254,fd00:ec2::254,.amazonaws.com\n" in script
+    assert "put 644 /etc/systemd/system/annex-boot.service.d/annex-proxy.conf " in script
+    # A later update keeps it.
+    assert "is up to date" in deployer.must("deploy", "--yes").stdout
 
 
 @pytest.mark.slow

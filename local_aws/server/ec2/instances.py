@@ -223,16 +223,15 @@ def modify_instance_attribute(params: Params) -> Response:
 
 
 def describe_instance_attribute(params: Params) -> Response:
-    """DescribeInstanceAttribute; MiniStack knows every attribute but termination protection."""
+    """DescribeInstanceAttribute; MiniStack knows every attribute but termination protection and user data."""
     request = wire.read("DescribeInstanceAttribute", params)
     instance = ec2._instances.get(request["InstanceId"])
-    if instance is None or request["Attribute"] != "disableApiTermination":
+    if instance is None or request["Attribute"] not in ("disableApiTermination", "userData"):
         return _ministack["DescribeInstanceAttribute"](params)
-    return wire.answer(
-        "DescribeInstanceAttribute",
-        InstanceId=request["InstanceId"],
-        DisableApiTermination={"Value": instance.get("DisableApiTermination", False)},
-    )
+    found = {"DisableApiTermination": {"Value": instance.get("DisableApiTermination", False)}}
+    if request["Attribute"] == "userData":
+        found = {"UserData": {"Value": instance["UserData"]} if instance.get("UserData") else {}}
+    return wire.answer("DescribeInstanceAttribute", InstanceId=request["InstanceId"], **found)
 
 
 def tag_volumes(instance: Instance, request: Mapping[str, Any]) -> None:

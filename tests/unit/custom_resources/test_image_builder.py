@@ -27,6 +27,8 @@ PROPERTIES: dict[str, Any] = {
     "Commands": "echo installed",
     "BootCommands": "echo booted",
     "Gpu": "no",
+    "HttpProxy": "http://proxy.example.org:3128",
+    "NoProxy": ".example.org",
     "Recipe": "1",
     "BuilderType": "m7i.large",
     "KmsKey": "alias/aws/ebs",
@@ -176,6 +178,8 @@ def test_everything_that_the_parameters_ask_for_reaches_the_builder(
         "echo booted",
         "deb http://example.org/debian stable main",
         driver,
+        "http://proxy.example.org:3128",
+        ".example.org",
     )
     assert gzip.decompress(base64.b64decode(run["UserData"])) == gzip.decompress(render_user_data(inputs))
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import socket
 import ssl
+import threading
 import urllib.error
 import urllib.request
 from datetime import UTC, datetime, timedelta
@@ -240,3 +242,24 @@ def test_a_request_is_signed_and_again_with_awss_time_where_the_clock_is_wrong(m
         sent = {name.lower(): value for name, value in request.headers.items()}
         assert {name: sent[name.lower()] for name in headers} == headers
         assert (timeout, isinstance(context, ssl.SSLContext)) == (60, True)
+
+
+def test_a_call_goes_through_the_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+
+        def refuse() -> None:
+            connection, _ = proxy.accept()
+            with connection:
+                asked.append(connection.recv(4096).split(b"\r\n")[0])
+                connection.sendall(b"HTTP/1.1 403 Forbidden\r\n\r\n")
+
+        refusing = threading.Thread(target=refuse)
+        refusing.start()
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        monkeypatch.setenv("no_proxy", "localhost")
+        monkeypatch.setattr(aws_calls, "TRUSTED", None)
+        with pytest.raises(RefusedError, match=r"^s3 GetObject s3://b/k: .*403 Forbidden"):
+            AwsCalls(Place("us-east-1"), KEYS).read_object("b", "k")
+        refusing.join()
+    assert asked == [b"CONNECT b.s3.us-east-1.amazonaws.com:443 HTTP/1.0"]

@@ -33,6 +33,8 @@ FULL = ImageInputs(
     boot_commands="mount -a",
     apt_source="Types: deb\nURIs: https://example.org/debian\nSuites: forky\nComponents: main",
     gpu=True,
+    http_proxy="http://proxy.example.org:3128",
+    no_proxy=".example.org,192.0.2.1",
 )
 
 
@@ -79,6 +81,45 @@ def test_the_shell_gets_every_input_unchanged(text: str) -> None:
     assert _printed(f'{head}{put}printf "%s|" "$COMMANDS"; put_files') == f"{text}|{text}\n"
 
 
+PROXY = "http://[2001:db8::1]:3128"
+WITHOUT = "localhost,127.0.0.1,::1,169.254.169.254,fd00:ec2::254"
+
+
+@pytest.mark.parametrize(
+    ("hosts", "without"), [("", WITHOUT), (".example.org,192.0.2.1", f"{WITHOUT},.example.org,192.0.2.1")]
+)
+def test_a_proxy_is_that_of_the_builder_its_machines_services_and_jobs(hosts: str, without: str) -> None:
+    head = render_script(ImageInputs("x", http_proxy=PROXY, no_proxy=hosts)).partition("# How to get packages")[0]
+    put = '\nput() { case "$2" in *proxy*) printf "%s %s\\n%s" "$1" "$2" "$3" ;; esac; }\n'
+    files = _printed(f"{head}{put}put_files")
+    values = {"http_proxy": PROXY, "https_proxy": PROXY, "no_proxy": without}
+    values |= {name.upper(): value for name, value in values.items()}
+    variables = [f"{name}={value}" for name, value in values.items()]
+    assert files == "".join(
+        f"644 {path}\n{text}\n"
+        for path, text in (
+            ("/etc/annex-bootstrap/proxy", "\n".join(variables)),
+            ("/etc/condor/config.d/62-annex-proxy.config", f'STARTER_JOB_ENVIRONMENT = "{" ".join(variables)}"'),
+            *(
+                (
+                    f"/etc/systemd/system/{service}.service.d/annex-proxy.conf",
+                    "[Service]\nEnvironmentFile=/etc/annex-bootstrap/proxy",
+                )
+                for service in ("annex-boot", "condor", "docker")
+            ),
+        )
+    )
+    # The programs that the builder runs have it, too.
+    given = _printed(f"unset {' '.join(values)}\n{head}\nenv").splitlines()
+    assert set(variables) <= set(given)
+
+
+def test_without_a_proxy_nothing_names_one() -> None:
+    script = render_script(ImageInputs("x", no_proxy=".example.org"))
+    assert "annex-proxy" not in script
+    assert "http_proxy" not in script
+
+
 def test_a_function_renders_the_same_from_its_archive() -> None:
     program = (
         f"{loader_of('ImageBuilderFunction')}\n"
@@ -102,6 +143,10 @@ def test_a_function_renders_the_same_from_its_archive() -> None:
         (ImageInputs("x", boot_commands="c" * (COMMANDS_LIMIT + 1)), "BootCommands has 4,097 characters"),
         (ImageInputs("x", commands="a\0b"), "ImageCommands has a NUL character"),
         (ImageInputs("x", apt_source="https://example.org/debian"), "ImageAptSource is neither"),
+        (ImageInputs("x", http_proxy="http://me:secret@proxy:3128"), "HttpProxy is no URL"),
+        (ImageInputs("x", http_proxy="proxy:3128"), "HttpProxy is no URL"),
+        (ImageInputs("x", http_proxy="http://proxy/$(reboot)"), "HttpProxy is no URL"),
+        (ImageInputs("x", http_proxy="http://proxy", no_proxy="a b"), "NoProxy is no list of hosts"),
     ],
 )
 def test_an_input_that_cannot_be_is_refused_with_a_sentence(inputs: ImageInputs, says: str) -> None:

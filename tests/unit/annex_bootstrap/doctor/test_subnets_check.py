@@ -59,10 +59,17 @@ def test_what_a_subnet_leads_to_is_said(ways: Any, builds: bool, level: Level, d
     assert Subnets(ways, builds).judge() == Finding("subnets", "subnets", level, detail, advice)
 
 
+def test_with_a_proxy_only_it_and_the_pool_have_to_be_reached() -> None:
+    advice = "ask who runs the network whether http://proxy:3128 and the pool's port are reached from there"
+    finding = Subnets({"a": OUT, "b": {}}, True, "http://proxy:3128").judge()
+    assert finding == Finding("subnets", "subnets", Level.SKIPPED, "a: everything, by nat-1; b: nothing", advice)
+    assert Subnets({"a": OUT}, True, "http://proxy:3128").judge().level is Level.OK
+
+
 def setup(account: Any, subnets: str) -> Setup:
     made = Setup(account, "s", Path("config"))
     # A cached property, which is read from AWS otherwise.
-    vars(made)["deployed"] = replace(STACK, parameters={"SubnetIds": subnets, "Image": "yes"})
+    vars(made)["deployed"] = replace(STACK, parameters={"SubnetIds": subnets, "Image": "yes", "HttpProxy": "http://p"})
     return made
 
 
@@ -79,7 +86,7 @@ def test_named_subnets_are_looked_up_and_one_that_is_gone_is_noticed() -> None:
     vpc = {"Filters": [{"Name": "vpc-id", "Values": ["vpc-1"]}]}
     with answering(ec2=[DESCRIBED, ("describe_route_tables", vpc, tables)]) as account:
         assert Subnets.read(setup(account, "subnet-a, subnet-b")) == Subnets(
-            {"subnet-a": {"0.0.0.0/0": "nat-1"}, "subnet-b": None}, builds=True
+            {"subnet-a": {"0.0.0.0/0": "nat-1"}, "subnet-b": None}, builds=True, proxy="http://p"
         )
 
 
