@@ -73,7 +73,7 @@ def main() -> int:
     target.mkdir(exist_ok=True)
     for name, content in built.items():
         body = content.encode()
-        # Whoever reads it meanwhile, such as a test beside this one, sees the old file or the new one.
+        # Anyone who reads it meanwhile, such as a test beside this one, sees the old file or the new one.
         fresh = target / f".{name}.{os.getpid()}"
         fresh.write_bytes(body)
         fresh.replace(target / name)

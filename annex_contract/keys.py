@@ -46,7 +46,7 @@ def use_for_volumes(key: Expression, ec2: Expression) -> list[Statement]:
 
 
 def use_as_user(key: Expression, ec2: Expression, s3: Expression) -> Statement:
-    """Return the statement for whoever starts machines and puts objects: one, since their policies are nearly full.
+    """Return the statement for those who start machines and put objects: one, since their policies are nearly full.
 
     Args:
         key: its ARN.

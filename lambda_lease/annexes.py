@@ -265,7 +265,7 @@ def _remove_rule(events: EventBridgeClient, lease: Lease, function_arn: str, now
 
 
 def _is_of_lease(events: EventBridgeClient, name: str) -> bool:
-    """Return whether a rule was made for a lease: whoever may only invoke this function can name any rule."""
+    """Return whether a rule was made for a lease: anyone who may only invoke this function can name any rule."""
     pages = events.get_paginator("list_rules").paginate(NamePrefix=name)
     schedules = {rule["Name"]: rule.get("ScheduleExpression") for page in pages for rule in page["Rules"]}
     return schedules.get(name) == TICK_RATE

@@ -116,7 +116,7 @@ def list_machines(
 
     Args:
         ec2: the client.
-        filters: what EC2 selects by. A pre-selection only: whoever acts on a machine compares exactly.
+        filters: what EC2 selects by. A pre-selection only: anyone who acts on a machine compares exactly.
         states: the states that count.
         profile_arns: the stack's instance profiles.
 

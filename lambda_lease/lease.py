@@ -41,7 +41,7 @@ def decide(event: Lease, target: Lease | None, now: float) -> Wait | Expire:
     """Decide whether an annex is over.
 
     The target is the truth and the event a hint: a retried or late event may carry an end that was extended
-    since. Without a target the event alone decides. Whoever starts or extends an annex puts the target before
+    since. Without a target the event alone decides. Anyone who starts or extends an annex puts the target before
     any machine runs, so where there is none, no lease exists, and nothing else would ever end the machines that
     are left.
 

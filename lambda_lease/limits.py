@@ -1,6 +1,6 @@
 """What is beyond the limits that a stack has on all its machines together: the newest machines, so the newest annex.
 
-Neither tags nor names decide: whoever starts machines chooses them, and would have other people's annexes end.
+Neither tags nor names decide: people who start machines choose them, and would have other people's annexes end.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ NOTICE_INTERVAL = 5.0
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html"""
 
 START_PATIENCE = 300.0
-"""Seconds after which a machine of ``start`` whose tarball never came gives up: whoever started it was interrupted."""
+"""Seconds after which a machine of ``start`` whose tarball never came gives up: its client was interrupted."""
 
 ANNEX_TAG = "htcondor:AnnexName"
 CONFIGURATION_TAG = "annex-bootstrap:configuration"
@@ -303,7 +303,7 @@ def find_annex(metadata: Metadata, calls: AwsCalls, instance_id: str) -> str:
     """Return the ID of the machine's annex: the tag says, or else the client token, of the machine or of its fleet.
 
     Args:
-        metadata: has the tags, where whoever started the machine wanted so.
+        metadata: has the tags, where the client that started the machine wanted so.
         calls: of its role.
         instance_id: of the machine.
 
@@ -365,7 +365,8 @@ def configure_once(calls: AwsCalls, bucket: str, key: str, instance_id: str, unt
             return calls.read_object(bucket, key)
         except RefusedError as error:
             raise NotYetError(
-                f"whoever started this machine has not put its configuration at s3://{bucket}/{key} yet ({error})"
+                f"the client that started this machine has not put its configuration at s3://{bucket}/{key} yet"
+                f" ({error})"
             ) from error
 
     _unpack_once(_persist(read, until), f"s3://{bucket}/{key}")

@@ -46,7 +46,7 @@ def key_for_volumes() -> list[AWSHelperFn]:
 
 
 def key_of_people() -> list[AWSHelperFn]:
-    """Return the statement for whoever starts machines and uploads the pool's configuration."""
+    """Return the statement for those who start machines and upload the pool's configuration."""
     ec2, s3 = (Sub(f"{service}.${{AWS::Region}}.${{AWS::URLSuffix}}") for service in ("ec2", "s3"))
     return _with_key([use_as_user(Ref(Parameter.KMS_KEY_ARN), ec2, s3)])
 
@@ -336,7 +336,7 @@ def lease(profile_arns: list[AWSHelperFn]) -> list[Statement]:
             names.arn("ec2", "fleet/*"),
             OURS | {"Null": {f"aws:ResourceTag/{ANNEX_TAG}": "false"}},
         ),
-        # Whoever starts a machine need not tag its request.
+        # Anyone who starts a machine need not tag its request.
         allow(
             "CancelSpotRequests",
             "ec2: CancelSpotInstanceRequests",

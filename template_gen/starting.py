@@ -126,7 +126,7 @@ def add_policy(template: Template, lease_function: Function, connectivity_functi
 
 
 def add_role(template: Template) -> None:
-    """Add the role that people without IAM users take: whoever a parameter names, within the account."""
+    """Add the role that people without IAM users take: those whom a parameter names, within the account."""
     taking = {
         "Sid": "AssumedByUsers",
         "Effect": "Allow",

@@ -52,7 +52,7 @@ def ask_overview(section: Section) -> Overview:
 
 
 def can_start(stack: Stack, version: Version | None) -> bool:
-    """Tell whether ``start`` starts annexes of a stack, with the credentials of whoever runs it and without any key.
+    """Tell whether ``start`` starts annexes of a stack, with the credentials of its user, without any key.
 
     Args:
         stack: whose machines. One that makes no image has no machines for ``start``.

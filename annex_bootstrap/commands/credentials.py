@@ -135,7 +135,7 @@ def _take_role(screen: Screen, target: Target) -> Credentials:
     arn = stack.outputs.get(Output.ANNEX_USER_ROLE_ARN)
     if arn is None:
         raise UserError(
-            f"the stack {stack.name} has no role for people: whoever deploys it names them with --param "
+            f"the stack {stack.name} has no role for people: the deployer names them with --param "
             f"{Parameter.USER_PRINCIPALS}=ARN; only a stack with Image=yes has one"
         )
     path, name = profile_file(), users.default_user_name(target.stack_name, account.region)
@@ -159,7 +159,7 @@ def _make(screen: Screen, target: Target, user: AnnexUser, *, rotate: bool) -> t
     stack = find_deployed(user.account, target.stack_name)
     policy_arn = stack.outputs[Output.ANNEX_USER_POLICY_ARN]
     users.check_policy(user.account, policy_arn)
-    # Whoever deploys such a stack is not trusted with everything, but can rewrite the policy.
+    # The deployer of such a stack is not trusted with everything, but can rewrite the policy.
     limit = stack.parameters.get(Parameter.PERMISSIONS_BOUNDARY_ARN, "")
     if limit and not user.boundary and not user.is_bounded():
         user = replace(user, boundary=users_boundary(limit, stack.name))

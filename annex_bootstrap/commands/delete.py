@@ -204,7 +204,7 @@ def _preview(account: Account, stack_name: str, watcher: Watcher) -> Preview | N
             f"--region {account.region} --stack-name {stack.name}"
         )
         raise UserError(f"the stack {stack.name} is protected from deletion: {line}  # then try again")
-    # An administrator's policies stay, and so may whoever has them.
+    # An administrator's policies stay, and so may their holders.
     holders = [] if stack.parameters.get(Parameter.GIVEN_ROLES) else find_holders(account, stack)
     own = stack.outputs.get(Output.ANNEX_USER_ROLE_ARN, "").rpartition("/")[2]
     holders = [holder for holder in holders if holder.kind != "role" or holder.name != own]

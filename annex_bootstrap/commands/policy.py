@@ -33,13 +33,13 @@ from annex_contract.stack import STACK_TAG, LogicalId, Output, Parameter
 
 UNBOUNDED = (
     "holders of this policy can make themselves administrators of the account; "
-    "with --boundary they cannot, if whoever holds the stack's policies has a boundary too (see annex-bootstrap policy "
-    "boundary)"
+    "with --boundary they cannot, if the holders of the stack's policies have a boundary too (see annex-bootstrap "
+    "policy boundary)"
 )
 
 OWN = (
     "make a managed policy of this with a name of your own and without a path, and grant it in place of the stack's, "
-    "which whoever deploys the stack can rewrite; print it again after each deploy and image rebuild"
+    "which anyone who deploys the stack can rewrite; print it again after each deploy and image rebuild"
 )
 
 
@@ -97,7 +97,7 @@ def print_roles(screen: Screen, target: Target, parameters: Mapping[str, str]) -
         "an administrator saves this as roles.json and runs: "
         f"{shlex.join([*make, '--template-file', 'roles.json', '--capabilities', 'CAPABILITY_NAMED_IAM'])}"
     )
-    screen.warn(f"whoever deploys gets its policy {DEPLOY_POLICY}, and then runs: {roles.command()}")
+    screen.warn(f"the deployer gets its policy {DEPLOY_POLICY}, and then runs: {roles.command()}")
     screen.result(roles.text())
 
 
@@ -180,7 +180,7 @@ command = Family(
     help="""Print IAM policies for an administrator to grant.
 
     setup needs both deployer and operator. start and watch need neither, but the managed policy that the stack's output
-    StartPolicyARN names. Whoever deploys the stack can rewrite that policy and AnnexUserPolicy: give each of their
+    StartPolicyARN names. Anyone who deploys the stack can rewrite that policy and AnnexUserPolicy: give each of their
     holders a permissions boundary, or grant what start or user prints in their place.
     """,
 )
@@ -215,7 +215,7 @@ for name, logical_id, commands in (
             *ONE_REGION,
             help=f"""Print what a stack's {logical_id} allows, for {commands}, for an administrator to own.
 
-            Whoever deploys the stack can rewrite {logical_id}; this policy is out of their reach. It names the stack's
+            The deployer of the stack can rewrite {logical_id}; this policy is out of their reach. It names the stack's
             image and launch template, so print it again after each deploy and image rebuild.
             """,
         )
@@ -249,7 +249,7 @@ command.add_command(
         PARAMETERS,
         help="""Print a template with a stack's roles and policies, for an administrator to make once.
 
-        Whoever then deploys that stack with the parameter GivenRoles needs no right of IAM but PassRole. Give it the
+        Anyone who then deploys that stack with the parameter GivenRoles needs no right of IAM but PassRole. Give it the
         same parameters as the stack. It is for one region; the stack never changes or deletes what it makes.
         """,
     )

@@ -68,7 +68,7 @@ def rehearse(
         screen: where to print.
         scps: the files of service control policies, which hold for everybody in the account.
         boundary: the file of the boundary of every role that the stack makes.
-        policies: the files of what whoever deploys may do; without one, what ``policy deployer`` prints.
+        policies: the files of what the deployer may do; without one, what ``policy deployer`` prints.
         tag_policies: the files of tag policies.
         parameters: of the stack.
         tags: of all that is made, as ``deploy`` takes them.
@@ -186,7 +186,7 @@ command = Command(
         metavar="FILE",
         help="The permissions boundary of every role that the stack makes.",
     ),
-    _files("--policy", "policies", "What whoever deploys may do, instead of what policy deployer prints"),
+    _files("--policy", "policies", "What the deployer may do, instead of what policy deployer prints"),
     _files("--tag-policy", "tag_policies", "A tag policy of the organisation"),
     PARAMETERS,
     STACK_TAGS,

@@ -133,7 +133,7 @@ def setup(
         return _stopped(screen, done, line)
     with _step(screen, 3, line):
         if without_user:
-            screen.say("Skipped: annex-bootstrap start uses the AWS credentials of whoever runs it.")
+            screen.say("Skipped: annex-bootstrap start uses the AWS credentials of the person who runs it.")
         else:
             done = replace(done, credentials=_make_keys(screen, target, directory, users_boundary))
     with _step(screen, 4, line):

@@ -92,7 +92,7 @@ class Quota(Check):
 
 @dataclass(frozen=True)
 class PolicyHolders(Check):
-    """Whoever deploys the stack gains nothing by rewriting the policies that people hold.
+    """Anyone who deploys the stack gains nothing by rewriting the policies that people hold.
 
     Attributes:
         path: under which deployers may write policies, as the beginning of an ARN.
@@ -128,8 +128,8 @@ class PolicyHolders(Check):
         if not unbounded:
             return self.ok("all have a permissions boundary" if self.people else "nobody has one yet")
         detail = (
-            f"{', '.join(unbounded)}: no permissions boundary of your own, so whoever deploys the stack can give them "
-            "any right"
+            f"{', '.join(unbounded)}: no permissions boundary of your own, so anyone who deploys the stack can give "
+            "them any right"
         )
         advice = (
             "let an administrator set it, or grant what annex-bootstrap policy start or policy user prints in place of "
@@ -142,5 +142,5 @@ class PolicyHolders(Check):
         return Finding(self.id, self.subject, Level.PROBLEM, detail, advice, commands)
 
     def _limits(self, boundary: str) -> bool:
-        """Tell whether a boundary limits something: it is no policy of AWS's, and no deployer can write it."""
+        """Tell whether a boundary limits something: it is not one of AWS's policies, and no deployer can write it."""
         return bool(boundary) and ":iam::aws:" not in boundary and not boundary.startswith(self.path)

@@ -79,7 +79,7 @@ def request_id(
     over: Collection[str],
     now: int,
 ) -> str:
-    """Return the ID of the request for a step: the same for whoever makes the same step, whatever else they know.
+    """Return the ID of the request for a step: the same for anyone who makes the same step, whatever else they know.
 
     A step is known by what is there before it. EC2 forgets a machine after about an hour, so what is there may be the
     same again later: the hour is in it, too. A step that is over and left everything as it was gets the next ID.

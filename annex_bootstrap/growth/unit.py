@@ -19,7 +19,7 @@ NAME = "annex-bootstrap-grow.service"
 SYSTEM, USER = Path("/etc/systemd/system"), Path("~/.config/systemd/user")
 
 PASSED = ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
-"""The variables that the unit has from whoever installs it: where credentials are, never what they are."""
+"""The variables that the unit has from the person who installs it: where credentials are, never what they are."""
 
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 

@@ -1,6 +1,6 @@
 """The stack's two policies for people, for an administrator to own. Pure.
 
-Whoever deploys the stack can rewrite those that the stack owns, and whoever holds one may then do whatever it says.
+The deployer of the stack can rewrite those that the stack owns, and their holders may then do whatever they say.
 """
 
 from __future__ import annotations

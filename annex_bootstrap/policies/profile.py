@@ -46,11 +46,11 @@ def write_profile(path: Path, name: str, values: Mapping[str, str]) -> bool:
         Whether anything was changed.
 
     Raises:
-        UserError: the file has a profile of that name that takes another role, is no regular file, or cannot be read or
-            written.
+        UserError: the file has a profile of that name that takes another role, is not a regular file, or cannot be read
+            or written.
     """
     if path.exists() and not path.is_file():
-        raise UserError(f"{path} is no regular file: let AWS_CONFIG_FILE name one, or unset it")
+        raise UserError(f"{path} is not a regular file: let AWS_CONFIG_FILE name one, or unset it")
     text = (read_private(path) or b"").decode(errors="surrogateescape")
     lines, header = text.splitlines(keepends=True), f"[profile {name}]"
     start = next((number for number, line in enumerate(lines) if line.strip() == header), None)

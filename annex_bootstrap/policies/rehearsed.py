@@ -216,7 +216,7 @@ def _policy_problem(content: Any) -> str:
     statements = content["Statement"]
     statements = [statements] if isinstance(statements, dict) else statements
     if not isinstance(statements, list) or not statements:
-        return "its Statement is no list of statements"
+        return "its Statement is not a list of statements"
     for number, statement in enumerate(statements, start=1):
         if problem := _statement_problem(statement):
             return f"statement {number} {problem}"

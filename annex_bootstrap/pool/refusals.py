@@ -39,7 +39,7 @@ def read_refusals(path: str) -> list[str] | None:
             text = log.read(LOG_BYTES).decode(errors="replace")
     except OSError:
         return None
-    # Whoever is refused chose a part of the line.
+    # Anyone who is refused chose a part of the line.
     return ["".join(filter(str.isprintable, line)) for line in text.splitlines() if _REFUSES.search(line)]
 
 

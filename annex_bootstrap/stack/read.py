@@ -213,7 +213,7 @@ def check_deployed(stack: Stack | None, stack_name: str, region: str) -> Stack:
 def find_wrong_output_of(account: Account, stack: Stack) -> str:
     """Return the name of an output that is not the stack's own, or an empty text.
 
-    Whoever may only create stacks can say in a parameter that one has adopted any bucket: its resource has to say so.
+    Anyone who may only create stacks can say in a parameter that it has adopted any bucket: its resource has to say so.
 
     Raises:
         UserError: AWS refused.

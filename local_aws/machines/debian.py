@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-# Mounts and processes end with the build, and the build with whoever started it.
+# Mounts and processes end with the build, and the build with the process that started it.
 UNSHARE = ("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child")
 
 _APT_HELPER = "/usr/lib/apt/apt-helper"

@@ -49,9 +49,9 @@ ALIAS = "iam:ListAccountAliases"
 """A call that nothing depends on: the account's alias is shown where it may be read, so its denial is none to name."""
 
 DEPLOYER, STARTER = "deployer", "starter"
-"""The IAM users who play whoever deploys and whoever starts machines."""
+"""The IAM users who play the deployer and the annex user."""
 
-PEOPLE = {DEPLOYER: "whoever deploys", STARTER: "whoever starts machines"}
+PEOPLE = {DEPLOYER: "the deployer", STARTER: "the annex user"}
 
 FULL_ACCESS = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 
@@ -228,7 +228,7 @@ class _Life:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "_CONDOR_"))}
         environ = inherited | self.local.environ(credentials)
         environ |= {"HOME": str(self.home), "AWS_REGION": self.region, "AWS_DEFAULT_REGION": self.region}
-        # Whoever deploys has no HTCondor; of whoever starts machines, pool.py plays it.
+        # The deployer has no HTCondor; for the annex user pool.py plays it.
         environ["PATH"] = str(self.home if arguments[0] == "start" else self.records)
         done = subprocess.run(
             [sys.executable, "-m", "annex_bootstrap", *arguments, "--output", "json"],

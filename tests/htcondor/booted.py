@@ -31,7 +31,7 @@ exec setpriv --bounding-set -sys_module,-sys_rawio,-sys_time \
     chroot "$layer/root" sh -euc "$WAIT" sh "$pid"
 """
 
-# Whoever starts the host has something to write on its disk first.
+# Anyone who starts the host has something to write on its disk first.
 _WAIT = """
 echo "$1"
 read -r go

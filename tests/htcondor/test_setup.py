@@ -116,7 +116,7 @@ def test_setup_by_a_user_gives_the_lines_for_root_and_then_finds_no_problem(test
 
 
 def test_setup_by_root_writes_the_pools_configuration_and_then_finds_no_problem(testbed: Testbed) -> None:
-    """Whoever owns the pool's configuration restarts HTCondor in between, and runs the same command again."""
+    """Anyone who owns the pool's configuration restarts HTCondor in between, and runs the same command again."""
     first = set_up(testbed, user="root")
     assert first.returncode == 1
     assert steps_of(first) == STEPS[:-1]

@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> int:
     if not (options.agreed or options.clean_up):
         sys.stderr.write("\nNothing was done: it costs money. Give --yes-this-costs-money to go ahead.\n")
         return 2
-    # Whoever ends the process wants what Ctrl-C wants.
+    # Anyone who ends the process wants what Ctrl-C wants.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     return live(options, deployer, operator, auditor, helper)
 

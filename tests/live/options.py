@@ -157,7 +157,7 @@ def read(given: argparse.Namespace) -> Options:
 
 
 def helper_policy(partition: str, account: str) -> dict[str, Any]:
-    """Return the policy of whoever makes the user with StartPolicy, and images of a machine of the test.
+    """Return the policy of anyone who makes the user with StartPolicy, and images of a machine of the test.
 
     Args:
         partition: such as ``aws``.

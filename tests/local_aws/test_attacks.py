@@ -172,7 +172,7 @@ def test_a_function_sees_nothing_of_the_environment_that_the_server_was_started_
 
 # The client
 
-SOMEBODY = "Whoever may create or change a stack"
+SOMEBODY = "Anyone who may create or change a stack"
 
 UNIQUE = "0a1b2c3d-0123456789ab"
 """Stands for the part of a stack's ID that its names contain, as ``STACK`` does for the stack's name."""
@@ -332,7 +332,7 @@ def test_credentials_attaches_no_policy_from_elsewhere(
 
 @attack(
     "Wait until `publish --public` makes a statement for everyone take effect",
-    by="Whoever may write a bucket's policy while the bucket blocks public access",
+    by="Anyone who may write a bucket's policy while the bucket blocks public access",
     stopped_by="`publish` refuses a bucket that has such a statement",
 )
 def test_publishing_wakes_no_statement_that_sleeps(local: LocalAws, root: boto3.Session, tmp_path: Path) -> None:
@@ -360,7 +360,7 @@ def test_publishing_wakes_no_statement_that_sleeps(local: LocalAws, root: boto3.
 
 @attack(
     "Widen what `publish --public` opens, by a prefix such as `*`",
-    by="Whoever chooses the prefix",
+    by="Anyone who chooses the prefix",
     stopped_by="A prefix has no character that a policy gives a meaning",
 )
 @pytest.mark.parametrize("prefix", ["*", "a/?", "${aws:userid}", "", "/", "a//b", "../a"])
@@ -437,7 +437,7 @@ def test_nothing_beside_our_code_is_called_the_same(
 
 @attack(
     "Pass off a template as verified by comparing it with itself",
-    by="Whoever can change the built template in a checkout",
+    by="Anyone who can change the built template in a checkout",
     stopped_by="`template verify` says so when a file is compared with itself",
 )
 def test_a_file_that_is_compared_with_itself_is_not_called_verified(local: LocalAws, tmp_path: Path) -> None:
@@ -770,7 +770,7 @@ def test_no_annex_user_tags_a_machine_as_a_builder(
 
 @attack(
     "Have a stack take an image for its own that was made in advance, with its tags and the name of its next build",
-    by="Whoever may make and tag images in the account",
+    by="Anyone who may make and tag images in the account",
     stopped_by="An image counts only if EC2 says that it was made of the stack's builder, or if the stack puts it out",
 )
 @pytest.mark.slow
@@ -1534,7 +1534,7 @@ def test_an_operator_cannot_invoke_the_functions_of_custom_resources(
 
 @attack(
     "Forge an event that opens every bucket to the machines, takes a boundary off, or opens port 3389",
-    by="Whoever may invoke the function of a custom resource, as the deployer may",
+    by="Anyone who may invoke the function of a custom resource, as the deployer may",
     stopped_by="Functions take what they may touch from their environment, which the template sets",
 )
 @pytest.mark.parametrize("resource", FORGED)
@@ -1688,7 +1688,7 @@ def test_no_machine_and_no_fleet_gets_another_role(
 
 @attack(
     "Have the spot fleets' role start administrators, or tag or end machines that are not a fleet's",
-    by="Whoever comes to hold the role of spot fleets",
+    by="Anyone who comes to hold the role of spot fleets",
     stopped_by="An inline policy in place of AWS's managed one, which allows all of this",
 )
 def test_the_fleet_role_reaches_no_other_role_and_no_other_machine(

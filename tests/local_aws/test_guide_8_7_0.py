@@ -336,7 +336,7 @@ def test_the_dynamic_configuration_machinery_of_the_stack_has_an_output_of_the_s
 def test_the_dynamic_configuration_machinery_of_generate_role_is_not_for_our_lease_function(
     prepared: Prepared,
 ) -> None:
-    # So the page says: replace. Whoever may tag machines could otherwise have the function end those of others.
+    # So the page says: replace. Anyone who may tag machines could otherwise have the function end those of others.
     user = _guide_user(prepared, prepared.profile)
     annex = f"old-{uuid.uuid4().hex[:8]}"
     fleet = request_fleet(user, annex)

@@ -36,7 +36,7 @@ from tests.machines.laboratory import (
 
 IDLE = "2m"
 
-# It asks the metadata service, where a job must get no answer, and ends when whoever looks at the machine has done so.
+# It asks the metadata service, where a job must get no answer, and ends when the test has looked at the machine.
 USEFUL = """\
 #!/bin/sh
 echo '{"answer": 42}' | jq .answer

@@ -44,7 +44,7 @@ def denied(result: Mapping[str, Any], file: str) -> set[tuple[str, str, str, str
 
 def roles(call: str, *steps: str) -> set[tuple[str, str, str, str | None]]:
     makers = [f"the function {name}Function" for name in ("FleetRole", "InstanceRole", "StartRole")]
-    return {(step, who, call, "1") for step in steps for who in ("whoever deploys", *makers)}
+    return {(step, who, call, "1") for step in steps for who in ("the deployer", *makers)}
 
 
 def test_a_wrong_document_is_one_sentence_and_exit_2(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_a_whole_life_under_service_control_policies_and_a_tag_policy() -> None:
     assert {(step, who) for step, who, _, _ in by_value} == {
         ("deploy", "the function ImageBuilderFunction"),
         ("image", "the function ImageBuilderFunction"),
-        ("start", "whoever starts machines"),
+        ("start", "the annex user"),
     }
     assert {statement for *_, statement in by_value} == {"CostCenter"}
     page = result["summary"]
@@ -91,9 +91,9 @@ def test_a_whole_life_of_a_power_user_with_a_boundary_in_a_region_that_is_not_al
     assert (code, document["error"], result["left"]) == (1, None, [])
     assert [(step["name"], step["error"]) for step in result["steps"]] == [(name, None) for name in STEPS]
     own = denied(result, "power-user.json")
-    assert {(who, statement) for _, who, _, statement in own} == {("whoever deploys", None)}
+    assert {(who, statement) for _, who, _, statement in own} == {("the deployer", None)}
     assert {call.partition(":")[0] for _, _, call, _ in own} == {"iam"}
-    assert {("deploy", "whoever deploys", call, None) for call in ("iam:CreateRole", "iam:PassRole")} <= own
+    assert {("deploy", "the deployer", call, None) for call in ("iam:CreateRole", "iam:PassRole")} <= own
     makers = [f"the function {name}Function" for name in ("FleetRole", "InstanceRole", "StartRole")]
     limited = denied(result, "boundary.json")
     assert {entry for entry in limited if entry[2] == "iam:PutRolePolicy"} == {
@@ -101,7 +101,7 @@ def test_a_whole_life_of_a_power_user_with_a_boundary_in_a_region_that_is_not_al
     }
     assert ("lease", "the function LeaseFunction", "cloudformation:DescribeStacks", None) in limited
     region = denied(result, "region-list.json")
-    assert ("start", "whoever starts machines", "ec2:CreateFleet", "OnlyTwoRegions") in region
+    assert ("start", "the annex user", "ec2:CreateFleet", "OnlyTwoRegions") in region
     assert {statement for _, _, _, statement in region} == {"OnlyTwoRegions"}
     assert {call.partition(":")[0] for _, _, call, _ in region} & {"iam", "pricing", "budgets", "sts"} == set()
 

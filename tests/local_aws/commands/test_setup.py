@@ -127,7 +127,7 @@ def test_where_no_user_may_be_made_it_says_how_to_go_on_without_one_and_then_doe
     assert "where no IAM user may be made or is wanted, add --without-user" in refused.stderr
 
     without = owner.run("setup", *QUICK, "--without-user")
-    assert "Skipped: annex-bootstrap start uses the AWS credentials of whoever runs it." in without.stdout
+    assert "Skipped: annex-bootstrap start uses the AWS credentials of the person who runs it." in without.stdout
     assert "Step 5 of 5: Check" in without.stdout
     # This stack has no machines for start, so something is left to do.
     assert "PROBLEM  credentials of condor_annex: the configuration names no key files" in without.stdout

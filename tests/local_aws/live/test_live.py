@@ -47,7 +47,7 @@ TIMEOUT = 500
 
 
 class Person:
-    """Whoever runs the live test: three profiles, and a directory for the report."""
+    """Anyone who runs the live test: three profiles, and a directory for the report."""
 
     def __init__(self, local: LocalAws, root: boto3.Session, directory: Path, keys: dict[str, Credentials]) -> None:
         """Write the profiles."""

@@ -135,7 +135,9 @@ def test_the_image_of_a_machine_makes_no_machine_that_is_configured(configured: 
 
 
 def test_a_machine_whose_configuration_never_comes_gives_up_and_says_so(configured: Path) -> None:
-    with pytest.raises(GiveUpError, match=r"whoever started this machine has not put its configuration at s3://b/k"):
+    with pytest.raises(
+        GiveUpError, match=r"the client that started this machine has not put its configuration at s3://b/k"
+    ):
         configure(Objects(b"", 100), 0.5)
     assert not configured.exists()
 

@@ -19,7 +19,7 @@ SCP = "scp.json (service control policy)"
 
 ROLE = Denial(
     "deploy",
-    "whoever deploys",
+    "the deployer",
     "iam:CreateRole",
     "arn:aws:iam::1:role/a",
     "scp.json",
@@ -40,9 +40,9 @@ PAGE = Page(
 def test_denials_are_told_by_statement_and_caller() -> None:
     volume = replace(INSTANCE, resource_arn="arn:aws:ec2:us-east-1:1:volume/*")
     assert denial_lines([ROLE, INSTANCE, replace(ROLE, call="iam:TagRole"), volume, NOWHERE]) == [
-        f"{SCP}, statement NoRoles denies whoever deploys: iam:CreateRole (role), iam:TagRole (role)",
-        f"{SCP}, statement 2 denies whoever deploys: ec2:RunInstances (instance and volume)",
-        "own.json (identity-based policy), no statement allows whoever deploys: iam:CreateRole (role)",
+        f"{SCP}, statement NoRoles denies the deployer: iam:CreateRole (role), iam:TagRole (role)",
+        f"{SCP}, statement 2 denies the deployer: ec2:RunInstances (instance and volume)",
+        "own.json (identity-based policy), no statement allows the deployer: iam:CreateRole (role)",
     ]
 
 
@@ -66,7 +66,7 @@ def test_everything_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
         "Rehearses on a local AWS in us-west-2, under no documents. No account is touched.",
         "A denied call is noted and then made all the same, so that what comes after it is tried too.",
         "deploy   done, 1 denied",
-        f"         {SCP}, statement NoRoles denies whoever deploys: iam:CreateRole (role)",
+        f"         {SCP}, statement NoRoles denies the deployer: iam:CreateRole (role)",
         "delete   failed",
         "Nothing was started: a stack with Image=no has no image, and no annex-bootstrap start.",
         "Only AWS can show what aws:ViaAWSService decides (scp.json): no call here had a value for it.",

@@ -152,7 +152,7 @@ def test_holders_of_policies_that_all_have_a_boundary_are_ok() -> None:
         "",
         "arn:aws:iam::aws:policy/AdministratorAccess",
         "arn:aws:iam::aws:policy/PowerUserAccess",
-        # Whoever deploys a stack may write policies there.
+        # The deployer of a stack may write policies there.
         f"{IAM}annex-bootstrap/mine-AnnexUserPolicy-a",
     ],
 )
@@ -160,7 +160,7 @@ def test_a_holder_whose_boundary_limits_nothing_is_a_problem_with_the_command_th
     finding = holders(user_bob=USERS_BOUNDARY, user_alice=boundary, role_lab=boundary)
     assert not is_ok(finding)
     assert finding.detail == (
-        "role lab, user alice: no permissions boundary of your own, so whoever deploys the stack can give them any "
+        "role lab, user alice: no permissions boundary of your own, so anyone who deploys the stack can give them any "
         "right"
     )
     assert finding.commands == (

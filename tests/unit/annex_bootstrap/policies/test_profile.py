@@ -49,7 +49,7 @@ def test_a_profile_that_takes_another_role_is_somebody_elses(tmp_path: Path) -> 
 def test_what_is_no_regular_file_stays(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
-    with pytest.raises(UserError, match="is no regular file: let AWS_CONFIG_FILE name one, or unset it"):
+    with pytest.raises(UserError, match="is not a regular file: let AWS_CONFIG_FILE name one, or unset it"):
         write_profile(path, "lab", VALUES)
     assert path.is_fifo()
 
