@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.local_user import expand_home, user_name
+from annex_bootstrap.local_user import expand_home, owners_of, user_name
 
 KNOWN = ("HOME", "LOGNAME", "USER", "LNAME", "USERNAME")
 
@@ -38,3 +38,12 @@ def test_the_environment_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOGNAME", "made-up")
     monkeypatch.setenv("HOME", "/made/up")
     assert (user_name(), expand_home(Path("~/x"))) == ("made-up", Path("/made/up/x"))
+
+
+@pytest.mark.usefixtures("nobody")
+def test_whose_jobs_count_is_given_or_the_users_own_and_for_root_everybodys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGNAME", "alice")
+    for user, owners in ((0, ()), (1, ("alice",))):
+        monkeypatch.setattr(os, "geteuid", lambda user=user: user)
+        assert owners_of(()) == owners
+        assert owners_of(("bob", "carol")) == ("bob", "carol")

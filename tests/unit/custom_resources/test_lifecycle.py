@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Callable
@@ -110,6 +111,30 @@ def test_a_cold_start_makes_no_client_before_the_resource_asks_for_one(monkeypat
     before = dict(os.environ)
     serve("Name", lambda _: {}, lambda _: "")
     assert (made, dict(os.environ)) == ([], before)
+
+
+def test_for_each_answer_that_time_can_change_it_is_said_how_long_it_is_waited_for() -> None:
+    # The error codes of IAM, S3 and EC2, as their API references have them.
+    iam = ("ConcurrentModification", "DeleteConflict", "EntityAlreadyExists", "InvalidInput", "LimitExceeded")
+    s3 = ("BucketAlreadyOwnedByYou", "NoSuchBucket", "NoSuchUpload")
+    ec2 = (
+        *("InvalidAMIID.NotFound", "InvalidAMIName.Duplicate", "InvalidGroup.Duplicate", "InvalidGroup.NotFound"),
+        *("InvalidInstanceID.NotFound", "InvalidPermission.Duplicate", "InvalidPermission.NotFound"),
+        *("InvalidSnapshot.InUse", "InvalidSnapshot.NotFound"),
+    )
+    assert {
+        **dict.fromkeys((*iam, "NoSuchEntity", *s3, *ec2), 60.0),
+        **dict.fromkeys(("403", "AccessDenied", "AccessDeniedException", "UnauthorizedOperation"), 90.0),
+        "PendingVerification": 420.0,
+        **dict.fromkeys(("BucketAlreadyExists", "OperationAborted"), math.inf),
+    } == lifecycle.PATIENCE
+
+
+def test_every_client_retries_and_gives_up_before_the_function_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    config: Any = lifecycle.client("iam").meta.config
+    assert config.retries == {"mode": "standard", "total_max_attempts": 6}
+    assert (config.connect_timeout, config.read_timeout) == (5, 20)
 
 
 @pytest.mark.parametrize("code", sorted(lifecycle.PATIENCE))

@@ -42,6 +42,8 @@ ALLOWED = {
         "2001:db8::/128",
         "::ffff:1.2.3.4/9",
     ],
+    "HttpProxy": ["", "http://proxy.example.org:3128", "http://192.0.2.1:8080"],
+    "NoProxy": ["", ".amazonaws.com", ".example.org,192.0.2.1,host"],
     "Image": ["yes", "no", "ami-01234567", "ami-0123456789abcdef0"],
     "InstanceType": ["", "m7i.large", "c7i-flex.large", "u-12tb1.112xlarge"],
     "BuilderType": ["", "t3.medium"],
@@ -69,6 +71,14 @@ REFUSED = {
     "SubnetIds": ["subnet-0123456", "vpc-01234567", "subnet-01234567,subnet-01234567"],
     "ImageIds": ["ami-0123456", "subnet-01234567"],
     "CondorCidrs": ["1.2.3.4", "1.2.3/8", "1.2.3.4/33", "1.2.3.4/-1", "::/129", "everybody", "1.2.3.4/8,1.2.3.4/8"],
+    "HttpProxy": [
+        "proxy.example.org:3128",
+        "http://user:word@proxy.example.org:3128",
+        "http://a b:1",
+        'http://a":1',
+        "ftp://a:1",
+    ],
+    "NoProxy": ["a, b", "a b", '"', "a;b", "$(a)"],
     "Image": ["", "Yes", "ami-0123456", "maybe"],
     "InstanceType": ["m7i", "M7i.large", "m7i.large.x", "*.large"],
     "BuilderType": ["t3", "*"],
@@ -155,6 +165,7 @@ def test_the_console_shows_every_parameter_in_one_group() -> None:
         *(("Tags", "Tag1"), ("Operations", "NotificationEmail")),
     ]
     assert [name for group in shown["ParameterGroups"] for name in group["Parameters"]] == list(INPUTS)
+    assert [given.name for given in INPUTS.values() if not given.label] == []
     assert shown["ParameterLabels"] == {
         given.name: {"default": given.label} for _, inputs in GROUPS for given in inputs
     }

@@ -206,6 +206,23 @@ def test_a_role_is_passed_only_by_who_starts_machines_and_the_function_that_puts
     assert passing == {"AnnexUserPolicy", "FleetRole", "InstanceRoleExecRole", "StartPolicy", "StartRoleExecRole"}
 
 
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [({}, [""]), ({"ImageIds": "ami-01234567,ami-89abcdef"}, ["ami-01234567", "ami-89abcdef"])],
+)
+def test_machines_start_from_images_that_are_public_amazons_the_stacks_or_named(
+    given: dict[str, str], named: list[str]
+) -> None:
+    found = [each for each in statements_of(given)["AnnexUserPolicy"] if each["Sid"].startswith("StartFrom")]
+    image = "arn:aws:ec2:us-east-1::image"
+    assert [(each["Sid"], each["Resource"], each.get("Condition")) for each in found] == [
+        ("StartFromPublicImages", f"{image}/*", {"Bool": {"ec2:Public": "true"}}),
+        ("StartFromImagesOfAmazon", f"{image}/*", {"StringEquals": {"ec2:Owner": "amazon"}}),
+        ("StartFromOwnImage", f"{image}/ami-0123456789abcdef0", None),
+        ("StartFromNamedImages", f"{image}/*", {"StringEquals": {"ec2:ImageID": named}}),
+    ]
+
+
 @pytest.mark.parametrize("partition", ["aws-us-gov", "aws-cn"])
 def test_no_arn_and_no_service_of_another_partition_is_named(partition: str) -> None:
     text = json.dumps(statements_of({}, partition))

@@ -28,6 +28,8 @@ SET = {
     "CondorCidrs": "192.0.2.0/24,2001:db8::/32",
     "SshCidrs": "198.51.100.0/24",
     "CondorPort": "9700",
+    "HttpProxy": "http://proxy.example.org:3128",
+    "NoProxy": ".example.org",
     "ImageArchitecture": "arm64",
     "BaseImage": "ami-01234567",
     "ImageRevision": "2",
@@ -85,6 +87,7 @@ WANTED: dict[str, dict[str, Any]] = {
     },
     "ImageBuilder": {
         "ImageName": f"annex-bootstrap-image-{UNIQUE}", "Architecture": "arm64", "BaseImage": "ami-01234567",
+        "HttpProxy": "http://proxy.example.org:3128", "NoProxy": ".example.org",
         "Revision": "2", "AptSource": "deb https://example.org/ stable main", "Packages": ["docker.io", "vim"],
         "Commands": "one", "BootCommands": "two", "Gpu": "yes", "Recipe": recipe(), "BuilderType": "t4g.medium",
         "KmsKey": KEY, "VpcId": "vpc-01234567", "SubnetIds": ["subnet-01234567", "subnet-89abcdef"],
@@ -92,7 +95,7 @@ WANTED: dict[str, dict[str, Any]] = {
     "MachineImage": {"ImageName": "build", "BaseImage": "ami-0deb13000000a0001", "CondorVersion": "23.9.6"},
 }  # fmt: skip
 UNCHECKED = {
-    "ImageBuilder": {"AptSource", "BootCommands", "Commands", "Packages"},
+    "ImageBuilder": {"AptSource", "BootCommands", "Commands", "HttpProxy", "NoProxy", "Packages"},
     "MachineImage": {"BaseImage", "CondorVersion", "ImageName"},
 }
 """What a function takes from the request, since its environment cannot say it."""

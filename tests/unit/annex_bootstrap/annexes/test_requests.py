@@ -85,7 +85,10 @@ def test_a_home_without_locks_is_enough(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(requests, "DIRECTORY", tmp_path / "file" / "requests")
-    with pytest.raises(UserError, match="cannot be written"), request().under_way():
+    with (
+        pytest.raises(UserError, match="cannot be written: Not a directory; check who owns its directory"),
+        request().under_way(),
+    ):
         raise AssertionError
 
 

@@ -194,6 +194,11 @@ def test_refusals_are_read_from_the_end_of_a_log(tmp_path: Path) -> None:
     assert read_refusals(str(log)) is None
     log.write_bytes(b"\xff\n" + b"11/27/26 04:40:00 StartdAd : Inserting\n" + DENIED.encode() + b"\n")
     assert read_refusals(str(log)) == [DENIED]
+    # A million bytes, within which what came before no longer counts.
+    log.write_bytes(DENIED.encode() + b"\n" + b"x" * 1_000_000 + b"\n")
+    assert read_refusals(str(log)) == []
+    log.write_bytes(DENIED.encode() + b"\n" + b"x" * (999_998 - len(DENIED)) + b"\n")
+    assert read_refusals(str(log)) == [DENIED]
 
 
 OURS, OTHERS, OWN = (

@@ -57,3 +57,13 @@ def test_a_machine_says_that_it_is_of_an_annex_and_goes_without_jobs() -> None:
         "STARTD_NOCLAIM_SHUTDOWN = 900",
         f"START = {start_expression('alice', '')}",
     ]
+
+
+def test_a_machine_runs_the_jobs_that_name_its_annex_or_may_use_aws_and_besides_those_that_an_expression_says() -> None:
+    usual = (
+        "((TARGET.TargetAnnexName =?= MY.AnnexName) || "
+        "(TARGET.TargetAnnexName =?= undefined && TARGET.MayUseAWS =?= True)"
+    )
+    assert start_expression("") == f"{usual})"
+    assert start_expression("alice") == f'{usual}) && TARGET.Owner =?= "alice"'
+    assert start_expression("alice", "A || B") == f'{usual} || (A || B)) && TARGET.Owner =?= "alice"'
