@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from annex_bootstrap.advice import DENIED, UNKNOWN_KEYS, advise, find_encoded, read_reason
-from annex_bootstrap.errors import AwsError, DeniedError, UserError
+from annex_bootstrap.errors import AwsError, CommandLineError, DeniedError, UserError
 from annex_contract.ownership import reach_own_buckets_only
 from annex_contract.prices import PRICE_LIST_ENDPOINTS
 from annex_contract.statuses import DELETE_COMPLETE
@@ -197,8 +197,13 @@ class Account:
 
         Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html
         """
-        arn = self._caller["Arn"]
+        arn = self.caller_arn
         return arn.rpartition("/")[2] if ":user/" in arn else self._caller["UserId"]
+
+    @property
+    def caller_arn(self) -> str:
+        """The ARN of who calls: a user's, or that of a role's session."""
+        return self._caller["Arn"]
 
     @property
     def partition(self) -> str:
@@ -311,7 +316,8 @@ def connect(region: str | None, profile: str | None, session: boto3.Session | No
             raise UserError("no AWS region is chosen: add --region, or set AWS_REGION")
         partition = _partition(session, chosen)
         if chosen not in session.get_available_regions("cloudformation", partition):
-            raise UserError(
+            kind = CommandLineError if region else UserError
+            raise kind(
                 f"AWS has no region {chosen!r} that this version of boto3 knows: "
                 "give --region a name such as us-east-1, or update boto3"
             )

@@ -16,6 +16,7 @@ from annex_bootstrap.machines.money import Budget, parse_budget
 from annex_bootstrap.policies.limits import BOUNDARY
 from annex_bootstrap.pool.blocks import Section
 from annex_bootstrap.pool.config_file import known_sections
+from annex_bootstrap.pool.shared import shared_sections
 from annex_bootstrap.stack.template import built_template, parse_template
 from annex_bootstrap.target import STACK_NAME
 from annex_contract.stack import DEFAULT_STACK_NAME
@@ -31,7 +32,7 @@ def complete_region(_context: click.Context, _option: click.Parameter, begun: st
 
 def _sections() -> list[Section]:
     try:
-        return list(known_sections())
+        return [*known_sections(), *shared_sections()]
     except UserError:
         return []
 

@@ -75,7 +75,8 @@ DEFAULT_PORT = 9618
 class Macro(StrEnum):
     """The other macros that we write into a pool's configuration or ask HTCondor for.
 
-    ANNEX_BOOTSTRAP_COLLECTOR is ours: where machines find the collector, if that is not COLLECTOR_HOST.
+    ANNEX_BOOTSTRAP_COLLECTOR is ours: where machines find the collector, if that is not COLLECTOR_HOST. So is
+    ANNEX_BOOTSTRAP_STACKS: the stacks that root's configuration names, each as ``NAME@REGION``.
 
     Source: https://htcondor.readthedocs.io/en/latest/admin-manual/configuration-macros.html
     """
@@ -84,6 +85,7 @@ class Macro(StrEnum):
     ALLOW_ADVERTISE_STARTD = "ALLOW_ADVERTISE_STARTD"
     ALLOW_DAEMON = "ALLOW_DAEMON"
     ANNEX_BOOTSTRAP_COLLECTOR = "ANNEX_BOOTSTRAP_COLLECTOR"
+    ANNEX_BOOTSTRAP_STACKS = "ANNEX_BOOTSTRAP_STACKS"
     ANNEX_COLLECTOR = "ANNEX_COLLECTOR"
     ANNEX_TOKEN_DOMAIN = "ANNEX_TOKEN_DOMAIN"
     ANNEX_TOKEN_KEY_NAME = "ANNEX_TOKEN_KEY_NAME"

@@ -27,6 +27,7 @@ from annex_bootstrap.pool import config_file
 from annex_bootstrap.pool.blocks import Block, find_block
 from annex_bootstrap.pool.pool_config import BLOCK, find_pool_file
 from annex_bootstrap.pool.pull import Pulled
+from annex_bootstrap.pool.shared import share
 from annex_bootstrap.stack import budget, staging
 from annex_bootstrap.stack.follow import Watcher, delete_stack, settle
 from annex_bootstrap.stack.read import Holder, Stack, find_holders
@@ -170,6 +171,8 @@ def delete(screen: Screen, target: Target, *, end_annexes: bool = False, yes: bo
     changed = config_file.update(path, forget)
     if changed:
         screen.say(f"{path} no longer names the stack.")
+    if shared := share(target.config):
+        screen.say(f"{shared} says so to all users of this machine.")
     leftovers = _find_leftovers([region for region in gone if previews[region] is not None])
     if leftovers:
         screen.next_steps(leftovers)

@@ -22,6 +22,7 @@ from annex_bootstrap.policies.limits import check_boundary
 from annex_bootstrap.pool import config_file
 from annex_bootstrap.pool.htcondor import version
 from annex_bootstrap.pool.pull import Pulled, pull
+from annex_bootstrap.pool.shared import share
 from annex_bootstrap.stack import budget, deployment
 from annex_bootstrap.stack.budget import Budget
 from annex_bootstrap.stack.change_set import discard_change_set
@@ -148,6 +149,8 @@ def deploy(
     if not complete or no_pull:
         return Deployment(tuple(done.values()))
     pulled = _pull(screen, request, complete, path)
+    if shared := share(target.config):
+        screen.say(f"{shared} says so to all users of this machine.")
     if changing:
         _point_on(screen, target, complete)
     return Deployment(tuple(done.values()), pulled)

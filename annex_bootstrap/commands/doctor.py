@@ -55,7 +55,8 @@ def doctor(screen: Screen, target: Target, collector: str = "") -> Diagnosis:
         UserError: the AWS account cannot be used.
     """
     findings = []
-    for finding in registry.examine(Setup(target.connect(), target.stack_name, find_file(target.config), collector)):
+    setup = Setup(target.connect(), target.stack_name, find_file(target.config), collector)
+    for finding in registry.examine(setup):
         findings.append(finding)
         show(screen, finding)
     problems = sum(finding.level is Level.PROBLEM for finding in findings)
@@ -64,6 +65,8 @@ def doctor(screen: Screen, target: Target, collector: str = "") -> Diagnosis:
     screen.say()
     checks = "1 check" if len(skipped) == 1 else f"{len(skipped)} checks"
     screen.say(f"{number}; {checks} skipped: {', '.join(skipped)}." if skipped else f"{number}.")
+    if setup.only_starts:
+        screen.say("These are the checks for those who start annexes. The rest is for who set up the stack.")
     return Diagnosis(problems, tuple(anonymous(finding) for finding in findings))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -71,6 +72,10 @@ class AnnexLease:
     dollars_spent_most: Decimal | None = None
 
 
+A_WEEK = 7 * 86_400
+"""Seconds. Who extends a lease by more is asked: 100d for 100m is a slip of the hand that costs money."""
+
+
 @dataclass(frozen=True)
 class LimitUse:
     """How much of a limit of the stack its machines use.
@@ -113,11 +118,13 @@ class Extension(Result):
 
     Attributes:
         annex: its ID.
-        lease_expiration: when it ends.
+        lease_expiration: when it ends; None where that cannot be read.
+        declined: whether the answer was no, so that nothing was changed.
     """
 
     annex: str
-    lease_expiration: datetime
+    lease_expiration: datetime | None
+    declined: bool = False
 
 
 @dataclass(frozen=True)
@@ -221,13 +228,14 @@ def _sentence(use: LimitUse, unit: str, form: str) -> str:
     return f"{use.limit}: {text(use.used)} of {use.most:f} {unit} in use{f': {by}' if by else ''}."
 
 
-def extend_lease(screen: Screen, target: Target, name: str, duration: str) -> Extension:
-    """Let an annex run for some time from now, such as ``2h``.
+def extend_lease(screen: Screen, target: Target, name: str, duration: str, *, yes: bool = False) -> Extension:
+    """Let an annex run for some time from now, such as ``2h``; for more than a week, ask first, unless ``yes``.
 
     Raises:
         UserError: the duration cannot be read, the annex holds no lease or a longer one, or AWS refused.
     """
-    until = int(time.time()) + parse_duration(duration)
+    seconds = parse_duration(duration)
+    until = int(time.time()) + seconds
     leases = Leases.of_target(target)
     lease = leases.find(name)
     if lease.expiration is not None and lease.expiration > until:
@@ -236,7 +244,12 @@ def extend_lease(screen: Screen, target: Target, name: str, duration: str) -> Ex
             "to end it sooner use annex-bootstrap leases end"
         )
     check_extension(leases, lease, until, int(time.time()))
-    token_end = leases.machines().get(lease.annex_id, NOTHING).earliest_token_end
+    machines = leases.machines().get(lease.annex_id, NOTHING)
+    if seconds > A_WEEK and not (yes or _agrees(screen, leases, lease, machines, until)):
+        screen.say("Nothing was changed.")
+        now = None if lease.expiration is None else datetime.fromtimestamp(lease.expiration, UTC)
+        return Extension(lease.annex_id, now, declined=True)
+    token_end = machines.earliest_token_end
     leases.extend(lease, until)
     _note(
         screen,
@@ -250,6 +263,19 @@ def extend_lease(screen: Screen, target: Target, name: str, duration: str) -> Ex
             f"machines leave the pool: start others for the time after that with annex-bootstrap start {lease.annex_id}"
         )
     return Extension(lease.annex_id, datetime.fromtimestamp(until, UTC))
+
+
+def _agrees(screen: Screen, leases: Leases, lease: Lease, machines: Machines, until: int) -> bool:
+    """Say what a long extension may cost, and ask."""
+    cost = None
+    # Without prices, the time is still worth a question.
+    with suppress(UserError):
+        cost = machines.cost(prices.on_demand(leases.account, set(machines.types)))
+    hours = Decimal(until - int(time.time())) / 3600
+    price = "" if cost is None else f", ${cost:.2f}/hour on demand, ${cost * hours:.2f} until then"
+    count = "1 machine" if machines.count == 1 else f"{machines.count} machines"
+    screen.say(f"{lease.annex_id} would run until {clock(until)}: {count}{price}.")
+    return screen.confirm("Let it run so long?", default=False)
 
 
 def end_leases(screen: Screen, target: Target, name: str | None, *, everything: bool, yes: bool) -> Ending:
@@ -367,9 +393,11 @@ command.add_command(
         extend_lease,
         click.Argument(["name"], shell_complete=complete_annex),
         click.Argument(["duration"]),
+        YES,
         *ONE_REGION,
         *OUTPUT,
-        help="Let the annex NAME run for DURATION from now, such as 2h, 90m or 1d12h. Never shortens a lease.",
+        help="Let the annex NAME run for DURATION from now, such as 2h, 90m or 1d12h. Never shortens a lease; asks "
+        "before one of more than a week.",
     )
 )
 command.add_command(

@@ -7,6 +7,7 @@ from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.pool import blocks, config_file
 from annex_bootstrap.pool.file_knobs import read_knob
 from annex_bootstrap.pool.htcondor import version
+from annex_bootstrap.pool.shared import shared_sections
 from annex_bootstrap.target import Target
 from annex_bootstrap.times import clock
 from annex_contract.knobs import ACCESS_KEY_KNOB
@@ -25,13 +26,16 @@ def show_overview(screen: Screen) -> None:
     content = config_file.preview(path, lambda block: block).old
     block = blocks.read_block(content)
     section = block.find(block.default_region) if block.sections else None
+    place = str(path)
+    if section is None and (shared := shared_sections()):
+        section, place = shared[0], "this machine's HTCondor configuration"
     if section is None:
         screen.say(f"No stack is named in {path}.")
         screen.next_steps({"annex-bootstrap setup": "does everything; shows each step and asks first"})
         return
     name, region = section.stack_name, section.region
     target = Target(name, (region,))
-    screen.say(f"The stack {name} in {region} is named in {path}.")
+    screen.say(f"The stack {name} in {region} is named in {place}.")
     known = ask_overview(section)
     if known.stack is None:
         screen.say(f"Whether annexes run is not known: {known.error}.")

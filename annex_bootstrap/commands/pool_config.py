@@ -13,7 +13,7 @@ import click
 from annex_bootstrap.console.command import OUTPUT, Command
 from annex_bootstrap.console.result import Result
 from annex_bootstrap.console.screen import Screen
-from annex_bootstrap.errors import UserError
+from annex_bootstrap.errors import CommandLineError, UserError
 from annex_bootstrap.local_user import expand_home, user_name
 from annex_bootstrap.pool import pool_config as block
 from annex_bootstrap.pool import pool_password
@@ -107,7 +107,7 @@ def pool_config(
         port=port,
         collector=collector,
         longest_lease=parse_duration(longest_lease),
-        users=users or _users_so_far(path),
+        users=users or users_so_far(path),
     )
     pool = survey(path, wishes)
     stored = pool.password_file if remove else _stored_password(pool, password_file, stored_password)
@@ -189,7 +189,18 @@ def _stored_password(pool: block.Pool, given: Path | None, stored: Path | None) 
     return known
 
 
-def _users_so_far(path: Path) -> list[str]:
+def users_so_far(path: Path) -> list[str]:
+    """Return who may start annexes where nobody says so: those of the block that is there, else the user who runs this.
+
+    Args:
+        path: the pool's configuration file.
+
+    Returns:
+        Nobody where real root runs this.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
     so_far = block.users_of(preview_file(path, lambda content: content).old)
     caller = os.environ.get("SUDO_USER", "") if os.geteuid() == 0 else user_name()
     return so_far or [user for user in [caller] if user not in ("", "root")]
@@ -294,11 +305,23 @@ def _keep_password(screen: Screen, given: Path | None, stored: Path) -> Path | N
     return plain
 
 
-def _check_users(_context: click.Context, _option: click.Parameter, users: tuple[str, ...]) -> tuple[str, ...]:
+def check_users(users: Sequence[str]) -> tuple[str, ...]:
+    """Return names of users, each with a domain or not.
+
+    Raises:
+        CommandLineError: one is something else.
+    """
     for user in users:
         if not re.fullmatch(r"[A-Za-z0-9._-]+(@[A-Za-z0-9._-]+)?", user):
-            raise click.BadParameter(f"{user!r} is not a user name: give one such as {user_name()}")
-    return users
+            raise CommandLineError(f"{user!r} is not a user name: give one such as {user_name()}")
+    return tuple(users)
+
+
+def _check_users(_context: click.Context, _option: click.Parameter, users: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        return check_users(users)
+    except CommandLineError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 _FILE = click.Path(dir_okay=False, path_type=Path)

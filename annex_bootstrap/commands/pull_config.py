@@ -14,6 +14,7 @@ from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.options import CONFIG, MANY_REGIONS
 from annex_bootstrap.pool import blocks, config_file
 from annex_bootstrap.pool.pull import pull, put_stacks
+from annex_bootstrap.pool.shared import share
 from annex_bootstrap.stack.read import check_outputs, find_deployed
 from annex_bootstrap.target import Target
 
@@ -87,6 +88,8 @@ def pull_config(
     screen.say(f"{path} {named} the stack {target.stack_name} in {' and '.join(stacks)}.")
     for warning in pulled.warnings:
         screen.fail(f"warning: {warning}")
+    if shared := share(target.config):
+        screen.say(f"{shared} says so to all users of this machine.")
     return Comparison(path, matches=True, changed=pulled.changed, block=block, warnings=pulled.warnings)
 
 

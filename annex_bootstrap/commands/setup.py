@@ -11,33 +11,59 @@ from pathlib import Path
 
 import click
 
-from annex_bootstrap.annexes.overview import first_annex
-from annex_bootstrap.aws import explained
+from annex_bootstrap.annexes.overview import can_start, first_annex
+from annex_bootstrap.annexes.rights import find_refusal
+from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.commands.credentials import DIRECTORY, KEY_DIRECTORY, Credentials, credentials
 from annex_bootstrap.commands.deploy import Deployment, deploy
 from annex_bootstrap.commands.doctor import Diagnosis, doctor, show
-from annex_bootstrap.commands.pool_config import POOL_COLLECTOR, POOL_USERS, PoolConfiguration, lets_start, pool_config
+from annex_bootstrap.commands.pool_config import (
+    POOL_COLLECTOR,
+    POOL_USERS,
+    PoolConfiguration,
+    check_users,
+    lets_start,
+    pool_config,
+    users_so_far,
+)
 from annex_bootstrap.console.command import OUTPUT, Command
 from annex_bootstrap.console.result import Result
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.doctor.account_checks import Quota
-from annex_bootstrap.errors import AwsError, CommandLineError, UserError
+from annex_bootstrap.errors import AwsError, CommandLineError, DeniedError, UserError
 from annex_bootstrap.local_user import user_name
 from annex_bootstrap.options import BUDGET, CONFIG, ONE_REGION, PARAMETERS, STACK_TAGS, YES, boundary_option
+from annex_bootstrap.policies.starters import Starter, commands, grant, is_for_administrators
 from annex_bootstrap.pool.htcondor import version
 from annex_bootstrap.pool.pool_config import find_pool_file
-from annex_bootstrap.stack.read import find, find_deployed
+from annex_bootstrap.stack.read import Stack, find, find_deployed
 from annex_bootstrap.target import Target
 from annex_contract.image import IMAGE_YES
-from annex_contract.stack import Parameter
+from annex_contract.stack import Output, Parameter
 
-STEPS = ("AWS account", "Stack", "Keys for running annexes", "Pool", "Check")
+STEPS = ("AWS account", "Stack", "Who starts annexes", "Pool", "Check")
 
 WITHOUT_USER = "--without-user"
+STARTER = "--starter"
 
 OPEN_PORTS = "--open-ports"
 CLOSED = {Parameter.CONDOR_CIDRS.value: "", Parameter.SSH_CIDRS.value: ""}
 """Machines of ``start`` connect to the pool by themselves, so nobody has to reach them."""
+
+
+@dataclass(frozen=True)
+class Starting:
+    """Who may start annexes with ``start``.
+
+    Attributes:
+        caller_may: whether the credentials of this command may; null where that is not known.
+        granted: who got the stack's StartPolicy, such as ``user/alice``.
+        commands: lines for an administrator, for those who did not.
+    """
+
+    caller_may: bool | None
+    granted: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,6 +75,7 @@ class SetupResult(Result):
         region: where.
         complete: whether everything is done, and the check found no problem.
         deployment: what ``deploy`` did; null where it did not run, as below.
+        starting: who may start annexes; null also where the stack has no machines for ``start``.
         credentials: what ``credentials`` did; null also where it was skipped.
         pool: what ``pool-config`` did.
         doctor: what ``doctor`` found.
@@ -58,6 +85,7 @@ class SetupResult(Result):
     region: str
     complete: bool = False
     deployment: Deployment | None = None
+    starting: Starting | None = None
     credentials: Credentials | None = None
     pool: PoolConfiguration | None = None
     doctor: Diagnosis | None = None
@@ -82,6 +110,7 @@ def setup(
     users: Sequence[str] = (),
     directory: Path = DIRECTORY,
     without_user: bool = False,
+    starters: Sequence[Starter] = (),
     open_ports: bool = False,
     yes: bool = False,
 ) -> SetupResult:
@@ -100,6 +129,7 @@ def setup(
         users: who may start annexes; empty for the user who runs this, also through sudo.
         directory: where the key files go.
         without_user: whether to make no IAM user: ``start`` needs none.
+        starters: who is to start annexes with ``start``; empty to ask.
         open_ports: whether a new stack opens the ports of machines, as condor_annex needs and the parameters say.
         yes: whether to go ahead without asking.
 
@@ -110,6 +140,7 @@ def setup(
         *(["--collector", collector] if collector else []),
         *(word for user in users for word in ("--user", user)),
         *([WITHOUT_USER] if without_user else []),
+        *(word for starter in starters for word in (STARTER, str(starter))),
         *([OPEN_PORTS] if open_ports else []),
     ]
     line = target.command(shlex.join(["setup", *given]), config=True)
@@ -132,6 +163,9 @@ def setup(
     if stack.declined or not stack.ok:
         return _stopped(screen, done, line)
     with _step(screen, 3, line):
+        found = find_deployed(account, target.stack_name)
+        if can_start(found, version()):
+            done = replace(done, starting=_let_start(screen, account, found, starters, ask=not yes))
         if without_user:
             screen.say("Skipped: annex-bootstrap start uses the AWS credentials of the person who runs it.")
         else:
@@ -170,6 +204,56 @@ def _step(screen: Screen, number: int, line: str) -> Iterator[None]:
         screen.say()
 
 
+def _let_start(screen: Screen, account: Account, stack: Stack, given: Sequence[Starter], *, ask: bool) -> Starting:
+    """Let people start annexes where that can be done here; elsewhere say what an administrator runs."""
+    refusal, caller = find_refusal(account, stack), Starter.of_caller(account)
+    is_denied = isinstance(refusal, DeniedError)
+    if refusal is None:
+        screen.say("Your AWS credentials may start annexes.")
+    elif is_denied:
+        screen.say("Your AWS credentials may not start annexes yet.")
+    else:
+        screen.say(f"Whether your AWS credentials may start annexes is not known: {refusal}.")
+    chosen = given or ([caller] if is_denied and caller else [])
+    if ask and not given:
+        who = "Who else starts annexes" if refusal is None else "Who starts annexes"
+        question = f"{who}? user/NAME, role/NAME or group/NAME{'' if chosen else '; Enter for nobody'}"
+        chosen = screen.ask(question, " ".join(map(str, chosen)), _read_starters, STARTER)
+    granted, for_others = list[str](), dict[str, list[str]]()
+    for starter in chosen:
+        if not is_for_administrators(stack, starter):
+            try:
+                grant(account, stack, starter)
+            except DeniedError:
+                pass
+            else:
+                screen.say(f"{starter} has the policy {stack.outputs[Output.START_POLICY_ARN].rpartition('/')[2]}.")
+                granted.append(str(starter))
+                continue
+        for_others[str(starter)] = commands(stack, starter)
+    lines = tuple(line for each in for_others.values() for line in each)
+    if lines:
+        screen.say(f"So that {' and '.join(for_others)} may start annexes, an administrator runs:")
+    for line in lines:
+        screen.say(f"  {line}", wrap=False)
+    return Starting(True if refusal is None else False if is_denied else None, tuple(granted), lines)
+
+
+def _read_starters(text: str) -> list[Starter]:
+    return [Starter.parse(word) for word in text.replace(",", " ").split()]
+
+
+def _parse_starters(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> list[Starter]:
+    try:
+        return [starter for value in values for starter in _read_starters(value)]
+    except CommandLineError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _read_users(text: str) -> tuple[str, ...]:
+    return check_users(text.replace(",", " ").split())
+
+
 def _make_keys(screen: Screen, target: Target, directory: Path, boundary: str) -> Credentials:
     try:
         return credentials(screen, target, directory=directory, boundary=boundary)
@@ -186,6 +270,11 @@ def _set_up_pool(screen: Screen, collector: str, users: Sequence[str], *, yes: b
     """Configure the pool where that can be done here; elsewhere say what to run there, and return None."""
     reason = _pool_is_elsewhere()
     if not reason:
+        if not (users or yes or users_so_far(find_pool_file(None))):
+            # Real root starts no annexes, and nobody else is known.
+            users = screen.ask(
+                "Which users of this pool start annexes? NAME; Enter for nobody", "", _read_users, "--user"
+            )
         return pool_config(screen, collector=collector, users=users, ask=not yes)
     if version() is not None and lets_start(user_name()):
         screen.say("The pool's configuration on this machine already lets you start annexes.")
@@ -232,17 +321,25 @@ command = Command(
         help="Make no IAM user and no keys: annex-bootstrap start uses your own credentials.",
     ),
     click.Option(
+        [STARTER, "starters"],
+        metavar="WHO",
+        multiple=True,
+        callback=_parse_starters,
+        help="Who starts annexes with annex-bootstrap start: user/NAME, role/NAME or group/NAME of IAM; repeatable. "
+        "Default: it asks; with --yes, the caller.",
+    ),
+    click.Option(
         [OPEN_PORTS],
         is_flag=True,
         help="Let a new stack open the machines' ports, which condor_annex needs and start does not.",
     ),
     YES,
     *OUTPUT,
-    help="""Do everything that comes before the first annex: stack, keys, pool, and a check of it all.
+    help="""Do everything that comes before the first annex: stack, rights, keys, pool, and a check of it all.
 
-    The same as deploy, credentials, pool-config and doctor, one after another. Each step shows what it does and asks
-    before it changes anything; one that is done is left as it is. If a step fails or is interrupted, run the same
-    command again. After a change of the pool's configuration it stops, because HTCondor has to be restarted before the
-    check. Exits with 1 if something is left to do.
+    The same as deploy, credentials, pool-config and doctor, one after another; before the keys, it asks who starts
+    annexes. Each step shows what it does and asks before it changes anything; one that is done is left as it is. If a
+    step fails or is interrupted, run the same command again. After a change of the pool's configuration it stops,
+    because HTCondor has to be restarted before the check. Exits with 1 if something is left to do.
     """,
 )

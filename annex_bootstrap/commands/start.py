@@ -19,12 +19,13 @@ from annex_bootstrap.annexes.joining import Pool, check_reachable, find_pool
 from annex_bootstrap.annexes.planning import Plan, find_stack, make_plan
 from annex_bootstrap.annexes.preview import RegionPlan, preview, summary, warnings
 from annex_bootstrap.annexes.requests import USER, Annex, Request, find_requests, name_problem
+from annex_bootstrap.annexes.rights import find_refusal
 from annex_bootstrap.annexes.starting import Outcome, check_lease_function
 from annex_bootstrap.aws import Account, in_background
 from annex_bootstrap.console.command import OUTPUT, Command
 from annex_bootstrap.console.result import Result
 from annex_bootstrap.console.screen import Screen
-from annex_bootstrap.errors import AwsError, CommandLineError, UnavailableError, UserError
+from annex_bootstrap.errors import AwsError, CommandLineError, DeniedError, UnavailableError, UserError
 from annex_bootstrap.growth.record import Record
 from annex_bootstrap.local_user import user_name
 from annex_bootstrap.machines.capacity import Capacity
@@ -32,6 +33,7 @@ from annex_bootstrap.machines.instance_types import MIB_PER_GIB
 from annex_bootstrap.machines.quotas import increase_command
 from annex_bootstrap.machines.tags import parse_tags
 from annex_bootstrap.options import MACHINE_TAGS, MANY_REGIONS, YES, complete_annex, parse_dollars, parse_memory
+from annex_bootstrap.policies.starters import with_commands
 from annex_bootstrap.pool.collector import private_schedds
 from annex_bootstrap.pool.config_file import find_file
 from annex_bootstrap.stack.read import Stack
@@ -173,6 +175,9 @@ def start(
             f"the access point {schedd} has the private address {address}: machines on AWS cannot reach it, and no job "
             "will start unless their network reaches yours"
         )
+    if dry_run:
+        for made in plans:
+            _check_right(screen, made)
     if dry_run or not (yes or screen.confirm("Start them?", default=False)):
         screen.say("Nothing was started.")
         return StartResult(name, tuple(map(summary, plans)))
@@ -200,6 +205,19 @@ def _each(regions: Sequence[str], do: Callable[[int], Made]) -> tuple[list[Made]
             raise next(iter(problems.values()))
         raise UserError("; ".join(f"{region}: {problem}" for region, problem in problems.items()))
     return made, problems
+
+
+def _check_right(screen: Screen, plan: Plan) -> None:
+    """Check that the caller may start machines. Not before a real start, which AWS refuses by itself.
+
+    Raises:
+        UserError: they may not.
+    """
+    refusal = find_refusal(plan.account, plan.stack)
+    if isinstance(refusal, DeniedError):
+        raise UserError(with_commands(str(refusal), plan.account, plan.stack))
+    if refusal is not None:
+        screen.fail(f"whether you may start machines in {plan.account.region} is not known: {refusal}")
 
 
 def _with_money(screen: Screen, name: str, plans: list[Plan]) -> list[Plan]:
@@ -277,6 +295,7 @@ def _carry_out(
         except AwsError as error:
             advice = _advice({error.code: error.reason}, request)
             problem = f"{error}.{advice}" if advice else str(error)
+            problem = with_commands(problem, account, stack)
             if following is None:
                 raise UnavailableError(problem) from error
         except UnavailableError as error:
@@ -285,7 +304,7 @@ def _carry_out(
             problem = str(error)
         else:
             if outcome.count or following is None:
-                return _report(screen, target, request, outcome, plans)
+                return _report(screen, target, (account, stack, request), outcome, plans)
             problem = _reasons(outcome)
         screen.say(f"{account.region} has none: {problem}. Trying {following[0].region}.")
     raise AssertionError("there is always a request")
@@ -318,17 +337,25 @@ def _reasons(outcome: Outcome) -> str:
     return "; ".join(f"{code}: {message.rstrip('.')}" for code, message in outcome.shortfalls.items()) or "no reason"
 
 
-def _report(screen: Screen, target: Target, request: Request, outcome: Outcome, plans: Sequence[Plan]) -> StartResult:
+def _report(
+    screen: Screen,
+    target: Target,
+    asked: tuple[Account, Stack, Request],
+    outcome: Outcome,
+    plans: Sequence[Plan],
+) -> StartResult:
     """Say what started.
 
     Raises:
         UserError: nothing did.
     """
+    account, stack, request = asked
     annex, capacity = request.annex.name, request.capacity
     _note(screen, target, request, outcome, plans)
     advice = _advice(outcome.shortfalls, request)
     if not outcome.count:
-        raise UserError(f"no machine started in {request.region}: {_reasons(outcome)}.{advice}".rstrip("."))
+        problem = f"no machine started in {request.region}: {_reasons(outcome)}.{advice}".rstrip(".")
+        raise UserError(with_commands(problem, account, stack))
     listed = ", ".join(f"{count} {name}" for name, count in sorted(outcome.machines.items()))
     screen.say(f"Started {listed} in {request.region} for the annex {annex}.")
     came = outcome.count * request.weight

@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -17,10 +17,12 @@ from annex_bootstrap import PROGRAM
 from annex_bootstrap.advice import name_policy
 from annex_bootstrap.console.result import Result, as_json
 from annex_bootstrap.console.tables import WIDE, Column, build_table, one_line, printable
-from annex_bootstrap.errors import UserError
+from annex_bootstrap.errors import CommandLineError, UserError
 
 if TYPE_CHECKING:
     from annex_bootstrap.console.progress import Board
+
+Answer = TypeVar("Answer")
 
 ITEM_HEAD = 9
 """Columns of the word before the lines of an item, and the space behind it."""
@@ -189,6 +191,37 @@ class Screen:
                 raise
             click.echo(err=True)
             raise UserError("no terminal to confirm on: add --yes") from None
+
+    def ask(self, question: str, default: str, read: Callable[[str], Answer], option: str) -> Answer:
+        """Ask for a line of text, and again where it cannot be read.
+
+        Args:
+            question: what is asked.
+            default: what Enter means; shown unless it is empty.
+            read: makes the answer of the line; a `CommandLineError` says what is wrong with it.
+            option: of the command line that answers it too.
+
+        Raises:
+            UserError: there is no terminal.
+            click.Abort: Ctrl-C.
+        """
+
+        def parse(text: str) -> Answer:
+            try:
+                return read(text)
+            except CommandLineError as error:
+                raise click.UsageError(str(error)) from error
+
+        try:
+            answer: Answer = click.prompt(
+                printable(question), default=default, show_default=bool(default), value_proc=parse
+            )
+        except click.Abort as abort:
+            if sys.stdin.isatty() or isinstance(abort.__context__, KeyboardInterrupt):
+                raise
+            click.echo(err=True)
+            raise UserError(f"no terminal to answer on: add {option} or --yes") from None
+        return answer
 
 
 def _wrapped(text: str, is_terminal: bool) -> str:

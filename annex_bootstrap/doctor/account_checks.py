@@ -6,16 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from annex_bootstrap.annexes.rights import find_refusal
 from annex_bootstrap.aws import Account
 from annex_bootstrap.doctor.check import Check, Finding, Level, Setup
-from annex_bootstrap.errors import DeniedError, UserError
+from annex_bootstrap.errors import AwsError, DeniedError, UserError
 from annex_bootstrap.machines.quotas import increase_command, read_quota
 from annex_bootstrap.policies.boundary import users_boundary
+from annex_bootstrap.policies.starters import Starter, commands
 from annex_bootstrap.stack.read import find_people, list_holders
-from annex_contract.stack import (
-    ROLE_PATH,
-    Parameter,
-)
+from annex_contract.stack import ROLE_PATH, LogicalId, Output, Parameter
 
 LEAST_VCPUS = 2
 """Of one machine of the stack's default type."""
@@ -31,6 +30,7 @@ class AwsCredentials(Check):
 
     id = "aws-credentials"
     subject = "AWS credentials"
+    for_starters = True
 
     account: str
     region: str
@@ -56,6 +56,7 @@ class Quota(Check):
 
     id = "vcpu-quota"
     subject = "quota of vCPUs"
+    for_starters = True
 
     region: str
     on_demand: int
@@ -144,3 +145,42 @@ class PolicyHolders(Check):
     def _limits(self, boundary: str) -> bool:
         """Tell whether a boundary limits something: it is not one of AWS's policies, and no deployer can write it."""
         return bool(boundary) and ":iam::aws:" not in boundary and not boundary.startswith(self.path)
+
+
+@dataclass(frozen=True)
+class RightToStart(Check):
+    """The credentials in use may start annexes with ``start``; EC2 is asked, and starts nothing.
+
+    Attributes:
+        refusal: why not; None where they may.
+        commands: with which an administrator lets them.
+        needed: whether this user does nothing but start annexes.
+    """
+
+    id = "right-to-start"
+    subject = "right to start annexes"
+    for_starters = True
+
+    refusal: AwsError | None
+    commands: tuple[str, ...]
+    needed: bool = False
+
+    @classmethod
+    def read(cls, setup: Setup) -> Self | None:
+        stack = setup.deployed
+        if stack is None or Output.START_POLICY_ARN not in stack.outputs:
+            return None
+        caller = Starter.of_caller(setup.account)
+        lines = tuple(commands(stack, caller)) if caller else ()
+        return cls(find_refusal(setup.account, stack), lines, setup.only_starts)
+
+    def judge(self) -> Finding:
+        if self.refusal is None:
+            return self.ok("these credentials have it")
+        if not isinstance(self.refusal, DeniedError):
+            return self.skipped("it cannot be checked", str(self.refusal))
+        detail = "these credentials have no right to start machines of the stack"
+        advice = f"those who start annexes need the stack's {LogicalId.START_POLICY}, from an administrator"
+        advice += ":" if self.commands else ""
+        level = Level.PROBLEM if self.needed else Level.SKIPPED
+        return Finding(self.id, self.subject, level, detail, advice, self.commands)

@@ -17,10 +17,11 @@ from typing import ClassVar, Self, TypeVar
 
 from annex_bootstrap.aws import Account, explained
 from annex_bootstrap.errors import AwsError, UserError
-from annex_bootstrap.pool.blocks import local_name
+from annex_bootstrap.pool.blocks import local_name, read_block
 from annex_bootstrap.pool.file_knobs import evaluate, needs_htcondor, read_knob
 from annex_bootstrap.pool.files import read_private
 from annex_bootstrap.pool.htcondor import IN_FORCE, Version, starts_with_htcondor, version
+from annex_bootstrap.pool.shared import shared_sections
 from annex_bootstrap.stack import read
 from annex_contract.knobs import FLEET_KNOBS, Macro
 
@@ -108,9 +109,13 @@ class Setup:
     def wrong_output(self) -> str:
         """The name of an output that is not the stack's own; empty where there is none, or no stack.
 
+        Those who only start annexes may not read more than the outputs.
+
         Raises:
             UserError: AWS refused.
         """
+        if self.stack is not None and self.only_starts:
+            return self.stack.wrong_output
         return "" if self.stack is None else read.find_wrong_output_of(self.account, self.stack)
 
     @cached_property
@@ -121,6 +126,20 @@ class Setup:
             UserError: it cannot be read.
         """
         return read_private(self.config) or b""
+
+    @cached_property
+    def only_starts(self) -> bool:
+        """Whether this user has set up nothing: the machine's configuration names the stack, and theirs does not.
+
+        Raises:
+            UserError: a configuration cannot be read.
+        """
+        here = (self.stack_name, self.account.region)
+        own, shared = (
+            {(section.stack_name, section.region) for section in sections}
+            for sections in (read_block(self.content).sections, shared_sections())
+        )
+        return here in shared and here not in own
 
     @cached_property
     def _values(self) -> dict[str, str] | None:
@@ -181,10 +200,12 @@ class Check(ABC):
     Attributes:
         id: its name in JSON documents and in docs/doctor.md; never changes.
         subject: what it checks, in words.
+        for_starters: whether it concerns also those who start annexes and have set up nothing.
     """
 
     id: ClassVar[str]
     subject: ClassVar[str]
+    for_starters: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod

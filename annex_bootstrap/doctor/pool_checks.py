@@ -13,15 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from annex_bootstrap.annexes.overview import can_start
 from annex_bootstrap.doctor.check import Check, Finding, Setup
 from annex_bootstrap.local_user import expand_home, user_name
-from annex_bootstrap.pool.blocks import local_name
+from annex_bootstrap.pool.blocks import find_block, local_name
 from annex_bootstrap.pool.collector import ask_collector, parse_collectors
 from annex_bootstrap.pool.file_knobs import overridden_image
-from annex_bootstrap.pool.files import why_not_private
+from annex_bootstrap.pool.files import read_private, why_not_private
 from annex_bootstrap.pool.htcondor import IN_FORCE, Version, run, starts_with_htcondor
+from annex_bootstrap.pool.pool_config import BLOCK, find_pool_file, users_of
 from annex_bootstrap.stack.connectivity import Reach, reach
-from annex_contract.knobs import IMAGE_KNOB, Macro
+from annex_contract.knobs import ACCESS_KEY_KNOB, IMAGE_KNOB, Macro
 
 FIRST_SELF_SERVICE = (25, 14, 0)
 """The first HTCondor in which ``htcondor annex create`` means other systems than AWS by default."""
@@ -48,6 +50,7 @@ class HTCondor(Check):
 
     id = "htcondor"
     subject = "HTCondor"
+    for_starters = True
 
     version: Version | None
 
@@ -240,6 +243,47 @@ class AnnexDirectory(Check):
 
 
 @dataclass(frozen=True)
+class PoolUsers(Check):
+    """The pool's configuration on this machine, as ``pool-config`` wrote it, lets somebody start annexes.
+
+    Attributes:
+        users: whom it lets.
+        user: who runs this, and only starts annexes; empty for everybody else.
+        has_keys: whether condor_annex can start annexes in any case.
+    """
+
+    id = "pool-users"
+    subject = "users who may start annexes"
+    for_starters = True
+
+    users: Sequence[str]
+    user: str = ""
+    has_keys: bool = False
+
+    @classmethod
+    def read(cls, setup: Setup) -> Self | None:
+        if setup.deployed is None or not can_start(setup.deployed, setup.condor) or setup.condor is None:
+            return None
+        content = read_private(find_pool_file(None, read_only=True)) or b""
+        if find_block(content, BLOCK) is None:
+            return None
+        user = user_name() if setup.only_starts and os.geteuid() else ""
+        return cls(users_of(content), user, bool(setup.knob(ACCESS_KEY_KNOB)))
+
+    def judge(self) -> Finding:
+        known = {user.partition("@")[0] for user in self.users}
+        named = "".join(f" --user {user}" for user in [*self.users, self.user or "NAME"])
+        advice = f"as root run annex-bootstrap pool-config{named}, then condor_reconfig"
+        if self.user and self.user not in known:
+            whom = " and ".join(self.users) or "nobody"
+            return self.problem(f"the pool lets {whom} start annexes, not {self.user}", advice)
+        if not self.users:
+            detail = "the pool lets nobody use annex-bootstrap start"
+            return self.skipped(detail, advice) if self.has_keys else self.problem(detail, advice)
+        return self.ok(f"the pool lets {' and '.join(self.users)} start annexes")
+
+
+@dataclass(frozen=True)
 class PoolPassword(Check):
     """condor_annex can read the pool password, and no other user can.
 
@@ -307,6 +351,7 @@ class Collector(Check):
 
     id = "collector"
     subject = "collector from AWS"
+    for_starters = True
 
     address: str
     reach: Reach | None

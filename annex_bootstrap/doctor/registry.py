@@ -31,6 +31,7 @@ CHECKS: Sequence[type[Check]] = (
     stack_checks.Subnets,
     stack_checks.Image,
     account_checks.PolicyHolders,
+    account_checks.RightToStart,
     stack_checks.EncryptionKey,
     function_checks.AlarmMail,
     file_checks.ConfigurationCheck,
@@ -41,6 +42,7 @@ CHECKS: Sequence[type[Check]] = (
     pool_checks.Token,
     pool_checks.AnnexPassword,
     pool_checks.AnnexDirectory,
+    pool_checks.PoolUsers,
     pool_checks.PoolPassword,
     pool_checks.UsersImage,
     pool_checks.Collector,
@@ -56,9 +58,13 @@ def examine(setup: Setup) -> Iterator[Finding]:
     """Run every check, one after another.
 
     Yields:
-        The findings, as they come, of the checks that have something to say about this setup.
+        The findings, as they come, of the checks that have something to say about this setup; for those who have set
+        up nothing and start annexes, only of what they need.
+
+    Raises:
+        UserError: the configuration cannot be read.
     """
-    for check in CHECKS:
+    for check in [each for each in CHECKS if each.for_starters] if setup.only_starts else CHECKS:
         try:
             facts = check.read(setup)
             finding = None if facts is None else facts.judge()

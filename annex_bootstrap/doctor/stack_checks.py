@@ -46,6 +46,7 @@ class StackCheck(Check):
 
     id = "stack"
     subject = "stack"
+    for_starters = True
 
     name: str
     stack: Stack | None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from annex_bootstrap.errors import CommandLineError, UserError
+from annex_bootstrap.errors import CommandLineError
 from annex_bootstrap.stack.template import check_parameters, default_image
 from annex_contract.stack import partition_problem, stack_name_problem
 
@@ -85,14 +85,14 @@ def find_region(name: str) -> Region:
     """Return the region of that name.
 
     Raises:
-        UserError: it is unknown, or in a partition without annexes.
+        CommandLineError: it is unknown, or in a partition without annexes.
     """
     for region in REGIONS:
         if region.name == name:
             return region
     if partition := UNUSABLE.get(name.partition("-")[0]):
-        raise UserError(partition_problem(partition))
-    raise UserError(f"no AWS console is known for the region {name!r}: give --region a name such as us-east-1")
+        raise CommandLineError(partition_problem(partition))
+    raise CommandLineError(f"no AWS console is known for the region {name!r}: give --region a name such as us-east-1")
 
 
 def console_url(region: Region) -> str:

@@ -103,15 +103,16 @@ class _Walkthrough:
 
     def _set_up(self, facilitator: Credentials) -> None:
         _heading("A facilitator", "sets everything up, as you would in your own account.")
+        starter = ("--starter", f"user/{RESEARCHER}")
         bounded = f"PermissionsBoundaryArn={self._boundary(Holder.ROLES)}"
-        self._run(facilitator, "setup", "--without-user", "--yes", "--param", bounded, shown=3)
+        self._run(facilitator, "setup", "--without-user", *starter, "--yes", "--param", bounded, shown=5)
 
     def _outputs(self) -> dict[str, str]:
         stack = self.root.client("cloudformation").describe_stacks(StackName=DEFAULT_STACK_NAME)["Stacks"][0]
         return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
 
     def _create_researcher(self) -> Credentials:
-        _heading("An administrator", "lets a researcher start annexes: StartPolicyARN of the stack.")
+        _heading("An administrator", "lets a researcher start annexes, as setup said.")
         credentials = self._create_user(RESEARCHER, {})
         iam = self.root.client("iam")
         iam.put_user_permissions_boundary(UserName=RESEARCHER, PermissionsBoundary=self._boundary(Holder.USERS))

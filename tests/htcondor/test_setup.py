@@ -25,7 +25,7 @@ SETUP = ("annex-bootstrap", "setup", "--yes", "--collector", POOL, "--param", f"
 STORED_PASSWORD = "/etc/condor/annex_pool_password"
 POOL_FILE = "/etc/condor/config.d/90-annex-pool.config"
 
-STEPS = ["AWS account", "Stack", "Keys for running annexes", "Pool", "Check"]
+STEPS = ["AWS account", "Stack", "Who starts annexes", "Pool", "Check"]
 
 
 @pytest.fixture(autouse=True)
@@ -124,5 +124,31 @@ def test_setup_by_root_writes_the_pools_configuration_and_then_finds_no_problem(
     assert "\nNext: condor_restart, so that the pool uses it." in first.stdout
     assert f"\nStopped. annex-bootstrap setup --collector {POOL} --user {USER} goes on from here.\n" in first.stdout
     assert f" {USER}@$(UID_DOMAIN)\n" in testbed.pool.read(POOL_FILE)
+    assert f"{POOL_FILE} says so to all users of this machine.\n" in first.stdout
     restart(testbed)
     check_complete(testbed, user="root")
+    check_member(testbed)
+
+
+def check_member(testbed: Testbed) -> None:
+    """Check that somebody who has set up nothing finds the stack, and that the doctor knows them by that."""
+    cloud, iam = testbed.root.client("cloudformation"), testbed.root.client("iam")
+    (stack,) = cloud.describe_stacks(StackName=DEFAULT_STACK_NAME)["Stacks"]
+    (policy,) = [each["OutputValue"] for each in stack["Outputs"] if each["OutputKey"] == "StartPolicyARN"]
+    # What an earlier test has left there.
+    testbed.pool.run(["rm", "-f", USER_CONFIG])
+    said = testbed.annex_bootstrap()
+    assert f"The stack {DEFAULT_STACK_NAME} in {REGION} is named in this machine's HTCondor configuration." in said
+    denied = testbed.pool.run(["annex-bootstrap", "doctor"])
+    assert denied.returncode == 1, denied
+    assert "PROBLEM  right to start annexes" in denied.stdout
+    iam.attach_user_policy(UserName="owner", PolicyArn=policy)
+    try:
+        found = testbed.annex_bootstrap("doctor")
+    finally:
+        iam.detach_user_policy(UserName="owner", PolicyArn=policy)
+    assert "OK       right to start annexes" in found
+    assert f"OK       users who may start annexes: the pool lets {USER} start annexes" in found
+    assert "\nNo problems found" in found
+    assert "\nThese are the checks for those who start annexes." in found
+    testbed.checked("a user of the pool finds the stack that root has set up, and no problems of others")

@@ -52,7 +52,7 @@ def test_from_nothing_it_makes_stack_and_keys_says_what_the_pool_needs_and_check
     assert [line for line in lines if line.startswith("Step ")] == [
         "Step 1 of 5: AWS account",
         "Step 2 of 5: Stack",
-        "Step 3 of 5: Keys for running annexes",
+        "Step 3 of 5: Who starts annexes",
         "Step 4 of 5: Pool",
         "Step 5 of 5: Check",
     ]
@@ -122,7 +122,7 @@ def test_where_no_user_may_be_made_it_says_how_to_go_on_without_one_and_then_doe
     set_account(service_control_policies=[DENY_USERS])
     refused = owner.run("setup", *QUICK)
     assert refused.returncode == 1
-    assert "step 3 of 5 (Keys for running annexes): making the IAM user" in refused.stderr
+    assert "step 3 of 5 (Who starts annexes): making the IAM user" in refused.stderr
     assert "a service control policy of your organisation forbids it" in refused.stderr
     assert "where no IAM user may be made or is wanted, add --without-user" in refused.stderr
 

@@ -165,6 +165,31 @@ def test_a_dry_run_and_a_refusal_change_nothing(
     assert leases_of(root, REGION, stacks[REGION]) == {}
 
 
+def test_a_dry_run_asks_ec2_whether_its_caller_may_start_and_names_the_line_that_lets_them(
+    starter: CliUser,
+    root: boto3.Session,
+    stacks: Mapping[str, DeployedStack],
+    new_user: Callable[[str], Credentials],
+) -> None:
+    administrator = replace(starter, credentials=starter.local.root)
+    held = json.loads(administrator.must("policy", "start", "--region", REGION).stdout)
+    held["Statement"] = [statement for statement in held["Statement"] if statement["Sid"] != "RunMachines"]
+    other = replace(starter, credentials=new_user(json.dumps(held)))
+    refused = other.run("start", "dry", *COUNT, "--dry-run")
+    assert refused.returncode == 1
+    assert "UnauthorizedOperation" in refused.stderr
+    assert "ask your administrator for the policy that the stack's output StartPolicyARN names" in refused.stderr
+    line = refused.stderr.splitlines()[-1].split()
+    assert line[:4] == ["aws", "iam", "attach-user-policy", "--user-name"]
+    root.client("iam").attach_user_policy(UserName=line[4], PolicyArn=line[6])
+    assert line[6] == stacks[REGION].outputs[Output.START_POLICY_ARN]
+    try:
+        other.must("start", "dry", *COUNT, "--dry-run")
+    finally:
+        root.client("iam").detach_user_policy(UserName=line[4], PolicyArn=line[6])
+    assert machines_of(root) == []
+
+
 def test_a_partial_result_is_kept_and_reported(
     starter: CliUser, root: boto3.Session, set_machines: Callable[..., None]
 ) -> None:

@@ -14,7 +14,7 @@ import boto3
 import pytest
 
 from annex_bootstrap.aws import Account, connect, in_background, open_session
-from annex_bootstrap.errors import UserError
+from annex_bootstrap.errors import CommandLineError, UserError
 
 START_URL = "https://made-up.awsapps.example/start"
 
@@ -175,3 +175,12 @@ def test_a_caller_is_called_as_policies_know_it(arn: str, user_id: str, caller: 
     account = Account(boto3.Session("AKIAMADEUP", "made-up"), "us-east-1")
     account.__dict__["_caller"] = {"Arn": arn, "UserId": user_id, "Account": "123456789012"}
     assert account.caller == caller
+
+
+def test_a_region_that_aws_does_not_have_is_a_mistake_of_who_typed_it() -> None:
+    with pytest.raises(CommandLineError, match="AWS has no region 'us-moon-1'"):
+        connect("us-moon-1", None, boto3.Session())
+    # From the environment or a profile: not on the command line.
+    with pytest.raises(UserError, match="AWS has no region 'us-moon-1'") as refused:
+        connect(None, None, boto3.Session(region_name="us-moon-1"))
+    assert refused.value.exit_code == 1

@@ -17,6 +17,7 @@ from annex_bootstrap.commands.credentials import Action
 from annex_bootstrap.console.command import Command, Group
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.main import commands
+from annex_bootstrap.policies.starters import Starter
 from annex_bootstrap.target import Target
 
 
@@ -111,7 +112,7 @@ SYNOPSES = {
     "launch-url": "STACK --template-url URL [--param NAME=VALUE]... OUTPUT",
     "leases": "STACK OUTPUT",
     "leases end": "[NAME] [--all] STACK [--yes|-y] OUTPUT",
-    "leases extend": "NAME DURATION STACK OUTPUT",
+    "leases extend": "NAME DURATION [--yes|-y] STACK OUTPUT",
     "local": "[--schedule-speed 1..=1] [--machines]",
     "policy boundary": "STACK --for [roles|users] [--key ARN] [--bucket NAME]",
     "policy deployer": "STACK [--boundary ARN] [--part 1..]",
@@ -134,7 +135,7 @@ SYNOPSES = {
     "setup": (
         "STACK [--param NAME=VALUE]... [--tag KEY=VALUE]... BUDGET [--config FILE] [--roles-boundary ARN] "
         "[--users-boundary ARN] [--collector HOST[:PORT]] [--user NAME[@DOMAIN]]... KEYS [--without-user] "
-        "[--open-ports] [--yes|-y] OUTPUT"
+        "[--starter WHO]... [--open-ports] [--yes|-y] OUTPUT"
     ),
     "start": (
         "NAME [--count 1..] [--cores 1..] [--memory-per-core SIZE=2G] [--type TYPE]... [--subnet ID]... [--spot] "
@@ -268,6 +269,7 @@ SETUP: dict[str, Any] = {
     "users": (),
     "directory": HERE,
     "without_user": False,
+    "starters": [],
     "open_ports": False,
     "yes": False,
 }
@@ -401,7 +403,8 @@ LINES: list[tuple[str, dict[str, Any]]] = [
     (f"leases {ONE}", {"target": AT_ONE}),
     ("leases end", {"target": ANYWHERE, "name": None, "everything": False, "yes": False}),
     (f"leases end {ONE} first --all -y", {"target": AT_ONE, "name": "first", "everything": True, "yes": True}),
-    (f"leases extend {ONE} first 2h", {"target": AT_ONE, "name": "first", "duration": "2h"}),
+    (f"leases extend {ONE} first 2h", {"target": AT_ONE, "name": "first", "duration": "2h", "yes": False}),
+    (f"leases extend {ONE} first 9d --yes", {"target": AT_ONE, "name": "first", "duration": "9d", "yes": True}),
     ("local", {"schedule_speed": 1, "machines": False}),
     ("local --schedule-speed 60 --machines", {"schedule_speed": 60, "machines": True}),
     ("rehearse", REHEARSAL),
@@ -480,7 +483,8 @@ LINES: list[tuple[str, dict[str, Any]]] = [
     (
         (
             f"setup {ONE} --config /f --param A=1 --tag a=b --monthly-budget 5 --mail a@b --roles-boundary {ARN} "
-            f"--users-boundary {ARN}2 --collector c --user a --user b --directory /d --without-user --open-ports --yes"
+            f"--users-boundary {ARN}2 --collector c --user a --user b --directory /d --without-user "
+            "--starter user/bob --starter group/lab --open-ports --yes"
         ),
         {
             "target": AT_ONE_WITH_FILE,
@@ -494,6 +498,7 @@ LINES: list[tuple[str, dict[str, Any]]] = [
             "users": ("a", "b"),
             "directory": Path("/d"),
             "without_user": True,
+            "starters": [Starter("user", "bob"), Starter("group", "lab")],
             "open_ports": True,
             "yes": True,
         },
@@ -574,6 +579,7 @@ def test_the_lines_above_run_every_command() -> None:
         ("setup --roles-boundary me", "'me' is not the ARN of a managed policy"),
         ("setup --users-boundary me", "'me' is not the ARN of a managed policy"),
         ("setup --user a/b", "'a/b' is not a user name: give one such as "),
+        ("setup --starter bob", "'bob' names nobody in IAM: type user/NAME, role/NAME or group/NAME"),
         ("start first --count 0", "0 is not in the range x>=1."),
         ("start first --memory-per-core x", "'x' is not a memory size: type one such as 2G or 1500M"),
         ("watch --interval 0.5", "0.5 is not in the range x>=1."),

@@ -15,7 +15,7 @@ import click
 import pytest
 
 from annex_bootstrap.commands import leases as module
-from annex_bootstrap.commands.leases import AnnexLease, LimitUse, end_leases, extend_lease, list_leases
+from annex_bootstrap.commands.leases import AnnexLease, Extension, LimitUse, end_leases, extend_lease, list_leases
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.growth.record import Record
@@ -153,6 +153,35 @@ def test_an_extension_sets_nothing_but_the_end(
     said = capsys.readouterr()
     assert said.out == "first now runs until 2033-05-18 05:33 UTC.\n"
     assert said.err == ""
+
+
+def test_an_extension_of_more_than_a_week_is_asked_for_with_its_cost(
+    screen: Screen, targeted: Callable[..., Target], asked: Asked, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked.answer = False
+    aws = Recorded(**answers(MACHINES))
+    assert extend_lease(screen, targeted(aws), "first", "100d") == Extension("first", at(NOW + 600), declined=True)
+    assert aws.of("PutTargets") == []
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("first would run until 2033-08-26 ")
+    assert said[0].endswith(": 2 machines, $0.20/hour on demand, $480.00 until then.")
+    assert said[1:] == ["Nothing was changed."]
+    assert asked.questions == [("Let it run so long?", False)]
+    asked.answer = True
+    assert extend_lease(screen, targeted(aws), "first", "100d").lease_expiration == at(NOW + 100 * 86400)
+    extend_lease(screen, targeted(aws), "first", "7d")
+    extend_lease(screen, targeted(aws), "first", "100d", yes=True)
+    assert len(asked.questions) == 2
+    assert len(aws.of("PutTargets")) == 3
+
+
+def test_a_long_extension_is_asked_for_also_where_no_price_is_known(
+    screen: Screen, targeted: Callable[..., Target], asked: Asked, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked.answer = False
+    refused = RefusedError("AccessDeniedException", "no prices for you")
+    extend_lease(screen, targeted(Recorded(**answers(MACHINES, GetProducts=refused))), "later", "8d")
+    assert capsys.readouterr().out.splitlines()[0].endswith(": 1 machine.")
 
 
 def test_an_extension_beyond_the_machines_tokens_is_warned_of(

@@ -56,6 +56,19 @@ def test_without_a_stack_setup_comes_next(home: Path, capsys: pytest.CaptureFixt
     ]
 
 
+def test_the_stack_of_the_machines_configuration_is_for_all_its_users(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(module, "shared_sections", lambda: [Section("mine", "", "us-east-1")])
+    said = shown(monkeypatch, capsys, Overview(a_stack()))
+    assert said[:3] == [
+        "The stack mine in us-east-1 is named in this machine's HTCondor configuration.",
+        "Ready. No annex runs.",
+        "Next:",
+    ]
+    assert said[3].startswith(f"  annex-bootstrap start my-first-annex --count 1 {WHERE}  # ")
+
+
 def test_what_is_not_known_is_for_the_doctor(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], config: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,9 +11,10 @@ from typing import Any
 import pytest
 
 from annex_bootstrap.commands import setup as module
-from annex_bootstrap.commands.setup import SetupResult, setup
+from annex_bootstrap.commands.setup import SetupResult, Starting, setup
 from annex_bootstrap.console.screen import Screen
-from annex_bootstrap.errors import UserError
+from annex_bootstrap.errors import AwsError, DeniedError, UserError
+from annex_bootstrap.policies.starters import Starter
 from annex_bootstrap.stack.read import Stack
 from annex_bootstrap.target import Target
 from tests.unit.annex_bootstrap.commands.conftest import a_stack, described
@@ -49,7 +51,11 @@ class Steps:
         self.elsewhere = ""
         self.version: tuple[int, int, int] | None = None
         self.lets_start = False
+        self.refusal: AwsError | None = None
+        self.so_far = ["alice"]
+        self.granting: Exception | None = None
         self.target = Target()
+        self.found = a_stack()
 
     def _do(self, screen: Screen, name: str, *given: Any) -> None:
         self.quiet.append(screen.quiet)
@@ -59,7 +65,17 @@ class Steps:
 
     def find_deployed(self, account: Any, name: str) -> Stack:
         assert (account.region, name) == ("us-east-1", "annex-bootstrap")
-        return a_stack()
+        return self.found
+
+    def find_refusal(self, account: Any, stack: Stack) -> AwsError | None:
+        assert (account.region, stack) == ("us-east-1", self.found)
+        return self.refusal
+
+    def grant(self, _account: Any, stack: Stack, starter: Starter) -> None:
+        assert stack == self.found
+        if self.granting:
+            raise self.granting
+        self.done.append(("grant", str(starter)))
 
     def deploy(self, screen: Screen, target: Target, parameters: Any, **options: Any) -> Any:
         assert target == self.target
@@ -82,9 +98,9 @@ class Steps:
 
 
 @pytest.fixture
-def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
+def steps(monkeypatch: pytest.MonkeyPatch, home: Path) -> Steps:
     made = Steps()
-    for name in ("deploy", "credentials", "pool_config", "doctor"):
+    for name in ("deploy", "credentials", "pool_config", "doctor", "find_refusal", "grant"):
         monkeypatch.setattr(module, name, getattr(made, name))
     monkeypatch.setattr(module, "show", lambda _screen, finding: made.done.append(("quota", finding)))
     monkeypatch.setattr(
@@ -92,9 +108,12 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
     )
     monkeypatch.setattr(module, "_pool_is_elsewhere", lambda: made.elsewhere)
     monkeypatch.setattr(module, "version", lambda: made.version)
+    monkeypatch.setattr(module, "find_pool_file", lambda _: home / "pool")
+    monkeypatch.setattr(module, "users_so_far", lambda path: made.so_far if path == home / "pool" else None)
     monkeypatch.setattr(module, "lets_start", lambda user: made.lets_start and user == "alice")
     monkeypatch.setattr(module, "user_name", lambda: "alice")
     monkeypatch.setattr(module, "find_deployed", made.find_deployed)
+    monkeypatch.setattr(Screen, "ask", lambda *_: [])
     return made
 
 
@@ -131,6 +150,7 @@ def test_the_steps_come_one_after_another_and_point_nowhere_before_the_last(
         "us-east-1",
         True,
         steps.stack,  # type: ignore[arg-type]  # what deploy gave
+        Starting(True),
         "keys",  # type: ignore[arg-type]  # what credentials gave
         steps.pool,  # type: ignore[arg-type]  # what pool-config gave
         steps.diagnosis,  # type: ignore[arg-type]  # what doctor gave
@@ -140,7 +160,7 @@ def test_the_steps_come_one_after_another_and_point_nowhere_before_the_last(
     assert [line for line in lines if line.startswith("Step")] == [
         "Step 1 of 5: AWS account",
         "Step 2 of 5: Stack",
-        "Step 3 of 5: Keys for running annexes",
+        "Step 3 of 5: Who starts annexes",
         "Step 4 of 5: Pool",
         "Step 5 of 5: Check",
     ]
@@ -243,7 +263,7 @@ def test_a_problem_that_the_check_finds_is_left_to_do(
     ("failing", "where"),
     [
         ("deploy", "step 2 of 5 (Stack)"),
-        ("credentials", "step 3 of 5 (Keys for running annexes)"),
+        ("credentials", "step 3 of 5 (Who starts annexes)"),
         ("pool", "step 4 of 5 (Pool)"),
         ("doctor", "step 5 of 5 (Check)"),
     ],
@@ -275,3 +295,123 @@ def test_where_the_pool_is_elsewhere_what_to_run_there_is_said(
     steps.lets_start = True
     run()
     assert "already lets you start annexes." in capsys.readouterr().out
+
+
+DENIED = DeniedError("denied", code="UnauthorizedOperation", reason="not yours")
+UNKNOWN = AwsError("no answer", code="", reason="")
+ATTACH = "aws iam attach-{0}-policy --{0}-name {1} --policy-arn arn:aws:iam::123456789012:policy/annex-bootstrap/"
+ATTACH += "annex-bootstrap-StartPolicy-A"
+
+
+@pytest.fixture
+def answer(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Press Enter at every question, and keep each with what Enter means."""
+    asked: list[tuple[str, str]] = []
+
+    def ask(_: Screen, question: str, default: str, read: Callable[[str], Any], option: str) -> Any:
+        asked.append((question, default))
+        assert option == "--starter"
+        return read(default)
+
+    monkeypatch.setattr(Screen, "ask", ask)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("refusal", "yes", "questions", "granted"),
+    [
+        (None, False, [("Who else starts annexes? user/NAME, role/NAME or group/NAME; Enter for nobody", "")], []),
+        (None, True, [], []),
+        (DENIED, False, [("Who starts annexes? user/NAME, role/NAME or group/NAME", "user/alice")], ["user/alice"]),
+        (DENIED, True, [], ["user/alice"]),
+        (UNKNOWN, False, [("Who starts annexes? user/NAME, role/NAME or group/NAME; Enter for nobody", "")], []),
+        (UNKNOWN, True, [], []),
+    ],
+)
+def test_who_starts_annexes_is_asked_and_gets_the_right(
+    steps: Steps,
+    run: Run,
+    answer: list[tuple[str, str]],
+    refusal: AwsError | None,
+    yes: bool,
+    questions: list[tuple[str, str]],
+    granted: list[str],
+) -> None:
+    steps.refusal = refusal
+    starting = run(yes=yes).starting
+    assert starting is not None
+    assert answer == questions
+    assert [who for step, *who in steps.done if step == "grant"] == [[who] for who in granted]
+    assert starting.granted == tuple(granted)
+    assert starting.caller_may is (None if refusal is UNKNOWN else refusal is None)
+
+
+def test_those_who_are_named_get_the_right_without_a_question(
+    steps: Steps, run: Run, answer: list[tuple[str, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps.diagnosis = SimpleNamespace(ok=False)
+    done = run(starters=[Starter("user", "bob"), Starter("group", "lab")], without_user=True)
+    assert answer == []
+    assert done.starting == Starting(True, ("user/bob", "group/lab"))
+    lines = capsys.readouterr().out.splitlines()
+    assert "group/lab has the policy annex-bootstrap-StartPolicy-A." in lines
+    assert "annex-bootstrap setup --without-user --starter user/bob --starter group/lab --config" in lines[-1]
+
+
+def test_an_administrator_gets_the_lines_for_those_whom_this_user_may_not_grant_it(
+    steps: Steps, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps.refusal = steps.granting = DENIED
+    done = run(starters=[Starter("user", "bob"), Starter("group", "lab")])
+    expected = [ATTACH.format("user", "bob"), ATTACH.format("group", "lab")]
+    assert done.starting == Starting(False, (), tuple(expected))
+    lines = capsys.readouterr().out.splitlines()
+    at = lines.index("So that user/bob and group/lab may start annexes, an administrator runs:")
+    assert lines[at - 1 : at + 3] == [
+        "Your AWS credentials may not start annexes yet.",
+        lines[at],
+        *(f"  {line}" for line in expected),
+    ]
+
+
+def test_where_the_stacks_roles_have_a_boundary_nobody_but_an_administrator_grants_it(steps: Steps, run: Run) -> None:
+    steps.found = a_stack(parameters={"PermissionsBoundaryArn": f"{POLICY}/roles"})
+    done = run(starters=[Starter("role", "lab")])
+    assert "grant" not in [step[0] for step in steps.done]
+    assert done.starting is not None
+    assert done.starting.commands[0].startswith("aws iam put-role-permissions-boundary --role-name lab")
+
+
+def test_a_stack_without_machines_for_start_needs_no_right(steps: Steps, run: Run) -> None:
+    outputs = {name: value for name, value in steps.found.outputs.items() if name != "StartPolicyARN"}
+    steps.found = replace(steps.found, outputs=outputs)
+    assert run().starting is None
+
+
+@pytest.mark.parametrize(
+    ("so_far", "options", "asks"),
+    [
+        ([], {}, True),
+        ([], {"yes": True}, False),
+        ([], {"users": ("bob",)}, False),
+        (["alice"], {}, False),
+    ],
+)
+def test_where_nobody_is_known_to_start_annexes_in_the_pool_that_is_asked(
+    steps: Steps, run: Run, monkeypatch: pytest.MonkeyPatch, so_far: list[str], options: dict[str, Any], asks: bool
+) -> None:
+    def ask(_: Screen, question: str, default: str, read: Callable[[str], Any], option: str) -> Any:
+        if option == "--starter":
+            return []
+        assert (question, default, option) == (
+            "Which users of this pool start annexes? NAME; Enter for nobody",
+            "",
+            "--user",
+        )
+        return read("carol, dave@other")
+
+    monkeypatch.setattr(Screen, "ask", ask)
+    steps.so_far = so_far
+    run(**options)
+    (given,) = [step[1]["users"] for step in steps.done if step[0] == "pool"]
+    assert given == (("carol", "dave@other") if asks else options.get("users", ()))

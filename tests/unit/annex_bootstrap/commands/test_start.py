@@ -14,6 +14,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from annex_bootstrap.advice import POLICY
 from annex_bootstrap.annexes import starting
 from annex_bootstrap.annexes.joining import Pool
 from annex_bootstrap.annexes.leases import Lease
@@ -23,7 +24,7 @@ from annex_bootstrap.annexes.starting import Outcome
 from annex_bootstrap.commands import start as module
 from annex_bootstrap.commands.start import StartResult, start
 from annex_bootstrap.console.screen import Screen
-from annex_bootstrap.errors import AwsError, UnavailableError, UserError
+from annex_bootstrap.errors import AwsError, DeniedError, UnavailableError, UserError
 from annex_bootstrap.growth.record import NAME, Record
 from annex_bootstrap.machines.capacity import Capacity, Estimate
 from annex_bootstrap.machines.instance_types import InstanceType
@@ -71,6 +72,12 @@ class Steps:
         self.dollars: list[Decimal | None] = []
         self.limit: Allowance | None = None
         self.leases: dict[str, Lease] = {}
+        self.refusal: AwsError | None = None
+
+    def find_refusal(self, account: Any, stack: Stack) -> AwsError | None:
+        assert stack == a_stack()
+        self.done.append(f"right {account.region}")
+        return self.refusal
 
     def find_stack(self, account: Any, name: str) -> Stack:
         self.done.append(f"stack {name} {account.region}")
@@ -133,7 +140,7 @@ class Steps:
 @pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
     made = Steps()
-    for name in ("find_stack", "find_requests", "find_pool", "check_reachable", "make_plan"):
+    for name in ("find_stack", "find_requests", "find_pool", "check_reachable", "make_plan", "find_refusal"):
         monkeypatch.setattr(module, name, getattr(made, name))
     monkeypatch.setattr(module, "check_lease_function", made.check_function)
     monkeypatch.setattr(module, "private_schedds", lambda _: made.private)
@@ -303,6 +310,37 @@ def test_a_dry_run_or_a_no_starts_nothing(
     assert [plan.region for plan in done.plans] == ["us-east-1"]
     assert not [each for each in steps.done if each.startswith("carry")]
     assert capsys.readouterr().out.splitlines()[-1] == "Nothing was started."
+
+
+LINE = "aws iam attach-user-policy --user-name alice --policy-arn " + a_stack().outputs["StartPolicyARN"]
+REFUSED = DeniedError(f"EC2 refused; ask your administrator for {POLICY}", code="UnauthorizedOperation", reason="no")
+
+
+def test_a_dry_run_says_who_may_not_start_machines_and_how_they_may(steps: Steps, run: Run) -> None:
+    steps.refusal = REFUSED
+    with pytest.raises(UserError) as refused:
+        run(dry_run=True)
+    assert str(refused.value) == f"{REFUSED}:\n  {LINE}"
+    # What a real start may do, AWS says.
+    steps.done.clear()
+    run()
+    assert "right us-east-1" not in steps.done
+
+
+def test_a_dry_run_says_where_the_right_is_not_known(
+    steps: Steps, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps.refusal = AwsError("no default VPC", code="VPCIdNotSpecified", reason="no default VPC")
+    run(dry_run=True)
+    assert "whether you may start machines in us-east-1 is not known: no default VPC" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("outcome", [REFUSED, Outcome({}, {"UnauthorizedOperation": "you are not authorized"})])
+def test_a_start_that_is_refused_ends_with_the_line_that_allows_it(steps: Steps, run: Run, outcome: Any) -> None:
+    steps.outcomes = {"us-east-1": outcome}
+    with pytest.raises(UserError) as refused:
+        run()
+    assert str(refused.value).endswith(f":\n  {LINE}")
 
 
 def test_the_next_region_is_tried_where_one_has_no_machine(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import io
 import json
 import os
 import re
@@ -25,7 +26,7 @@ from annex_bootstrap.console.command import OUTPUT, Command
 from annex_bootstrap.console.result import Result
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.console.tables import Column
-from annex_bootstrap.errors import UserError
+from annex_bootstrap.errors import CommandLineError, UserError
 from annex_bootstrap.main import commands, main
 from annex_bootstrap.stack.read import Event
 
@@ -297,3 +298,26 @@ def test_a_denied_call_names_the_policy_of_the_command(
     said = capsys.readouterr()
     assert named in said.err
     assert named in json.loads(said.out)["error"]
+
+
+@pytest.mark.parametrize(("typed", "answer"), [("", [7]), ("1 2", [1, 2]), ("one\n3", [3])])
+def test_a_line_of_text_is_asked_for_until_it_can_be_read(
+    typed: str, answer: list[int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def read(text: str) -> list[int]:
+        try:
+            return [int(word) for word in text.split()]
+        except ValueError as error:
+            raise CommandLineError(f"{text!r} is no number") from error
+
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{typed}\n"))
+    assert Screen().ask("Which?", "7", read, "--which") == answer
+    said = capsys.readouterr().out
+    assert said.startswith("Which? [7]: ")
+    assert ("Error: 'one' is no number" in said) is typed.startswith("one")
+
+
+def test_a_line_of_text_without_a_terminal_names_the_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    with pytest.raises(UserError, match="no terminal to answer on: add --which or --yes"):
+        Screen().ask("Which?", "", str, "--which")

@@ -14,14 +14,14 @@ import pytest
 from botocore.stub import Stubber
 
 from annex_bootstrap.aws import Account
-from annex_bootstrap.doctor.account_checks import PolicyHolders, Quota
+from annex_bootstrap.doctor.account_checks import PolicyHolders, Quota, RightToStart
 from annex_bootstrap.doctor.check import Finding, Level, Setup
 from annex_bootstrap.doctor.file_checks import ConfigurationCheck, FleetFile, FleetTypes, Keys, named_in_fleet
 from annex_bootstrap.doctor.function_checks import AlarmMail, LeaseFunction, OrphanCheck, log_message
 from annex_bootstrap.doctor.pool_checks import Collector, PoolPassword
 from annex_bootstrap.doctor.role_checks import FleetRole, InstanceProfile, trusted_services
 from annex_bootstrap.doctor.stack_checks import Bucket, EncryptionKey, SecurityGroup, StackCheck
-from annex_bootstrap.errors import DeniedError, UserError
+from annex_bootstrap.errors import AwsError, DeniedError, UserError
 from annex_bootstrap.pool.blocks import render
 from annex_bootstrap.pool.file_knobs import read_knob
 from annex_bootstrap.stack.connectivity import Reach
@@ -172,6 +172,27 @@ def test_a_holder_whose_boundary_limits_nothing_is_a_problem_with_the_command_th
 def test_holders_that_may_not_be_read_are_an_administrators_to_check() -> None:
     finding = PolicyHolders(f"{IAM}annex-bootstrap/", USERS_BOUNDARY, None).judge()
     assert (finding.level, finding.advice) == (Level.SKIPPED, "let an administrator run annex-bootstrap doctor")
+
+
+def test_the_right_to_start_is_ok_where_ec2_says_so() -> None:
+    assert RightToStart(None, ()).judge().detail == "these credentials have it"
+    assert is_ok(RightToStart(None, ()).judge())
+
+
+def test_who_only_sets_up_needs_no_right_to_start_and_learns_who_does() -> None:
+    denied = DeniedError("refused", code="UnauthorizedOperation", reason="not yours")
+    finding = RightToStart(denied, ("aws iam attach",)).judge()
+    assert finding.level is Level.SKIPPED
+    assert finding.detail == "these credentials have no right to start machines of the stack"
+    assert finding.advice == "those who start annexes need the stack's StartPolicy, from an administrator:"
+    assert finding.commands == ("aws iam attach",)
+    assert RightToStart(denied, ()).judge().advice == finding.advice.removesuffix(":")
+
+
+def test_where_ec2_says_something_else_the_right_to_start_is_not_known() -> None:
+    finding = RightToStart(AwsError("no VPC", code="VPCIdNotSpecified", reason="no VPC"), ("line",)).judge()
+    assert (finding.level, finding.detail, finding.advice) == (Level.SKIPPED, "it cannot be checked", "no VPC")
+    assert finding.commands == ()
 
 
 def test_a_lease_function_that_is_called_is_ok() -> None:

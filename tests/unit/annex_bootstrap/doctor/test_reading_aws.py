@@ -16,7 +16,7 @@ from annex_bootstrap.annexes.leases import Lease, Leases
 from annex_bootstrap.annexes.leases import Machines as Running
 from annex_bootstrap.aws import Account
 from annex_bootstrap.doctor import account_checks, machine_checks, stack_checks
-from annex_bootstrap.doctor.account_checks import AwsCredentials, PolicyHolders, Quota
+from annex_bootstrap.doctor.account_checks import AwsCredentials, PolicyHolders, Quota, RightToStart
 from annex_bootstrap.doctor.check import Setup
 from annex_bootstrap.doctor.function_checks import AlarmMail, LeaseFunction, OrphanCheck
 from annex_bootstrap.doctor.machine_checks import Machine, Machines, Place, Replacements
@@ -47,7 +47,7 @@ def setup(aws: Recorded, stack: Stack | None = None, *, deployed: bool = True, *
     return made
 
 
-EACH = [AlarmMail, Bucket, EncryptionKey, Image, OrphanCheck, Parts, PolicyHolders, SecurityGroup]
+EACH = [AlarmMail, Bucket, EncryptionKey, Image, OrphanCheck, Parts, PolicyHolders, RightToStart, SecurityGroup]
 
 
 @pytest.mark.parametrize("check", [*EACH, Replacements, Machines])
@@ -359,6 +359,20 @@ def test_holders_of_policies_are_looked_for_where_the_stack_has_a_boundary(monke
 
     monkeypatch.setattr(account_checks, "find_people", denied)
     assert PolicyHolders.read(setup(Recorded(), stack)) == PolicyHolders(path, users, None)
+
+
+def test_the_right_to_start_is_asked_of_ec2_with_the_line_for_its_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    denied = DeniedError("no", code="UnauthorizedOperation", reason="no")
+
+    def find_refusal(account: Account, stack: Stack) -> AwsError:
+        assert (account.region, stack) == ("us-east-1", a_stack())
+        return denied
+
+    monkeypatch.setattr(account_checks, "find_refusal", find_refusal)
+    line = f"aws iam attach-user-policy --user-name alice --policy-arn {OUTPUTS['StartPolicyARN']}"
+    assert RightToStart.read(setup(Recorded())) == RightToStart(denied, (line,))
+    without = {name: value for name, value in OUTPUTS.items() if name != "StartPolicyARN"}
+    assert RightToStart.read(setup(Recorded(), replace(a_stack(), outputs=without))) is None
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from annex_bootstrap.doctor.pool_checks import (
     Collector,
     HTCondor,
     PoolPassword,
+    PoolUsers,
     Token,
 )
 from annex_bootstrap.errors import UserError
@@ -161,6 +162,56 @@ def test_aws_is_asked_for_each_collector(monkeypatch: pytest.MonkeyPatch) -> Non
     assert collector(monkeypatch, given, "three") == ([("three", 9618, "")], Collector("three:9618", REACHED))
     for unknown in ("", ":9618"):
         assert collector(monkeypatch, setup(collector=unknown)) == ([], Collector("", None))
+
+
+BLOCK = "# BEGIN annex-pool\n# Who may start annexes, beside those who hold the pool password: {}\n# END annex-pool\n"
+
+
+def test_who_may_start_annexes_is_read_from_the_block_of_pool_config(
+    in_force: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_force["LOCAL_CONFIG_DIR"] = str(tmp_path)
+    facts: dict[str, Any] = {"only_starts": False, "_values": {}, "content": b""}
+    assert PoolUsers.read(setup(**facts)) is None
+    (tmp_path / "90-annex-pool.config").write_text(BLOCK.format("alice bob@other"))
+    assert PoolUsers.read(setup(**facts)) == PoolUsers(["alice", "bob@other"])
+    assert PoolUsers.read(setup(**facts, deployed=None)) is None
+    assert PoolUsers.read(setup(**facts, condor=(8, 8, 0))) is None
+    assert PoolUsers.read(setup(**facts, condor=None)) is None
+    with_keys = setup(**facts | {"_values": {"ANNEX_DEFAULT_ACCESS_KEY_FILE": "/key"}})
+    assert PoolUsers.read(with_keys) == PoolUsers(["alice", "bob@other"], has_keys=True)
+    monkeypatch.setattr(pool_checks, "user_name", lambda: "carol")
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert PoolUsers.read(setup(**facts | {"only_starts": True})) == PoolUsers(["alice", "bob@other"], "carol")
+
+
+@pytest.mark.parametrize(
+    ("check", "level", "detail", "line"),
+    [
+        (PoolUsers(["alice", "bob"]), Level.OK, "the pool lets alice and bob start annexes", ""),
+        (PoolUsers(["bob@other"], "bob"), Level.OK, "the pool lets bob@other start annexes", ""),
+        (PoolUsers([]), Level.PROBLEM, "the pool lets nobody use annex-bootstrap start", " --user NAME"),
+        (PoolUsers([], has_keys=True), Level.SKIPPED, "the pool lets nobody use annex-bootstrap start", " --user NAME"),
+        (
+            PoolUsers(["alice"], "carol"),
+            Level.PROBLEM,
+            "the pool lets alice start annexes, not carol",
+            " --user alice --user carol",
+        ),
+        (
+            PoolUsers([], "carol"),
+            Level.PROBLEM,
+            "the pool lets nobody start annexes, not carol",
+            " --user carol",
+        ),
+    ],
+)
+def test_a_pool_that_lets_nobody_start_annexes_is_named_with_the_line_that_does(
+    check: PoolUsers, level: Level, detail: str, line: str
+) -> None:
+    finding = check.judge()
+    assert (finding.level, finding.detail) == (level, detail)
+    assert finding.advice == (line and f"as root run annex-bootstrap pool-config{line}, then condor_reconfig")
 
 
 def test_the_collector_is_the_annexes_own_or_the_public_or_the_pools(in_force: dict[str, str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import boto3
 import pytest
@@ -19,9 +20,12 @@ from annex_bootstrap.doctor import (
     role_checks,
     stack_checks,
 )
+from annex_bootstrap.doctor import check as check_module
 from annex_bootstrap.doctor.check import Check, Level, Setup
 from annex_bootstrap.doctor.registry import CHECKS, examine
 from annex_bootstrap.errors import UserError
+from annex_bootstrap.pool.blocks import Block, Section, render_block
+from tests.unit.annex_bootstrap.commands.conftest import OUTPUTS, a_stack
 
 DOCS = Path(__file__).parents[4] / "docs" / "doctor.md"
 
@@ -62,3 +66,40 @@ def test_a_check_that_cannot_read_its_facts_is_a_problem(monkeypatch: pytest.Mon
     assert {(finding.level, finding.detail, finding.advice) for finding in findings} == {
         (Level.PROBLEM, "it cannot be checked", "made up")
     }
+
+
+@pytest.mark.parametrize(
+    ("own", "shared", "only_starts"),
+    [
+        ([], [], False),
+        ([], [("lab", "us-east-1")], True),
+        ([("lab", "us-east-1")], [("lab", "us-east-1")], False),
+        ([("mine", "us-east-1")], [("lab", "us-east-1")], True),
+        ([], [("lab", "eu-west-1")], False),
+        ([], [("other", "us-east-1")], False),
+    ],
+)
+def test_who_has_set_up_nothing_and_starts_annexes_gets_only_the_checks_for_that(
+    monkeypatch: pytest.MonkeyPatch,
+    own: list[tuple[str, str]],
+    shared: list[tuple[str, str]],
+    only_starts: bool,
+) -> None:
+    sections = [Section(name, "1", region) for name, region in shared]
+    monkeypatch.setattr(check_module, "shared_sections", lambda: sections)
+    made = Setup(Account(boto3.Session(), "us-east-1"), "lab", Path("c"))
+    content = render_block(Block(tuple(Section(name, "1", region) for name, region in own))).encode()
+    vars(made)["content"] = content
+    for check in CHECKS:
+        monkeypatch.setattr(check, "read", lambda _, check=check: SimpleNamespace(judge=lambda: check.ok("")))
+    ids = [finding.id for finding in examine(made)]
+    for_starters = ["aws-credentials", "vcpu-quota", "stack", "right-to-start", "htcondor", "pool-users", "collector"]
+    assert ids == (for_starters if only_starts else [check.id for check in CHECKS])
+
+
+def test_those_who_only_start_annexes_believe_the_outputs_as_start_does() -> None:
+    stack = a_stack(parameters={"BucketName": OUTPUTS["S3BucketName"]})
+    made = Setup(Account(boto3.Session(), "us-east-1"), "lab", Path("c"))
+    vars(made).update({"stack": stack, "only_starts": True})
+    assert made.wrong_output == ""
+    assert made.deployed == stack

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annex_bootstrap.errors import UserError
+from annex_bootstrap.errors import CommandLineError, UserError
 from annex_bootstrap.launch import launch_links
 from tests.template import template
 
@@ -108,12 +108,12 @@ def test_a_link_that_cannot_work_is_not_made(url: str, stack: str, parameters: d
 
 @pytest.mark.parametrize("region", ["cn-north-1", "cn-northwest-1", "eusc-de-east-1"])
 def test_a_region_in_which_condor_annex_finds_no_aws_is_refused_with_that_reason(region: str) -> None:
-    with pytest.raises(UserError, match="condor_annex cannot use the partition aws-"):
+    with pytest.raises(CommandLineError, match="condor_annex cannot use the partition aws-"):
         launch_links.find_region(region)
 
 
 def test_an_unknown_region_is_refused() -> None:
-    with pytest.raises(UserError, match="us-moon-1"):
+    with pytest.raises(CommandLineError, match="us-moon-1"):
         launch_links.find_region("us-moon-1")
 
 
