@@ -84,8 +84,8 @@ def grant(account: Account, stack: Stack, starter: Starter) -> None:
 def is_for_administrators(stack: Stack, starter: Starter) -> bool:
     """Tell whether only an administrator should let somebody start annexes.
 
-    Those who deploy a stack whose roles have a boundary are not trusted with everything, but can rewrite StartPolicy: its
-    holders need a boundary first. And nobody attaches anything to a role of IAM Identity Center.
+    Where the stack's roles have a boundary, its deployers are not trusted with everything, but can rewrite StartPolicy:
+    its holders need a boundary first. And nobody attaches anything to a role of IAM Identity Center.
     """
     has_boundary = bool(stack.parameters.get(Parameter.PERMISSIONS_BOUNDARY_ARN))
     return has_boundary or starter.name.startswith(FROM_IDENTITY_CENTER)
