@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+LOG := $(VENV)/pip.log
+MINE = [ -w . ] || { echo "$(CURDIR) belongs to somebody else: run make in a copy of it that is yours" >&2; exit 1; }
 SCANNER := .venv-checkov
 SCANNER_READY := $(SCANNER)/.ready
 
@@ -74,6 +76,7 @@ mutants: build
 	@$(BIN)/python -m tests.mutants $(ARGS)
 
 build: $(READY)
+	@$(MINE)
 	@$(BIN)/python build.py
 
 lint: build
@@ -107,9 +110,17 @@ lock:
 
 $(READY): pyproject.toml local_aws/pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "annex-bootstrap needs Python 3.11 or later: make PYTHON=python3.13")'
+	@$(MINE)
 	@echo 'Making the virtual environment $(VENV): a minute or two, once.'
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	@$(BIN)/python -m pip install --disable-pip-version-check --require-hashes --requirement requirements.lock \
+	  > $(LOG) 2>&1 & installer=$$!; \
+	while [ -t 1 ] && kill -0 $$installer 2>/dev/null; do \
+	  did="$$(grep -c '^Collecting' $(LOG)) of $$(grep -c '==' requirements.lock) packages found"; \
+	  ! grep -q '^Installing' $(LOG) || did='installing them'; \
+	  printf '\r  %-40s' "$$did"; sleep 1; \
+	done; \
+	[ ! -t 1 ] || echo; wait $$installer || { tail -n 20 $(LOG) >&2; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
 	  --editable . --editable ./local_aws
 	@touch $@

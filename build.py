@@ -70,14 +70,19 @@ def main() -> int:
         return 1
     built = {TEMPLATE_NAME: text, launch_page.PAGE_NAME: launch_page.render(json.loads(text))}
     target = ROOT / "dist"
-    target.mkdir(exist_ok=True)
-    for name, content in built.items():
-        body = content.encode()
-        # Anyone who reads it meanwhile, such as a test beside this one, sees the old file or the new one.
-        fresh = target / f".{name}.{os.getpid()}"
-        fresh.write_bytes(body)
-        fresh.replace(target / name)
-        sys.stdout.write(f"dist/{name}  {len(body):,} bytes  sha256 {hashlib.sha256(body).hexdigest()}\n")
+    try:
+        target.mkdir(exist_ok=True)
+        for name, content in built.items():
+            body = content.encode()
+            # Anyone who reads it meanwhile, such as a test beside this one, sees the old file or the new one.
+            fresh = target / f".{name}.{os.getpid()}"
+            fresh.write_bytes(body)
+            fresh.replace(target / name)
+            sys.stdout.write(f"dist/{name}  {len(body):,} bytes  sha256 {hashlib.sha256(body).hexdigest()}\n")
+    except OSError as error:
+        place = f"{error.filename} cannot be written: {error.strerror}"
+        sys.stderr.write(f"build.py: {place}; build in a copy of this directory that is yours\n")
+        return 1
     return 0
 
 

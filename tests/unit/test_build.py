@@ -124,6 +124,17 @@ def test_a_build_above_70_percent_of_a_limit_fails_and_writes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_place_that_cannot_be_written_is_named_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "dist").touch()
+    monkeypatch.setattr(build, "ROOT", tmp_path)
+    assert build.main() == 1
+    assert capsys.readouterr().err == (
+        f"build.py: {tmp_path}/dist cannot be written: File exists; build in a copy of this directory that is yours\n"
+    )
+
+
 def test_the_report_names_every_function_with_its_share(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
