@@ -129,17 +129,15 @@ class Setup:
 
     @cached_property
     def only_starts(self) -> bool:
-        """Whether this user has set up nothing: the machine's configuration names the stack, and theirs does not.
-
-        Raises:
-            UserError: a configuration cannot be read.
-        """
+        """Whether this user has set up nothing: the machine's configuration names the stack, and theirs does not."""
+        try:
+            own = read_block(self.content).find(self.account.region)
+        except UserError:
+            # It cannot be read, and so there is one; a check of its own says why.
+            return False
         here = (self.stack_name, self.account.region)
-        own, shared = (
-            {(section.stack_name, section.region) for section in sections}
-            for sections in (read_block(self.content).sections, shared_sections())
-        )
-        return here in shared and here not in own
+        shared = [(section.stack_name, section.region) for section in shared_sections()]
+        return here in shared and (own is None or own.stack_name != self.stack_name)
 
     @cached_property
     def _values(self) -> dict[str, str] | None:

@@ -60,9 +60,6 @@ def examine(setup: Setup) -> Iterator[Finding]:
     Yields:
         The findings, as they come, of the checks that have something to say about this setup; for those who have set
         up nothing and start annexes, only of what they need.
-
-    Raises:
-        UserError: the configuration cannot be read.
     """
     for check in [each for each in CHECKS if each.for_starters] if setup.only_starts else CHECKS:
         try:

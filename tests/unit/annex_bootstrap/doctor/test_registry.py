@@ -97,6 +97,14 @@ def test_who_has_set_up_nothing_and_starts_annexes_gets_only_the_checks_for_that
     assert ids == (for_starters if only_starts else [check.id for check in CHECKS])
 
 
+def test_who_has_a_configuration_that_cannot_be_read_has_set_something_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check_module, "shared_sections", lambda: [Section("lab", "1", "us-east-1")])
+    made = Setup(Account(boto3.Session(), "us-east-1"), "lab", Path("c"))
+    damaged = render_block(Block((Section("lab", "1", "us-east-1"),))).replace("ANNEX_DEFAULT_AWS_REGION", "X")
+    vars(made)["content"] = damaged.encode()
+    assert not made.only_starts
+
+
 def test_those_who_only_start_annexes_believe_the_outputs_as_start_does() -> None:
     stack = a_stack(parameters={"BucketName": OUTPUTS["S3BucketName"]})
     made = Setup(Account(boto3.Session(), "us-east-1"), "lab", Path("c"))
