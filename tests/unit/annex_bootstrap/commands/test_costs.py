@@ -187,6 +187,8 @@ def test_a_machine_whose_end_nobody_saw_is_counted_as_such(
     record.add("ended", id="i-0c", ended=NOW - HOUR, reason="", watched=False)
     assert run().unseen_machines == 1
     assert " 1 of the machines ended unseen, and count until their leases' ends. AWS's" in capsys.readouterr().out
+    # It ended when that begins.
+    assert run(since="1h").unseen_machines == 0
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,12 @@ def test_things_are_called_by_their_name_and_fit_into_eighty_columns() -> None:
     assert max(len(f"  {line}") for line in lines) <= 80
 
 
+def test_an_image_is_as_old_as_it_is_and_has_the_htcondor_that_is_known() -> None:
+    image = StackImage("ami-1", True, "available", NOW - timedelta(days=1, hours=23), "", "", "")
+    assert "image               ami-1, 1 day old" in shown(replace(STATUS, image=image))
+    assert "image               ami-1" in shown(replace(STATUS, image=replace(image, created=None)))
+
+
 def test_every_output_that_people_know_has_a_name() -> None:
     outputs = {str(output): f"arn:x:y/{output}" for output in Output}
     lines = shown(replace(STATUS, outputs=outputs, image=None))

@@ -199,6 +199,12 @@ def test_a_step_whose_line_is_too_wide_has_its_purpose_above_it() -> None:
     )
 
 
+def test_a_sentence_that_is_too_wide_goes_on_indented_below() -> None:
+    assert (
+        "annex-bootstrap: there is no HTCondor on this machine, which\n  has to make the token by which machines join\n"
+    ) in shown(60, plain=True)
+
+
 def test_colours_on_a_terminal_are_none_that_a_light_background_hides() -> None:
     codes = set(re.findall(r"\x1b\[([0-9;]*)m", shown(80)))
     assert codes == {"0", "1", "31", "32"}

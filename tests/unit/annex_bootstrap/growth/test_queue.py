@@ -71,8 +71,13 @@ def answering(monkeypatch: pytest.MonkeyPatch, stdout: str, code: int = 0, stder
 def test_a_queue_is_read_for_all_users_and_put_into_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = answering(monkeypatch, PRINTED)
     first, second = sort_jobs(read_jobs())
-    assert asked[0][:2] == ["condor_q", "-allusers"]
-    assert "(JobStatus == 1) && (JobUniverse == 5) && ((MayUseAWS =?= True)" in asked[0][3]
+    constraint = asked[0][3]
+    assert constraint.startswith("(JobStatus == 1) && (JobUniverse == 5) && ((MayUseAWS =?= True)")
+    attributes = (
+        "ClusterId,ProcId,Owner,Requirements,RequestCpus,RequestMemory,RequestDisk,RequestGPUs,RequireGPUs,"
+        "AutoClusterId,TargetAnnexName,MayUseAWS,QDate,EnteredCurrentStatus,NumJobStarts"
+    )
+    assert asked == [["condor_q", "-allusers", "-constraint", constraint, "-json", "-attributes", attributes]]
     assert group_of(first, Room(1, 128)) == Group(
         first.key,
         "alice",

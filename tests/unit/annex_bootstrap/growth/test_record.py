@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 
+from annex_bootstrap.aws import Account
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.growth import record as module
 from annex_bootstrap.growth.cloud import Instance
 from annex_bootstrap.growth.model import BOOT_SECONDS, Lack
 from annex_bootstrap.growth.plan import LATE
-from annex_bootstrap.growth.record import Record, charges, history, lost
+from annex_bootstrap.growth.record import Record, charges, history, lost, note_seen
 from annex_bootstrap.machines.money import Charge
+from tests.unit.recorded import Recorded
 
 NOW = 1_800_000_000
 REAL_TIME = time.time
@@ -197,3 +199,27 @@ def test_a_machine_that_the_pool_knows_is_not_lost_before_that_is_noted(record: 
     machine(record, "i-1", launched=NOW - BOOT_SECONDS)
     assert history(record, NOW).lost == 1
     assert history(record, NOW, {"i-1"}).lost == 0
+
+
+def test_what_ec2_shows_of_one_region_is_noted_at_once(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(record, "i-2", region="us-east-1")
+    machine(record, "i-4", region="eu-west-1")
+    there = [instance(1), instance(2, runs=False, reason="Client.UserInitiatedShutdown", ended=NOW - 7)]
+
+    def read_instances(account: Account, profiles: frozenset[str]) -> list[Instance]:
+        assert (account.region, profiles) == ("us-east-1", frozenset({"ours"}))
+        return there
+
+    monkeypatch.setattr(module, "read_instances", read_instances)
+    account = Recorded().account()
+    assert note_seen(record, account, frozenset({"ours"}), "costs", lambda _: Decimal("0.30")) == there
+    noted = record.of("machine")[-1]
+    assert (noted["id"], noted["by"], noted["most"]) == ("i-1", "costs", "0.30")
+    ended = {"at": NOW, "event": "ended", "id": "i-2", "ended": NOW - 7, "reason": "Client.UserInitiatedShutdown"}
+    assert record.of("ended") == [ended | {"watched": False}]
+    # Whoever looked a moment ago would have seen it run.
+    record.look(NOW - 299)
+    machine(record, "i-3", region="us-east-1")
+    there.append(instance(3, runs=False, reason="Server.Oops"))
+    note_seen(record, account, frozenset({"ours"}), "grow")
+    assert [line["watched"] for line in record.of("ended")] == [False, True]

@@ -72,5 +72,8 @@ def test_a_tag_that_a_template_or_iam_cannot_take_is_no_tag_of_a_stack(text: str
 
 
 def test_a_stack_has_no_more_tags_than_parameters_for_them() -> None:
+    assert tag_parameters(f"k{number}=v" for number in range(1, 7)) == {
+        f"Tag{number}": f"k{number}=v" for number in range(1, 7)
+    }
     with pytest.raises(UserError, match="7 tags are too many for a stack: give at most 6"):
         tag_parameters(f"k{number}=v" for number in range(7))

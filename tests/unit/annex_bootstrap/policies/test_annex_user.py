@@ -233,7 +233,7 @@ def test_whether_a_user_is_bounded_is_read() -> None:
     assert bounded(user(PermissionsBoundary={"PermissionsBoundaryArn": BOUNDARY}))
     assert not bounded(user())
     assert not bounded(NONE)
-    with pytest.raises(AwsError, match="AccessDenied"):
+    with pytest.raises(AwsError, match="reading the IAM user pool-us-east-1 failed: AWS said AccessDenied: because"):
         bounded(RefusedError("AccessDenied", status=403))
 
 

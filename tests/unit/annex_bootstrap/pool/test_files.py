@@ -55,7 +55,7 @@ def test_a_file_in_the_place_of_the_directory_is_an_error_a_person_can_read(tmp_
 
 
 def test_what_a_killed_writer_left_of_a_secret_is_gone_after_the_next_write(tmp_path: Path) -> None:
-    (tmp_path / f".secret{files.NEW_SUFFIX}").write_bytes(b"half a sec")
+    (tmp_path / ".secret.annex-bootstrap-new").write_bytes(b"half a sec")
     write_private(tmp_path / "secret", b"made up")
     assert [path.name for path in tmp_path.iterdir()] == ["secret"]
 
