@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -276,6 +277,28 @@ def test_a_step_that_fails_is_named_with_the_line_that_goes_on(
         run()
     assert str(failed.value).startswith(f"{where}: it fails; then run annex-bootstrap setup --config ")
     assert not screen.quiet
+
+
+def test_the_pool_is_configured_here_where_its_file_or_the_directory_for_one_can_be_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    here: dict[str, tuple[int, int, int] | None] = {"version": None}
+    asked, allowed = list[tuple[Path, int]](), True
+
+    def access(path: Path, mode: int) -> bool:
+        asked.append((path, mode))
+        return allowed
+
+    monkeypatch.setattr(module, "version", lambda: here["version"])
+    monkeypatch.setattr(module, "find_pool_file", lambda _: tmp_path / "pool")
+    monkeypatch.setattr(os, "access", access)
+    assert module._pool_is_elsewhere() == "there is no HTCondor on this machine"
+    here["version"] = (23, 9, 6)
+    assert module._pool_is_elsewhere() == ""
+    (tmp_path / "pool").write_text("")
+    allowed = False
+    assert module._pool_is_elsewhere() == f"{tmp_path / 'pool'} belongs to somebody else"
+    assert asked == [(tmp_path, os.W_OK), (tmp_path / "pool", os.W_OK)]
 
 
 def test_where_the_pool_is_elsewhere_what_to_run_there_is_said(
