@@ -26,7 +26,7 @@ import click
 import coverage
 
 from tests.mutants import processor_time
-from tests.mutants.callers import SECONDS, Callers
+from tests.mutants.callers import SECONDS, UNIT, Callers, in_turn
 from tests.mutants.faults import Fault, sample
 from tests.mutants.processor_time import exit_code
 from tests.mutants.verdicts import Verdict, Verdicts, change
@@ -199,17 +199,16 @@ def _environment(copy: Path) -> dict[str, str]:
 
 
 def _verdict(copy: Path, fault: Fault, tests: Sequence[str], seconds: float) -> Verdict:
-    """Return whether one of the tests fails with a fault, or takes far longer; the unit tests are asked first."""
+    """Return whether one of the tests fails with a fault, or takes far longer."""
     file = copy / fault.path
     file.write_text(fault.code)
-    asked = {
-        Verdict.UNIT: [test for test in tests if test.startswith("tests/unit/")],
-        Verdict.LOCAL_AWS: [test for test in tests if not test.startswith("tests/unit/")],
-    }
     try:
-        for verdict, some in asked.items():
-            if some and (code := exit_code(partial(_ask, copy, some), SECONDS + seconds * SLOWER, CEILING)) != 0:
-                return Verdict.ENDLESS if code is None else verdict
+        for some in in_turn(tests):
+            code = exit_code(partial(_ask, copy, some), SECONDS + seconds * SLOWER, CEILING)
+            if code is None:
+                return Verdict.ENDLESS
+            if code:
+                return Verdict.UNIT if some[0].startswith(UNIT) else Verdict.LOCAL_AWS
         return Verdict.SURVIVES if tests else Verdict.UNCALLED
     finally:
         file.write_text(fault.before)

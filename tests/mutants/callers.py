@@ -13,6 +13,8 @@ import coverage
 SECONDS = 60.0
 """How much processor time the tests that are asked about one fault may take together, measured without it."""
 
+UNIT = "tests/unit/"
+
 ELSEWHERE = {"custom_resources": "tests/local_aws/custom_resources/", "lambda_lease": "tests/local_aws/lease/"}
 """The tests that run functions in the local AWS, which unpacks them elsewhere."""
 
@@ -51,7 +53,7 @@ class Callers:
         lines = around or range(1, max(ran, default=0) + 1)
         tests = {_PHASE.sub("", context) for number in lines for context in ran.get(number, [])}
         if around is None:
-            tests |= {test for test in self.seconds if test.startswith(f"tests/unit/{Path(path).parent}/test_")}
+            tests |= {test for test in self.seconds if test.startswith(f"{UNIT}{Path(path).parent}/test_")}
             if name := _defined_at(code, line):
                 tests |= self._with_name(name)
         if place := ELSEWHERE.get(path.partition("/")[0]):
@@ -70,9 +72,23 @@ class Callers:
             if lines:
                 ran = self.data.contexts_by_lineno(file)
                 tests |= {_PHASE.sub("", context) for number in lines for context in ran.get(number, [])}
-        files = {test.partition("::")[0] for test in self.seconds if test.startswith("tests/unit/")}
+        files = {test.partition("::")[0] for test in self.seconds if test.startswith(UNIT)}
         having = {file for file in files if any(map(word.search, _lines(self.root / file)))}
         return tests | {test for test in self.seconds if test.partition("::")[0] in having}
+
+
+def in_turn(tests: Sequence[str]) -> list[list[str]]:
+    """Return tests in the groups in which they are asked, one after the other, since pytest first loads all of a group.
+
+    The first is the file of the first test; then come the other unit tests, and those on the local AWS last.
+
+    Args:
+        tests: as ``Callers.of`` returns them.
+    """
+    first = [test for test in tests if test.partition("::")[0] == tests[0].partition("::")[0]]
+    rest = [test for test in tests if test not in first]
+    groups = (first, *([test for test in rest if test.startswith(UNIT) is unit] for unit in (True, False)))
+    return [group for group in groups if group]
 
 
 def _lines(file: Path) -> list[str]:

@@ -12,7 +12,7 @@ pytest.importorskip("mutmut", reason="a virtual environment that was made before
 
 from coverage import CoverageData
 
-from tests.mutants.callers import Callers
+from tests.mutants.callers import Callers, in_turn
 from tests.mutants.faults import find_faults, plant, sample
 
 CODE = dedent(
@@ -133,3 +133,15 @@ def test_about_a_constant_those_are_asked_that_run_a_line_with_its_name_or_have_
     assert callers.of("m/a.py", constants, 3) == [tests[0], tests[1]]
     assert callers.of("m/a.py", constants, 7) == [tests[0]]
     assert callers.of("m/a.py", constants, 1) == [tests[0]]
+
+
+def test_the_file_of_the_first_test_is_asked_by_itself_and_the_local_aws_last() -> None:
+    first, second, other, local = (
+        "tests/unit/a.py::a",
+        "tests/unit/a.py::b",
+        "tests/unit/b.py::a",
+        "tests/local_aws/c.py::a",
+    )
+    assert in_turn([first, other, second, local]) == [[first, second], [other], [local]]
+    assert in_turn([local]) == [[local]]
+    assert in_turn([]) == []
