@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from decimal import Decimal
 from types import SimpleNamespace
 
 import click
@@ -84,3 +85,32 @@ def test_a_boundary_is_of_the_account_itself_or_of_aws(boundary: str, taken: boo
     account = SimpleNamespace(partition="aws", account_id="123456789012")
     with contextlib.nullcontext() if taken else pytest.raises(UserError, match="cannot be a permissions boundary"):
         check_boundary(account, boundary)  # type: ignore[arg-type]  # has what it asks
+
+
+@pytest.mark.parametrize(
+    ("text", "mebibytes"),
+    [
+        ("2G", 2048),
+        ("1500M", 1500),
+        (" 1.5 GiB ", 1536),
+        ("1t", 1024 * 1024),
+        ("3mb", 3),
+        *((text, None) for text in ("", "G", "2", "2K", "-2G", "0G", "2 G B", "1e3M")),
+    ],
+)
+def test_memory_is_read_in_mebibytes(text: str, mebibytes: int | None) -> None:
+    context, option = click.Context(command), click.Option(["--memory"])
+    if mebibytes is None:
+        with pytest.raises(click.BadParameter, match="is not a memory size: type one such as 2G or 1500M"):
+            options.parse_memory(context, option, text)
+    else:
+        assert options.parse_memory(context, option, text) == mebibytes
+
+
+def test_a_sum_of_money_is_dollars_in_all() -> None:
+    context, option = click.Context(command), click.Option(["--max-dollars"])
+    assert options.parse_dollars(context, option, None) is None
+    assert options.parse_dollars(context, option, "12.50") == Decimal("12.50")
+    for text in ("", "0", "-1", "much", "5/day"):
+        with pytest.raises(click.BadParameter, match=f"'{text}' is not a sum of money: type dollars such as 200"):
+            options.parse_dollars(context, option, text)

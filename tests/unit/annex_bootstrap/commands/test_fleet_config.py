@@ -235,3 +235,10 @@ def test_without_any_image_there_is_no_fleet(steps: Steps, run: Run) -> None:
     assert run(image="ami-0a1b").image_id == "ami-0a1b"
     with pytest.raises(click.UsageError, match="give either --image or --image-name"):
         run(image="ami-0a1b", image_name="a*")
+
+
+def test_patterns_are_given_one_by_one_or_with_commas_between_them() -> None:
+    (option,) = (option for option in module.command.params if option.name == "exclude")
+    context = click.Context(module.command)
+    assert option.type_cast_value(context, ("a",)) == ("a",)
+    assert option.process_value(context, ("*.metal, t?.*", ",,", "c5.*")) == ("*.metal", "t?.*", "c5.*")

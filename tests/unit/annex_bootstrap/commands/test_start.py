@@ -306,7 +306,7 @@ def test_a_dry_run_or_a_no_starts_nothing(
 ) -> None:
     asked.answer = False
     done = run(yes=False, dry_run=dry_run)
-    assert (asked.questions, done.started, done.region) == (questions, 0, None)
+    assert (asked.questions, done.annex, done.started, done.region) == (questions, "first", 0, None)
     assert [plan.region for plan in done.plans] == ["us-east-1"]
     assert not [each for each in steps.done if each.startswith("carry")]
     assert capsys.readouterr().out.splitlines()[-1] == "Nothing was started."
