@@ -1,18 +1,24 @@
-"""Machines that follow the queue, by ``annex-bootstrap grow`` and nothing started by hand; in order.
+"""Machines that follow the queue, by ``annex-bootstrap grow``; nothing is started or ended by hand; in order.
 
-The pool has no slot of its own. Three groups of jobs wait; nothing can run one of them.
+The pool has no slot of its own. Three groups of jobs wait; nothing can run one of them. Once its jobs have ended the
+machine waits for others, and while it waits growth is killed again and again.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from annex_contract.stack import Output
+from tests.htcondor.image import ImageMachine
 from tests.htcondor.namespaces import POOL, REGION
 from tests.htcondor.pool import USER
 from tests.htcondor.stand_in import ADMINISTRATOR, EVERYTHING, booted
@@ -27,7 +33,11 @@ JOBS = {
     "home": "request_memory = 256M\n",
 }
 
-GROW = ("grow", "--max-cores", "4", "--wait", "0", "--once", "--max-dollars", "5/day", "--profile", STARTER)
+IDLE_MINUTES = 2
+"""After this time without a job a machine goes. The negotiator comes by once a minute."""
+
+OPTIONS = ("--wait", "0", "--once", "--max-dollars", "5/day", "--idle", f"{IDLE_MINUTES}m", "--profile", STARTER)
+GROW = ("grow", "--max-cores", "4", *OPTIONS)
 MANY = ("grow", "--max-cores", "64", "--wait", "0", "--once", "--profile", STARTER)
 
 RECORD = f"{HOME}/.condor/annex-record.jsonl"
@@ -39,6 +49,31 @@ kill -KILL $! 2> /dev/null
 rm -f "$DIE"
 """
 """Runs one of our commands until it ends, or until a file appears."""
+
+
+@dataclass
+class Grown:
+    """The machine that comes for the jobs, and goes.
+
+    Attributes:
+        exits: end it at the end of these tests.
+        annex: its annex.
+        instance_id: its ID.
+        stand_in: it itself.
+    """
+
+    exits: ExitStack
+    annex: str = ""
+    instance_id: str = ""
+    stand_in: ImageMachine | None = None
+
+
+@pytest.fixture(scope="module")
+def grown(request: pytest.FixtureRequest) -> Iterator[Grown]:
+    """Return the machine of all of these tests, which is not there yet. It ends before the pool."""
+    request.getfixturevalue("testbed")
+    with ExitStack() as exits:
+        yield Grown(exits)
 
 
 def document(testbed: Testbed, *arguments: str) -> Any:
@@ -63,17 +98,32 @@ def test_a_pool_a_stack_and_jobs_are_ready(testbed: Testbed) -> None:
     testbed.checked("four jobs wait")
 
 
+SLEEPS = "executable = /bin/sleep\narguments = 3\nrequest_memory = 256M\n"
+
+
+def check_jobs_run(testbed: Testbed, stand_in: ImageMachine, instance_id: str) -> None:
+    """Let the machine join, and run the jobs that it came for, and six that come while it boots."""
+    testbed.pool.must(
+        ["condor_submit", testbed.write_job("sleepy", f"{SLEEPS}+MayUseAWS = True\n", count=6)], user=USER
+    )
+    testbed.wait_until(lambda: "done; HTCondor starts" in stand_in.console, "the boot service is done")
+    testbed.wait_until(lambda: instance_id in joined(testbed), "the machine is in the pool")
+    for name in ("small", "wide", "sleepy"):
+        code, _ = testbed.command("condor_wait", "-wait", "180", f"{name}.log")
+        assert code == 0, testbed.pool.run(["condor_q", "-better-analyze"]).stdout
+    for name in ("small", "wide"):
+        assert testbed.pool.read(f"{HOME}/{name}.out") == "machine.example.org\n"
+    testbed.checked("all jobs ran there")
+    drained = document(testbed, *GROW)
+    assert (drained["starts"], [group["reason"] for group in drained["groups"]]) == ([], ["no type"])
+    testbed.checked("a queue without such jobs starts nothing; the real machine's ad says no to the other one too")
+
+
 def check_history(testbed: Testbed, instance_id: str) -> None:
-    """Check what `costs` and `forecast` make of HTCondor's history: six jobs sleep on a machine, and four more wait."""
-    sleeps = "executable = /bin/sleep\narguments = 3\nrequest_memory = 256M\n"
-    submit = testbed.write_job("sleepy", f"{sleeps}+MayUseAWS = True\n")
-    for _ in range(6):
-        testbed.pool.must(["condor_submit", submit], user=USER)
-    code, _ = testbed.command("condor_wait", "-wait", "180", "sleepy.log")
-    assert code == 0, testbed.pool.run(["condor_q", "-better-analyze"]).stdout
-    submit = testbed.write_job("later", f'{sleeps}+TargetAnnexName = "later"\n')
-    for _ in range(4):
-        testbed.pool.must(["condor_submit", submit], user=USER)
+    """Check what `costs` and `forecast` make of HTCondor's history; four more jobs like the six wait."""
+    # All at once: to the schedd, jobs that it has not yet shown to the negotiator are not like those that it has.
+    submit = testbed.write_job("later", f'{SLEEPS}+TargetAnnexName = "later"\n', count=4)
+    testbed.pool.must(["condor_submit", submit], user=USER)
     told = document(testbed, "forecast", "--max-cores", "8", "--profile", STARTER)
     (waiting,) = [group for group in told["groups"] if group["jobs"] == 4]
     assert waiting["past"] == 6, told
@@ -96,7 +146,14 @@ def check_history(testbed: Testbed, instance_id: str) -> None:
     testbed.pool.must(["condor_rm", "-constraint", 'TargetAnnexName == "later"'], user=USER)
 
 
-def test_machines_come_for_the_jobs_that_may_leave_home_and_run_them(testbed: Testbed, image: Path) -> None:
+def joined(testbed: Testbed) -> str:
+    """Return the IDs of the machines in the pool."""
+    return testbed.pool.run(["condor_status", "-af", "EC2InstanceID"]).stdout
+
+
+def test_machines_come_for_the_jobs_that_may_leave_home_and_run_them(
+    testbed: Testbed, image: Path, grown: Grown
+) -> None:
     """HTCondor judges what a machine would run; a job that nothing can run gets none, and `explain` says why."""
     decided = document(testbed, *GROW)
     reasons = sorted(group["reason"] for group in decided["groups"])
@@ -116,21 +173,13 @@ def test_machines_come_for_the_jobs_that_may_leave_home_and_run_them(testbed: Te
     again = document(testbed, *GROW)
     assert again["starts"] == []
     testbed.checked("a second decision counts what boots")
-    with booted(testbed, image, machines[0]["InstanceId"]) as stand_in:
-        testbed.wait_until(lambda: "done; HTCondor starts" in stand_in.console, "the boot service is done")
-        joined = ["condor_status", "-af", "EC2InstanceID"]
-        testbed.wait_until(
-            lambda: machines[0]["InstanceId"] in testbed.pool.run(joined).stdout, "the machine is in the pool"
-        )
-        for name in ("small", "wide"):
-            code, _ = testbed.command("condor_wait", "-wait", "180", f"{name}.log")
-            assert code == 0, testbed.pool.run(["condor_q", "-better-analyze"]).stdout
-            assert testbed.pool.read(f"{HOME}/{name}.out") == "machine.example.org\n"
-        testbed.checked("both jobs ran there")
-        drained = document(testbed, *GROW)
-        assert (drained["starts"], [group["reason"] for group in drained["groups"]]) == ([], ["no type"])
-        testbed.checked("a queue without such jobs starts nothing; the real machine's ad says no to the other one too")
-        check_history(testbed, machines[0]["InstanceId"])
+    grown.annex, grown.instance_id = annex, machines[0]["InstanceId"]
+    with ExitStack() as exits:
+        grown.stand_in = exits.enter_context(booted(testbed, image, grown.instance_id))
+        check_jobs_run(testbed, grown.stand_in, grown.instance_id)
+        check_history(testbed, grown.instance_id)
+        # It shows its console and ends here only if something failed.
+        grown.exits.enter_context(exits.pop_all())
     status = testbed.pool.must(["condor_q", USER, "-af", "JobStatus"]).split()
     assert status == ["1", "1"]
 
@@ -221,10 +270,17 @@ def test_killed_at_ten_moments_it_goes_on_and_two_at_once_start_nothing_twice(te
     testbed.checked("two growers at once start one machine")
 
 
-def test_the_lease_ends_everything(testbed: Testbed) -> None:
-    """As of any annex."""
-    for annex in testbed.leases():
-        testbed.annex_bootstrap("leases", "end", annex, "--yes", "--profile", STARTER)
-    testbed.wait_until(lambda: not testbed.leases(), "the leases are gone")
-    assert testbed.tarballs() == set()
-    testbed.checked("no lease and no tarball is left")
+def test_the_machine_goes_by_itself_and_the_leases_end(testbed: Testbed, grown: Grown) -> None:
+    """It has had no job since. EC2 terminates a machine that shuts itself down, as the launch template has it."""
+    assert grown.stand_in is not None
+    grown.stand_in.wait_until_off((IDLE_MINUTES + 3) * 60)
+    testbed.checked("without a job the machine shut itself down")
+    testbed.wait_until(lambda: grown.instance_id not in joined(testbed), "the slot is gone")
+    # The local AWS only records this machine, and cannot see that it is off.
+    testbed.root.client("ec2").terminate_instances(InstanceIds=[grown.instance_id])
+    after = document(testbed, *GROW)
+    assert (after["starts"], after["extended"]) == ([], [])
+    assert testbed.machines(grown.annex) == []
+    testbed.checked("growth starts no other for the job that nothing can run, and extends no lease")
+    testbed.let_leases_end()
+    testbed.checked("with their leases the machines that never joined have ended, and nothing is left")

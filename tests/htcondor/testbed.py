@@ -170,18 +170,20 @@ class Testbed:
         """The variable that lets HTCondor's commands ask the collector that the machines of annexes join."""
         return {"_CONDOR_COLLECTOR_HOST": AP_COLLECTOR} if self.has_annex_command else {}
 
-    def write_job(self, name: str, more: str, *, user: str = USER) -> str:
-        """Write the submit file of a job that prints its host's name; its files are named like it.
+    def write_job(self, name: str, more: str, *, user: str = USER, count: int = 1) -> str:
+        """Write the submit file of jobs that print their host's name; their files are named like them.
 
         Args:
             name: of the job.
             more: lines that say where it may run.
             user: whose job it is.
+            count: how many.
 
         Returns:
             The file's name.
         """
-        file, text = f"{name}.submit", f"{_JOB.format(name=name)}{more}queue\n"
+        queue = "queue" if count == 1 else f"queue {count}"
+        file, text = f"{name}.submit", f"{_JOB.format(name=name)}{more}{queue}\n"
         self.pool.write(f"/home/{user}/{file}", text, user=user)
         self.transcript.file(file, text)
         return file
@@ -265,6 +267,18 @@ class Testbed:
         assert (target["Id"], target["Arn"]) == (annex_id, self.outputs[region][Output.LEASE_FUNCTION_ARN])
         lease: dict[str, Any] = json.loads(target["Input"])
         return lease
+
+    def let_leases_end(self) -> None:
+        """Let the time of all leases pass, and wait until they and what is left of their annexes have ended."""
+        events, annexes = self.root.client("events"), self.leases()
+        assert annexes
+        for annex in annexes:
+            (target,) = events.list_targets_by_rule(Rule=annex)["Targets"]
+            lease = {**json.loads(target["Input"]), "LeaseExpiration": int(time.time())}
+            events.put_targets(Rule=annex, Targets=[{**target, "Input": json.dumps(lease)}])
+        self.wait_until(lambda: not self.leases(), "the leases are gone")
+        assert [self.machines(annex) for annex in annexes] == [[]] * len(annexes)
+        assert self.tarballs() == set()
 
     def tarballs(self, region: str = namespaces.REGION) -> set[str]:
         """Return the keys in the stack's bucket."""
