@@ -389,7 +389,8 @@ def _print(screen: Screen, result: Growth, *, explain: bool) -> None:
 
 def _started(start: Growing, *, dry_run: bool) -> str:
     market = "spot" if start.spot else "on demand"
-    more = f" or {len(start.types) - 1} other types" if len(start.types) > 1 else ""
+    others = len(start.types) - 1
+    more = f" or {'1 other type' if others == 1 else f'{others} other types'}" if others else ""
     number = f"{start.wanted}" if dry_run or start.started == start.wanted else f"{start.started} of {start.wanted}"
     verb = "would start" if dry_run else "started"
     return f"{verb} {number} {start.types[0]}{more} {market} in {start.region} for {start.annex}"

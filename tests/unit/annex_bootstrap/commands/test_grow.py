@@ -361,7 +361,7 @@ def test_fewer_machines_than_wanted_are_said_with_each_reason_once(
     said = capsys.readouterr()
     assert said.err == "annex-bootstrap: no room\n"
     for annex in (ANNEX, "named"):
-        assert f"started 1 of 2 c7i.large or 1 other types on demand in us-east-1 for {annex}" in said.out
+        assert f"started 1 of 2 c7i.large or 1 other type on demand in us-east-1 for {annex}" in said.out
 
 
 def test_what_starts_on_the_spot_market_is_said_so_and_a_price_that_is_unknown_is(
