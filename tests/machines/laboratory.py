@@ -36,7 +36,10 @@ CONTAINERS = ("docker.io", "busybox-static")
 """Packages that only the slow tests need."""
 BOOT_COMMANDS = 'echo "$ANNEX_ID in $AWS_REGION" > /run/boot-commands'
 
-LEAN = Hardware(processors=1, without=("apparmor.service", "unattended-upgrades.service"))
+LEAN = Hardware(
+    processors=1,
+    without=("apparmor.service", "e2scrub_reap.service", "grub-common.service", "unattended-upgrades.service"),
+)
 """For machines that boot beside another one; at least one has all that Debian starts."""
 
 
@@ -157,7 +160,7 @@ class Laboratory:
         testbed: pool and local AWS.
         given: what was prepared.
         directory: where the local AWS keeps its machines.
-        started: the machines of ``start``, by their annexes.
+        started: the machines of ``start`` and ``grow``, by their annexes.
     """
 
     testbed: Testbed
@@ -185,8 +188,15 @@ class Laboratory:
 
     def start(self, annex: str, *options: str) -> Machine:
         """Start an annex of one machine with ``annex-bootstrap start``, and return when the machine is on."""
+        return self._machine_of(annex, "start", annex, "--cores", "2", "--yes", *options)
+
+    def grow(self, annex: str, *options: str) -> Machine:
+        """Let ``annex-bootstrap grow`` start a machine for the job that names an annex, and return when it is on."""
+        return self._machine_of(annex, "grow", "--max-cores", "2", "--wait", "0", "--once", *options)
+
+    def _machine_of(self, annex: str, *command: str) -> Machine:
         before = self.testbed.tarballs()
-        self.testbed.annex_bootstrap("start", annex, "--cores", "2", "--yes", *options)
+        self.testbed.annex_bootstrap(*command)
         wait_until(lambda: self.testbed.machines(annex), f"{annex} has a machine")
         (instance,) = self.testbed.machines(annex)
         machine = replace(self.machine(instance["InstanceId"]), objects=self.testbed.tarballs() - before)

@@ -34,7 +34,8 @@ from tests.machines.laboratory import (
     without_sequences,
 )
 
-IDLE = "2m"
+LASTING = ("--duration", "2h", "--idle", "2m", "--profile", ADMINISTRATOR)
+"""Options of machines."""
 
 # It asks the metadata service, where a job must get no answer, and ends when the test has looked at the machine.
 USEFUL = """\
@@ -77,13 +78,16 @@ def test_a_builder_makes_the_image(laboratory: Laboratory) -> None:
 
 
 def test_a_machine_joins_although_everything_is_late(laboratory: Laboratory) -> None:
-    """Until systemd runs it gets no metadata, its configuration comes later still, and its clock is an hour ahead."""
+    """Growth starts it for a job that waits.
+
+    Until systemd runs it gets no metadata, its configuration comes later still, and its clock is an hour ahead.
+    """
     testbed = laboratory.testbed
     ahead = datetime.now(UTC) + timedelta(hours=1)
+    submit(testbed.pool, "late", USEFUL)
     with laboratory.hardware(Hardware(clock=f"{ahead:%Y-%m-%dT%H:%M:%S}", metadata=False, processors=1)):
-        machine = _started(laboratory, "late")
+        machine = laboratory.grow("late", *LASTING)
         configuration = laboratory.set_objects(machine, None)
-        submit(testbed.pool, "late", USEFUL)
         wait_until(lambda: "systemd[1]: Hostname set" in machine.console, "systemd runs", machine.last_words)
     with laboratory.hardware(replace(LEAN, instance_store=True)):
         _started(laboratory, "spot", "--spot")
@@ -124,11 +128,16 @@ def test_a_spot_machine_drains_when_ec2_takes_it_back(laboratory: Laboratory) ->
 
 
 def test_a_machine_goes_when_it_is_idle(laboratory: Laboratory) -> None:
-    """Its only job has ended."""
-    machine = laboratory.started["late"]
+    """Its only job has ended. Growth starts none in its place."""
+    testbed, machine = laboratory.testbed, laboratory.started["late"]
     seconds = machine.wait_until_off("terminated")
-    laboratory.testbed.checked(f"without a job the machine shut itself down, and is terminated, after {seconds:.0f} s")
+    testbed.checked(f"without a job the machine shut itself down, and is terminated, after {seconds:.0f} s")
     wait_until(lambda: machine.instance_id not in laboratory.slots("EC2InstanceID"), "the slot is gone")
+    # The job that EC2's notice ended waits for a machine again.
+    testbed.pool.must(["condor_rm", USER], user=USER)
+    testbed.annex_bootstrap("grow", "--max-cores", "8", "--wait", "0", "--once", "--profile", ADMINISTRATOR)
+    assert not any(testbed.machines(annex) for annex in ("late", "spot"))
+    testbed.checked("a queue without jobs starts nothing")
 
 
 def test_a_machine_without_a_configuration_says_why(laboratory: Laboratory) -> None:
@@ -142,11 +151,18 @@ def test_a_machine_without_a_configuration_says_why(laboratory: Laboratory) -> N
     laboratory.testbed.checked("the machine said why, and is terminated; HTCondor never started")
 
 
+def test_with_the_leases_nothing_is_left(laboratory: Laboratory) -> None:
+    """All machines have gone by themselves."""
+    assert {machine.state for machine in laboratory.started.values()} == {"terminated"}
+    laboratory.testbed.let_leases_end()
+    laboratory.testbed.checked("no lease and no configuration is left")
+
+
 @pytest.mark.slow
 def test_builders_that_fail_say_why_and_end(laboratory: Laboratory) -> None:
     """One has no way out; the other is at its time limit, which is a minute here.
 
-    Meanwhile a machine waits ten minutes for a configuration that never comes.
+    Meanwhile a machine waits five minutes for a configuration that never comes.
     """
     testbed = laboratory.testbed
     with laboratory.hardware(LEAN):
@@ -169,9 +185,9 @@ def test_builders_that_fail_say_why_and_end(laboratory: Laboratory) -> None:
     assert not outcome.succeeded
     testbed.checked("nothing kept the machine from ending at its time limit")
     missing.wait_until_off("terminated")
-    assert missing.said()[-1].startswith("giving up, the machine shuts down: gave up after 10 minutes: ")
+    assert missing.said()[-1].startswith("giving up, the machine shuts down: gave up after 5 minutes: ")
     assert "Started condor.service" not in without_sequences(missing.console)
-    testbed.checked("the machine without a configuration gave up after ten minutes, and is terminated")
+    testbed.checked("the machine without a configuration gave up after five minutes, and is terminated")
 
 
 @pytest.mark.slow
@@ -262,7 +278,7 @@ awk '/^btime/ { print $2 }' /proc/stat
 
 
 def _started(laboratory: Laboratory, annex: str, *options: str) -> Machine:
-    return laboratory.start(annex, *options, "--duration", "2h", "--idle", IDLE, "--profile", ADMINISTRATOR)
+    return laboratory.start(annex, *options, *LASTING)
 
 
 def _misses_its_configuration(machine: Machine) -> bool:
