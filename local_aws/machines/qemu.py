@@ -16,7 +16,7 @@ from pathlib import Path
 
 from local_aws.server_settings import Hardware
 
-MEMORY_MIB = 2048
+MEMORY_MIB = 1536
 
 SHELL_UNIT = "local-aws-shell.service"
 

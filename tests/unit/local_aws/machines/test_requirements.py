@@ -15,7 +15,7 @@ from local_aws.machines.debian import UnavailableError
 
 def test_a_computer_with_too_little_memory_fails_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    with pytest.raises(UnavailableError, match=r"^Virtual machines need 2,049,024 MiB of free memory, and [\d,]+ are"):
+    with pytest.raises(UnavailableError, match=r"^Virtual machines need 1,537,024 MiB of free memory, and [\d,]+ are"):
         requirements.check(1000)
 
 
