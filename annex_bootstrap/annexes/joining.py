@@ -38,6 +38,10 @@ class Pool:
         return ", ".join(map(str, self.collectors))
 
 
+NO_POOL = Pool((), "", "")
+"""Of a machine without HTCondor."""
+
+
 def find_pool(collector: str, owner: str, seconds: int) -> Pool:
     """Return the pool of this machine, with a new token for machines.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from annex_bootstrap.annexes.joining import Pool
+from annex_bootstrap.annexes.joining import NO_POOL, Pool
 from annex_bootstrap.annexes.money import cents
 from annex_bootstrap.annexes.planning import Plan
 from annex_bootstrap.machines.capacity import Estimate
@@ -57,6 +57,12 @@ class RegionPlan:
     money_end: datetime | None = None
 
 
+def _pool(pool: Pool) -> str:
+    if pool == NO_POOL:
+        return "none, as there is no HTCondor on this machine: start on the pool's access point or central manager"
+    return f"{pool.address}; the machines join as {pool.identity}"
+
+
 def preview(plan: Plan, pool: Pool) -> list[tuple[str, list[str]]]:
     """Return what would start in one region, as people read it: a word and its lines for each fact."""
     annex, capacity, estimate = plan.request.annex, plan.request.capacity, plan.estimate
@@ -78,7 +84,7 @@ def preview(plan: Plan, pool: Pool) -> list[tuple[str, list[str]]]:
         *([("Money", [_money(plan.limit, plan)])] if plan.limit is not None else []),
         ("Lease", [f"until {clock(plan.expiration)}; {idle}"]),
         ("Image", [f"{plan.image.image_id}, HTCondor {plan.image.condor}"]),
-        ("Pool", [f"{pool.address}; the machines join as {pool.identity}"]),
+        ("Pool", [_pool(pool)]),
         ("Jobs", [whose, f'and requirements = TARGET.AnnexName == "{annex.name}"']),
     ]
 

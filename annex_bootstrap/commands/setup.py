@@ -216,7 +216,7 @@ def _let_start(screen: Screen, account: Account, stack: Stack, given: Sequence[S
         screen.say(f"Whether your AWS credentials may start annexes is not known: {refusal}.")
     chosen = given or ([caller] if is_denied and caller else [])
     if ask and not given:
-        who = "Who else starts annexes" if refusal is None else "Who starts annexes"
+        who = "Who else" if refusal is None else "Who starts annexes"
         question = f"{who}? user/NAME, role/NAME or group/NAME{'' if chosen else '; Enter for nobody'}"
         chosen = screen.ask(question, " ".join(map(str, chosen)), _read_starters, STARTER)
     granted, for_others = list[str](), dict[str, list[str]]()

@@ -15,7 +15,7 @@ import click
 
 from annex_bootstrap.advice import DENIED, NO_SPOT_ROLE, advise
 from annex_bootstrap.annexes import starting
-from annex_bootstrap.annexes.joining import Pool, check_reachable, find_pool
+from annex_bootstrap.annexes.joining import NO_POOL, Pool, check_reachable, find_pool
 from annex_bootstrap.annexes.planning import Plan, find_stack, make_plan
 from annex_bootstrap.annexes.preview import RegionPlan, preview, summary, warnings
 from annex_bootstrap.annexes.requests import USER, Annex, Request, find_requests, name_problem
@@ -36,6 +36,7 @@ from annex_bootstrap.options import MACHINE_TAGS, MANY_REGIONS, YES, complete_an
 from annex_bootstrap.policies.starters import with_commands
 from annex_bootstrap.pool.collector import private_schedds
 from annex_bootstrap.pool.config_file import find_file
+from annex_bootstrap.pool.htcondor import version
 from annex_bootstrap.stack.read import Stack
 from annex_bootstrap.target import Target
 from annex_bootstrap.times import clock, parse_duration
@@ -117,7 +118,7 @@ def start(
         everybody: whether they run everybody's jobs.
         collector: ``host`` or ``host:port`` of the pool's collector; empty to ask HTCondor.
         skip_pool_check: whether not to check that AWS reaches the pool.
-        dry_run: only show what would be started.
+        dry_run: only show what would be started, also on a machine without HTCondor.
         yes: go ahead without asking.
 
     Raises:
@@ -147,13 +148,14 @@ def start(
             if _finishes(screen, stack, earlier, max_dollars, dry_run=dry_run, yes=yes):
                 pool = find_pool(collector, earlier.annex.owner or user, earlier.annex.expiration - int(time.time()))
                 return _carry_out(screen, target, [(account, stack, earlier)], pool)
-    pool = find_pool(collector, user, seconds)
+    # A dry run also goes where nothing can be started.
+    pool = NO_POOL if dry_run and version() is None else find_pool(collector, user, seconds)
 
     def plan(place: int) -> Plan:
         account, stack = places[place]
         # The functions start cold, so the plan is made meanwhile.
         checks = [in_background(partial(check_lease_function, account, stack.outputs, name))]
-        if not skip_pool_check:
+        if not skip_pool_check and pool.collectors:
             checks.append(in_background(partial(check_reachable, account.lambda_, stack, pool)))
         made = make_plan(account, stack, annex, capacity, subnet_ids, dollars=max_dollars, tags=given)
         for check in checks:
@@ -170,7 +172,7 @@ def start(
         for warning in warnings(made.subnets, made.unpriced):
             screen.fail(warning)
         screen.say()
-    for schedd, address in private_schedds(pool.address):
+    for schedd, address in private_schedds(pool.address) if pool.collectors else ():
         screen.fail(
             f"the access point {schedd} has the private address {address}: machines on AWS cannot reach it, and no job "
             "will start unless their network reaches yours"

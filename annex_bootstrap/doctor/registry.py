@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from annex_bootstrap.advice import name_policy
 from annex_bootstrap.doctor import (
     account_checks,
     file_checks,
@@ -66,6 +67,7 @@ def examine(setup: Setup) -> Iterator[Finding]:
             facts = check.read(setup)
             finding = None if facts is None else facts.judge()
         except UserError as error:
-            finding = check.problem("it cannot be checked", str(error))
+            text = name_policy(str(error), "start") if setup.only_starts else str(error)
+            finding = check.problem("it cannot be checked", text)
         if finding is not None:
             yield finding

@@ -343,7 +343,7 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("refusal", "yes", "questions", "granted"),
     [
-        (None, False, [("Who else starts annexes? user/NAME, role/NAME or group/NAME; Enter for nobody", "")], []),
+        (None, False, [("Who else? user/NAME, role/NAME or group/NAME; Enter for nobody", "")], []),
         (None, True, [], []),
         (DENIED, False, [("Who starts annexes? user/NAME, role/NAME or group/NAME", "user/alice")], ["user/alice"]),
         (DENIED, True, [], ["user/alice"]),

@@ -73,6 +73,7 @@ class Steps:
         self.limit: Allowance | None = None
         self.leases: dict[str, Lease] = {}
         self.refusal: AwsError | None = None
+        self.version: tuple[int, int, int] | None = (25, 0, 13)
 
     def find_refusal(self, account: Any, stack: Stack) -> AwsError | None:
         assert stack == a_stack()
@@ -145,6 +146,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
     monkeypatch.setattr(module, "check_lease_function", made.check_function)
     monkeypatch.setattr(module, "private_schedds", lambda _: made.private)
     monkeypatch.setattr(module, "user_name", lambda: "alice")
+    monkeypatch.setattr(module, "version", lambda: made.version)
     monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: NOW + 0.5))
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     monkeypatch.setattr(starting, "carry_out", made.carry_out)
@@ -469,6 +471,18 @@ def test_a_dry_run_keeps_an_interrupted_start(steps: Steps, run: Run) -> None:
     steps.earlier = [EARLIER]
     run(dry_run=True)
     assert "forget us-east-1" not in steps.done
+
+
+def test_a_dry_run_needs_no_htcondor(steps: Steps, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    steps.version = None
+    steps.private = [("ap", "10.0.0.1")]
+    run(dry_run=True)
+    assert (steps.pools, "reachable" in steps.done) == ([], False)
+    said = capsys.readouterr()
+    assert "Pool     none, as there is no HTCondor on this machine: start on the pool's" in said.out
+    assert "10.0.0.1" not in said.err
+    run()
+    assert len(steps.pools) == 1
 
 
 def test_an_access_point_that_aws_cannot_reach_is_named(

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import boto3
 import pytest
 
+from annex_bootstrap.advice import POLICY
 from annex_bootstrap.aws import Account
 from annex_bootstrap.doctor import (
     account_checks,
@@ -95,6 +96,18 @@ def test_who_has_set_up_nothing_and_starts_annexes_gets_only_the_checks_for_that
     ids = [finding.id for finding in examine(made)]
     for_starters = ["aws-credentials", "vcpu-quota", "stack", "right-to-start", "htcondor", "pool-users", "collector"]
     assert ids == (for_starters if only_starts else [check.id for check in CHECKS])
+
+
+def test_who_only_starts_annexes_asks_for_the_policy_for_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise UserError(f"ask for {POLICY}")
+
+    made = Setup(Account(boto3.Session(), "us-east-1"), "lab", Path("c"))
+    for check in CHECKS:
+        monkeypatch.setattr(check, "read", refuse)
+    for only_starts, asks in ((True, "StartPolicyARN"), (False, "the policy of this command")):
+        vars(made)["only_starts"] = only_starts
+        assert all(asks in finding.advice for finding in examine(made))
 
 
 def test_who_has_a_configuration_that_cannot_be_read_has_set_something_up(monkeypatch: pytest.MonkeyPatch) -> None:
