@@ -39,9 +39,10 @@ class Callers:
     def of(self, path: str, code: str, line: int) -> list[str]:
         """Return the tests to ask about a fault, those of the same module first, then the fastest ones.
 
-        They are those that run the function around that line. Outside of all functions they are those that run the
-        module, or a line of any other one with the name that is defined there, and the unit tests of the package, or
-        of a file with that name.
+        They are those that run the function around that line, and the unit tests of the package where it also runs
+        before all tests, as what makes the template does. Outside of all functions they are those that run the module,
+        or a line of any other one with the name that is defined there, and the unit tests of the package, or of a file
+        with that name.
 
         Args:
             path: the file, below the root.
@@ -52,10 +53,10 @@ class Callers:
         around = _function_around(code, line)
         lines = around or range(1, max(ran, default=0) + 1)
         tests = {_PHASE.sub("", context) for number in lines for context in ran.get(number, [])}
-        if around is None:
+        if around is None or "" in tests:
             tests |= {test for test in self.seconds if test.startswith(f"{UNIT}{Path(path).parent}/test_")}
-            if name := _defined_at(code, line):
-                tests |= self._with_name(name)
+        if around is None and (name := _defined_at(code, line)):
+            tests |= self._with_name(name)
         if place := ELSEWHERE.get(path.partition("/")[0]):
             tests |= {test for test in self.seconds if test.startswith(place)}
         own = f"{Path(path).parent}/test_{Path(path).name}"

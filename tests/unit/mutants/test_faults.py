@@ -113,6 +113,14 @@ def test_the_tests_that_call_the_function_are_asked_those_of_its_module_first_th
         "tests/local_aws/test_c.py::test_process",
     ]
     assert callers.of("m/none.py", CODE, 17) == []
+    # Run while tests are collected, too.
+    data.set_context("")
+    data.add_lines({str(tmp_path / "m/a.py"): [11]})
+    assert callers.of("m/a.py", CODE, 11) == [
+        "tests/unit/m/test_a.py::test_own",
+        "tests/unit/m/test_all.py::test_package",
+        "tests/unit/other/test_b.py::test_elsewhere",
+    ]
 
 
 def test_about_a_constant_those_are_asked_that_run_a_line_with_its_name_or_have_it_themselves(tmp_path: Path) -> None:
