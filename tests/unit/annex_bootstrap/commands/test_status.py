@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -166,8 +166,8 @@ Run = Callable[..., Status]
 def run(screen: Screen, targeted: Callable[..., Target], monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setattr(time, "time", lambda: test_leases.NOW + 0.5)
 
-    def run(*regions: str, verbose: bool = False, **changed: Any) -> Status:
-        return status(screen, targeted(Recorded(**answers(**changed)), *regions), verbose=verbose)
+    def run(*regions: str, options: Mapping[str, bool] | None = None, **changed: Any) -> Status:
+        return status(screen, targeted(Recorded(**answers(**changed)), *regions), **(options or {}))
 
     return run
 
@@ -212,7 +212,7 @@ def test_everything_is_read_of_a_deployed_stack(run: Run, home: Path, capsys: py
 
 
 def test_verbose_prints_the_outputs(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    run(verbose=True)
+    run(options={"verbose": True})
     lines = capsys.readouterr().out.splitlines()
     assert lines[-len(OUTPUTS) :] == [f"  {name:<28}  {value}" for name, value in sorted(OUTPUTS.items())]
 
