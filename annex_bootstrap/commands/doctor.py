@@ -66,7 +66,7 @@ def doctor(screen: Screen, target: Target, collector: str = "") -> Diagnosis:
     checks = "1 check" if len(skipped) == 1 else f"{len(skipped)} checks"
     screen.say(f"{number}; {checks} skipped: {', '.join(skipped)}." if skipped else f"{number}.")
     if setup.only_starts:
-        screen.say("These are the checks for those who start annexes. The rest is for who set up the stack.")
+        screen.say("These are the checks for those who start annexes. The rest is for those who set up the stack.")
     return Diagnosis(problems, tuple(anonymous(finding) for finding in findings))
 
 
