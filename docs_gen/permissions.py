@@ -31,9 +31,10 @@ CALLS = {
     "s3:PutBucketPublicAccessBlock": "PutPublicAccessBlock",
     "s3:PutEncryptionConfiguration": "PutBucketEncryption",
     "s3:PutLifecycleConfiguration": "PutBucketLifecycleConfiguration",
+    "events:TagResource": "PutRule",
     "s3:TagResource": "CreateBucket",
 }
-"""API calls of the custom resources whose names differ from the actions that they need:
+"""API calls whose names differ from the actions that they need:
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html and, for the rest, the
 service authorization reference."""
 

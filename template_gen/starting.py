@@ -169,7 +169,7 @@ def _statements(lease_function: GetAtt, connectivity_function: GetAtt) -> list[S
         allow("PutLeases", "events: PutTargets", names.anywhere_arn("events", "rule/*"), only_targets(lease_function)),
         deny(
             "KeepOtherRules",
-            "events: DeleteRule PutRule PutTargets",
+            "events: DeleteRule PutRule PutTargets TagResource",
             [names.anywhere_arn("events", "rule/*/*"), names.anywhere_arn("events", f"rule/{sweep_rule_name('*')}")],
         ),
         *_fleets(instance),
@@ -224,15 +224,22 @@ def _fleets(instance: Any) -> list[Statement]:
     in_own_name = {"StringEquals": {f"aws:RequestTag/{STARTED_BY_TAG}": ["${aws:username}", "${aws:userid}"]}}
     by_template = {"ArnEquals": {"ec2:LaunchTemplate": launch_template}}
     return [
-        # By these tags the lease function finds a fleet that replaces its machines.
+        # By these tags the lease function finds a fleet that replaces its machines, and a boundary the rule of a lease.
         allow(
-            "CreateFleetsOfAnnexes",
-            "ec2: CreateFleet",
-            names.anywhere_arn("ec2", "fleet/*"),
-            in_annex | {"StringEquals": {f"aws:RequestTag/{STACK_TAG}": Ref("AWS::StackId")}},
+            "FleetsAndLeasesOfAnnexes",
+            "ec2: CreateFleet; events: TagResource",
+            [names.anywhere_arn("ec2", "fleet/*"), names.anywhere_arn("events", "rule/*")],
+            in_annex
+            | {
+                "StringEquals": {f"aws:RequestTag/{STACK_TAG}": Ref("AWS::StackId")},
+                # Nor a rule of another stack.
+                "StringEqualsIfExists": {f"aws:ResourceTag/{STACK_TAG}": Ref("AWS::StackId")},
+            },
         ),
         allow("CreateMachines", "ec2: CreateFleet", instance, in_annex),
-        allow("FleetsByTemplate", "ec2: CreateFleet", [launch_template, image, subnet, volume]),
+        allow("FleetsOfParts", "ec2: CreateFleet", [image, volume]),
+        # A machine that RunInstances starts is of the launch template: RunMachines.
+        allow("UseTemplate", "ec2: CreateFleet RunInstances", [launch_template, interface, subnet, spot]),
         # A fleet's overrides may name both. Where they do not, no document promises that EC2 knows here what the
         # template says, so a machine also starts where there is no value: the image itself demands tokens.
         allow(
@@ -249,12 +256,6 @@ def _fleets(instance: Any) -> list[Statement]:
                 }
             ),
         ),
-        allow(
-            "RunByTemplate",
-            "ec2: RunInstances",
-            [launch_template, interface, subnet],
-            by_template,
-        ),
         # None may differ from what the template says. No key pair is among them, so there is none.
         allow(
             "RunOurParts",
@@ -262,6 +263,4 @@ def _fleets(instance: Any) -> list[Statement]:
             [image, names.public_arn("snapshot/*"), volume, group],
             by_template | {"Bool": {"ec2:IsLaunchTemplateResource": "true"}},
         ),
-        # These know no condition on the launch template.
-        allow("RunSpotMachines", "ec2: RunInstances", spot),
     ]

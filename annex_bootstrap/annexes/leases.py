@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any, Self
 
 from annex_bootstrap.annexes.failures import describe_ended
@@ -33,7 +34,7 @@ from annex_contract.lease import (
     parse_input,
 )
 from annex_contract.outputs import profiles_of
-from annex_contract.stack import STARTED_BY_TAG, Output
+from annex_contract.stack import ANNEX_TAG, STACK_TAG, STARTED_BY_TAG, Output
 
 PAGE_SIZE = 1000
 """Machines that EC2 describes in one call, at most:
@@ -185,8 +186,9 @@ class Leases:
         account: where.
         function_arn: the lease function; rules that name it are leases.
         profile_arns: the instance profiles of the stack's machines; only ``machines`` needs them.
-        stack_id: the stack's ARN, which its EC2 fleets are tagged with; again only for ``machines``.
+        stack_id: the stack's ARN, which its EC2 fleets and rules are tagged with; only for ``machines`` and ``put``.
         max_seconds: how long a machine may run; None where only its lease says that.
+        tags: that people give, of the rules that ``put`` makes.
     """
 
     account: Account
@@ -194,16 +196,18 @@ class Leases:
     profile_arns: frozenset[str] = frozenset()
     stack_id: str = ""
     max_seconds: int | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, account: Account, stack: Stack) -> Self:
-        """Return the leases of a stack."""
+    def of(cls, account: Account, stack: Stack, tags: Mapping[str, str] | None = None) -> Self:
+        """Return the leases of a stack, of which those to come have these tags."""
         return cls(
             account,
             stack.outputs[Output.LEASE_FUNCTION_ARN],
             profiles_of(stack.outputs),
             stack.stack_id,
             stack.max_seconds,
+            tags or {},
         )
 
     @classmethod
@@ -359,10 +363,7 @@ class Leases:
         """
         self.check_name(lease.annex_id)
         try:
-            with explained(f"making the lease of {lease.annex_id}"):
-                self.account.events.put_rule(
-                    Name=lease.annex_id, ScheduleExpression=contract.TICK_RATE, State="ENABLED"
-                )
+            self._put_rule(lease.annex_id)
         except AwsError as error:
             if error.code != "LimitExceededException":
                 raise
@@ -381,6 +382,22 @@ class Leases:
                 self.account.events.delete_rule(Name=lease.annex_id)
             raise
         return content
+
+    def _put_rule(self, annex_id: str) -> None:
+        """Make the rule, with the tags by which a boundary knows whose it is; one that exists keeps those that it has.
+
+        A policy of an earlier version lets nobody tag it; then it has none, as it had there.
+        """
+        tags = {**self.tags, ANNEX_TAG: annex_id, STACK_TAG: self.stack_id}
+        put = partial(
+            self.account.events.put_rule, Name=annex_id, ScheduleExpression=contract.TICK_RATE, State="ENABLED"
+        )
+        try:
+            with explained(f"making the lease of {annex_id}"):
+                put(Tags=[{"Key": key, "Value": value} for key, value in tags.items()])
+        except DeniedError:
+            with explained(f"making the lease of {annex_id}"):
+                put()
 
     def extend(self, lease: Lease, expiration: int) -> None:
         """Set another end, in seconds since the epoch.

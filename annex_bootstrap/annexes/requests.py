@@ -24,6 +24,7 @@ from annex_bootstrap.machines.capacity import Capacity
 from annex_bootstrap.pool.files import PRIVATE, make_private_directory, read_private, replace_file
 from annex_contract.lease import ANNEX_ID_LENGTH
 from annex_contract.stack import sweep_rule_name
+from annex_contract.tags import NAME, RESERVED
 
 DIRECTORY = Path("~/.condor/annex-requests")
 
@@ -104,6 +105,20 @@ class Request:
         return (
             expand_home(DIRECTORY) / f"{_prefix(self.account_id, self.region, self.annex.name)}{self.request_id}.json"
         )
+
+    @property
+    def given_tags(self) -> dict[str, str]:
+        """The tags of its fleet that people gave, as far as EventBridge takes them: it may not take a comma in a key.
+
+        Source: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-tagging.html
+        """
+        return {
+            tag["Key"]: tag["Value"]
+            for specification in self.fleet["TagSpecifications"]
+            if specification["ResourceType"] == "fleet"
+            for tag in specification["Tags"]
+            if not tag["Key"].lower().startswith(RESERVED) and tag["Key"] != NAME and "," not in tag["Key"]
+        }
 
     @contextlib.contextmanager
     def under_way(self) -> Iterator[None]:

@@ -170,7 +170,7 @@ def carry_out(account: Account, stack: Stack, request: Request, pool: Pool) -> O
             carried out again.
         UserError: AWS refused; nothing of this request runs.
     """
-    leases = Leases.of(account, stack)
+    leases = Leases.of(account, stack, request.given_tags)
     with request.under_way():
         try:
             lease = _make_lease(leases, stack.outputs[Output.S3_BUCKET_NAME], request.annex, request.request_id)

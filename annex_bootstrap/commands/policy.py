@@ -43,14 +43,18 @@ OWN = (
 )
 
 
-def print_boundary(screen: Screen, target: Target, holder: str, key: str, bucket: str) -> None:
+def print_boundary(
+    screen: Screen, target: Target, holder: str, key: str, bucket: str, *, condor_annex: bool = False
+) -> None:
     """Print the permissions boundary of a stack's ``roles`` or ``users``.
 
     Raises:
-        UserError: there are no credentials, or our stacks cannot have that name.
+        UserError: there are no credentials, our stacks cannot have that name, or ``condor_annex`` is set for users.
     """
     account, chosen = target.connect(), Holder(holder)
-    policy = boundary(account.partition, account.account_id, chosen, target.stack_name, key, bucket)
+    policy = boundary(
+        account.partition, account.account_id, chosen, target.stack_name, key, bucket, condor_annex=condor_annex
+    )
     screen.warn(f"name this managed policy {boundary_name(chosen, target.stack_name)}")
     screen.result(json.dumps(policy, indent=2) + "\n")
 
@@ -173,6 +177,13 @@ KEY = click.Option(
 
 BUCKET = click.Option(["--bucket"], default="", metavar="NAME", help="The bucket that the stack has as BucketName.")
 
+CONDOR_ANNEX = click.Option(
+    ["--condor-annex"],
+    is_flag=True,
+    help="With --for roles: condor_annex is used with this stack. It tags neither leases nor spot fleets, so the roles "
+    "can then end those of others, too, that have no stack's tag.",
+)
+
 PART = click.Option(["--part"], type=click.IntRange(min=1), help="Print this part: each fits into a managed policy.")
 
 command = Family(
@@ -197,6 +208,7 @@ command.add_command(
         ),
         KEY,
         BUCKET,
+        CONDOR_ANNEX,
         help="""Print a permissions boundary, the most that a stack's roles or users can ever do, for an administrator.
 
         It is for the stack of that name, and lets nobody reach another one. It must have the name that is printed too:

@@ -62,7 +62,14 @@ def users_boundary(roles_boundary: str, stack_name: str) -> str:
 
 
 def boundary(
-    partition: str, account: str, holder: Holder, stack_name: str, key: str = "", bucket: str = ""
+    partition: str,
+    account: str,
+    holder: Holder,
+    stack_name: str,
+    key: str = "",
+    bucket: str = "",
+    *,
+    condor_annex: bool = False,
 ) -> dict[str, Any]:
     """Return the policy document of a boundary.
 
@@ -73,14 +80,17 @@ def boundary(
         stack_name: the stack's.
         key: the ARN of the key that the stack has; empty for none.
         bucket: the name of the bucket that the stack has as BucketName; empty where it makes one.
+        condor_annex: whether roles may end the leases and spot fleets that ``condor_annex`` makes, which have no tag.
 
     Raises:
-        CommandLineError: our stacks cannot have that name.
+        CommandLineError: our stacks cannot have that name, or users are to have what only roles can.
     """
     if problem := stack_name_problem(stack_name):
         raise CommandLineError(problem)
+    if condor_annex and holder is Holder.USERS:
+        raise CommandLineError("--condor-annex goes with --for roles: users have the same boundary with and without it")
     limits = _Limits(partition, account, stack_name, bucket)
-    statements = _users(limits) if holder is Holder.USERS else _roles(limits)
+    statements = _users(limits) if holder is Holder.USERS else _roles(limits, condor_annex=condor_annex)
     return document([*statements, *([use_as_user(key, through("ec2", key), through("s3", key))] if key else [])])
 
 
@@ -112,6 +122,11 @@ class _Limits:
     def ec2(self) -> str:
         """The ARN of everything in EC2, also of what has no account in its ARN."""
         return f"arn:{self.partition}:ec2:*:*:*"
+
+    @property
+    def rules(self) -> str:
+        """Every rule of EventBridge."""
+        return self.arn("events", "rule/*")
 
     @property
     def stack(self) -> str:
@@ -157,14 +172,19 @@ class _Limits:
         """The condition that a machine has a profile of the stack's."""
         return {"ArnLike": {"ec2:InstanceProfile": self.profiles}}
 
-    def keep_others(self) -> list[Statement]:
-        """Return the statements that deny everything in EC2 that has another stack's tag, and that tag itself."""
+    def keep_others(self, *, rules: bool) -> list[Statement]:
+        """Return the statements that deny everything in EC2 that has another stack's tag, and that tag itself.
+
+        Args:
+            rules: whether also to deny to change such a rule. Whose it is may be read: ``start`` says so.
+        """
         tags = {kind: f"aws:{kind}Tag/{STACK_TAG}" for kind in ("Resource", "Request")}
+        changing = {"Resource": "DeleteRule Put* RemoveTargets TagResource", "Request": "PutRule TagResource"}
         return [
             deny(
                 f"No{kind}Tag",
-                "ec2:*",
-                self.ec2,
+                f"ec2: *; events: {changing[kind]}" if rules else "ec2:*",
+                [self.ec2, self.rules] if rules else self.ec2,
                 # A tag that is missing would be unlike anything.
                 {"StringNotLike": {tag: self.stack}, "Null": {tag: "false"}},
             )
@@ -172,7 +192,7 @@ class _Limits:
         ]
 
 
-def _roles(own: _Limits) -> list[Statement]:
+def _roles(own: _Limits, *, condor_annex: bool) -> list[Statement]:
     """Return what roles may do at most. A wildcard of actions stands where the resource or its tag sets the limit.
 
     Statements with the same limit are one: with a long name and a key, there is hardly room for more.
@@ -186,12 +206,31 @@ def _roles(own: _Limits) -> list[Statement]:
     }
     logs = f"log-group:{own.stack_name}-*FunctionLogs-*"
     return [
-        allow("Logs", "logs: CreateLogStream PutLogEvents", arn("logs", logs)),
-        # Of a bucket that does not exist yet, nobody knows the account.
+        # What the resource limits, of services that have no other resource here. One statement is shorter than six.
         allow(
-            "Bucket",
-            "s3: *Bucket* PutEncryptionConfiguration PutLifecycleConfiguration TagResource",
-            own.bucket_arn,
+            "ByName",
+            "cloudformation: DescribeStackResource DescribeStacks;"
+            # Nobody has to tag the spot request of a single machine. A persistent one would start machines after the
+            # end of their lease; cancelling it ends none:
+            # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/using-spot-instances-cancel.html
+            " ec2: CancelSpotInstanceRequests CreateSecurityGroup RequestSpotInstances RunInstances;"
+            " events: ListTargetsByRule;"
+            " iam: GetInstanceProfile GetRole GetRolePolicy List*RolePolicies;"
+            " logs: CreateLogStream PutLogEvents;"
+            # Of a bucket that does not exist yet, nobody knows the account.
+            " s3: *Bucket* PutEncryptionConfiguration PutLifecycleConfiguration TagResource;"
+            " ssm: GetParameter",
+            [
+                own.stack,
+                arn("ec2", "*"),
+                # Not of snapshots: those of an image are not asked for, only those that a request names itself.
+                image,
+                own.rules,
+                arn("iam", "*"),
+                arn("logs", logs),
+                own.bucket_arn,
+                f"arn:{own.partition}:ssm:*::parameter{SYSTEM.base_parameters}*",
+            ],
         ),
         allow("Configurations", "s3: AbortMultipartUpload DeleteObject* GetObject", own.configurations, own.in_account),
         # Which policies a bounded role has does not matter: it never does more than this boundary lets it.
@@ -202,14 +241,6 @@ def _roles(own: _Limits) -> list[Statement]:
         allow("LinkedRoles", "iam:CreateServiceLinkedRole", arn("iam", "role/aws-service-role/spot*")),
         # No attributes of machines, such as their user data.
         allow("Look", "ec2: Describe*s; events: ListRules; pricing: GetProducts", "*"),
-        allow("ReadRoles", "iam: GetInstanceProfile GetRole GetRolePolicy List*RolePolicies", arn("iam", "*")),
-        allow(
-            "Machines",
-            "ec2: CancelSpotFleetRequests CancelSpotInstanceRequests CreateSecurityGroup RequestSpotInstances"
-            " RunInstances",
-            # Not of snapshots: those of an image are not asked for, only those that a request names itself.
-            [arn("ec2", "*"), image],
-        ),
         allow(
             "ImageOfBuilder",
             "ec2:CreateImage",
@@ -221,12 +252,13 @@ def _roles(own: _Limits) -> list[Statement]:
         allow("TagNew", "ec2:CreateTags", own.ec2, {"Null": {"ec2:CreateAction": "false"}}),
         allow(
             "OfStack",
-            "ec2: *SecurityGroupIngress DeleteFleets DeleteSecurityGroup DeleteSnapshot DeregisterImage"
-            " GetConsoleOutput TerminateInstances; iam: *InstanceProfile DeleteRole DeleteRolePolicy"
-            " UpdateAssumeRolePolicy",
-            [own.ec2, arn("iam", "*")],
+            "ec2: *SecurityGroupIngress CancelSpotFleetRequests DeleteFleets DeleteSecurityGroup DeleteSnapshot"
+            " DeregisterImage GetConsoleOutput TerminateInstances; events: DeleteRule RemoveTargets;"
+            " iam: *InstanceProfile DeleteRole DeleteRolePolicy UpdateAssumeRolePolicy",
+            [own.ec2, own.rules, arn("iam", "*")],
             own.tagged,
         ),
+        *([_of_condor_annex(own)] if condor_annex else []),
         allow("RequireTokens", "ec2:ModifyImageAttribute", image, own.tagged | REQUIRING_TOKENS),
         # The fleets' role tags its machines after they have started.
         allow(
@@ -235,9 +267,6 @@ def _roles(own: _Limits) -> list[Statement]:
             instance,
             own.with_profile,
         ),
-        allow("ReadStack", "cloudformation: DescribeStackResource DescribeStacks", own.stack),
-        allow("FindBase", "ssm:GetParameter", f"arn:{own.partition}:ssm:*::parameter{SYSTEM.base_parameters}*"),
-        allow("Leases", "events: DeleteRule ListTargetsByRule RemoveTargets", arn("events", "rule/*")),
         # Also where the stack's name is the beginning of another's.
         deny(
             "KeepOthers",
@@ -247,8 +276,18 @@ def _roles(own: _Limits) -> list[Statement]:
                 f"arn:{own.partition}:logs:*:*:{logs.replace('-*F', '-*-*F')}",
             ],
         ),
-        *own.keep_others(),
+        *own.keep_others(rules=False),
     ]
+
+
+def _of_condor_annex(own: _Limits) -> Statement:
+    """Return what ends the leases and fleets of condor_annex. They have no tag, so it reaches those of others, too."""
+    return allow(
+        "OfCondorAnnex",
+        "ec2: CancelSpotFleetRequests; events: DeleteRule RemoveTargets",
+        [own.ec2, own.rules],
+        {"Null": {f"aws:ResourceTag/{STACK_TAG}": "true"}},
+    )
 
 
 def _users(own: _Limits) -> list[Statement]:
@@ -262,16 +301,16 @@ def _users(own: _Limits) -> list[Statement]:
         allow("UploadPoolConfigurations", "s3: PutObject", own.configurations, own.in_account),
         allow(
             "ManageLeases",
-            "events: DeleteRule DescribeRule ListTargetsByRule PutRule RemoveTargets",
-            arn("events", "rule/*"),
+            "events: DeleteRule DescribeRule ListTargetsByRule PutRule RemoveTargets TagResource",
+            own.rules,
         ),
         deny(
             "KeepHourlyRules",
-            "events: DeleteRule PutRule PutTargets RemoveTargets",
+            "events: DeleteRule PutRule PutTargets RemoveTargets TagResource",
             arn("events", f"rule/{sweep_rule_name('*')}"),
         ),
         allow("ListLeases", "events: ListRuleNamesByTarget", "*"),
-        allow("PutLeases", "events: PutTargets", arn("events", "rule/*"), only_targets(lease)),
+        allow("PutLeases", "events: PutTargets", own.rules, only_targets(lease)),
         allow(
             "StartMachines",
             "ec2: CreateFleet RequestSpotFleet RunInstances",
@@ -307,5 +346,5 @@ def _users(own: _Limits) -> list[Statement]:
             "cloudformation: DescribeStacks",
             [own.stack, arn("cloudformation", "stack/HTCondorAnnex-*")],
         ),
-        *own.keep_others(),
+        *own.keep_others(rules=True),
     ]

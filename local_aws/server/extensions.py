@@ -35,7 +35,7 @@ from local_aws.server.ec2 import (
     spot_fleets,
     spot_requests,
 )
-from local_aws.server.events import invocations, missing_rules, rule_quota, schedule
+from local_aws.server.events import invocations, missing_rules, put_rule, schedule
 from local_aws.server.iam import (
     authorization,
     decisions,
@@ -86,12 +86,12 @@ EXTENSIONS: tuple[Callable[[], None], ...] = (
     policy_sizes.install,
     price_list.install,
     processes.install,
+    put_rule.install,
     regions.install,
     role_boundaries.install,
     role_policies.install,
     rollback.install,
     routes.install,
-    rule_quota.install,
     s3_permissions.install,
     schedule.install,
     scripts.install,

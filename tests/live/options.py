@@ -219,7 +219,7 @@ It stops at the first doubt, and then deletes everything.
 An annex ends up to {ENDING // 60} minutes after its lease, so its machines run a while longer than that.
 
 An administrator must have made two boundaries, as managed policies of these names:
-  {boundary_name(Holder.ROLES, STACK)}  annex-bootstrap policy boundary --stack-name {STACK} --for roles
+  {boundary_name(Holder.ROLES, STACK)}  annex-bootstrap policy boundary --stack-name {STACK} --for roles --condor-annex
   {boundary_name(Holder.USERS, STACK)}  annex-bootstrap policy boundary --stack-name {STACK} --for users
 and have granted this to four AWS profiles, and nothing else:
   --deployer  annex-bootstrap policy deployer --stack-name {STACK} --boundary {roles}

@@ -72,7 +72,10 @@ def _validate(run: Run) -> list[str]:
         "deployer": deployer_policy(partition, account, STACK, run.boundary(Holder.ROLES)),
         "operator": operator_policy(partition, account, STACK, run.boundary(Holder.USERS)),
         "start": POLICY,
-        **{f"boundary of {holder}": boundary(partition, account, holder, STACK) for holder in Holder},
+        **{
+            f"boundary of {holder}": boundary(partition, account, holder, STACK, condor_annex=holder is Holder.ROLES)
+            for holder in Holder
+        },
     }
     analyzer = run.auditor.session.client("accessanalyzer", region_name=run.region)
     remarks: list[str] = []

@@ -67,6 +67,7 @@ from tests.unit.lambda_connectivity.peer import Peer, daemon
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_ec2.type_defs import FilterTypeDef, SpotFleetRequestConfigDataTypeDef
+    from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_events.type_defs import TargetTypeDef
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import PublicAccessBlockConfigurationTypeDef
@@ -517,11 +518,14 @@ def images(root: boto3.Session) -> Iterator[Mapping[str, str]]:
 
 
 @contextlib.contextmanager
-def bounded(root: boto3.Session, name: str, url: str, parameters: Mapping[str, str]) -> Iterator[Guarded]:
+def bounded(
+    root: boto3.Session, name: str, url: str, parameters: Mapping[str, str], *, condor_annex: bool = False
+) -> Iterator[Guarded]:
     """A stack with boundaries of its own, for as long as the context lasts."""
     iam, boundaries = root.client("iam"), {holder: boundary_arn("aws", ACCOUNT, holder, name) for holder in Holder}
     for holder in Holder:
-        content = json.dumps(boundary("aws", ACCOUNT, holder, name))
+        option = condor_annex and holder is Holder.ROLES
+        content = json.dumps(boundary("aws", ACCOUNT, holder, name, condor_annex=option))
         iam.create_policy(PolicyName=boundary_name(holder, name), PolicyDocument=content)
     limited = {"PermissionsBoundaryArn": boundaries[Holder.ROLES], **parameters}
     with stack.deployed(root, name, url, limited) as made:
@@ -573,6 +577,12 @@ def deployer_session(new_user: Callable[[str], Credentials], name: str) -> boto3
     return session(new_user(json.dumps(deployer_policy("aws", ACCOUNT, name, limit))))
 
 
+def put_rule(events: EventBridgeClient, name: str, stack_id: str = "") -> None:
+    """Make the rule of a lease, as `start` does for a stack, or without a tag, as `condor_annex` does."""
+    tags: Any = [{"Key": STACK_TAG, "Value": stack_id}] if stack_id else []
+    events.put_rule(Name=name, ScheduleExpression="rate(5 minutes)", State="DISABLED", Tags=tags)
+
+
 def refuse(*calls: Callable[[], object]) -> None:
     """Check that AWS refuses every call."""
     for call in calls:
@@ -585,9 +595,9 @@ def refuse(*calls: Callable[[], object]) -> None:
 
 @pytest.fixture(scope="module")
 def beside(guarded: Guarded, template: str, put_template: Callable[[str], str]) -> Iterator[Guarded]:
-    """The stack of another team: its name begins with the first one's and a hyphen."""
+    """The stack of another team, which also uses condor_annex: its name begins with the first one's and a hyphen."""
     name, topic = f"{guarded.name}-b", {"NotificationEmail": "b@example.org", "KeyPair": "yes"}
-    with bounded(guarded.root, name, put_template(template), topic) as made:
+    with bounded(guarded.root, name, put_template(template), topic, condor_annex=True) as made:
         yield made
 
 
@@ -721,7 +731,11 @@ def test_nobody_ends_machines_and_fleets_of_another_stack(
         }
         tags: Any = [{"ResourceType": "instance", "Tags": [{"Key": ANNEX_TAG, "Value": name}]}]
         launch = Launch(root, of.stack.outputs)
-        return launch.machine(TagSpecifications=tags, **profile), launch.fleet(TagSpecifications=tags, **profile)
+        machine, fleet = (start(TagSpecifications=tags, **profile) for start in (launch.machine, launch.fleet))
+        if of is guarded:
+            # As the boundary of its roles demands.
+            root.create_tags(Resources=[fleet], Tags=[{"Key": STACK_TAG, "Value": of.stack.stack_id}])
+        return machine, fleet
 
     def states(machine: str, fleet: str) -> tuple[str, str]:
         (found,) = root.describe_instances(InstanceIds=[machine])["Reservations"][0]["Instances"]
@@ -934,7 +948,7 @@ def test_the_boundary_keeps_roles_from_images_and_snapshots_of_others(
 @attack(
     "Reach what belongs to another stack with `*:*` on a function's role: pass its roles, rewrite them, add them to a "
     "profile; start, tag, image, read or end machines with its profile, group, image or tag; open its group; read "
-    "`config-*` of a bucket that no stack has made; write its logs",
+    "`config-*` of a bucket that no stack has made; write its logs; delete its leases; cancel its spot fleets",
     by=DEPLOYER,
     stopped_by="The roles' boundary names one stack: its roles by their names, the rest by its tag or its profile",
 )
@@ -943,6 +957,7 @@ def test_a_role_that_is_given_everything_reaches_nothing_of_another_stack(
     guarded: Guarded, beside: Guarded, guarded_deployer: boto3.Session, template: str
 ) -> None:
     root, iam, s3 = guarded.root.client("ec2"), guarded.root.client("iam"), guarded.root.client("s3")
+    events = guarded.root.client("events")
     bucket = f"plain-{uuid.uuid4().hex[:8]}"
     s3.create_bucket(Bucket=bucket)
     s3.put_object(Bucket=bucket, Key="config-plain.tar.gz", Body=b"made up")
@@ -963,6 +978,26 @@ def test_a_role_that_is_given_everything_reaches_nothing_of_another_stack(
     def start(**more: Any) -> str:
         return root.run_instances(**launch, **more)["Instances"][0]["InstanceId"]
 
+    def leased(stack_id: str = "") -> str:
+        lease = f"lease-{uuid.uuid4().hex[:8]}"
+        put_rule(events, lease, stack_id)
+        target = {"Id": lease, "Arn": beside.stack.outputs[Output.LEASE_FUNCTION_ARN], "Input": "{}"}
+        events.put_targets(Rule=lease, Targets=[target])  # type: ignore[list-item]  # three texts
+        return lease
+
+    def fleet_of(of: Guarded, tags: Any) -> str:
+        with_profile = {"IamInstanceProfile": {"Arn": of.stack.outputs[Output.INSTANCE_CONFIGURATION_PROFILE]}}
+        config: Any = {
+            "IamFleetRole": of.stack.outputs[Output.IAM_FLEET_ROLE_ARN],
+            "TargetCapacity": 1,
+            "LaunchSpecifications": [{"ImageId": PUBLIC_IMAGE, "InstanceType": "t3.medium", **with_profile}],
+            "TagSpecifications": tags,
+        }
+        return root.request_spot_fleet(SpotFleetRequestConfig=config)["SpotFleetRequestId"]
+
+    def cancelling(fleet: str) -> dict[str, Any]:
+        return {"SpotFleetRequestIds": [fleet], "TerminateInstances": True}
+
     def calls(of: Guarded) -> dict[str, tuple[str, dict[str, Any]]]:
         outputs = of.stack.outputs
         profile, group = outputs[Output.INSTANCE_CONFIGURATION_PROFILE], outputs[Output.SECURITY_GROUP_ID]
@@ -975,7 +1010,11 @@ def test_a_role_that_is_given_everything_reaches_nothing_of_another_stack(
         open_port = {"GroupId": group, "IpProtocol": "tcp", "FromPort": 3389, "ToPort": 3389, "CidrIp": "192.0.2.0/24"}
         made = {"InstanceId": builder, "Name": f"spy-{of.name}"}
         held = {"InstanceProfileName": name_of(profile), "RoleName": role}
+        lease, fleet = leased(of.stack.stack_id), fleet_of(of, marked(of, "spot-fleet-request"))
         return {
+            "empty its lease": ("events.remove_targets", {"Rule": lease, "Ids": [lease]}),
+            "delete its lease": ("events.delete_rule", {"Name": lease}),
+            "cancel its spot fleet": ("cancel_spot_fleet_requests", cancelling(fleet)),
             "start with its role": ("run_instances", launch | with_profile),
             "start in its group": ("run_instances", launch | {"SecurityGroupIds": [group]}),
             "start its image": ("run_instances", launch | {"ImageId": image}),
@@ -1010,6 +1049,7 @@ def test_a_role_that_is_given_everything_reaches_nothing_of_another_stack(
         }
 
     own, theirs = calls(guarded), calls(beside)
+    untagged, untagged_fleet = leased(), fleet_of(beside, [])
     role = name_of(beside.stack.outputs[Output.INSTANCE_ROLE_ARN])
     more: dict[str, tuple[str, dict[str, Any]]] = {
         "put its role into the own profile": (
@@ -1021,6 +1061,10 @@ def test_a_role_that_is_given_everything_reaches_nothing_of_another_stack(
             {"InstanceId": theirs["end its machine"][1]["InstanceIds"][0], "Attribute": "userData"},
         ),
         "read a bucket that no stack has made": ("s3.get_object", {"Bucket": bucket, "Key": "config-plain.tar.gz"}),
+        # As condor_annex makes them.
+        "empty a lease without a tag": ("events.remove_targets", {"Rule": untagged, "Ids": [untagged]}),
+        "delete a lease without a tag": ("events.delete_rule", {"Name": untagged}),
+        "cancel a spot fleet without a tag": ("cancel_spot_fleet_requests", cancelling(untagged_fleet)),
     }
     before = [iam.get_role(RoleName=role)["Role"], iam.list_role_policies(RoleName=role)["PolicyNames"]]
     said = spy(guarded, guarded_deployer, template, theirs | more)
@@ -1028,6 +1072,11 @@ def test_a_role_that_is_given_everything_reaches_nothing_of_another_stack(
     assert spy(guarded, guarded_deployer, template, own) == dict.fromkeys(own, "done")
     assert before == [iam.get_role(RoleName=role)["Role"], iam.list_role_policies(RoleName=role)["PolicyNames"]]
     # What the attacks started and made.
+    fleets = [untagged_fleet, *theirs["cancel its spot fleet"][1]["SpotFleetRequestIds"]]
+    root.cancel_spot_fleet_requests(SpotFleetRequestIds=fleets, TerminateInstances=True)
+    for lease in (untagged, theirs["delete its lease"][1]["Name"]):
+        events.remove_targets(Rule=lease, Ids=[lease])
+        events.delete_rule(Name=lease)
     running: Any = [{"Name": "instance-state-name", "Values": ["pending", "running"]}]
     root.terminate_instances(
         InstanceIds=[
@@ -1047,7 +1096,65 @@ def test_a_role_that_is_given_everything_reaches_nothing_of_another_stack(
 
 
 @attack(
-    "Pass another stack's roles, start machines in its group, or end its machines, by a rewritten `AnnexUserPolicy`",
+    "Delete a lease, or cancel a spot fleet, of another stack with `*:*` on a function's role, where that role's "
+    "boundary is for `condor_annex`, too",
+    by=DEPLOYER,
+    stopped_by="The boundary allows it only where there is no stack's tag: `start` puts it on every lease",
+)
+def test_a_boundary_for_condor_annex_reaches_nothing_that_another_stack_has_tagged(
+    guarded: Guarded, beside: Guarded, new_user: Callable[[str], Credentials], template: str
+) -> None:
+    events, function = guarded.root.client("events"), beside.stack.outputs[Output.LEASE_FUNCTION_ARN]
+    ec2, launch = guarded.root.client("ec2"), Launch(guarded.root.client("ec2"), beside.stack.outputs)
+    # By whose they are; the last are as condor_annex makes them.
+    owners = (guarded.stack.stack_id, beside.stack.stack_id, "")
+    leases, fleets = {owner: f"lease-{uuid.uuid4().hex[:8]}" for owner in owners}, {}
+    for owner, lease in leases.items():
+        put_rule(events, lease, owner)
+        content = json.dumps({"AnnexID": lease, "S3BucketName": "", "LeaseExpiration": 1})
+        events.put_targets(Rule=lease, Targets=[{"Id": lease, "Arn": function, "Input": content}])
+        tags: Any = [{"Key": STACK_TAG, "Value": owner}] if owner else []
+        fleets[owner] = launch.fleet()
+        if tags:
+            ec2.create_tags(Resources=[fleets[owner]], Tags=tags)
+    asked: dict[str, tuple[str, dict[str, Any]]] = {}
+    for owner, lease in leases.items():
+        cancelling = {"SpotFleetRequestIds": [fleets[owner]], "TerminateInstances": True}
+        asked |= {
+            f"empty {owner}": ("events.remove_targets", {"Rule": lease, "Ids": [lease]}),
+            f"delete {owner}": ("events.delete_rule", {"Name": lease}),
+            f"cancel {owner}": ("cancel_spot_fleet_requests", cancelling),
+        }
+    said = spy(beside, deployer_session(new_user, beside.name), template, asked)
+    assert {name: re.search(REFUSED, code) is None for name, code in said.items()} == {
+        name: guarded.stack.stack_id not in name for name in asked
+    }
+    left = leases[guarded.stack.stack_id]
+    assert [each["Id"] for each in events.list_targets_by_rule(Rule=left)["Targets"]] == [left]
+    events.remove_targets(Rule=left, Ids=[left])
+    events.delete_rule(Name=left)
+    ec2.cancel_spot_fleet_requests(SpotFleetRequestIds=[fleets[guarded.stack.stack_id]], TerminateInstances=True)
+    # Without a tag, as condor_annex and start of an earlier version left it, the lease function ends it only here.
+    for of in (beside, guarded):
+        name, function = f"lease-{uuid.uuid4().hex[:8]}", of.stack.outputs[Output.LEASE_FUNCTION_ARN]
+        put_rule(events, name)
+        content = json.dumps({"AnnexID": name, "S3BucketName": "", "LeaseExpiration": 1})
+        events.put_targets(Rule=name, Targets=[{"Id": name, "Arn": function, "Input": content}])
+        answer = of.root.client("lambda").invoke(FunctionName=function, Payload=content.encode())
+        ended = json.loads(answer["Payload"].read())
+        if of is beside:
+            assert ended["rule_removed"] is True
+        else:
+            # Its alarm mails that.
+            assert f"remove rule {name}" in ended["errorMessage"]
+            assert "no permissions boundary allows the events:RemoveTargets action" in ended["errorMessage"]
+            events.remove_targets(Rule=name, Ids=[name])
+            events.delete_rule(Name=name)
+
+
+@attack(
+    "Pass another stack's roles, start machines in its group, or end its machines or leases, by a rewritten "
+    "`AnnexUserPolicy`",
     by=DEPLOYER,
     stopped_by="The users' boundary, which names one stack",
 )
@@ -1063,6 +1170,16 @@ def test_a_rewritten_policy_reaches_nothing_of_another_stack(
     )
     launch, group = Launch(ec2, guarded.stack.outputs), beside.stack.outputs[Output.SECURITY_GROUP_ID]
     machine = Launch(root, beside.stack.outputs).machine(**theirs)
+    events, leases = annex_user.client("events"), {of.name: f"lease-{uuid.uuid4().hex[:8]}" for of in (guarded, beside)}
+    for of in (guarded, beside):
+        put_rule(guarded.root.client("events"), leases[of.name], of.stack.stack_id)
+    put_rule(events, leases[guarded.name], guarded.stack.stack_id)
+    events.delete_rule(Name=leases[guarded.name])
+    lease, target = leases[beside.name], {"Id": "a", "Arn": guarded.stack.outputs[Output.LEASE_FUNCTION_ARN]}
+    arn = guarded.root.client("events").describe_rule(Name=lease)["Arn"]
+    mark: Any = [{"Key": STACK_TAG, "Value": guarded.stack.stack_id}]
+    # Whose it is may be seen.
+    assert events.list_targets_by_rule(Rule=lease)["Targets"] == []
     ec2.terminate_instances(InstanceIds=[launch.machine(**own)])
     cloudformation.describe_stacks(StackName=guarded.name)
     before = _machines_and_fleets(guarded)
@@ -1074,8 +1191,15 @@ def test_a_rewritten_policy_reaches_nothing_of_another_stack(
         lambda: ec2.terminate_instances(InstanceIds=[machine]),
         lambda: cloudformation.describe_stacks(StackName=beside.name),
         lambda: annex_user.client("lambda").invoke(FunctionName=beside.stack.outputs[Output.LEASE_FUNCTION_ARN]),
+        lambda: put_rule(events, lease),
+        lambda: events.put_targets(Rule=lease, Targets=[target]),  # type: ignore[list-item]  # two texts
+        lambda: events.remove_targets(Rule=lease, Ids=["a"]),
+        lambda: events.delete_rule(Name=lease),
+        lambda: events.tag_resource(ResourceARN=arn, Tags=mark),
+        lambda: put_rule(events, f"{lease}-new", beside.stack.stack_id),
     )
     assert _machines_and_fleets(guarded) <= before
+    guarded.root.client("events").delete_rule(Name=lease)
     root.terminate_instances(InstanceIds=[machine])
 
 
@@ -1123,7 +1247,7 @@ def test_no_boundary_lets_anybody_switch_off_an_hourly_check(
     annex_user: boto3.Session,
 ) -> None:
     events, lease = guarded.root.client("events"), f"lease-{uuid.uuid4().hex[:8]}"
-    events.put_rule(Name=lease, ScheduleExpression="rate(5 minutes)", State="DISABLED")
+    put_rule(events, lease, guarded.stack.stack_id)
     rules = [sweep_rule_name(each.name) for each in (guarded, beside)]
     calls = {
         f"{call} {rule}": (
@@ -1805,7 +1929,8 @@ def test_the_lease_function_deletes_no_rule_of_somebody_else(
 
     def make(name: str, schedule: str, arn: str | None) -> str:
         name = f"{name}-{uuid.uuid4().hex[:8]}"
-        root.put_rule(Name=name, ScheduleExpression=schedule, State="DISABLED")
+        tags: Any = [{"Key": STACK_TAG, "Value": guarded.stack.stack_id}]
+        root.put_rule(Name=name, ScheduleExpression=schedule, State="DISABLED", Tags=tags)
         if arn:
             text = json.dumps({"AnnexID": name, "S3BucketName": "", "LeaseExpiration": 1})
             root.put_targets(Rule=name, Targets=[{"Id": name, "Arn": arn, "Input": text}])
@@ -1895,7 +2020,7 @@ def test_a_lease_ends_no_fleet_and_no_machine_of_somebody_else(guarded: Guarded)
     )["SpotFleetRequestId"]
     lease = {"AnnexID": "render", "S3BucketName": "", "LeaseExpiration": 0}
     function = guarded.stack.outputs[Output.LEASE_FUNCTION_ARN]
-    events.put_rule(Name="render", ScheduleExpression="rate(5 minutes)", State="DISABLED")
+    put_rule(events, "render", guarded.stack.stack_id)
     events.put_targets(Rule="render", Targets=[{"Id": "render", "Arn": function, "Input": json.dumps(lease)}])
     answer = guarded.root.client("lambda").invoke(FunctionName=function, Payload=json.dumps(lease).encode())
     said = json.loads(answer["Payload"].read())
@@ -2113,6 +2238,45 @@ def test_nobody_starts_machines_in_somebody_elses_name(teams: tuple[Team, Team])
         team.root.client("ec2").terminate_instances(InstanceIds=made)
     iam.detach_role_policy(RoleName=role, PolicyArn=policy)
     iam.delete_role(RoleName=role)
+
+
+@attack(
+    "Pass a lease off as another stack's, or another stack's as one's own, by its tag",
+    by=STARTER,
+    stopped_by="Conditions on the tag that a rule gets and on the one that it has",
+)
+def test_nobody_tags_a_lease_as_another_stacks(teams: tuple[Team, Team]) -> None:
+    team, other = teams
+    (events, theirs), root = (each.user.client("events") for each in teams), team.root.client("events")
+    name = f"lease-{uuid.uuid4().hex[:8]}"
+
+    def tags(of: Team, *, annex: bool = True) -> Any:
+        listed = [{"Key": STACK_TAG, "Value": of.stack.stack_id}]
+        return [*listed, {"Key": ANNEX_TAG, "Value": "plain"}] if annex else listed
+
+    put = partial(events.put_rule, ScheduleExpression="rate(5 minutes)", State="DISABLED")
+    arn = put(Name=name, Tags=tags(team))["RuleArn"]
+    other_arn = theirs.put_rule(Name=f"{name}-b", ScheduleExpression="rate(5 minutes)", Tags=tags(other))["RuleArn"]
+    sweep = root.describe_rule(Name=sweep_rule_name(team.name))["Arn"]
+    refuse(
+        partial(put, Name=f"{name}-c", Tags=tags(other)),
+        partial(put, Name=f"{name}-c", Tags=tags(team, annex=False)),
+        *(
+            partial(events.tag_resource, ResourceARN=rule, Tags=tags(of))
+            for rule, of in ((arn, other), (other_arn, team), (other_arn, other), (sweep, team))
+        ),
+        partial(events.untag_resource, ResourceARN=arn, TagKeys=[STACK_TAG]),
+    )
+    # The same start again.
+    put(Name=name, Tags=tags(team))
+    assert {each["Value"] for each in root.list_tags_for_resource(ResourceARN=other_arn)["Tags"]} == {
+        other.stack.stack_id,
+        "plain",
+    }
+    for rule in (name, f"{name}-b"):
+        root.delete_rule(Name=rule)
+    with pytest.raises(ClientError, match="ResourceNotFoundException"):
+        root.describe_rule(Name=f"{name}-c")
 
 
 @attack(

@@ -38,6 +38,7 @@ PRINTED = {
     "operator": operator_policy("aws", ACCOUNT, "lab"),
     "operator --boundary": operator_policy("aws", ACCOUNT, "lab", USERS),
     "boundary --for roles": boundary("aws", ACCOUNT, Holder.ROLES, "lab"),
+    "boundary --for roles --condor-annex": boundary("aws", ACCOUNT, Holder.ROLES, "lab", condor_annex=True),
     "boundary --for users": boundary("aws", ACCOUNT, Holder.USERS, "lab"),
     LIVE: helper_policy("aws", ACCOUNT),
     "operator --key": operator_policy("aws", ACCOUNT, "lab", key=KEY),

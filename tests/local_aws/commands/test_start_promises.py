@@ -22,7 +22,7 @@ from botocore.httpsession import URLLib3Session
 from annex_bootstrap.commands.start import start
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.target import Target
-from annex_contract.stack import Output
+from annex_contract.stack import ANNEX_TAG, STACK_TAG, Output
 from local_aws.launcher import Credentials
 from tests.local_aws.cli_user import CliUser
 from tests.local_aws.commands import fake_htcondor
@@ -420,7 +420,7 @@ def test_the_next_region_is_tried_whatever_keeps_the_first_one_from_it(
 
 @pytest.mark.parametrize("in_answer", [False, True])
 def test_an_organisation_that_denies_untagged_machines_is_named_and_stops_no_tagged_ones(
-    starter: CliUser, root: boto3.Session, set_account: SetAccount, in_answer: bool
+    starter: CliUser, root: boto3.Session, set_account: SetAccount, stacks: Stacks, in_answer: bool
 ) -> None:
     untagged = {"Null": {"aws:RequestTag/cost-center": "true"}}
     kinds = [f"arn:aws:ec2:*:*:{kind}/*" for kind in ("fleet", "instance", "network-interface", "volume")]
@@ -439,6 +439,13 @@ def test_an_organisation_that_denies_untagged_machines_is_named_and_stops_no_tag
     for machine in machines:
         tags = {tag["Key"]: tag["Value"] for tag in machine["Tags"]}
         assert (tags["cost-center"], tags["htcondor:AnnexName"]) == ("42", "tagged")
+    events = root.client("events")
+    rule = events.describe_rule(Name="tagged")["Arn"]
+    assert {tag["Key"]: tag["Value"] for tag in events.list_tags_for_resource(ResourceARN=rule)["Tags"]} == {
+        "cost-center": "42",
+        ANNEX_TAG: "tagged",
+        STACK_TAG: stacks[REGION].stack_id,
+    }
 
 
 def test_a_first_region_without_its_image_is_left_out(starter: CliUser, root: boto3.Session, stacks: Stacks) -> None:

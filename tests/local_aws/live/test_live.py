@@ -103,7 +103,7 @@ def person(
     iam = root.client("iam")
     boundaries = {holder: boundary_arn("aws", ACCOUNT, holder, STACK) for holder in Holder}
     for holder in Holder:
-        document = json.dumps(boundary("aws", ACCOUNT, holder, STACK))
+        document = json.dumps(boundary("aws", ACCOUNT, holder, STACK, condor_annex=holder is Holder.ROLES))
         iam.create_policy(PolicyName=boundary_name(holder, STACK), PolicyDocument=document)
     granted = {
         "deployer": deployer_policy("aws", ACCOUNT, STACK, boundaries[Holder.ROLES]),
@@ -129,7 +129,8 @@ def test_without_the_long_option_it_says_everything_and_does_nothing(person: Per
     assert "US cents" in said
     assert "up to 10 minutes after its lease" in said
     for holder in Holder:
-        command = f"annex-bootstrap policy boundary --stack-name {STACK} --for {holder}"
+        option = " --condor-annex" if holder is Holder.ROLES else ""
+        command = f"annex-bootstrap policy boundary --stack-name {STACK} --for {holder}{option}"
         assert f"{boundary_name(holder, STACK)}  {command}\n" in said
     for person_asked, holder in (("deployer", Holder.ROLES), ("operator", Holder.USERS)):
         command = f"annex-bootstrap policy {person_asked} --stack-name {STACK}"

@@ -16,7 +16,7 @@ from annex_bootstrap.annexes.requests import Annex, Request
 from annex_bootstrap.machines.capacity import Capacity
 from annex_bootstrap.pool.collector import Address
 from annex_bootstrap.stack.read import Stack
-from annex_contract.stack import ANNEX_TAG, REQUEST_TAG, Output
+from annex_contract.stack import ANNEX_TAG, REQUEST_TAG, STACK_TAG, STARTED_BY_TAG, Output
 
 FUNCTION = "arn:aws:lambda:us-east-1:123456789012:function:pool-LeaseFunction-1"
 PROFILE = "arn:aws:iam::123456789012:instance-profile/pool"
@@ -29,6 +29,18 @@ OUTPUTS: Mapping[str, str] = {
 STACK = Stack("arn:stack", "pool", "CREATE_COMPLETE", "", {}, OUTPUTS, datetime(2026, 1, 1, tzinfo=UTC))
 POOL = Pool((Address("pool.example.org", 9618),), "alice@pool", "made-up")
 EXPIRATION = int(time.time()) + 7200
+FLEET_TAGS = [
+    {"Key": key, "Value": value}
+    for key, value in {
+        "cost-center": "42",
+        "a,b": "c",
+        "Name": "annex first",
+        ANNEX_TAG: "first",
+        REQUEST_TAG: "0" * 32,
+        STARTED_BY_TAG: "AROA:alice,b",
+        STACK_TAG: "arn:stack",
+    }.items()
+]
 REQUEST = Request(
     "0" * 32,
     Annex("first", "alice", 900, EXPIRATION),
@@ -37,7 +49,7 @@ REQUEST = Request(
     "123456789012",
     "us-east-1",
     "arn:stack",
-    {"ClientToken": "0" * 32},
+    {"ClientToken": "0" * 32, "TagSpecifications": [{"ResourceType": "fleet", "Tags": FLEET_TAGS}]},
 )
 DENIED = ClientError({"Error": {"Code": "UnauthorizedOperation", "Message": "no"}}, "CreateFleet")
 PROTECTED = ClientError(

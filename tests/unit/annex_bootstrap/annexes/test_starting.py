@@ -19,6 +19,7 @@ from annex_bootstrap.annexes.starting import Outcome, UncertainError, carry_out,
 from annex_bootstrap.errors import AwsError, UnavailableError, UserError
 from annex_bootstrap.machines import prices
 from annex_bootstrap.machines.money import Allowance
+from annex_contract.stack import ANNEX_TAG, STACK_TAG
 from tests.unit.annex_bootstrap.annexes.memory import (
     DENIED,
     EXPIRATION,
@@ -108,6 +109,34 @@ def test_without_room_for_another_rule_nothing_is_uploaded_and_the_quota_is_name
         run(memory)
     assert memory.calls == []
     assert saved() == []
+
+
+def test_the_rule_of_a_lease_has_the_tags_of_its_stack_and_annex_and_those_that_people_gave(memory: Memory) -> None:
+    run(memory)
+    rule = memory.rules["first"]
+    assert {tag["Key"]: tag["Value"] for tag in rule["Tags"]} == {
+        "cost-center": "42",
+        ANNEX_TAG: "first",
+        STACK_TAG: "arn:stack",
+    }
+
+
+def test_where_a_policy_of_an_earlier_version_lets_nobody_tag_rules_they_have_no_tags(memory: Memory) -> None:
+    put = memory.put_rule
+    denied = ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "PutRule")
+
+    def put_rule(**arguments: Any) -> None:
+        if "Tags" in arguments:
+            raise denied
+        put(**arguments)
+
+    memory.put_rule = put_rule  # type: ignore[method-assign]  # of who may not tag
+    run(memory)
+    assert memory.rules["first"] == {
+        "Name": "first",
+        "ScheduleExpression": "rate(5 minutes)",
+        "State": "ENABLED",
+    }
 
 
 def test_a_lease_that_somebody_put_meanwhile_is_not_ended(memory: Memory) -> None:

@@ -20,7 +20,7 @@ from annex_bootstrap.commands.policy import (
     print_people,
 )
 from annex_bootstrap.console.screen import Screen
-from annex_bootstrap.errors import UserError
+from annex_bootstrap.errors import CommandLineError, UserError
 from annex_bootstrap.policies.boundary import boundary
 from annex_bootstrap.policies.deployer import deployer_policy
 from annex_bootstrap.policies.key import key_policy
@@ -70,6 +70,20 @@ def test_a_boundary_is_printed_with_the_name_that_it_must_have(
         boundary("aws", ACCOUNT_ID, holder, "annex-bootstrap", key, bucket),
         [f"annex-bootstrap: name this managed policy annex-bootstrap-{holder}-boundary-annex-bootstrap"],
     )
+
+
+def test_the_roles_boundary_is_printed_for_a_stack_with_condor_annex_and_users_have_no_other(
+    screen: Screen, target: Target, said: Said
+) -> None:
+    print_boundary(screen, target, "roles", "", "", condor_annex=True)
+    printed, _ = said()
+    plain = boundary("aws", ACCOUNT_ID, Holder.ROLES, "annex-bootstrap")["Statement"]
+    (more,) = [statement for statement in printed["Statement"] if statement not in plain]
+    assert [statement for statement in printed["Statement"] if statement != more] == plain
+    assert more["Action"] == ["ec2:CancelSpotFleetRequests", "events:DeleteRule", "events:RemoveTargets"]
+    assert more["Condition"] == {"Null": {"aws:ResourceTag/annex-bootstrap:stack": "true"}}
+    with pytest.raises(CommandLineError, match="--condor-annex goes with --for roles"):
+        print_boundary(screen, target, "users", "", "", condor_annex=True)
 
 
 def test_the_policy_of_a_key_is_printed(screen: Screen, target: Target, said: Said) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any
 
 import pytest
@@ -44,10 +45,15 @@ BOUNDED: Mapping[str, str] = {"PermissionsBoundaryArn": boundary_arn(PARTITION, 
 
 
 @pytest.mark.parametrize("partition", ["aws", "aws-cn", "aws-eusc", PARTITION])
-@pytest.mark.parametrize("holder", list(Holder))
-def test_a_boundary_fits_into_a_managed_policy_with_room_for_more(holder: Holder, partition: str) -> None:
-    assert size(boundary(partition, ACCOUNT, holder, LONGEST_NAME)) <= ROOMY
-    longest = boundary(partition, ACCOUNT, holder, LONGEST_NAME, KEYED["KmsKeyArn"], "b" * LONGEST_BUCKET)
+@pytest.mark.parametrize(
+    ("holder", "condor_annex"), [(Holder.ROLES, False), (Holder.ROLES, True), (Holder.USERS, False)]
+)
+def test_a_boundary_fits_into_a_managed_policy_with_room_for_more(
+    holder: Holder, condor_annex: bool, partition: str
+) -> None:
+    printed = partial(boundary, partition, ACCOUNT, holder, LONGEST_NAME, condor_annex=condor_annex)
+    assert size(printed()) <= ROOMY
+    longest = printed(KEYED["KmsKeyArn"], "b" * LONGEST_BUCKET)
     assert size(longest) <= MANAGED_POLICY_LIMIT
     assert len(boundary_name(holder, LONGEST_NAME)) <= LONGEST_POLICY_NAME
 

@@ -1,4 +1,4 @@
-"""The quota of rules on an event bus; MiniStack has none.
+"""What PutRule does that MiniStack's does not: the quota of rules on an event bus, and the tags of a rule that exists.
 
 Source: https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutRule.html
 """
@@ -14,7 +14,7 @@ from local_aws.server import account
 
 
 def install() -> None:
-    """Refuse one rule more than the quota."""
+    """Refuse one rule more than the quota, and leave the tags of a rule as they are."""
     put = eventbridge._put_rule
 
     def put_rule(data: dict[str, Any]) -> Any:
@@ -24,6 +24,6 @@ def install() -> None:
         if is_new and len(others) >= account.settings().event_rules:
             message = "The requested resource exceeds the maximum number allowed."
             return error_response_json("LimitExceededException", message, 400)
-        return put(data)
+        return put(data if is_new else {**data, "Tags": []})
 
     eventbridge._put_rule = put_rule
