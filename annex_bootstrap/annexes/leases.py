@@ -230,8 +230,9 @@ class Leases:
             pages = self.account.events.get_paginator("list_rule_names_by_target").paginate(TargetArn=self.function_arn)
             names = [name for page in pages for name in page["RuleNames"]]
             with ThreadPoolExecutor(READERS) as readers:
-                targets = list(readers.map(self._targets, names))
-        found = (parse_target(name, of_name, self.function_arn) for name, of_name in zip(names, targets, strict=True))
+                # The lease function may delete a rule meanwhile.
+                targets = list(readers.map(self._targets_if_any, names))
+        found = (parse_target(name, held or (), self.function_arn) for name, held in zip(names, targets, strict=True))
         return sorted(filter(None, found), key=lambda lease: (lease.expiration or 0, lease.annex_id))
 
     def get(self, annex_id: str) -> Lease | None:
@@ -454,15 +455,12 @@ class Leases:
         for failed in answer["FailedEntries"]:
             raise UserError(f"EventBridge did not take the lease of {annex_id}: {failed.get('ErrorMessage')}")
 
-    def _targets(self, rule: str) -> Sequence[Mapping[str, Any]]:
-        pages = self.account.events.get_paginator("list_targets_by_rule").paginate(Rule=rule)
-        return [target for page in pages for target in page["Targets"]]
-
     def _targets_if_any(self, rule: str) -> Sequence[Mapping[str, Any]] | None:
         """Return the targets of a rule; None where there is no such rule."""
         try:
             with explained(f"looking for a rule {rule}"):
-                return self._targets(rule)
+                pages = self.account.events.get_paginator("list_targets_by_rule").paginate(Rule=rule)
+                return [target for page in pages for target in page["Targets"]]
         except AwsError as error:
             if error.code == "ResourceNotFoundException":
                 return None

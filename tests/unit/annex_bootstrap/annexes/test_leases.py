@@ -19,6 +19,7 @@ from annex_bootstrap.errors import UserError
 from annex_bootstrap.times import clock, left
 from annex_contract.lease import LATEST
 from tests.unit.annex_bootstrap.annexes.memory import STACK, Memory
+from tests.unit.recorded import Recorded, RefusedError
 
 
 def test_only_a_target_of_the_lease_function_named_as_the_rule_is_a_lease() -> None:
@@ -69,6 +70,17 @@ def test_one_lease_is_found_by_one_call(name: str, function: str, expiration: in
         found = Leases(cast("Account", SimpleNamespace(events=events)), FUNCTION).get(name)
         stub.assert_no_pending_responses()
     assert (found and found.expiration) == expiration
+
+
+def test_a_lease_that_is_removed_while_all_are_listed_is_left_out() -> None:
+    def targets(arguments: dict[str, Any]) -> dict[str, Any]:
+        if arguments["Rule"] == "gone":
+            raise RefusedError("ResourceNotFoundException", "Rule gone does not exist on EventBus default")
+        return {"Targets": [{"Id": "blast", "Arn": FUNCTION, "Input": _lease_until(5)}]}
+
+    aws = Recorded(ListRuleNamesByTarget={"RuleNames": ["gone", "blast"]}, ListTargetsByRule=targets)
+    leases = Leases(aws.account(), FUNCTION).list()
+    assert [(lease.annex_id, lease.expiration) for lease in leases] == [("blast", 5)]
 
 
 @given(st.integers(0, 2**40), st.dictionaries(st.sampled_from(["AnnexID", "S3BucketName", "More"]), st.text()))
