@@ -33,7 +33,7 @@ test: lint
 # The sweeps: every fault in every call, every action of every role, a kill at every moment, every documented example,
 # ten stacks in a row while the local AWS is at its worst. And a second opinion on every authorization decision in them.
 slow: build opinions
-	TAKE_DECISIONS_AGAIN=yes $(BIN)/pytest -n 2 -m slow tests/local_aws
+	TAKE_DECISIONS_AGAIN=yes $(BIN)/pytest -n 3 -m slow tests/local_aws
 
 # What the second opinion needs, from npm; TAKE_DECISIONS_AGAIN=yes asks for it in `make test` too, as CI does.
 opinions:

@@ -204,9 +204,9 @@ def _check(inputs: ImageInputs) -> None:
         if "\0" in text:
             raise ImageInputError(f"{name} has a NUL character, which no shell takes; leave it out")
     if inputs.http_proxy and not re.fullmatch(PROXY_PATTERN, inputs.http_proxy):
-        raise ImageInputError("HttpProxy is no URL such as http://proxy.example.org:3128, without user and password")
+        raise ImageInputError("HttpProxy is not a URL such as http://proxy.example.org:3128, without user and password")
     if inputs.no_proxy and not re.fullmatch(NO_PROXY_PATTERN, inputs.no_proxy):
-        raise ImageInputError("NoProxy is no list of hosts with commas between them, such as .example.org,192.0.2.1")
+        raise ImageInputError("NoProxy is not a list of hosts with commas between them, such as .example.org,192.0.2.1")
     source = inputs.apt_source.strip()
     if source and not re.match(r"deb\s|[A-Z][A-Za-z-]*:", source):
         raise ImageInputError(

@@ -143,10 +143,10 @@ def test_a_function_renders_the_same_from_its_archive() -> None:
         (ImageInputs("x", boot_commands="c" * (COMMANDS_LIMIT + 1)), "BootCommands has 4,097 characters"),
         (ImageInputs("x", commands="a\0b"), "ImageCommands has a NUL character"),
         (ImageInputs("x", apt_source="https://example.org/debian"), "ImageAptSource is neither"),
-        (ImageInputs("x", http_proxy="http://me:secret@proxy:3128"), "HttpProxy is no URL"),
-        (ImageInputs("x", http_proxy="proxy:3128"), "HttpProxy is no URL"),
-        (ImageInputs("x", http_proxy="http://proxy/$(reboot)"), "HttpProxy is no URL"),
-        (ImageInputs("x", http_proxy="http://proxy", no_proxy="a b"), "NoProxy is no list of hosts"),
+        (ImageInputs("x", http_proxy="http://me:secret@proxy:3128"), "HttpProxy is not a URL"),
+        (ImageInputs("x", http_proxy="proxy:3128"), "HttpProxy is not a URL"),
+        (ImageInputs("x", http_proxy="http://proxy/$(reboot)"), "HttpProxy is not a URL"),
+        (ImageInputs("x", http_proxy="http://proxy", no_proxy="a b"), "NoProxy is not a list of hosts"),
     ],
 )
 def test_an_input_that_cannot_be_is_refused_with_a_sentence(inputs: ImageInputs, says: str) -> None:
