@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +20,7 @@ from annex_bootstrap.growth.model import Group, Market, Readings, Reason, Room, 
 from annex_bootstrap.growth.reading import Reader, View
 from annex_bootstrap.machines.money import Budget
 from annex_bootstrap.target import Target
+from tests.unit.annex_bootstrap.commands.reading import Reading
 from tests.unit.annex_bootstrap.growth.cases import NOW, group, machine, offer
 from tests.unit.recorded import Recorded
 
@@ -38,41 +38,24 @@ RULES = Rules(16, Budget(Decimal(50), daily=False), Market.SPOT, 600, 7200, "poo
 NEVER_RUN = "No annex-bootstrap grow has run with this configuration, and nothing starts without one."
 
 
-class Steps:
-    """What the command reads, instead of reading it."""
+class Steps(Reading):
+    """What the command reads, and which clauses no type meets."""
 
     def __init__(self) -> None:
-        self.ads: list[dict[str, Any]] = [AD]
-        self.asked: list[list[str]] = []
-        self.view = View(
-            Readings(
-                groups=[group(KEY, jobs=1)], offers=[offer(spot=spot, fits=frozenset([KEY])) for spot in (False, True)]
-            )
-        )
-        self.readers: list[tuple[Reader, int]] = []
+        offers = [offer(spot=spot, fits=frozenset([KEY])) for spot in (False, True)]
+        super().__init__([AD], View(Readings(groups=[group(KEY, jobs=1)], offers=offers)))
         self.unmet: list[str] = []
-
-    def read_ads(self, arguments: list[str]) -> list[dict[str, Any]]:
-        self.asked.append(arguments)
-        return self.ads
 
     def find_unmet(self, view: View, asked: Group) -> list[str]:
         assert (view, asked.key) == (self.view, KEY)
         return self.unmet
 
-    def read(self, reader: Reader, now: int) -> View:
-        self.readers.append((reader, now))
-        return self.view
-
 
 @pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
     made = Steps()
-    monkeypatch.setattr(queue, "check_here", lambda: None)
-    monkeypatch.setattr(queue, "read_ads", made.read_ads)
-    monkeypatch.setattr(Reader, "read", lambda reader, now: made.read(reader, now))
+    made.serve(module, monkeypatch)
     monkeypatch.setattr(Reader, "find_unmet", lambda _, view, asked: made.find_unmet(view, asked))
-    monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: NOW + 0.5))
     return made
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -14,10 +12,10 @@ from annex_bootstrap.commands import forecast as module
 from annex_bootstrap.commands.forecast import Alike, Forecast, Way, forecast
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.growth import queue
 from annex_bootstrap.growth.model import Group, Market, Readings, Rules
-from annex_bootstrap.growth.reading import Reader, View
+from annex_bootstrap.growth.reading import View
 from annex_bootstrap.target import Target
+from tests.unit.annex_bootstrap.commands.reading import Reading
 from tests.unit.annex_bootstrap.growth.cases import NOW, group, offer
 from tests.unit.recorded import Recorded
 
@@ -32,37 +30,17 @@ AD = {
 }
 
 
-class Steps:
-    """What the command reads, instead of reading it."""
-
-    def __init__(self) -> None:
-        self.ads: list[dict[str, Any]] = [AD] * 5
-        self.asked: list[list[str]] = []
-        self.view = self.of([group(jobs=10, job="12.0")])
-        self.readers: list[tuple[Reader, int]] = []
-
-    def of(self, groups: list[Group], doubts: tuple[str, ...] = ()) -> View:
-        offers = [offer(), offer(spot=True, now=Decimal("0.04"))]
-        return View(
-            Readings(groups=groups, offers=offers, doubts=doubts), jobs={each.key: {"Cmd": "/sim"} for each in groups}
-        )
-
-    def read_ads(self, arguments: list[str]) -> list[dict[str, Any]]:
-        self.asked.append(arguments)
-        return self.ads
-
-    def read(self, reader: Reader, now: int) -> View:
-        self.readers.append((reader, now))
-        return self.view
+def seen(groups: list[Group], doubts: tuple[str, ...] = ()) -> View:
+    offers = [offer(), offer(spot=True, now=Decimal("0.04"))]
+    return View(
+        Readings(groups=groups, offers=offers, doubts=doubts), jobs={each.key: {"Cmd": "/sim"} for each in groups}
+    )
 
 
 @pytest.fixture
-def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
-    made = Steps()
-    monkeypatch.setattr(queue, "check_here", lambda: None)
-    monkeypatch.setattr(queue, "read_ads", made.read_ads)
-    monkeypatch.setattr(Reader, "read", lambda reader, now: made.read(reader, now))
-    monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: NOW + 0.5))
+def steps(monkeypatch: pytest.MonkeyPatch) -> Reading:
+    made = Reading([AD] * 5, seen([group(jobs=10, job="12.0")]))
+    made.serve(module, monkeypatch)
     return made
 
 
@@ -79,7 +57,7 @@ def way(name: str, per_hour: str, hours: float, dollars: float, machines: int = 
 
 
 def test_ten_jobs_of_ten_minutes_on_four_cores_take_half_an_hour_after_booting(
-    steps: Steps, run: Run, capsys: pytest.CaptureFixture[str]
+    steps: Reading, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     done = run("us-east-1", "us-west-2", only="x", owners=("alice", "bob"))
     ((reader, now),) = steps.readers
@@ -117,7 +95,7 @@ def test_ten_jobs_of_ten_minutes_on_four_cores_take_half_an_hour_after_booting(
     assert lines[6:] == [f"  {said}." for said in done.assumptions]
 
 
-def test_what_nobody_knows_is_unknown_and_said(steps: Steps, run: Run) -> None:
+def test_what_nobody_knows_is_unknown_and_said(steps: Reading, run: Run) -> None:
     steps.ads = []
     done = run()
     assert done.groups == (Alike("12.0", "alice", 10, 0, False, None, None, None),)
@@ -135,7 +113,7 @@ def test_what_nobody_knows_is_unknown_and_said(steps: Steps, run: Run) -> None:
     )
 
 
-def test_a_runtime_that_is_given_counts_where_too_few_jobs_have_ended(steps: Steps, run: Run) -> None:
+def test_a_runtime_that_is_given_counts_where_too_few_jobs_have_ended(steps: Reading, run: Run) -> None:
     steps.ads = [AD] * 4
     done = run(runtime="10m")
     assert done.groups == (Alike("12.0", "alice", 10, 0, True, 10.0, 10.0, 10.0),)
@@ -143,28 +121,28 @@ def test_a_runtime_that_is_given_counts_where_too_few_jobs_have_ended(steps: Ste
     assert done.assumptions[0] == "jobs like 12.0 of alice are taken to run 10 minutes each, as --runtime says"
 
 
-def test_jobs_that_find_no_machine_are_counted(steps: Steps, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    steps.view = steps.of([group(jobs=1, cpus=64, job="12.0")])
+def test_jobs_that_find_no_machine_are_counted(steps: Reading, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    steps.view = seen([group(jobs=1, cpus=64, job="12.0")])
     done = run()
     assert [each.unserved for each in done.ways] == [1, 1, 0]
     assert done.assumptions[1] == "1 jobs find no machine and are left out: annex-bootstrap explain JOB says why"
     assert capsys.readouterr().out.splitlines()[0] == "1 job waits."
 
 
-def test_without_jobs_the_history_is_not_read(steps: Steps, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    steps.view = steps.of([])
+def test_without_jobs_the_history_is_not_read(steps: Reading, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    steps.view = seen([])
     done = run()
     assert (done.groups, done.assumptions, steps.asked) == ((), (), [])
     assert capsys.readouterr().out == "No idle job may leave home.\n"
 
 
-def test_with_a_doubt_nothing_is_told(steps: Steps, run: Run) -> None:
-    steps.view = steps.of([], ("one", "two"))
+def test_with_a_doubt_nothing_is_told(steps: Reading, run: Run) -> None:
+    steps.view = seen([], ("one", "two"))
     with pytest.raises(UserError, match=r"^nothing can be told: one; two$"):
         run()
 
 
-def test_the_history_of_each_owner_is_read(steps: Steps, run: Run) -> None:
-    steps.view = steps.of([group(), replace(group("b"), owner='o"x'), replace(group("c"), owner="alice")])
+def test_the_history_of_each_owner_is_read(steps: Reading, run: Run) -> None:
+    steps.view = seen([group(), replace(group("b"), owner='o"x'), replace(group("c"), owner="alice")])
     run()
     assert steps.asked[0][5].endswith(r'((Owner == "alice") || (Owner == "o\"x"))')

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import pkgutil
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,17 +12,9 @@ from types import SimpleNamespace
 import boto3
 import pytest
 
+from annex_bootstrap import doctor
 from annex_bootstrap.advice import POLICY
 from annex_bootstrap.aws import Account
-from annex_bootstrap.doctor import (
-    account_checks,
-    file_checks,
-    function_checks,
-    machine_checks,
-    pool_checks,
-    role_checks,
-    stack_checks,
-)
 from annex_bootstrap.doctor import check as check_module
 from annex_bootstrap.doctor.check import Check, Level, Setup
 from annex_bootstrap.doctor.registry import CHECKS, examine
@@ -34,16 +28,8 @@ DOCS = Path(__file__).parents[4] / "docs" / "doctor.md"
 def test_every_check_is_in_the_list() -> None:
     classes = [
         item
-        for module in (
-            account_checks,
-            file_checks,
-            function_checks,
-            machine_checks,
-            pool_checks,
-            role_checks,
-            stack_checks,
-        )
-        for _, item in inspect.getmembers(module, inspect.isclass)
+        for module in pkgutil.iter_modules(doctor.__path__, f"{doctor.__name__}.")
+        for _, item in inspect.getmembers(importlib.import_module(module.name), inspect.isclass)
         if issubclass(item, Check) and "id" in vars(item)
     ]
     assert set(CHECKS) == set(classes)
