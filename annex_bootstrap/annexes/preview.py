@@ -99,8 +99,9 @@ def warnings(subnets: Sequence[Subnet], unpriced: str) -> list[str]:
     isolated = [subnet.subnet_id for subnet in subnets if subnet.way_out is False]
     which = f"the subnets {', '.join(isolated)} have" if len(isolated) > 1 else f"the subnet {''.join(isolated)} has"
     no_way_out = (
-        f"{which} no way out: no route to the internet that machines there could use. They join only if the pool and "
-        "S3 are reached within the VPC: give --subnet another one, or set the stack's SubnetIds"
+        f"{which} no way out: no route to the internet that machines there could use. They join only if the pool is "
+        "reached within the VPC, and S3 there or through the stack's HttpProxy: give --subnet another one, or set the "
+        "stack's SubnetIds"
     )
     return [*([no_way_out] if isolated else []), *([f"no prices: {unpriced}"] if unpriced else [])]
 
