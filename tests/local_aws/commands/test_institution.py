@@ -174,7 +174,7 @@ def test_a_rehearsal_says_what_is_missing_and_that_given_roles_are_enough(tmp_pa
     result = document["result"]
     assert (code, document["error"], result["left"]) == (1, None, [])
     missing = denied(result, "power-user.json") | denied(result, "no-roles.json")
-    assert ("deploy", "whoever deploys", "iam:CreateRole", "1") in missing
+    assert ("deploy", "the deployer", "iam:CreateRole", "1") in missing
     assert {call.partition(":")[0] for _, _, call, _ in missing} == {"iam"}
     code, document = rehearse(*documents, *place, "--given-roles")
     result = document["result"]
