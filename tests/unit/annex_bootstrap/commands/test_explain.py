@@ -212,9 +212,9 @@ ENDED = Instance(
 )
 
 
-@pytest.mark.parametrize(("starts", "told"), [(1, True), (0, False), (None, False)])
+@pytest.mark.parametrize(("starts", "expected"), [(1, True), (0, False), (None, False)])
 def test_why_it_came_back_is_said_of_a_job_that_has_run(
-    steps: Steps, run: Run, home: Path, starts: int | None, told: bool
+    steps: Steps, run: Run, home: Path, starts: int | None, expected: bool
 ) -> None:
     remember(home)
     steps.ads = [AD | {"LastRemoteHost": "slot1@i-1.ec2", "NumJobStarts": starts or 0}]
@@ -222,4 +222,4 @@ def test_why_it_came_back_is_said_of_a_job_that_has_run(
         del steps.ads[0]["NumJobStarts"]
     steps.view = View(steps.view.readings, instances=[ENDED])
     sentence = "It ran on i-1 (m7i.large) before: AWS took the spot machine back."
-    assert (sentence in run().explanation) is told
+    assert (sentence in run().explanation) is expected

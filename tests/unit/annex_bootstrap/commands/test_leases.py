@@ -369,18 +369,18 @@ def test_where_the_lease_function_is_gone_this_command_ends_the_machines_and_say
     assert "lease has ended" not in said.out
 
 
-@pytest.mark.parametrize(("version", "told"), [((24, 11, 2), True), ((24, 11, 1), False)])
+@pytest.mark.parametrize(("version", "expected"), [((24, 11, 2), True), ((24, 11, 1), False)])
 def test_htcondors_own_record_is_named_where_it_keeps_one(
     screen: Screen,
     targeted: Callable[..., Target],
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     version: tuple[int, int, int],
-    told: bool,
+    expected: bool,
 ) -> None:
     monkeypatch.setattr(module, "version", lambda: version)
     end_leases(screen, targeted(Recorded(**answers(MACHINES))), "first", everything=False, yes=True)
-    assert ("condor_rm -constraint 'hpc_annex_name == \"first\"'" in capsys.readouterr().out) is told
+    assert ("condor_rm -constraint 'hpc_annex_name == \"first\"'" in capsys.readouterr().out) is expected
 
 
 def test_the_list_says_how_much_of_each_limit_is_used_and_by_whom(

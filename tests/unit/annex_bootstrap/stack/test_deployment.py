@@ -152,13 +152,13 @@ def other_roles() -> str:
 
 def test_what_a_given_role_lacks_is_for_the_administrator_to_mend(steps: Steps) -> None:
     denied = Cause("Bucket", "CreateBucket failed: AccessDenied: not authorized", ())
-    for cause, told in ((denied, True), (Cause("Bucket", "no room", ()), False)):
+    for cause, advised in ((denied, True), (Cause("Bucket", "no room", ()), False)):
         steps.end = End(a_stack("ROLLBACK_COMPLETE"), cause)
         with pytest.raises(UserError) as raised:
             run(cloud(), of_roles(Step.UPDATE, GIVEN, GIVEN))
         assert (
             "have the administrator update the roles with what annex-bootstrap policy roles" in str(raised.value)
-        ) is told
+        ) is advised
 
 
 def test_what_was_previewed_is_executed_and_followed_from_its_last_event_on(steps: Steps) -> None:
