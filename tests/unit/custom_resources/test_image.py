@@ -254,7 +254,7 @@ def test_everything_that_an_image_holds_is_in_its_name() -> None:
     names = {name_of(properties | {name: "b"}) for name in image_parts.CONTENT} | {name_of(properties)}
     assert len(names) == 10
     assert name_of(properties) == "pool-16f63b4cf7af"
-    # Without a proxy it is the name of before there was one.
+    # Without a proxy it is the name that it had before there were proxies.
     assert name_of(properties | {"HttpProxy": "", "NoProxy": ""}) == "pool-16f63b4cf7af"
     proxied = {
         name_of(properties | {"HttpProxy": proxy, "NoProxy": hosts}) for proxy in ("", "b") for hosts in ("", "c")

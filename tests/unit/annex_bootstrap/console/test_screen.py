@@ -314,13 +314,13 @@ def test_a_line_of_text_is_asked_for_until_it_can_be_read(
         try:
             return [int(word) for word in text.split()]
         except ValueError as error:
-            raise CommandLineError(f"{text!r} is no number") from error
+            raise CommandLineError(f"{text!r} is not a number") from error
 
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{typed}\n"))
     assert Screen().ask("Which?", "7", read, "--which") == answer
     said = capsys.readouterr().out
     assert said.startswith("Which? [7]: ")
-    assert ("Error: 'one' is no number" in said) is typed.startswith("one")
+    assert ("Error: 'one' is not a number" in said) is typed.startswith("one")
 
 
 def test_a_line_of_text_without_a_terminal_names_the_option(monkeypatch: pytest.MonkeyPatch) -> None:
