@@ -81,8 +81,10 @@ def request_id(
 ) -> str:
     """Return the ID of the request for a step: the same for anyone who makes the same step, whatever else they know.
 
-    A step is known by what is there before it. EC2 forgets a machine after about an hour, so what is there may be the
-    same again later: the hour is in it, too. A step that is over and left everything as it was gets the next ID.
+    A step is known by what is there before it, and not by its jobs: they get a number when the negotiator sees them, so
+    that of two who read at the same time one may see another group. EC2 forgets a machine after about an hour, so what
+    is there may be the same again later: the hour is in it, too. A step that is over and left everything as it was gets
+    the next ID.
 
     Args:
         start: what to start.
@@ -95,7 +97,7 @@ def request_id(
     there = sorted(each.instance_id for each in instances if (each.annex, each.region) == (start.annex, start.region))
     parts = [
         *(stack_id, start.annex, start.region, str(start.spot), str(now // PERIOD)),
-        *("keys", *start.keys, "there", *there, "lacking", *sorted(lacking)),
+        *("number", str(start.number), "there", *there, "lacking", *sorted(lacking)),
     ]
     tries = (uuid.uuid5(NAMESPACE, "\n".join([*parts, "try", str(number)])).hex for number in itertools.count())
     return next(name for name in tries if name not in over)

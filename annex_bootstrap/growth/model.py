@@ -360,6 +360,7 @@ class Start:
         vcpus: of each.
         most: dollars an hour that each costs at most; None where that is unknown.
         keys: of the groups that they are for.
+        number: of the starts of the same annex, region and market in a decision, from 0.
     """
 
     annex: str
@@ -371,6 +372,7 @@ class Start:
     vcpus: int
     most: Decimal | None
     keys: tuple[str, ...]
+    number: int = 0
 
     @property
     def cores(self) -> int:

@@ -388,7 +388,11 @@ class _Planner:
         self.allowances[annex] -= _take(places, group, missing)
         self.new += places
         types = tuple(offer.type for offer in alike)
-        self.starts.append(Start(annex, owner, best.region, types, best.spot, machines, best.vcpus, most, (group.key,)))
+        market = (annex, best.region, best.spot)
+        number = sum((each.annex, each.region, each.spot) == market for each in self.starts)
+        keys = (group.key,)
+        start = Start(annex, owner, best.region, types, best.spot, machines, best.vcpus, most, keys, number)
+        self.starts.append(start)
 
     def _extensions(self) -> Iterator[Extension]:
         """Return the leases that should end later: of annexes made here, whose machines work."""

@@ -59,6 +59,13 @@ def test_half_of_what_is_missing_starts_at_a_step() -> None:
     assert reason(decision) == Reason.STARTED
 
 
+def test_starts_of_the_same_annex_are_numbered() -> None:
+    groups = [group("a", age=3602), group("b", jobs=3, age=3601), group("c", annex="own")]
+    offers = [offer(f"{key}.large", fits=frozenset(key)) for key in "abc"]
+    decision = plan(Readings(groups=groups, offers=offers), RULES, NOW)
+    assert [(start.keys, start.number) for start in decision.starts] == [(("a",), 0), (("b",), 1), (("c",), 0)]
+
+
 def test_the_next_step_follows_after_a_minute_and_counts_machines_that_boot() -> None:
     annex = annex_of(group(), RULES)
     booting = [machine(number, annex=annex, age=30) for number in range(5)]
