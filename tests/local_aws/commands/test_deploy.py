@@ -420,8 +420,9 @@ def test_a_closed_pipe_leaves_no_change_set_and_no_traceback(deployer: CliUser, 
 def test_a_terminal_that_closes_while_it_asks_leaves_no_change_set(
     deployer: CliUser, root: boto3.Session, sent: signal.Signals
 ) -> None:
+    # Under nohup, SIGHUP is ignored, and what tests start inherits that.
     with subprocess.Popen(
-        deployer.command("deploy"),
+        ["env", f"--default-signal={sent.name.removeprefix('SIG')}", *deployer.command("deploy")],
         env=deployer.environ(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
