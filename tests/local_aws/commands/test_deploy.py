@@ -422,7 +422,7 @@ def test_a_terminal_that_closes_while_it_asks_leaves_no_change_set(
 ) -> None:
     # Under nohup, SIGHUP is ignored, and what tests start inherits that.
     with subprocess.Popen(
-        ["env", f"--default-signal={sent.name.removeprefix('SIG')}", *deployer.command("deploy")],
+        ["/usr/bin/env", f"--default-signal={sent.name.removeprefix('SIG')}", *deployer.command("deploy")],
         env=deployer.environ(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
