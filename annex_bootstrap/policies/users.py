@@ -224,13 +224,13 @@ class AnnexUser:
         return rotation.before + rotation.after
 
     def remove(self) -> tuple[str, ...] | None:
-        """Delete the user with its keys, then the files if they hold one of its keys.
+        """Delete the user's keys, the files if they hold one of them, and then the user.
 
         Returns:
             The IDs of its keys; None where there was no such user.
 
         Raises:
-            UserError: AWS refused, or the user is not ours.
+            UserError: AWS refused, the user is not ours, or somebody gave it something with which AWS deletes no user.
         """
         with explained(f"deleting the IAM user {self.name}"):
             if self._owner() is None:
@@ -240,9 +240,19 @@ class AnnexUser:
             self._delete_keys(keys)
             for attached in self._attached():
                 self.account.iam.detach_user_policy(UserName=self.name, PolicyArn=attached)
-            self.account.iam.delete_user(UserName=self.name)
         if in_files in keys:
             self.files.delete()
+        try:
+            with explained(f"deleting the IAM user {self.name}"):
+                self.account.iam.delete_user(UserName=self.name)
+        except AwsError as error:
+            # A password, an MFA device, a certificate, an inline policy or a group.
+            if error.code != "DeleteConflict":
+                raise
+            raise UserError(
+                f"the IAM user {self.name} has no key and no policy of annex-bootstrap any more, but AWS keeps it: "
+                f"{error.reason.rstrip('.')}. Remove that in the IAM console, then run the same command again"
+            ) from error
         return tuple(keys)
 
     def _check_files(self) -> None:

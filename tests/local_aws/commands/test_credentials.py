@@ -127,6 +127,21 @@ def test_removing_leaves_no_user_no_file_and_no_knob(operator: CliUser, root: bo
     assert operator.config.read_text() == ""
 
 
+def test_a_user_with_a_password_is_removed_once_that_is_gone(operator: CliUser, root: boto3.Session) -> None:
+    """AWS deletes no such user: https://docs.aws.amazon.com/IAM/latest/APIReference/API_DeleteUser.html."""
+    iam = root.client("iam")
+    operator.must("credentials")
+    iam.create_login_profile(UserName=USER, Password="made-up-Passw0rd")
+    refused = operator.run("credentials", "--remove", "--yes")
+    assert refused.returncode == 1
+    assert "AWS keeps it: Cannot delete entity, must delete login profile first. Remove that in" in refused.stderr
+    assert key_ids(root) == []
+    assert [path.exists() for path in key_files(operator)] == [False, False]
+    iam.delete_login_profile(UserName=USER)
+    operator.must("credentials", "--remove", "--yes")
+    assert operator.config.read_text() == ""
+
+
 def test_somebody_elses_user_is_left_alone(operator: CliUser, root: boto3.Session) -> None:
     iam = root.client("iam")
     iam.create_user(UserName=f"{DEFAULT_STACK_NAME}-alice")

@@ -226,6 +226,23 @@ def test_removal_keeps_files_of_another_key_and_knows_a_user_that_is_gone(files:
     assert changes(gone) == []
 
 
+def test_a_user_that_aws_keeps_has_lost_its_keys_and_the_files_and_it_is_said_why(files: KeyFiles) -> None:
+    files.write(OLD, "made-up")
+    kept = RefusedError("DeleteConflict", "Cannot delete entity, must delete MFA device first.", status=409)
+    aws = Recorded(**answers(ListAccessKeys=keys(OLD), DeleteUser=kept))
+    with pytest.raises(UserError) as error:
+        the_user(aws.account(), files).remove()
+    assert str(error.value) == (
+        f"the IAM user {NAME} has no key and no policy of annex-bootstrap any more, but AWS keeps it: Cannot delete "
+        "entity, must delete MFA device first. Remove that in the IAM console, then run the same command again"
+    )
+    assert [name for name, _ in changes(aws)] == ["DeleteAccessKey", "DetachUserPolicy", "DeleteUser"]
+    assert not files.access.exists()
+    denied = Recorded(**answers(DeleteUser=RefusedError("AccessDenied", status=403)))
+    with pytest.raises(AwsError, match="deleting the IAM user pool-us-east-1 failed: AWS said AccessDenied"):
+        the_user(denied.account(), files).remove()
+
+
 def test_whether_a_user_is_bounded_is_read() -> None:
     def bounded(answer: Any) -> bool:
         return the_user(Recorded(GetUser=answer).account(), KeyFiles(Path("a"), Path("s"))).is_bounded()
