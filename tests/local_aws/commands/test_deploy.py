@@ -469,6 +469,21 @@ def test_what_fails_before_a_change_set_is_made_is_named_and_leaves_none(
     assert change_sets(root, deployer) == []
 
 
+def test_a_name_that_is_taken_is_named_before_anything_is_made(deployer: CliUser, root: boto3.Session) -> None:
+    events, rule = root.client("events"), f"{deployer.stack_name}-SweepRule"
+    events.put_rule(Name=rule, ScheduleExpression="rate(1 hour)", State="DISABLED")
+    try:
+        refused = deployer.run("deploy", "--yes")
+        assert refused.returncode == 1
+        assert refused.stderr.startswith(
+            f"annex-bootstrap: the change set for {deployer.stack_name} cannot be made: SweepRule: Resource of type "
+            f"'AWS::Events::Rule' with identifier '{rule}' already exists"
+        )
+        assert change_sets(root, deployer) == []
+    finally:
+        events.delete_rule(Name=rule)
+
+
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
