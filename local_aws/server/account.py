@@ -37,7 +37,8 @@ class Account:
         fleet_refusals_in_answer: the same for a quota, a plan or a throttle.
         foreign_buckets: that belong to another account, which lets everybody in.
         free_plan: whether the account is on the free plan, which has few instance types.
-        launch_failure: the StateReason, Code and Message, with which every machine ends as soon as it has started.
+        launch_failure: the StateReason, Code and Message, with which every machine ends once it has started, as in
+            https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_StateReason.html.
         rehearsed: an institution's documents, each with its ``file`` and ``document``. What these alone deny is
             recorded and then happens anyway (see ``local_aws.server.iam.rehearsal``), and CloudFormation asks for its
             caller's rights.

@@ -45,11 +45,6 @@ SESSION_COUNTS = pytest.StashKey[Counter[str]]()
 """What was counted over a whole session."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, so that no worker ends long after the others."""
-    items.sort(key=lambda item: item.path.parent.name != "worst_case")
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the sums of the counts that sweeps recorded: how many cases they covered."""
     sums: Counter[str] = Counter()

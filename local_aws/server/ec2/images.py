@@ -242,7 +242,11 @@ def deregister_image(params: Params) -> Response:
 
 
 def delete_snapshot(params: Params) -> Response:
-    """DeleteSnapshot; not of one that an image uses."""
+    """DeleteSnapshot; not of one that an image uses.
+
+    Sources: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DeleteSnapshot.html, and for code and text
+    https://github.com/Answers4AWS/backup-monkey/issues/10
+    """
     snapshot_id = wire.read("DeleteSnapshot", params)["SnapshotId"]
     for image in [*ec2._images.values(), *_still_listed()]:
         if snapshot_id in _snapshot_ids(image):

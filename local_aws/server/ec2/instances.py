@@ -182,7 +182,10 @@ def describe_instances(params: Params) -> Response:
 
 
 def terminate_instances(params: Params) -> Response:
-    """TerminateInstances; one protected instance keeps all, as on AWS within an availability zone."""
+    """TerminateInstances; one protected instance keeps all, as on AWS within an availability zone.
+
+    Source: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_TerminateInstances.html
+    """
     for instance_id in wire.read("TerminateInstances", params).get("InstanceIds", []):
         if ec2._instances.get(instance_id, {}).get("DisableApiTermination"):
             raise RefusalError(

@@ -218,7 +218,10 @@ def cancel_spot_fleet_requests(params: Params) -> Response:
 
 
 def replace_ended() -> None:
-    """Have every active fleet of the type ``maintain``, AWS's default, replace its machines that ended."""
+    """Have every active fleet of the type ``maintain``, AWS's default, replace its machines that ended.
+
+    Source: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_SpotFleetRequestConfigData.html
+    """
     for fleet in _fleets.values():
         for lost in set(fleet.instance_ids) - set(fleet.live) - fleet.ended:
             fleet.ended.add(lost)

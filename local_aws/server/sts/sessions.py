@@ -67,6 +67,7 @@ def _accepts(serial: str, code: str) -> bool:
 
 
 def _decode(params: Params, headers: dict[str, str], query_params: dict[str, Any]) -> Response:
+    # https://docs.aws.amazon.com/STS/latest/APIReference/API_DecodeAuthorizationMessage.html
     action = "sts:DecodeAuthorizationMessage"
     denied: Response | None = ministack._enforce_data_plane("sts", action, headers, query_params, str(uuid.uuid4()))
     if denied:

@@ -122,6 +122,7 @@ def test_a_code_is_good_once_and_makes_a_session_with_mfa(server: Server) -> Non
 
 
 def test_a_protected_stack_is_not_deleted(server: Server) -> None:
+    """As https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-cfn-protect-stacks.html says."""
     cloudformation, name = server.client("cloudformation"), f"stack-{uuid.uuid4()}"
     body = json.dumps({"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}})
     cloudformation.create_stack(StackName=name, TemplateBody=body, EnableTerminationProtection=True)
@@ -134,6 +135,7 @@ def test_a_protected_stack_is_not_deleted(server: Server) -> None:
 
 
 def test_a_bucket_is_not_empty_while_a_version_or_a_marker_is_left(server: Server) -> None:
+    """As https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteBucket.html says."""
     s3, bucket = server.client("s3"), f"b-{uuid.uuid4()}"
     s3.create_bucket(Bucket=bucket)
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
