@@ -83,6 +83,15 @@ def test_where_a_clock_is_wrong_each_service_says_so_in_its_own_way(
     assert refusal(error) == "RequestExpired"
 
 
+def test_most_services_take_less_of_a_wrong_clock_than_others(server: Server, set_account: SetAccount) -> None:
+    set_account(clock_ahead=600)
+    server.client("sts").get_caller_identity()
+    server.client("s3").list_buckets()
+    for ask in (server.ec2().describe_instances, server.client("cloudformation").list_stacks):
+        with pytest.raises(ClientError, match=r"Signature expired: .* - 5 min\.\)|AuthFailure"):
+            ask()
+
+
 def test_an_event_bus_has_room_for_so_many_rules(server: Server, set_account: SetAccount) -> None:
     events = server.client("events", f"test-{uuid.uuid4().hex[:8]}-1")
     set_account(event_rules=2)
