@@ -48,6 +48,14 @@ def test_a_region_that_is_not_enabled_is_named_with_the_command_that_enables_it(
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_an_account_whose_sign_up_is_not_complete_is_named(
+    operator: CliUser, set_account: SetAccount, command: tuple[str, ...]
+) -> None:
+    set_account(unsubscribed_regions=["us-east-1"])
+    assert "complete its sign-up" in refused(operator, command)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
 def test_a_wrong_clock_is_named(operator: CliUser, set_account: SetAccount, command: tuple[str, ...]) -> None:
     set_account(clock_ahead=3600)
     assert "this machine's clock is wrong by 60 minutes: set it" in refused(operator, command)
