@@ -55,7 +55,7 @@ TYPES: Mapping[str, Words] = {
     FLEET_ROLE.resource_type: Words("role for spot fleets", name="the fleet role"),
     SECURITY_GROUP.resource_type: Words("security group for the machines", name="the security group"),
     IMAGE_BUILDER.resource_type: Words(
-        "installs what is in the image",
+        "builder of the image",
         "About a cent per build, an estimate: a few minutes of a small instance",
         name="the image's builder",
     ),

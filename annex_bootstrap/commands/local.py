@@ -31,7 +31,8 @@ def local_extra() -> Iterator[None]:
         if error.name not in MODULES:
             raise
         raise UserError(
-            "the local AWS is not installed: run pip install 'annex-bootstrap[local]', then try again"
+            "the local AWS is not installed: in the checkout, run pipx inject annex-bootstrap ./local_aws or "
+            "pip install ./local_aws; without one, pip install 'annex-bootstrap[local]'; then try again"
         ) from error
 
 

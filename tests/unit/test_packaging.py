@@ -92,7 +92,8 @@ def test_without_the_extra_a_command_says_in_one_line_what_to_install(
     assert ended.returncode == 1
     assert ended.stdout == ""
     assert ended.stderr == (
-        "annex-bootstrap: the local AWS is not installed: run pip install 'annex-bootstrap[local]', then try again\n"
+        "annex-bootstrap: the local AWS is not installed: in the checkout, run pipx inject annex-bootstrap ./local_aws "
+        "or pip install ./local_aws; without one, pip install 'annex-bootstrap[local]'; then try again\n"
     )
 
 

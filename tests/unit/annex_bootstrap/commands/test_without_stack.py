@@ -167,7 +167,10 @@ def test_the_demo_runs_the_walkthrough(screen: Screen, aws: LocalAws) -> None:
 
 @pytest.mark.parametrize("missing", ["local_aws", "ministack", "trustme"])
 def test_what_the_local_aws_needs_is_named_where_it_is_missing(missing: str) -> None:
-    with pytest.raises(UserError, match=r"run pip install 'annex-bootstrap\[local\]', then try again"), local_extra():
+    with (
+        pytest.raises(UserError, match="in the checkout, run pipx inject annex-bootstrap"),
+        local_extra(),
+    ):
         raise ModuleNotFoundError(name=missing)
 
 
