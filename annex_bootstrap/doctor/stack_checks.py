@@ -14,7 +14,14 @@ from annex_bootstrap.annexes.starting import may_be_scheduled
 from annex_bootstrap.aws import explained, physical_id
 from annex_bootstrap.doctor.check import DEPLOY_AGAIN, Check, Finding, Level, Setup, unless_gone
 from annex_bootstrap.errors import AwsError, DeniedError, UserError
-from annex_bootstrap.machines.subnets import EVERYWHERE, find_ways, route_tables, stack_subnets
+from annex_bootstrap.machines.subnets import (
+    EVERYWHERE,
+    Endpoint,
+    find_endpoints,
+    find_ways,
+    route_tables,
+    stack_subnets,
+)
 from annex_bootstrap.policies.key import key_policy, missing
 from annex_bootstrap.stack.image import StackImage, read_image
 from annex_bootstrap.stack.read import Stack
@@ -321,6 +328,10 @@ class SecurityGroup(Check):
         return self.ok(f"{self.group_id} opens port {self.port}")
 
 
+NEEDED = {"ec2": "EC2 (an interface endpoint)", "s3": "S3 (a gateway endpoint)"}
+"""The services of AWS that machines need, and the endpoint for each that a network without a way out has."""
+
+
 @dataclass(frozen=True)
 class Subnets(Check):
     """The subnets that the stack names lead out: what from each one machines reach, and through what.
@@ -329,6 +340,7 @@ class Subnets(Check):
         ways: what each subnet reaches, as ``find_ways`` returns it; None where it is gone.
         builds: whether the stack builds its image in them.
         proxy: through which builder and machines reach others by HTTP; empty for none.
+        endpoints: of their VPC, where one of them does not lead everywhere; None where nobody knows.
     """
 
     id = "subnets"
@@ -337,6 +349,7 @@ class Subnets(Check):
     ways: Mapping[str, Mapping[str, str] | None]
     builds: bool
     proxy: str = ""
+    endpoints: Sequence[Endpoint] | None = ()
 
     @classmethod
     def read(cls, setup: Setup) -> Self | None:
@@ -350,6 +363,7 @@ class Subnets(Check):
             )
             found = {subnet["SubnetId"]: subnet for page in pages for subnet in page["Subnets"]}
         ways: dict[str, Mapping[str, str] | None] = dict.fromkeys(named)
+        endpoints: Sequence[Endpoint] | None = ()
         # All are in one VPC: the stack's security group is there too.
         for vpc in sorted({subnet["VpcId"] for subnet in found.values()}):
             tables = route_tables(setup.account, vpc)
@@ -358,14 +372,17 @@ class Subnets(Check):
             for subnet_id, subnet in found.items():
                 if subnet["VpcId"] == vpc:
                     ways[subnet_id] = find_ways(subnet_id, tables, public=subnet.get("MapPublicIpOnLaunch", False))
+            if any(way is not None and EVERYWHERE not in way for way in ways.values()):
+                endpoints = find_endpoints(setup.account, vpc)
         builds = setup.deployed.parameters.get(Parameter.IMAGE) == IMAGE_YES
-        return cls(ways, builds, setup.deployed.parameters.get(Parameter.HTTP_PROXY, "") if builds else "")
+        proxy = setup.deployed.parameters.get(Parameter.HTTP_PROXY, "") if builds else ""
+        return cls(ways, builds, proxy, endpoints)
 
     def judge(self) -> Finding:
         if gone := [subnet_id for subnet_id, ways in self.ways.items() if ways is None]:
             return self.problem(f"{', '.join(gone)} is gone", "deploy with --param SubnetIds= and those that are there")
         known = {subnet_id: ways for subnet_id, ways in self.ways.items() if ways is not None}
-        detail = "; ".join(f"{subnet_id}: {_ways_in_words(ways)}" for subnet_id, ways in known.items())
+        detail = "; ".join(f"{subnet_id}: {self._in_words(ways)}" for subnet_id, ways in known.items())
         closed = [ways for ways in known.values() if EVERYWHERE not in ways]
         if not closed:
             return self.ok(detail)
@@ -373,7 +390,8 @@ class Subnets(Check):
             return self.skipped(
                 detail, f"ask who runs the network whether {self.proxy} and the pool's port are reached from there"
             )
-        if self.builds or not all(closed):
+        missing = [name for name in NEEDED if any(name not in self._services(ways) for ways in closed)]
+        if self.builds or any(self._is_shut(ways) for ways in closed):
             builder, image = (
                 (f", and the image's builder {SYSTEM.name}'s packages", ", or --param Image= and an image of yours")
                 if self.builds
@@ -384,17 +402,32 @@ class Subnets(Check):
                 f"machines need EC2, S3 and the pool's port{builder}: add a NAT gateway, or deploy with "
                 f"--param SubnetIds= and other subnets{image}",
             )
-        return self.skipped(
-            detail,
-            "ask who runs the network whether EC2 (an interface endpoint), S3 (a gateway endpoint) and the pool's port"
-            " are among these",
-        )
+        unknown = "".join(f"{NEEDED[name]}{', ' if name != missing[-1] else ' and '}" for name in missing)
+        verb = "are" if missing else "is"
+        return self.skipped(detail, f"ask who runs the network whether {unknown}the pool's port {verb} among these")
 
+    def _services(self, ways: Mapping[str, str]) -> dict[str, str]:
+        """Return the endpoints by which a subnet reaches what machines need, by service."""
+        return {
+            each.service: each.endpoint_id
+            for each in self.endpoints or ()
+            if each.service in NEEDED and (not each.gateway or each.endpoint_id in ways.values())
+        }
 
-def _ways_in_words(ways: Mapping[str, str]) -> str:
-    if EVERYWHERE in ways:
-        return f"everything, by {ways[EVERYWHERE]}"
-    return ", ".join(f"only {destination}, by {target}" for destination, target in ways.items()) or "nothing"
+    def _is_shut(self, ways: Mapping[str, str]) -> bool:
+        """Tell whether nothing leads to a service that machines need."""
+        if self.endpoints is None:
+            return not ways
+        elsewhere = set(ways.values()) - {each.endpoint_id for each in self.endpoints}
+        return not elsewhere and not NEEDED.keys() <= self._services(ways).keys()
+
+    def _in_words(self, ways: Mapping[str, str]) -> str:
+        if EVERYWHERE in ways:
+            return f"everything by {ways[EVERYWHERE]}"
+        services = self._services(ways)
+        reached = [f"{name.upper()} by {services[name]}" for name in NEEDED if name in services]
+        reached += [f"{where} by {target}" for where, target in ways.items() if target not in services.values()]
+        return f"only {', '.join(reached)}" if reached else "nothing"
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,21 @@ EVERYWHERE = "0.0.0.0/0"
 
 
 @dataclass(frozen=True)
+class Endpoint:
+    """A way to a service of AWS that does not lead out of a VPC.
+
+    Attributes:
+        endpoint_id: its ID.
+        service: to which it leads, such as ``ec2``.
+        gateway: whether only subnets with a route to it reach it; otherwise it is for the whole VPC.
+    """
+
+    endpoint_id: str
+    service: str
+    gateway: bool
+
+
+@dataclass(frozen=True)
 class Subnet:
     """A subnet that a fleet could use.
 
@@ -84,6 +99,38 @@ def route_tables(account: Account, vpc: str) -> list[RouteTableTypeDef] | None:
             return [table for page in pages for table in page["RouteTables"]]
     except DeniedError:
         return None
+
+
+def find_endpoints(account: Account, vpc: str) -> list[Endpoint] | None:
+    """Return the endpoints by which machines in a VPC may reach a service of AWS under its usual name.
+
+    Source: https://docs.aws.amazon.com/vpc/latest/privatelink/privatelink-access-aws-services.html
+
+    Args:
+        account: where.
+        vpc: the ID of the VPC.
+
+    Returns:
+        None where the credentials may not read them.
+    """
+    try:
+        with explained("reading the VPC's endpoints"):
+            pages = account.ec2.get_paginator("describe_vpc_endpoints").paginate(
+                Filters=[{"Name": "vpc-id", "Values": [vpc]}]
+            )
+            found = [each for page in pages for each in page["VpcEndpoints"] if each["State"].lower() == "available"]
+    except DeniedError:
+        return None
+    return [
+        Endpoint(
+            each["VpcEndpointId"],
+            # com.amazonaws.us-east-1.ec2, in China with another prefix.
+            each["ServiceName"].rpartition(f".{account.region}.")[2],
+            gateway=each["VpcEndpointType"] == "Gateway",
+        )
+        for each in found
+        if each["VpcEndpointType"] == "Gateway" or each.get("PrivateDnsEnabled")
+    ]
 
 
 def has_way_out(subnet_id: str, tables: Iterable[Mapping[str, Any]], *, public: bool) -> bool:

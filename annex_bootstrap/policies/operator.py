@@ -87,7 +87,7 @@ def operator_policy(partition: str, account: str, stack_name: str, boundary: str
                 "SeeOffers",
                 "ec2: DescribeImages DescribeInstanceTypeOfferings DescribeInstanceTypes DescribeInstances"
                 " DescribeFleets DescribeLaunchTemplates DescribeRouteTables DescribeSecurityGroups"
-                " DescribeSpotFleetRequests DescribeSpotInstanceRequests DescribeSubnets;"
+                " DescribeSpotFleetRequests DescribeSpotInstanceRequests DescribeSubnets DescribeVpcEndpoints;"
                 " cloudwatch: GetMetricStatistics; events: ListRuleNamesByTarget; pricing: GetProducts",
                 "*",
             ),

@@ -22,6 +22,7 @@ from local_aws.server.cloudformation import (
 from local_aws.server.ec2 import (
     attributes,
     encryption,
+    endpoints,
     fleets,
     images,
     instance_types,
@@ -70,6 +71,7 @@ EXTENSIONS: tuple[Callable[[], None], ...] = (
     deletions.install,
     early_validation.install,
     encryption.install,
+    endpoints.install,
     environment.install,
     fleets.install,
     instance_types.install,

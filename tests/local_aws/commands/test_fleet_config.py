@@ -199,4 +199,36 @@ def test_without_a_choice_of_subnets_the_fleet_keeps_to_those_of_the_stack(
         findings = user.run("doctor", "--output", "json").document["result"]["findings"]
         (seen,) = [finding for finding in findings if finding["id"] == "subnets"]
         assert seen["level"] == "OK"
-        assert seen["detail"].startswith(f"{first}: everything, by igw-")
+        assert seen["detail"].startswith(f"{first}: everything by igw-")
+
+
+def test_a_network_without_a_way_out_is_judged_by_its_endpoints(
+    operator: CliUser,
+    root: boto3.Session,
+    template: str,
+    put_template: Callable[[str], str],
+    new_user: Callable[[str], Credentials],
+) -> None:
+    ec2, name = root.client("ec2"), f"test-{uuid.uuid4().hex[:8]}"
+    vpc = ec2.create_vpc(CidrBlock="10.41.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.41.1.0/24")["Subnet"]["SubnetId"]
+    table = ec2.create_route_table(VpcId=vpc)["RouteTable"]["RouteTableId"]
+    ec2.associate_route_table(RouteTableId=table, SubnetId=subnet)
+    service = f"com.amazonaws.{REGION}"
+    gateway = ec2.create_vpc_endpoint(VpcId=vpc, ServiceName=f"{service}.s3", RouteTableIds=[table])["VpcEndpoint"]
+    user = CliUser(operator.local, new_user(json.dumps(operator_policy("aws", ACCOUNT, name))), operator.home, name)
+
+    def judged() -> tuple[str, str, str]:
+        findings = user.run("doctor", "--output", "json").document["result"]["findings"]
+        (seen,) = [finding for finding in findings if finding["id"] == "subnets"]
+        return seen["level"], seen["detail"], seen["advice"]
+
+    with deployed(root, name, put_template(template), {"SubnetIds": subnet, "VpcId": vpc, "Image": "no"}):
+        level, detail, advice = judged()
+        assert (level, detail) == ("PROBLEM", f"{subnet}: only S3 by {gateway['VpcEndpointId']}")
+        assert advice.startswith("machines need EC2, S3 and the pool's port: add a NAT gateway")
+        interface = ec2.create_vpc_endpoint(VpcId=vpc, ServiceName=f"{service}.ec2", VpcEndpointType="Interface")
+        named = f"EC2 by {interface['VpcEndpoint']['VpcEndpointId']}"
+        level, detail, advice = judged()
+        assert (level, detail) == ("SKIPPED", f"{subnet}: only {named}, S3 by {gateway['VpcEndpointId']}")
+        assert advice == "ask who runs the network whether the pool's port is among these"

@@ -231,7 +231,7 @@ def test_a_guest_deploys_limits_and_money_hold_and_nothing_is_left(
     guest.must("deploy", "--yes", "--no-pull", *shlex.split(outputs["Deploy"])[2:], "--tag", "cost_center=7")
     findings = guest.run("doctor", "--output", "json").document["result"]["findings"]
     (subnets,) = [finding for finding in findings if finding["id"] == "subnets"]
-    assert (subnets["level"], subnets["detail"][:39]) == ("OK", f"{network.subnet}: everything, by nat-"[:39])
+    assert (subnets["level"], subnets["detail"][:38]) == ("OK", f"{network.subnet}: everything by nat-"[:38])
     described = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
     stack = DeployedStack(
         described["StackId"], {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}

@@ -7,8 +7,17 @@ from typing import Any
 import pytest
 
 from annex_bootstrap.errors import UnavailableError
-from annex_bootstrap.machines.subnets import Subnet, find_subnets, find_ways, has_way_out, one_per_zone
+from annex_bootstrap.machines.subnets import (
+    Endpoint,
+    Subnet,
+    find_endpoints,
+    find_subnets,
+    find_ways,
+    has_way_out,
+    one_per_zone,
+)
 from tests.unit.annex_bootstrap.answers import answering
+from tests.unit.recorded import Recorded, RefusedError
 
 TO_INTERNET = {"DestinationCidrBlock": "0.0.0.0/0", "GatewayId": "igw-1", "State": "active"}
 LOCAL = {"DestinationCidrBlock": "10.0.0.0/16", "GatewayId": "local", "State": "active"}
@@ -45,6 +54,40 @@ def test_the_ways_of_a_subnet_are_its_destinations_and_what_leads_there() -> Non
     private = {"pl-1": "vpce-1", "172.16.0.0/12": "tgw-1"}
     assert find_ways("subnet-1", tables, public=False) == private
     assert find_ways("subnet-1", tables, public=True) == private | {"0.0.0.0/0": "igw-1"}
+
+
+def endpoint(number: int, service: str, kind: str = "Interface", **more: Any) -> dict[str, Any]:
+    return {
+        "VpcEndpointId": f"vpce-{number}",
+        "VpcEndpointType": kind,
+        "ServiceName": f"com.amazonaws.{service}",
+        "State": "available",
+        "PrivateDnsEnabled": kind == "Interface",
+        **more,
+    }
+
+
+def test_endpoints_count_that_work_under_the_usual_name_of_a_service_in_the_region() -> None:
+    described = [
+        endpoint(1, "us-east-1.s3", "Gateway"),
+        endpoint(2, "us-east-1.ec2", State="Available"),
+        endpoint(3, "us-east-1.ec2", PrivateDnsEnabled=False),
+        endpoint(4, "us-east-1.ec2", State="pending"),
+        endpoint(5, "eu-west-1.ec2"),
+        endpoint(6, "us-east-1.s3", "GatewayLoadBalancer"),
+    ]
+    asked = {"Filters": [{"Name": "vpc-id", "Values": ["vpc-1"]}]}
+    with answering(ec2=[("describe_vpc_endpoints", asked, {"VpcEndpoints": described})]) as account:
+        assert find_endpoints(account, "vpc-1") == [
+            Endpoint("vpce-1", "s3", gateway=True),
+            Endpoint("vpce-2", "ec2", gateway=False),
+            Endpoint("vpce-5", "com.amazonaws.eu-west-1.ec2", gateway=False),
+        ]
+
+
+def test_endpoints_that_may_not_be_read_are_not_known() -> None:
+    denied = Recorded(DescribeVpcEndpoints=RefusedError("UnauthorizedOperation", status=403))
+    assert find_endpoints(denied.account(), "vpc-1") is None
 
 
 def test_a_subnet_without_a_table_of_its_own_has_the_main_one() -> None:
