@@ -35,7 +35,7 @@ def test_an_annex_starts_runs_a_job_and_goes(prepared: Given) -> None:
     with _local() as exports, _pool(root, exports) as pool:
         _client(pool, exports, "pool-config", "--collector", POOL, "--user", USER, user="root")
         pool.must(["condor_restart"])
-        image = f"ImagePackages={' '.join(packages(prepared))}"
+        image = f"ImagePackages={','.join(packages(prepared))}"
         _client(pool, exports, "deploy", "--yes", "--param", image, "--param", f"BootCommands={BOOT_COMMANDS}")
         ssm = boto3.client("ssm", **_place(exports))
         ssm.put_parameter(Name=HARDWARE, Value=LEAN.to_json(), Type="String")

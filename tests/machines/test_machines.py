@@ -64,7 +64,7 @@ def test_a_builder_makes_the_image(laboratory: Laboratory) -> None:
     for path, text in aws_profiles({ADMINISTRATOR: testbed.make_user(ADMINISTRATOR, EVERYTHING)}).items():
         testbed.pool.write(path, text)
     cached = cached_image(laboratory.given).exists()
-    parameters = [f"ImagePackages={' '.join(packages(laboratory.given))}", f"BootCommands={BOOT_COMMANDS}"]
+    parameters = [f"ImagePackages={','.join(packages(laboratory.given))}", f"BootCommands={BOOT_COMMANDS}"]
     options = [part for parameter in parameters for part in ("--param", parameter)]
     began = time.monotonic()
     command = ["annex-bootstrap", "deploy", "--yes", "--profile", ADMINISTRATOR, "--region", REGION, *options]
