@@ -130,8 +130,17 @@ class _Limits:
 
     @property
     def stack(self) -> str:
-        """The stack's ID, which is the value of its tag."""
+        """The stack's ID."""
         return self.arn("cloudformation", f"stack/{self.stack_name}/*")
+
+    @property
+    def tag(self) -> str:
+        """The value of the stack's tag, which is its ID.
+
+        Short, because there is hardly room. What has a tag is of this account: nobody sees the tags of another's. No
+        part of another stack's ID is like this.
+        """
+        return f"*:stack/{self.stack_name}/*"
 
     @property
     def roles(self) -> str:
@@ -165,12 +174,12 @@ class _Limits:
     @property
     def tagged(self) -> dict[str, Any]:
         """The condition that a thing is the stack's by its tag."""
-        return {"StringLike": {f"aws:ResourceTag/{STACK_TAG}": self.stack}}
+        return {"StringLike": {f"aws:ResourceTag/{STACK_TAG}": self.tag}}
 
     @property
     def with_profile(self) -> dict[str, Any]:
-        """The condition that a machine has a profile of the stack's."""
-        return {"ArnLike": {"ec2:InstanceProfile": self.profiles}}
+        """The condition that a machine has a profile of the stack's. It cannot have one of another account."""
+        return {"ArnLike": {"ec2:InstanceProfile": f"arn:*:iam::*:instance-profile{ROLE_PATH}{self.stack_name}_*"}}
 
     def keep_others(self, *, rules: bool) -> list[Statement]:
         """Return the statements that deny everything in EC2 that has another stack's tag, and that tag itself.
@@ -186,7 +195,7 @@ class _Limits:
                 f"ec2: *; events: {changing[kind]}" if rules else "ec2:*",
                 [self.ec2, self.rules] if rules else self.ec2,
                 # A tag that is missing would be unlike anything.
-                {"StringNotLike": {tag: self.stack}, "Null": {tag: "false"}},
+                {"StringNotLike": {tag: self.tag}, "Null": {tag: "false"}},
             )
             for kind, tag in tags.items()
         ]
@@ -199,11 +208,8 @@ def _roles(own: _Limits, *, condor_annex: bool) -> list[Statement]:
     """
     arn, image, snapshot = own.arn, own.image_part("image"), own.image_part("snapshot")
     instance = f"arn:{own.partition}:ec2:*:*:instance/*"
-    bounded = {
-        "StringEquals": {
-            "iam:PermissionsBoundary": boundary_arn(own.partition, own.account, Holder.ROLES, own.stack_name)
-        }
-    }
+    # IAM takes a boundary of another account nowhere.
+    bounded = {"ArnLike": {"iam:PermissionsBoundary": boundary_arn("*", "*", Holder.ROLES, own.stack_name)}}
     logs = f"log-group:{own.stack_name}-*FunctionLogs-*"
     return [
         # What the resource limits, of services that have no other resource here. One statement is shorter than six.

@@ -18,7 +18,7 @@ from annex_bootstrap.policies.deployer import deployer_policy
 from annex_bootstrap.policies.limits import MANAGED_POLICY_LIMIT, size, split
 from annex_bootstrap.policies.operator import operator_policy
 from annex_contract.boundaries import Holder, boundary_name
-from annex_contract.stack import DEFAULT_STACK_NAME, LONGEST_STACK_NAME
+from annex_contract.stack import DEFAULT_STACK_NAME, LONGEST_STACK_NAME, STACK_TAG
 from docs_gen.permissions import policies
 from local_aws.launcher import REGION
 from tests.stack_values import conditions_of, new_stack_id, values_of
@@ -31,6 +31,9 @@ ROLE_INLINE_LIMIT = 10_240
 
 ROOMY = 5700
 """Characters of a boundary: a managed policy has 6,144, and an administrator makes it once for all later versions."""
+
+ROOM = 270
+"""Characters that stay free in a boundary with the longest names: later versions need more of the roles."""
 
 LONGEST_BUCKET, LONGEST_POLICY_NAME = 63, 128
 """Characters of names: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html, and IAM's page."""
@@ -54,8 +57,25 @@ def test_a_boundary_fits_into_a_managed_policy_with_room_for_more(
     printed = partial(boundary, partition, ACCOUNT, holder, LONGEST_NAME, condor_annex=condor_annex)
     assert size(printed()) <= ROOMY
     longest = printed(KEYED["KmsKeyArn"], "b" * LONGEST_BUCKET)
-    assert size(longest) <= MANAGED_POLICY_LIMIT
+    assert size(longest) <= MANAGED_POLICY_LIMIT - ROOM
     assert len(boundary_name(holder, LONGEST_NAME)) <= LONGEST_POLICY_NAME
+
+
+@pytest.mark.parametrize("holder", Holder)
+def test_a_boundary_knows_the_tag_of_its_own_stack_and_of_no_other(holder: Holder) -> None:
+    tags = {
+        pattern
+        for statement in boundary("aws", ACCOUNT, holder, "lab", condor_annex=holder is Holder.ROLES)["Statement"]
+        for operator in ("StringLike", "StringNotLike")
+        for key, pattern in statement.get("Condition", {}).get(operator, {}).items()
+        if key.endswith(f"Tag/{STACK_TAG}")
+    }
+    assert len(tags) == 1
+    own = [new_stack_id("lab"), new_stack_id("lab").replace(REGION, LONGEST_REGION)]
+    others = [new_stack_id(name) for name in ("lab-2", "my-lab", "LAB", "la", "stack-lab")]
+    for pattern in tags:
+        assert all(fnmatchcase(stack_id, pattern) for stack_id in own)
+        assert not any(fnmatchcase(stack_id, pattern) for stack_id in others)
 
 
 @pytest.mark.parametrize("bounded", [True, False])
