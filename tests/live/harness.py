@@ -130,7 +130,12 @@ class Run:
             yield step
 
     def command(
-        self, profile: str | None, *arguments: str, check: bool = True, environ: Mapping[str, str] | None = None
+        self,
+        profile: str | None,
+        *arguments: str,
+        check: bool = True,
+        environ: Mapping[str, str] | None = None,
+        warnings: bool = False,
     ) -> str:
         """Run one of our commands, and return what it prints.
 
@@ -139,6 +144,7 @@ class Run:
             arguments: after the program's name.
             check: whether it must succeed.
             environ: variables besides those of this process; what is empty is left out.
+            warnings: whether to return what it warns of instead.
 
         Raises:
             LiveError: it failed, or took too long.
@@ -165,11 +171,11 @@ class Run:
                     process.wait()
         if check and process.returncode != 0:
             raise LiveError(f"annex-bootstrap {arguments[0]} exited with {process.returncode}: {err.strip()}")
-        return out
+        return err if warnings else out
 
-    def by_starter(self, *arguments: str) -> str:
-        """Run one of our commands as the user with StartPolicy, and return what it prints."""
-        return self.command(None, *arguments, environ=self.starter_environ())
+    def by_starter(self, *arguments: str, warnings: bool = False) -> str:
+        """Run one of our commands as the user with StartPolicy, and return what it prints, or what it warns of."""
+        return self.command(None, *arguments, environ=self.starter_environ(), warnings=warnings)
 
     def starter_environ(self) -> dict[str, str]:
         """Return the variables that make a process the user with StartPolicy."""

@@ -473,7 +473,8 @@ def _see_isolated(run: Run) -> None:
             run.options.isolated_subnet,
             "--dry-run",
         )
-        said = run.by_starter("start", ONE, *options, "--owner", run.options.owner, "--skip-pool-check")
+        common = ("--owner", run.options.owner, "--skip-pool-check")
+        said = run.by_starter("start", ONE, *options, *common, warnings=True)
         if "no way out" not in said:
             raise LiveError(f"start says nothing of {run.options.isolated_subnet}: {said}")
         step.notes.append("start warns")
