@@ -9,7 +9,7 @@ import pytest
 
 from annex_bootstrap.aws import Account
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.target import in_each_region
+from annex_bootstrap.target import Target, in_each_region
 
 REGIONS = ["us-east-1", "eu-west-1", "ap-south-1"]
 
@@ -47,3 +47,8 @@ def test_a_defect_is_raised_once_all_are_done(accounts: list[Account]) -> None:
     with pytest.raises(ZeroDivisionError):
         in_each_region(accounts, work)
     assert sorted(done) == ["ap-south-1", "eu-west-1"]
+
+
+def test_the_region_is_the_first_that_was_given() -> None:
+    assert Target(regions=("eu-west-1", "us-east-1")).region == "eu-west-1"
+    assert Target().region is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from annex_contract.lease import (
     annex_id_of,
     annex_of,
     annex_of_ec2_fleet,
+    annex_of_fleet,
     annex_of_specifications,
     input_ending_at,
     parse_input,
@@ -172,3 +174,14 @@ def test_an_ec2_fleet_is_of_the_annex_that_its_tags_name_if_they_name_the_stack_
     assert annex_of_ec2_fleet({"Tags": [annex]}, "arn:s") is None
     assert annex_of_ec2_fleet({"Tags": [stack]}, "arn:s") is None
     assert annex_of_ec2_fleet({}, "arn:s") is None
+
+
+def test_a_spot_fleet_is_of_the_annex_that_its_token_names_where_all_its_machines_have_a_profile_of_ours() -> None:
+    def specified(*profiles: str) -> dict[str, Any]:
+        return {"LaunchSpecifications": [{"IamInstanceProfile": {"Arn": each}} for each in profiles]}
+
+    token, ours = {"ClientToken": "first_0a1b"}, frozenset({"ours", "our-own"})
+    assert annex_of_fleet(token | specified("ours", "our-own"), ours) == "first"
+    assert annex_of_fleet(token | specified("ours", "another"), ours) is None
+    assert annex_of_fleet(token | specified("another"), ours) is None
+    assert annex_of_fleet(token | specified(), ours) is None

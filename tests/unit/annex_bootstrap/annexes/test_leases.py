@@ -171,3 +171,37 @@ def test_a_rule_without_targets_is_taken_only_with_the_schedule_of_leases(rule: 
 )
 def test_a_session_is_not_shown_as_a_user(tag: str, shown: str) -> None:
     assert starter(tag) == shown
+
+
+OURS = [{"Key": "htcondor:AnnexName", "Value": "blast"}, {"Key": "annex-bootstrap:stack", "Value": "arn:stack"}]
+
+
+def test_fleets_and_spot_requests_that_start_another_machine_are_found_with_their_annexes() -> None:
+    aws = Recorded(
+        DescribeFleets={
+            "Fleets": [
+                {"FleetId": "fleet-runs", "FleetState": "active", "Tags": OURS},
+                {"FleetId": "fleet-ended", "FleetState": "deleted_terminating", "Tags": OURS},
+                {"FleetId": "fleet-of-others", "FleetState": "active", "Tags": OURS[:1]},
+            ]
+        },
+        DescribeSpotInstanceRequests={
+            "SpotInstanceRequests": [
+                {"SpotInstanceRequestId": "sir-ours", "InstanceId": "i-ours"},
+                {"SpotInstanceRequestId": "sir-of-others", "InstanceId": "i-of-others"},
+                {"SpotInstanceRequestId": "sir-waits"},
+            ]
+        },
+    )
+    leases = Leases(aws.account(), FUNCTION, stack_id="arn:stack")
+    assert leases.replacing({"i-ours": "other"}) == [("fleet-runs", "blast"), ("sir-ours", "other")]
+    (asked,) = aws.of("DescribeSpotInstanceRequests")
+    assert asked["Filters"] == [
+        {"Name": "type", "Values": ["persistent"]},
+        {"Name": "state", "Values": ["open", "active", "disabled"]},
+    ]
+
+
+def test_where_the_policy_lets_nobody_see_what_replaces_machines_there_is_none() -> None:
+    aws = Recorded(DescribeFleets=RefusedError("UnauthorizedOperation", status=403))
+    assert Leases(aws.account(), FUNCTION, stack_id="arn:stack").replacing({"i-ours": "other"}) == []

@@ -1,16 +1,22 @@
-"""The line that starts a first annex."""
+"""What AWS says of a stack's annexes, and the line that starts a first one."""
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import pytest
 
-from annex_bootstrap.annexes.overview import can_start, first_annex
+from annex_bootstrap.annexes import overview
+from annex_bootstrap.annexes.overview import Overview, ask_overview, can_start, first_annex
+from annex_bootstrap.errors import UserError
+from annex_bootstrap.pool.blocks import Section
 from annex_bootstrap.pool.htcondor import Version
 from annex_bootstrap.stack.read import Stack
 from annex_bootstrap.target import Target
 from annex_contract.stack import Output
+from tests.unit.annex_bootstrap.commands.conftest import a_stack, described
+from tests.unit.recorded import Recorded
 
 POLICY = {Output.START_POLICY_ARN: "arn:aws:iam::123456789012:policy/annex-bootstrap/start"}
 
@@ -62,3 +68,32 @@ def test_start_needs_an_image_of_ours_and_tokens(
     outputs: dict[Output, str], version: Version | None, starts: bool
 ) -> None:
     assert can_start(stack(outputs), version) is starts
+
+
+SECTION = Section("annex-bootstrap", "1.0.0", "us-east-1")
+
+
+def test_the_overview_has_the_stack_and_its_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = a_stack()
+    lease = {"AnnexID": "first", "S3BucketName": "b", "LeaseExpiration": 5}
+    arn = there.outputs[Output.LEASE_FUNCTION_ARN]
+    aws = Recorded(
+        DescribeStacks=described(there),
+        ListRuleNamesByTarget={"RuleNames": ["first"]},
+        ListTargetsByRule={"Targets": [{"Id": "first", "Arn": arn, "Input": json.dumps(lease)}]},
+    )
+    monkeypatch.setattr(overview, "open_session", lambda *_: None)
+    monkeypatch.setattr(overview, "connect", lambda region, _: aws.account(region))
+    seen = ask_overview(SECTION)
+    assert (seen.stack, seen.error) == (there, "")
+    assert [(each.annex_id, each.expiration) for each in seen.leases] == [("first", 5)]
+    assert aws.of("DescribeStacks") == [{"StackName": "annex-bootstrap"}]
+    assert aws.of("ListRuleNamesByTarget") == [{"TargetArn": arn}]
+
+
+def test_an_overview_without_an_answer_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(region: str | None, profile: str | None) -> None:
+        raise UserError(f"no credentials for {region} and {profile}")
+
+    monkeypatch.setattr(overview, "open_session", fail)
+    assert ask_overview(SECTION) == Overview(None, (), "no credentials for us-east-1 and None")

@@ -262,6 +262,16 @@ def test_the_quotas_and_prices_are_those_of_the_market(
     assert f"prices of m7g.large in us-east-1{' and spot' if True in asked else ''}" in world.calls
 
 
+@pytest.mark.parametrize(("most", "on_demand", "on_spot"), [("33", 30, 10), ("14", 12, 10), ("3", 1, 1)])
+def test_no_more_starts_than_the_stacks_limit_on_cores_leaves(
+    world: World, most: str, on_demand: int, on_spot: int
+) -> None:
+    world.places = {EAST: {"stack": a_stack(parameters={"MaxCores": most})}}
+    world.instances = {EAST: [JOINED]}
+    view = world.read(rules=replace(RULES, market=Market.SPOT_FIRST))
+    assert view.readings.quotas == {(EAST, False): on_demand, (EAST, True): on_spot}
+
+
 def test_a_quota_that_nobody_may_read_is_missing(world: World) -> None:
     world.quotas = {False: None}
     view = world.read()

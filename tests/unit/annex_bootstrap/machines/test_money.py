@@ -36,6 +36,8 @@ def test_a_sum_in_all_counts_whatever_was_spent() -> None:
     budget, spent = Budget(Decimal(10), daily=False), [Charge(Decimal(1), 0, 4 * HOUR)]
     assert budget.spent(spent, 0) == 4
     assert budget.affordable(spent, Charge(Decimal(1), DAY, DAY + 2 * HOUR)) == 3
+    # Not a float, which no Decimal can be added to.
+    assert repr(budget.spent([], 0)) == "Decimal('0')"
 
 
 def test_a_sum_a_day_counts_every_day_that_a_lease_reaches_into() -> None:

@@ -157,6 +157,16 @@ def test_taking_the_block_out_of_a_file_that_is_not_there_makes_none(tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_backup_of_an_earlier_version_is_moved_to_where_htcondor_does_not_read_it(tmp_path: Path) -> None:
+    path = tmp_path / "user_config"
+    (tmp_path / "user_config.annex-bootstrap-backup").write_bytes(OLD)
+    path.write_bytes(OLD + render_block(NEW).encode())
+    assert config_file.update(path, put_new)
+    assert not (tmp_path / "user_config.annex-bootstrap-backup").exists()
+    assert config_file.backup_of(path).name == "user_config"
+    assert config_file.backup_of(path).read_bytes() == OLD
+
+
 def test_a_link_stays_a_link(tmp_path: Path) -> None:
     (tmp_path / "real").write_bytes(OLD)
     (tmp_path / "user_config").symlink_to("real")

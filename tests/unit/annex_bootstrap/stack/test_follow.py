@@ -10,11 +10,27 @@ import pytest
 from mypy_boto3_cloudformation import CloudFormationClient
 
 from annex_bootstrap.errors import UserError
-from annex_bootstrap.stack.follow import POLL, READS_FOR_BEGINNING, event_before_operation, read_end, watch
+from annex_bootstrap.stack.follow import (
+    POLL,
+    READS_FOR_BEGINNING,
+    End,
+    delete_stack,
+    event_before_operation,
+    read_end,
+    watch,
+)
+from annex_bootstrap.stack.read import Event, Stack
 from annex_contract.statuses import STATUSES
+from tests.unit.recorded import Recorded, RefusedError
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 STACK = "AWS::CloudFormation::Stack"
+ARN = "arn:aws:cloudformation:us-east-1:123456789012:stack/mine/1"
+WAY_OUT = (
+    "\n  next: if that cannot be mended, such as a function that is gone, abandon what is left: "
+    "aws cloudformation delete-stack --region us-east-1 --stack-name mine --deletion-mode FORCE_DELETE_STACK, "
+    "then delete by hand: Topic (AWS::SNS::Topic)"
+)
 
 
 class LateCloudFormation:
@@ -185,3 +201,63 @@ def test_the_operation_in_progress_is_not_mistaken_for_an_earlier_one() -> None:
     happened = ["CREATE_IN_PROGRESS", "CREATE_COMPLETE", "UPDATE_IN_PROGRESS", "UPDATE_ROLLBACK_IN_PROGRESS"]
     cloudformation, _ = client(("UPDATE_ROLLBACK_IN_PROGRESS", happened))
     assert event_before_operation(cloudformation, "mine") == "1"
+
+
+def deleted_stack(status: str, reason: str = "") -> Stack:
+    return Stack(ARN, "mine", status, reason, {}, {}, AT)
+
+
+def test_an_end_says_the_reason_of_the_stack_where_there_is_one() -> None:
+    assert End(deleted_stack("DELETE_FAILED", "it is protected"), None).explain() == (
+        "the stack ended in DELETE_FAILED: it is protected"
+    )
+    assert End(deleted_stack("DELETE_FAILED"), None).explain() == "the stack ended in DELETE_FAILED"
+    assert End(None, None).explain() == "the stack ended in DELETE_COMPLETE"
+
+
+def deleting(*statuses: str) -> Recorded:
+    """Return a CloudFormation in which deleting has these events, oldest first: of the stack, or of its topic."""
+    happened = [
+        {
+            "StackId": ARN,
+            "StackName": "mine",
+            "EventId": str(number),
+            "Timestamp": AT,
+            "LogicalResourceId": "Topic" if status.startswith("Topic ") else "mine",
+            "PhysicalResourceId": "topic" if status.startswith("Topic ") else ARN,
+            "ResourceType": "AWS::SNS::Topic" if status.startswith("Topic ") else STACK,
+            "ResourceStatus": status.rpartition(" ")[2],
+            "ResourceStatusReason": "in use",
+        }
+        for number, status in enumerate(["CREATE_COMPLETE", *statuses])
+    ]
+    shown = {"StackId": ARN, "StackName": "mine", "StackStatus": statuses[-1], "CreationTime": AT}
+    return Recorded(
+        DescribeStackEvents=[{"StackEvents": happened[:1]}, {"StackEvents": happened[::-1]}],
+        DeleteStack={},
+        DescribeStacks={"Stacks": [shown]},
+    )
+
+
+@pytest.mark.parametrize(("before", "way_out"), [("CREATE_COMPLETE", ""), ("DELETE_FAILED", WAY_OUT)])
+def test_a_deletion_that_fails_says_why_and_where_it_failed_before_too_the_way_out(before: str, way_out: str) -> None:
+    aws = deleting("DELETE_IN_PROGRESS", "Topic DELETE_FAILED", "DELETE_FAILED")
+    seen: list[Event] = []
+    with pytest.raises(UserError) as raised:
+        delete_stack(aws.account(), deleted_stack(before), seen.append)
+    assert str(raised.value) == f"the stack ended in DELETE_FAILED; Topic failed first: in use{way_out}"
+    assert [event.status for event in seen] == ["DELETE_IN_PROGRESS", "DELETE_FAILED", "DELETE_FAILED"]
+    assert aws.of("DeleteStack") == [{"StackName": ARN}]
+
+
+def test_a_deletion_that_ends_says_nothing() -> None:
+    aws = deleting("DELETE_IN_PROGRESS", "DELETE_COMPLETE")
+    delete_stack(aws.account(), deleted_stack("CREATE_COMPLETE"), lambda _: None)
+    assert aws.names == ["DescribeStackEvents", "DeleteStack", "DescribeStackEvents", "DescribeStacks"]
+
+
+def test_a_deletion_that_aws_refuses_says_of_which_stack() -> None:
+    aws = deleting("DELETE_IN_PROGRESS")
+    aws.answers["DeleteStack"] = RefusedError("ValidationError", "it is protected")
+    with pytest.raises(UserError, match=r"deleting the stack mine.*it is protected"):
+        delete_stack(aws.account(), deleted_stack("CREATE_COMPLETE"), lambda _: None)
