@@ -327,3 +327,12 @@ def test_a_line_of_text_without_a_terminal_names_the_option(monkeypatch: pytest.
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     with pytest.raises(UserError, match="no terminal to answer on: add --which or --yes"):
         Screen().ask("Which?", "", str, "--which")
+
+
+@pytest.mark.parametrize(("typed", "default", "answer"), [("y", False, True), ("", True, True), ("", False, False)])
+def test_a_question_is_asked_and_enter_gives_the_default(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], typed: str, default: bool, answer: bool
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{typed}\n"))
+    assert Screen().confirm("Go ahead?", default=default) is answer
+    assert capsys.readouterr().out == f"Go ahead? [{'Y/n' if default else 'y/N'}]: "

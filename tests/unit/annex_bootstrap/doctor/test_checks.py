@@ -20,7 +20,7 @@ from annex_bootstrap.doctor.file_checks import ConfigurationCheck, FleetFile, Fl
 from annex_bootstrap.doctor.function_checks import AlarmMail, LeaseFunction, OrphanCheck, log_message
 from annex_bootstrap.doctor.pool_checks import Collector, PoolPassword
 from annex_bootstrap.doctor.role_checks import FleetRole, InstanceProfile, trusted_services
-from annex_bootstrap.doctor.stack_checks import Bucket, EncryptionKey, SecurityGroup, StackCheck
+from annex_bootstrap.doctor.stack_checks import Bucket, EncryptionKey, Lost, Parts, SecurityGroup, StackCheck
 from annex_bootstrap.errors import AwsError, DeniedError, UserError
 from annex_bootstrap.pool.blocks import render
 from annex_bootstrap.pool.file_knobs import read_knob
@@ -492,3 +492,34 @@ def test_a_bucket_is_adopted_where_the_stacks_own_resource_says_so(
         else:
             cloudformation.add_response("describe_stack_resource", {"StackResourceDetail": detail}, asked)
         assert find_wrong_output_of(account, forged) == wrong
+
+
+def test_parts_that_are_gone_say_what_no_longer_works_and_how_to_make_them_again() -> None:
+    arn = "arn:aws:lambda:us-east-1:123456789012:function:lease"
+    target = f'[{{"Id": "sweep", "Arn": "{arn}", "Input": "{{\\"Sweep\\": true}}"}}]'
+    permission = (
+        "aws lambda add-permission --region us-east-1 --function-name lease --statement-id permission --action "
+        "lambda:InvokeFunction --principal events.amazonaws.com --source-arn "
+        "'arn:aws:events:us-east-1:123456789012:rule/*'"
+    )
+    parts = Parts("us-east-1", arn, "rule", "permission", [*Lost], ["F"], [])
+    finding = parts.judge()
+    assert finding.level is Level.PROBLEM
+    assert finding.detail == (
+        "gone: the rule of the orphan check, EventBridge's permission to run the lease function, the launch template, F"
+    )
+    assert finding.advice == (
+        "until these lines have been run, leases do not end annexes, or nothing looks for orphans; "
+        "without the launch template annex-bootstrap start starts nothing: run annex-bootstrap delete --end-annexes, "
+        "then annex-bootstrap deploy; "
+        "without these functions no deployment and no deletion succeeds: annexes run and end as before; to be rid of "
+        "the stack, run annex-bootstrap delete --end-annexes twice: the second time it says how to abandon what is "
+        "left"
+    )
+    assert finding.commands == (
+        "aws events put-rule --region us-east-1 --name rule --schedule-expression 'rate(1 hour)'",
+        f"aws events put-targets --region us-east-1 --rule rule --targets '{target}'",
+        permission,
+    )
+    assert replace(parts, lost=[], functions=[]).judge().detail == "all are there"
+    assert replace(parts, lost=[], functions=[], unread=["F"]).judge().detail == "those that may be read here are there"

@@ -198,3 +198,11 @@ def test_outputs_that_name_the_roles_of_another_stack_are_foreign() -> None:
     bucket = f"annex-bootstrap-{ACCOUNT}-{ROLES}"
     assert find_foreign_output({Output.S3_BUCKET_NAME: bucket}, stack_id, "", ROLES) == ""
     assert find_foreign_output({Output.S3_BUCKET_NAME: bucket}, stack_id, "") == Output.S3_BUCKET_NAME
+
+
+@pytest.mark.parametrize(
+    ("given", "operator", "vpc"), [({}, "ArnLike", "*"), ({"VpcId": "vpc-0a1b2c3d"}, "ArnEquals", "vpc-0a1b2c3d")]
+)
+def test_people_start_machines_in_the_vpc_of_the_security_group(given: dict[str, str], operator: str, vpc: str) -> None:
+    (only,) = [each for each in statements(made(**given)["AnnexUserPolicy"]) if each["Sid"] == "StartInOwnVpc"]
+    assert only["Condition"] == {operator: {"ec2:Vpc": f"arn:aws:ec2:{REGION}:{ACCOUNT}:vpc/{vpc}"}}

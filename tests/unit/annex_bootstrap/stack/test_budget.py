@@ -21,9 +21,7 @@ NAMED = {"AccountId": "123456789012", "BudgetName": NAME}
 MOMENTS = (("ACTUAL", 50.0), ("ACTUAL", 80.0), ("ACTUAL", 100.0), ("FORECASTED", 100.0))
 
 
-def found(
-    amount: str = "49.90", mail: str = "a@example.org", owner: str = STACK_ID, moments: int = 4
-) -> dict[str, Any]:
+def found(amount: str = "49.90", mail: str = "a@example.org", moments: int = 4) -> dict[str, Any]:
     """Return the answers of an account that has a budget of that name."""
     notifications = [
         {"NotificationType": kind, "ComparisonOperator": "GREATER_THAN", "Threshold": threshold}
@@ -40,7 +38,7 @@ def found(
         },
         "DescribeNotificationsForBudget": {"Notifications": notifications},
         "DescribeSubscribersForNotification": {"Subscribers": [{"SubscriptionType": "EMAIL", "Address": mail}]},
-        "ListTagsForResource": {"ResourceTags": [{"Key": "annex-bootstrap:stack", "Value": owner}]},
+        "ListTagsForResource": {"ResourceTags": [{"Key": "annex-bootstrap:stack", "Value": STACK_ID}]},
         "DeleteBudget": {},
         "CreateBudget": {},
     }
@@ -90,9 +88,10 @@ def test_a_budget_that_differs_is_made_again(changed: dict[str, Any]) -> None:
     assert aws.names[-2:] == ["DeleteBudget", "CreateBudget"]
 
 
-def test_a_budget_of_somebody_else_is_never_touched() -> None:
-    aws = Recorded(**found(amount="5", owner="somebody"))
-    with pytest.raises(UserError):
+@pytest.mark.parametrize("tags", [[{"Key": "annex-bootstrap:stack", "Value": "somebody"}], []])
+def test_a_budget_of_somebody_else_is_never_touched(tags: list[dict[str, str]]) -> None:
+    aws = Recorded(**found(amount="5") | {"ListTagsForResource": {"ResourceTags": tags}})
+    with pytest.raises(UserError, match=f"there is a budget {NAME} that this stack did not make"):
         set_budget(aws.account(), a_stack(), WANTED)
     assert not delete_budget(aws.account(), a_stack())
     assert not {"CreateBudget", "DeleteBudget"} & set(aws.names)
