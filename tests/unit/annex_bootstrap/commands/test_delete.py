@@ -14,6 +14,7 @@ from annex_bootstrap.commands import delete as module
 from annex_bootstrap.commands.delete import Deletion, RegionDeletion, delete
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.errors import UserError
+from annex_bootstrap.pool.blocks import Block, Section, render_block
 from annex_bootstrap.stack import budget, staging
 from annex_bootstrap.stack.read import Holder, Stack
 from annex_bootstrap.target import Target
@@ -263,3 +264,12 @@ def test_what_is_left_on_this_machine_is_named(
     run()
     assert f"  rm {path}  # the spot fleet file" in capsys.readouterr().out.splitlines()
     assert steps.done[0] == "stack annex-bootstrap us-east-1"
+
+
+@pytest.mark.usefixtures("steps")
+def test_the_stacks_part_leaves_the_configuration_that_was_named(run: Run, home: Path) -> None:
+    path = home / "user_config"
+    section = Section("annex-bootstrap", "1.0.0", "us-east-1", {"ANNEX_DEFAULT_AWS_REGION": "us-east-1"})
+    path.write_bytes(b"MINE = 1\n" + render_block(Block((section,))).encode())
+    run()
+    assert path.read_bytes() == b"MINE = 1\n"

@@ -18,6 +18,7 @@ from annex_bootstrap.commands.policy import (
     print_key,
     print_operator,
     print_people,
+    print_roles,
 )
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.errors import CommandLineError, UserError
@@ -153,6 +154,21 @@ def test_a_policy_that_fits_needs_no_advice(
 def test_a_boundary_of_another_account_is_refused(screen: Screen, target: Target, print_it: Any) -> None:
     with pytest.raises(UserError, match="cannot be a permissions boundary in this account"):
         print_it(screen, target, "arn:aws:iam::210987654321:policy/limit", part=None)
+
+
+def test_the_line_beside_the_roles_makes_them_in_the_region_of_the_stack(
+    screen: Screen, target: Target, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_roles(screen, target, {})
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["Description"] == (
+        f"The roles and policies of the annex-bootstrap stack annex-bootstrap in {REGION}, made by an administrator "
+        "for somebody who may make none."
+    )
+    assert printed.err.splitlines()[0] == (
+        "annex-bootstrap: an administrator saves this as roles.json and runs: aws cloudformation deploy --region "
+        f"{REGION} --stack-name annex-bootstrap-roles --template-file roles.json --capabilities CAPABILITY_NAMED_IAM"
+    )
 
 
 GROUP, TEMPLATE, IMAGE, VPC = "sg-0a1b", "lt-0a1b", "ami-0a1b", "vpc-0a1b"

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,6 +21,7 @@ from annex_bootstrap.commands import watch as module
 from annex_bootstrap.commands.watch import COLUMNS, Slots, Watched, sum_row
 from annex_bootstrap.console.screen import Screen
 from annex_bootstrap.errors import UserError
+from annex_bootstrap.growth.record import Record
 from annex_bootstrap.machines import prices
 from annex_bootstrap.machines.money import Allowance
 from annex_bootstrap.pool.htcondor import Configuration
@@ -163,6 +165,22 @@ def test_where_there_is_no_annex_neither_aws_nor_the_pool_is_asked(monkeypatch: 
     assert leases.asked == 0
     assert module._none(leases, "other") == "No annex other holds a lease in us-east-1."  # type: ignore[arg-type]
     assert module._none(leases, "") == "No annex holds a lease in us-east-1."  # type: ignore[arg-type]  # as above
+
+
+def test_why_jobs_wait_is_said_once_and_only_while_what_grow_decided_is_recent(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(module, "find_file", lambda _: tmp_path / "user_config")
+    group = {"jobs": 3, "job": "7.0", "owner": "alice", "why": "no money is left"}
+    Record.beside(tmp_path / "user_config").add("waiting", groups=[group])
+    told = set[str]()
+    for _ in range(2):
+        module._tell_waiting(Screen(), told)
+    assert capsys.readouterr().err == "annex-bootstrap: 3 jobs like 7.0 of alice: no money is left\n"
+    later = time.time() + module.RECENT
+    monkeypatch.setattr(time, "time", lambda: later)
+    module._tell_waiting(Screen(), set())
+    assert capsys.readouterr().err == ""
 
 
 COUNTS = "running=0  joined=unknown  busy=unknown"

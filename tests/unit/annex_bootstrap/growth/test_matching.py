@@ -92,6 +92,18 @@ def test_a_pair_without_a_verdict_is_a_doubt(monkeypatch: pytest.MonkeyPatch) ->
         fit({"a": JOB, "b": JOB}, [{"Cpus": 1}, {"Cpus": 2}])
 
 
+@pytest.mark.parametrize(
+    ("out", "err", "said"),
+    [("", "no such\n file\n", "no such file"), ("bad ad\n", "", "bad ad"), ("", "", "it ends with 3")],
+)
+def test_htcondor_that_does_not_answer_is_quoted(
+    monkeypatch: pytest.MonkeyPatch, out: str, err: str, said: str
+) -> None:
+    monkeypatch.setattr(matching, "run", lambda asked, **_: subprocess.CompletedProcess(asked, 3, out, err))
+    with pytest.raises(UnreadableError, match=f"condor_q does not answer: {said}$"):
+        fit({"a": JOB}, [{"Cpus": 1}])
+
+
 def test_nothing_is_asked_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     files, judge, kinds = answering(monkeypatch), Judge(), [{"Cpus": 1}, {"Cpus": 2}]
     first = judge.fit({"a": JOB}, kinds)

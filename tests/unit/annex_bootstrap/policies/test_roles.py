@@ -133,6 +133,12 @@ def test_they_fit_into_the_limits_also_with_the_longest_names() -> None:
     assert "StartPolicy2" not in made()
 
 
+def test_the_statements_of_a_policy_have_different_names() -> None:
+    for title, resource in made().items():
+        names = [statement["Sid"] for statement in statements(resource) if "Sid" in statement]
+        assert [name for name in set(names) if names.count(name) > 1] == [], title
+
+
 def test_the_guest_may_pass_the_functions_roles_and_nothing_else_of_iam() -> None:
     (only,) = statements(made()[DEPLOY_POLICY])
     assert only["Action"] == ["iam:PassRole"]

@@ -87,6 +87,20 @@ def test_a_pool_without_a_shared_port_gets_one_where_its_collector_is() -> None:
     assert pool.annex_port == 9614
 
 
+@pytest.mark.parametrize(("known", "port"), [("9700", 9700), ("", 9618), ("$(PORT)", 9618)])
+def test_an_access_point_that_is_no_central_manager_has_the_port_that_its_daemons_share(known: str, port: int) -> None:
+    assert a_pool({"DAEMON_LIST": "MASTER SCHEDD", "SHARED_PORT_PORT": known}).annex_port == port
+
+
+@pytest.mark.parametrize("what", ["AUTHENTICATION", "ENCRYPTION", "INTEGRITY"])
+def test_what_the_pool_never_does_becomes_optional_because_machines_ask_for_it(what: str) -> None:
+    set_up = settings_of(pool_config.render(a_pool({f"SEC_DEFAULT_{what}": "NEVER"})))
+    levels = ("DAEMON", "READ", "NEGOTIATOR", "CLIENT")
+    assert {knob: value for knob, value in set_up.items() if knob.endswith(f"_{what}")} == {
+        f"SEC_{level}_{what}": "OPTIONAL" for level in levels
+    }
+
+
 def test_a_public_name_of_the_collector_is_for_machines_only() -> None:
     set_up = settings_of(pool_config.render(a_pool(collector="pool.example.org")))
     assert set_up["ANNEX_BOOTSTRAP_COLLECTOR"] == "pool.example.org:9618"
