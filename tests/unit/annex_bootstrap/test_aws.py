@@ -8,13 +8,17 @@ import signal
 import socket
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
-from annex_bootstrap.aws import Account, connect, in_background, open_session
-from annex_bootstrap.errors import CommandLineError, UserError
+from annex_bootstrap.aws import Account, connect, explained, in_background, open_session
+from annex_bootstrap.errors import AwsError, CommandLineError, UserError
 
 START_URL = "https://made-up.awsapps.example/start"
 
@@ -184,3 +188,14 @@ def test_a_region_that_aws_does_not_have_is_a_mistake_of_who_typed_it() -> None:
     with pytest.raises(UserError, match="AWS has no region 'us-moon-1'") as refused:
         connect(None, None, boto3.Session(region_name="us-moon-1"))
     assert refused.value.exit_code == 1
+
+
+@pytest.mark.parametrize("hours", [-3, 3])
+def test_a_clock_that_is_wrong_is_said_with_how_much_by_the_date_of_the_answer(hours: int) -> None:
+    date = format_datetime(datetime.now(UTC) + timedelta(hours=hours))
+    answer: Any = {
+        "Error": {"Code": "RequestTimeTooSkewed", "Message": "too late"},
+        "ResponseMetadata": {"HTTPHeaders": {"date": date}, "HTTPStatusCode": 403},
+    }
+    with pytest.raises(AwsError, match="this machine's clock is wrong by 180 minutes"), explained("reading"):
+        raise ClientError(answer, "GetObject")
