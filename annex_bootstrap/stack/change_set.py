@@ -40,6 +40,10 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DeleteChan
 PATIENCE = 60.0
 """Seconds in which a change set that is to be discarded must be made."""
 
+FAIL, WARN = "FAIL", "WARN"
+"""Whether what a check finds stops a change set. Source:
+https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/validate-stack-deployments.html"""
+
 REPLACES = {"True": True, "False": False, "Conditional": None}
 """How CloudFormation says whether it replaces a resource."""
 
@@ -52,11 +56,13 @@ class ChangeSet:
         change_set_id: its ARN.
         stack_id: the stack's ARN.
         changes: what it does, in the template's order.
+        warnings: what CloudFormation's checks found that does not stop it, a sentence each.
     """
 
     change_set_id: str
     stack_id: str
     changes: tuple[Change, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def new_name() -> str:
@@ -124,9 +130,10 @@ def make_change_set(
                 discard_change_set(account, stack_name, name)
             raise
         if failure is None:
-            return ChangeSet(change_set_id, stack_id, judge(_changes(client, stack_id, change_set_id)))
+            changes = judge(_changes(client, stack_id, change_set_id))
+            return ChangeSet(change_set_id, stack_id, changes, tuple(_validations(client, change_set_id, WARN)))
         idle = "didn't contain changes" in failure or "No updates are to be performed" in failure
-        details = [] if idle else _failed_validations(client, change_set_id)
+        details = [] if idle else _validations(client, change_set_id, FAIL)
         _delete(client, stack_id, change_set_id)
         if idle:
             return None
@@ -150,16 +157,21 @@ def _check_template(
         )
 
 
-def _failed_validations(client: CloudFormationClient, change_set_id: str) -> list[str]:
-    """Return why a change set failed its checks, a sentence each; none where that is not known.
+def _validations(client: CloudFormationClient, change_set_id: str, mode: str) -> list[str]:
+    """Return what the checks of a change set found, a sentence each; none where that is not known.
 
     The change set itself only names the checks that failed. It is found by its ARN only:
     https://github.com/aws-cloudformation/cloudformation-cli/issues/1116
+
+    Args:
+        client: of CloudFormation.
+        change_set_id: its ARN.
+        mode: `FAIL` for why it failed, `WARN` for what did not stop it.
     """
     try:
-        with explained("reading why the change set failed"):
+        with explained("reading what the checks of the change set found"):
             pages = client.get_paginator("describe_events").paginate(
-                ChangeSetName=change_set_id, Filters={"FailedEvents": True}
+                ChangeSetName=change_set_id, Filters={"FailedEvents": mode == FAIL}
             )
             events = [event for page in pages for event in page["OperationEvents"]]
     except AwsError:
@@ -170,7 +182,8 @@ def _failed_validations(client: CloudFormationClient, change_set_id: str) -> lis
         f"{event.get('ValidationStatusReason') or event.get('ResourceStatusReason', '')}".rstrip(". ")
         + (f" (at {path})" if (path := event.get("ValidationPath")) else "")
         for event in events
-        if event.get("ValidationStatusReason") or event.get("ResourceStatusReason")
+        if event.get("ValidationFailureMode", FAIL) == mode
+        and (event.get("ValidationStatusReason") or event.get("ResourceStatusReason"))
     ]
     return list(dict.fromkeys(reasons))
 

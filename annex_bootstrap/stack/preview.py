@@ -50,9 +50,15 @@ def describe(preview: Preview, price: Decimal | None = None, *, verbose: bool = 
         items += [("Opens", open_ports(preview.values))] if opens_to_everyone(preview) else []
     if verbose and preview.changes:
         items.append(("Each", [f"{change.action:<6}  {change.resource}  {change.type}" for change in preview.changes]))
-    note = [("Note", [preview.base.note])] if preview.base.note else []
+    notes = [*([preview.base.note] if preview.base.note else []), *_warnings(preview)]
+    note = [("Note", notes)] if notes else []
     sets = describe_parameters(preview.parameters, is_new=is_new)
     return [*items, *note, *sets, *describe_earlier_setup(preview.earlier_setup)]
+
+
+def _warnings(preview: Preview) -> list[str]:
+    found = preview.change_set.warnings if preview.change_set is not None else ()
+    return [f"CloudFormation warns: {warning}" for warning in found]
 
 
 def machine_type(parameters: Mapping[str, str]) -> str:

@@ -50,7 +50,7 @@ class Account:
         unsubscribed_regions: where the account is not signed up for any service (OptInRequired).
         unverified_regions: where the account is being verified, so that it starts nothing yet.
         validation_failures: checks that every change set fails before it is complete, beside those that really fail:
-            LogicalId, Type, Name (such as ``BUCKET_EMPTINESS_VALIDATION``) and Text.
+            LogicalId, Type, Name, Mode (``FAIL``, or ``WARN`` where it can be executed all the same) and Text.
         vcpu_quotas: vCPUs by region and quota code, where they are not the usual ones.
     """
 

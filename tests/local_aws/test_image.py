@@ -221,7 +221,8 @@ def test_images_that_cannot_be_used_are_refused_before_anything_is_made(deployer
 def test_a_creation_whose_builder_fails_leaves_nothing(
     deployer: CliUser, ec2: EC2Client, set_machines: Callable[..., None]
 ) -> None:
-    set_machines(outcome="failure")
+    # More than EC2 keeps of it.
+    set_machines(outcome="failure", log="Unpacking condor (made up) ...\n" * 3000)
     failed = deployer.run("deploy", "--yes")
     assert "installing ImagePackages failed | E: Unable to locate package x" in " ".join(failed.stderr.split())
     assert left_of_images(ec2) == []

@@ -1,7 +1,12 @@
-"""Early validation: a change set that would create what exists fails, and only DescribeEvents says why.
+"""Early validation: what CloudFormation checks before a change set is complete. Only DescribeEvents says what it found.
+
+A change set that would create what exists, or whose resources lack a property that they must have, fails. One that
+would delete a bucket with objects only gets a warning. Not checked are the values of properties, for which a plain
+install has no schemas, and what CreateStack and UpdateStack do: our commands use change sets.
 
 Sources: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/validate-stack-deployments.html, and for the
-texts https://github.com/aws/aws-cdk-cli/issues/1000 and https://github.com/aws-cloudformation/rain/pull/744.
+texts https://github.com/aws/aws-cdk-cli/issues/1000, https://github.com/aws/aws-cdk-cli/pull/1463 and
+https://github.com/aws-cloudformation/rain/pull/744.
 """
 
 from __future__ import annotations
@@ -27,6 +32,11 @@ REASON = (
     "To troubleshoot Early Validation errors, use the DescribeEvents API for detailed failure information."
 )
 
+FULL = (
+    "The bucket '{bucket}' is not empty. You must either delete all objects and versions or use the deletion policy to "
+    "retain it, otherwise the delete operation will fail."
+)
+
 NAMED: dict[str, tuple[str, Callable[[str, Mapping[str, Any]], bool]]] = {
     "AWS::EC2::LaunchTemplate": (
         "LaunchTemplateName",
@@ -50,6 +60,18 @@ NAMED: dict[str, tuple[str, Callable[[str, Mapping[str, Any]], bool]]] = {
 }
 """The property that names a resource of each type, and whether there is one of that name."""
 
+REQUIRED: dict[str, tuple[str, ...]] = {
+    "AWS::EC2::KeyPair": ("KeyName",),
+    "AWS::EC2::LaunchTemplate": ("LaunchTemplateData",),
+    "AWS::IAM::ManagedPolicy": ("PolicyDocument",),
+    "AWS::IAM::Role": ("AssumeRolePolicyDocument",),
+    "AWS::IAM::RolePolicy": ("PolicyName", "RoleName"),
+    "AWS::Lambda::EventInvokeConfig": ("FunctionName", "Qualifier"),
+    "AWS::Lambda::Function": ("Code", "Role"),
+    "AWS::Lambda::Permission": ("FunctionName", "Action", "Principal"),
+}
+"""The properties that a resource must have, by the registry's schemas; types that are not in the template have none."""
+
 
 def install() -> None:
     """Extend MiniStack's CloudFormation."""
@@ -62,11 +84,12 @@ def install() -> None:
         if created:
             change_set = cloudformation._change_sets[created[1]]
             failures = [] if change_set["Status"] == "FAILED" else list(_failures(change_set))
-            if failures:
-                check = "PropertyValidation" if failures[0]["Name"].startswith("PROPERTY") else "ResourceExistenceCheck"
+            change_set["_failures"] = failures
+            blocking = [failure["Name"] for failure in failures if failure["Mode"] == "FAIL"]
+            if blocking:
+                check = "PropertyValidation" if blocking[0].startswith("PROPERTY") else "ResourceExistenceCheck"
                 reason = REASON.format(check=check)
                 change_set |= {"Status": "FAILED", "ExecutionStatus": "UNAVAILABLE", "StatusReason": reason}
-                change_set["_failures"] = failures
         return answer
 
     table["CreateChangeSet"] = create_change_set
@@ -97,18 +120,34 @@ def describe_events(params: Params) -> Response:
 
 
 def _failures(change_set: ChangeSet) -> Iterator[dict[str, str]]:
-    """Yield the checks that fail, each with a resource's logical ID and type."""
+    """Yield the checks that fail, each with a resource's logical ID and type, and whether that stops the change set."""
     yield from account.settings().validation_failures
     stack = (change_set["StackName"], change_set["StackId"])
     resolved = changesets._resolve_props_for_diff(change_set["_template"], change_set["_resolved_params"], *stack)
     for change in (change["ResourceChange"] for change in change_set["Changes"]):
-        kind, logical_id = change["ResourceType"], change["LogicalResourceId"]
+        logical_id, kind = change["LogicalResourceId"], change["ResourceType"]
+        of_resource = {"LogicalId": logical_id, "Type": kind}
+        if change["Action"] == "Remove":
+            bucket = change.get("PhysicalResourceId", "")
+            goes = kind == "AWS::S3::Bucket" and change.get("PolicyAction") != "Retain"
+            if goes and bucket in s3._buckets and _is_full(bucket):
+                text = FULL.format(bucket=bucket)
+                yield {**of_resource, "Name": "BUCKET_EMPTINESS_VALIDATION", "Mode": "WARN", "Text": text}
+            continue
+        properties = resolved["Resources"][logical_id].get("Properties", {})
+        for name in (name for name in REQUIRED.get(kind, ()) if name not in properties):
+            text = f"Required property [{name}] not found"
+            where = "/Properties"
+            yield {**of_resource, "Name": "PROPERTY_VALIDATION", "Mode": "FAIL", "Text": text, "Path": where}
         if change["Action"] == "Add" and kind in NAMED:
-            properties = resolved["Resources"][logical_id].get("Properties", {})
             name = properties.get(NAMED[kind][0])
             if isinstance(name, str) and NAMED[kind][1](name, properties):
                 text = f"Resource of type '{kind}' with identifier '{name}' already exists."
-                yield {"LogicalId": logical_id, "Type": kind, "Name": "NAME_CONFLICT_VALIDATION", "Text": text}
+                yield {**of_resource, "Name": "NAME_CONFLICT_VALIDATION", "Mode": "FAIL", "Text": text}
+
+
+def _is_full(bucket: str) -> bool:
+    return bool(s3._buckets[bucket]["objects"]) or s3._bucket_has_versions(bucket)
 
 
 def _event(change_set: ChangeSet, failure: Mapping[str, str]) -> str:
@@ -121,10 +160,10 @@ def _event(change_set: ChangeSet, failure: Mapping[str, str]) -> str:
         "LogicalResourceId": failure["LogicalId"],
         "ResourceType": failure["Type"],
         "Timestamp": now_iso(),
-        "ValidationFailureMode": "FAIL",
+        "ValidationFailureMode": failure["Mode"],
         "ValidationName": failure["Name"],
         "ValidationStatus": "FAILED",
         "ValidationStatusReason": failure["Text"],
-        "ValidationPath": f"/Resources/{failure['LogicalId']}",
+        "ValidationPath": f"/Resources/{failure['LogicalId']}{failure.get('Path', '')}",
     }
     return f"<member>{''.join(f'<{name}>{escape(value)}</{name}>' for name, value in members.items())}</member>"

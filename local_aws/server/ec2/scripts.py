@@ -17,6 +17,7 @@ from typing import Any
 
 from ministack.services import ec2, ssm
 
+from local_aws.machines.running import CONSOLE_LIMIT
 from local_aws.server import wire
 from local_aws.server.ec2 import machines
 from local_aws.server.wire import Params, RefusalError, Response
@@ -90,7 +91,7 @@ def advance() -> None:
 
 
 def get_console_output(params: Params) -> Response:
-    """GetConsoleOutput: what the script has said by now."""
+    """GetConsoleOutput: the newest of what the script has said by now."""
     request = wire.read("GetConsoleOutput", params)
     instance = ec2._instances.get(request["InstanceId"])
     if instance is None:
@@ -99,7 +100,7 @@ def get_console_output(params: Params) -> Response:
         "GetConsoleOutput",
         InstanceId=request["InstanceId"],
         Timestamp=datetime.now(UTC),
-        Output=base64.b64encode(_console(instance, settings())).decode(),
+        Output=base64.b64encode(_console(instance, settings())[-CONSOLE_LIMIT:]).decode(),
     )
 
 

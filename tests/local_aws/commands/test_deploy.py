@@ -454,18 +454,18 @@ def test_a_terminal_that_closes_while_it_asks_leaves_no_change_set(
 def test_what_fails_before_a_change_set_is_made_is_named_and_leaves_none(
     deployer: CliUser, root: boto3.Session, set_account: Callable[..., None]
 ) -> None:
-    full = "The bucket 'made-up' is not empty."
-    set_account(
-        validation_failures=[
-            {"LogicalId": "Bucket", "Type": "AWS::S3::Bucket", "Name": "BUCKET_EMPTINESS_VALIDATION", "Text": full}
-        ]
-    )
+    quota = {"LogicalId": "Role", "Type": "AWS::IAM::Role", "Name": "MADE_UP", "Text": "The quota of roles is used up."}
+    set_account(validation_failures=[quota | {"Mode": "FAIL"}])
     refused = deployer.run("deploy", "--yes")
     assert refused.returncode == 1
     assert refused.stderr.startswith(
-        f"annex-bootstrap: the change set for {deployer.stack_name} cannot be made: Bucket: {full.rstrip('.')}"
+        f"annex-bootstrap: the change set for {deployer.stack_name} cannot be made: Role: The quota of roles is used up"
     )
     assert "DescribeEvents" not in refused.stderr
+    set_account(validation_failures=[quota | {"Mode": "WARN"}])
+    warned = deployer.must("deploy", "--dry-run")
+    assert "Note" in warned.stdout
+    assert "CloudFormation warns: Role: The quota of roles is used up" in " ".join(warned.stdout.split())
     assert change_sets(root, deployer) == []
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
+from local_aws.server_settings import CONSOLE
 from tests.local_aws.server.ec2_requests import (
     found,
     instance_tags,
@@ -118,3 +119,10 @@ def test_a_protected_machine_is_not_terminated_until_its_protection_is_removed(e
     ec2.modify_instance_attribute(InstanceId=kept, Attribute="disableApiTermination", Value="false")
     ec2.terminate_instances(InstanceIds=[other, kept])
     assert found(ec2, ("instance-state-name", "running")) == set()
+
+
+def test_a_console_keeps_its_newest_64_kb(server: Server, ec2: EC2Client) -> None:
+    (machine,) = run(ec2, 1)
+    said = "old" + "x" * 65_533 + "new"
+    server.client("ssm", ec2.meta.region_name).put_parameter(Name=CONSOLE + machine, Value=said, Type="String")
+    assert ec2.get_console_output(InstanceId=machine)["Output"] == said[3:]

