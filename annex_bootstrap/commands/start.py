@@ -388,22 +388,25 @@ def _note(screen: Screen, target: Target, request: Request, outcome: Outcome, pl
     """Write the machines into the record, from which ``costs`` tells what they cost once they are gone."""
     costs = next((plan.costs for plan in plans if plan.request is request), {})
     try:
-        record = Record.beside(find_file(target.config))
-        for instance_id, kind in outcome.ids.items():
-            record.add(
-                "machine",
-                id=instance_id,
-                annex=request.annex.name,
-                owner=request.annex.owner,
-                region=request.region,
-                type=kind,
-                spot=request.capacity.spot,
-                launched=int(time.time()),
-                most=str(costs[kind]) if kind in costs else None,
-                request=request.request_id,
-                expiration=request.annex.expiration,
-                by="start",
-            )
+        Record.beside(find_file(target.config)).add_all(
+            "machine",
+            [
+                {
+                    "id": instance_id,
+                    "annex": request.annex.name,
+                    "owner": request.annex.owner,
+                    "region": request.region,
+                    "type": kind,
+                    "spot": request.capacity.spot,
+                    "launched": int(time.time()),
+                    "most": str(costs[kind]) if kind in costs else None,
+                    "request": request.request_id,
+                    "expiration": request.annex.expiration,
+                    "by": "start",
+                }
+                for instance_id, kind in outcome.ids.items()
+            ],
+        )
     except UserError as error:
         screen.fail(f"what these machines cost will not be known once they are gone: {error}")
 

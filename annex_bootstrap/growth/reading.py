@@ -187,9 +187,9 @@ class Reader:
         """Write into the record what is new about machines."""
         here = {place.region: place for place in places}
         self.record.note_machines(instances, lambda each: self._cost(here[each.region], each.type), record.GROW)
-        for instance_id, machine in self.record.machines().items():
-            if instance_id in joined and "joined" not in machine:
-                self.record.add("joined", id=instance_id)
+        known = self.record.machines().items()
+        news = [{"id": name} for name, machine in known if name in joined and "joined" not in machine]
+        self.record.add_all("joined", news)
         self.record.note_ends(instances, here, now, watched=watched)
 
     def _cost(self, place: Place, name: str) -> Decimal | None:

@@ -90,8 +90,18 @@ class Record:
         Raises:
             UserError: it cannot be written.
         """
-        line = {"at": int(time.time()), "event": event, **content}
-        text = json.dumps(line, default=str).encode() + b"\n"
+        self.add_all(event, [content])
+
+    def add_all(self, event: str, contents: Sequence[Event]) -> None:
+        """Append a line for each content, and wait for the disk once: a thousand machines start together.
+
+        Raises:
+            UserError: they cannot be written.
+        """
+        if not contents:
+            return
+        lines = [{"at": int(time.time()), "event": event, **content} for content in contents]
+        text = b"".join(json.dumps(line, default=str).encode() + b"\n" for line in lines)
         try:
             make_private_directory(self.path.parent)
             with (
@@ -117,7 +127,7 @@ class Record:
             raise UserError(
                 f"{self.path} cannot be written: {error.strerror or error}; nothing starts without its record"
             ) from error
-        self.events.append(json.loads(text))
+        self.events += map(json.loads, text.splitlines())
 
     def look(self, now: float) -> bool:
         """Note that somebody looks at the machines now, and return whether the last look was a moment ago.
@@ -162,7 +172,7 @@ class Record:
         Raises:
             UserError: it cannot be written.
         """
-        known, owners = self.machines(), self.owners()
+        known, owners, news = self.machines(), self.owners(), list[Event]()
         for each in instances:
             before = known.get(each.instance_id)
             if before is None and not (each.runs or each.request):
@@ -186,7 +196,8 @@ class Record:
                 "starter": each.starter,
                 "by": by,
             }
-            self.add("machine", **{**seen, **line, "most": None if most is None else str(most)})
+            news.append({**seen, **line, "most": None if most is None else str(most)})
+        self.add_all("machine", news)
 
     def note_ends(self, instances: Sequence[Instance], regions: Collection[str], now: int, *, watched: bool) -> None:
         """Append which machines have ended.
@@ -200,17 +211,19 @@ class Record:
         Raises:
             UserError: it cannot be written.
         """
-        described = {each.instance_id: each for each in instances}
+        described, ends = {each.instance_id: each for each in instances}, list[Event]()
         for instance_id, machine in self.machines().items():
             last = described.get(instance_id)
             if machine["region"] in regions and "ended" not in machine and not (last and last.runs):
-                self.add(
-                    "ended",
-                    id=instance_id,
-                    ended=(last.ended if last else None) or now,
-                    reason=last.reason if last else "",
-                    watched=watched and last is not None,
+                ends.append(
+                    {
+                        "id": instance_id,
+                        "ended": (last.ended if last else None) or now,
+                        "reason": last.reason if last else "",
+                        "watched": watched and last is not None,
+                    }
                 )
+        self.add_all("ended", ends)
 
 
 def note_seen(

@@ -223,3 +223,17 @@ def test_what_ec2_shows_of_one_region_is_noted_at_once(record: Record, monkeypat
     there.append(instance(3, runs=False, reason="Server.Oops"))
     note_seen(record, account, frozenset({"ours"}), "grow")
     assert [line["watched"] for line in record.of("ended")] == [False, True]
+
+
+def test_many_machines_wait_for_the_disk_once(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[int] = []
+    monkeypatch.setattr("os.fsync", waits.append)
+    record.note_machines([instance(number) for number in range(3)], lambda _: None, "grow")
+    record.note_machines([instance(number) for number in range(3)], lambda _: None, "grow")
+    assert len(waits) == 1
+    record.note_ends([], ["r"], NOW, watched=False)
+    assert len(waits) == 2
+    again = Record.beside(record.path.with_name("user_config"))
+    assert again.events == record.events
+    assert [line["id"] for line in again.of("machine")] == [line["id"] for line in again.of("ended")]
+    assert [line["id"] for line in again.of("ended")] == ["i-0", "i-1", "i-2"]
