@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import sys
 import threading
 import time
@@ -28,7 +27,6 @@ from annex_contract.statuses import DELETE_COMPLETE
 
 if TYPE_CHECKING:
     import boto3
-    from botocore.awsrequest import AWSPreparedRequest
     from botocore.config import Config
     from mypy_boto3_budgets import BudgetsClient
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -235,27 +233,29 @@ def open_session(region: str | None, profile: str | None) -> boto3.Session:
 
     with _finding_credentials(profile or os.environ.get("AWS_PROFILE", "default")):
         session = boto3.Session(profile_name=profile, region_name=region or os.environ.get("AWS_REGION") or None)
-    session.events.register("before-send", _check_local_aws)
+    session.events.register("needs-retry", _check_local_aws)
     session.events.register("after-call", partial(_decode_denial, session))
     return session
 
 
-def _check_local_aws(request: AWSPreparedRequest, **_: Any) -> None:
-    """Find out at once, and not after five attempts, that a local AWS has ended.
+def _check_local_aws(caught_exception: Exception | None = None, **_: Any) -> None:
+    """Say after one attempt, and not after five, that a local AWS has ended.
 
     Raises:
         UserError: nothing listens at that address, and it is this machine's own.
     """
-    url = urlsplit(request.url)
-    if url.hostname not in LOOPBACK:
+    from botocore.exceptions import EndpointConnectionError
+
+    if not isinstance(caught_exception, EndpointConnectionError):
         return
-    try:
-        socket.create_connection((url.hostname, url.port or 443), timeout=CONNECT_TIMEOUT).close()
-    except OSError as error:
+    url = urlsplit(caught_exception.kwargs["endpoint_url"])
+    if url.hostname in LOOPBACK:
+        error = caught_exception.kwargs["error"]
+        reason = error.__cause__.strerror if isinstance(error.__cause__, OSError) else error
         raise UserError(
-            f"the local AWS at {url.scheme}://{url.netloc} does not answer ({error.strerror or error}): start it with "
-            "annex-bootstrap local, or unset AWS_ENDPOINT_URL to use AWS"
-        ) from error
+            f"the local AWS at {url.scheme}://{url.netloc} does not answer ({reason}): start it with annex-bootstrap "
+            "local, or unset AWS_ENDPOINT_URL to use AWS"
+        ) from caught_exception
 
 
 def _decode_denial(session: boto3.Session, parsed: dict[str, Any], context: dict[str, Any], **_: Any) -> None:

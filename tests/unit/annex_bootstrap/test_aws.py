@@ -15,7 +15,9 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.awsrequest import AWSPreparedRequest
 from botocore.exceptions import ClientError
+from botocore.httpsession import URLLib3Session
 
 from annex_bootstrap.aws import Account, connect, explained, in_background, open_session
 from annex_bootstrap.errors import AwsError, CommandLineError, UserError
@@ -154,15 +156,22 @@ def test_an_endpoint_without_a_scheme_is_refused_with_one_that_has_one(monkeypat
 
 @pytest.mark.usefixtures("keys")
 def test_a_local_aws_that_has_ended_is_named_before_any_attempt_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    send = URLLib3Session.send
+
+    def count(session: URLLib3Session, request: AWSPreparedRequest) -> object:
+        attempts.append(request.url)
+        return send(session, request)
+
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
-    attempts: list[object] = []
-    monkeypatch.setattr("botocore.httpsession.URLLib3Session.send", lambda *_: attempts.append(1))
-    with pytest.raises(UserError, match=rf"the local AWS at http://127.0.0.1:{port} does not answer .*annex-bootstrap"):
+    attempts: list[str] = []
+    monkeypatch.setattr(URLLib3Session, "send", count)
+    said = rf"the local AWS at http://127.0.0.1:{port} does not answer \(Connection refused\).*annex-bootstrap"
+    with pytest.raises(UserError, match=said):
         connect("us-east-1", None)
-    assert attempts == []
+    assert attempts == [f"http://127.0.0.1:{port}/"]
 
 
 @pytest.mark.parametrize(
