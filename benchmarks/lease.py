@@ -59,8 +59,9 @@ BASELINE = """
 import boto3
 events, ec2, s3 = (boto3.client(name) for name in ("events", "ec2", "s3"))
 events.list_targets_by_rule(Rule="test")
-for page in ec2.get_paginator("describe_spot_fleet_requests").paginate(PaginationConfig={"PageSize": 200}):
-    pass
+for operation in ("describe_spot_fleet_requests", "describe_fleets", "describe_spot_instance_requests"):
+    for page in ec2.get_paginator(operation).paginate(PaginationConfig={"PageSize": 100}):
+        pass
 ids = set()
 for name, value in (("tag:htcondor:AnnexName", "test"), ("client-token", "test_*")):
     filters = [{"Name": name, "Values": [value]}]
@@ -71,8 +72,9 @@ for name, value in (("tag:htcondor:AnnexName", "test"), ("client-token", "test_*
 ids = sorted(ids)
 for at in range(0, len(ids), 500):
     ec2.terminate_instances(InstanceIds=ids[at : at + 500])
-for item in s3.list_objects_v2(Bucket="annex-bucket", Prefix="config-test.tar.gz")["Contents"]:
-    s3.delete_object(Bucket="annex-bucket", Key=item["Key"])
+for prefix in ("config-test.tar.gz", "machines/test/"):
+    for item in s3.list_objects_v2(Bucket="annex-bucket", Prefix=prefix).get("Contents", []):
+        s3.delete_object(Bucket="annex-bucket", Key=item["Key"])
 """
 
 BEFORE_EXPIRY = """
@@ -94,6 +96,14 @@ HEADS = (
     *("tick", "ms", "plain script", "ratio", "busy ms", "plain script", "ratio", "bare processes"),
     *("peak MB", "plain script", "ratio", "calls"),
 )
+
+PROFILE = "arn:aws:iam::123456789012:instance-profile/p"
+
+_NONE = {
+    "DescribeFleets": "<fleetSet/>",
+    "DescribeSpotFleetRequests": "<spotFleetRequestConfigSet/>",
+    "DescribeSpotInstanceRequests": "<spotInstanceRequestSet/>",
+}
 
 # What EC2 returns of a machine besides what the function reads; about 3 kB.
 _REST = "".join(f"<field{number}>{'value' * 6}</field{number}>" for number in range(50))
@@ -134,7 +144,7 @@ class _Answer(BaseHTTPRequestHandler):
             return
         form = {name: values[0] for name, values in parse_qs(body).items()}
         action = form["Action"]
-        answer, shown = _instances(self.server, form) if action == "DescribeInstances" else ("", 0)
+        answer, shown = _instances(self.server, form) if action == "DescribeInstances" else (_NONE.get(action, ""), 0)
         if action == "TerminateInstances":
             self.server.terminated |= {value for name, value in form.items() if name.startswith("InstanceId.")}
         time.sleep(shown * INSTANCE_SECONDS)
@@ -142,7 +152,8 @@ class _Answer(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         key = parse_qs(urlsplit(self.path).query)["prefix"][0]
-        self._send("ListObjectsV2", f"<ListBucketResult><Contents><Key>{key}</Key></Contents></ListBucketResult>")
+        found = f"<Contents><Key>{key}</Key></Contents>" if key == KEY else ""
+        self._send("ListObjectsV2", f"<ListBucketResult>{found}</ListBucketResult>")
 
     def do_DELETE(self) -> None:
         self._send("DeleteObject", "", 204)
@@ -164,7 +175,8 @@ def _instances(aws: Aws, form: dict[str, str]) -> tuple[str, int]:
     start = int(form.get("NextToken", "0"))
     page = ids[start : start + int(form["MaxResults"])]
     items = "".join(
-        f"<item><instancesSet><item><instanceId>{id_}</instanceId>"
+        f"<item><instancesSet><item><instanceId>{id_}</instanceId><instanceType>m7i.large</instanceType>"
+        f"<iamInstanceProfile><arn>{PROFILE}</arn></iamInstanceProfile>"
         f"<instanceState><name>{'shutting-down' if id_ in aws.terminated else 'running'}</name></instanceState>"
         "<launchTime>2026-01-01T00:00:00Z</launchTime>"
         "<clientToken>test_6e0c1b9a</clientToken><tagSet><item><key>htcondor:AnnexName</key>"
@@ -242,7 +254,7 @@ def environ(port: int, directory: str) -> dict[str, str]:
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_CONFIG_FILE": os.devnull,
         "BUCKET_NAME": BUCKET,
-        "INSTANCE_PROFILE_ARN": "arn:aws:iam::123456789012:instance-profile/p",
+        "INSTANCE_PROFILE_ARN": PROFILE,
         "STACK_ID": "arn:aws:cloudformation:us-east-1:123456789012:stack/s/1",
         "AWS_LAMBDA_FUNCTION_NAME": "lease",
         "POWERTOOLS_METRICS_NAMESPACE": "benchmark",
