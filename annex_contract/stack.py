@@ -188,6 +188,7 @@ class Parameter(StrEnum):
 
     VPC_ID = "VpcId"
     SUBNET_IDS = "SubnetIds"
+    CONNECTIVITY_VPC = "ConnectivityVpc"
     CONDOR_CIDRS = "CondorCidrs"
     SSH_CIDRS = "SshCidrs"
     CONDOR_PORT = "CondorPort"
@@ -261,6 +262,7 @@ class Part(StrEnum):
     ROLE = "ExecRole"
     POLICY = "Policy"
     LOGS = "Logs"
+    NETWORK = "Network"
     ONCE = "Once"
 
     def of(self, function: str) -> str:

@@ -77,7 +77,8 @@ Every IAM action that each role of a stack is allowed, on which resource, and fo
 generated from the template by `python -m docs_gen.permissions`, and a test keeps it up to date. `<Name>` stands for a
 parameter or an attribute of the stack, `<unique>` for the part of its ID that all its names contain. The conditions
 with `iam:PermissionsBoundary` apply if the parameter PermissionsBoundaryArn is set; it is also the boundary of every
-role. The actions of KMS are allowed if the parameter KmsKeyArn is set.
+role. The actions of KMS are allowed if the parameter KmsKeyArn is set, those of the connectivity
+function on network interfaces if ConnectivityVpc is yes.
 
 Roles that an administrator makes of `annex-bootstrap policy roles` allow the same, with patterns for what is not known
 before there is a stack; those of the functions that make roles may only read them.
@@ -102,15 +103,23 @@ def call_of(role: str, action: str) -> str:
 
 
 def statements_of(resources: Mapping[str, Any], function: str) -> list[dict[str, Any]]:
-    """Return the statements of a function's role, unresolved: those of its policy, and those that it comes with.
+    """Return the statements of a function's role, unresolved: those of its policies, and those that it comes with.
 
     Args:
         resources: the template's.
         function: its logical ID.
     """
-    inline = resources[Part.ROLE.of(function)]["Properties"].get("Policies", [])
-    held = [resources[Part.POLICY.of(function)]["Properties"], *inline]
-    return [statement for policy in held for statement in policy["PolicyDocument"]["Statement"]]
+    role = Part.ROLE.of(function)
+    held = [resources[Part.POLICY.of(function)]["Properties"], *resources[role]["Properties"].get("Policies", [])]
+    always = [statement for policy in held for statement in policy["PolicyDocument"]["Statement"]]
+    return always + [
+        {"Fn::If": [resource["Condition"], statement, {"Ref": "AWS::NoValue"}]}
+        for title, resource in resources.items()
+        if title != Part.POLICY.of(function)
+        and resource["Type"] == "AWS::IAM::RolePolicy"
+        and resource["Properties"]["RoleName"] == {"Ref": role}
+        for statement in resource["Properties"]["PolicyDocument"]["Statement"]
+    ]
 
 
 def chosen(statement: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -165,7 +174,7 @@ def table() -> str:
     """Return the document as Markdown."""
     placed = {"AWS::StackId": "-/-/<first>-1-2-3-<last>", Parameter.KMS_KEY_ARN: "::<KmsKeyArn>:<Region>"}
     values = _Placeholders(placed)
-    holding = ("HasBoundary", "HasKmsKey", "MakesImage", "MakesImageAndRoles", "MakesRoles")
+    holding = ("MakesConnectivityNetwork", "HasBoundary", "HasKmsKey", "MakesImage", "MakesImageAndRoles", "MakesRoles")
     conditions = {name: name in holding for name in (*CONDITIONS, *ALL_OF)}
     lines = [INTRODUCTION]
     for role, statements in sorted(policies(values, conditions).items()):

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import re
 import time
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ from lambda_connectivity.collector import COLLECTOR_SOCKET, Failure, UnansweredE
 
 MARGIN_SECONDS = 1.0
 """What stays of the function's own time for answering."""
+
+IN_VPC = "IN_VPC"
+"""The variable that says that the function runs in the stack's subnets."""
 
 _LONGEST_HOST = 253
 
@@ -63,6 +67,22 @@ _EXPLANATIONS = {
     Failure.NO_COLLECTOR: (
         "A condor_shared_port listens on {host} port {port}, but has no collector behind it. Check that the"
         " collector runs, and that its socket is named {socket}."
+    ),
+}
+
+_EXPLANATIONS_IN_VPC = _EXPLANATIONS | {
+    Failure.OWN_MACHINE: "At {host} the function would only ask its own machine in AWS. Correct COLLECTOR_HOST.",
+    Failure.NAME_NOT_FOUND: (
+        "The DNS of the stack's VPC found no address for the name {host}. Let it know the pool's names, or correct"
+        " COLLECTOR_HOST."
+    ),
+    Failure.NO_ROUTE: (
+        "The stack's subnets have no way to {host}. Add a route there to the pool, or correct COLLECTOR_HOST."
+    ),
+    Failure.CONNECT_TIMED_OUT: (
+        "No connection from the stack's subnets to {host} port {port} within {seconds:g} s. Check that they lead there"
+        " by VPN, Direct Connect or NAT, because the function has no public address, and open this TCP port to them in"
+        " every firewall in front of the pool."
     ),
 }
 
@@ -155,7 +175,7 @@ def _check(request: Request, seconds: float) -> tuple[bool, str, str]:
     try:
         answer = ask_collector(request.host, request.port, seconds, request.socket_name)
     except UnansweredError as error:
-        explanation = _EXPLANATIONS[error.failure]
+        explanation = (_EXPLANATIONS_IN_VPC if IN_VPC in os.environ else _EXPLANATIONS)[error.failure]
         names = {"host": request.host, "port": request.port, "socket": request.socket_name}
         return False, "", explanation.format(**names, seconds=seconds)
     where = "behind the shared port of" if answer.shared_port else "at"

@@ -122,6 +122,12 @@ GROUPS: Sequence[tuple[str, Sequence[Input]]] = (
                 "building.",
                 "subnet",
             ),
+            _choice(
+                Parameter.CONNECTIVITY_VPC,
+                "Connectivity check in the VPC",
+                "Whether the function that checks whether AWS reaches the pool runs in the subnets above, for a pool "
+                "that only a VPN or Direct Connect reaches. It needs these subnets.",
+            ),
             _ranges(
                 Parameter.CONDOR_CIDRS,
                 "Allowed sources for HTCondor",
@@ -455,6 +461,7 @@ CONDITIONS: Mapping[str, Condition] = {
     **{f"Has{name}": Condition(name) for name in tags.PARAMETERS},
     "HasBucketName": Condition(Parameter.BUCKET_NAME),
     "HasVpcId": Condition(Parameter.VPC_ID),
+    "HasConnectivityVpc": Condition(Parameter.CONNECTIVITY_VPC, "yes", equal=True),
     "HasFleetRoleName": Condition(Parameter.FLEET_ROLE_NAME),
     "HasBoundary": Condition(Parameter.PERMISSIONS_BOUNDARY_ARN),
     "HasOwnBoundary": Condition(
@@ -482,6 +489,7 @@ CONDITIONS: Mapping[str, Condition] = {
 """The conditions of the template on one parameter, by name."""
 
 ALL_OF: Mapping[str, tuple[str, ...]] = {
+    "MakesConnectivityNetwork": ("HasConnectivityVpc", "MakesRoles"),
     "MakesImageAndRoles": ("MakesImage", "MakesRoles"),
     "HasUserRole": ("HasUserPrincipals", "MakesImage"),
     "MakesUserRole": ("HasUserPrincipals", "MakesImage", "MakesRoles"),

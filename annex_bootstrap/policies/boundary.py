@@ -38,6 +38,7 @@ from annex_contract.stack import (
     STACK_TAG,
     LogicalId,
     stack_name_problem,
+    stack_path,
     sweep_rule_name,
 )
 
@@ -266,6 +267,17 @@ def _roles(own: _Limits, *, condor_annex: bool) -> list[Statement]:
         ),
         *([_of_condor_annex(own)] if condor_annex else []),
         allow("RequireTokens", "ec2:ModifyImageAttribute", image, own.tagged | REQUIRING_TOKENS),
+        # Create, Delete, Assign and Unassign. Lambda may with a function's role, and the function's code, whose calls
+        # name the function, may not. The roles of machines are not under such a path.
+        allow(
+            "Interfaces",
+            "ec2: *eNetworkInterface *signPrivateIpAddresses",
+            own.ec2,
+            {
+                "Null": {"lambda:SourceFunctionArn": "true"},
+                "StringLike": {"aws:PrincipalArn": f"*:role{stack_path('*')}*"},
+            },
+        ),
         # The fleets' role tags its machines after they have started.
         allow(
             "OfProfile",

@@ -264,6 +264,12 @@ def _statements(partition: str, account: str, stack_name: str, boundary: str) ->
         # To make the stack's image from its system's newest one, and to keep another that somebody chose.
         allow("FindNewestBase", "ssm: GetParameter", f"arn:{partition}:ssm:*::parameter{SYSTEM.base_parameters}*"),
         allow("DescribeImagesAndLaunchTemplates", "ec2: DescribeImages DescribeLaunchTemplates", "*"),
+        # Where a function runs in subnets, Lambda looks at these, and CloudFormation waits until it has left them.
+        allow(
+            "DescribeNetwork",
+            "ec2: DescribeNetworkInterfaces DescribeSecurityGroups DescribeSubnets DescribeVpcs",
+            "*",
+        ),
         allow(
             "CreateLaunchTemplate",
             "ec2: CreateLaunchTemplate",

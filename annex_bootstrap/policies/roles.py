@@ -16,7 +16,7 @@ from annex_bootstrap import PROGRAM
 from annex_bootstrap.errors import CommandLineError
 from annex_bootstrap.policies.limits import split
 from annex_bootstrap.stack.resolve import resolve, resolve_conditions
-from annex_bootstrap.stack.template import Template, check_parameters
+from annex_bootstrap.stack.template import Template, check_network, check_parameters
 from annex_contract.iam import Statement, allow, document, trust
 from annex_contract.machine_policies import (
     BOOT_POLICY,
@@ -89,6 +89,7 @@ class RolesTemplate:
         if problem := stack_name_problem(stack_name):
             raise CommandLineError(problem)
         check_parameters(template, parameters)
+        check_network(parameters)
         self.resources: Mapping[str, Any] = template["Resources"]
         self.partition, self.account, self.region, self.stack_name = partition, account, region, stack_name
         self.roles = given_roles_id(account, region, stack_name)
@@ -220,15 +221,17 @@ class RolesTemplate:
         return [part for statement in found for part in _by_tag(statement, self.stack_name)]
 
     def _function_role(self, function: str) -> dict[str, Any]:
-        of_template = self.resources[Part.ROLE.of(function)]["Properties"]
-        inline = [policy["PolicyDocument"] for policy in of_template.get("Policies", [])]
-        of_policy = self.resources[Part.POLICY.of(function)]["Properties"]["PolicyDocument"]
-        statements = [part for each in (of_policy, *inline) for part in self._statements(each)]
+        role = Part.ROLE.of(function)
+        of_template = self.resources[role]["Properties"]
+        separate = [self.resources[title]["Properties"] for title in self._wanted("AWS::IAM::RolePolicy")]
+        of_role = [policy for policy in separate if policy["RoleName"] == {"Ref": role}]
+        held = [*of_role, *of_template.get("Policies", [])]
+        statements = [part for each in held for part in self._statements(each["PolicyDocument"])]
         for custom in (INSTANCE_ROLE, START_ROLE, FLEET_ROLE):
             if function == function_of(custom.logical_id):
                 statements = [statements[0], *self._reading(custom, statements)]
         return self._role(
-            given_role_name(Part.ROLE.of(function), self.roles),
+            given_role_name(role, self.roles),
             stack_path(self.stack_name),
             of_template["Description"],
             of_template["AssumeRolePolicyDocument"],

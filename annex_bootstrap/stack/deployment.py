@@ -21,6 +21,7 @@ from annex_bootstrap.stack.template import (
     Source,
     Template,
     built_template,
+    check_network,
     check_parameters,
     default_image,
     parse_template,
@@ -35,8 +36,10 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudformation.literals import ChangeSetTypeType
 
 
-LACKING = re.compile("not authorized|AccessDenied|UnauthorizedOperation|cannot be assumed|policy roles")
-"""What AWS or our functions say where a role lacks a right, or is missing. CreateFunction says the second last:
+LACKING = re.compile(
+    "not authorized|AccessDenied|UnauthorizedOperation|cannot be assumed|does not have permissions|policy roles"
+)
+"""What AWS or our functions say where a role lacks a right, or is missing. CreateFunction says the two before the last:
 https://docs.aws.amazon.com/lambda/latest/dg/troubleshooting-deployment.html"""
 
 
@@ -132,6 +135,7 @@ def preview(account: Account, request: DeployRequest, watcher: Watcher) -> Previ
     fallback = default_image(account.partition, request.given) if step is Step.CREATE else {}
     given = {**fallback, **request.given}
     ahead = Preview(request.stack_name, step, stack, plan_parameters(request.template, stack, given), None, joined)
+    check_network(ahead.values)
     check_roles(account, request.stack_name, ahead)
     check_images(account, request.given, ahead.values[Parameter.IMAGE_ARCHITECTURE])
     if Parameter.BASE_IMAGE not in request.given:

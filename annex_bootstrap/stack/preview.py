@@ -194,6 +194,11 @@ def _rights(parameters: Mapping[str, str]) -> list[str]:
         "machines of annexes: read their configuration from the bucket",
         "spot fleets: start machines",
         "the lease function: end machines of annexes and delete their leases",
+        *(
+            ["the connectivity function: network interfaces in the subnets, which Lambda makes and its code cannot"]
+            if parameters[Parameter.CONNECTIVITY_VPC] == "yes"
+            else []
+        ),
         "people: nothing more, until annex-bootstrap credentials makes a user who may start annexes",
         *(["the roles are an administrator's: deploying makes none and deletes none"] if given else []),
         *([f"all of its roles: nothing that the boundary {boundary} does not allow"] if boundary and not given else []),

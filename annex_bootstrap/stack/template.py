@@ -145,6 +145,22 @@ def check_parameters(template: Template, given: Mapping[str, str]) -> None:
                 _check_range(name, text)
 
 
+def check_network(values: Mapping[str, str]) -> None:
+    """Refuse to put the connectivity function into subnets where there are none.
+
+    Args:
+        values: of parameters, by name; others have their defaults.
+
+    Raises:
+        UserError: with what to type instead.
+    """
+    if values.get(Parameter.CONNECTIVITY_VPC) == "yes" and not values.get(Parameter.SUBNET_IDS):
+        raise CommandLineError(
+            f"{Parameter.CONNECTIVITY_VPC}=yes needs the subnets in which the function then runs: add --param "
+            f"{Parameter.SUBNET_IDS}= and their IDs with commas between them"
+        )
+
+
 def _check_range(name: str, text: str) -> None:
     """Refuse what has the form of a range of addresses and is none, or is only an address within one."""
     try:

@@ -29,6 +29,7 @@ from local_aws.server.ec2 import (
     instances,
     key_pairs,
     metadata,
+    network_interfaces,
     regions,
     routes,
     scripts,
@@ -49,7 +50,7 @@ from local_aws.server.iam import (
     service_linked_roles,
     users,
 )
-from local_aws.server.lambda_functions import environment, logs, processes
+from local_aws.server.lambda_functions import environment, logs, networks, processes
 from local_aws.server.logs import log_patterns
 from local_aws.server.monitoring import alarm_dimensions
 from local_aws.server.pricing import price_list
@@ -83,6 +84,8 @@ EXTENSIONS: tuple[Callable[[], None], ...] = (
     messages.install,
     missing_rules.install,
     metadata.install,
+    network_interfaces.install,
+    networks.install,
     organisation.install,
     owners.install,
     policy_sizes.install,

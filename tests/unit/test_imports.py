@@ -35,8 +35,8 @@ MAY_IMPORT = {
     "custom_resources": {"annex_contract", "machine_image"},
     "lambda_connectivity": {"annex_contract"},
     "lambda_lease": {"annex_contract"},
-    # The template sets the environment that the lease function reads.
-    "template_gen": {"annex_contract", "lambda_lease", "machine_image"},
+    # The template sets the environment that these functions read.
+    "template_gen": {"annex_contract", "lambda_connectivity", "lambda_lease", "machine_image"},
     "docs_gen": {"annex_bootstrap", "annex_contract", "lambda_lease", "template_gen"},
     "local_aws": {"annex_bootstrap", "annex_contract"},
     "annex_bootstrap": {"annex_contract", "local_aws"},

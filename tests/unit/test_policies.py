@@ -52,6 +52,7 @@ PARAMETERS: tuple[dict[str, str], ...] = (
     {},
     {"PermissionsBoundaryArn": f"arn:aws:iam::{ACCOUNT}:policy/boundary"},
     {"KmsKeyArn": KEY},
+    {"ConnectivityVpc": "yes", "SubnetIds": "subnet-0123456789abcdef0"},
     {"BucketName": "a-bucket", "FleetRoleName": "a-role", "VpcId": "vpc-0123456789abcdef0"},
 )
 """Parameters that change what the template's policies say."""

@@ -42,6 +42,7 @@ CONDITIONS: Mapping[str, str] = {
     "MakesImage": "unless Image says otherwise",
     "MakesImageAndRoles": "unless Image or GivenRoles says otherwise",
     "MakesUserRole": "if UserPrincipals names somebody",
+    "MakesConnectivityNetwork": "if ConnectivityVpc is yes",
     "MakesRoles": "unless GivenRoles says otherwise",
     "WantsKeyPair": "if you ask for one",
 }

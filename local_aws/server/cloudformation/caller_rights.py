@@ -126,6 +126,9 @@ def _is_untriggered(action: str, resource_type: str, properties: Properties) -> 
     if action.startswith("iam:Detach"):
         # Only where somebody attached it.
         return True
+    if resource_type == "AWS::Lambda::Function" and action.startswith("ec2:"):
+        # Who may not see network interfaces is not waited for: see networks.
+        return "VpcConfig" not in properties or action == "ec2:DescribeNetworkInterfaces"
     if action == "iam:AttachRolePolicy":
         return "ManagedPolicyArns" not in properties
     if action == "iam:PutRolePolicy" and resource_type == "AWS::IAM::Role":

@@ -79,7 +79,8 @@ CALLS: Mapping[str, Mapping[str, str]] = {
     },
     "AWS::Lambda::Function": {
         "create": (
-            "iam: PassRole; lambda: CreateFunction GetFunction GetFunctionCodeSigningConfig GetFunctionRecursionConfig"
+            "ec2: DescribeSecurityGroups DescribeSubnets DescribeVpcs; iam: PassRole;"
+            " lambda: CreateFunction GetFunction GetFunctionCodeSigningConfig GetFunctionRecursionConfig"
             " GetRuntimeManagementConfig ListTags PutFunctionConcurrency TagResource UntagResource; s3: GetObject"
         ),
         "read": (
@@ -87,11 +88,14 @@ CALLS: Mapping[str, Mapping[str, str]] = {
             " GetRuntimeManagementConfig ListTags TagResource UntagResource"
         ),
         "update": (
-            "iam: PassRole; lambda: DeleteFunctionConcurrency GetFunction GetFunctionCodeSigningConfig"
+            "ec2: DescribeSecurityGroups DescribeSubnets DescribeVpcs; iam: PassRole;"
+            " lambda: DeleteFunctionConcurrency GetFunction GetFunctionCodeSigningConfig"
             " GetFunctionRecursionConfig GetRuntimeManagementConfig ListTags PutFunctionConcurrency TagResource"
             " UntagResource UpdateFunctionCode UpdateFunctionConfiguration; s3: GetObject"
         ),
-        "delete": "lambda: DeleteFunction GetFunction ListTags TagResource UntagResource",
+        "delete": (
+            "ec2: DescribeNetworkInterfaces; lambda: DeleteFunction GetFunction ListTags TagResource UntagResource"
+        ),
     },
     "AWS::Lambda::Permission": {
         "create": "lambda: AddPermission",
@@ -132,7 +136,8 @@ CALLS: Mapping[str, Mapping[str, str]] = {
 """Actions by resource type and handler."""
 
 ON_ALL = (
-    "ec2: DescribeKeyPairs DescribeLaunchTemplates;"
+    "ec2: DescribeKeyPairs DescribeLaunchTemplates DescribeNetworkInterfaces DescribeSecurityGroups DescribeSubnets"
+    " DescribeVpcs;"
     " logs: DescribeIndexPolicies DescribeLogGroups DescribeResourcePolicies"
 )
 """Those of the actions that cannot be limited to a resource."""

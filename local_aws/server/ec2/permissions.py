@@ -150,6 +150,11 @@ def _names(action: str, request: Mapping[str, Any]) -> list[str]:
             return ["fleet/*", "instance/*", "volume/*", *named]
         case "CreateSecurityGroup":
             return ["security-group/*", f"vpc/{request.get('VpcId', ec2._DEFAULT_VPC_ID)}"]
+        case "CreateNetworkInterface":
+            groups = [f"security-group/{group_id}" for group_id in request.get("Groups", [])]
+            return ["network-interface/*", f"subnet/{request['SubnetId']}", *groups]
+        case "DeleteNetworkInterface":
+            return [f"network-interface/{request['NetworkInterfaceId']}"]
         case "CreateTags" | "DeleteTags":
             return [_typed(resource_id) for resource_id in request.get("Resources", [])]
         case "CancelSpotFleetRequests":

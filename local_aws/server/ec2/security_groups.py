@@ -8,6 +8,7 @@ from ministack.services import ec2
 
 from local_aws.server import wire
 from local_aws.server.ec2 import instances
+from local_aws.server.ec2.network_interfaces import groups_of
 from local_aws.server.wire import Params, RefusalError, Response
 
 _ministack: dict[str, wire.Handler] = dict(ec2._ACTION_MAP)
@@ -44,8 +45,10 @@ def authorize_ingress(params: Params) -> Response:
 
 
 def delete(params: Params) -> Response:
-    """DeleteSecurityGroup; a group that a live instance uses stays."""
+    """DeleteSecurityGroup; a group that a live instance or a network interface uses stays."""
     group_id = wire.read("DeleteSecurityGroup", params).get("GroupId", "")
+    if any(group_id in groups_of(interface) for interface in ec2._network_interfaces.values()):
+        raise RefusalError("DependencyViolation", f"resource {group_id} has a dependent object")
     for instance in ec2._instances.values():
         if group_id in instances.group_ids(instance) and instances.is_live(instance["InstanceId"]):
             raise RefusalError("DependencyViolation", f"resource {group_id} has a dependent object")

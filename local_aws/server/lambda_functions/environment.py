@@ -42,7 +42,8 @@ def install() -> None:
         session = sts._sessions.get(key_id)
         # MiniStack's begins with the role's name.
         user_id = f"{sts._role_id(config['Role'])}:{session['UserId'].partition(':')[2]}"
-        sts.register_session(key_id, {**session, "UserId": user_id, "SecretAccessKey": secret, "SessionToken": token})
+        whose = {"UserId": user_id, "SourceFunctionArn": config["FunctionArn"]}
+        sts.register_session(key_id, {**session, **whose, "SecretAccessKey": secret, "SessionToken": token})
         return {**made, "AWS_SECRET_ACCESS_KEY": secret, "AWS_SESSION_TOKEN": token}
 
     for module in (lambda_runtime, lambda_svc):

@@ -27,7 +27,7 @@ _used: set[tuple[str, str]] = set()
 
 
 def install() -> None:
-    """Stand before MiniStack's STS, and tell policies of sessions that began with a code."""
+    """Stand before MiniStack's STS, and tell policies of sessions that began with a code or are a function's."""
     handler, keys_of = ministack.SERVICE_HANDLERS["sts"], iam_evaluator._principal_keys
 
     async def handle(
@@ -53,7 +53,10 @@ def install() -> None:
     def principal_keys(credential: Any) -> dict[str, Any]:
         keys: dict[str, Any] = keys_of(credential)
         session = sts._sessions.get(credential.access_key_id) or {}
-        return {**keys, "aws:multifactorauthpresent": "true"} if session.get("Mfa") else keys
+        mfa = {"aws:multifactorauthpresent": "true"} if session.get("Mfa") else {}
+        # https://docs.aws.amazon.com/lambda/latest/dg/permissions-source-function-arn.html
+        source = {"lambda:sourcefunctionarn": session["SourceFunctionArn"]} if "SourceFunctionArn" in session else {}
+        return {**keys, **mfa, **source}
 
     ministack.SERVICE_HANDLERS["sts"] = handle
     for module in (iam_evaluator, sts):

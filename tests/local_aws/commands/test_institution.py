@@ -215,6 +215,7 @@ def test_a_guest_deploys_limits_and_money_hold_and_nothing_is_left(
     given = {
         "VpcId": network.vpc,
         "SubnetIds": network.subnet,
+        "ConnectivityVpc": "yes",
         "PermissionsBoundaryArn": limits[0],
         "UserPrincipals": f"arn:aws:iam::{ACCOUNT}:role{SETS}AWSReservedSSO_Research_*".replace(REGION, "*"),
         "MaxCores": "4",
@@ -236,6 +237,9 @@ def test_a_guest_deploys_limits_and_money_hold_and_nothing_is_left(
     stack = DeployedStack(
         described["StackId"], {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
     )
+    # The function that asks for the pool is in the same subnet, by the rights of a role of the administrator's.
+    (interface,) = ec2.describe_network_interfaces()["NetworkInterfaces"]
+    assert (interface["SubnetId"], interface["InterfaceType"]) == (network.subnet, "lambda")
     # Its check comes when the test says so.
     root.client("events").disable_rule(Name=sweep_rule_name(name))
 
@@ -286,6 +290,7 @@ def test_a_guest_deploys_limits_and_money_hold_and_nothing_is_left(
     # Nothing is left of the stack; what the administrator made, only they delete.
     guest.must("delete", "--yes")
     assert made_for_machines(ec2, stack.stack_id) == []
+    assert ec2.describe_network_interfaces()["NetworkInterfaces"] == []
     iam.detach_role_policy(RoleName=power_user, PolicyArn=outputs["DeployPolicyARN"])
     cloudformation.delete_stack(StackName=f"{name}-roles")
     cloudformation.get_waiter("stack_delete_complete").wait(StackName=f"{name}-roles", WaiterConfig={"Delay": 1})

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambda_connectivity.handler import MARGIN_SECONDS, MalformedEventError, handler, read_event
+from lambda_connectivity.handler import IN_VPC, MARGIN_SECONDS, MalformedEventError, handler, read_event
 from tests.unit.lambda_connectivity.peer import Peer, Script, daemon, frame, receive, saying, shared_port
 
 COLLECTOR = "c0ffee00c0ffee00"
@@ -158,6 +158,25 @@ def test_an_address_without_a_route_is_reported() -> None:
 def test_a_firewall_that_drops_packets_is_reported(unreachable_port: int) -> None:
     description = failure(handler(event(unreachable_port, timeout=0.3), Clock()))
     assert description.startswith(f"No connection to 127.0.0.1 port {unreachable_port} within 0.3 s. Open this")
+
+
+def test_in_the_subnets_it_says_what_is_wrong_with_their_way_to_the_pool(
+    monkeypatch: pytest.MonkeyPatch, unreachable_port: int, refusing_port: int
+) -> None:
+    monkeypatch.setenv(IN_VPC, "yes")
+    closed = failure(handler(event(unreachable_port, timeout=0.3), Clock()))
+    assert closed.startswith(
+        f"No connection from the stack's subnets to 127.0.0.1 port {unreachable_port} within 0.3 s."
+    )
+    assert "VPN, Direct Connect or NAT, because the function has no public address" in closed
+    routed = failure(handler(event(9618, "255.255.255.255"), Clock()))
+    assert routed.startswith("The stack's subnets have no way to 255.255.255.255.")
+    named = failure(handler(event(9618, "collector.invalid"), Clock()))
+    assert named.startswith("The DNS of the stack's VPC found no address for the name collector.invalid.")
+    linked = failure(handler(event(9618, "169.254.169.254"), Clock()))
+    assert linked.endswith("only ask its own machine in AWS. Correct COLLECTOR_HOST.")
+    # The rest is the same wherever the function runs.
+    assert failure(handler(event(refusing_port), Clock())).startswith("Nothing listens on 127.0.0.1 port")
 
 
 def test_a_peer_that_never_answers_is_reported(silent_port: int) -> None:

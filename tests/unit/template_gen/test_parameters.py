@@ -17,6 +17,7 @@ DEFAULTS = {
     "ImageArchitecture": "amd64",
     "ImageGpu": "no",
     "ConfigKeyPattern": "config-*.tar.gz",
+    "ConnectivityVpc": "no",
     "UserMfa": "no",
     "EndOrphans": "no",
     "LogRetentionDays": 30,
@@ -147,7 +148,7 @@ def test_other_parameters_are_numbers_choices_or_commands_of_a_length() -> None:
         "ImageIds": {"Type": "CommaDelimitedList"},
         **{
             name: {"Type": "String", "AllowedValues": ["no", "yes"]}
-            for name in ("ImageGpu", "UserMfa", "EndOrphans", "KeyPair")
+            for name in ("ConnectivityVpc", "ImageGpu", "UserMfa", "EndOrphans", "KeyPair")
         },
         "InstanceTypes": {"Type": "String", "MaxLength": 64},
         "LogRetentionDays": {
@@ -195,6 +196,12 @@ NOTHING = {"HasImage", "MakesImage", "MakesRoles", "MakesImageAndRoles"}
             {"HasImage", "MakesImage", "MakesImageAndRoles"},
         ),
         ({"UserMfa": "yes"}, {"NeedsUserMfa"}, set()),
+        ({"ConnectivityVpc": "yes"}, {"HasConnectivityVpc", "MakesConnectivityNetwork"}, set()),
+        (
+            {"ConnectivityVpc": "yes", "GivenRoles": "0a1b2c3d-0123456789ab"},
+            {"HasConnectivityVpc"},
+            {"MakesRoles", "MakesImageAndRoles"},
+        ),
         ({"KeyPair": "yes"}, {"WantsKeyPair"}, set()),
         ({"PermissionsBoundaryArn": POLICY}, {"HasBoundary"}, set()),
         (

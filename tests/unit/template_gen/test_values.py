@@ -10,7 +10,7 @@ import pytest
 from annex_bootstrap.stack.resolve import resolve
 from annex_contract import __version__
 from annex_contract.resources import CUSTOM_RESOURCES
-from annex_contract.stack import function_of
+from annex_contract.stack import LONGEST_STACK_NAME, function_of
 from machine_image.user_data import ImageInputs, render_script
 from template_gen.custom import recipe
 from tests.stack_values import TEMPLATE, conditions_of, values_of
@@ -156,6 +156,7 @@ def test_a_stack_has_each_resource_only_where_it_needs_it() -> None:
         "AnnexUserRole": "MakesUserRole",
         "LaunchTemplate": "MakesImage",
         "StartPolicy": "MakesImageAndRoles",
+        "ConnectivityFunctionNetwork": "MakesConnectivityNetwork",
         **{f"{title}{part}": "MakesImage" for title in OF_IMAGE for part in ("", "Function", "FunctionLogs")},
         **{f"{title}FunctionOnce": "MakesImage" for title in OF_IMAGE},
     }
@@ -164,6 +165,28 @@ def test_a_stack_has_each_resource_only_where_it_needs_it() -> None:
         roles = "MakesImageAndRoles" if title in OF_IMAGE else "MakesRoles"
         wanted |= {f"{title}ExecRole": roles, f"{function}Policy": roles}
     assert {title: made["Condition"] for title, made in TEMPLATE.items() if "Condition" in made} == wanted
+
+
+def test_the_connectivity_function_is_another_one_in_the_subnets_and_its_rights_outlive_it() -> None:
+    made = TEMPLATE["ConnectivityFunction"]["Properties"]
+    inside = {**SET, "ConnectivityVpc": "yes"}
+    given = {
+        "ConnectivityExecRole.Arn": "role",
+        "ConnectivityFunctionLogs": "logs",
+        "ConnectivityFunctionNetwork": "policy",
+    }
+    there, elsewhere = (found(made, parameters, **given) for parameters in (inside, SET))
+    stack = STACK_ID.split("/")[1]
+    assert (there["FunctionName"], there["VpcConfig"], there["Environment"]) == (
+        f"{stack}-ConnectivityFunction-vpc",
+        {"SubnetIds": ["subnet-01234567", "subnet-89abcdef"], "SecurityGroupIds": ["sg-0123456789abcdef0"]},
+        {"Variables": {"IN_VPC": "yes", "Policy": "policy"}},
+    )
+    assert not {"FunctionName", "VpcConfig", "Environment"} & elsewhere.keys()
+    given_roles = found(made, {**inside, "GivenRoles": "0a1b2c3d-0123456789ab"}, **given)
+    assert given_roles["Environment"] == {"Variables": {"IN_VPC": "yes", "Policy": ""}}
+    # The longest name of a stack leaves the function's below Lambda's 64 characters.
+    assert len(there["FunctionName"]) - len(stack) + LONGEST_STACK_NAME <= 64
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,13 @@ def test_what_a_subnet_leads_to_is_said(ways: Any, builds: bool, level: Level, d
     assert Subnets(ways, builds).judge() == Finding("subnets", "subnets", level, detail, advice)
 
 
+def test_an_internet_gateway_is_no_way_out_for_the_connectivity_function() -> None:
+    ways = {"a": {"0.0.0.0/0": "igw-1"}, "b": OUT}
+    but = " except from the connectivity function, which has no public address"
+    for asks, said in ((True, but), (False, "")):
+        assert Subnets(ways, False, asks=asks).judge().detail == f"a: everything by igw-1{said}; b: everything by nat-1"
+
+
 S3, OTHERS_S3 = Endpoint("vpce-1", "s3", gateway=True), Endpoint("vpce-9", "s3", gateway=True)
 EC2, LOGS = Endpoint("vpce-2", "ec2", gateway=False), Endpoint("vpce-3", "logs", gateway=False)
 
@@ -125,7 +132,8 @@ def test_with_a_proxy_only_it_and_the_pool_have_to_be_reached() -> None:
 def setup(account: Any, subnets: str) -> Setup:
     made = Setup(account, "s", Path("config"))
     # A cached property, which is read from AWS otherwise.
-    vars(made)["deployed"] = replace(STACK, parameters={"SubnetIds": subnets, "Image": "yes", "HttpProxy": "http://p"})
+    parameters = {"SubnetIds": subnets, "Image": "yes", "HttpProxy": "http://p", "ConnectivityVpc": "yes"}
+    vars(made)["deployed"] = replace(STACK, parameters=parameters)
     return made
 
 
@@ -142,7 +150,7 @@ def test_named_subnets_are_looked_up_and_one_that_is_gone_is_noticed() -> None:
     vpc = {"Filters": [{"Name": "vpc-id", "Values": ["vpc-1"]}]}
     with answering(ec2=[DESCRIBED, ("describe_route_tables", vpc, tables)]) as account:
         assert Subnets.read(setup(account, "subnet-a, subnet-b")) == Subnets(
-            {"subnet-a": {"0.0.0.0/0": "nat-1"}, "subnet-b": None}, builds=True, proxy="http://p"
+            {"subnet-a": {"0.0.0.0/0": "nat-1"}, "subnet-b": None}, builds=True, proxy="http://p", asks=True
         )
 
 
@@ -152,7 +160,7 @@ def test_endpoints_are_read_where_a_subnet_does_not_lead_everywhere(monkeypatch:
     monkeypatch.setattr(stack_checks, "find_endpoints", lambda _, vpc: asked.append(vpc))
     with answering(ec2=[DESCRIBED]) as account:
         assert Subnets.read(setup(account, "subnet-a,subnet-b")) == Subnets(
-            {"subnet-a": {}, "subnet-b": None}, builds=True, proxy="http://p", endpoints=None
+            {"subnet-a": {}, "subnet-b": None}, builds=True, proxy="http://p", endpoints=None, asks=True
         )
     assert asked == ["vpc-1"]
 

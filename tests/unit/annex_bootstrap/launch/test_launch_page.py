@@ -130,7 +130,8 @@ def test_the_next_steps_are_those_that_setup_would_still_do() -> None:
 
 def test_what_a_stack_with_default_settings_makes_is_what_its_conditions_let_be() -> None:
     made = launch_page.created(TEMPLATE)
-    assert TEMPLATE["Resources"].keys() - set(made) == {"AnnexKeyPair", "AnnexUserRole", "AlarmTopic"}
+    on_request = {"AnnexKeyPair", "AnnexUserRole", "AlarmTopic", "ConnectivityFunctionNetwork"}
+    assert TEMPLATE["Resources"].keys() - set(made) == on_request
     assert f"{len(made)} resources" in launch_page.render(TEMPLATE)
 
 

@@ -58,7 +58,13 @@ def actions(listed: list[dict[str, Any]]) -> set[tuple[str, str]]:
     }
 
 
-@pytest.mark.parametrize("parameters", [{}, {"KmsKeyArn": KEY}, {"Image": "no"}, {"BucketName": "a-bucket"}])
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        *({}, {"KmsKeyArn": KEY}, {"Image": "no"}, {"BucketName": "a-bucket"}),
+        {"ConnectivityVpc": "yes", "SubnetIds": "subnet-0123456789abcdef0"},
+    ],
+)
 def test_they_may_do_what_the_stacks_own_may_and_those_that_make_roles_only_look(parameters: dict[str, str]) -> None:
     given = values_of(new_stack_id(NAME), parameters)
     own = policies(given, holding(parameters))

@@ -13,7 +13,7 @@ from mypy_boto3_cloudformation.literals import StackStatusType
 from annex_bootstrap.errors import UserError
 from annex_bootstrap.stack.preview import describe_parameters
 from annex_bootstrap.stack.read import Stack
-from annex_bootstrap.stack.template import Source, check_parameters, plan_parameters
+from annex_bootstrap.stack.template import Source, check_network, check_parameters, plan_parameters
 from annex_contract.statuses import State, read_status
 from tests.unit.annex_bootstrap.stack.sample_stack import OURS, TEMPLATE, a_stack
 
@@ -139,6 +139,14 @@ def test_an_unknown_parameter_is_refused_with_those_there_are() -> None:
 def test_a_mistyped_parameter_names_those_that_come_close(typed: str, meant: str) -> None:
     with pytest.raises(UserError, match=rf"^there is no parameter {typed}: did you mean {meant}\?$"):
         check_parameters(TEMPLATE, {typed: "x"})
+
+
+@pytest.mark.parametrize("values", [{"ConnectivityVpc": "yes"}, {"ConnectivityVpc": "yes", "SubnetIds": ""}])
+def test_the_connectivity_function_goes_into_no_vpc_without_subnets(values: dict[str, str]) -> None:
+    with pytest.raises(UserError, match="ConnectivityVpc=yes needs the subnets in which the function then runs: add"):
+        check_network(values)
+    check_network({**values, "SubnetIds": "subnet-0123456789abcdef0"})
+    check_network({**values, "ConnectivityVpc": "no"})
 
 
 def test_parameters_are_described_where_they_change_or_are_not_the_default() -> None:
