@@ -494,6 +494,11 @@ def test_a_bucket_is_adopted_where_the_stacks_own_resource_says_so(
         assert find_wrong_output_of(account, forged) == wrong
 
 
+def test_an_output_that_is_wrong_is_named_without_asking_for_the_bucket() -> None:
+    wrong = replace(stack(), outputs={"Version": "1.2.3", "ImageId": "none"})
+    assert find_wrong_output_of(Account(boto3.Session("AKIAMADEUP", "made-up"), "us-east-1"), wrong) == "ImageId"
+
+
 def test_parts_that_are_gone_say_what_no_longer_works_and_how_to_make_them_again() -> None:
     arn = "arn:aws:lambda:us-east-1:123456789012:function:lease"
     target = f'[{{"Id": "sweep", "Arn": "{arn}", "Input": "{{\\"Sweep\\": true}}"}}]'

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from html import unescape
 from html.parser import HTMLParser
@@ -50,6 +51,14 @@ def test_the_page_names_no_outside_resource() -> None:
         assert not [name for name in attributes if name.startswith("on")]
     assert "url(" not in page.code["style"]
     assert not re.search(r"fetch|XMLHttpRequest|import|WebSocket|sendBeacon|innerHTML|eval", page.code["script"])
+
+
+def test_the_page_holds_what_its_script_reads_and_no_more() -> None:
+    page = launch_page.render(TEMPLATE, "aws", URL)
+    (held,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    data = json.loads(held)
+    assert set(data) == set(re.findall(r"\bdata\.(\w+)", _Reader(page).code["script"]))
+    assert data["everyAddress"] == ["0.0.0.0/0", "::/0"]
 
 
 def test_the_policy_allows_this_style_and_this_script_and_nothing_else() -> None:

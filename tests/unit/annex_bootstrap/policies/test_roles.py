@@ -12,7 +12,7 @@ from annex_bootstrap.policies.limits import MANAGED_POLICY_LIMIT, size
 from annex_bootstrap.policies.roles import DEPLOY_POLICY, RolesTemplate
 from annex_bootstrap.stack.resolve import resolve
 from annex_contract.outputs import find_foreign_output
-from annex_contract.resources import FLEET_ROLE, INSTANCE_ROLE, START_ROLE
+from annex_contract.resources import FLEET_ROLE, INSTANCE_ROLE, START_ROLE, CustomResource
 from annex_contract.stack import ROLE_PATH, STACK_TAG, Output, Part, function_of, given_roles_id
 from docs_gen.permissions import policies
 from template_gen.parameters import holding
@@ -79,6 +79,31 @@ def test_they_may_do_what_the_stacks_own_may_and_those_that_make_roles_only_look
     reading = ("iam:CreateServiceLinkedRole", "iam:Get", "logs:")
     for title in makers & found.keys():
         assert not [action for _, action in found[title] if not action.startswith(reading)], title
+
+
+LOGS = ("WriteOwnLogs", "logs:CreateLogStream", "logs:PutLogEvents")
+OF_MACHINES = [
+    LOGS,
+    ("FindRole", "iam:GetRole"),
+    ("FindProfile", "iam:GetInstanceProfile"),
+    ("ReadRolePolicies", "iam:GetRolePolicy"),
+]
+OF_FLEETS = [
+    LOGS,
+    ("FindRole", "iam:GetRole"),
+    ("FindServiceLinkedRoles", "iam:GetRole"),
+    ("CreateServiceLinkedRoles", "iam:CreateServiceLinkedRole"),
+]
+
+
+@pytest.mark.parametrize(
+    ("custom", "rights"), [(INSTANCE_ROLE, OF_MACHINES), (START_ROLE, OF_MACHINES), (FLEET_ROLE, OF_FLEETS)]
+)
+def test_what_makes_a_role_elsewhere_can_look_at_the_given_one(
+    custom: CustomResource, rights: list[tuple[str, ...]]
+) -> None:
+    listed = statements(made()[Part.ROLE.of(function_of(custom.logical_id))])
+    assert [(each["Sid"], *each["Action"]) for each in listed] == rights
 
 
 def test_a_stack_with_them_has_no_resource_of_iam_and_names_them() -> None:
