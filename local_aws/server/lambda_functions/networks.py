@@ -63,8 +63,9 @@ def release(function: str, role: str, *, waits: bool) -> None:
         role: the ARN of its role.
         waits: whether CloudFormation waits for it, if its caller may see them.
     """
-    sees = waits and _may(CALLER.get(), "DescribeNetworkInterfaces", "*")
-    for interface_id in [each for each, made in ec2._network_interfaces.items() if _is_of(function, made)]:
+    found = [each for each, made in ec2._network_interfaces.items() if _is_of(function, made)]
+    sees = bool(found) and waits and _may(CALLER.get(), "DescribeNetworkInterfaces", "*")
+    for interface_id in found:
         if sees:
             _delete(interface_id, role)
         else:
