@@ -27,14 +27,25 @@ from tests.machines.given import Given
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import InstanceTypeDef
 
-PATIENCE = 3600.0
-"""Seconds to wait for anything: the machines are emulated, and others may be at work on the same processor."""
+PATIENCE = 4 * 3600.0
+"""Seconds to wait for anything: the machines are emulated, and others may be at work on the same processor. What waits
+for a machine ends with it."""
 
 BASE_IMAGE = BASES["amd64"][0]
 PACKAGES = ("jq",)
 CONTAINERS = ("docker.io", "busybox-static")
 """Packages that only the slow tests need."""
 BOOT_COMMANDS = 'echo "$ANNEX_ID in $AWS_REGION" > /run/boot-commands'
+
+LASTING = ("--duration", "12h", "--idle", "6h")
+"""Options of machines that no limit of time ends: HTCondor counts as idle also how long it takes to begin."""
+
+# HTCondor reads its configuration again at this signal.
+GO_WHEN_IDLE = """\
+echo "STARTD_NOCLAIM_SHUTDOWN = 10" > /etc/condor/config.d/99-idle.config
+systemctl kill --kill-whom=main --signal=SIGHUP condor.service
+"""
+"""For the shell of a machine whose work is done."""
 
 LEAN = Hardware(
     processors=1,
@@ -114,6 +125,22 @@ class Machine:
         """Return what the boot step said on the console."""
         lines = (line.partition("annex-boot: ") for line in self.console.splitlines())
         return [text for _, found, text in lines if found]
+
+    def wait_until(self, happened: Callable[[], object], what: str) -> float:
+        """Wait until something has happened, but no longer than the machine is on; return the seconds that it took.
+
+        Raises:
+            StillWaitingError: the machine is off, and it has not.
+        """
+
+        def has() -> object:
+            off = self.state in ("stopped", "terminated")
+            found = happened()
+            if off and not found:
+                raise StillWaitingError(f"{self.instance_id} went off before {what}\n{self.last_words()}")
+            return found
+
+        return wait_until(has, what, self.last_words)
 
     def wait_until_off(self, *states: str) -> float:
         """Wait until its shutdown has stopped or terminated it; return the seconds since it was first seen."""
@@ -244,8 +271,8 @@ class Laboratory:
         )
         return [self.machine(i["InstanceId"]) for r in found["Reservations"] for i in r["Instances"]]
 
-    def keep_image(self) -> None:
-        """Keep the image of the stack for the next run, in the user's cache."""
+    def keep_image(self) -> int:
+        """Keep the image of the stack in the user's cache, for later runs; return the bytes that its builder wrote."""
         (image,) = (
             image["ImageId"] for image in self.testbed.root.client("ec2").describe_images(Owners=["self"])["Images"]
         )
@@ -253,6 +280,7 @@ class Laboratory:
         part = target.with_suffix(".part")
         shutil.copyfile(self.directory / "images" / f"{image}.qcow2", part)
         part.rename(target)
+        return target.stat().st_size
 
     def slots(self, *attributes: str) -> str:
         """Return attributes of all slots in the pool."""
@@ -274,9 +302,9 @@ def without_sequences(text: str) -> str:
 
 
 def patched(inputs: ImageInputs, **assignments: str) -> str:
-    """Return the builder's script with other values for some of its variables."""
+    """Return the builder's script with other values for some of its variables; it takes as long as a test waits."""
     script = render_script(inputs)
-    for name, value in assignments.items():
+    for name, value in {"TIME_LIMIT_MINUTES": f"{PATIENCE / 60:.0f}", **assignments}.items():
         script, count = re.subn(rf"^{name}=.*$", f"{name}={value}", script, count=1, flags=re.MULTILINE)
         assert count == 1
     return script

@@ -9,20 +9,34 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 
 from annex_contract.knobs import DEFAULT_PORT
 from annex_contract.stack import ANNEX_TAG
+from local_aws.machines.debian import cache_directory
 from local_aws.machines.here import LINK
+from local_aws.machines.running import Shell
 from local_aws.server_settings import HARDWARE
 from tests.htcondor.namespaces import POOL, POOL_ADDRESS
 from tests.htcondor.pool import USER, Pool
 from tests.htcondor.root import ensure_roots
 from tests.htcondor.testbed import CLIENT_DIRECTORIES, HOME, install_client, submit
 from tests.machines.given import Given
-from tests.machines.laboratory import BOOT_COMMANDS, LEAN, PATIENCE, packages, wait_until, wait_until_ended
+from tests.machines.laboratory import (
+    BOOT_COMMANDS,
+    GO_WHEN_IDLE,
+    LASTING,
+    LEAN,
+    PATIENCE,
+    packages,
+    wait_until,
+    wait_until_ended,
+)
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2.type_defs import InstanceTypeDef
 
 USEFUL = """\
 #!/bin/sh
@@ -39,12 +53,14 @@ def test_an_annex_starts_runs_a_job_and_goes(prepared: Given) -> None:
         _client(pool, exports, "deploy", "--yes", "--param", image, "--param", f"BootCommands={BOOT_COMMANDS}")
         ssm = boto3.client("ssm", **_place(exports))
         ssm.put_parameter(Name=HARDWARE, Value=LEAN.to_json(), Type="String")
-        _client(pool, exports, "start", "own", "--cores", "2", "--duration", "2h", "--idle", "2m", "--yes")
+        _client(pool, exports, "start", "own", "--cores", "2", *LASTING, "--yes")
         submit(pool, "own", USEFUL)
         wait_until_ended(pool, "own")
         assert pool.read(f"{HOME}/own.out") == "the answer is 42\n"
         watched = _run(pool, exports, ["timeout", "--signal=INT", "20", "annex-bootstrap", "watch", "own"])
         assert "annex=own  pending=0  running=1  joined=1 " in watched
+        (shell,) = cache_directory().glob(f"machines.*/{_instances(exports)[0]['InstanceId']}/shell.sock")
+        Shell(shell).run(GO_WHEN_IDLE, PATIENCE)
         wait_until(lambda: _states(exports) == {"terminated"}, "the machine has gone", lambda: str(_states(exports)))
         wait_until(lambda: not pool.run(["condor_status"]).stdout, "the slot has gone")
     left = subprocess.run(["ip", "link", "show", LINK], check=False, capture_output=True)
@@ -113,8 +129,13 @@ def _place(exports: Mapping[str, str]) -> Mapping[str, Any]:
     }
 
 
-def _states(exports: Mapping[str, str]) -> set[str]:
-    """Return the states of the annex's machines."""
+def _instances(exports: Mapping[str, str]) -> list[InstanceTypeDef]:
+    """Return the annex's machines."""
     ec2 = boto3.client("ec2", **_place(exports))
     found = ec2.describe_instances(Filters=[{"Name": f"tag:{ANNEX_TAG}", "Values": ["own"]}])["Reservations"]
-    return {instance["State"]["Name"] for reservation in found for instance in reservation["Instances"]}
+    return [instance for reservation in found for instance in reservation["Instances"]]
+
+
+def _states(exports: Mapping[str, str]) -> set[str]:
+    """Return their states."""
+    return {instance["State"]["Name"] for instance in _instances(exports)}
