@@ -46,6 +46,10 @@ prepare_packages() {
 }
 
 upgrade_system() {
+    if [ "$GPU" = yes ]; then
+        # install_gpu_driver replaces this kernel, so nobody would boot a newer one.
+        apt purge '^linux-image-cloud-.*'
+    fi
     apt upgrade --with-new-pkgs
 }
 

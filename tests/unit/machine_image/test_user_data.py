@@ -8,9 +8,11 @@ import re
 import string
 import subprocess
 import sys
+from pkgutil import get_data
 
 import pytest
 
+from annex_contract.operating_system import SYSTEM
 from machine_image.user_data import (
     COMMANDS_LIMIT,
     MARKER,
@@ -192,6 +194,14 @@ def test_the_rules_are_checked_while_the_running_kernel_has_its_modules() -> Non
     script = render_script(FULL)
     check = script.index("\nnft --check")
     assert check < script.index("\n    install_gpu_driver\n") < script.index("\nremove_old_kernels\n")
+
+
+def test_an_image_for_gpus_upgrades_no_kernel_that_it_removes() -> None:
+    packages = get_data("machine_image", f"files/{SYSTEM.script}")
+    assert packages is not None
+    upgrade = f'{packages.decode()}\napt() {{ echo "$@"; }}\nupgrade_system'
+    assert _printed(f"GPU=yes\n{upgrade}") == "purge ^linux-image-cloud-.*\nupgrade --with-new-pkgs\n"
+    assert _printed(f"GPU=no\n{upgrade}") == "upgrade --with-new-pkgs\n"
 
 
 def test_the_outcome_of_another_build_does_not_count() -> None:
