@@ -42,6 +42,8 @@ prepare_packages() {
         find /etc/apt/sources.list /etc/apt/sources.list.d -type f -exec \
             sed -i -E '/^(deb|Components:)/s/ main( .*)?$/ main contrib non-free non-free-firmware/' {} +
     fi
+    # In memory, or what they take would be written to the disk that becomes the image.
+    mount -t tmpfs -o mode=755 tmpfs /var/lib/apt/lists
     refresh_lists
 }
 
@@ -102,6 +104,7 @@ remove_old_kernels() {
 clean_packages() {
     rm -f /usr/sbin/policy-rc.d
     apt clean
+    umount --lazy /var/lib/apt/lists
     rm -rf /var/lib/apt/lists/*
 }
 
