@@ -60,9 +60,8 @@ class StillWaitingError(AssertionError):
 
 def base_settings(given: Given, directory: Path) -> MachineSettings:
     """Return what the local AWS is given: Debian's disk, and our image where an earlier run has built it."""
-    disk = cached_image(given)
-    built = str(disk) if disk.exists() else ""
-    return MachineSettings(str(directory), namespaces.AWS_ADDRESS, {BASE_IMAGE: given.base}, built, given.packages)
+    images = {BASE_IMAGE: given.base}
+    return MachineSettings(str(directory), namespaces.AWS_ADDRESS, images, built_image(given), given.packages)
 
 
 def packages(given: Given) -> tuple[str, ...]:
@@ -75,6 +74,12 @@ def cached_image(given: Given) -> Path:
     script = render_script(ImageInputs("any", packages=packages(given), boot_commands=BOOT_COMMANDS))
     digest = hashlib.sha256(f"{given.base}\n{script}".encode()).hexdigest()[:12]
     return cache_directory() / f"image-{digest}.qcow2"
+
+
+def built_image(given: Given) -> str:
+    """Return the file with our image; empty where no earlier run has built it."""
+    disk = cached_image(given)
+    return str(disk) if disk.exists() else ""
 
 
 @dataclass

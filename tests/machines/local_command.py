@@ -1,6 +1,6 @@
 """``python -m tests.machines.local_command``: ``annex-bootstrap local --machines``, in a network without a way out.
 
-There it gets Debian's packages from where all of these tests do, and the image as an earlier test has built it.
+There it gets Debian's packages from where all of these tests do, and the image where an earlier test has built it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from annex_bootstrap.main import main
 from local_aws.machines import here, packages
 from local_aws.machines.settings import MachineSettings
 from tests.machines.given import read
-from tests.machines.laboratory import cached_image
+from tests.machines.laboratory import built_image
 
 given = read()
 assert given is not None
@@ -32,7 +32,7 @@ def _offered(path: Path, origins: Mapping[str, str]) -> Iterator[None]:
 
 if __name__ == "__main__":
     sys.argv[1:] = ["local", "--machines"]
-    with_image = partial(MachineSettings, built=str(cached_image(given)))
+    with_image = partial(MachineSettings, built=built_image(given))
     with (
         patch.multiple(packages, sources=dict, offered=_offered),
         patch.object(here, "MachineSettings", with_image),

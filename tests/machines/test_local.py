@@ -86,7 +86,8 @@ def _local() -> Iterator[Mapping[str, str]]:
             assert local.wait(60) == 0
             assert "# Ended." in local.stdout.read()
         finally:
-            local.kill()
+            # It deletes its disks.
+            local.send_signal(signal.SIGINT)
 
 
 @contextmanager
