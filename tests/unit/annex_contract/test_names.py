@@ -88,6 +88,7 @@ def test_names_that_policies_begin_with_are_those_of_the_roles_and_policies_that
         "BucketExecRole",
         "BucketFunctionPolicy",
         "BucketFunctionLogs",
+        "BucketFunctionNetwork",
         "BucketFunctionOnce",
     ]
 
