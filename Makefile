@@ -104,7 +104,7 @@ lock:
 	uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-find-links tests/engines/lambda_runtime/requirements.in \
 	  --output-file tests/engines/lambda_runtime/requirements.txt
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-find-links tests/engines/localstack/requirements.in \
 	  --output-file tests/engines/localstack/requirements.txt
 

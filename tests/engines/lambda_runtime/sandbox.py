@@ -16,7 +16,6 @@ import json
 import os
 import queue
 import subprocess
-import sys
 import threading
 import time
 import uuid
@@ -28,9 +27,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from local_aws.machines.debian import cached
 from template_gen.functions import RUNTIME
-from tests.htcondor.root import ensure_root
+from tests.engines.root import PACKAGES, ensure_packages, entered
 
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 
@@ -39,43 +37,6 @@ MEMORY = 128
 
 STARTS = 120.0
 """Seconds until a function must have started and answered; a slow machine takes a few."""
-
-ENTER = """
-set -eu
-root=$1 layer=$2
-# A directory that is only read, and so a disk that is: an overlay without an upper directory.
-mount -t overlay overlay -o "lowerdir=$layer:$root" /mnt
-mount -t tmpfs -o nodev,mode=1777 tmpfs /mnt/tmp
-mount -t proc proc /mnt/proc
-shift 2
-exec chroot /mnt env --chdir=/var/task "$@"
-"""
-
-
-def ensure_python() -> Path:
-    """Return a root directory with the Python that the functions' runtime means."""
-    return ensure_root("trixie", (RUNTIME, "ca-certificates"), "python")
-
-
-def ensure_runtime() -> Path:
-    """Return a directory with the runtime's packages in var/runtime, installing them first where that is not done."""
-    name = f"runtime-{uuid.uuid5(uuid.NAMESPACE_OID, REQUIREMENTS.read_text())}"
-    return cached(name, _install)
-
-
-def _install(directory: Path) -> None:
-    chosen = [
-        "--python-version",
-        RUNTIME.removeprefix("python"),
-        "--only-binary=:all:",
-        "--require-hashes",
-        "--no-deps",
-    ]
-    places = ["--target", str(directory / "var" / "runtime"), "--requirement", str(REQUIREMENTS)]
-    subprocess.run(
-        [sys.executable, "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--no-deps", *chosen, *places],
-        check=True,
-    )
 
 
 @dataclass(frozen=True)
@@ -191,20 +152,19 @@ class Sandbox:
             "AWS_LAMBDA_LOG_GROUP_NAME": "function",
             "AWS_LAMBDA_LOG_STREAM_NAME": "stream",
             "AWS_LAMBDA_RUNTIME_API": address,
-            "LAMBDA_RUNTIME_DIR": "/var/runtime",
+            "LAMBDA_RUNTIME_DIR": PACKAGES,
             "LAMBDA_TASK_ROOT": "/var/task",
             "LANG": "en_US.UTF-8",
             "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin",
-            "PYTHONPATH": "/var/runtime",
+            "PYTHONPATH": PACKAGES,
             "TZ": ":UTC",
             "_HANDLER": "index.handler",
         }
         process = subprocess.Popen(
-            [
-                *("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", ENTER, "sh"),
-                *(str(ensure_python()), f"{self._layer}:{ensure_runtime()}"),
-                *(*nobody, *limited, *client),
-            ],
+            entered(
+                [self._layer, ensure_packages("runtime", REQUIREMENTS)],
+                ["env", "--chdir=/var/task", *nobody, *limited, *client],
+            ),
             env=environment,
             stdin=subprocess.DEVNULL,
             start_new_session=True,

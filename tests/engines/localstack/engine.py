@@ -1,27 +1,27 @@
-"""LocalStack's open edition, installed and running on this machine, without a container, a token or the network.
+"""LocalStack's open edition, running on the Python of the functions, without a container, a token or the network.
 
-Version 4.12.0 is the last with which Python 3.11 does; what pins it is ``requirements.in``.
+Its version is in ``requirements.in``. It imports what came with Python 3.13.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import trustme
 
-from local_aws.machines.debian import cached
+from template_gen.functions import RUNTIME
+from tests.engines.root import PACKAGES, ensure_packages, entered
 
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 HOST = Path(__file__).with_name("host.py")
@@ -59,39 +59,25 @@ class LocalStack:
         }
 
 
-def ensure_python() -> Path:
-    """Return the Python of LocalStack's virtual environment, making that first where it is missing."""
-    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    name = f"localstack-{uuid.uuid5(uuid.NAMESPACE_OID, version + REQUIREMENTS.read_text())}"
-    return cached(name, _install) / "bin" / "python"
-
-
-def _install(directory: Path) -> None:
-    subprocess.run([sys.executable, "-m", "venv", str(directory)], check=True)
-    # The list is complete, and pip takes minutes to find that out by itself.
-    chosen = ["--disable-pip-version-check", "--no-deps", "--require-hashes", "--requirement", str(REQUIREMENTS)]
-    subprocess.run([str(directory / "bin" / "python"), "-m", "pip", "install", "-qq", *chosen], check=True)
-
-
 @contextlib.contextmanager
 def running(directory: Path) -> Iterator[LocalStack]:
     """Run LocalStack for as long as the context lasts.
 
     Args:
-        directory: an empty one.
+        directory: an empty one, which is its /tmp.
     """
-    python = ensure_python()
     authority = trustme.CA()
-    ca_file, certificate = directory / "ca.pem", directory / "server.pem"
-    authority.cert_pem.write_to_path(ca_file)
-    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(certificate)
+    authority.cert_pem.write_to_path(directory / "ca.pem")
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(directory / "server.pem")
+    shutil.copy(HOST, directory)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
     environ = {
-        "HOME": str(directory),
-        "PATH": os.environ["PATH"],
-        "FILESYSTEM_ROOT": str(directory / "files"),
+        "HOME": "/tmp",
+        "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+        "PYTHONPATH": PACKAGES,
+        "FILESYSTEM_ROOT": "/tmp/files",
         "GATEWAY_LISTEN": address,
         "LOCALSTACK_HOST": address,
         # No word to its makers, no certificate and no catalogue from the network, no DNS server.
@@ -100,13 +86,19 @@ def running(directory: Path) -> Iterator[LocalStack]:
         "DNS_ADDRESS": "0",
         # What nobody provides must fail.
         "CFN_IGNORE_UNSUPPORTED_RESOURCE_TYPES": "0",
-        "JUDGE_CA_FILE": str(ca_file),
-        "JUDGE_CERTIFICATE": str(certificate),
+        "JUDGE_CA_FILE": "/tmp/ca.pem",
+        "JUDGE_CERTIFICATE": "/tmp/server.pem",
     }
     log_file = directory / "localstack.log"
     with log_file.open("wb") as log:
         server = subprocess.Popen(
-            [str(python), str(HOST)], cwd=directory, env=environ, stdout=log, stderr=log, start_new_session=True
+            entered(
+                [ensure_packages("localstack", REQUIREMENTS)], [RUNTIME, f"/tmp/{HOST.name}"], tmp=f"--bind {directory}"
+            ),
+            env=environ,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     try:
         _wait(f"http://{address}/_localstack/health", server, log_file)

@@ -1,4 +1,4 @@
-"""LocalStack in host mode, with what its open edition lacks: it runs in LocalStack's own virtual environment.
+"""LocalStack in host mode, with what its open edition lacks: it runs with LocalStack's own packages.
 
 Functions are processes of this Python. Four kinds of resources have providers here, written to AWS's documents: custom
 resources, inline policies of roles, launch templates, and managed policies. One more thing is made up: a builder's
@@ -32,10 +32,11 @@ from localstack.runtime import main
 from localstack.services.cloudformation import resource_provider as providers
 from localstack.services.cloudformation.engine.v2 import change_set_model_preproc as preproc
 from localstack.services.cloudformation.engine.v2 import change_set_resource_support_checker as support
-from localstack.services.cloudformation.stores import get_cloudformation_store
+from localstack.services.cloudformation.models import get_cloudformation_store
 from localstack.services.cloudformation.v2.provider import CloudformationProviderV2, find_change_set_v2
 from localstack.services.lambda_.invocation import runtime_executor
 from localstack.services.lambda_.invocation.lambda_models import InvocationResult
+from localstack.utils import testutil
 from moto.core.responses import ActionResult
 from moto.ec2.models.amis import AmiBackend
 from moto.ec2.responses.amis import AmisResponse
@@ -78,7 +79,8 @@ class Processes(runtime_executor.RuntimeExecutor):
     """Runs a function as a process for each event."""
 
     def start(self, env_vars: dict[str, str]) -> None:
-        own = {"PATH": os.environ["PATH"], "SSL_CERT_FILE": CA_FILE, "PYTHONDONTWRITEBYTECODE": "1"}
+        own = {"SSL_CERT_FILE": CA_FILE, "PYTHONDONTWRITEBYTECODE": "1"}
+        own |= {name: os.environ[name] for name in ("PATH", "PYTHONPATH")}
         self.environ = {name: str(value) for name, value in env_vars.items()} | own
 
     def stop(self) -> None:
@@ -426,6 +428,11 @@ def mend_images() -> None:
     backend.create_image = create_image
 
 
+def mend_archives() -> None:
+    """Have LocalStack zip code by itself: on Debian it calls a program, which is not where it runs."""
+    testutil.is_debian = lambda: False
+
+
 def play_builders() -> None:
     """Have every machine with a script shut down when its console is read, with the word that it succeeded."""
 
@@ -454,5 +461,6 @@ if __name__ == "__main__":
     mend_parameters()
     mend_templates()
     mend_images()
+    mend_archives()
     play_builders()
     main.main()
