@@ -138,6 +138,7 @@ def test_where_no_service_linked_role_may_be_made_the_stack_stands_and_doctor_sa
         )
     finally:
         set_account()
+        account.make_service_linked_roles()
         iam.delete_role(RoleName=name)
     if not own_role:
         assert (found["level"], found["commands"]) == (

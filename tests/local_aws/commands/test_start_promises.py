@@ -515,11 +515,15 @@ def test_where_nobody_may_make_awss_role_for_spot_machines_it_says_who_may_and_m
     account.forget_service_linked_roles()
     statement = {"Effect": "Deny", "Action": "iam:CreateServiceLinkedRole", "Resource": "*"}
     set_account(service_control_policies=[{"Version": "2012-10-17", "Statement": [statement]}])
-    refused = starter.run("start", "cheap", *COUNT, "--spot")
-    assert refused.returncode == 1
-    assert "AuthFailure.ServiceLinkedRoleCreationNotPermitted" in refused.stderr
-    assert "run aws iam create-service-linked-role --aws-service-name spot.amazonaws.com" in refused.stderr
-    starter.must("start", "cheap", *COUNT)
+    try:
+        refused = starter.run("start", "cheap", *COUNT, "--spot")
+        assert refused.returncode == 1
+        assert "AuthFailure.ServiceLinkedRoleCreationNotPermitted" in refused.stderr
+        assert "run aws iam create-service-linked-role --aws-service-name spot.amazonaws.com" in refused.stderr
+        starter.must("start", "cheap", *COUNT)
+    finally:
+        set_account()
+        account.make_service_linked_roles()
 
 
 def test_a_user_whose_policy_reads_no_routes_still_starts(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from typing import Any
@@ -67,6 +68,12 @@ class Account:
         for page in self.iam.get_paginator("list_roles").paginate(PathPrefix="/aws-service-role/spot"):
             for role in page["Roles"]:
                 self.iam.delete_service_linked_role(RoleName=role["RoleName"])
+
+    def make_service_linked_roles(self) -> None:
+        """Make those that were forgotten and that nobody has made since; other tests need them."""
+        for service in ("spot.amazonaws.com", "spotfleet.amazonaws.com"):
+            with contextlib.suppress(self.iam.exceptions.InvalidInputException):
+                self.iam.create_service_linked_role(AWSServiceName=service)
 
     def details(self, resource: str, name: str) -> str:
         """Return everything about one resource as text that changes if and only if the resource does."""

@@ -162,7 +162,8 @@ class Stack:
             assert answer.status == "SUCCESS", answer
 
     def end(self) -> None:
-        """Delete what was built for the scenario."""
+        """Delete what was built for the scenario, and make what other tests need of what it forgot."""
+        self.account.make_service_linked_roles()
         if self.scenario.resource != "MachineImage":
             return
         for given in (self.first, self.then):
