@@ -5,17 +5,18 @@ That one has imported boto3, the models of AWS's services and our modules, which
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from local_aws.forked import become, context
-
 PRELOADED = "tests.local_aws.preloaded"
 
+_context = multiprocessing.get_context("forkserver")
 _python_path: list[str | None] = []
 """``PYTHONPATH`` as it was for the process that is forked."""
 
@@ -23,7 +24,7 @@ _python_path: list[str | None] = []
 def can_run() -> bool:
     """Return whether a new Python would start as the one that is forked did; ``PYTHONPATH`` names its clock."""
     if not _python_path:
-        context.set_forkserver_preload([PRELOADED])
+        _context.set_forkserver_preload([PRELOADED])
         _python_path.append(os.environ.get("PYTHONPATH"))
     return _python_path == [os.environ.get("PYTHONPATH")]
 
@@ -47,7 +48,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str], text: str, timeout
         streams = [Path(directory, name) for name in ("in", "out", "err")]
         for path, content in zip(streams, (text, "", ""), strict=True):
             path.write_text(content)
-        process = context.Process(target=_command, args=(list(arguments), dict(environ), streams))
+        process = _context.Process(target=_command, args=(list(arguments), dict(environ), streams))
         process.start()
         process.join(timeout)
         if process.exitcode is None:
@@ -58,11 +59,16 @@ def run(arguments: Sequence[str], environ: Mapping[str, str], text: str, timeout
 
 
 def _command(arguments: list[str], environ: dict[str, str], streams: Sequence[Path]) -> None:
+    os.environ.clear()
+    os.environ.update(environ)
+    time.tzset()
     for descriptor, (path, mode) in enumerate(zip(streams, (os.O_RDONLY, os.O_WRONLY, os.O_WRONLY), strict=True)):
         opened = os.open(path, mode)
         os.dup2(opened, descriptor)
         os.close(opened)
-    become(environ)
+    sys.stdin = os.fdopen(0, closefd=False)
+    sys.stdout = os.fdopen(1, "w", closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
     sys.argv = ["annex-bootstrap", *arguments]
     from annex_bootstrap.main import main
 

@@ -8,18 +8,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-import runpy
 import secrets
 import subprocess
-import sys
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
 from ministack.core import lambda_runtime
 from ministack.services import lambda_svc, sts
-
-from local_aws.forked import Forked
 
 PASSED_ON = frozenset(
     (
@@ -59,8 +55,6 @@ def _secret(kind: str, key_id: str) -> str:
     return hmac.new(_KEY, f"{kind}:{key_id}".encode(), hashlib.sha256).hexdigest()
 
 
-def _start(command: list[str], cwd: str, env: Mapping[str, str], **options: Any) -> subprocess.Popen[str] | Forked:
+def _start(command: list[str], env: Mapping[str, str], **options: Any) -> subprocess.Popen[str]:
     kept = {name: value for name, value in env.items() if name in PASSED_ON or os.environ.get(name) != value}
-    if command[0] == sys.executable:
-        return Forked(runpy.run_path, command[1], cwd=cwd, env=kept)
-    return subprocess.Popen(command, cwd=cwd, env=kept, **options)
+    return subprocess.Popen(command, env=kept, **options)
