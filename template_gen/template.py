@@ -170,7 +170,7 @@ def _put_into_vpc(template: Template, function: Function) -> None:
     function.Environment = inside(
         {"Variables": {IN_VPC: "yes", POLICY: If("MakesConnectivityNetwork", Ref(network), "")}}
     )
-    findings = (Finding.NO_DEAD_LETTER_QUEUE, Finding.NO_RESERVED_CONCURRENCY, Finding.ENVIRONMENT_WITHOUT_KEY)
+    findings = (Finding.NO_DEAD_LETTER_QUEUE, Finding.NO_RESERVED_CONCURRENCY)
     # cfn-lint tries the default of SubnetIds, which is no subnet: with it, deploy refuses to put the function there.
     function.Metadata = {**leave(*findings), "cfn-lint": {"config": {"ignore_checks": ["W1033"]}}}
 

@@ -30,7 +30,8 @@ def has_finding(title: str, finding: Finding) -> bool:
     """Return whether a check of checkov fails for a resource."""
     kind, wanted = LOOKED_FOR[finding]
     resource = TEMPLATE[title]
-    if finding is Finding.ENVIRONMENT_WITHOUT_KEY and "Environment" not in resource["Properties"]:
+    # It does not look into conditions.
+    if finding is Finding.ENVIRONMENT_WITHOUT_KEY and "Variables" not in resource["Properties"].get("Environment", {}):
         return False
     return bool(resource["Type"] == kind and wanted not in resource["Properties"])
 
