@@ -86,7 +86,7 @@ class CliUser:
         """
         command, environ = self.command(*arguments), self.environ()
         if forked.can_run():
-            result = Result(*forked.run(command[len(PYTHON) :], environ, text, TIMEOUT))
+            result = Result(*forked.run(command[1:], environ, text, TIMEOUT))
         else:
             done = subprocess.run(
                 command, env=environ, input=text, capture_output=True, text=True, timeout=TIMEOUT, check=False

@@ -5,35 +5,32 @@ That one has imported boto3, the models of AWS's services and our modules, which
 
 from __future__ import annotations
 
-import multiprocessing
+import contextlib
 import os
 import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-PRELOADED = "tests.local_aws.preloaded"
+from local_aws.forked import Forked, Origin
 
-_context = multiprocessing.get_context("forkserver")
-_python_path: list[str | None] = []
-"""``PYTHONPATH`` as it was for the process that is forked."""
+_origins: dict[str | None, Origin] = {}
+"""By ``PYTHONPATH``, which names the clock; the first one only."""
 
 
 def can_run() -> bool:
-    """Return whether a new Python would start as the one that is forked did; ``PYTHONPATH`` names its clock."""
-    if not _python_path:
-        _context.set_forkserver_preload([PRELOADED])
-        _python_path.append(os.environ.get("PYTHONPATH"))
-    return _python_path == [os.environ.get("PYTHONPATH")]
+    """Return whether a new Python would start as the one that is forked does."""
+    python_path = os.environ.get("PYTHONPATH")
+    if not _origins:
+        _origins[python_path] = Origin("tests.local_aws.preloaded")
+    return python_path in _origins
 
 
 def run(arguments: Sequence[str], environ: Mapping[str, str], text: str, timeout: float) -> tuple[int, str, str]:
-    """Run one of our commands to its end.
+    """Run a Python to its end.
 
     Args:
-        arguments: after the program's name.
+        arguments: of Python.
         environ: all of its environment.
         text: its standard input.
         timeout: seconds that it may take.
@@ -44,32 +41,15 @@ def run(arguments: Sequence[str], environ: Mapping[str, str], text: str, timeout
     Raises:
         subprocess.TimeoutExpired: it took longer, and was killed.
     """
-    with tempfile.TemporaryDirectory() as directory:
-        streams = [Path(directory, name) for name in ("in", "out", "err")]
-        for path, content in zip(streams, (text, "", ""), strict=True):
-            path.write_text(content)
-        process = _context.Process(target=_command, args=(list(arguments), dict(environ), streams))
-        process.start()
-        process.join(timeout)
-        if process.exitcode is None:
+    process = Forked(_origins[os.environ.get("PYTHONPATH")], arguments, str(Path.cwd()), environ)
+    with process.stdout, process.stderr, ThreadPoolExecutor() as readers:
+        said = [readers.submit(stream.read) for stream in (process.stdout, process.stderr)]
+        with contextlib.suppress(BrokenPipeError), process.stdin as stdin:
+            stdin.write(text)
+        try:
+            code = process.wait(timeout)
+        except subprocess.TimeoutExpired:
             process.kill()
-            process.join()
-            raise subprocess.TimeoutExpired(list(arguments), timeout)
-        return process.exitcode, streams[1].read_text(), streams[2].read_text()
-
-
-def _command(arguments: list[str], environ: dict[str, str], streams: Sequence[Path]) -> None:
-    os.environ.clear()
-    os.environ.update(environ)
-    time.tzset()
-    for descriptor, (path, mode) in enumerate(zip(streams, (os.O_RDONLY, os.O_WRONLY, os.O_WRONLY), strict=True)):
-        opened = os.open(path, mode)
-        os.dup2(opened, descriptor)
-        os.close(opened)
-    sys.stdin = os.fdopen(0, closefd=False)
-    sys.stdout = os.fdopen(1, "w", closefd=False)
-    sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
-    sys.argv = ["annex-bootstrap", *arguments]
-    from annex_bootstrap.main import main
-
-    main()
+            raise
+        output, errors = (each.result() for each in said)
+    return code, output, errors

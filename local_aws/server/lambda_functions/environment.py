@@ -5,17 +5,21 @@ MiniStack hands its whole environment on, and makes a function's keys from its n
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import os
 import secrets
 import subprocess
+import sys
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
 from ministack.core import lambda_runtime
 from ministack.services import lambda_svc, sts
+
+from local_aws.forked import Forked, Origin
 
 PASSED_ON = frozenset(
     (
@@ -55,6 +59,13 @@ def _secret(kind: str, key_id: str) -> str:
     return hmac.new(_KEY, f"{kind}:{key_id}".encode(), hashlib.sha256).hexdigest()
 
 
-def _start(command: list[str], env: Mapping[str, str], **options: Any) -> subprocess.Popen[str]:
+@functools.cache
+def _origin() -> Origin:
+    return Origin("local_aws.preloaded")
+
+
+def _start(command: list[str], cwd: str, env: Mapping[str, str], **options: Any) -> subprocess.Popen[str] | Forked:
     kept = {name: value for name, value in env.items() if name in PASSED_ON or os.environ.get(name) != value}
-    return subprocess.Popen(command, env=kept, **options)
+    if command[0] == sys.executable:
+        return Forked(_origin(), command[1:], cwd, kept)
+    return subprocess.Popen(command, cwd=cwd, env=kept, **options)
