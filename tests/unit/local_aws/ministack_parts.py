@@ -61,16 +61,17 @@ def _replaced() -> Iterator[tuple[str, str]]:
 
 def _definition(module: str, name: str) -> str:
     """Return the source of everything at a module's top level that defines a name; nothing where it is gone."""
-    source, statements = _parsed(module)
+    lines, statements = _parsed(module)
     found = [node for node in statements if name in _names(node)]
-    return "\n".join(ast.get_source_segment(source, node) or "" for node in found)
+    return "\n".join("\n".join(lines[node.lineno - 1 : node.end_lineno]) for node in found)
 
 
 @cache
-def _parsed(module: str) -> tuple[str, list[ast.stmt]]:
+def _parsed(module: str) -> tuple[list[str], list[ast.stmt]]:
     file = _source_file(module)
     source = file.read_text() if file else ""
-    return source, ast.parse(source).body
+    # Python ends lines here only, where splitlines() knows more.
+    return source.split("\n"), ast.parse(source).body
 
 
 def _names(node: ast.stmt) -> set[str]:
