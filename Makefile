@@ -26,23 +26,25 @@ packages: build
 	@cd local_aws && ../$(BIN)/hatchling build -t wheel -d ../dist/packages
 	@$(BIN)/python -m tests.packages
 
-# Linters, then the tests that take seconds each; three at a time, because each waits a third of its time.
+# Linters, the unit tests, and on the local AWS what it does itself and how the stack and its leases come and go; three
+# at a time, because each waits a third of its time.
 test: lint
 	$(BIN)/pytest -n 3 -m 'not slow'
 
-# The sweeps: every fault in every call, every action of every role, a kill at every moment, every documented example,
-# ten stacks in a row while the local AWS is at its worst. And a second opinion on every authorization decision in them.
+# Every command on the local AWS, and every attack on it. The sweeps: every fault in every call, every action of every
+# role, a kill at every moment, every documented example, ten stacks in a row while the local AWS is at its worst. And a
+# second opinion on every authorization decision in them.
 slow: build opinions
-	TAKE_DECISIONS_AGAIN=yes $(BIN)/pytest -n 3 -m slow tests/local_aws
+	TAKE_DECISIONS_AGAIN=yes $(BIN)/pytest -n 3 -m slow
 
 # What the second opinion needs, from npm; TAKE_DECISIONS_AGAIN=yes asks for it in `make test` too, as CI does.
 opinions:
 	npm ci --ignore-scripts --no-audit --no-fund --prefix tests/local_aws/second_opinions/simulator
 
-# 20,000 generated histories of annexes instead of the 500 of `make test`, and 100 stacks in a row while the local AWS is
+# 20,000 generated histories of annexes instead of the 500 of `make slow`, and 100 stacks in a row while the local AWS is
 # at its worst, instead of the 10 of `make slow`: hours.
 thorough: build
-	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest tests/unit/lambda_lease/test_model.py
+	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -m slow tests/unit/lambda_lease/test_model.py
 	WORST_CASE_LIVES=100 $(BIN)/pytest -m slow tests/local_aws/worst_case
 
 # Other judges than the local AWS: AWS's own runtime client on the Python of the functions, LocalStack's open engine, and

@@ -72,6 +72,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import PublicAccessBlockConfigurationTypeDef
 
+pytestmark = pytest.mark.slow
+
 ANOTHER_ACCOUNT = "Another account of the same computer"
 
 ONCE = Config(retries={"total_max_attempts": 1})
@@ -787,7 +789,6 @@ def test_no_annex_user_tags_a_machine_as_a_builder(
     by="Anyone who may make and tag images in the account",
     stopped_by="An image counts only if EC2 says that it was made of the stack's builder, or if the stack puts it out",
 )
-@pytest.mark.slow
 def test_no_image_is_taken_that_the_builder_did_not_make(
     root: boto3.Session, template: str, put_template: Callable[[str], str]
 ) -> None:

@@ -15,6 +15,8 @@ from annex_contract.stack import DEFAULT_STACK_NAME
 from local_aws.launcher import ACCOUNT, Credentials, LocalAws
 from tests.local_aws.cli_user import CliUser
 
+pytestmark = pytest.mark.slow
+
 SetAccount = Callable[..., None]
 
 COMMANDS = (

@@ -15,6 +15,8 @@ from tests.local_aws.cli_user import CliUser
 if TYPE_CHECKING:
     from mypy_boto3_budgets import BudgetsClient
 
+pytestmark = pytest.mark.slow
+
 MAIL = "somebody@example.org"
 
 

@@ -12,6 +12,8 @@ import pytest
 from annex_contract.stack import Output
 from tests.local_aws.cli_user import CliUser
 
+pytestmark = pytest.mark.slow
+
 ASKING = {"timeout": 1, "condor_host": "169.254.169.254", "condor_port": 9618}
 
 
@@ -27,7 +29,6 @@ def outputs_of(root: boto3.Session, name: str) -> dict[str, str]:
     return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
 
 
-@pytest.mark.slow
 def test_the_connectivity_function_moves_into_the_subnets_out_and_in_again_and_leaves_nothing(
     root: boto3.Session, deployer: CliUser, set_account: Callable[..., None]
 ) -> None:

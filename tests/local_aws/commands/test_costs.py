@@ -12,10 +12,11 @@ from tests.local_aws.cli_user import CliUser
 from tests.local_aws.commands import fake_htcondor
 from tests.local_aws.commands.annexes import COUNT, REGION
 
+pytestmark = pytest.mark.slow
+
 HERE = ("--region", REGION)
 
 
-@pytest.mark.slow
 def test_costs_of_machines_that_are_gone_come_from_the_record(starter: CliUser) -> None:
     starter.must("start", "blast", *COUNT, *HERE)
     lines = (starter.home / ".condor" / NAME).read_text().splitlines()

@@ -15,6 +15,8 @@ from local_aws.launcher import ACCOUNT, REGION
 from tests.local_aws.cli_user import CliUser
 from tests.local_aws.stack import DeployedStack
 
+pytestmark = pytest.mark.slow
+
 USER = f"{DEFAULT_STACK_NAME}-{REGION}"
 
 

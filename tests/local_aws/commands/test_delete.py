@@ -17,6 +17,8 @@ from local_aws.launcher import ACCOUNT, Credentials
 from tests.local_aws import stack
 from tests.local_aws.cli_user import DEPLOY_WITHOUT_IMAGE, CliUser
 
+pytestmark = pytest.mark.slow
+
 HOUR = 3600
 
 ADMINISTRATOR = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
@@ -125,7 +127,6 @@ def test_a_staging_bucket_that_cannot_be_deleted_keeps_neither_budget_nor_config
     assert deployer.config.read_text() == ""
 
 
-@pytest.mark.slow
 def test_an_image_that_aws_still_lists_after_it_is_deregistered_delays_the_deletion_only(
     deployer: CliUser, set_machines: Callable[..., None]
 ) -> None:
@@ -135,7 +136,6 @@ def test_an_image_that_aws_still_lists_after_it_is_deregistered_delays_the_delet
     assert f"DELETE_COMPLETE: {deployer.stack_name} in us-east-1" in ran.stdout
 
 
-@pytest.mark.slow
 def test_a_stack_that_cannot_be_deleted_ends_no_annex(deployer: CliUser, root: boto3.Session, image_id: str) -> None:
     deployer.must(*DEPLOY_WITHOUT_IMAGE)
     user = AnnexUser(root, outputs(deployer))
@@ -193,7 +193,6 @@ def test_what_is_left_on_the_machine_is_listed_with_its_command(deployer: CliUse
     assert f"  rm {fleet}  # the spot fleet file" in ran.stdout.splitlines()
 
 
-@pytest.mark.slow
 def test_machines_without_an_annex_are_not_ended(deployer: CliUser, root: boto3.Session, image_id: str) -> None:
     deployer.must(*DEPLOY_WITHOUT_IMAGE)
     ec2 = root.client("ec2")
@@ -222,7 +221,6 @@ def test_a_damaged_configuration_is_reported_before_anything_is_deleted(deployer
     assert deployer.run("deploy", "--yes").returncode == 1
 
 
-@pytest.mark.slow
 def test_a_failed_deletion_reports_which_resource_blocks_it(deployer: CliUser, root: boto3.Session) -> None:
     deployer.must(*DEPLOY_WITHOUT_IMAGE)
     role = outputs(deployer)[Output.INSTANCE_ROLE_ARN].rpartition("/")[2]
@@ -240,7 +238,6 @@ def test_a_failed_deletion_reports_which_resource_blocks_it(deployer: CliUser, r
     root.client("cloudformation").delete_stack(StackName=deployer.stack_name, RetainResources=["InstanceRole"])
 
 
-@pytest.mark.slow
 def test_deleting_one_region_leaves_the_other(deployer: CliUser) -> None:
     deployer.must("deploy", "--yes", "--region", "us-east-1", "--region", "eu-west-1")
     deployer.must("delete", "--yes", "--region", "us-east-1")

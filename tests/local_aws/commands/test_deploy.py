@@ -35,6 +35,8 @@ from tests.local_aws import stack
 from tests.local_aws.cli_user import DEPLOY_WITHOUT_IMAGE, CliUser
 from tests.local_aws.custom_resources.account import Account as OfCustomResources
 
+pytestmark = pytest.mark.slow
+
 NO_SUCH_VPC = "VpcId=vpc-00000000000000000"
 BUILDING = 4.0
 """Seconds that the image's builder takes where a test does something while a stack is being created."""
@@ -77,7 +79,6 @@ def test_a_dry_run_leaves_only_the_staging_bucket_for_the_deployment(deployer: C
     assert not deployer.config.exists()
 
 
-@pytest.mark.slow
 def test_an_update_says_what_it_replaces_and_keeps_earlier_parameters(deployer: CliUser, root: boto3.Session) -> None:
     deployer.must(*DEPLOY_WITHOUT_IMAGE, "--param", "CondorCidrs=192.0.2.0/24")
     vpc = root.client("ec2").create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
@@ -193,7 +194,6 @@ def test_without_a_terminal_to_ask_nothing_changes_and_it_is_an_error(deployer: 
     assert read.find(account(deployer).cloudformation, deployer.stack_name) is None
 
 
-@pytest.mark.slow
 def test_a_failed_creation_is_explained_and_the_next_deployment_replaces_it(deployer: CliUser) -> None:
     parameters = ("--param", NO_SUCH_VPC, "--param", "CondorPort=9619", "--param", "Image=no")
     failed = deployer.run("deploy", "--yes", *parameters)
@@ -230,7 +230,6 @@ def test_a_failed_update_is_explained_with_the_functions_log_and_rolled_back(dep
     assert "is up to date" in deployer.must("deploy", "--yes").stdout
 
 
-@pytest.mark.slow
 def test_a_running_creation_is_joined(deployer: CliUser, set_machines: Callable[..., None]) -> None:
     set_machines(seconds=BUILDING)
     here = account(deployer)
@@ -299,7 +298,6 @@ def earlier_setup(root: boto3.Session) -> Iterator[list[str]]:
         stack.wait_until_gone(cloudformation, name)
 
 
-@pytest.mark.slow
 def test_the_stacks_of_condor_annex_setup_are_named_and_left_alone(
     deployer: CliUser, root: boto3.Session, earlier_setup: list[str]
 ) -> None:
@@ -557,7 +555,6 @@ def test_an_mfa_code_is_asked_for_once_for_all_regions_and_steps(
     assert re.findall(r"^Where +account \d{12}, (.+)$", done.stdout, re.M) == ["us-east-1", "eu-west-1"]
 
 
-@pytest.mark.slow
 def test_two_regions_are_deployed_in_parallel_and_a_failure_in_one_does_not_stop_the_other(
     deployer: CliUser, root: boto3.Session
 ) -> None:
@@ -596,7 +593,6 @@ def test_two_regions_are_deployed_in_parallel_and_a_failure_in_one_does_not_stop
             assert others["KeyCount"] > 0, "an empty bucket is deleted"
 
 
-@pytest.mark.slow
 def test_ctrl_c_reports_what_continues_in_aws(deployer: CliUser, set_machines: Callable[..., None]) -> None:
     set_machines(seconds=BUILDING)
     process = subprocess.Popen(

@@ -12,6 +12,8 @@ from annex_contract.outputs import profiles_of
 from annex_contract.stack import Output
 from tests.local_aws.cli_user import CliUser
 
+pytestmark = pytest.mark.slow
+
 TAGS = {"cost-center": "42", "project": "annexes/a b"}
 
 
@@ -20,7 +22,6 @@ def given(tags: Any) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in tags if tag["Key"] in TAGS}
 
 
-@pytest.mark.slow
 def test_tags_are_on_all_that_the_stack_makes_and_stay_there(deployer: CliUser, root: boto3.Session) -> None:
     deployer.must("deploy", "--yes", *(f"--tag={key}={value}" for key, value in TAGS.items()))
     stack = find(root.client("cloudformation"), deployer.stack_name)

@@ -26,6 +26,8 @@ from tests.unit.lambda_connectivity.peer import Peer, daemon
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import InstanceTypeDef
 
+pytestmark = pytest.mark.slow
+
 IMAGE = "ami-0c2023a1b2c3d4e5f"
 INSTANCE_ID = "0123456789abcdef"
 

@@ -20,6 +20,8 @@ from local_aws.launcher import ACCOUNT, Credentials
 from tests.local_aws import stack
 from tests.local_aws.cli_user import DEPLOY_WITHOUT_IMAGE, CliUser
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def owner(deployer: CliUser, new_user: Callable[[str], Credentials]) -> CliUser:
@@ -63,7 +65,6 @@ def resource(root: boto3.Session, owner: CliUser, logical_id: str) -> str:
     return found["StackResourceDetail"]["PhysicalResourceId"]
 
 
-@pytest.mark.slow
 def test_rule_and_permission_that_are_gone_come_back_by_the_lines_that_doctor_prints(
     owner: CliUser, root: boto3.Session
 ) -> None:
@@ -100,7 +101,6 @@ def test_rule_and_permission_that_are_gone_come_back_by_the_lines_that_doctor_pr
         events.describe_rule(Name=rule)
 
 
-@pytest.mark.slow
 def test_without_a_fleet_role_deleting_and_deploying_again_works(owner: CliUser, root: boto3.Session) -> None:
     owner.must(*DEPLOY_WITHOUT_IMAGE)
     iam, name = root.client("iam"), resource(root, owner, "FleetRole")
@@ -115,7 +115,6 @@ def test_without_a_fleet_role_deleting_and_deploying_again_works(owner: CliUser,
     assert iam.get_role(RoleName=resource(root, owner, "FleetRole"))
 
 
-@pytest.mark.slow
 def test_without_a_custom_resources_function_the_stack_is_abandoned_as_delete_says(
     owner: CliUser, root: boto3.Session
 ) -> None:

@@ -16,6 +16,8 @@ from local_aws.launcher import ACCOUNT, REGION, Credentials
 from tests.local_aws.cli_user import CliUser
 from tests.local_aws.stack import DeployedStack, deployed
 
+pytestmark = pytest.mark.slow
+
 IMAGE = "ami-0c2023a1b2c3d4e5f"
 
 

@@ -14,6 +14,8 @@ from tests.local_aws.commands import fake_htcondor
 from tests.local_aws.commands.annexes import REGION, machines_of
 from tests.local_aws.commands.test_grow import ALICE, job
 
+pytestmark = pytest.mark.slow
+
 FORECAST = ("forecast", "--max-cores", "4", "--owner", ALICE, "--region", REGION)
 
 
@@ -26,7 +28,6 @@ def put(starter: CliUser, jobs: list[dict[str, Any]], took: list[int]) -> None:
         (starter.home / name).write_text(json.dumps(content))
 
 
-@pytest.mark.slow
 def test_the_jobs_that_wait_are_forecast_from_such_jobs_and_prices(starter: CliUser, root: boto3.Session) -> None:
     put(starter, [job(1, ALICE, proc, Cmd="/bin/sim") for proc in range(8)], [1800] * 6)
     told = starter.must(*FORECAST, "--output", "json").document["result"]
@@ -59,7 +60,6 @@ def test_the_jobs_that_wait_are_forecast_from_such_jobs_and_prices(starter: CliU
     assert "are taken to run 30.0 minutes on the average (30.0 to 30.0), as 6 such jobs did." in said
 
 
-@pytest.mark.slow
 def test_what_is_not_known_is_said_and_can_be_given(starter: CliUser) -> None:
     put(starter, [job(1, ALICE, Cmd="/bin/sim")], [1800] * 4)
     told = starter.must(*FORECAST, "--output", "json").document["result"]

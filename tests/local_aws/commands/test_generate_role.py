@@ -6,9 +6,12 @@ import json
 from collections.abc import Callable
 
 import boto3
+import pytest
 
 from annex_bootstrap.policies.generate_role import role_template
 from tests.local_aws import stack
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_template_deploys_and_its_output_is_a_profile_with_the_role(

@@ -16,6 +16,8 @@ from tests.local_aws.cli_user import CliUser
 from tests.local_aws.commands.test_rehearse import GUARDRAILS
 from tests.local_aws.conftest import make_home
 
+pytestmark = pytest.mark.slow
+
 POWER_USER = json.loads((GUARDRAILS / "power-user.json").read_text())
 
 DENYING = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "iam:CreateRole", "Resource": "*"}]}
@@ -56,7 +58,6 @@ def roles_of(root: boto3.Session, unique: str) -> dict[str, list[str]]:
     return {name: iam.list_role_policies(RoleName=name)["PolicyNames"] for name in names}
 
 
-@pytest.mark.slow
 def test_a_guest_deploys_updates_and_deletes_and_the_roles_stay(
     root: boto3.Session, guest: CliUser, outputs: Mapping[str, str]
 ) -> None:

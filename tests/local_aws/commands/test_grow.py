@@ -24,6 +24,8 @@ from tests.local_aws.commands import fake_htcondor
 from tests.local_aws.commands.annexes import OTHER, REGION, leases_of, machines_of
 from tests.local_aws.stack import DeployedStack
 
+pytestmark = pytest.mark.slow
+
 ALICE = "alice"
 ONCE = ("grow", "--max-cores", "32", "--once", "--skip-pool-check", "--owner", ALICE, "--region", REGION)
 JSON = ("--output", "json")
@@ -125,7 +127,6 @@ def test_an_aws_that_does_not_say_what_runs_starts_nothing(
     assert machines_of(root) == []
 
 
-@pytest.mark.slow
 def test_capacity_that_lacks_is_noted_and_the_next_region_is_tried(
     starter: CliUser, put: Callable[..., None], set_machines: Callable[..., None]
 ) -> None:
@@ -189,7 +190,6 @@ def test_two_at_once_do_not_double(
     assert len(machines_of(root)) == 1
 
 
-@pytest.mark.slow
 def test_killed_at_any_moment_and_started_again_it_starts_no_more(
     starter: CliUser, root: boto3.Session, put: Callable[..., None]
 ) -> None:
@@ -245,7 +245,6 @@ def test_what_cannot_work_is_refused(
     assert message in ended.stderr
 
 
-@pytest.mark.slow
 def test_explain_says_why_in_the_jobs_own_terms(starter: CliUser, put: Callable[..., None]) -> None:
     now = int(time.time())
     put(

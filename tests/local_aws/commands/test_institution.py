@@ -34,6 +34,8 @@ from tests.local_aws.stack import DeployedStack
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
 
+pytestmark = pytest.mark.slow
+
 REGION = "us-west-2"
 """One of the two that the organisation allows, and none that another test uses."""
 
@@ -164,7 +166,6 @@ def made_for_machines(ec2: EC2Client, stack_id: str) -> list[str]:
     ]
 
 
-@pytest.mark.slow
 def test_a_rehearsal_says_what_is_missing_and_that_given_roles_are_enough(tmp_path: Path) -> None:
     limit = tmp_path / "boundary.json"
     limit.write_text(json.dumps(boundary("aws", ACCOUNT, Holder.ROLES, DEFAULT_STACK_NAME)))
@@ -184,7 +185,6 @@ def test_a_rehearsal_says_what_is_missing_and_that_given_roles_are_enough(tmp_pa
     assert (code, result["left"]) == (0, [])
 
 
-@pytest.mark.slow
 def test_a_guest_deploys_limits_and_money_hold_and_nothing_is_left(
     local: LocalAws,
     root: boto3.Session,

@@ -11,6 +11,8 @@ from local_aws.launcher import LocalAws
 from tests.local_aws.cli_user import CliUser
 from tests.local_aws.conftest import make_home
 
+pytestmark = pytest.mark.slow
+
 NO_STACK = ("--stack-name", "missing")
 
 DONE = {

@@ -19,6 +19,8 @@ from tests.local_aws import stack
 from tests.local_aws.cli_user import CliUser
 from tests.local_aws.stack import DeployedStack
 
+pytestmark = pytest.mark.slow
+
 IMAGE = "ami-0c2023a1b2c3d4e5f"
 PATIENCE = 60
 """Seconds to wait for anything."""
@@ -194,7 +196,6 @@ def test_options_work_before_and_after_the_subcommand_and_the_later_one_wins(ope
     assert json_before.document == after.document
 
 
-@pytest.mark.slow
 def test_another_stacks_leases_and_machines_are_not_taken_for_this_stacks(
     operator: CliUser,
     scientist: AnnexUser,

@@ -29,6 +29,8 @@ from tests.local_aws import stack
 from tests.local_aws.cli_user import CliUser
 from tests.local_aws.conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 Publish = Callable[..., Links]
 
 

@@ -14,6 +14,8 @@ from annex_contract.stack import Output
 from local_aws.launcher import ACCOUNT
 from tests.local_aws.cli_user import DEPLOY_WITHOUT_IMAGE, CliUser
 
+pytestmark = pytest.mark.slow
+
 BOTH = ("--region", "us-east-1", "--region", "eu-west-1")
 
 
@@ -55,7 +57,6 @@ def test_the_block_is_checked_printed_and_written(deployer: CliUser) -> None:
     assert "-ANNEX_DEFAULT_ODI_SECURITY_GROUP_IDS = sg-0" in check.stdout
 
 
-@pytest.mark.slow
 def test_regions_keep_each_others_section_and_the_default_can_be_chosen(deployer: CliUser) -> None:
     deployer.must(*DEPLOY_WITHOUT_IMAGE, "--no-pull", *BOTH, "--param", "KeyPair=no")
     deployer.must("deploy", "--yes", "--no-pull", "--region", "us-east-1", "--param", "KeyPair=yes")

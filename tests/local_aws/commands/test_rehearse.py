@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 GUARDRAILS = Path(__file__).parent / "guardrails"
 
 STEPS = ["deploy", "image", "start", "lease", "update", "delete"]
@@ -54,7 +56,6 @@ def test_a_wrong_document_is_one_sentence_and_exit_2(tmp_path: Path) -> None:
     assert document["error"].startswith(f"{tmp_path}/broken.json is not JSON, from line 1, column 2: ")
 
 
-@pytest.mark.slow
 def test_a_whole_life_under_service_control_policies_and_a_tag_policy() -> None:
     """Our launches satisfy IMDSv2 and encryption; the rest is named."""
     scps = [f"--scp={name}.json" for name in ("region-list", "required-tags", "imdsv2-and-encryption", "no-roles")]
@@ -83,7 +84,6 @@ def test_a_whole_life_under_service_control_policies_and_a_tag_policy() -> None:
     assert lease["actions"]["DeleteLeases"] == ["events:DeleteRule", "events:RemoveTargets"]
 
 
-@pytest.mark.slow
 def test_a_whole_life_of_a_power_user_with_a_boundary_in_a_region_that_is_not_allowed() -> None:
     options = ("--policy=power-user.json", "--boundary=boundary.json", "--scp=region-list.json", "--region=eu-west-1")
     code, document = rehearse(*options)
@@ -106,7 +106,6 @@ def test_a_whole_life_of_a_power_user_with_a_boundary_in_a_region_that_is_not_al
     assert {call.partition(":")[0] for _, _, call, _ in region} & {"iam", "pricing", "budgets", "sts"} == set()
 
 
-@pytest.mark.slow
 def test_nothing_is_denied_to_a_power_user_without_roles_where_an_administrator_made_them() -> None:
     code, document = rehearse("--given-roles", "--policy=power-user.json", "--scp=no-roles.json")
     result = document["result"]
@@ -125,7 +124,6 @@ def test_nothing_is_denied_to_a_power_user_without_roles_where_an_administrator_
     }
 
 
-@pytest.mark.slow
 def test_our_own_policies_are_enough_where_nothing_else_limits() -> None:
     code, document = rehearse()
     assert (code, [step["denials"] for step in document["result"]["steps"]]) == (0, [[]] * len(STEPS))

@@ -17,6 +17,8 @@ from annex_bootstrap.policies.operator import operator_policy
 from local_aws.launcher import ACCOUNT, Credentials
 from tests.local_aws.cli_user import CliUser
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def owner(deployer: CliUser, root: boto3.Session, new_user: Callable[[str], Credentials]) -> CliUser:
@@ -140,7 +142,6 @@ def test_where_no_user_may_be_made_it_says_how_to_go_on_without_one_and_then_doe
     assert "There are no keys for running annexes yet." in said
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["8-after", "rename-after", "keys", "keys-after", "knobs", "knobs-after", "check"])
 def test_killed_at_any_moment_the_next_run_completes_with_one_key(
     owner: CliUser, root: boto3.Session, moment: str

@@ -28,6 +28,8 @@ from tests.local_aws.commands import fake_htcondor
 from tests.local_aws.commands.annexes import COUNT, NAME, OTHER, REGION, leases_of, machines_of
 from tests.local_aws.stack import DeployedStack
 
+pytestmark = pytest.mark.slow
+
 PATIENCE = 60
 """Seconds to wait for anything."""
 
@@ -111,7 +113,6 @@ def test_starting_again_adds_machines_and_never_shortens_the_lease(
     assert sorted(machine["InstanceType"] for machine in machines_of(root)) == ["c7i.large"] * 2 + ["m7i.large"] * 3
 
 
-@pytest.mark.slow
 def test_money_ends_the_lease_and_more_machines_end_it_earlier(
     starter: CliUser, root: boto3.Session, stacks: Mapping[str, DeployedStack]
 ) -> None:

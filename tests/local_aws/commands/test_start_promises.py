@@ -35,6 +35,8 @@ from tests.local_aws.stack import DeployedStack
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = COUNT[2:]
 """Without a number of machines."""
 
@@ -78,7 +80,6 @@ def subnets_of(starter: CliUser, *arguments: str) -> list[str]:
     return subnets
 
 
-@pytest.mark.slow
 def test_machines_do_not_start_where_nothing_leads_out(starter: CliUser, isolated: str, ec2: EC2Client) -> None:
     assert isolated not in subnets_of(starter)
     starter.must("start", "placed", *COUNT)

@@ -17,10 +17,11 @@ from tests.local_aws.cli_user import CliUser
 from tests.local_aws.commands import fake_htcondor
 from tests.local_aws.conftest import make_home
 
+pytestmark = pytest.mark.slow
+
 START = ("start", "first", "--count", "1", "--duration", "1h", "--owner", "somebody", "--skip-pool-check", "--yes")
 
 
-@pytest.mark.slow
 def test_somebody_who_is_named_takes_the_role_and_starts_a_machine(
     local: LocalAws,
     root: boto3.Session,

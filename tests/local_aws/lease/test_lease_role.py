@@ -37,6 +37,8 @@ if TYPE_CHECKING:
         TagTypeDef,
     )
 
+pytestmark = pytest.mark.slow
+
 LAMBDA_CALLS = {"logs:CreateLogStream", "logs:PutLogEvents"}
 """What Lambda itself does with the role."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import pytest
 from botocore.exceptions import ClientError
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -33,6 +34,8 @@ OPERATIONS = st.sampled_from(
 )
 ERRORS = st.sampled_from([("AccessDenied", 403), ("InternalError", 500), ("RequestLimitExceeded", 503)])
 SECONDS = st.integers(1, 4_000)
+FEW = 50
+"""Histories for who waits for the result; ``make slow`` has many."""
 
 
 def _now_tagged(aws: FakeAws, annex_id: str, visible: bool) -> str:
@@ -188,5 +191,12 @@ class Leases(RuleBasedStateMachine):
             assert (fleet.state == "cancelled") == (fleet.id in self.fleet_owners)
 
 
-TestLeases = Leases.TestCase
-TestLeases.settings = settings(stateful_step_count=20)
+class MoreLeases(Leases):
+    """The same, as often as the profile says."""
+
+
+TestSomeLeases = Leases.TestCase
+TestSomeLeases.settings = settings(stateful_step_count=20, max_examples=FEW)
+
+TestManyLeases = pytest.mark.slow(MoreLeases.TestCase)
+TestManyLeases.settings = settings(stateful_step_count=20)
