@@ -1,4 +1,4 @@
-"""Plant faults at random, one at a time, and say which of them no test notices that calls the function.
+"""Plant faults at random, one at a time, and say which of them neither a test that calls the function nor mypy notices.
 
 Run as ``python -m tests.mutants``. Works in copies of the checkout, so that nothing here changes.
 """
@@ -77,10 +77,12 @@ def main() -> None:
         faults = sample(copies[0], paths, asked.count, seed)
         left = [fault for fault in faults if (known := verdicts.of(fault)) is None or not known.noticed]
         click.echo(f"{len(left)} of them are left to ask about; what is found: {verdicts.file}")
-        callers = _record(copies[0], asked.tests, asked.jobs)
+        callers = _record(copies[0], asked.tests, asked.jobs, "slow or not slow" if asked.slow else "not slow")
         if not callers.seconds:
             sys.exit("No test passes without a fault. Run these tests with pytest to see why.")
-        _share_bytecode(copies)
+        if _complains(copies[0]):
+            sys.exit("mypy complains without a fault. Run it to see why.")
+        _share_caches(copies)
         click.echo(f"{len(callers.seconds)} tests pass after {time.monotonic() - began:.0f} s")
         free: Queue[Path] = Queue()
         for copy in copies:
@@ -98,7 +100,7 @@ def main() -> None:
             for number, answer in enumerate(as_completed([pool.submit(ask, fault) for fault in left]), start=1):
                 fault, verdict = answer.result()
                 verdicts.add(fault, verdict)
-                if verdict not in (Verdict.UNIT, Verdict.LOCAL_AWS):
+                if verdict not in (Verdict.UNIT, Verdict.LOCAL_AWS, Verdict.TYPES):
                     click.echo("\n  ".join([f"{fault.path}:{fault.line}: {verdict}", *change(fault).splitlines()]))
                 if number % OFTEN == 0:
                     click.echo(verdicts.total(faults))
@@ -118,6 +120,7 @@ def _arguments() -> argparse.Namespace:
         "(default: dist/mutants-SEED.jsonl)",
     )
     parser.add_argument("--jobs", type=int, default=2, help="how many at a time")
+    parser.add_argument("--slow", action="store_true", help="ask the tests of `make slow` as well")
     parser.add_argument("tests", nargs="*", default=["tests/unit", "tests/local_aws"], help="which tests to ask")
     parser.add_argument("--only", default="", help="parts of the paths of files, with commas between them")
     return parser.parse_args()
@@ -150,13 +153,13 @@ def _git_directory() -> str:
     return subprocess.run(asked, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def _record(copy: Path, tests: Sequence[str], jobs: int) -> Callers:
+def _record(copy: Path, tests: Sequence[str], jobs: int, marks: str) -> Callers:
     """Run the tests without a fault, and return what they call and how long they take."""
     settings, report = copy / ".coveragerc.mutants", copy / "report.xml"
     settings.write_text(COVERAGE.format(packages=", ".join(PACKAGES)))
     subprocess.run(
         [
-            *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", "-n", str(jobs)),
+            *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", marks, "-n", str(jobs)),
             *("-p", processor_time.__name__),
             *(f"--ignore={path}" for path in HARD),
             *("--cov", f"--cov-config={settings}", "--cov-context=test", "--cov-report=", f"--junit-xml={report}"),
@@ -182,16 +185,17 @@ def _processor_seconds(case: ET.Element) -> float:
     return 0.0 if taken is None else float(taken.get("value", 0))
 
 
-def _share_bytecode(copies: Sequence[Path]) -> None:
-    """Give all copies what was compiled in the first: tests are compiled with their assertions, which takes long.
+def _share_caches(copies: Sequence[Path]) -> None:
+    """Give all copies what was made of the first: tests are compiled with their assertions, which takes long.
 
-    Files have the same times in all of them, by which Python knows them. A file with a fault has another one.
+    Files have the same times in all of them, by which Python and mypy know them. A file with a fault has another one.
     """
-    for compiled in copies[0].rglob("*.pyc"):
+    made = [*copies[0].rglob("*.pyc"), *(path for path in (copies[0] / ".mypy_cache").rglob("*") if path.is_file())]
+    for each in made:
         for copy in copies[1:]:
-            target = copy / compiled.relative_to(copies[0])
-            target.parent.mkdir(exist_ok=True)
-            shutil.copy2(compiled, target)
+            target = copy / each.relative_to(copies[0])
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(each, target)
 
 
 def _environment(copy: Path) -> dict[str, str]:
@@ -199,7 +203,7 @@ def _environment(copy: Path) -> dict[str, str]:
 
 
 def _verdict(copy: Path, fault: Fault, tests: Sequence[str], seconds: float) -> Verdict:
-    """Return whether one of the tests fails with a fault, or takes far longer."""
+    """Return whether one of the tests fails with a fault or takes far longer, and if not, whether mypy complains."""
     file = copy / fault.path
     file.write_text(fault.code)
     try:
@@ -209,9 +213,18 @@ def _verdict(copy: Path, fault: Fault, tests: Sequence[str], seconds: float) -> 
                 return Verdict.ENDLESS
             if code:
                 return Verdict.UNIT if some[0].startswith(UNIT) else Verdict.LOCAL_AWS
+        if _complains(copy):
+            return Verdict.TYPES
         return Verdict.SURVIVES if tests else Verdict.UNCALLED
     finally:
         file.write_text(fault.before)
+
+
+def _complains(copy: Path) -> bool:
+    """Return whether mypy finds an error in a copy."""
+    return bool(
+        subprocess.run([sys.executable, "-m", "mypy"], cwd=copy, check=False, stdout=subprocess.DEVNULL).returncode
+    )
 
 
 def _ask(copy: Path, tests: Sequence[str]) -> int:

@@ -18,13 +18,14 @@ class Verdict(StrEnum):
     UNIT = "noticed by unit tests"
     LOCAL_AWS = "noticed on the local AWS"
     ENDLESS = "its tests did not end"
+    TYPES = "noticed by mypy"
     SURVIVES = "survives"
     UNCALLED = "no test calls it"
 
     @property
     def noticed(self) -> bool:
-        """Whether a person would notice that the tests do not pass."""
-        return self in (Verdict.UNIT, Verdict.LOCAL_AWS, Verdict.ENDLESS)
+        """Whether a person would notice that `make test` does not pass."""
+        return self not in (Verdict.SURVIVES, Verdict.UNCALLED)
 
 
 COLUMNS = {
@@ -32,6 +33,7 @@ COLUMNS = {
     "unit": [Verdict.UNIT],
     "local": [Verdict.LOCAL_AWS],
     "endless": [Verdict.ENDLESS],
+    "mypy": [Verdict.TYPES],
     "survive": [Verdict.SURVIVES],
     "uncalled": [Verdict.UNCALLED],
 }
