@@ -16,10 +16,9 @@ import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 from urllib.parse import quote, unquote, urlencode, urlsplit
 from xml.etree import ElementTree
 
@@ -41,8 +40,7 @@ class RefusedError(Exception):
     """AWS refused a call, or does not answer; the text says which and why."""
 
 
-@dataclass(frozen=True)
-class Keys:
+class Keys(NamedTuple):
     """What a role's machine signs with."""
 
     access_key_id: str
@@ -50,8 +48,7 @@ class Keys:
     token: str
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where a machine is.
 
     Attributes:

@@ -107,6 +107,7 @@ condor_version
 daemons=$(condor_config_val DAEMON_LIST)
 [ "$daemons" = "MASTER STARTD" ]
 systemctl is-enabled annex-boot.service annex-spot-watch.service condor.service
+# Machines keep what this makes, and compile nothing at boot.
 (cd /usr/local/lib/annex-bootstrap && python3 -m py_compile machine_image/*.py)
 bash -n /etc/annex-bootstrap/boot-commands
 versions=$(package_versions condor awscli)
@@ -118,7 +119,6 @@ begin "removing what machines must not share"
 # cloud-init would write down how this script ended; nothing else of it is left to do.
 kill -KILL "$PPID"
 clean_packages
-rm -rf /usr/local/lib/annex-bootstrap/machine_image/__pycache__
 rm -rf /etc/condor/passwords.d/* /etc/condor/tokens.d/* /var/lib/condor/execute/* /var/lib/condor/spool/* \
     /var/spool/condor/* /var/lock/condor/*
 rm -f /etc/ssh/ssh_host_* /etc/ssl/private/ssl-cert-snakeoil.key /etc/ssl/certs/ssl-cert-snakeoil.pem

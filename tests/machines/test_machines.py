@@ -341,6 +341,8 @@ def _check_image(laboratory: Laboratory, machine: Machine) -> None:
     # A file that the image had would be written again, and not made again.
     born, booted = (float(text) for text in machine.must(SEED).split())
     assert born > booted
+    compiled = machine.must("stat --format %Y /usr/local/lib/annex-bootstrap/machine_image/__pycache__/*.pyc")
+    assert all(float(text) < booted for text in compiled.split()), "the boot step was compiled at boot"
     ad = laboratory.testbed.pool.run(["condor_status", "-af", "MyAddress"]).stdout
     assert "[" not in ad, ad
     laboratory.testbed.checked("the image has one kernel, and of its builder neither name, network nor journal")
