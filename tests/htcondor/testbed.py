@@ -331,12 +331,13 @@ def bucket_names(bucket: str, region: str) -> dict[str, str]:
 
 
 @contextmanager
-def start_testbed(root: Path, machines: MachineSettings | None = None) -> Iterator[Testbed]:
+def start_testbed(root: Path, machines: MachineSettings | None = None, speed: int = SPEED) -> Iterator[Testbed]:
     """Start a local AWS under AWS's own host names and a pool with our commands installed.
 
     Args:
         root: a root directory with HTCondor.
         machines: what the local AWS runs its instances with; None where it only records them.
+        speed: how many times faster than the clock schedules run.
     """
     staging = f"{DEFAULT_STACK_NAME}-staging-{ACCOUNT}"
     hosts = namespaces.names()
@@ -344,7 +345,7 @@ def start_testbed(root: Path, machines: MachineSettings | None = None) -> Iterat
         hosts |= bucket_names(f"{staging}-{region}", region)
     with (
         pytest.MonkeyPatch.context() as patch,
-        local_aws(SPEED, namespaces.REGIONS, machines=machines) as local,
+        local_aws(speed, namespaces.REGIONS, machines=machines) as local,
         Pool(
             root,
             hosts=hosts,

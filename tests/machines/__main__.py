@@ -25,22 +25,28 @@ from tests.machines.given import Given
 MACHINES = 3
 """How many run at once, at most."""
 
+MEASURE = "--measure"
+"""The option that measures machines instead of testing them."""
+
 ALL = "--all"
 """The option with which the slow tests run as well."""
 
 
 def main() -> int:
-    """Run pytest on this folder, or with the arguments given.
+    """Run pytest on this folder, or with the arguments given, or measure machines.
 
     Returns:
         The first exit code that is not 0, if any.
     """
     # So that its directory is deleted then as well.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    pytest = [sys.executable, "-m", "pytest", "--capture=no", "--quiet", "--exitfirst"]
+    pytest = ["pytest", "--capture=no", "--quiet", "--exitfirst"]
     everything = ALL in sys.argv
     given_arguments = [argument for argument in sys.argv[1:] if argument != ALL]
-    runs = [given_arguments] if given_arguments else runs_of(everything=everything)
+    if given_arguments == [MEASURE]:
+        runs = [["tests.machines.measurement"]]
+    else:
+        runs = [[*pytest, *run] for run in ([given_arguments] if given_arguments else runs_of(everything=everything))]
     try:
         check(MACHINES)
         with ThreadPoolExecutor() as workers:
@@ -55,8 +61,10 @@ def main() -> int:
         given = Given(name, str(base), str(socket), everything)
         with packages.offered(socket, origins):
             environment = {**os.environ, **given.environ(), OVERRIDE: str(root)}
-            for arguments in runs:
-                code = subprocess.run([*command, *pytest, *arguments], env=environment, check=False).returncode
+            for module in runs:
+                code = subprocess.run(
+                    [*command, sys.executable, "-m", *module], env=environment, check=False
+                ).returncode
                 if code:
                     return code
     return 0

@@ -1,14 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.htcondor.root import ensure_roots
-from tests.htcondor.testbed import Testbed, start_testbed
+from tests.htcondor.testbed import Testbed
 from tests.machines.given import Given, read
-from tests.machines.laboratory import Laboratory, base_settings
+from tests.machines.laboratory import Laboratory, opened
 
 
 @pytest.fixture(scope="session")
@@ -23,11 +21,8 @@ def prepared() -> Given:
 @pytest.fixture(scope="session")
 def laboratory(prepared: Given) -> Iterator[Laboratory]:
     """Return a pool, a local AWS whose instances are virtual machines, and a stack with its image."""
-    directory = Path(prepared.directory, "machines")
-    settings = base_settings(prepared, directory)
-    (root,) = ensure_roots()
-    with start_testbed(root, settings) as testbed:
-        yield Laboratory(testbed, prepared, directory)
+    with opened(prepared) as laboratory:
+        yield laboratory
 
 
 @pytest.fixture(autouse=True)

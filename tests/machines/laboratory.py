@@ -20,8 +20,11 @@ from local_aws.machines.settings import MachineSettings
 from local_aws.server_settings import BASES, HARDWARE, Hardware
 from machine_image.user_data import ImageInputs, render_script
 from tests.htcondor import namespaces
-from tests.htcondor.pool import Pool
-from tests.htcondor.testbed import HOME, Testbed
+from tests.htcondor.namespaces import POOL, REGION
+from tests.htcondor.pool import USER, Pool
+from tests.htcondor.root import ensure_roots
+from tests.htcondor.stand_in import ADMINISTRATOR, EVERYTHING
+from tests.htcondor.testbed import HOME, SPEED, Testbed, aws_profiles, start_testbed
 from tests.machines.given import Given
 
 if TYPE_CHECKING:
@@ -80,6 +83,15 @@ def built_image(given: Given) -> str:
     """Return the file with our image; empty where no earlier run has built it."""
     disk = cached_image(given)
     return str(disk) if disk.exists() else ""
+
+
+def keep(given: Given, disk: Path) -> int:
+    """Keep a disk with our image in the user's cache, for later runs; return its bytes, which its builder wrote."""
+    target = cached_image(given)
+    part = target.with_suffix(".part")
+    shutil.copyfile(disk, part)
+    part.rename(target)
+    return target.stat().st_size
 
 
 @dataclass
@@ -184,6 +196,20 @@ def wait_until(
     return time.monotonic() - began
 
 
+@contextmanager
+def opened(given: Given, speed: int = SPEED) -> Iterator[Laboratory]:
+    """Start a pool, and a local AWS whose instances are virtual machines.
+
+    Args:
+        given: what was prepared.
+        speed: how many times faster than the clock schedules run.
+    """
+    directory = Path(given.directory, "machines")
+    (root,) = ensure_roots()
+    with start_testbed(root, base_settings(given, directory), speed) as testbed:
+        yield Laboratory(testbed, given, directory)
+
+
 @dataclass
 class Laboratory:
     """The pool, the local AWS, and its machines.
@@ -199,6 +225,27 @@ class Laboratory:
     given: Given
     directory: Path
     started: dict[str, Machine] = field(default_factory=dict)
+
+    def deploy(self) -> None:
+        """Let machines join the pool, and deploy the stack, whose image a builder makes where no earlier run has."""
+        testbed = self.testbed
+        testbed.annex_bootstrap("pool-config", "--collector", POOL, "--user", USER, user="root")
+        testbed.pool.must(["condor_restart"])
+        for path, text in aws_profiles({ADMINISTRATOR: testbed.make_user(ADMINISTRATOR, EVERYTHING)}).items():
+            testbed.pool.write(path, text)
+        cached = cached_image(self.given).exists()
+        parameters = [f"ImagePackages={','.join(packages(self.given))}", f"BootCommands={BOOT_COMMANDS}"]
+        options = [part for parameter in parameters for part in ("--param", parameter)]
+        began = time.monotonic()
+        command = ["annex-bootstrap", "deploy", "--yes", "--profile", ADMINISTRATOR, "--region", REGION, *options]
+        ended = testbed.pool.run(command, seconds=PATIENCE)
+        testbed.transcript.command(" ".join(command), ended.stdout + ended.stderr)
+        assert ended.returncode == 0, "\n".join(machine.console[-5000:] for machine in self.builders())
+        testbed.read_outputs(REGION)
+        testbed.transcript.note(f"deploy took {time.monotonic() - began:.0f} s")
+        if not cached:
+            written = self.keep_image()
+            testbed.transcript.note(f"the image has {written / 1e6:.0f} MB that Debian's has not")
 
     @contextmanager
     def hardware(self, hardware: Hardware) -> Iterator[None]:
@@ -281,11 +328,7 @@ class Laboratory:
         (image,) = (
             image["ImageId"] for image in self.testbed.root.client("ec2").describe_images(Owners=["self"])["Images"]
         )
-        target = cached_image(self.given)
-        part = target.with_suffix(".part")
-        shutil.copyfile(self.directory / "images" / f"{image}.qcow2", part)
-        part.rename(target)
-        return target.stat().st_size
+        return keep(self.given, self.directory / "images" / f"{image}.qcow2")
 
     def slots(self, *attributes: str) -> str:
         """Return attributes of all slots in the pool."""

@@ -18,18 +18,15 @@ from local_aws.server_settings import Hardware
 from machine_image.user_data import ImageInputs, read_outcome
 from tests.htcondor.namespaces import POOL, REGION
 from tests.htcondor.pool import USER
-from tests.htcondor.stand_in import ADMINISTRATOR, EVERYTHING
-from tests.htcondor.testbed import HOME, aws_profiles, submit
+from tests.htcondor.stand_in import ADMINISTRATOR
+from tests.htcondor.testbed import HOME, submit
 from tests.machines.laboratory import (
-    BOOT_COMMANDS,
     GO_WHEN_IDLE,
     LASTING,
     LEAN,
     PATIENCE,
     Laboratory,
     Machine,
-    cached_image,
-    packages,
     patched,
     wait_until,
     wait_until_ended,
@@ -60,24 +57,7 @@ wait
 
 def test_a_builder_makes_the_image(laboratory: Laboratory) -> None:
     """Debian's image is behind by a kernel, as it often is."""
-    testbed = laboratory.testbed
-    testbed.annex_bootstrap("pool-config", "--collector", POOL, "--user", USER, user="root")
-    testbed.pool.must(["condor_restart"])
-    for path, text in aws_profiles({ADMINISTRATOR: testbed.make_user(ADMINISTRATOR, EVERYTHING)}).items():
-        testbed.pool.write(path, text)
-    cached = cached_image(laboratory.given).exists()
-    parameters = [f"ImagePackages={','.join(packages(laboratory.given))}", f"BootCommands={BOOT_COMMANDS}"]
-    options = [part for parameter in parameters for part in ("--param", parameter)]
-    began = time.monotonic()
-    command = ["annex-bootstrap", "deploy", "--yes", "--profile", ADMINISTRATOR, "--region", REGION, *options]
-    ended = testbed.pool.run(command, seconds=PATIENCE)
-    testbed.transcript.command(" ".join(command), ended.stdout + ended.stderr)
-    assert ended.returncode == 0, "\n".join(machine.console[-5000:] for machine in laboratory.builders())
-    testbed.read_outputs(REGION)
-    testbed.transcript.note(f"deploy took {time.monotonic() - began:.0f} s")
-    if not cached:
-        written = laboratory.keep_image()
-        testbed.transcript.note(f"the image has {written / 1e6:.0f} MB that Debian's has not")
+    laboratory.deploy()
 
 
 def test_a_machine_joins_although_everything_is_late(laboratory: Laboratory) -> None:
