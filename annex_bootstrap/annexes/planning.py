@@ -7,13 +7,14 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import partial
 
 from annex_bootstrap.annexes import limits
 from annex_bootstrap.annexes.leases import Lease, Leases
 from annex_bootstrap.annexes.money import cents, read_balance
 from annex_bootstrap.annexes.requests import Annex, Request
 from annex_bootstrap.annexes.starting import find_lease, tags_of
-from annex_bootstrap.aws import Account, find_image
+from annex_bootstrap.aws import Account, find_image, in_background
 from annex_bootstrap.errors import UnavailableError, UserError
 from annex_bootstrap.machines.capacity import (
     MOST_OVERRIDES,
@@ -154,8 +155,10 @@ def make_plan(
     leases = Leases.of(account, stack)
     leases.check_name(annex.name)
     image = machine_image(account, stack)
-    subnets = find_subnets(account, outputs[Output.SECURITY_GROUP_ID], subnet_ids or stack_subnets(stack))
-    extras = image.disk * DISK + (ADDRESS if any(subnet.public for subnet in subnets) else 0)
+    # Both take several calls of EC2, whose client is made by now: it is safe in threads, the making of clients is not.
+    group_id = outputs[Output.SECURITY_GROUP_ID]
+    reads_subnets = in_background(partial(find_subnets, account, group_id, subnet_ids or stack_subnets(stack)))
+    reads_running = in_background(leases.machines)
     quota = find_quota(account, spot=capacity.spot)
     if not (capacity.cores or capacity.types):
         capacity = replace(capacity, types=(outputs[Output.INSTANCE_TYPE],))
@@ -163,6 +166,8 @@ def make_plan(
         account.region, stack.limits, capacity, _find_machines(account, capacity, image.architecture)
     )
     prices, unpriced = find_prices(account, [machine.name for machine in machines], spot=capacity.spot)
+    subnets = reads_subnets.result()
+    extras = image.disk * DISK + (ADDRESS if any(subnet.public for subnet in subnets) else 0)
     if capacity.cores:
         machines = choose_types(capacity, machines, prices, None if quota is None else quota.room, extras)
         machines = machines[: MOST_OVERRIDES // len(subnets)]
@@ -198,7 +203,7 @@ def make_plan(
         expiration = min(expiration, money_end)
         annex = replace(annex, expiration=expiration, money=limit.content())
     hours = Decimal(expiration - now) / 3600 + LATE
-    running = leases.machines().get(annex.name)
+    running = reads_running.result().get(annex.name)
     request_id = request_id or uuid.uuid4().hex
     fleet = fleet_arguments(
         capacity,

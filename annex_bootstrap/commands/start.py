@@ -153,10 +153,12 @@ def start(
 
     def plan(place: int) -> Plan:
         account, stack = places[place]
+        # Made before, since making clients is not safe in threads.
+        functions = account.lambda_
         # The functions start cold, so the plan is made meanwhile.
         checks = [in_background(partial(check_lease_function, account, stack.outputs, name))]
         if not skip_pool_check and pool.collectors:
-            checks.append(in_background(partial(check_reachable, account.lambda_, stack, pool)))
+            checks.append(in_background(partial(check_reachable, functions, stack, pool)))
         made = make_plan(account, stack, annex, capacity, subnet_ids, dollars=max_dollars, tags=given)
         for check in checks:
             check.result()
