@@ -178,13 +178,16 @@ def carry_out(account: Account, stack: Stack, request: Request, pool: Pool) -> O
             if outcome.count:
                 lease = _keep_lease(leases, lease, request, outcome)
                 try:
-                    _configure(account, stack.outputs, request, pool, outcome)
+                    # Beside each other: to describe many machines takes as long as to configure them.
+                    with ThreadPoolExecutor(1) as beside:
+                        looking = beside.submit(_look, account, request.request_id, outcome)
+                        _configure(account, stack.outputs, request, pool, outcome)
                 except UncertainError:
                     raise
                 except UserError:
                     _end_unused(leases, lease)
                     raise
-                outcome = _look(account, request.request_id, outcome)
+                outcome = looking.result()
                 if not outcome.count:
                     _end_unused(leases, lease)
         except UncertainError:
@@ -222,6 +225,8 @@ def _configure(account: Account, outputs: Mapping[str, str], request: Request, p
         UserError: AWS refuses all of them, and the machines, which are new, are terminated.
     """
     ids, is_new = list(outcome.ids), outcome.is_new
+    # Made before, since making clients is not safe in threads.
+    s3 = account.s3
     annex, bucket, role_id = request.annex, outputs[Output.S3_BUCKET_NAME], outputs[Output.START_ROLE_ID]
     body = MachineConfig(annex.name, pool.address, annex.owner, annex.idle, request.request_id, annex.only).pack(
         pool.token
@@ -231,7 +236,7 @@ def _configure(account: Account, outputs: Mapping[str, str], request: Request, p
         key = contract.machine_key(annex.name, role_id, instance_id)
         try:
             with explained(f"putting the configuration of {instance_id} into {bucket}"):
-                account.s3.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*")
+                s3.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*")
         except UserError as error:
             there = isinstance(error, AwsError) and error.code == "PreconditionFailed"
             return None if there else error
