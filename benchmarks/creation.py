@@ -1,7 +1,8 @@
 """Find the longest chain of creations in the built template, and how far it is from the shortest one possible.
 
 Run from a checkout: ``python -m benchmarks.creation``. Nothing is deployed: CloudFormation creates a resource when all
-that it refers to or depends on is complete, so the time of a creation is that of the longest chain of references.
+that it refers to or depends on is complete, so the time of a creation is that of the longest chain of references. The
+parameters have their defaults.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from annex_contract.resources import (
     SECURITY_GROUP,
 )
 from docs_gen.resolve import references
+from template_gen.parameters import holding
 from template_gen.template import build
 
 SECONDS = {
@@ -77,9 +79,26 @@ def longest_chain(resources: Mapping[str, Any], seconds: Mapping[str, int] = SEC
     return max((chain_to(title) for title in sorted(resources)), key=lambda chain: chain.seconds)
 
 
+def chosen(node: Any, conditions: Mapping[str, bool]) -> Any:
+    """Return a part of a template with the branch of each ``Fn::If`` that these conditions choose."""
+    if isinstance(node, list):
+        return [chosen(part, conditions) for part in node]
+    if not isinstance(node, dict):
+        return node
+    if "Fn::If" in node:
+        condition, yes, no = node["Fn::If"]
+        return chosen(yes if conditions[condition] else no, conditions)
+    return {name: chosen(part, conditions) for name, part in node.items()}
+
+
 def table() -> str:
     """Return the chain as Markdown, a line a resource, with its ratio to the shortest one possible."""
-    resources = build().to_dict()["Resources"]
+    conditions = holding({})
+    resources = {
+        title: chosen(part, conditions)
+        for title, part in build().to_dict()["Resources"].items()
+        if "Condition" not in part or conditions[part["Condition"]]
+    }
     chain = longest_chain(resources)
     floor = sum(SECONDS[kind] for kind in SHORTEST)
     lines = ["| resource | type | assumed seconds |", "| --- | --- | ---: |"]

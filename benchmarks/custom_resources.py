@@ -35,6 +35,8 @@ from tests.stack_values import TEMPLATE, conditions_of, new_stack_id, values_of
 
 NAMED_BY_CONTENT = "ImageBuilder"
 
+SECRET = "0123456789abcdef" * 2
+
 SERVICES = {"Bucket": "s3", "FleetRole": "iam", "InstanceRole": "iam"}
 """The service that a custom resource is of, where it is not EC2."""
 
@@ -54,9 +56,9 @@ def calls_of_creations() -> Mapping[str, tuple[str, ...]]:
         # An image is made of the machine that its builder left.
         for resource in sorted(CUSTOM_RESOURCES, key=lambda resource: resource.logical_id):
             properties = resolve(TEMPLATE[resource.logical_id]["Properties"], values, conditions)
-            request = Request(
-                stack_id, resource.logical_id, "request", _name(resource, properties), properties, math.inf
-            )
+            name = _name(resource, properties)
+            # With the secret that the builder's console proves itself by.
+            request = Request(stack_id, resource.logical_id, "1", name, properties, math.inf, secret=SECRET)
             calls.clear()
             importlib.import_module(f"custom_resources.{resource.module}").put(request)
             made[resource.logical_id] = tuple(calls)
