@@ -155,9 +155,7 @@ def boot_ours(laboratory: Laboratory, annex: str) -> tuple[Taken, list[float]]:
     machine = laboratory.start(annex, *LASTING, "--profile", ADMINISTRATOR)
     taken = taken_until(
         machine,
-        lambda: (
-            "Started condor.service" in _console(machine) and machine.instance_id in laboratory.slots("EC2InstanceID")
-        ),
+        lambda: "HTCondor starts" in _console(machine) and machine.instance_id in laboratory.slots("EC2InstanceID"),
     )
     used = machine.must(f"systemctl show --property=CPUUsageNSec --value {' '.join(UNITS)}").split()
     laboratory.testbed.transcript.file("Where the time goes", machine.must(_WHERE_TIME_GOES))
