@@ -6,6 +6,7 @@ Without a name all of them, which takes a few minutes.
 from __future__ import annotations
 
 import re
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -31,6 +32,8 @@ TABLES: Mapping[str, Callable[[], str]] = {
 
 def main() -> None:
     """Write the tables that the command line names, or all."""
+    # A background job of a shell ignores Ctrl-C, and what it starts inherits that; `watch` must not.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     chosen = sys.argv[1:] or list(TABLES)
     PAGE.write_text(
         re.sub(
