@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +15,9 @@ from annex_bootstrap import PROGRAM
 from annex_bootstrap.console.screen import Screen, wants_colour
 from annex_bootstrap.errors import UserError
 from annex_contract import __version__
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C: 128 + SIGINT, as in shells."""
@@ -78,6 +82,16 @@ class Grouped(click.Group):
                 command.short_help = commands[cmd_name]
                 return command
         return None
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands and options that begin so; a shell waits, so no command is loaded for its line."""
+        from click.shell_completion import CompletionItem
+
+        lines = {name: line for group in GROUPS.values() for name, line in group.items()}
+        found = [
+            CompletionItem(name, help=lines[name]) for name in self.list_commands(ctx) if name.startswith(incomplete)
+        ]
+        return [*found, *super(click.Group, self).shell_complete(ctx, incomplete)]
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

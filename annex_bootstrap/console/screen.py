@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from annex_bootstrap import PROGRAM
-from annex_bootstrap.advice import name_policy
-from annex_bootstrap.console.result import Result, as_json
 from annex_bootstrap.console.tables import WIDE, Column, build_table, one_line, printable
 from annex_bootstrap.errors import CommandLineError, UserError
 
 if TYPE_CHECKING:
     from annex_bootstrap.console.progress import Board
+    from annex_bootstrap.console.result import Result
 
 Answer = TypeVar("Answer")
 
@@ -151,12 +150,17 @@ class Screen:
         if self.json:
             import json
 
+            from annex_bootstrap.advice import name_policy
+            from annex_bootstrap.console.result import as_json
+
             error = None if error is None else name_policy(error, self.command)
             click.echo(json.dumps(as_json(self.command, result, error), indent=None if self.lines else 2))
             sys.stdout.flush()
 
     def fail(self, message: str) -> None:
         """Print what went wrong, after what was printed before it also where both go into one file."""
+        from annex_bootstrap.advice import name_policy
+
         if sys.stdout is not None:
             sys.stdout.flush()
         text = _wrapped(f"{PROGRAM}: {name_policy(message, self.command)}", sys.stderr.isatty())
