@@ -252,10 +252,11 @@ def begin(here: Account, request: DeployRequest) -> None:
     here.cloudformation.execute_change_set(StackName=request.stack_name, ChangeSetName=ahead.change_set.change_set_id)
 
 
-def test_a_running_update_is_joined_and_then_ours_follows(deployer: CliUser) -> None:
+def test_a_running_update_is_joined_and_then_ours_follows(deployer: CliUser, set_machines: Callable[..., None]) -> None:
     deployer.must(*DEPLOY_WITHOUT_IMAGE)
+    set_machines(seconds=BUILDING)
     here = account(deployer)
-    begin(here, a_request(deployer, {"CondorPort": "9619"}))
+    begin(here, a_request(deployer, {"CondorPort": "9619", "Image": "yes"}))
     seen: list[Event] = []
     request = a_request(deployer, {"SshCidrs": ""})
     ahead = deployment.preview(here, request, seen.append)
