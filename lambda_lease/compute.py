@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -39,9 +40,13 @@ MACHINES_PER_CALL = 500
 FLEETS_PER_CALL = 100
 """CancelSpotFleetRequests takes 100 IDs at most, and so does DeleteFleets."""
 
-
-TYPES_PER_CALL = 200
+FILTER_VALUES = 200
 """Values that a filter takes at most: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Filtering.html"""
+
+DENIED = "UnauthorizedOperation"
+"""What EC2 answers those who may not terminate a machine, and those who may by its profile once it has ended: EC2 shows
+no profile of it then. Source: https://github.com/compdemocracy/polis/pull/2796. With tags it is the same:
+https://github.com/aws/karpenter-provider-aws/issues/2100."""
 
 PROTECTED = "OperationNotPermitted"
 """What EC2 answers for a machine with termination protection:
@@ -209,9 +214,9 @@ def count_vcpus(ec2: EC2Client, types: Iterable[str]) -> dict[str, int]:
     """Return how many vCPUs a machine of each type has; those that EC2 does not know are missing."""
     names = sorted(types)
     vcpus = dict[str, int]()
-    for first in range(0, len(names), TYPES_PER_CALL):
+    for first in range(0, len(names), FILTER_VALUES):
         # By a filter: asked by name for a type that is gone, EC2 describes none at all.
-        chosen: list[FilterTypeDef] = [{"Name": "instance-type", "Values": names[first : first + TYPES_PER_CALL]}]
+        chosen: list[FilterTypeDef] = [{"Name": "instance-type", "Values": names[first : first + FILTER_VALUES]}]
         for page in ec2.get_paginator("describe_instance_types").paginate(Filters=chosen):
             vcpus |= {each["InstanceType"]: each["VCpuInfo"]["DefaultVCpus"] for each in page["InstanceTypes"]}
     return vcpus
@@ -254,7 +259,7 @@ def cancel_fleets(ec2: EC2Client, pool: Executor, ids: Iterable[str]) -> batches
 
 
 def terminate_machines(ec2: EC2Client, pool: Executor, ids: Iterable[str]) -> batches.Outcome:
-    """Terminate machines, also protected ones. One that is gone counts as terminated."""
+    """Terminate machines, also protected ones. One that has ended or is gone counts as terminated."""
     # Why each could not be unprotected; None where it was.
     tried = dict[str, ClientError | None]()
 
@@ -272,7 +277,24 @@ def terminate_machines(ec2: EC2Client, pool: Executor, ids: Iterable[str]) -> ba
                 raise
         return {}
 
-    return batches.run(pool, ids, MACHINES_PER_CALL, terminate)
+    outcome = batches.run(pool, ids, MACHINES_PER_CALL, terminate)
+    if denied := outcome.refusals.pop(DENIED, None):
+        outcome.done.update(ended := _ended(ec2, sorted(denied.ids)))
+        if left := [id_ for id_ in denied.ids if id_ not in ended]:
+            outcome.refuse(left, denied.error)
+    return outcome
+
+
+def _ended(ec2: EC2Client, ids: Sequence[str]) -> set[str]:
+    """Return which machines do not run any more, as far as EC2 tells."""
+    ended = set[str]()
+    with suppress(ClientError):
+        for first in range(0, len(ids), FILTER_VALUES):
+            asked = ids[first : first + FILTER_VALUES]
+            named: list[FilterTypeDef] = [{"Name": "instance-id", "Values": asked}]
+            running = {machine.id for machine in list_machines(ec2, named, MACHINE_RUNNING, frozenset())}
+            ended.update(set(asked) - running)
+    return ended
 
 
 def _unprotect(ec2: EC2Client, id_: str) -> ClientError | None:

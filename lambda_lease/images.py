@@ -18,6 +18,7 @@ from annex_contract.resources import IMAGE
 from annex_contract.stack import STACK_TAG
 from annex_contract.statuses import State, read_status
 from lambda_lease.annexes import Failure
+from lambda_lease.compute import DENIED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -79,25 +80,37 @@ def _delete_leftovers(clients: Clients, stack_id: str, now: float, found: Leftov
         {"Name": "tag-key", "Values": [IMAGE_TAG]},
     ]
     ec2 = clients.ec2
-    for machine_id in _old_builders(ec2, ours, stack_id, now - BUILDER_SECONDS):
-        _delete(found, found.builders, machine_id, lambda id_: ec2.terminate_instances(InstanceIds=[id_]))
-    images = ec2.describe_images(Owners=["self"], Filters=ours)["Images"]
-    images = [image for image in images if _is_ours(image.get("Tags", []), stack_id)]
-    pages = ec2.get_paginator("describe_snapshots").paginate(OwnerIds=["self"], Filters=ours)
-    snapshots = [
-        snapshot for page in pages for snapshot in page["Snapshots"] if _is_ours(snapshot.get("Tags", []), stack_id)
-    ]
-    if not images and not snapshots:
+
+    def builders() -> Iterable[str]:
+        return _old_builders(ec2, ours, stack_id, now - BUILDER_SECONDS)
+
+    def images() -> dict[str, str]:
+        listed = ec2.describe_images(Owners=["self"], Filters=ours)["Images"]
+        return {image["ImageId"]: _name(image["Tags"]) for image in listed if _is_ours(image.get("Tags", []), stack_id)}
+
+    def snapshots() -> dict[str, str]:
+        pages = ec2.get_paginator("describe_snapshots").paginate(OwnerIds=["self"], Filters=ours)
+        return {
+            snapshot["SnapshotId"]: _name(snapshot["Tags"])
+            for page in pages
+            for snapshot in page["Snapshots"]
+            if _is_ours(snapshot.get("Tags", []), stack_id)
+        }
+
+    for builder in builders():
+        _delete(found, found.builders, builder, lambda id_: ec2.terminate_instances(InstanceIds=[id_]), builders)
+    listed_images, listed_snapshots = images(), snapshots()
+    if not listed_images and not listed_snapshots:
         return
     owned = _owned(clients, stack_id)
     if owned is None:
         return
-    for image in images:
-        if _name(image.get("Tags", [])) != owned:
-            _delete(found, found.images, image["ImageId"], lambda id_: ec2.deregister_image(ImageId=id_))
-    for snapshot in snapshots:
-        if _name(snapshot.get("Tags", [])) != owned:
-            _delete(found, found.snapshots, snapshot["SnapshotId"], lambda id_: ec2.delete_snapshot(SnapshotId=id_))
+    for image, name in listed_images.items():
+        if name != owned:
+            _delete(found, found.images, image, lambda id_: ec2.deregister_image(ImageId=id_), images)
+    for snapshot, name in listed_snapshots.items():
+        if name != owned:
+            _delete(found, found.snapshots, snapshot, lambda id_: ec2.delete_snapshot(SnapshotId=id_), snapshots)
 
 
 def _old_builders(ec2: EC2Client, ours: list[FilterTypeDef], stack_id: str, before: float) -> list[str]:
@@ -141,13 +154,16 @@ def _name(tags: Iterable[TagTypeDef]) -> str:
     return next((tag.get("Value", "") for tag in tags if tag.get("Key") == IMAGE_TAG), "")
 
 
-def _delete(found: Leftovers, deleted: list[str], id_: str, act: Callable[[str], object]) -> None:
+def _delete(
+    found: Leftovers, deleted: list[str], id_: str, act: Callable[[str], object], find: Callable[[], Iterable[str]]
+) -> None:
     try:
         act(id_)
     except ClientError as error:
         # What is gone already may still be listed, and a snapshot is in use until its image is gone: the next check
-        # deletes what is left then.
-        if error.response.get("Error", {}).get("Code") not in ON_ITS_WAY:
+        # deletes what is left then. What somebody else has deleted since has no tags, by which it may be deleted.
+        code = error.response.get("Error", {}).get("Code")
+        if code not in ON_ITS_WAY and not (code == DENIED and id_ not in find()):
             found.failures.append(Failure(f"delete {id_}", error))
     else:
         deleted.append(id_)

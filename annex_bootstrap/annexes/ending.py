@@ -30,6 +30,10 @@ PROTECTED = "OperationNotPermitted"
 """What EC2 answers for a machine with termination protection:
 https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html"""
 
+ENDED = frozenset({"InvalidInstanceID.NotFound", "UnauthorizedOperation"})
+"""What EC2 answers where one of several machines has ended, to those who may terminate machines with a profile: EC2
+shows no profile of it then. Source: https://github.com/compdemocracy/polis/pull/2796."""
+
 BATCH = 500
 """Machines that are terminated in one call: TerminateInstances takes 1,000, and EC2's guide advises fewer."""
 
@@ -162,7 +166,7 @@ def terminate(leases: Leases, annex_id: str) -> int:
 
 
 def terminate_machines(ec2: EC2Client, ids: Sequence[str]) -> None:
-    """Terminate machines, also protected ones.
+    """Terminate machines, also protected ones. One that has ended does not save the others.
 
     Args:
         ec2: the client.
@@ -181,6 +185,13 @@ def _terminate(ec2: EC2Client, ids: Sequence[str]) -> None:
         with explained(f"terminating {len(ids)} machines"):
             ec2.terminate_instances(InstanceIds=ids)
     except AwsError as error:
+        if error.code in ENDED:
+            running = _running(ec2, ids)
+            if len(running) == len(ids):
+                raise
+            if running:
+                _terminate(ec2, running)
+            return
         if error.code != PROTECTED:
             raise
         for id_ in ids:
@@ -195,6 +206,18 @@ def _terminate(ec2: EC2Client, ids: Sequence[str]) -> None:
                 kept.append(refusal)
         if kept:
             raise kept[0] from error
+
+
+def _running(ec2: EC2Client, ids: Sequence[str]) -> list[str]:
+    """Return which machines have not ended."""
+    pages = ec2.get_paginator("describe_instances").paginate(
+        Filters=[{"Name": "instance-state-name", "Values": list(MACHINE_RUNNING)}]
+    )
+    with explained("describing machines that were not terminated"):
+        found = {
+            machine["InstanceId"] for page in pages for held in page["Reservations"] for machine in held["Instances"]
+        }
+    return [id_ for id_ in ids if id_ in found]
 
 
 def end_annex(account: Account, stack: Stack, lease: Lease) -> int:

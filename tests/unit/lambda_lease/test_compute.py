@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
@@ -235,7 +235,9 @@ def test_a_machine_that_cannot_be_unprotected_says_why_and_the_others_end(pool: 
         return {}
 
     aws = Recorded(
-        TerminateInstances=terminate, ModifyInstanceAttribute=RefusedError("UnauthorizedOperation", status=403)
+        TerminateInstances=terminate,
+        ModifyInstanceAttribute=RefusedError("UnauthorizedOperation", status=403),
+        DescribeInstances={"Reservations": [{"Instances": [instance("i-1")]}]},
     )
     done = compute.terminate_machines(aws.client("ec2"), pool, ["i-1", "i-2"])
     assert done.done == {"i-2"}
@@ -259,3 +261,54 @@ def test_a_machine_that_is_gone_counts_as_ended(pool: Executor) -> None:
     aws = Recorded(TerminateInstances=[GONE, GONE, {}])
     done = compute.terminate_machines(aws.client("ec2"), pool, ["i-1", "i-2"])
     assert (done.done, done.refusals) == ({"i-1", "i-2"}, {})
+
+
+def denying(*denied: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Return an EC2 whose answer is UnauthorizedOperation where one of these machines is named."""
+
+    def terminate(asked: dict[str, Any]) -> dict[str, Any]:
+        if set(denied).intersection(asked["InstanceIds"]):
+            raise RefusedError("UnauthorizedOperation", status=403)
+        return {}
+
+    return terminate
+
+
+def test_a_machine_that_has_ended_since_it_was_listed_has_no_profile_any_more_and_counts_as_ended(
+    pool: Executor,
+) -> None:
+    held = [{"Instances": [instance("i-2"), instance("i-1", "terminated", IamInstanceProfile={})]}]
+    aws = Recorded(TerminateInstances=denying("i-1", "i-2"), DescribeInstances={"Reservations": held})
+    done = compute.terminate_machines(aws.client("ec2"), pool, ["i-1", "i-2", "i-3"])
+    assert done.done == {"i-1", "i-3"}
+    assert {code: refusal.ids for code, refusal in done.refusals.items()} == {"UnauthorizedOperation": ["i-2"]}
+    assert aws.of("DescribeInstances") == [
+        {
+            "Filters": [
+                {"Name": "instance-id", "Values": ["i-1", "i-2"]},
+                {"Name": "instance-state-name", "Values": ["pending", "running", "stopped", "stopping"]},
+            ],
+            "MaxResults": 200,
+        }
+    ]
+
+
+def test_where_all_denied_machines_have_ended_nothing_is_refused(pool: Executor) -> None:
+    aws = Recorded(TerminateInstances=denying("i-1"), DescribeInstances={"Reservations": []})
+    done = compute.terminate_machines(aws.client("ec2"), pool, ["i-1"])
+    assert (done.done, done.refusals) == ({"i-1"}, {})
+
+
+def test_who_may_not_see_machines_does_not_count_them_as_ended(pool: Executor) -> None:
+    denied = RefusedError("UnauthorizedOperation", status=403)
+    aws = Recorded(TerminateInstances=denied, DescribeInstances=denied)
+    done = compute.terminate_machines(aws.client("ec2"), pool, ["i-1", "i-2"])
+    assert done.done == set()
+    assert {code: refusal.ids for code, refusal in done.refusals.items()} == {"UnauthorizedOperation": ["i-1", "i-2"]}
+
+
+def test_denied_machines_are_looked_at_with_as_many_in_a_filter_as_it_takes(pool: Executor) -> None:
+    names = [f"i-{number:03}" for number in range(201)]
+    aws = Recorded(TerminateInstances=denying(*names), DescribeInstances={"Reservations": []})
+    assert compute.terminate_machines(aws.client("ec2"), pool, names).done == set(names)
+    assert [asked["Filters"][0]["Values"] for asked in aws.of("DescribeInstances")] == [names[:200], names[200:]]

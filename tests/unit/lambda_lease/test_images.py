@@ -13,6 +13,7 @@ from tests.unit.recorded import Recorded, RefusedError
 
 STACK = "arn:aws:cloudformation:us-east-1:123456789012:stack/pool/1"
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC).timestamp()
+DENIED = RefusedError("UnauthorizedOperation", status=403)
 OURS = [
     {"Name": "tag:annex-bootstrap:stack", "Values": [STACK]},
     {"Name": "tag-key", "Values": ["annex-bootstrap:image"]},
@@ -147,6 +148,32 @@ def test_only_builders_of_more_than_an_hour_are_ended() -> None:
 def test_what_is_on_its_way_is_neither_deleted_nor_a_failure(code: str) -> None:
     refused = RefusedError(code)
     assert sweep(account(DeregisterImage=refused, DeleteSnapshot=refused)) == Leftovers()
+
+
+def test_what_somebody_else_deleted_since_it_was_listed_is_no_failure() -> None:
+    """It has no tags any more, by which the function may delete it."""
+    listed = account()
+    found = {name: listed.answers[name] for name in ("DescribeInstances", "DescribeImages", "DescribeSnapshots")}
+    held = {"Reservations": [{"Instances": [builder("i-old", 10)]}]}
+    aws = account(
+        DescribeInstances=[held, {"Reservations": []}],
+        DescribeImages=[found["DescribeImages"], {"Images": []}],
+        DescribeSnapshots=[found["DescribeSnapshots"], {"Snapshots": []}],
+        **dict.fromkeys(("TerminateInstances", "DeregisterImage", "DeleteSnapshot"), DENIED),
+    )
+    assert sweep(aws) == Leftovers()
+    assert aws.names[-4:] == ["DeregisterImage", "DescribeImages", "DeleteSnapshot", "DescribeSnapshots"]
+
+
+def test_what_is_denied_and_still_there_is_a_failure_of_its_own() -> None:
+    held = {"Reservations": [{"Instances": [builder("i-old", 10)]}]}
+    refused = dict.fromkeys(("TerminateInstances", "DeregisterImage", "DeleteSnapshot"), DENIED)
+    found = sweep(account(DescribeInstances=held, **refused))
+    assert [str(failure).partition(":")[0] for failure in found.failures] == [
+        "delete i-old",
+        "delete ami-old",
+        "delete snap-old",
+    ]
 
 
 def test_what_cannot_be_deleted_is_named_and_the_rest_goes_on() -> None:

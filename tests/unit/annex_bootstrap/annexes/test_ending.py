@@ -102,6 +102,36 @@ def test_a_machine_whose_protection_stays_does_not_save_the_others(memory: Memor
     assert memory.calls == ["end", "terminate i-1"]
 
 
+@pytest.mark.parametrize("code", ["InvalidInstanceID.NotFound", "UnauthorizedOperation"])
+def test_a_machine_that_ends_before_it_is_terminated_does_not_save_the_others(memory: Memory, code: str) -> None:
+    """EC2 shows no profile of it then, by which it might be terminated, or does not know it."""
+    memory.invoke = raising(GONE)  # type: ignore[method-assign]  # a function that is gone
+    terminate = memory.terminate_instances
+
+    def refuse(**arguments: Any) -> None:
+        if "i-0" in arguments["InstanceIds"]:
+            memory.machines[0]["State"] = {"Name": "terminated"}
+            raise ClientError({"Error": {"Code": code, "Message": "no"}}, "TerminateInstances")
+        terminate(**arguments)
+
+    memory.terminate_instances = refuse  # type: ignore[method-assign]  # a machine that ends by itself
+    assert "ResourceNotFoundException" in end(memory)
+    assert memory.calls == ["end", "terminate i-1"]
+
+
+def test_machines_that_have_all_ended_need_no_second_call(memory: Memory) -> None:
+    memory.invoke = raising(GONE)  # type: ignore[method-assign]  # a function that is gone
+
+    def refuse(**_arguments: Any) -> None:
+        for machine in memory.machines:
+            machine["State"] = {"Name": "shutting-down"}
+        raise DENIED
+
+    memory.terminate_instances = refuse  # type: ignore[method-assign]  # machines that end by themselves
+    assert "ResourceNotFoundException" in end(memory)
+    assert memory.calls == ["end"]
+
+
 def test_those_who_may_not_terminate_machines_learn_both_reasons(memory: Memory) -> None:
     memory.invoke = raising(GONE)  # type: ignore[method-assign]  # a function that is gone
     memory.terminate_instances = raising(DENIED)  # type: ignore[method-assign]  # the policy of an earlier stack
