@@ -38,10 +38,12 @@ class Recorder:
         self.urls: list[str] = []
         self.forms: list[bytes] = []
         self.methods: list[str] = []
+        self.rest: list[tuple[str, ...]] = []
 
     def __call__(self, url: str, form: bytes, *rest: str) -> bytes:
         """Take a request."""
         self.methods.append(rest[-1])
+        self.rest.append(rest)
         self.urls.append(url)
         self.forms.append(form)
         return b"<Answer/>"
@@ -97,6 +99,23 @@ def test_a_machine_calls_where_botocore_would(
     address = (session.client("ec2") if service == "ec2" else session.client("iam")).meta.endpoint_url
     url = _asked(Place(region, domain, partition), service)[0]
     assert url == f"{address}/"
+
+
+@pytest.mark.parametrize(
+    ("region", "partition", "signing"),
+    [
+        ("eu-central-1", "aws", "us-east-1"),
+        ("cn-northwest-1", "aws-cn", "cn-north-1"),
+        ("us-gov-east-1", "aws-us-gov", "us-gov-west-1"),
+    ],
+)
+def test_iam_has_one_region_for_a_whole_partition(region: str, partition: str, signing: str) -> None:
+    """Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html."""
+    recorder = Recorder()
+    calls = AwsCalls(Place(region, partition=partition), KEYS, recorder)
+    calls.role_policies("role")
+    calls.describe_instance("i-1")
+    assert [request[:2] for request in recorder.rest] == [("iam", signing), ("ec2", region)]
 
 
 def test_a_bucket_has_its_own_host_name_unless_no_certificate_has_it() -> None:

@@ -365,7 +365,7 @@ def test_a_steady_queue_is_served_and_then_nothing_more_starts(jobs: int, cpus: 
         assert jobs <= cores[-1] < jobs + 16
 
 
-@pytest.mark.parametrize(("price", "chosen"), [("0.70", "m7i.large"), ("0.40", "c7i.4xlarge")])
+@pytest.mark.parametrize(("price", "chosen"), [("0.59", "m7i.large"), ("0.57", "c7i.4xlarge")])
 def test_a_large_machine_must_be_cheaper_because_it_is_paid_for_until_its_last_job_is_done(
     price: str, chosen: str
 ) -> None:

@@ -137,7 +137,7 @@ def test_the_boundaries_leave_every_role_and_user_what_it_needs() -> None:
     found = policies(values, conditions_of(parameters))
     for name, statements in found.items():
         holder = Holder.USERS if name in FOR_PEOPLE else Holder.ROLES
-        bounds = boundary("aws", ACCOUNT, holder, "lab")["Statement"]
+        bounds = [each for each in boundary("aws", ACCOUNT, holder, "lab")["Statement"] if each["Effect"] == "Allow"]
         for statement in statements:
             resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
             actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
@@ -147,9 +147,11 @@ def test_the_boundaries_leave_every_role_and_user_what_it_needs() -> None:
                     resource = re.sub(r"(:function:)(\w+)$", r"\1lab-\2-a1B2c3", named)
                     resource = re.sub(r"(:log-group:)(\w+)", r"\1lab-\2Logs-a1B2c3", resource)
                     resource = resource.replace(":*:*:", f":{REGION}:{ACCOUNT}:")
-                    assert any(_covers(bound, action, resource) for bound in bounds) or _excused(name, action), (
-                        f"{name}: {action} on {resource}"
-                    )
+                    # A statement may name several services.
+                    if resource == "*" or resource.split(":")[2] == action.split(":")[0]:
+                        assert any(_covers(bound, action, resource) for bound in bounds) or _excused(name, action), (
+                            f"{name}: {action} on {resource}"
+                        )
 
 
 def _excused(name: str, action: str) -> bool:

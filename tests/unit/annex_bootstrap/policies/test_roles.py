@@ -137,6 +137,7 @@ def test_what_the_stack_makes_is_known_by_its_tag_where_its_id_cannot_be() -> No
     text = roles().text()
     assert "<made>" not in text
     assert "-0-0-0-" not in text
+    assert f'"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{NAME}/*"' in text
     tag = {f"aws:ResourceTag/{STACK_TAG}": f"*:stack/{NAME}/*"}
     for title, resource in made().items():
         for statement in statements(resource):

@@ -68,6 +68,12 @@ def test_details_name_what_is_made_what_it_may_do_and_what_it_costs_to_keep() ->
     assert {"private bucket for pool configurations", "role for spot fleets", "machine image with HTCondor"} <= {
         *details["Among"]
     }
+    assert details["Among"][-4:] == [
+        "SSH key pair",
+        "policy for those who run annexes; nobody has it yet",
+        "function that checks whether machines can reach the pool",
+        "lease function, which ends annexes whose time is up",
+    ]
     assert details["Rights"] == [
         "machines of annexes: read their configuration from the bucket",
         "spot fleets: start machines",
