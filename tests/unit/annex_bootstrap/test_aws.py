@@ -15,6 +15,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore import exceptions
 from botocore.awsrequest import AWSPreparedRequest
 from botocore.exceptions import ClientError
 from botocore.httpsession import URLLib3Session
@@ -208,3 +209,57 @@ def test_a_clock_that_is_wrong_is_said_with_how_much_by_the_date_of_the_answer(h
     }
     with pytest.raises(AwsError, match="this machine's clock is wrong by 180 minutes"), explained("reading"):
         raise ClientError(answer, "GetObject")
+
+
+CHECK = "check the network and the region"
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (
+            exceptions.NoCredentialsError(),
+            "no AWS credentials were found: run aws configure, or set AWS_PROFILE or AWS_ACCESS_KEY_ID",
+        ),
+        (
+            exceptions.PartialCredentialsError(provider="env", cred_var="AWS_SECRET_ACCESS_KEY"),
+            (
+                "your AWS credentials are incomplete (Partial credentials found in env, missing: "
+                "AWS_SECRET_ACCESS_KEY): run aws configure"
+            ),
+        ),
+        (
+            exceptions.ProfileNotFound(profile="ours"),
+            (
+                "The config profile (ours) could not be found: give --profile one of those that aws configure "
+                "list-profiles prints"
+            ),
+        ),
+        (
+            exceptions.TokenRetrievalError(provider="sso", error_msg="gone"),
+            "you are not signed in, or no longer: run aws sso login --profile ours",
+        ),
+        (
+            exceptions.LoginRefreshRequired(),
+            "you are not signed in, or no longer: run aws login --profile ours",
+        ),
+        (
+            exceptions.EndpointConnectionError(endpoint_url="https://made.up"),
+            f'AWS cannot be reached while reading: Could not connect to the endpoint URL: "https://made.up"; {CHECK}',
+        ),
+        (
+            exceptions.SSLError(endpoint_url="https://made.up", error=OSError("no")),
+            f"AWS cannot be reached while reading: SSL validation failed for https://made.up no; {CHECK}",
+        ),
+        (
+            exceptions.ReadTimeoutError(endpoint_url="https://made.up"),
+            'reading failed: Read timeout on endpoint URL: "https://made.up"',
+        ),
+    ],
+)
+def test_what_keeps_a_call_from_being_made_is_said_with_what_to_do(error: Exception, text: str) -> None:
+    with pytest.raises(UserError) as told, explained("reading", "ours"):
+        raise error
+    assert str(told.value) == text
+    # Of these, nobody knows whether AWS did what it was asked.
+    assert not isinstance(told.value, AwsError) or not told.value.answered

@@ -146,6 +146,18 @@ def test_a_stack_without_its_lease_function_loses_its_annexes_all_the_same(memor
     assert memory.targets == {}
 
 
+def test_without_a_lease_function_the_rule_stays_until_no_machine_is_left(memory: Memory) -> None:
+    memory.invoke = raising(GONE)  # type: ignore[method-assign]  # a function that is gone
+    terminate = memory.terminate_instances
+
+    def end_one(**arguments: Any) -> None:
+        terminate(InstanceIds=arguments["InstanceIds"][:1])
+
+    memory.terminate_instances = end_one  # type: ignore[method-assign]  # machines that take a while to end
+    assert end_of_stack(memory) == 3
+    assert memory.calls == ["end", "terminate i-0", "terminate i-1", "remove", "delete rule"]
+
+
 def test_a_rule_that_goes_while_its_machines_end_is_not_put_again(memory: Memory) -> None:
     def tick(**_arguments: Any) -> dict[str, Any]:
         memory.calls.append("tick")
