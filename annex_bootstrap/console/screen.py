@@ -92,7 +92,7 @@ class Screen:
         from rich.console import Console
 
         # Without a system of colours, rich prints no control codes at all.
-        console = Console(highlight=False, color_system="auto" if self._wants_style is None else None)
+        console = Console(color_system="auto" if self._wants_style is None else None)
         if not console.is_terminal:
             console.width = WIDE
         console.print(build_table(columns, rows, console.width if console.is_terminal else None))

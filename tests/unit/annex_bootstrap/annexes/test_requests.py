@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,20 @@ def test_a_request_is_read_back_as_it_was_until_it_is_forgotten() -> None:
     request().forget()
     request().forget()
     assert find_requests(ACCOUNT, REGION, "first") == []
+
+
+def test_nothing_touches_the_file_after_its_request_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    touching, touched = threading.Event(), threading.Event()
+
+    def touch(_: Path) -> None:
+        touching.set()
+        time.sleep(0.2)
+        touched.set()
+
+    monkeypatch.setattr(os, "utime", touch)
+    with request().under_way():
+        assert touching.wait(10)
+    assert touched.is_set()
 
 
 def test_two_requests_of_one_annex_do_not_replace_each_other_and_the_first_comes_first() -> None:

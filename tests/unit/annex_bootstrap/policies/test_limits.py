@@ -78,6 +78,18 @@ def test_a_boundary_knows_the_tag_of_its_own_stack_and_of_no_other(holder: Holde
         assert not any(fnmatchcase(stack_id, pattern) for stack_id in others)
 
 
+@pytest.mark.parametrize("holder", Holder)
+def test_a_boundary_denies_what_has_another_stacks_tag_and_not_what_has_none(holder: Holder) -> None:
+    denied = {
+        statement["Sid"]: statement["Condition"]
+        for statement in boundary("aws", ACCOUNT, holder, "lab")["Statement"]
+        if statement["Effect"] == "Deny" and "Condition" in statement
+    }
+    for kind in ("Resource", "Request"):
+        tag = f"aws:{kind}Tag/{STACK_TAG}"
+        assert denied[f"No{kind}Tag"] == {"StringNotLike": {tag: "*:stack/lab/*"}, "Null": {tag: "false"}}
+
+
 @pytest.mark.parametrize("bounded", [True, False])
 def test_the_printed_policies_fit_into_a_few_managed_ones(bounded: bool) -> None:
     roles, users = (boundary_arn(PARTITION, ACCOUNT, holder, LONGEST_NAME) if bounded else "" for holder in Holder)
