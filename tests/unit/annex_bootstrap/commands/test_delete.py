@@ -267,6 +267,19 @@ def test_what_is_left_on_this_machine_is_named(
 
 
 @pytest.mark.usefixtures("steps")
+@pytest.mark.parametrize(("name", "named"), [("annex-pool", True), ("annex-bootstrap", False)])
+def test_a_pool_that_is_ready_for_annexes_is_named_with_the_line_that_takes_them_out(
+    run: Run, home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str, named: bool
+) -> None:
+    pool = home / "90-annex-pool.config"
+    pool.write_text(f"# BEGIN {name}\n# END {name}\n")
+    monkeypatch.setattr(module, "find_pool_file", lambda *_, **__: pool)
+    run()
+    line = "  annex-bootstrap pool-config --remove  # takes annexes out of the pool's configuration"
+    assert (line in capsys.readouterr().out.splitlines()) == named
+
+
+@pytest.mark.usefixtures("steps")
 def test_the_stacks_part_leaves_the_configuration_that_was_named(run: Run, home: Path) -> None:
     path = home / "user_config"
     section = Section("annex-bootstrap", "1.0.0", "us-east-1", {"ANNEX_DEFAULT_AWS_REGION": "us-east-1"})

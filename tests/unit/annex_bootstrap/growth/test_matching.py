@@ -47,13 +47,15 @@ def test_the_conditions_that_no_slot_meets_are_read() -> None:
     assert unmet(ANALYSIS) == ["TARGET.GPUs >= RequestGPUs", "TARGET.Memory >= RequestMemory"]
 
 
-def answering(monkeypatch: pytest.MonkeyPatch, *, complete: bool = True) -> list[str]:
-    """Let condor_q say that every job fits kind 1 only; return the files of jobs that it gets."""
+def answering(monkeypatch: pytest.MonkeyPatch, slots: list[str] | None = None, *, complete: bool = True) -> list[str]:
+    """Let condor_q say that every job fits kind 1 only; return the files of jobs that it gets; add those of slots."""
     files: list[str] = []
 
     def run(arguments: Sequence[str], **_: Any) -> subprocess.CompletedProcess[str]:
         text = Path(arguments[arguments.index("-jobads") + 1]).read_text()
         files.append(text)
+        if slots is not None:
+            slots.append(Path(arguments[arguments.index("-slotads") + 1]).read_text())
         ids = [
             (ad.split("ClusterId = ")[1].splitlines()[0], ad.split("ProcId = ")[1].splitlines()[0])
             for ad in text.split("\n\n")
@@ -75,11 +77,20 @@ JOB = {
 
 
 def test_every_job_is_judged_for_every_kind_of_slot_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    files = answering(monkeypatch)
+    slots: list[str] = []
+    files = answering(monkeypatch, slots)
     assert fit({"a": JOB, "b": JOB}, [{"Cpus": 1}, {"Cpus": 2}]) == [frozenset(), frozenset({"a", "b"})]
     assert len(files) == 1
     assert "Requirements = (TARGET.AnnexBootstrapKind =?= 1) && (TARGET.Memory > 1 || TARGET.Cpus > 1)\n" in files[0]
     assert "JobStatus = 1\n" in files[0]
+    assert [line for line in slots[0].splitlines() if "Kind" in line or "kind" in line] == [
+        'Name = "slot1@kind0"',
+        'Machine = "kind0"',
+        "AnnexBootstrapKind = 0",
+        'Name = "slot1@kind1"',
+        'Machine = "kind1"',
+        "AnnexBootstrapKind = 1",
+    ]
     # Of jobs of one autocluster, condor_q judges one only: seen with 23.9.6 once the negotiator had come by.
     assert {line for line in files[0].splitlines() if "AutoClusterId" in line} == {
         f"AutoClusterId = {number}" for number in range(4)
@@ -129,7 +140,8 @@ def test_slots_that_differ_only_in_what_no_job_asks_are_of_one_kind() -> None:
     ]
     ads, places = kinds_of([{"Requirements": "/Expr(TARGET.HasFoo)/"}], slots)
     assert places == [0, 0, 1, 1]
-    assert [(ad["HasFoo"], ad["Cpus"], ad["State"]) for ad in ads] == [(False, 8, "Unclaimed"), (True, 8, "Unclaimed")]
+    assert [(ad["HasFoo"], ad["Cpus"]) for ad in ads] == [(False, 8), (True, 8)]
+    assert [(ad["MyType"], ad["State"], ad["Activity"]) for ad in ads] == [("Machine", "Unclaimed", "Idle")] * 2
 
 
 def test_a_machine_is_described_as_one_that_has_joined_or_else_from_its_image() -> None:

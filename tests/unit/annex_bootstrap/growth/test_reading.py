@@ -455,6 +455,15 @@ def test_a_machine_that_boots_is_judged_for_the_owner_of_its_annex(world: World)
     ]
 
 
+def test_a_machine_of_an_annex_for_everybody_is_judged_for_all_owners(world: World) -> None:
+    world.jobs = [JOB, BOBS]
+    world.record.add("step", annex="shared", owner="", request="r1", count=1, most=None, expiration=NOW + 60)
+    world.instances[EAST] = [replace(BOOTING, annex="shared")]
+    world.read()
+    jobs, kinds = world.verdicts.asked[0]
+    assert (list(jobs), kinds) == ([KEY, BOBS_KEY], [("shared", "@pool.example", 2)])
+
+
 def test_a_machine_that_nobody_can_judge_is_a_doubt(world: World) -> None:
     world.instances[EAST] = [BOOTING]
     world.verdicts.problem = "condor_q does not answer: no"
