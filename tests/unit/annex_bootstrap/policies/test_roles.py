@@ -137,7 +137,8 @@ def test_what_the_stack_makes_is_known_by_its_tag_where_its_id_cannot_be() -> No
     text = roles().text()
     assert "<made>" not in text
     assert "-0-0-0-" not in text
-    assert f'"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{NAME}/*"' in text
+    asking = [each for role in made().values() for each in statements(role) if each["Sid"] == "AskWhichImageIsOwned"]
+    assert {each["Resource"] for each in asking} == {f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{NAME}/*"}
     tag = {f"aws:ResourceTag/{STACK_TAG}": f"*:stack/{NAME}/*"}
     for title, resource in made().items():
         for statement in statements(resource):
