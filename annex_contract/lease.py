@@ -24,6 +24,10 @@ https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_InstanceState.html"""
 MACHINE_ENDING = "shutting-down"
 """The state of a machine that was terminated and is not gone yet; same source."""
 
+MACHINE_ENDED = (MACHINE_ENDING, "terminated")
+"""The states of a machine that has ended; AWS shows it for about an hour:
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/terminating-instances.html"""
+
 FLEET_RUNNING = ("submitted", "active", "modifying")
 """The states of a fleet of either kind that may start machines. Those of a cancelled one are found on their own.
 https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_SpotFleetRequestConfig.html and API_FleetData.html"""

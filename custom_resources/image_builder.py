@@ -32,7 +32,7 @@ from annex_contract.image import (
     IMAGE_TAG,
     is_free_plan,
 )
-from annex_contract.lease import MACHINE_ENDING, MACHINE_RUNNING
+from annex_contract.lease import MACHINE_ENDED, MACHINE_RUNNING
 from annex_contract.operating_system import SYSTEM
 from annex_contract.resources import Attribute, Property
 from custom_resources import security_group
@@ -290,7 +290,7 @@ def _wait(ec2: EC2Client, request: Request, machine: InstanceTypeDef) -> Outcome
         if outcome is not None and not outcome.succeeded:
             logger.error("the console of %s:\n%s", machine_id, console)
             return replace(outcome, reason=f"building the image failed: {outcome.reason}")
-        if state in (MACHINE_ENDING, "terminated"):
+        if state in MACHINE_ENDED:
             reason = described.get("StateReason", {}).get("Message", "AWS gives no reason")
             return Outcome(succeeded=False, reason=f"the builder {machine_id} was terminated: {reason}")
         if state == "stopped":

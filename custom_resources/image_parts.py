@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from annex_contract.image import IMAGE_TAG
 from annex_contract.keys import EBS_KEY
-from annex_contract.lease import MACHINE_ENDING, MACHINE_RUNNING
+from annex_contract.lease import MACHINE_ENDED, MACHINE_ENDING, MACHINE_RUNNING
 from annex_contract.resources import Property
 from annex_contract.stack import STACK_TAG, Output
 from custom_resources.lifecycle import NotYetError, Request, client
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import FilterTypeDef, ImageTypeDef, InstanceTypeDef, TagTypeDef
 
 
-MACHINE_STATES = (*MACHINE_RUNNING, MACHINE_ENDING, "terminated")
+MACHINE_STATES = (*MACHINE_RUNNING, *MACHINE_ENDED)
 
 CONTENT = (
     Property.ARCHITECTURE,

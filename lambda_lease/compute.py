@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from annex_contract.lease import (
     FLEET_RUNNING,
-    MACHINE_ENDING,
+    MACHINE_ENDED,
     MACHINE_RUNNING,
     PERSISTENT_REQUESTS,
     annex_of_ec2_fleet,
@@ -201,7 +201,7 @@ def list_persistent_requests(ec2: EC2Client, profile_arns: frozenset[str]) -> It
     ):
         requests = {each["InstanceId"]: each for each in page["SpotInstanceRequests"] if "InstanceId" in each}
         named: list[FilterTypeDef] = [{"Name": "instance-id", "Values": sorted(requests)}]
-        states = (*MACHINE_RUNNING, MACHINE_ENDING, "terminated")
+        states = (*MACHINE_RUNNING, *MACHINE_ENDED)
         for machine in list_machines(ec2, named, states, profile_arns) if requests else ():
             if machine.profile_arn in profile_arns and machine.id in requests:
                 request = requests[machine.id]
@@ -286,14 +286,13 @@ def terminate_machines(ec2: EC2Client, pool: Executor, ids: Iterable[str]) -> ba
 
 
 def _ended(ec2: EC2Client, ids: Sequence[str]) -> set[str]:
-    """Return which machines do not run any more, as far as EC2 tells."""
+    """Return which machines EC2 shows as ended."""
     ended = set[str]()
     with suppress(ClientError):
         for first in range(0, len(ids), FILTER_VALUES):
             asked = ids[first : first + FILTER_VALUES]
             named: list[FilterTypeDef] = [{"Name": "instance-id", "Values": asked}]
-            running = {machine.id for machine in list_machines(ec2, named, MACHINE_RUNNING, frozenset())}
-            ended.update(set(asked) - running)
+            ended.update(machine.id for machine in list_machines(ec2, named, MACHINE_ENDED, frozenset()))
     return ended
 
 

@@ -13,7 +13,7 @@ from annex_bootstrap.annexes.leases import Lease, Leases
 from annex_bootstrap.aws import Account, explained, physical_id
 from annex_bootstrap.errors import AwsError, DeniedError, UserError
 from annex_bootstrap.stack.read import Stack
-from annex_contract.lease import FLEET_RUNNING, MACHINE_RUNNING, annex_of_fleet, annex_of_machine
+from annex_contract.lease import FLEET_RUNNING, MACHINE_ENDED, MACHINE_RUNNING, annex_of_fleet, annex_of_machine
 from annex_contract.outputs import profiles_of
 from annex_contract.stack import ANNEX_TAG, LogicalId
 
@@ -30,7 +30,7 @@ PROTECTED = "OperationNotPermitted"
 """What EC2 answers for a machine with termination protection:
 https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html"""
 
-ENDED = frozenset({"InvalidInstanceID.NotFound", "UnauthorizedOperation"})
+HAS_ENDED = frozenset({"InvalidInstanceID.NotFound", "UnauthorizedOperation"})
 """What EC2 answers where one of several machines has ended, to those who may terminate machines with a profile: EC2
 shows no profile of it then. Source: https://github.com/compdemocracy/polis/pull/2796."""
 
@@ -185,12 +185,9 @@ def _terminate(ec2: EC2Client, ids: Sequence[str]) -> None:
         with explained(f"terminating {len(ids)} machines"):
             ec2.terminate_instances(InstanceIds=ids)
     except AwsError as error:
-        if error.code in ENDED:
-            running = _running(ec2, ids)
-            if len(running) == len(ids):
-                raise
-            if running:
-                _terminate(ec2, running)
+        if error.code in HAS_ENDED and (ended := _ended(ec2, ids)):
+            if left := [id_ for id_ in ids if id_ not in ended]:
+                _terminate(ec2, left)
             return
         if error.code != PROTECTED:
             raise
@@ -208,16 +205,16 @@ def _terminate(ec2: EC2Client, ids: Sequence[str]) -> None:
             raise kept[0] from error
 
 
-def _running(ec2: EC2Client, ids: Sequence[str]) -> list[str]:
-    """Return which machines have not ended."""
+def _ended(ec2: EC2Client, ids: Sequence[str]) -> set[str]:
+    """Return which machines EC2 shows as ended."""
     pages = ec2.get_paginator("describe_instances").paginate(
-        Filters=[{"Name": "instance-state-name", "Values": list(MACHINE_RUNNING)}]
+        Filters=[{"Name": "instance-state-name", "Values": list(MACHINE_ENDED)}]
     )
-    with explained("describing machines that were not terminated"):
+    with explained("listing machines that have ended"):
         found = {
             machine["InstanceId"] for page in pages for held in page["Reservations"] for machine in held["Instances"]
         }
-    return [id_ for id_ in ids if id_ in found]
+    return found.intersection(ids)
 
 
 def end_annex(account: Account, stack: Stack, lease: Lease) -> int:

@@ -7,14 +7,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from annex_bootstrap.aws import Account, explained
-from annex_contract.lease import MACHINE_ENDING, annex_of_machine
+from annex_contract.lease import MACHINE_ENDED, annex_of_machine
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import InstanceTypeDef
-
-ENDED = (MACHINE_ENDING, "terminated")
-"""The states of a machine that has ended; AWS shows it for about an hour:
-https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/terminating-instances.html"""
 
 ORDINARY = ("Client.UserInitiatedShutdown", "Client.InstanceInitiatedShutdown")
 """The codes of ends that somebody wanted: the lease function, a person, or the machine itself, which had no jobs. All:
@@ -29,7 +25,7 @@ def failure_of(instance: Mapping[str, Any]) -> tuple[str, str] | None:
     """
     reason = instance.get("StateReason", {})
     code = reason.get("Code", "")
-    if instance["State"]["Name"] not in ENDED or not code or code in ORDINARY:
+    if instance["State"]["Name"] not in MACHINE_ENDED or not code or code in ORDINARY:
         return None
     # AWS repeats the code in the message.
     return code, reason.get("Message", "").removeprefix(f"{code}: ") or "no reason given"
@@ -44,7 +40,7 @@ def describe_ended(account: Account, profile_arns: frozenset[str]) -> list[Insta
     with explained("listing the machines that ended"):
         pages = account.ec2.get_paginator("describe_instances").paginate(
             Filters=[
-                {"Name": "instance-state-name", "Values": list(ENDED)},
+                {"Name": "instance-state-name", "Values": list(MACHINE_ENDED)},
                 {"Name": "iam-instance-profile.arn", "Values": sorted(profile_arns)},
             ]
         )

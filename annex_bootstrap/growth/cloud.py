@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from annex_bootstrap.annexes.failures import ENDED
 from annex_bootstrap.annexes.leases import Leases, ended_at, starter
 from annex_bootstrap.annexes.planning import MachineImage, find_stack, machine_image
 from annex_bootstrap.aws import Account, explained
@@ -18,7 +17,7 @@ from annex_bootstrap.machines.prices import ADDRESS, DISK, find_prices
 from annex_bootstrap.machines.subnets import Subnet, find_subnets, stack_subnets
 from annex_bootstrap.pool.tokens import MARGIN
 from annex_bootstrap.stack.read import Stack
-from annex_contract.lease import annex_of_machine
+from annex_contract.lease import MACHINE_ENDED, annex_of_machine
 from annex_contract.outputs import profiles_of
 from annex_contract.stack import REQUEST_TAG, STARTED_BY_TAG, Output, Parameter
 
@@ -128,7 +127,7 @@ def parse_instance(described: Mapping[str, Any], region: str, profiles: frozense
     if annex is None:
         return None
     tags = {tag["Key"]: tag["Value"] for tag in described.get("Tags", [])}
-    runs = described["State"]["Name"] not in (*ENDED, "stopping", "stopped")
+    runs = described["State"]["Name"] not in (*MACHINE_ENDED, "stopping", "stopped")
     return Instance(
         described["InstanceId"],
         annex,

@@ -107,7 +107,7 @@ def test_a_lease_is_what_condor_annex_makes_it() -> None:
 
 def test_what_costs_money_or_may_again_is_in_these_states_of_ec2() -> None:
     assert lease.MACHINE_RUNNING == ("pending", "running", "stopping", "stopped")
-    assert lease.MACHINE_ENDING == "shutting-down"
+    assert (lease.MACHINE_ENDING, lease.MACHINE_ENDED) == ("shutting-down", ("shutting-down", "terminated"))
     assert lease.FLEET_RUNNING == ("submitted", "active", "modifying")
     assert lease.PERSISTENT_REQUESTS == {"type": ("persistent",), "state": ("open", "active", "disabled")}
 

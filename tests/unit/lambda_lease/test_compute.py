@@ -286,7 +286,7 @@ def test_a_machine_that_has_ended_since_it_was_listed_has_no_profile_any_more_an
         {
             "Filters": [
                 {"Name": "instance-id", "Values": ["i-1", "i-2"]},
-                {"Name": "instance-state-name", "Values": ["pending", "running", "stopped", "stopping"]},
+                {"Name": "instance-state-name", "Values": ["shutting-down", "terminated"]},
             ],
             "MaxResults": 200,
         }
@@ -294,9 +294,16 @@ def test_a_machine_that_has_ended_since_it_was_listed_has_no_profile_any_more_an
 
 
 def test_where_all_denied_machines_have_ended_nothing_is_refused(pool: Executor) -> None:
-    aws = Recorded(TerminateInstances=denying("i-1"), DescribeInstances={"Reservations": []})
+    held = [{"Instances": [instance("i-1", "shutting-down")]}]
+    aws = Recorded(TerminateInstances=denying("i-1"), DescribeInstances={"Reservations": held})
     done = compute.terminate_machines(aws.client("ec2"), pool, ["i-1"])
     assert (done.done, done.refusals) == ({"i-1"}, {})
+
+
+def test_a_denied_machine_that_is_not_shown_as_ended_may_run(pool: Executor) -> None:
+    aws = Recorded(TerminateInstances=denying("i-1"), DescribeInstances={"Reservations": []})
+    done = compute.terminate_machines(aws.client("ec2"), pool, ["i-1"])
+    assert (done.done, list(done.refusals)) == (set(), ["UnauthorizedOperation"])
 
 
 def test_who_may_not_see_machines_does_not_count_them_as_ended(pool: Executor) -> None:
@@ -309,6 +316,7 @@ def test_who_may_not_see_machines_does_not_count_them_as_ended(pool: Executor) -
 
 def test_denied_machines_are_looked_at_with_as_many_in_a_filter_as_it_takes(pool: Executor) -> None:
     names = [f"i-{number:03}" for number in range(201)]
-    aws = Recorded(TerminateInstances=denying(*names), DescribeInstances={"Reservations": []})
+    held = [{"Instances": [instance(name, "terminated") for name in names]}]
+    aws = Recorded(TerminateInstances=denying(*names), DescribeInstances={"Reservations": held})
     assert compute.terminate_machines(aws.client("ec2"), pool, names).done == set(names)
     assert [asked["Filters"][0]["Values"] for asked in aws.of("DescribeInstances")] == [names[:200], names[200:]]

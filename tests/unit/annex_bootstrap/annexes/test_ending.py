@@ -132,6 +132,14 @@ def test_machines_that_have_all_ended_need_no_second_call(memory: Memory) -> Non
     assert memory.calls == ["end"]
 
 
+def test_a_machine_that_ec2_does_not_know_yet_is_not_taken_for_one_that_ended(memory: Memory) -> None:
+    memory.invoke = raising(GONE)  # type: ignore[method-assign]  # a function that is gone
+    unknown = ClientError({"Error": {"Code": "InvalidInstanceID.NotFound", "Message": "no"}}, "TerminateInstances")
+    memory.terminate_instances = raising(unknown)  # type: ignore[method-assign]  # machines that have just started
+    with pytest.raises(UserError, match="terminating 2 machines failed: AWS said InvalidInstanceID"):
+        end(memory)
+
+
 def test_those_who_may_not_terminate_machines_learn_both_reasons(memory: Memory) -> None:
     memory.invoke = raising(GONE)  # type: ignore[method-assign]  # a function that is gone
     memory.terminate_instances = raising(DENIED)  # type: ignore[method-assign]  # the policy of an earlier stack
