@@ -386,8 +386,7 @@ def _delete_images(run: Run) -> None:
                     TagSpecifications=[{"ResourceType": kind, "Tags": tags} for kind in ("image", "snapshot")],
                 )["ImageId"]
             if number % 2:
-                ready = partial(_is_ready, run, image)
-                run.wait(ready, f"the image {image}", 900)
+                run.wait(partial(_is_settled, run, image), f"the image {image}", 900)
             answers.append(delete_image(run, request))
         refused = sum(bool(answer) for answer in answers[::2])
         step.notes.append(f"{refused} of {len(answers[::2])} pending ones were refused at first")
@@ -395,9 +394,10 @@ def _delete_images(run: Run) -> None:
         _end(run, MARKET)
 
 
-def _is_ready(run: Run, image: str) -> bool:
-    found = run.helper.ec2.describe_images(ImageIds=[image])["Images"]
-    return bool(found) and found[0]["State"] == "available"
+def _is_settled(run: Run, image: str) -> bool:
+    """Tell whether an image is ready, or gone: the stack does not own it, so its hourly check may delete it."""
+    found = run.helper.ec2.describe_images(Owners=["self"], Filters=[{"Name": "image-id", "Values": [image]}])["Images"]
+    return not found or found[0]["State"] == "available"
 
 
 def _image_request(run: Run, name: str) -> Request:
