@@ -152,13 +152,12 @@ def test_what_is_on_its_way_is_neither_deleted_nor_a_failure(code: str) -> None:
 
 def test_what_somebody_else_deleted_since_it_was_listed_is_no_failure() -> None:
     """It has no tags any more, by which the function may delete it."""
-    listed = account()
-    found = {name: listed.answers[name] for name in ("DescribeInstances", "DescribeImages", "DescribeSnapshots")}
+    listed = account().answers
     held = {"Reservations": [{"Instances": [builder("i-old", 10)]}]}
     aws = account(
         DescribeInstances=[held, {"Reservations": []}],
-        DescribeImages=[found["DescribeImages"], {"Images": []}],
-        DescribeSnapshots=[found["DescribeSnapshots"], {"Snapshots": []}],
+        DescribeImages=[listed["DescribeImages"], {"Images": []}],
+        DescribeSnapshots=[listed["DescribeSnapshots"], {"Snapshots": []}],
         **dict.fromkeys(("TerminateInstances", "DeregisterImage", "DeleteSnapshot"), DENIED),
     )
     assert sweep(aws) == Leftovers()
